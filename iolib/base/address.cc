@@ -1,0 +1,314 @@
+#include "iolib/base/address.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <climits>
+#include <cstring>
+
+#include "iolib/base/text.h"
+
+namespace sluice {
+namespace {
+
+// Spelled out, since a bare integer could make an Error as well (of that code).
+using boost::system::in_place_value;
+
+// sun_path holds 108 bytes, the last of them for the terminating NUL (unix(7)).
+constexpr std::size_t kLongestUnixPathBytes = sizeof(sockaddr_un::sun_path) - 1;
+constexpr std::size_t kLongestFilePathBytes = PATH_MAX - 1;
+// RFC 1035, section 2.3.4, in the written form; a trailing dot comes on top.
+constexpr std::size_t kLongestNameBytes = 253;
+constexpr std::size_t kLongestLabelBytes = 63;
+constexpr unsigned kHighestPort = 65'535;
+
+constexpr std::string_view kUnixPrefix = "unix:";
+constexpr std::string_view kFilePrefix = "file:";
+constexpr std::string_view kListenForm = "expected HOST:PORT, [IPV6]:PORT, :PORT or unix:/path";
+constexpr std::string_view kTargetForm =
+    "expected HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, file:/path, discard: or echo:";
+
+Error bad(std::string_view what, std::string_view text, std::string_view expected) {
+  return Error{0, std::string(what) + " in " + in_quotes(text) + ": " + std::string(expected)};
+}
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+// The underscore is no part of RFC 952, but names of containers and services have it.
+bool is_name_character(char c) { return is_digit(c) || is_letter(c) || c == '-' || c == '_'; }
+
+Result<std::string> parse_path(std::string_view text, std::string_view prefix,
+                               std::size_t longest_bytes) {
+  const std::string_view path = text.substr(prefix.size());
+  if (path.empty() || path.front() != '/') {
+    return bad("no absolute path", text, "expected " + std::string(prefix) + "/path");
+  }
+  if (path.size() > longest_bytes) {
+    return bad("path of " + std::to_string(path.size()) + " bytes", text,
+               "expected at most " + std::to_string(longest_bytes));
+  }
+  if (path.find('\0') != path.npos) {
+    return bad("NUL byte in the path", text, "expected a path without one");
+  }
+  return std::string(path);
+}
+
+/// A name or IPv4 address. A name's last label is never all digits (RFC 3696, section 2), so such
+/// a host is an IPv4 address or a mistake, and is not sent to the resolver.
+Result<std::string> parse_host(std::string_view host, std::string_view text) {
+  std::string_view rest = host;
+  if (rest.ends_with('.')) rest.remove_suffix(1);
+  if (rest.empty() || rest.size() > kLongestNameBytes) {
+    return bad("host of " + std::to_string(rest.size()) + " bytes", text,
+               "expected a name of 1 to " + std::to_string(kLongestNameBytes) + " bytes");
+  }
+  std::string_view label;
+  while (true) {
+    const std::size_t dot = rest.find('.');
+    label = rest.substr(0, dot);
+    if (!std::ranges::all_of(label, is_name_character)) {
+      return bad("host " + in_quotes(host), text,
+                 "expected letters, digits, '-', '_' and '.' in it");
+    }
+    if (label.empty() || label.size() > kLongestLabelBytes) {
+      return bad("host " + in_quotes(host), text,
+                 "expected 1 to " + std::to_string(kLongestLabelBytes) + " bytes between the dots");
+    }
+    if (dot == rest.npos) break;
+    rest.remove_prefix(dot + 1);
+  }
+  in_addr v4{};
+  if (std::ranges::all_of(label, is_digit) &&
+      inet_pton(AF_INET, std::string(host).c_str(), &v4) != 1) {
+    return bad("IPv4 address " + in_quotes(host), text, "expected four numbers of 0 to 255");
+  }
+  return std::string(host);
+}
+
+/// What stands between the brackets: an IPv6 address, with or without %SCOPE.
+Result<std::string> parse_v6_host(std::string_view host, std::string_view text) {
+  const std::size_t percent = host.find('%');
+  in6_addr v6{};
+  // A NUL would end the C string early and hide what follows it.
+  if (host.find('\0') != host.npos ||
+      inet_pton(AF_INET6, std::string(host.substr(0, percent)).c_str(), &v6) != 1) {
+    return bad("IPv6 address " + in_quotes(host), text, "expected one such as [::1]:PORT");
+  }
+  if (percent != host.npos) {
+    const std::string_view scope = host.substr(percent + 1);
+    const auto is_scope_character = [](char c) { return c > ' ' && c != '/' && c != 0x7f; };
+    if (scope.empty() || scope.size() >= IF_NAMESIZE ||
+        !std::ranges::all_of(scope, is_scope_character)) {
+      return bad("scope " + in_quotes(scope), text, "expected an interface's name or number");
+    }
+  }
+  return std::string(host);
+}
+
+Result<std::uint16_t> parse_port(std::string_view digits, std::string_view text) {
+  unsigned port = 0;
+  const char* const end = digits.data() + digits.size();
+  const auto [after, error] = std::from_chars(digits.data(), end, port);
+  if (error != std::errc() || after != end || port > kHighestPort) {
+    return bad("port " + in_quotes(digits), text, "expected a number of 0 to 65535");
+  }
+  return {in_place_value, static_cast<std::uint16_t>(port)};
+}
+
+Result<HostPort> parse_host_port(std::string_view text, std::string_view form) {
+  HostPort address;
+  std::string_view host;
+  std::string_view port;
+  const bool bracketed = text.starts_with('[');
+  if (bracketed) {
+    const std::size_t bracket = text.find(']');
+    if (bracket == text.npos) return bad("no closing bracket", text, form);
+    host = text.substr(1, bracket - 1);
+    port = text.substr(bracket + 1);
+    if (!port.starts_with(':')) return bad("missing port", text, form);
+    port.remove_prefix(1);
+  } else {
+    const std::size_t colon = text.find(':');
+    if (colon == text.npos) return bad("missing port", text, form);
+    host = text.substr(0, colon);
+    port = text.substr(colon + 1);
+    in6_addr v6{};
+    const std::string_view before_last = text.substr(0, text.rfind(':'));
+    if (inet_pton(AF_INET6, std::string(text).c_str(), &v6) == 1 ||
+        inet_pton(AF_INET6, std::string(before_last).c_str(), &v6) == 1) {
+      return bad("IPv6 address without brackets", text, form);
+    }
+  }
+  if (bracketed || !host.empty()) {
+    Result<std::string> checked = bracketed ? parse_v6_host(host, text) : parse_host(host, text);
+    if (!checked) return checked.error();
+    address.host = *std::move(checked);
+  }
+  const Result<std::uint16_t> number = parse_port(port, text);
+  if (!number) return number.error();
+  address.port = *number;
+  return address;
+}
+
+/// The scope of an IPv6 address: a number, or the name of an interface that this machine has.
+Result<std::uint32_t> scope_id(const std::string& scope) {
+  std::uint32_t id = 0;
+  const char* const end = scope.data() + scope.size();
+  const auto [after, error] = std::from_chars(scope.data(), end, id);
+  if (error == std::errc() && after == end) return {in_place_value, id};
+  id = if_nametoindex(scope.c_str());
+  if (id == 0) return errno_error("if_nametoindex " + in_quotes(scope));
+  return {in_place_value, id};
+}
+
+std::string to_string(const HostPort& address) {
+  const bool brackets = address.host.find(':') != std::string::npos;
+  return (brackets ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
+}
+std::string to_string(const UnixEndpoint& endpoint) {
+  return std::string(kUnixPrefix) + endpoint.path;
+}
+std::string to_string(const FileEndpoint& endpoint) {
+  return std::string(kFilePrefix) + endpoint.path;
+}
+std::string to_string(const DiscardEndpoint&) { return "discard:"; }
+std::string to_string(const EchoEndpoint&) { return "echo:"; }
+
+// The IPv4 address within an IPv4-mapped one: who came by IPv4 to a listener for both is told as
+// such.
+SocketAddress unmapped(const sockaddr_in6& mapped) {
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = mapped.sin6_port;
+  std::memcpy(&v4.sin_addr, &mapped.sin6_addr.s6_addr[12], sizeof v4.sin_addr);
+  return SocketAddress(v4);
+}
+
+}  // namespace
+
+// The structures are copied whole, not assigned member by member: which of the two is held is told
+// by the family, which stands first in both.
+SocketAddress::SocketAddress(const sockaddr_in& v4) { std::memcpy(&v6_, &v4, sizeof v4); }
+SocketAddress::SocketAddress(const sockaddr_in6& v6) : v6_(v6) {}
+
+SocketAddress SocketAddress::from(const sockaddr* address, socklen_t length) {
+  SocketAddress result;
+  sa_family_t family = AF_UNSPEC;
+  if (address == nullptr || length < sizeof family) return result;
+  std::memcpy(&family, address, sizeof family);
+  const bool v4 = family == AF_INET && length >= sizeof(sockaddr_in);
+  const bool v6 = family == AF_INET6 && length >= sizeof(sockaddr_in6);
+  if (v4) std::memcpy(&result.v6_, address, sizeof(sockaddr_in));
+  if (v6) std::memcpy(&result.v6_, address, sizeof(sockaddr_in6));
+  return v6 && IN6_IS_ADDR_V4MAPPED(&result.v6_.sin6_addr) ? unmapped(result.v6_) : result;
+}
+
+const sockaddr* SocketAddress::data() const {
+  return static_cast<const sockaddr*>(static_cast<const void*>(&v6_));
+}
+
+socklen_t SocketAddress::size_bytes() const {
+  if (family() == AF_INET) return sizeof(sockaddr_in);
+  return family() == AF_INET6 ? sizeof(sockaddr_in6) : 0;
+}
+
+int SocketAddress::family() const { return v6_.sin6_family; }
+
+// The port stands at the same place in both structures.
+std::uint16_t SocketAddress::port() const { return ntohs(v6_.sin6_port); }
+
+std::string SocketAddress::to_string() const {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (family() == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, &v6_, sizeof v4);
+    inet_ntop(AF_INET, &v4.sin_addr, text.data(), text.size());
+    return std::string(text.data()) + ":" + std::to_string(port());
+  }
+  if (family() != AF_INET6) return "-";
+  inet_ntop(AF_INET6, &v6_.sin6_addr, text.data(), text.size());
+  std::string host = text.data();
+  if (v6_.sin6_scope_id != 0) host += "%" + std::to_string(v6_.sin6_scope_id);
+  return "[" + host + "]:" + std::to_string(port());
+}
+
+bool operator==(const SocketAddress& a, const SocketAddress& b) {
+  if (a.family() != b.family() || a.port() != b.port()) return false;
+  if (a.family() == AF_INET) {
+    // In sockaddr_in the address follows the port, where sockaddr_in6 has its flow label.
+    return std::memcmp(&a.v4_.sin_addr, &b.v4_.sin_addr, sizeof(in_addr)) == 0;
+  }
+  return std::memcmp(&a.v6_.sin6_addr, &b.v6_.sin6_addr, sizeof(in6_addr)) == 0 &&
+         a.v6_.sin6_scope_id == b.v6_.sin6_scope_id;
+}
+
+Result<ListenAddress> parse_listen_address(std::string_view text) {
+  if (text.starts_with(kUnixPrefix)) {
+    Result<std::string> path = parse_path(text, kUnixPrefix, kLongestUnixPathBytes);
+    if (!path) return path.error();
+    return ListenAddress(UnixEndpoint{*std::move(path)});
+  }
+  if (text.starts_with(kFilePrefix) || text == "discard:" || text == "echo:") {
+    return bad("a target, nothing to listen on,", text, kListenForm);
+  }
+  Result<HostPort> address = parse_host_port(text, kListenForm);
+  if (!address) return address.error();
+  return ListenAddress(*std::move(address));
+}
+
+Result<TargetAddress> parse_target_address(std::string_view text) {
+  if (text.starts_with(kUnixPrefix)) {
+    Result<std::string> path = parse_path(text, kUnixPrefix, kLongestUnixPathBytes);
+    if (!path) return path.error();
+    return TargetAddress(UnixEndpoint{*std::move(path)});
+  }
+  if (text.starts_with(kFilePrefix)) {
+    Result<std::string> path = parse_path(text, kFilePrefix, kLongestFilePathBytes);
+    if (!path) return path.error();
+    return TargetAddress(FileEndpoint{*std::move(path)});
+  }
+  // "echo:7" is port 7 of a host called echo.
+  if (text == "discard:") return TargetAddress(DiscardEndpoint{});
+  if (text == "echo:") return TargetAddress(EchoEndpoint{});
+  Result<HostPort> address = parse_host_port(text, kTargetForm);
+  if (!address) return address.error();
+  if (address->port == 0) {
+    return bad("port 0", text, "expected a number of 1 to 65535 to connect to");
+  }
+  return TargetAddress(*std::move(address));
+}
+
+std::string to_string(const ListenAddress& address) {
+  return std::visit([](const auto& endpoint) { return to_string(endpoint); }, address);
+}
+
+std::string to_string(const TargetAddress& address) {
+  return std::visit([](const auto& endpoint) { return to_string(endpoint); }, address);
+}
+
+Result<SocketAddress> numeric_address(const HostPort& address) {
+  sockaddr_in v4{};
+  if (inet_pton(AF_INET, address.host.c_str(), &v4.sin_addr) == 1) {
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(address.port);
+    return SocketAddress(v4);
+  }
+  sockaddr_in6 v6{};
+  const std::size_t percent = address.host.find('%');
+  if (inet_pton(AF_INET6, address.host.substr(0, percent).c_str(), &v6.sin6_addr) != 1) {
+    return bad("a name", address.host, "expected a numeric address");
+  }
+  if (percent != std::string::npos) {
+    const Result<std::uint32_t> id = scope_id(address.host.substr(percent + 1));
+    if (!id) return id.error();
+    v6.sin6_scope_id = *id;
+  }
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(address.port);
+  return SocketAddress(v6);
+}
+
+}  // namespace sluice

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+
+#include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
+
+namespace sluice {
+
+/// A kernel pipe, with the number of bytes that are in it.
+///
+/// Only the checked calls of splice.h move bytes through it, so that held_bytes() is always true.
+/// Not thread-safe: one thread uses it at a time.
+class Pipe {
+ public:
+  /// Asks the kernel for a pipe of `wanted_bytes` and reads back what was granted, which can be
+  /// less: beyond the user's quota (pipe(7), pipe-user-pages-soft) a pipe is born with two slots,
+  /// and growing it is EPERM.
+  [[nodiscard]] static Result<Pipe> create(std::size_t wanted_bytes);
+
+  [[nodiscard]] int read_end() const { return read_end_.get(); }
+  [[nodiscard]] int write_end() const { return write_end_.get(); }
+  /// Bytes granted by F_GETPIPE_SZ, when every slot holds a whole page.
+  [[nodiscard]] std::size_t capacity_bytes() const { return capacity_bytes_; }
+  [[nodiscard]] std::size_t slots() const { return capacity_bytes_ / kSlotBytes; }
+  [[nodiscard]] std::size_t held_bytes() const { return held_bytes_; }
+  [[nodiscard]] bool empty() const { return held_bytes_ == 0; }
+  /// What may be spliced in at most. The kernel would take more, since a slot can hold a fragment
+  /// of up to 32 KiB: one greedy call put 5,991,019 bytes into a 1 MiB pipe.
+  [[nodiscard]] std::size_t room_bytes() const {
+    return held_bytes_ < capacity_bytes_ ? capacity_bytes_ - held_bytes_ : 0;
+  }
+
+  /// For the checked calls: `bytes` came in, or went out.
+  void filled(std::size_t bytes) { held_bytes_ += bytes; }
+  void drained(std::size_t bytes) { held_bytes_ -= bytes; }
+
+  static constexpr std::size_t kSlotBytes = 4096;
+
+ private:
+  OwnedFd read_end_;
+  OwnedFd write_end_;
+  std::size_t capacity_bytes_ = 0;
+  std::size_t held_bytes_ = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,257 @@
+#include "iolib/reactor/asio_reactor.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <utility>
+
+namespace sluice {
+namespace {
+
+enum Kind : std::uint8_t { kReceive, kReadable, kWritable, kWatch, kAccept };
+
+// Connections taken from one listener in one turn.
+constexpr int kAcceptsPerTurn = 64;
+// Handlers run before timers and the mailbox have their turn.
+constexpr int kHandlersPerTurn = 256;
+constexpr int kWatchBatch = 64;
+
+}  // namespace
+
+Result<std::unique_ptr<AsioReactor>> AsioReactor::create() {
+  // Asio's own descriptors may not be had: it says so by an exception.
+  try {
+    std::unique_ptr<AsioReactor> reactor(new AsioReactor);
+    if (Result<> opened = reactor->open(); opened.has_error()) return opened.error();
+    return reactor;
+  } catch (const boost::system::system_error& error) {
+    return Error{error.code().value(), "epoll_create"};
+  }
+}
+
+AsioReactor::AsioReactor() : buffer_(kReceiveBytes) {}
+
+Result<> AsioReactor::open() {
+  if (Result<> mailbox = check_mailbox(); mailbox.has_error()) return mailbox;
+  watches_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  if (!watches_) return errno_error("epoll_create1");
+  watches_stream_ = std::make_unique<Stream>(context_);
+  boost::system::error_code error;
+  watches_stream_->assign(watches_.get(), error);
+  if (error) return Error{error.value(), "epoll_ctl"};
+  await_errors();
+  return {};
+}
+
+AsioReactor::~AsioReactor() {
+  // Asio borrows descriptors here: it must not close them.
+  for (const auto& descriptor : descriptors_) {
+    if (descriptor) descriptor->stream.release();
+  }
+  if (watches_stream_) watches_stream_->release();
+}
+
+AsioReactor::Descriptor* AsioReactor::find(int fd, std::uint64_t serial) {
+  Descriptor* descriptor = descriptors_[static_cast<std::size_t>(fd)].get();
+  return descriptor != nullptr && descriptor->serial == serial ? descriptor : nullptr;
+}
+
+// The entry of `fd`, made at its first use; on failure `operation` completes with the error.
+AsioReactor::Descriptor* AsioReactor::descriptor_of(int fd, Operation& operation) {
+  const auto index = static_cast<std::size_t>(fd);
+  if (index >= descriptors_.size()) descriptors_.resize(index + 1);
+  std::unique_ptr<Descriptor>& entry = descriptors_[index];
+  if (!entry) {
+    Stream stream(context_);
+    boost::system::error_code error;
+    stream.assign(fd, error);
+    if (error) {
+      finish_later(operation, -error.value());
+      return nullptr;
+    }
+    entry = std::make_unique<Descriptor>(std::move(stream));
+    entry->serial = ++serials_;
+  }
+  return entry.get();
+}
+
+void AsioReactor::receive(int fd, Operation& operation, std::size_t max_bytes) {
+  prepare(operation, fd, kReceive);
+  operation.max_bytes_ = static_cast<std::uint32_t>(max_bytes);
+  if (Descriptor* descriptor = descriptor_of(fd, operation)) {
+    descriptor->reader = &operation;
+    await_reading(*descriptor, fd);
+  }
+}
+
+void AsioReactor::wait_readable(int fd, Operation& operation) {
+  prepare(operation, fd, kReadable);
+  if (Descriptor* descriptor = descriptor_of(fd, operation)) {
+    descriptor->reader = &operation;
+    await_reading(*descriptor, fd);
+  }
+}
+
+void AsioReactor::accept(int listener, Operation& operation) {
+  prepare(operation, listener, kAccept);
+  if (Descriptor* descriptor = descriptor_of(listener, operation)) {
+    descriptor->reader = &operation;
+    await_reading(*descriptor, listener);
+  }
+}
+
+void AsioReactor::wait_writable(int fd, Operation& operation) {
+  prepare(operation, fd, kWritable);
+  if (Descriptor* descriptor = descriptor_of(fd, operation)) {
+    descriptor->writer = &operation;
+    await_writing(*descriptor, fd);
+  }
+}
+
+void AsioReactor::watch_errors(int fd, Operation& operation) {
+  prepare(operation, fd, kWatch);
+  Descriptor* descriptor = descriptor_of(fd, operation);
+  if (descriptor == nullptr) return;
+  descriptor->watcher = &operation;
+  epoll_event event{};
+  event.events = EPOLLET;  // EPOLLERR and EPOLLHUP are always included
+  event.data.fd = fd;
+  if (::epoll_ctl(watches_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+    descriptor->watcher = nullptr;
+    finish_later(operation, -errno);
+  }
+}
+
+void AsioReactor::cancel(Operation& operation) {
+  if (!operation.in_flight_ || operation.cancelled_) return;
+  operation.cancelled_ = true;
+  const auto index = static_cast<std::size_t>(operation.fd_);
+  Descriptor* descriptor = index < descriptors_.size() ? descriptors_[index].get() : nullptr;
+  if (descriptor == nullptr) return;  // it has failed already, and will say so
+  if (descriptor->reader == &operation) {
+    descriptor->reader = nullptr;
+  } else if (descriptor->writer == &operation) {
+    descriptor->writer = nullptr;
+  } else if (descriptor->watcher == &operation) {
+    descriptor->watcher = nullptr;
+    ::epoll_ctl(watches_.get(), EPOLL_CTL_DEL, operation.fd_, nullptr);
+  } else {
+    return;
+  }
+  finish_later(operation, -ECANCELED);
+}
+
+void AsioReactor::forget(int fd) {
+  const auto index = static_cast<std::size_t>(fd);
+  if (index >= descriptors_.size() || !descriptors_[index]) return;
+  descriptors_[index]->stream.release();
+  descriptors_[index].reset();
+}
+
+void AsioReactor::await_reading(Descriptor& descriptor, int fd) {
+  if (std::exchange(descriptor.reading, true)) return;
+  descriptor.stream.async_wait(
+      Stream::wait_read, [this, fd, serial = descriptor.serial](auto) { read_ready(fd, serial); });
+}
+
+void AsioReactor::await_writing(Descriptor& descriptor, int fd) {
+  if (std::exchange(descriptor.writing, true)) return;
+  descriptor.stream.async_wait(Stream::wait_write, [this, fd, serial = descriptor.serial](auto) {
+    write_ready(fd, serial);
+  });
+}
+
+void AsioReactor::await_errors() {
+  watches_stream_->async_wait(Stream::wait_read, [this](const boost::system::error_code& error) {
+    if (!error) errors_ready();
+  });
+}
+
+void AsioReactor::read_ready(int fd, std::uint64_t serial) {
+  refresh_now();
+  Descriptor* descriptor = find(fd, serial);
+  if (descriptor == nullptr) return;
+  descriptor->reading = false;
+  if (descriptor->reader == nullptr) return;
+  switch (descriptor->reader->kind_) {
+    case kReceive:
+      return receive_ready(*descriptor, fd);
+    case kAccept:
+      return accept_ready(fd, serial);
+    default:
+      return finish(*std::exchange(descriptor->reader, nullptr), {EPOLLIN, false, {}});
+  }
+}
+
+void AsioReactor::receive_ready(Descriptor& descriptor, int fd) {
+  const ssize_t received = ::recv(fd, buffer_.data(), descriptor.reader->max_bytes_, MSG_DONTWAIT);
+  if (received < 0 && (errno == EAGAIN || errno == EINTR)) return await_reading(descriptor, fd);
+  Completion completion{received < 0 ? -errno : static_cast<int>(received), false, {}};
+  if (received > 0) completion.data = {buffer_.data(), static_cast<std::size_t>(received)};
+  finish(*std::exchange(descriptor.reader, nullptr), completion);
+}
+
+void AsioReactor::accept_ready(int fd, std::uint64_t serial) {
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    // Each connection's owner may have cancelled the rest, or forgotten the listener.
+    Descriptor* descriptor = find(fd, serial);
+    if (descriptor == nullptr || descriptor->reader == nullptr) return;
+    const int accepted = ::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted >= 0) {
+      descriptor->reader->complete({accepted, true, {}});
+    } else if (errno == EAGAIN) {
+      break;
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      return finish(*std::exchange(descriptor->reader, nullptr), {-errno, false, {}});
+    }
+  }
+  Descriptor* descriptor = find(fd, serial);
+  if (descriptor != nullptr && descriptor->reader != nullptr) await_reading(*descriptor, fd);
+}
+
+void AsioReactor::write_ready(int fd, std::uint64_t serial) {
+  refresh_now();
+  Descriptor* descriptor = find(fd, serial);
+  if (descriptor == nullptr) return;
+  descriptor->writing = false;
+  if (descriptor->writer == nullptr) return;
+  finish(*std::exchange(descriptor->writer, nullptr), {EPOLLOUT, false, {}});
+}
+
+void AsioReactor::errors_ready() {
+  refresh_now();
+  std::array<epoll_event, kWatchBatch> events{};
+  const int count = ::epoll_wait(watches_.get(), events.data(), kWatchBatch, 0);
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<std::size_t>(i)];
+    Descriptor* descriptor = descriptors_[static_cast<std::size_t>(event.data.fd)].get();
+    if (descriptor == nullptr || descriptor->watcher == nullptr) continue;
+    descriptor->watcher->complete({static_cast<int>(event.events), true, {}});
+  }
+  await_errors();
+}
+
+void AsioReactor::finish(Operation& operation, const Completion& completion) {
+  operation.in_flight_ = false;
+  operation.complete(completion);
+}
+
+void AsioReactor::finish_later(Operation& operation, int result) {
+  boost::asio::post(context_, [this, &operation, result] {
+    refresh_now();
+    finish(operation, {result, false, {}});
+  });
+}
+
+void AsioReactor::turn(std::optional<TimePoint> deadline) {
+  const std::size_t ran = deadline ? context_.run_one_until(*deadline) : context_.run_one();
+  if (ran == 0) refresh_now();
+  // Also when a timer is due: timers that follow close on each other must not keep sockets waiting.
+  for (int i = 1; i < kHandlersPerTurn && context_.poll_one() > 0; ++i) {
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,200 @@
+#include "iolib/reactor/uring_reactor.h"
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+
+namespace sluice {
+namespace {
+
+enum Kind : std::uint8_t { kReceive, kPoll, kWatch, kAccept };
+
+// Requests queued in one turn before they must be handed over early; one turn of a busy worker
+// queues one or two for each ready connection.
+constexpr unsigned kSubmissionEntries = 1024;
+// Completions that fit without the kernel's overflow list, which is correct but slow.
+constexpr unsigned kCompletionEntries = 8192;
+// A buffer is held only while its completion is handled, so these are the receives that one turn
+// can complete before some of them have to try again. A power of two.
+constexpr unsigned kBuffers = 64;
+constexpr unsigned short kBufferGroup = 0;
+constexpr std::size_t kBatch = 256;
+
+std::size_t buffer_ring_bytes() { return kBuffers * sizeof(io_uring_buf); }
+
+}  // namespace
+
+Result<std::unique_ptr<UringReactor>> UringReactor::create() {
+  std::unique_ptr<UringReactor> reactor(new UringReactor);
+  if (Result<> opened = reactor->open(); opened.has_error()) return opened.error();
+  return reactor;
+}
+
+Result<> UringReactor::open() {
+  if (Result<> mailbox = check_mailbox(); mailbox.has_error()) return mailbox;
+  io_uring_params params{};
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
+                 IORING_SETUP_CLAMP;
+  params.cq_entries = kCompletionEntries;
+  if (int error = io_uring_queue_init_params(kSubmissionEntries, &ring_, &params); error < 0) {
+    return Error{-error, "io_uring_setup"};
+  }
+  ring_open_ = true;
+  // Saves a descriptor look-up in each io_uring_enter; without it all works as well.
+  static_cast<void>(io_uring_register_ring_fd(&ring_));
+  return provide_buffers();
+}
+
+Result<> UringReactor::provide_buffers() {
+  void* mapped = ::mmap(nullptr, buffer_ring_bytes(), PROT_READ | PROT_WRITE,
+                        MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+  if (mapped == MAP_FAILED) return errno_error("mmap");
+  buffers_ = static_cast<io_uring_buf_ring*>(mapped);
+  io_uring_buf_ring_init(buffers_);
+  io_uring_buf_reg registration{};
+  registration.ring_addr = reinterpret_cast<std::uint64_t>(buffers_);
+  registration.ring_entries = kBuffers;
+  registration.bgid = kBufferGroup;
+  if (int error = io_uring_register_buf_ring(&ring_, &registration, 0); error < 0) {
+    return Error{-error, "io_uring_register_buf_ring"};
+  }
+  buffer_bytes_.resize(kBuffers * kReceiveBytes);
+  for (unsigned buffer = 0; buffer < kBuffers; ++buffer) recycle(buffer);
+  return {};
+}
+
+UringReactor::~UringReactor() {
+  if (ring_open_) io_uring_queue_exit(&ring_);
+  if (buffers_ != nullptr) ::munmap(buffers_, buffer_ring_bytes());
+}
+
+void UringReactor::recycle(unsigned buffer) {
+  io_uring_buf_ring_add(buffers_, &buffer_bytes_[buffer * kReceiveBytes], kReceiveBytes,
+                        static_cast<unsigned short>(buffer), io_uring_buf_ring_mask(kBuffers), 0);
+  io_uring_buf_ring_advance(buffers_, 1);
+}
+
+io_uring_sqe* UringReactor::next_sqe(Operation* operation) {
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  while (sqe == nullptr) {
+    // The queue is full: hand it over. The kernel takes all of it, or says EBUSY or EAGAIN for a
+    // moment.
+    io_uring_submit(&ring_);
+    sqe = io_uring_get_sqe(&ring_);
+  }
+  io_uring_sqe_set_data(sqe, operation);
+  return sqe;
+}
+
+void UringReactor::receive(int fd, Operation& operation, std::size_t max_bytes) {
+  prepare(operation, fd, kReceive);
+  operation.max_bytes_ = static_cast<std::uint32_t>(max_bytes);
+  io_uring_sqe* sqe = next_sqe(&operation);
+  io_uring_prep_recv(sqe, fd, nullptr, max_bytes, 0);
+  io_uring_sqe_set_data(sqe, &operation);
+  sqe->flags |= IOSQE_BUFFER_SELECT;
+  sqe->buf_group = kBufferGroup;
+  // Most receives wait for the next message; a first look at an empty socket would be wasted.
+  sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+}
+
+void UringReactor::poll(int fd, Operation& operation, unsigned events) {
+  prepare(operation, fd, kPoll);
+  io_uring_sqe* sqe = next_sqe(&operation);
+  io_uring_prep_poll_add(sqe, fd, events);
+  io_uring_sqe_set_data(sqe, &operation);
+}
+
+void UringReactor::wait_readable(int fd, Operation& operation) { poll(fd, operation, POLLIN); }
+void UringReactor::wait_writable(int fd, Operation& operation) { poll(fd, operation, POLLOUT); }
+
+void UringReactor::watch_errors(int fd, Operation& operation) {
+  prepare(operation, fd, kWatch);
+  io_uring_sqe* sqe = next_sqe(&operation);
+  // Multishot, because a one-shot poll for nothing but errors completes at once, again and again,
+  // on a socket with unread data.
+  io_uring_prep_poll_multishot(sqe, fd, 0);
+  io_uring_sqe_set_data(sqe, &operation);
+}
+
+void UringReactor::accept(int listener, Operation& operation) {
+  prepare(operation, listener, kAccept);
+  io_uring_sqe* sqe = next_sqe(&operation);
+  io_uring_prep_multishot_accept(sqe, listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  io_uring_sqe_set_data(sqe, &operation);
+}
+
+void UringReactor::cancel(Operation& operation) {
+  if (!operation.in_flight_ || operation.cancelled_) return;
+  operation.cancelled_ = true;
+  io_uring_sqe* sqe = next_sqe(nullptr);
+  io_uring_prep_cancel64(sqe, reinterpret_cast<std::uint64_t>(&operation), 0);
+  io_uring_sqe_set_data(sqe, nullptr);
+  sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+void UringReactor::turn(std::optional<TimePoint> deadline) {
+  using std::chrono::nanoseconds;
+  __kernel_timespec timeout{};
+  if (deadline) {
+    const nanoseconds left = std::max(nanoseconds(0), nanoseconds(*deadline - Clock::now()));
+    timeout.tv_sec = left / std::chrono::seconds(1);
+    timeout.tv_nsec = (left % std::chrono::seconds(1)).count();
+  }
+  io_uring_cqe* first = nullptr;
+  // The result says no more than the completion queue does: timed out, interrupted, or ready.
+  io_uring_submit_and_wait_timeout(&ring_, &first, 1, deadline ? &timeout : nullptr, nullptr);
+  refresh_now();
+  std::array<io_uring_cqe*, kBatch> batch{};
+  const unsigned ready = io_uring_peek_batch_cqe(&ring_, batch.data(), batch.size());
+  for (unsigned i = 0; i < ready; ++i) dispatch(*batch[i]);
+  io_uring_cq_advance(&ring_, ready);
+  if (starved_ != nullptr) serve_starved();
+}
+
+void UringReactor::dispatch(const io_uring_cqe& cqe) {
+  auto* operation = static_cast<Operation*>(io_uring_cqe_get_data(&cqe));
+  if (operation == nullptr) return;
+  Completion completion{cqe.res, (cqe.flags & IORING_CQE_F_MORE) != 0, {}};
+  if (operation->kind_ == kReceive && cqe.res == -ENOBUFS) {
+    *starved_end_ = operation;
+    starved_end_ = &operation->next_;
+    operation->next_ = nullptr;
+    return;
+  }
+  // Multishot poll also tells of ends of streams, which are the readers' business.
+  if (operation->kind_ == kWatch && completion.more && (cqe.res & (POLLERR | POLLHUP)) == 0) return;
+
+  const bool has_buffer = (cqe.flags & IORING_CQE_F_BUFFER) != 0;
+  const unsigned buffer = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
+  if (has_buffer && cqe.res > 0) {
+    completion.data = {&buffer_bytes_[buffer * kReceiveBytes], static_cast<std::size_t>(cqe.res)};
+  }
+  operation->in_flight_ = completion.more;
+  operation->complete(completion);
+  if (has_buffer) recycle(buffer);
+}
+
+// All buffers of this turn are free again: whoever found none tries again, in order.
+void UringReactor::serve_starved() {
+  Operation* operation = starved_;
+  starved_ = nullptr;
+  starved_end_ = &starved_;
+  while (operation != nullptr) {
+    Operation* next = operation->next_;
+    if (operation->cancelled_) {
+      operation->in_flight_ = false;
+      operation->complete({-ECANCELED, false, {}});
+    } else {
+      receive(operation->fd_, *operation, operation->max_bytes_);
+    }
+    operation = next;
+  }
+}
+
+}  // namespace sluice

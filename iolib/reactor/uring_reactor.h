@@ -1,0 +1,53 @@
+#pragma once
+
+#include <liburing.h>
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "iolib/reactor/reactor.h"
+
+namespace sluice {
+
+/// A Reactor on io_uring (Linux 6.1 or newer: DEFER_TASKRUN, provided buffer rings, multishot
+/// accept).
+///
+/// Requests are queued and go to the kernel together, with the wait for the next completion: one
+/// system call a turn.
+class UringReactor final : public Reactor {
+ public:
+  /// A reactor for the calling thread, or why io_uring is not to be had (EPERM under a seccomp
+  /// filter or kernel.io_uring_disabled, EINVAL on an older kernel, ENOMEM).
+  [[nodiscard]] static Result<std::unique_ptr<UringReactor>> create();
+  ~UringReactor() override;
+
+  void receive(int fd, Operation& operation, std::size_t max_bytes) override;
+  void wait_readable(int fd, Operation& operation) override;
+  void wait_writable(int fd, Operation& operation) override;
+  void watch_errors(int fd, Operation& operation) override;
+  void accept(int listener, Operation& operation) override;
+  void cancel(Operation& operation) override;
+  void forget(int /*fd*/) override {}
+
+ private:
+  UringReactor() = default;
+  [[nodiscard]] Result<> open();
+  [[nodiscard]] Result<> provide_buffers();
+  void turn(std::optional<TimePoint> deadline) override;
+  void dispatch(const io_uring_cqe& cqe);
+  void recycle(unsigned buffer);
+  void serve_starved();
+  [[nodiscard]] io_uring_sqe* next_sqe(Operation* operation);
+  void poll(int fd, Operation& operation, unsigned events);
+
+  io_uring ring_{};
+  bool ring_open_ = false;
+  io_uring_buf_ring* buffers_ = nullptr;  ///< the kernel's ring of free buffers, mapped
+  std::vector<std::byte> buffer_bytes_;
+  Operation* starved_ = nullptr;  ///< receives that found no free buffer, in order
+  Operation** starved_end_ = &starved_;
+};
+
+}  // namespace sluice

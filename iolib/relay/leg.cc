@@ -1,0 +1,122 @@
+#include "iolib/relay/leg.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <utility>
+
+#include "iolib/relay/relay.h"
+
+namespace sluice {
+namespace {
+
+// Enough to empty a receive queue in few calls, small enough for the stack.
+constexpr std::size_t kDiscardBytes = 16 << 10;
+// What is thrown away in one turn, so that a peer that never stops sending cannot hold the loop.
+constexpr int kDiscardsPerTurn = 64;
+
+// The TCP state alone: the first byte of tcp_info is all that is asked for. -1 if it is not TCP.
+int tcp_state(int fd) {
+  std::uint8_t state = 0;
+  socklen_t size = sizeof state;
+  return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &size) == 0 ? state : -1;
+}
+
+}  // namespace
+
+Leg::Leg(Relay& relay, Reactor& reactor, OwnedFd fd, Kind kind)
+    : relay_(relay), reactor_(&reactor), fd_(std::move(fd)), kind_(kind) {}
+
+void Leg::mark_reset() {
+  if (std::exchange(reset_, true)) return;
+  relay_.leg_reset(*this);
+}
+
+bool Leg::end_is_orderly() {
+  if (reset_) return false;
+  if (kind_ != Kind::tcp || fin_sent_) return true;
+  return tcp_state(fd()) != TCP_CLOSE;
+}
+
+void Leg::send_fin() {
+  if (kind_ == Kind::device || reset_) return;
+  fin_sent_ = true;
+  // Fails only where the connection is gone already, which the other direction finds out.
+  static_cast<void>(::shutdown(fd(), SHUT_WR));
+}
+
+// SIOCOUTQ counts the FIN as one more byte.
+std::uint64_t Leg::send_queue_bytes() const {
+  if (kind_ != Kind::tcp || !fd_) return 0;
+  int bytes = 0;
+  return ::ioctl(fd(), SIOCOUTQ, &bytes) == 0 ? static_cast<std::uint64_t>(bytes) : 0;
+}
+
+std::uint64_t Leg::unacknowledged_bytes() const {
+  const std::uint64_t queued = send_queue_bytes();
+  return fin_sent_ && queued > 0 ? queued - 1 : queued;
+}
+
+std::size_t Leg::unread_bytes() const {
+  int bytes = 0;
+  return ::ioctl(fd(), FIONREAD, &bytes) == 0 ? static_cast<std::size_t>(bytes) : 0;
+}
+
+void Leg::discard_received() {
+  std::array<std::byte, kDiscardBytes> waste;
+  for (int i = 0; i < kDiscardsPerTurn; ++i) {
+    const ssize_t got = ::recv(fd(), waste.data(), waste.size(), MSG_DONTWAIT);
+    if (got > 0) continue;
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno != EAGAIN) mark_reset();
+    if (got == 0 && !end_is_orderly()) mark_reset();
+    return;
+  }
+}
+
+void Leg::watch() {
+  if (in_flight() || reset_ || kind_ == Kind::device) return;
+  unwatching_ = false;
+  reactor_->watch_errors(fd(), *this);
+}
+
+void Leg::unwatch() {
+  unwatching_ = true;
+  reactor_->cancel(*this);
+}
+
+void Leg::complete(const Completion& completion) {
+  const bool error = completion.result >= 0 && (completion.result & POLLERR) != 0;
+  // Both directions ended in order also hang up; a connection that is closed although no FIN of
+  // ours went out does not end in order.
+  const bool hang_up = completion.result >= 0 && (completion.result & POLLHUP) != 0;
+  if (error || (hang_up && !end_is_orderly())) mark_reset();
+  if (completion.more) return;
+  if (unwatching_) return relay_.leg_unwatched();
+  if (completion.result >= 0) watch();
+}
+
+void Leg::set_receive_low_water(int bytes) {
+  if (low_water_bytes_ == bytes) return;
+  low_water_bytes_ = bytes;
+  static_cast<void>(::setsockopt(fd(), SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes));
+}
+
+void Leg::close(bool abortive) {
+  if (!fd_) return;
+  if (abortive && kind_ == Kind::tcp) {
+    const linger at_once{1, 0};
+    static_cast<void>(::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
+  }
+  reactor_->forget(fd());
+  fd_.reset();
+}
+
+}  // namespace sluice

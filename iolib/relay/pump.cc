@@ -1,0 +1,395 @@
+#include "iolib/relay/pump.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "iolib/relay/relay.h"
+
+namespace sluice {
+
+Pump::Pump(Relay& relay, Leg& source, Leg& target)
+    : relay_(relay), source_(source), target_(target) {}
+Pump::~Pump() = default;
+
+std::size_t Pump::held_bytes() const {
+  return (held_end_ - held_begin_) + (pipe_ ? pipe_->held_bytes() : 0);
+}
+
+void Pump::start(std::span<const std::byte> held) {
+  if (std::exchange(paused_, false)) {
+    pausing_ = false;
+    return advance();
+  }
+  last_activity_ = relay_.context_->reactor.now();
+  streaming_ = relay_.options_.splice == SpliceMode::always;
+  if (!held.empty()) {
+    received_bytes_ += held.size();
+    copy_out(held);
+  }
+  advance();
+}
+
+void Pump::stop(PumpEnd end) {
+  if (ended() || stop_as_ != PumpEnd::running) return;
+  stop_as_ = end;
+  if (in_flight()) return relay_.context_->reactor.cancel(*this);
+  // Neither in flight nor waiting for a tap: it is in the middle of a turn, which ends in
+  // advance().
+  if (wait_ == Wait::tap) advance();
+}
+
+void Pump::pause() {
+  if (ended()) return;
+  pausing_ = true;
+  if (in_flight()) return relay_.context_->reactor.cancel(*this);
+  if (wait_ == Wait::tap) advance();
+}
+
+void Pump::complete(const Completion& completion) {
+  const Wait waited = std::exchange(wait_, Wait::nothing);
+  if (stop_as_ == PumpEnd::running) {
+    switch (waited) {
+      case Wait::receive:
+        take(completion);
+        break;
+      case Wait::readable:
+        // At rest nothing may be in a pipe: it would be given back on another thread.
+        if (!pausing_) splice_turn();
+        break;
+      default:
+        flush();
+    }
+  }
+  advance();
+}
+
+// Begins the next wait, or ends. Every turn ends here.
+void Pump::advance() {
+  wait_ = Wait::nothing;
+  forget_detached();
+  if (stop_as_ != PumpEnd::running) return finish(stop_as_);
+  if (pausing_) {
+    paused_ = true;
+    return relay_.check_joined();
+  }
+  if (held_bytes() > 0) {
+    if (forwardable_bytes() == 0) {
+      wait_ = Wait::tap;
+    } else {
+      wait_ = Wait::writable;
+      relay_.context_->reactor.wait_writable(target_.fd(), *this);
+    }
+    return relay_.pump_paused(*this);
+  }
+  pipe_.release();
+  if (source_end_ != PumpEnd::running) return finish(source_end_);
+  if (std::exchange(may_move_, false) && relay_.begin_move()) return advance();
+  wait_for_source();
+}
+
+void Pump::wait_for_source() {
+  const std::size_t most = allowance();
+  if (most == 0) {
+    wait_ = Wait::tap;
+    return relay_.pump_paused(*this);
+  }
+  if (streaming_) {
+    wait_ = Wait::readable;
+    if (patient_) relay_.arm(relay_.context_->reactor.now() + kPatience);
+    relay_.context_->reactor.wait_readable(source_.fd(), *this);
+  } else {
+    wait_ = Wait::receive;
+    relay_.context_->reactor.receive(source_.fd(), *this, std::min(most, Reactor::kReceiveBytes));
+  }
+}
+
+void Pump::finish(PumpEnd end) {
+  end_ = end;
+  if (end == PumpEnd::eof) relay_.pass_on_end(target_);
+  if (taps_) {
+    if (end == PumpEnd::eof) {
+      taps_->eof(received_bytes_);
+    } else {
+      taps_->reset(received_bytes_);
+    }
+  }
+  held_.reset();
+  held_begin_ = held_end_ = 0;
+  pipe_.release();
+  relay_.pump_ended();
+}
+
+void Pump::end_source(bool orderly) {
+  if (!orderly) source_.mark_reset();
+  source_end_ = orderly ? PumpEnd::eof : PumpEnd::source_reset;
+}
+
+// --- Copying ---
+
+void Pump::take(const Completion& completion) {
+  if (completion.result == 0) return end_source(source_.end_is_orderly());
+  if (completion.result < 0) {
+    const int error = -completion.result;
+    if (error != EAGAIN && error != EINTR && error != ECANCELED) end_source(false);
+    return;
+  }
+  received_bytes_ += completion.data.size();
+  copy_out(completion.data);
+  if (!may_splice()) return;
+  if (completion.data.size() < Reactor::kReceiveBytes) {
+    large_receives_ = 0;
+  } else if (source_.unread_bytes() > 0) {
+    large_receives_ = static_cast<std::uint8_t>(large_receives_ + 1);
+  }
+  const bool always = relay_.options_.splice == SpliceMode::always;
+  if (large_receives_ >= kPromoteAfter || always) {
+    large_receives_ = 0;
+    small_turns_ = 0;
+    streaming_ = true;
+  }
+}
+
+bool Pump::may_splice() const {
+  return relay_.options_.splice != SpliceMode::never && (!taps_ || !taps_->exact()) &&
+         relay_.context_->reactor.now() >= relay_.context_->no_pipes_until;
+}
+
+// Shows received bytes to the taps and sends what may go and does; the rest is held.
+void Pump::copy_out(std::span<const std::byte> data) {
+  last_activity_ = relay_.context_->reactor.now();
+  if (taps_) taps_->append(received_bytes_ - data.size(), data);
+  const std::size_t may_go = std::min<std::size_t>(
+      data.size(),
+      taps_ ? taps_->watermark() - std::min(taps_->watermark(), forwarded_bytes_) : data.size());
+  const std::size_t sent = may_go > 0 ? send_now(data.first(may_go)) : 0;
+  if (sent < data.size() && stop_as_ == PumpEnd::running) hold(data.subspan(sent));
+}
+
+std::size_t Pump::send_now(std::span<const std::byte> data) {
+  if (target_.kind() == Leg::Kind::device) {
+    moved_out(data.size());
+    return data.size();
+  }
+  for (;;) {
+    const ssize_t sent =
+        ::send(target_.fd(), data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) {
+      moved_out(static_cast<std::size_t>(sent));
+      return static_cast<std::size_t>(sent);
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) target_.mark_reset();
+    return 0;
+  }
+}
+
+void Pump::hold(std::span<const std::byte> data) {
+  held_ = std::make_unique_for_overwrite<std::byte[]>(data.size());
+  std::memcpy(held_.get(), data.data(), data.size());
+  held_begin_ = 0;
+  held_end_ = static_cast<std::uint32_t>(data.size());
+}
+
+void Pump::flush() {
+  if (held_end_ > held_begin_) flush_held();
+  if (held_end_ == held_begin_ && pipe_) flush_pipe();
+}
+
+void Pump::flush_held() {
+  const auto may_go = static_cast<std::size_t>(forwardable_bytes());
+  if (may_go > 0) {
+    held_begin_ += static_cast<std::uint32_t>(send_now({held_.get() + held_begin_, may_go}));
+  }
+  if (held_begin_ < held_end_) return;
+  held_.reset();
+  held_begin_ = held_end_ = 0;
+}
+
+// --- Splicing ---
+
+// One large splice in and one out; then the next connection has its turn. More than one pair a turn
+// loses with many connections.
+void Pump::splice_turn() {
+  if (!take_pipe()) {
+    stop_streaming();
+    return;
+  }
+  const Transfer in = splice_in(source_.fd(), *pipe_, allowance());
+  switch (in.status) {
+    case Transfer::Status::moved:
+      received_bytes_ += in.bytes;
+      last_activity_ = relay_.context_->reactor.now();
+      judge_turn(in.bytes);
+      return flush_pipe();
+    case Transfer::Status::failed:
+      return end_source(false);
+    case Transfer::Status::end:
+      // Only a receive tells the end: once the FIN has come, splice returns 0 before urgent data
+      // too, with all that is behind it unread.
+    case Transfer::Status::would_block:
+      // Readable, the pipe empty, and yet nothing comes: urgent data, which only a receive can
+      // take.
+      stop_streaming();
+  }
+}
+
+// A pipe of our own, and one for the taps if there are any; false if copying has to do.
+bool Pump::take_pipe() {
+  if (taps_ && taps_->exact()) return false;
+  PipeShortage shortage = PipeShortage::none;
+  RelayContext& context = *relay_.context_;
+  if (!pipe_) pipe_ = context.pool.acquire(&shortage);
+  if (taps_ && pipe_ && !context.tap_pipe) context.tap_pipe = context.pool.acquire(&shortage);
+  if (pipe_ && (!taps_ || context.tap_pipe)) return true;
+  pipe_.release();
+  context.no_pipes_until = context.reactor.now() + RelayContext::kShortagePause;
+  if (context.on_shortage) context.on_shortage(shortage);
+  return false;
+}
+
+// Small turns are cheaper copied, and after many large ones it pays to wait for more at a time.
+void Pump::judge_turn(std::size_t bytes) {
+  if (bytes >= kLargeTurnBytes && ++large_turns_ >= kHeavyAfter) {
+    large_turns_ = 0;
+    heavy_ = may_move_ = true;
+    relay_.count_streams();
+    const std::uint32_t streams = relay_.context_->streams.load(std::memory_order_relaxed);
+    set_patient(streams <= kFewStreams);
+  }
+  if (relay_.options_.splice == SpliceMode::always) return;
+  small_turns_ =
+      bytes <= kSmallTurnBytes ? static_cast<std::uint8_t>(small_turns_ + 1) : std::uint8_t{0};
+  if (small_turns_ >= kDemoteAfter) stop_streaming();
+}
+
+void Pump::stop_streaming() {
+  streaming_ = false;
+  set_patient(false);
+  if (std::exchange(heavy_, false)) relay_.count_streams();
+}
+
+// The end of patience comes by tidy(), which finds a stream that has been silent.
+void Pump::set_patient(bool patient) {
+  large_turns_ = 0;
+  if (patient_ == patient) return;
+  patient_ = patient;
+  source_.set_receive_low_water(patient ? kLowWaterBytes : 1);
+}
+
+// Sends what is in the pipe: at once without taps, otherwise tee by tee, since only what the taps
+// have seen may go, and a tee repeats what was not consumed.
+void Pump::flush_pipe() {
+  while (!pipe_->empty()) {
+    forget_detached();
+    if (taps_ && shown_bytes_ == 0 && !show_taps()) return;
+    const auto may_go = static_cast<std::size_t>(forwardable_bytes());
+    if (may_go == 0) return;
+    const Transfer out = splice_out(*pipe_, target_.fd(), may_go);
+    if (out.status == Transfer::Status::would_block) return;
+    if (out.status != Transfer::Status::moved) return target_.mark_reset();
+    moved_out(out.bytes);
+    spliced_bytes_ += out.bytes;
+    if (taps_) shown_bytes_ -= out.bytes;
+    if (out.bytes < may_go) return;
+  }
+}
+
+// Duplicates what is in the pipe for the taps. Where the kernel refuses (no memory), they are shown
+// the first bytes by copy instead, and false is returned.
+bool Pump::show_taps() {
+  const std::uint64_t offset = received_bytes_ - pipe_->held_bytes();
+  shown_bytes_ = taps_->tee(offset, *pipe_, *relay_.context_->tap_pipe, pipe_->held_bytes());
+  if (shown_bytes_ > 0) return true;
+  copy_pipe_to_heap();
+  taps_->append(offset, {held_.get(), held_end_});
+  stop_streaming();
+  return false;
+}
+
+void Pump::moved_out(std::size_t bytes) {
+  forwarded_bytes_ += bytes;
+  last_activity_ = relay_.context_->reactor.now();
+}
+
+// --- Taps and bounds ---
+
+std::size_t Pump::allowance() const {
+  constexpr auto kNone = std::numeric_limits<std::size_t>::max();
+  return taps_ ? taps_->allowance() : kNone;
+}
+
+// Of what is held, what may be sent now: shown to the taps, and below their watermark.
+std::uint64_t Pump::forwardable_bytes() const {
+  const std::uint64_t in_pipe = pipe_ ? pipe_->held_bytes() : 0;
+  const std::uint64_t on_heap = held_end_ - held_begin_;
+  if (!taps_) return on_heap > 0 ? on_heap : in_pipe;
+  const std::uint64_t shown = on_heap > 0 ? on_heap : shown_bytes_;
+  const std::uint64_t mark = taps_->watermark();
+  return std::min(shown, mark - std::min(mark, forwarded_bytes_));
+}
+
+void Pump::attach(Tap& tap) {
+  if (!taps_) taps_ = std::make_unique<TapSet>();
+  if (taps_->empty() && pipe_) shown_bytes_ = pipe_->held_bytes();
+  taps_->attach(tap);
+  // What is under way was asked for without the tap's allowance.
+  if (wait_ == Wait::receive) relay_.context_->reactor.cancel(*this);
+}
+
+// The direction may have been waiting for this very tap.
+void Pump::detach(Tap& tap) {
+  if (taps_) taps_->detach(tap);
+  wake();
+}
+
+// With the last tap gone everything held may go.
+void Pump::forget_detached() {
+  if (!taps_ || !taps_->empty()) return;
+  taps_.reset();
+  shown_bytes_ = 0;
+}
+
+void Pump::close_taps() {
+  if (!taps_) return;
+  const std::uint64_t lost = std::min(target_.unacknowledged_bytes(), forwarded_bytes_);
+  taps_->closed({received_bytes_, forwarded_bytes_, forwarded_bytes_ - lost});
+}
+
+void Pump::wake() {
+  if (wait_ != Wait::tap) return;
+  wait_ = Wait::nothing;  // a turn begins, and what happens in it must not begin another
+  flush();
+  advance();
+}
+
+TimePoint Pump::tidy(TimePoint now) {
+  if (ended()) return TimePoint::max();
+  if (patient_ && wait_ == Wait::readable) {
+    if (now - last_activity_ < kPatience) return last_activity_ + kPatience;
+    set_patient(false);
+  }
+  if (!pipe_ || pipe_->empty()) return patient_ ? now + kPatience : TimePoint::max();
+  if (now - last_activity_ < kPipePause) return last_activity_ + kPipePause;
+  if (pipe_->held_bytes() <= kMaxHeldBytes && !taps_ && held_begin_ == held_end_)
+    copy_pipe_to_heap();
+  return TimePoint::max();
+}
+
+// Takes the first kMaxHeldBytes out of the pipe, and gives it back if that was all.
+void Pump::copy_pipe_to_heap() {
+  const std::size_t size = std::min(pipe_->held_bytes(), kMaxHeldBytes);
+  held_ = std::make_unique_for_overwrite<std::byte[]>(size);
+  held_begin_ = held_end_ = 0;
+  while (held_end_ < size) {
+    const Transfer out = read_out(*pipe_, held_.get() + held_end_, size - held_end_);
+    if (out.status != Transfer::Status::moved) break;
+    held_end_ += static_cast<std::uint32_t>(out.bytes);
+  }
+  if (pipe_->empty()) pipe_.release();
+}
+
+}  // namespace sluice

@@ -1,0 +1,169 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "iolib/base/clock.h"
+#include "iolib/pipe/pipe_pool.h"
+#include "iolib/pipe/splice.h"
+#include "iolib/reactor/reactor.h"
+#include "iolib/relay/tap_set.h"
+
+namespace sluice {
+
+class Leg;
+class Relay;
+
+/// How one direction ended.
+enum class PumpEnd : std::uint8_t {
+  running,
+  eof,           ///< in order: all was forwarded, and the FIN passed on
+  source_reset,  ///< all that had been received was forwarded
+  target_reset,  ///< what was still held was lost with the target
+  stopped,       ///< given up
+};
+
+/// Moves one direction's bytes from one leg to another, by copying or by splicing, whichever suits
+/// what it sees. It belongs to a Relay.
+///
+/// Each completion from the reactor is one bounded turn: one receive and one send, or one large
+/// splice in and one out. Between turns at most one request is in flight, and at most one pipe, or
+/// kMaxHeldBytes on the heap, is held; nothing new is read while something is.
+class Pump final : private Operation {
+ public:
+  /// Receives that filled a whole shared buffer and left more behind, with none in between that did
+  /// not fill it, before a direction is taken for a stream and spliced. Messages that one receive
+  /// takes whole are cheaper copied.
+  static constexpr int kPromoteAfter = 3;
+  /// A spliced turn that one receive could have moved is small ...
+  static constexpr std::size_t kSmallTurnBytes = Reactor::kReceiveBytes;
+  /// ... and after so many of them in a row the direction goes back to copying.
+  static constexpr int kDemoteAfter = 8;
+  /// A spliced turn that moved this much is large, and after so many of them a stream is heavy. It
+  /// then waits for more at a time: the socket is readable from kLowWaterBytes on. Fewer, larger
+  /// turns move one stream at three times the rate (tests/perf/HISTORY.md).
+  static constexpr std::size_t kLargeTurnBytes = 128 << 10;
+  static constexpr int kHeavyAfter = 16;
+  static constexpr int kLowWaterBytes = 256 << 10;
+  /// Less than that waits no longer than this: at the rates at which it pays, the low-water mark is
+  /// reached in a third of it.
+  static constexpr Duration kPatience = std::chrono::microseconds(300);
+  /// A thread with more heavy streams finds much at every turn anyway.
+  static constexpr std::uint32_t kFewStreams = 2;
+  /// What a direction may hold on the heap: what one receive could not send, or what is taken out
+  /// of a paused pipe to give the pipe back.
+  static constexpr std::size_t kMaxHeldBytes = 64 << 10;
+  /// How long a pipe with no more than that in it may be paused before that happens.
+  static constexpr Duration kPipePause = std::chrono::milliseconds(100);
+
+  Pump(Relay& relay, Leg& source, Leg& target);
+  ~Pump() override;
+
+  /// Begins, with `held` (at most kMaxHeldBytes) as the first bytes of the stream, which somebody
+  /// has received already; or goes on after a pause.
+  void start(std::span<const std::byte> held = {});
+  /// Ends the direction, with `end` as the reason, as soon as what is in flight has completed; what
+  /// it holds is lost.
+  void stop(PumpEnd end);
+
+  /// Rests, keeping what it holds, as soon as what is in flight has completed; start() goes on.
+  void pause();
+  [[nodiscard]] bool paused() const { return paused_; }
+
+  /// Attaches a tap that sees the bytes received from now on. A receive that is under way, and
+  /// cannot be cancelled any more, may bring up to Reactor::kReceiveBytes before the tap is asked
+  /// for its allowance.
+  void attach(Tap& tap);
+  void detach(Tap& tap);
+  /// Tells the taps that nothing more will come.
+  void close_taps();
+  /// A tap can take bytes again, or its watermark rose.
+  void wake();
+
+  /// Housekeeping by the relay's timer: takes a little out of a pipe that has been paused for long.
+  /// Returns when it wants to be called again, or TimePoint::max().
+  [[nodiscard]] TimePoint tidy(TimePoint now);
+
+  [[nodiscard]] bool ended() const { return end_ != PumpEnd::running; }
+  [[nodiscard]] PumpEnd end() const { return end_; }
+  [[nodiscard]] const Leg& source() const { return source_; }
+  [[nodiscard]] const Leg& target() const { return target_; }
+  /// When bytes were last received or forwarded.
+  [[nodiscard]] TimePoint last_activity() const { return last_activity_; }
+  [[nodiscard]] std::uint64_t received_bytes() const { return received_bytes_; }
+  [[nodiscard]] std::uint64_t forwarded_bytes() const { return forwarded_bytes_; }
+  /// Of the forwarded bytes, those that never were in user space.
+  [[nodiscard]] std::uint64_t spliced_bytes() const { return spliced_bytes_; }
+  /// Reads nothing for the time being, or ever again.
+  [[nodiscard]] bool quiet() const {
+    return ended() || wait_ == Wait::writable || wait_ == Wait::tap;
+  }
+  [[nodiscard]] bool streaming() const { return streaming_; }
+  /// It has been moving much at a time, and has not been demoted since.
+  [[nodiscard]] bool heavy() const { return heavy_; }
+  [[nodiscard]] bool holds_pipe() const { return static_cast<bool>(pipe_); }
+  [[nodiscard]] std::size_t held_bytes() const;
+  [[nodiscard]] bool tapped() const { return taps_ != nullptr; }
+
+ private:
+  enum class Wait : std::uint8_t { nothing, receive, readable, writable, tap };
+
+  void complete(const Completion& completion) override;
+  void advance();
+  void wait_for_source();
+  void finish(PumpEnd end);
+  void end_source(bool orderly);
+
+  void take(const Completion& completion);
+  void copy_out(std::span<const std::byte> data);
+  [[nodiscard]] std::size_t send_now(std::span<const std::byte> data);
+  void hold(std::span<const std::byte> data);
+  void flush();
+  void flush_held();
+
+  void splice_turn();
+  [[nodiscard]] bool take_pipe();
+  [[nodiscard]] bool show_taps();
+  void flush_pipe();
+  void copy_pipe_to_heap();
+  void forget_detached();
+  [[nodiscard]] bool may_splice() const;
+  void judge_turn(std::size_t bytes);
+  void stop_streaming();
+  void set_patient(bool patient);
+
+  [[nodiscard]] std::size_t allowance() const;
+  [[nodiscard]] std::uint64_t forwardable_bytes() const;
+  void moved_out(std::size_t bytes);
+
+  Relay& relay_;
+  Leg& source_;
+  Leg& target_;
+  PipeLease pipe_;
+  std::unique_ptr<std::byte[]> held_;  ///< bytes [held_begin_, held_end_) wait for the target
+  std::uint32_t held_begin_ = 0;
+  std::uint32_t held_end_ = 0;
+  std::unique_ptr<TapSet> taps_;  ///< null in the usual case
+  std::size_t shown_bytes_ = 0;   ///< at the head of the pipe: seen by the taps, may be forwarded
+  std::uint64_t received_bytes_ = 0;
+  std::uint64_t forwarded_bytes_ = 0;
+  std::uint64_t spliced_bytes_ = 0;
+  TimePoint last_activity_;
+  Wait wait_ = Wait::nothing;
+  PumpEnd end_ = PumpEnd::running;
+  PumpEnd source_end_ = PumpEnd::running;  ///< to be passed on once nothing is held
+  PumpEnd stop_as_ = PumpEnd::running;     ///< to end as, once nothing is in flight
+  bool streaming_ = false;
+  bool heavy_ = false;
+  bool may_move_ = false;  ///< the relay has not been asked since the stream proved heavy again
+  bool pausing_ = false;
+  bool paused_ = false;
+  std::uint8_t large_receives_ = 0;
+  std::uint8_t small_turns_ = 0;
+  std::uint8_t large_turns_ = 0;
+  bool patient_ = false;  ///< the source has its low-water mark
+};
+
+}  // namespace sluice

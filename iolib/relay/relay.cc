@@ -1,0 +1,231 @@
+#include "iolib/relay/relay.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice {
+namespace {
+
+// How often a send queue is looked at that must be acknowledged before a reset; the pause doubles.
+constexpr Duration kFirstFlushPause = std::chrono::milliseconds(1);
+constexpr Duration kLongestFlushPause = std::chrono::milliseconds(50);
+
+}  // namespace
+
+Relay::Relay(RelayContext& context, const RelayOptions& options, OwnedFd client,
+             Leg::Kind client_kind, OwnedFd upstream, Leg::Kind upstream_kind)
+    : context_(&context),
+      options_(options),
+      client_(*this, context.reactor, std::move(client), client_kind),
+      upstream_(*this, context.reactor, std::move(upstream), upstream_kind),
+      to_upstream_(*this, client_, upstream_.fd() < 0 ? client_ : upstream_),
+      to_client_(*this, upstream_, client_),
+      two_way_(upstream_.fd() >= 0 && upstream_kind != Leg::Kind::device) {}
+
+Relay::~Relay() = default;
+
+void Relay::begin(std::span<const std::byte> held) {
+  const TimePoint now = context_->reactor.now();
+  if (moved_) {
+    arm(now + kWatchAfter);
+    count_streams();
+  } else if (options_.idle_timeout > Duration::zero()) {
+    arm(now + options_.idle_timeout);
+  }
+  if (two_way_ && !to_client_.ended()) to_client_.start();
+  if (!to_upstream_.ended()) to_upstream_.start(held);
+}
+
+// --- Moving to another thread ---
+
+void Relay::count_streams() { count_as_stream(to_upstream_.heavy() || to_client_.heavy()); }
+
+void Relay::count_as_stream(bool heavy) {
+  if (std::exchange(counted_, heavy) == heavy) return;
+  context_->streams.fetch_add(heavy ? 1U : ~0U, std::memory_order_relaxed);
+}
+
+// Heavy streams are what loads a thread. Where one thread has fewer, this relay goes on there; at
+// most once, and only when no pipe is held, since pipes belong to the thread that took them.
+bool Relay::begin_move() {
+  if (moved_ || moving() || !two_way_ || !context_->choose_thread || end_ != RelayEnd::running ||
+      to_upstream_.holds_pipe() || to_client_.holds_pipe() || to_upstream_.tapped() ||
+      to_client_.tapped()) {
+    return false;
+  }
+  destination_ = static_cast<std::int16_t>(context_->choose_thread());
+  if (!moving()) return false;
+  client_.unwatch();
+  upstream_.unwatch();
+  to_upstream_.pause();
+  to_client_.pause();
+  return true;
+}
+
+void Relay::move_to(RelayContext& context) {
+  context_ = &context;
+  client_.set_reactor(context.reactor);
+  upstream_.set_reactor(context.reactor);
+  destination_ = -1;
+  moved_ = true;
+}
+
+// --- Ending ---
+
+bool Relay::pumps_ended() const {
+  return to_upstream_.ended() && (!two_way_ || to_client_.ended());
+}
+
+bool Relay::joined() const {
+  const auto rests = [](const Pump& pump) { return pump.ended() || pump.paused(); };
+  return rests(to_upstream_) && (!two_way_ || rests(to_client_)) && !client_.in_flight() &&
+         !upstream_.in_flight();
+}
+
+// The waiter goes on from the timer, not from here: this may be deep within a turn of an object
+// that would then be gone.
+void Relay::check_joined() {
+  if (waiter_ && joined()) context_->reactor.set_timer(*this, context_->reactor.now());
+}
+
+// Nothing is in flight any more: moves, or ends both sockets, after what must still be
+// acknowledged.
+void Relay::settle() {
+  count_as_stream(false);
+  if (pumps_ended()) {
+    if (client_.was_reset() && two_way_ && !flushed(upstream_)) return;
+    if (upstream_.was_reset() && !flushed(client_)) return;
+    destination_ = -1;
+    close();
+  } else {
+    context_->reactor.forget(client_.fd());
+    context_->reactor.forget(upstream_.fd());
+  }
+  std::exchange(waiter_, {}).resume();
+}
+
+// Whether `leg` has acknowledged what was forwarded to it, so that the reset to come destroys
+// nothing; if not, looks again soon. Its own bytes, which nobody can receive any more, are thrown
+// away.
+bool Relay::flushed(Leg& leg) {
+  if (leg.was_reset()) return true;
+  leg.discard_received();
+  unacknowledged_bytes_ = leg.unacknowledged_bytes();
+  const TimePoint now = context_->reactor.now();
+  if (leg.was_reset() || leg.all_acknowledged() || now >= reset_deadline_) return true;
+  const Duration pause = std::min(kFirstFlushPause * (1 << flush_tries_), kLongestFlushPause);
+  if (pause < kLongestFlushPause) ++flush_tries_;
+  arm(std::min(now + pause, reset_deadline_));
+  return false;
+}
+
+void Relay::end_as(RelayEnd end) {
+  if (end_ == RelayEnd::running) end_ = end;
+}
+
+void Relay::leg_reset(Leg& leg) {
+  end_as(&leg == &client_ ? RelayEnd::client_reset : RelayEnd::upstream_reset);
+  if (reset_deadline_ == TimePoint::max()) {
+    reset_deadline_ = context_->reactor.now() + kResetFlushTimeout;
+    arm(reset_deadline_);
+  }
+  if (&to_upstream_.target() == &leg) to_upstream_.stop(PumpEnd::target_reset);
+  if (two_way_ && &to_client_.target() == &leg) to_client_.stop(PumpEnd::target_reset);
+}
+
+// The FIN of the direction that ends last goes out with close().
+void Relay::pass_on_end(Leg& target) {
+  if (!pumps_ended() || end_ != RelayEnd::running) target.send_fin();
+}
+
+void Relay::pump_ended() {
+  if (!pumps_ended()) {
+    first_end_ = context_->reactor.now();
+    if (options_.half_close_timeout > Duration::zero()) {
+      arm(first_end_ + options_.half_close_timeout);
+    }
+    if (moving()) return check_joined();
+    return arm(first_end_ + kWatchAfter);
+  }
+  end_as(RelayEnd::closed);
+  client_.unwatch();
+  upstream_.unwatch();
+  check_joined();
+}
+
+void Relay::pump_paused(const Pump& pump) {
+  Leg& quiet = &pump.source() == &client_ ? client_ : upstream_;
+  const TimePoint now = context_->reactor.now();
+  if (!quiet.watched()) arm(now + kWatchAfter);
+  if (pump.holds_pipe()) arm(now + Pump::kPipePause);
+}
+
+// Errors of a socket from which nothing is being read are heard of by its watch alone.
+void Relay::watch_quiet_legs() {
+  if (to_upstream_.quiet()) client_.watch();
+  if (two_way_ && to_client_.quiet()) upstream_.watch();
+}
+
+void Relay::arm(TimePoint deadline) {
+  if (!is_set() || deadline < this->deadline()) context_->reactor.set_timer(*this, deadline);
+}
+
+void Relay::expired() {
+  if (waiter_ && joined()) return settle();
+  // While something is still in flight, its completion sets the timer again.
+  if (pumps_ended() || moving()) return;
+  watch_quiet_legs();
+  const TimePoint next = check_timeouts(context_->reactor.now());
+  if (next != TimePoint::max()) arm(next);
+}
+
+// Ends what has been silent for too long; returns when to look again.
+TimePoint Relay::check_timeouts(TimePoint now) {
+  if (now >= reset_deadline_) {
+    stop_as(RelayEnd::stopped);
+    return TimePoint::max();
+  }
+  TimePoint next = reset_deadline_;
+  TimePoint active = to_upstream_.last_activity();
+  if (two_way_) active = std::max(active, to_client_.last_activity());
+  RelayEnd why = RelayEnd::idle_timeout;
+  Duration limit = options_.idle_timeout;
+  if (first_end_ != TimePoint::max()) {
+    // What counts now is the direction that is left.
+    const Pump& left = to_upstream_.ended() ? to_client_ : to_upstream_;
+    active = std::max(first_end_, left.last_activity());
+    why = RelayEnd::half_close_timeout;
+    limit = options_.half_close_timeout;
+  }
+  if (limit > Duration::zero()) {
+    if (now - active >= limit) {
+      stop_as(why);
+      return TimePoint::max();
+    }
+    next = std::min(next, active + limit);
+  }
+  next = std::min(next, to_upstream_.tidy(now));
+  if (two_way_) next = std::min(next, to_client_.tidy(now));
+  return next;
+}
+
+void Relay::stop_as(RelayEnd end) {
+  end_as(end);
+  if (pumps_ended()) {
+    // Only a last acknowledgement is waited for, and now no longer.
+    reset_deadline_ = context_->reactor.now();
+    return arm(reset_deadline_);
+  }
+  to_upstream_.stop(PumpEnd::stopped);
+  if (two_way_) to_client_.stop(PumpEnd::stopped);
+}
+
+void Relay::close() {
+  to_upstream_.close_taps();
+  to_client_.close_taps();
+  const bool abortive = end_ != RelayEnd::closed;
+  client_.close(abortive);
+  upstream_.close(abortive);
+}
+
+}  // namespace sluice

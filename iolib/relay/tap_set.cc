@@ -1,0 +1,81 @@
+#include "iolib/relay/tap_set.h"
+
+#include <algorithm>
+
+#include "iolib/pipe/splice.h"
+
+namespace sluice {
+
+void TapSet::detach(Tap& tap) {
+  if (serving_) {
+    std::replace(taps_.begin(), taps_.end(), &tap, static_cast<Tap*>(nullptr));
+  } else {
+    std::erase(taps_, &tap);
+  }
+}
+
+// Calls `call` for every tap; one that is detached meanwhile is left out, one that is attached
+// meanwhile comes from the next bytes on.
+template <class Call>
+void TapSet::each(Call call) {
+  serving_ = true;
+  const std::size_t count = taps_.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (taps_[i] != nullptr) call(*taps_[i]);
+  }
+  serving_ = false;
+  std::erase(taps_, nullptr);
+}
+
+bool TapSet::empty() const {
+  return std::all_of(taps_.begin(), taps_.end(), [](const Tap* tap) { return tap == nullptr; });
+}
+
+std::size_t TapSet::allowance() {
+  std::size_t least = std::numeric_limits<std::size_t>::max();
+  each([&](Tap& tap) {
+    const std::size_t bytes = tap.allowance();
+    // Who detached himself when he was asked holds nobody up.
+    if (std::find(taps_.begin(), taps_.end(), &tap) != taps_.end()) least = std::min(least, bytes);
+  });
+  return least;
+}
+
+std::uint64_t TapSet::watermark() const {
+  std::uint64_t lowest = Tap::kNoLimit;
+  for (const Tap* tap : taps_) lowest = std::min(lowest, tap->watermark());
+  return lowest;
+}
+
+bool TapSet::exact() const {
+  return std::any_of(taps_.begin(), taps_.end(), [](const Tap* tap) { return tap->exact(); });
+}
+
+void TapSet::append(std::uint64_t offset, std::span<const std::byte> bytes) {
+  each([&](Tap& tap) { tap.append(offset, bytes); });
+}
+
+std::size_t TapSet::tee(std::uint64_t offset, const Pipe& source, Pipe& tap_pipe,
+                        std::size_t max_bytes) {
+  std::size_t first = 0;
+  each([&](Tap& tap) {
+    const Transfer teed = tee_into(source, tap_pipe, first > 0 ? first : max_bytes);
+    if (first == 0) first = teed.bytes;
+    if (first == 0) return;
+    if (teed.bytes > 0) tap.append(offset, tap_pipe);
+    if (teed.bytes < first) tap.overrun(offset + teed.bytes, first - teed.bytes);
+  });
+  return first;
+}
+
+void TapSet::eof(std::uint64_t offset) {
+  each([&](Tap& tap) { tap.eof(offset); });
+}
+void TapSet::reset(std::uint64_t offset) {
+  each([&](Tap& tap) { tap.reset(offset); });
+}
+void TapSet::closed(const StreamTotals& totals) {
+  each([&](Tap& tap) { tap.closed(totals); });
+}
+
+}  // namespace sluice

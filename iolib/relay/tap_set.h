@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "iolib/pipe/pipe.h"
+#include "iolib/relay/tap.h"
+
+namespace sluice {
+
+/// The taps of one direction, in the order in which they are served: the first one decides how much
+/// of a tee is forwarded. Borrows the taps.
+class TapSet {
+ public:
+  void attach(Tap& tap) { taps_.push_back(&tap); }
+  /// Also from within a tap's own call.
+  void detach(Tap& tap);
+  [[nodiscard]] bool empty() const;
+
+  /// The least that any tap can take.
+  [[nodiscard]] std::size_t allowance();
+  /// The lowest watermark.
+  [[nodiscard]] std::uint64_t watermark() const;
+  [[nodiscard]] bool exact() const;
+
+  /// Shows copied bytes to all.
+  void append(std::uint64_t offset, std::span<const std::byte> bytes);
+  /// Duplicates up to `max_bytes` from the head of `source` through `tap_pipe` (empty, of at least
+  /// as many slots) to each tap; returns how many bytes the first tap got, which may now be
+  /// forwarded. A later tap that got less has overrun there. 0: tee gave nothing.
+  [[nodiscard]] std::size_t tee(std::uint64_t offset, const Pipe& source, Pipe& tap_pipe,
+                                std::size_t max_bytes);
+
+  void eof(std::uint64_t offset);
+  void reset(std::uint64_t offset);
+  void closed(const StreamTotals& totals);
+
+ private:
+  template <class Call>
+  void each(Call call);
+
+  std::vector<Tap*> taps_;  ///< null: detached while the taps were being served
+  bool serving_ = false;
+};
+
+}  // namespace sluice
