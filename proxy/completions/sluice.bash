@@ -1,0 +1,47 @@
+# Completion of sluice(1) for bash.
+
+_sluice_address() {
+  local schemes=("unix:" "$@")
+  # Readline takes the colon for the end of a word, and a path after it for a word of its own.
+  case $current in
+    unix:* | file:*) mapfile -t COMPREPLY < <(compgen -f -P "${current%%:*}:" -- "${current#*:}") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "${schemes[*]}" -- "$current") ;;
+  esac
+  compopt -o nospace
+  if declare -F __ltrim_colon_completions > /dev/null; then
+    __ltrim_colon_completions "$current"
+  fi
+}
+
+_sluice() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+  if declare -F _get_comp_words_by_ref > /dev/null; then
+    local cur prev
+    _get_comp_words_by_ref -n : cur prev
+    current=$cur previous=$prev
+  fi
+  COMPREPLY=()
+  case $previous in
+    --listen) _sluice_address ;;
+    --to) _sluice_address "file:" "discard:" "echo:" ;;
+    --config | --log-file) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    --congestion) mapfile -t COMPREPLY < <(compgen -W "auto system" -- "$current") ;;
+    --zero-copy) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$current") ;;
+    --engine) mapfile -t COMPREPLY < <(compgen -W "auto uring epoll" -- "$current") ;;
+    --cpu-affinity) mapfile -t COMPREPLY < <(compgen -W "auto none" -- "$current") ;;
+    --log-level)
+      mapfile -t COMPREPLY < <(compgen -W "trace debug info warn error off" -- "$current")
+      ;;
+    --log-format) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$current") ;;
+    --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout) ;;
+    --workers | --max-connections | --pipe-size | --pipe-budget) ;;
+    *)
+      local options="--listen --to --config --check --zero-copy --congestion --connect-timeout --idle-timeout
+        --half-close-timeout --drain-timeout --workers --engine --max-connections --cpu-affinity
+        --pipe-size --pipe-budget --log-level --log-format --log-file --version --help"
+      mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+      ;;
+  esac
+}
+
+complete -F _sluice sluice

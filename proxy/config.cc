@@ -1,0 +1,238 @@
+#include "proxy/config.h"
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "iolib/base/text.h"
+#include "proxy/config_file.h"
+#include "proxy/help.h"
+#include "proxy/listen_set.h"
+#include "proxy/nearest.h"
+#include "proxy/options.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kExitConfiguration = 1;
+constexpr int kExitUsage = 2;
+
+Invocation exit_with(int status, std::string message) {
+  Invocation invocation;
+  invocation.action = Invocation::Action::exit;
+  invocation.exit_status = status;
+  invocation.message = std::move(message);
+  return invocation;
+}
+
+Error option_error(std::string_view name, const std::string& text) {
+  return Error{0, "--" + std::string(name) + ": " + text};
+}
+
+Error missing_value(const Option& option) {
+  const std::string allowed = allowed_values(option);
+  return option_error(option.name, "missing value, expected " + std::string(option.value) +
+                                       (allowed.empty() ? "" : " (" + allowed + ")"));
+}
+
+/// The options of one command line, by CLI11; every value still as its text.
+class CommandLine {
+ public:
+  CommandLine() : app_("", "sluice") {
+    app_.set_help_flag();
+    // Unknown ones are told with the nearest known, which CLI11 does not do.
+    app_.allow_extras();
+    for (const Option& option : options()) {
+      if ((option.places & kOnCommandLine) != 0) add(option);
+    }
+  }
+
+  /// Everything that can be wrong before a value is looked at.
+  Result<> parse(int argc, const char* const* argv);
+
+  [[nodiscard]] bool has(std::string_view name) const { return !values(name).empty(); }
+  /// What a flag's value is has no meaning, only that there is one.
+  [[nodiscard]] const std::vector<std::string>& values(std::string_view name) const {
+    return app_.get_option("--" + std::string(name))->results();
+  }
+  [[nodiscard]] std::string value(std::string_view name) const { return values(name).front(); }
+
+ private:
+  void add(const Option& option) {
+    std::string names = "--" + std::string(option.name);
+    if (option.kind == OptionKind::flag) {
+      if (option.name == "help") names = "-h," + names;
+      app_.add_flag(names)->disable_flag_override();
+      return;
+    }
+    app_.add_option(names)->expected(1)->allow_extra_args(false)->take_all();
+  }
+  [[nodiscard]] Result<> check_unknown() const;
+  [[nodiscard]] Result<> check_counts() const;
+
+  CLI::App app_;
+};
+
+/// CLI11 says which option it means only at the beginning of its sentence.
+Error parse_error(const CLI::ParseError& error) {
+  std::string_view what = error.what();
+  if (what.starts_with("--")) what.remove_prefix(2);
+  const Option* option =
+      find_option(what.substr(0, what.find_first_not_of("abcdefghijklmnopqrstuvwxyz-")));
+  if (option != nullptr && option->kind == OptionKind::flag) {
+    return option_error(option->name, "takes no value, expected nothing after it");
+  }
+  if (option != nullptr) return missing_value(*option);
+  return Error{0, error.what()};
+}
+
+Result<> CommandLine::parse(int argc, const char* const* argv) {
+  const std::span arguments(argv, static_cast<std::size_t>(argc));
+  for (const std::string_view argument : arguments.subspan(1)) {
+    // CLI11 would take the next argument instead.
+    if (!argument.starts_with("--") || !argument.ends_with('=')) continue;
+    const Option* option = find_option(argument.substr(2, argument.find('=') - 2));
+    if (option != nullptr && argument.find('=') == argument.size() - 1) {
+      return missing_value(*option);
+    }
+  }
+  try {
+    app_.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return parse_error(error);
+  }
+  // First, since a value that was taken for an option leaves an argument that nobody wants.
+  if (Result<> counts = check_counts(); !counts) return counts;
+  return check_unknown();
+}
+
+Result<> CommandLine::check_unknown() const {
+  for (const std::string& argument : app_.remaining()) {
+    const std::string_view text = argument;
+    if (text == "--") continue;
+    if (!text.starts_with('-') || text == "-") {
+      return Error{0, "unexpected argument " + in_quotes(text) + ", expected only options"};
+    }
+    const std::string_view option = text.substr(0, text.find('='));
+    std::string_view name = option;
+    name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
+    const std::string_view nearest = nearest_name(name, option_names(kOnCommandLine));
+    return Error{0, std::string(option) + ": unknown option" +
+                        (nearest.empty() ? ", see sluice --help"
+                                         : "; did you mean --" + std::string(nearest) + "?")};
+  }
+  return {};
+}
+
+Result<> CommandLine::check_counts() const {
+  for (const Option& option : options()) {
+    if ((option.places & kOnCommandLine) == 0 || option.kind == OptionKind::flag) continue;
+    const std::vector<std::string>& texts = values(option.name);
+    for (const std::string& text : texts) {
+      // "--to --listen x": CLI11 takes the next option for the value; no value begins like that.
+      if (text.empty() || text.starts_with("--")) return missing_value(option);
+    }
+    if (texts.size() > 1 && option.name != "listen") {
+      return option_error(option.name, "given twice, expected once");
+    }
+  }
+  return {};
+}
+
+/// The options that set something, each checked on its own.
+Result<std::vector<GivenOption>> given_options(const CommandLine& line) {
+  std::vector<GivenOption> given;
+  Config config;
+  RouteConfig route;
+  for (const Option& option : options()) {
+    if (std::holds_alternative<std::monostate>(option.field) || !line.has(option.name)) continue;
+    std::string text = line.value(option.name);
+    const Result<> done = set_option(option, text, config, route);
+    if (!done) return option_error(option.name, done.error().to_string());
+    given.push_back({&option, std::move(text)});
+  }
+  return given;
+}
+
+/// The one route of --listen and --to, with every given option in it.
+Result<Config> single_route(const CommandLine& line, std::span<const GivenOption> given) {
+  Config config;
+  RouteConfig route;
+  route.name = "default";
+  ListenSet listens;
+  for (const std::string& text : line.values("listen")) {
+    Result<ListenAddress> address = parse_listen_address(text);
+    if (!address) return option_error("listen", address.error().to_string());
+    if (!listens.insert(*address)) {
+      return option_error("listen",
+                          in_quotes(text) + " is listened on already, expected each address once");
+    }
+    route.listen.push_back(*std::move(address));
+  }
+  Result<TargetAddress> target = parse_target_address(line.value("to"));
+  if (!target) return option_error("to", target.error().to_string());
+  route.to = *std::move(target);
+  for (const GivenOption& option : given) {
+    static_cast<void>(set_option(*option.option, option.text, config, route));
+  }
+  config.routes.push_back(std::move(route));
+  return config;
+}
+
+/// Whether the options go together, or what is missing.
+std::optional<Error> check_combination(const CommandLine& line) {
+  if (line.has("config")) {
+    for (const std::string_view name : {"listen", "to"}) {
+      if (line.has(name)) {
+        return option_error(name, "given with --config, expected routes from one of them");
+      }
+    }
+    return std::nullopt;
+  }
+  if (!line.has("listen") && !line.has("to")) {
+    return Error{0, "no route, expected --listen ADDR and --to ADDR, or --config FILE"};
+  }
+  if (!line.has("to")) return option_error("listen", "given without --to, expected both");
+  if (!line.has("listen")) return option_error("to", "given without --listen, expected both");
+  return std::nullopt;
+}
+
+Invocation usage_error(const Error& error) {
+  return exit_with(kExitUsage, one_line("sluice: " + error.to_string()) + "\n");
+}
+
+}  // namespace
+
+Invocation parse_command_line(int argc, const char* const* argv) {
+  if (argc <= 1) return exit_with(kExitUsage, usage_line() + "\n");
+  CommandLine line;
+  const Result<> parsed = line.parse(argc, argv);
+  if (!parsed) return usage_error(parsed.error());
+  if (line.has("help")) return exit_with(0, help_text());
+  if (line.has("version")) return exit_with(0, "sluice " SLUICE_VERSION "\n");
+  if (const auto error = check_combination(line)) return usage_error(*error);
+  const Result<std::vector<GivenOption>> given = given_options(line);
+  if (!given) return usage_error(given.error());
+
+  const bool from_file = line.has("config");
+  Result<Config> config =
+      from_file ? load_config_file(line.value("config"), *given) : single_route(line, *given);
+  if (!config && from_file) {
+    return exit_with(kExitConfiguration, one_line(config.error().to_string()) + "\n");
+  }
+  if (!config) return usage_error(config.error());
+  // What a file says about pipes was checked there, with its line.
+  if (const Result<> fits = check_pipe_budget(*config); !fits) {
+    const std::string_view blamed = line.has("pipe-budget") ? "pipe-budget" : "pipe-size";
+    return usage_error(option_error(blamed, fits.error().to_string()));
+  }
+  Invocation invocation;
+  if (line.has("check")) invocation.action = Invocation::Action::check;
+  invocation.config = *std::move(config);
+  return invocation;
+}
+
+}  // namespace sluice

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "iolib/base/error.h"
+#include "proxy/config.h"
+#include "proxy/options.h"
+
+namespace sluice {
+
+/// An option as the command line gave it, already checked.
+struct GivenOption {
+  const Option* option = nullptr;
+  std::string text;
+};
+
+/// The routes of any installation fit many times over, and a wrong path (a log, a disk image) is
+/// refused before it is read.
+inline constexpr std::size_t kLargestConfigFileBytes = 1 << 20;
+/// A name is repeated in each of its connections' log lines.
+inline constexpr std::size_t kLongestRouteNameBytes = 64;
+
+/// Reads the TOML file at `path`; `given` beats what it says. An error is one line,
+/// `PATH:LINE:COLUMN: key "KEY": what was wrong, what was expected`.
+[[nodiscard]] Result<Config> load_config_file(const std::string& path,
+                                              std::span<const GivenOption> given);
+
+}  // namespace sluice

@@ -1,0 +1,247 @@
+#include "proxy/listen_sockets.h"
+
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <set>
+#include <utility>
+
+#include "proxy/resolve.h"
+#include "proxy/route.h"
+
+namespace sluice {
+namespace {
+
+// The kernel bounds it by net.core.somaxconn.
+constexpr int kBacklog = 4096;
+
+enum class Sharing { alone, reuse_port };
+
+void set_option(int fd, int level, int option, int value) {
+  static_cast<void>(::setsockopt(fd, level, option, &value, sizeof value));
+}
+
+// What accepted sockets inherit is set here, once, and costs nothing for each connection.
+void set_inherited_options(int fd) {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  // Urgent data keeps its place in the stream.
+  set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
+Result<OwnedFd> bind_tcp(const SocketAddress& address, bool both_families, Sharing sharing,
+                         Congestion congestion, const std::string& name) {
+  OwnedFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return errno_error("socket for " + name);
+  set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (sharing == Sharing::reuse_port) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
+  if (address.family() == AF_INET6) {
+    set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, both_families ? 0 : 1);
+  }
+  set_inherited_options(fd.get());
+  if (congestion == Congestion::automatic) choose_congestion_control(fd.get(), address.data());
+  if (::bind(fd.get(), address.data(), address.size_bytes()) != 0) {
+    return errno_error("bind " + name);
+  }
+  return fd;
+}
+
+Result<SocketAddress> local_address(int fd) {
+  sockaddr_storage local{};
+  socklen_t size = sizeof local;
+  auto* address = reinterpret_cast<sockaddr*>(&local);
+  if (::getsockname(fd, address, &size) != 0) return errno_error("getsockname");
+  return SocketAddress::from(address, size);
+}
+
+// The addresses that a listening HOST:PORT means; `:PORT` is IPv6 and IPv4 together.
+Result<std::vector<SocketAddress>> listen_addresses(const HostPort& address) {
+  if (address.host.empty()) {
+    sockaddr_in6 any{};
+    any.sin6_family = AF_INET6;
+    any.sin6_port = htons(address.port);
+    return std::vector{SocketAddress(any)};
+  }
+  if (Result<SocketAddress> numeric = numeric_address(address); numeric.has_value()) {
+    return std::vector{*numeric};
+  }
+  return resolve(address, true);
+}
+
+// Chooses a socket of the group by the CPU that the connection arrives on: a jump for each worker's
+// CPU, since CPU numbers need not be 0 … n-1; other CPUs are spread over all.
+Result<> steer_by_cpu(int fd, const std::vector<int>& cpus) {
+  std::vector<sock_filter> program;
+  const auto ancillary = static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_CPU);
+  program.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ancillary));
+  for (std::size_t worker = 0; worker < cpus.size(); ++worker) {
+    const auto cpu = static_cast<std::uint32_t>(cpus[worker]);
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, cpu, 0, 1));
+    program.push_back(BPF_STMT(BPF_RET | BPF_K, static_cast<std::uint32_t>(worker)));
+  }
+  const auto count = static_cast<std::uint32_t>(cpus.size());
+  program.push_back(BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count));
+  program.push_back(BPF_STMT(BPF_RET | BPF_A, 0));
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof filter) != 0) {
+    return errno_error("setsockopt SO_ATTACH_REUSEPORT_CBPF");
+  }
+  return {};
+}
+
+// A socket file that nobody listens on is a leftover, and is removed.
+Result<> remove_leftover(const UnixEndpoint& address) {
+  struct stat about {};
+  if (::lstat(address.path.c_str(), &about) != 0) return {};
+  if (!S_ISSOCK(about.st_mode)) return Error{EEXIST, "bind unix:" + address.path};
+  const Endpoint endpoint = make_endpoint(address);
+  const OwnedFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const auto* name = reinterpret_cast<const sockaddr*>(&endpoint.address);
+  if (::connect(probe.get(), name, endpoint.size_bytes) == 0 || errno == EAGAIN) {
+    return Error{EADDRINUSE, "bind unix:" + address.path};
+  }
+  if (errno == ECONNREFUSED) static_cast<void>(::unlink(address.path.c_str()));
+  return {};
+}
+
+// Opens everything of one configuration.
+class Opener {
+ public:
+  Opener(const Config& config, std::size_t workers, const std::vector<int>& cpus)
+      : config_(config), workers_(workers), cpus_(cpus) {}
+
+  Result<> open_all() {
+    for (std::size_t route = 0; route < config_.routes.size(); ++route) {
+      for (const ListenAddress& address : config_.routes[route].listen) {
+        const auto* path = std::get_if<UnixEndpoint>(&address);
+        Result<> opened = path != nullptr ? open_unix(*path, route)
+                                          : open_tcp(std::get<HostPort>(address), route);
+        if (opened.has_error()) return opened;
+      }
+    }
+    return {};
+  }
+  [[nodiscard]] ListenSockets& opened() { return opened_; }
+
+ private:
+  Result<> open_tcp(const HostPort& address, std::size_t route);
+  Result<> open_group(SocketAddress address, bool both_families, std::size_t route);
+  Result<> open_unix(const UnixEndpoint& address, std::size_t route);
+
+  const Config& config_;
+  std::size_t workers_;
+  const std::vector<int>& cpus_;
+  std::size_t unix_sockets_ = 0;
+  ListenSockets opened_;
+};
+
+// One socket a worker on one address.
+Result<> Opener::open_group(SocketAddress address, bool both_families, std::size_t route) {
+  const std::string name = address.to_string();
+  const Congestion congestion = config_.routes[route].congestion;
+  if (address.port() != 0) {
+    // Alone first: with SO_REUSEPORT a second daemon of the same user would bind silently.
+    Result<OwnedFd> probe = bind_tcp(address, both_families, Sharing::alone, congestion, name);
+    if (probe.has_error()) return probe.error();
+  }
+  for (std::size_t worker = 0; worker < workers_; ++worker) {
+    Result<OwnedFd> fd = bind_tcp(address, both_families, Sharing::reuse_port, congestion, name);
+    if (fd.has_error()) return fd.error();
+    if (::listen(fd->get(), kBacklog) != 0) return errno_error("listen " + name);
+    if (worker == 0) {
+      Result<SocketAddress> local = local_address(fd->get());
+      if (local.has_error()) return local.error();
+      address = *local;  // port 0 was chosen; the others follow
+      opened_.bound.push_back({route, address.to_string()});
+    }
+    opened_.sockets.push_back({std::move(*fd), route, worker, Leg::Kind::tcp});
+  }
+  // Without steering the kernel spreads connections by their hash, which is also right; it has to
+  // where workers share a CPU, since the program could only name one of them.
+  const std::set<int> distinct(cpus_.begin(), cpus_.end());
+  if (workers_ > 1 && distinct.size() == workers_) {
+    static_cast<void>(steer_by_cpu(opened_.sockets.back().fd.get(), cpus_));
+  }
+  return {};
+}
+
+Result<> Opener::open_tcp(const HostPort& address, std::size_t route) {
+  Result<std::vector<SocketAddress>> addresses = listen_addresses(address);
+  if (addresses.has_error()) return addresses.error();
+  const bool both = address.host.empty();
+  for (const SocketAddress& each : *addresses) {
+    Result<> group = open_group(each, both, route);
+    if (group.has_error() && both && group.error().code == EAFNOSUPPORT) {
+      // No IPv6 here.
+      sockaddr_in any{};
+      any.sin_family = AF_INET;
+      any.sin_port = htons(address.port);
+      group = open_group(SocketAddress(any), false, route);
+    }
+    if (group.has_error()) return group.error();
+  }
+  return {};
+}
+
+Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
+  if (Result<> removed = remove_leftover(address); removed.has_error()) return removed.error();
+  const Endpoint endpoint = make_endpoint(address);
+  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return errno_error("socket for " + endpoint.text);
+  const auto* name = reinterpret_cast<const sockaddr*>(&endpoint.address);
+  if (::bind(fd.get(), name, endpoint.size_bytes) != 0) return errno_error("bind " + endpoint.text);
+  opened_.unix_paths.push_back(address.path);
+  if (::listen(fd.get(), kBacklog) != 0) return errno_error("listen " + endpoint.text);
+  opened_.bound.push_back({route, endpoint.text});
+  const std::size_t worker = unix_sockets_++ % workers_;
+  opened_.sockets.push_back({std::move(fd), route, worker, Leg::Kind::unix_stream});
+  return {};
+}
+
+}  // namespace
+
+Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
+                                     const std::vector<int>& cpus) {
+  Opener opener(config, workers, cpus);
+  const Result<> opened = opener.open_all();
+  if (opened.has_value()) return std::move(opener.opened());
+  for (const std::string& path : opener.opened().unix_paths) {
+    static_cast<void>(::unlink(path.c_str()));
+  }
+  return opened.error();
+}
+
+Result<std::vector<std::string>> probe_listeners(const Config& config) {
+  std::vector<std::string> in_use;
+  for (const RouteConfig& route : config.routes) {
+    for (const ListenAddress& address : route.listen) {
+      if (const auto* path = std::get_if<UnixEndpoint>(&address)) {
+        const std::string folder = path->path.substr(0, path->path.rfind('/') + 1);
+        if (::access(folder.c_str(), W_OK | X_OK) != 0)
+          return errno_error("bind unix:" + path->path);
+        continue;
+      }
+      const auto& host_port = std::get<HostPort>(address);
+      Result<std::vector<SocketAddress>> found = listen_addresses(host_port);
+      if (found.has_error()) return found.error();
+      for (const SocketAddress& each : *found) {
+        const std::string name = each.to_string();
+        const bool both = host_port.host.empty();
+        Result<OwnedFd> probe = bind_tcp(each, both, Sharing::alone, Congestion::system, name);
+        if (probe.has_value() || (both && probe.error().code == EAFNOSUPPORT)) continue;
+        if (probe.error().code != EADDRINUSE) return probe.error();
+        in_use.push_back(name);
+      }
+    }
+  }
+  return in_use;
+}
+
+}  // namespace sluice

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
+#include "iolib/relay/leg.h"
+#include "proxy/config.h"
+
+namespace sluice {
+
+/// A listening socket, before a worker takes it.
+struct ListenSocket {
+  OwnedFd fd;
+  std::size_t route = 0;
+  std::size_t worker = 0;  ///< who accepts from it
+  Leg::Kind kind = Leg::Kind::tcp;
+};
+
+/// All listening sockets of a configuration, open.
+struct ListenSockets {
+  std::vector<ListenSocket> sockets;
+  struct Bound {
+    std::size_t route;
+    std::string address;  ///< with the port that was chosen
+  };
+  std::vector<Bound> bound;
+  std::vector<std::string> unix_paths;  ///< to be unlinked at the end
+};
+
+/// Opens every listener of every route: for TCP one socket a worker (SO_REUSEPORT), a unix socket
+/// for one worker. If `cpus` is not empty, connections go to the worker on the CPU that they arrive
+/// on; cpus[i] is worker i's. All or nothing.
+[[nodiscard]] Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
+                                                   const std::vector<int>& cpus);
+
+/// Whether the listeners of `config` could be opened on this machine, without opening one; the
+/// error is that of the first that could not. Addresses in use, perhaps by the daemon whose
+/// configuration is being checked, are no error, and are returned.
+[[nodiscard]] Result<std::vector<std::string>> probe_listeners(const Config& config);
+
+}  // namespace sluice

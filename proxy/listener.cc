@@ -1,0 +1,57 @@
+#include "proxy/listener.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "proxy/worker.h"
+
+namespace sluice {
+
+Listener::Listener(Worker& worker, ListenSocket socket)
+    : worker_(worker), socket_(std::move(socket)) {}
+
+void Listener::start() {
+  paused_ = false;
+  if (!in_flight() && socket_.fd) worker_.reactor().accept(socket_.fd.get(), *this);
+}
+
+void Listener::pause() {
+  paused_ = true;
+  worker_.reactor().cancel(*this);
+}
+
+void Listener::drain() {
+  draining_ = true;
+  if (in_flight()) return worker_.reactor().cancel(*this);
+  if (socket_.fd) close();
+}
+
+void Listener::complete(const Completion& completion) {
+  if (completion.result >= 0) {
+    worker_.accepted(OwnedFd(completion.result), socket_.route, socket_.kind);
+    if (completion.more) return;
+  } else if (completion.result != -ECANCELED && completion.result != -ECONNABORTED) {
+    if (!completion.more && !draining_) return worker_.accept_failed(-completion.result);
+  }
+  if (completion.more) return;
+  if (draining_) return close();
+  if (!paused_) start();
+}
+
+void Listener::close() {
+  for (;;) {
+    OwnedFd client(::accept4(socket_.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!client) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      break;
+    }
+    worker_.accepted(std::move(client), socket_.route, socket_.kind);
+  }
+  worker_.reactor().forget(socket_.fd.get());
+  socket_.fd.reset();
+  worker_.listener_closed();
+}
+
+}  // namespace sluice

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+
+#include "iolib/base/clock.h"
+#include "iolib/reactor/reactor.h"
+#include "proxy/listen_sockets.h"
+
+namespace sluice {
+
+class Worker;
+
+/// A worker's end of a listening socket: accepts until it is paused or drained.
+class Listener final : private Operation {
+ public:
+  /// How long accepting rests after EMFILE and its like: long enough to cost nothing, short enough
+  /// that a client hardly notices.
+  static constexpr Duration kPause = std::chrono::milliseconds(100);
+
+  Listener(Worker& worker, ListenSocket socket);
+
+  void start();
+  /// Accepts nothing until start().
+  void pause();
+  /// Takes what is queued, for closing resets it, and closes the socket.
+  void drain();
+  [[nodiscard]] bool closed() const { return !socket_.fd && !in_flight(); }
+
+ private:
+  void complete(const Completion& completion) override;
+  void close();
+
+  Worker& worker_;
+  ListenSocket socket_;
+  bool paused_ = false;
+  bool draining_ = false;
+};
+
+}  // namespace sluice

@@ -1,0 +1,279 @@
+#include "proxy/log.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spdlog/async.h>
+#include <spdlog/async_logger.h>
+#include <spdlog/sinks/base_sink.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "iolib/base/owned_fd.h"
+
+namespace sluice::log {
+namespace {
+
+// Lines that may wait for the writing thread: about a second of short connections, 4 MiB at most.
+constexpr std::size_t kQueuedLines = 16'384;
+// Lines are written out together while more are queued, up to so many bytes.
+constexpr std::size_t kWriteBytes = 32 << 10;
+// How long a write waits for whoever reads the log.
+constexpr int kWritePatienceMs = 100;
+
+// Writes to a descriptor: stderr, or a file that can be opened anew.
+class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit DescriptorSink(std::string path) : path_(std::move(path)) {}
+  ~DescriptorSink() override { write_out(); }
+  DescriptorSink(const DescriptorSink&) = delete;
+  DescriptorSink& operator=(const DescriptorSink&) = delete;
+
+  /// The queue that feeds this sink, and lives until its thread has ended.
+  void set_pool(spdlog::details::thread_pool* pool) { pool_ = pool; }
+
+  [[nodiscard]] std::uint64_t lost_lines() const { return lost_lines_; }
+
+  Result<> reopen() {
+    if (path_.empty()) return {};
+    OwnedFd opened(
+        ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
+    if (!opened) return errno_error("open " + path_);
+    const std::lock_guard guard(mutex_);
+    write_out();
+    file_ = std::move(opened);
+    return {};
+  }
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    formatter_->format(message, waiting_);
+    if (waiting_.size() >= kWriteBytes || pool_ == nullptr || pool_->queue_size() == 0) write_out();
+  }
+  void flush_() override { write_out(); }
+
+  // What cannot be written soon (a full disk, a reader that has stopped) is lost and counted: a log
+  // must not stop the traffic, nor the end of the program.
+  void write_out() {
+    const int fd = file_ ? file_.get() : STDERR_FILENO;
+    const char* next = waiting_.data();
+    const char* end = next + waiting_.size();
+    while (next < end) {
+      pollfd writable{fd, POLLOUT, 0};
+      if (::poll(&writable, 1, kWritePatienceMs) == 0) break;
+      // No more than a pipe takes whole, so that the write does not block.
+      const auto ask = std::min<std::size_t>(static_cast<std::size_t>(end - next), PIPE_BUF);
+      const ssize_t wrote = ::write(fd, next, ask);
+      if (wrote < 0 && errno != EINTR) break;
+      if (wrote > 0) next += wrote;
+    }
+    lost_lines_ += static_cast<std::uint64_t>(std::count(next, end, '\n'));
+    waiting_.clear();
+  }
+
+  std::string path_;
+  OwnedFd file_;
+  spdlog::details::thread_pool* pool_ = nullptr;
+  spdlog::memory_buf_t waiting_;
+  std::atomic<std::uint64_t> lost_lines_{0};
+};
+
+struct State {
+  std::shared_ptr<DescriptorSink> sink;
+  std::shared_ptr<spdlog::details::thread_pool> pool;
+  std::shared_ptr<spdlog::async_logger> logger;
+  LogFormat format = LogFormat::text;
+};
+State state;  // set by open() before there are other threads, and by close() after them
+
+spdlog::level::level_enum spdlog_level(LogLevel level) {
+  switch (level) {
+    case LogLevel::trace:
+      return spdlog::level::trace;
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::warn:
+      return spdlog::level::warn;
+    case LogLevel::error:
+      return spdlog::level::err;
+    case LogLevel::off:
+      break;
+  }
+  return spdlog::level::off;
+}
+
+constexpr std::string_view kHexDigits = "0123456789abcdef";
+
+// How many bytes at the beginning of `text` are one well-formed character beyond ASCII (RFC 3629,
+// section 4); 0 if they are none.
+std::size_t utf8_length(std::string_view text) {
+  const auto at = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const auto continues = [&](std::size_t i) { return (at(i) & 0xc0U) == 0x80; };
+  const unsigned lead = at(0);
+  const unsigned second = at(1);
+  if (lead >= 0xc2 && lead <= 0xdf) return continues(1) ? 2 : 0;
+  if (lead >= 0xe0 && lead <= 0xef) {
+    const bool overlong = lead == 0xe0 && second < 0xa0;
+    const bool surrogate = lead == 0xed && second > 0x9f;
+    return continues(1) && continues(2) && !overlong && !surrogate ? 3 : 0;
+  }
+  if (lead >= 0xf0 && lead <= 0xf4) {
+    const bool overlong = lead == 0xf0 && second < 0x90;
+    const bool too_large = lead == 0xf4 && second > 0x8f;
+    return continues(1) && continues(2) && continues(3) && !overlong && !too_large ? 4 : 0;
+  }
+  return 0;
+}
+
+// A string literal of JSON, which is also how text lines quote. Bytes that are no UTF-8 (a path may
+// have any) become U+FFFD.
+void append_quoted(std::string& out, std::string_view text) {
+  out += '"';
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x80) {
+      const std::size_t length = utf8_length(text.substr(i));
+      out += length > 0 ? text.substr(i, length) : std::string_view("\\ufffd");
+      i += length > 0 ? length - 1 : 0;
+    } else if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20 || byte == 0x7f) {
+      out += "\\u00";
+      out += kHexDigits[byte >> 4];
+      out += kHexDigits[byte & 15];
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+bool needs_quotes(std::string_view text) {
+  if (text.empty()) return true;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= 0x20 || byte >= 0x7f || c == '"' || c == '\\') return true;
+  }
+  return false;
+}
+
+void append_number(std::string& out, const Field& field) {
+  if (const auto* whole = std::get_if<std::uint64_t>(&field.value)) {
+    fmt::format_to(std::back_inserter(out), "{}", *whole);
+  } else if (const auto* real = std::get_if<double>(&field.value)) {
+    fmt::format_to(std::back_inserter(out), "{:.6f}", *real);
+  }
+}
+
+}  // namespace
+
+std::string format_text(std::string_view event, Fields fields) {
+  std::string line(event);
+  for (const Field& field : fields) {
+    line += ' ';
+    line += field.name;
+    line += '=';
+    const auto* text = std::get_if<std::string_view>(&field.value);
+    if (text == nullptr) {
+      append_number(line, field);
+    } else if (needs_quotes(*text)) {
+      append_quoted(line, *text);
+    } else {
+      line += *text;
+    }
+  }
+  return line;
+}
+
+std::string format_json(std::string_view event, Fields fields) {
+  std::string members = "\"event\":";
+  append_quoted(members, event);
+  for (const Field& field : fields) {
+    members += ',';
+    append_quoted(members, field.name);
+    members += ':';
+    if (const auto* text = std::get_if<std::string_view>(&field.value)) {
+      append_quoted(members, *text);
+    } else {
+      append_number(members, field);
+    }
+  }
+  return members;
+}
+
+Result<> open(const Config& config) {
+  auto sink = std::make_shared<DescriptorSink>(config.log_file);
+  if (Result<> opened = sink->reopen(); opened.has_error()) return opened.error();
+  sink->set_pattern(config.log_format == LogFormat::json
+                        ? R"({"time":"%Y-%m-%dT%H:%M:%S.%f%z","level":"%l",%v})"
+                        : "%Y-%m-%dT%H:%M:%S.%f%z %l %v");
+  state.sink = sink;
+  state.format = config.log_format;
+  state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
+  sink->set_pool(state.pool.get());
+  state.logger = std::make_shared<spdlog::async_logger>(
+      "sluice", sink, state.pool, spdlog::async_overflow_policy::overrun_oldest);
+  state.logger->set_level(spdlog_level(config.log_level));
+  return {};
+}
+
+void reopen() {
+  if (!state.sink) return;
+  if (Result<> opened = state.sink->reopen(); opened.has_error()) {
+    const std::string reason = opened.error().to_string();
+    error("log_reopen_failed", {{"reason", reason}});
+  }
+}
+
+void print(std::string_view event, Fields fields) {
+  if (!state.sink) return;
+  const std::string line =
+      state.format == LogFormat::json ? format_json(event, fields) : format_text(event, fields);
+  state.sink->log(spdlog::details::log_msg("sluice", spdlog::level::info, line));
+}
+
+void close() {
+  state.logger.reset();
+  // Ends when the queue is written out. The sink looks at the queue until then.
+  state.pool.reset();
+  state = State{};
+}
+
+std::uint64_t dropped_lines() {
+  return state.pool ? state.pool->overrun_counter() + state.sink->lost_lines() : 0;
+}
+
+Result<> probe(const Config& config) {
+  const std::string& path = config.log_file;
+  if (path.empty() || ::access(path.c_str(), W_OK) == 0) return {};
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (errno == ENOENT && ::access(folder.c_str(), W_OK | X_OK) == 0) return {};
+  return errno_error("open " + path);
+}
+
+bool enabled(LogLevel level) {
+  return state.logger && state.logger->should_log(spdlog_level(level));
+}
+
+void write(LogLevel level, std::string_view event, Fields fields) {
+  if (!enabled(level)) return;
+  state.logger->log(spdlog_level(level), state.format == LogFormat::json
+                                             ? format_json(event, fields)
+                                             : format_text(event, fields));
+}
+
+}  // namespace sluice::log

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "proxy/config.h"
+
+namespace sluice {
+
+/// What the machine offers to this configuration.
+struct Machine {
+  bool uring = false;         ///< the engine to use: io_uring, or else Boost.Asio over epoll
+  std::string uring_refused;  ///< why not, if the engine was to be chosen
+  std::size_t workers = 1;
+  std::vector<int> cpus;          ///< worker i is pinned to cpus[i]; empty: none is
+  std::uint64_t descriptors = 0;  ///< RLIMIT_NOFILE, raised as far as it goes
+};
+
+/// Probes the machine and raises the soft limit of descriptors; fails where `config` insists on
+/// what is not to be had.
+[[nodiscard]] Result<Machine> probe_machine(const Config& config);
+
+}  // namespace sluice

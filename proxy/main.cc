@@ -1,0 +1,34 @@
+#include <cstdio>
+#include <exception>
+
+#include "proxy/config.h"
+#include "proxy/server.h"
+
+namespace {
+
+int run(int argc, char** argv) {
+  const sluice::Invocation invocation = sluice::parse_command_line(argc, argv);
+  switch (invocation.action) {
+    case sluice::Invocation::Action::run:
+      return sluice::run_server(invocation.config);
+    case sluice::Invocation::Action::check:
+      return sluice::check_server(invocation.config);
+    case sluice::Invocation::Action::exit:
+      break;
+  }
+  std::FILE* out = invocation.exit_status == 0 ? stdout : stderr;
+  std::fputs(invocation.message.c_str(), out);
+  return invocation.exit_status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // What libraries throw where the machine lacks descriptors, threads or memory.
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sluice: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,160 @@
+#include <algorithm>
+#include <charconv>
+#include <climits>
+#include <optional>
+#include <type_traits>
+
+#include "iolib/base/text.h"
+#include "iolib/base/units.h"
+#include "proxy/nearest.h"
+#include "proxy/options.h"
+
+namespace sluice {
+namespace {
+
+Error bad(std::string_view what, std::string_view text, std::string_view expected) {
+  return Error{
+      0, std::string(what) + " in " + in_quotes(text) + ": expected " + std::string(expected)};
+}
+
+std::string format_number(const Option& option, std::uint64_t number) {
+  if (option.kind == OptionKind::size) return format_size_bytes(number);
+  if (option.kind != OptionKind::duration) return std::to_string(number);
+  return format_duration(std::chrono::nanoseconds(static_cast<std::int64_t>(number)));
+}
+
+std::optional<std::uint64_t> whole_number(std::string_view text) {
+  std::uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [after, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || after != end) return std::nullopt;
+  return number;
+}
+
+/// The text of a count, size, duration or choice as the number that is stored.
+Result<std::uint64_t> parse_number(const Option& option, std::string_view text) {
+  std::uint64_t number = 0;
+  if (option.kind == OptionKind::choice) {
+    const auto found = std::ranges::find(option.choices, text);
+    if (found == option.choices.end()) {
+      return Error{0, "unknown value " + in_quotes(text) + ": expected " + allowed_values(option) +
+                          suggestion(text, option.choices)};
+    }
+    return {boost::system::in_place_value,
+            static_cast<std::uint64_t>(found - option.choices.begin())};
+  }
+  if (option.kind == OptionKind::duration) {
+    const Result<std::chrono::nanoseconds> duration = parse_duration(text);
+    if (!duration) return duration.error();
+    number = static_cast<std::uint64_t>(duration->count());
+  } else if (option.kind == OptionKind::size) {
+    const Result<std::uint64_t> size_bytes = parse_size_bytes(text);
+    if (!size_bytes) return size_bytes.error();
+    number = *size_bytes;
+  } else {
+    const std::optional<std::uint64_t> count = whole_number(text);
+    if (!count) return bad("no whole number", text, allowed_values(option));
+    number = *count;
+  }
+  const bool zero = number == 0 && !option.zero.empty();
+  if (!zero && (number < option.lowest || number > option.highest)) {
+    return bad("out of bounds", text, allowed_values(option));
+  }
+  return {boost::system::in_place_value, number};
+}
+
+Result<CpuAffinity> parse_cpus(const Option& option, std::string_view text) {
+  if (text == "auto") return CpuAffinity{};
+  if (text == "none") return CpuAffinity{CpuAffinity::Mode::none, {}};
+  CpuAffinity affinity{CpuAffinity::Mode::list, {}};
+  std::string_view rest = text;
+  while (true) {
+    const std::size_t comma = rest.find(',');
+    const std::string_view part = rest.substr(0, comma);
+    const std::size_t dash = part.find('-');
+    const auto first = whole_number(part.substr(0, dash));
+    const auto last = dash == part.npos ? first : whole_number(part.substr(dash + 1));
+    if (!first || !last) return bad("no list of CPUs", text, allowed_values(option));
+    if (*last < *first || *last > option.highest) {
+      return bad("CPUs " + in_quotes(part), text, allowed_values(option));
+    }
+    for (std::uint64_t cpu = *first; cpu <= *last; ++cpu) {
+      const int number = static_cast<int>(cpu);
+      if (std::ranges::find(affinity.cpus, number) != affinity.cpus.end()) {
+        return bad("CPU " + std::to_string(number) + " twice", text, "each CPU once");
+      }
+      affinity.cpus.push_back(number);
+    }
+    if (comma == rest.npos) return affinity;
+    rest.remove_prefix(comma + 1);
+  }
+}
+
+/// Puts a number, by now within its bounds, into whichever member takes it.
+struct NumberStore {
+  Config& config;
+  RouteConfig& route;
+  std::uint64_t number;
+
+  template <class Member>
+  void operator()(Member Config::*field) const {
+    if constexpr (!std::is_class_v<Member> || std::is_same_v<Member, std::chrono::nanoseconds>) {
+      config.*field = static_cast<Member>(number);
+    }
+  }
+  template <class Member>
+  void operator()(Member RouteConfig::*field) const {
+    route.*field = static_cast<Member>(number);
+  }
+  void operator()(std::monostate) const {}
+};
+
+}  // namespace
+
+Result<> set_option(const Option& option, std::string_view text, Config& config,
+                    RouteConfig& route) {
+  if (const auto* field = std::get_if<std::string Config::*>(&option.field)) {
+    if (text.empty() || text.size() >= PATH_MAX || text.find('\0') != text.npos) {
+      return bad("no path", text,
+                 "1 to " + std::to_string(PATH_MAX - 1) + " bytes without a NUL among them");
+    }
+    config.*(*field) = text;
+    return {};
+  }
+  if (const auto* field = std::get_if<CpuAffinity Config::*>(&option.field)) {
+    Result<CpuAffinity> cpus = parse_cpus(option, text);
+    if (!cpus) return cpus.error();
+    config.*(*field) = *std::move(cpus);
+    return {};
+  }
+  const Result<std::uint64_t> number = parse_number(option, text);
+  if (!number) return number.error();
+  std::visit(NumberStore{config, route, *number}, option.field);
+  return {};
+}
+
+std::string allowed_values(const Option& option) {
+  if (option.kind == OptionKind::choice) return joined(option.choices);
+  if (option.kind == OptionKind::cpus) {
+    return "auto, none or a list of CPUs of 0 to " + std::to_string(option.highest) +
+           " such as 0,2-3";
+  }
+  if (option.highest == 0) return "";
+  const std::string range =
+      format_number(option, option.lowest) + " to " + format_number(option, option.highest);
+  return option.zero.empty() ? range : "0 (" + std::string(option.zero) + "), or " + range;
+}
+
+Result<> check_pipe_budget(const Config& config) {
+  const std::uint64_t slots = (config.pipe_size_bytes + kPipePageBytes - 1) / kPipePageBytes;
+  // The kernel rounds up to a power of two (pipe_set_size in fs/pipe.c).
+  std::uint64_t granted = 1;
+  while (granted < slots) granted *= 2;
+  if (granted <= config.pipe_budget_slots) return {};
+  return Error{0, "a budget of " + std::to_string(config.pipe_budget_slots) +
+                      " slots holds no pipe of " + format_size_bytes(config.pipe_size_bytes) +
+                      ": expected a pipe-budget of at least " + std::to_string(granted) +
+                      " or a smaller pipe-size"};
+}
+
+}  // namespace sluice

@@ -1,0 +1,244 @@
+#include "proxy/options.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+
+namespace sluice {
+namespace {
+
+constexpr std::uint64_t kMillisecond = 1'000'000;
+constexpr std::uint64_t kHour = 3'600'000 * kMillisecond;
+constexpr std::uint64_t kDay = 24 * kHour;
+
+// More workers than CPUs only wait for each other; no machine that this is made for has more CPUs.
+constexpr std::uint64_t kMostWorkers = 256;
+// Two descriptors a connection: beyond this the process would need more than twice the kernel's
+// own default ceiling of descriptors (fs.nr_open, 1,048,576).
+constexpr std::uint64_t kMostConnections = 1'000'000;
+// A shorter deadline than a timer's tick would end connections at random.
+constexpr std::uint64_t kShortestTimeout = kMillisecond;
+// TCP itself gives up on a SYN after about two minutes (tcp_syn_retries); an hour is surely a slip.
+constexpr std::uint64_t kLongestConnectTimeout = kHour;
+constexpr std::uint64_t kLongestDrainTimeout = kDay;
+constexpr std::uint64_t kLongestTimeout = 365 * kDay;
+// 16 slots: the kernel's own default and one batch from a pipe into a socket; less only costs
+// calls.
+constexpr std::uint64_t kSmallestPipeBytes = 64 << 10;
+// 4,096 slots, which can pin 128 MiB for one direction of one connection.
+constexpr std::uint64_t kLargestPipeBytes = 16 << 20;
+constexpr std::uint64_t kFewestSlots = kSmallestPipeBytes / kPipePageBytes;
+// 2^24 slots of 32 KiB: 512 GiB pinned.
+constexpr std::uint64_t kMostSlots = 1 << 24;
+
+// In the order of the enumerators that they name.
+constexpr std::array<std::string_view, 3> kEngines{"auto", "uring", "epoll"};
+constexpr std::array<std::string_view, 3> kZeroCopies{"auto", "always", "never"};
+constexpr std::array<std::string_view, 2> kCongestions{"auto", "system"};
+constexpr std::array<std::string_view, 6> kLogLevels{"trace", "debug", "info",
+                                                     "warn",  "error", "off"};
+constexpr std::array<std::string_view, 2> kLogFormats{"text", "json"};
+
+constexpr unsigned kGlobal = kOnCommandLine | kInDefaults;
+constexpr unsigned kEverywhere = kOnCommandLine | kInDefaults | kInRoute;
+
+constexpr auto kOptions = std::to_array<Option>({
+    {.name = "listen",
+     .kind = OptionKind::address,
+     .places = kOnCommandLine | kInRoute,
+     .value = "ADDR",
+     .help = "Accept connections here: HOST:PORT, [IPV6]:PORT, :PORT or unix:/path; may be given "
+             "more than once; port 0 lets the kernel choose."},
+    {.name = "to",
+     .kind = OptionKind::address,
+     .places = kOnCommandLine | kInRoute,
+     .value = "ADDR",
+     .help = "Forward them there: HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, file:/path (each "
+             "client is sent the file), discard: or echo:."},
+    {.name = "name",
+     .kind = OptionKind::name,
+     .places = kInRoute,
+     .value = "NAME",
+     .help = "The name of the route in the log."},
+    {.name = "config",
+     .kind = OptionKind::path,
+     .places = kOnCommandLine,
+     .value = "FILE",
+     .help = "Read routes and defaults from this TOML file of at most 1MiB."},
+    {.name = "check",
+     .kind = OptionKind::flag,
+     .places = kOnCommandLine,
+     .help = "Check the configuration and this machine, and exit with 0 or 1."},
+    {.name = "zero-copy",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .field = &RouteConfig::zero_copy,
+     .value = "MODE",
+     .default_text = "auto",
+     .choices = kZeroCopies,
+     .help = "Move bytes through a pipe without copying them: auto does so while a stream is "
+             "large."},
+    {.name = "congestion",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .field = &RouteConfig::congestion,
+     .value = "MODE",
+     .default_text = "auto",
+     .choices = kCongestions,
+     .help = "Choose TCP's congestion control: auto takes reno on loopback, where a paced one "
+             "(bbr) only idles, and the system's everywhere else."},
+    {.name = "connect-timeout",
+     .kind = OptionKind::duration,
+     .places = kEverywhere,
+     .field = &RouteConfig::connect_timeout,
+     .value = "DURATION",
+     .default_text = "5s",
+     .lowest = kShortestTimeout,
+     .highest = kLongestConnectTimeout,
+     .help = "Give up on connecting to the target after this time."},
+    {.name = "idle-timeout",
+     .kind = OptionKind::duration,
+     .places = kEverywhere,
+     .field = &RouteConfig::idle_timeout,
+     .value = "DURATION",
+     .default_text = "1h",
+     .lowest = kShortestTimeout,
+     .highest = kLongestTimeout,
+     .zero = "never",
+     .help = "End a connection after this time without a byte in either direction."},
+    {.name = "half-close-timeout",
+     .kind = OptionKind::duration,
+     .places = kEverywhere,
+     .field = &RouteConfig::half_close_timeout,
+     .value = "DURATION",
+     .default_text = "30s",
+     .lowest = kShortestTimeout,
+     .highest = kLongestTimeout,
+     .zero = "never",
+     .help = "When one side has ended, end the other after this time without a byte."},
+    {.name = "drain-timeout",
+     .kind = OptionKind::duration,
+     .places = kGlobal,
+     .field = &Config::drain_timeout,
+     .value = "DURATION",
+     .default_text = "30s",
+     .lowest = kShortestTimeout,
+     .highest = kLongestDrainTimeout,
+     .zero = "at once",
+     .help = "On SIGTERM or SIGINT, end the connections that are left after this time."},
+    {.name = "workers",
+     .kind = OptionKind::count,
+     .places = kGlobal,
+     .field = &Config::workers,
+     .value = "N",
+     .default_text = "one for each CPU",
+     .lowest = 1,
+     .highest = kMostWorkers,
+     .help = "Forward on this many threads."},
+    {.name = "engine",
+     .kind = OptionKind::choice,
+     .places = kGlobal,
+     .field = &Config::engine,
+     .value = "ENGINE",
+     .default_text = "auto",
+     .choices = kEngines,
+     .help = "Wait for sockets with io_uring or with epoll: auto takes io_uring where the kernel "
+             "allows it."},
+    {.name = "max-connections",
+     .kind = OptionKind::count,
+     .places = kGlobal,
+     .field = &Config::max_connections,
+     .value = "N",
+     .default_text = "100000",
+     .lowest = 1,
+     .highest = kMostConnections,
+     .help = "Forward at most this many connections at a time, over all routes."},
+    {.name = "cpu-affinity",
+     .kind = OptionKind::cpus,
+     .places = kGlobal,
+     .field = &Config::cpu_affinity,
+     .value = "CPUS",
+     .default_text = "auto",
+     .highest = CPU_SETSIZE - 1,
+     .help = "Pin the workers to these CPUs and steer connections to the CPU they arrive on."},
+    {.name = "pipe-size",
+     .kind = OptionKind::size,
+     .places = kGlobal,
+     .field = &Config::pipe_size_bytes,
+     .value = "SIZE",
+     .default_text = "1MiB",
+     .lowest = kSmallestPipeBytes,
+     .highest = kLargestPipeBytes,
+     .help = "Ask the kernel for pipes of this size, which it rounds up to a power of two; without "
+             "privileges it grants at most fs.pipe-max-size."},
+    {.name = "pipe-budget",
+     .kind = OptionKind::count,
+     .places = kGlobal,
+     .field = &Config::pipe_budget_slots,
+     .value = "SLOTS",
+     .default_text = "65536",
+     .lowest = kFewestSlots,
+     .highest = kMostSlots,
+     .help = "Hold pipes of at most this many slots in all, one for each 4KiB of their size; a "
+             "slot can pin 32KiB of memory, and what finds no pipe is copied."},
+    {.name = "log-level",
+     .kind = OptionKind::choice,
+     .places = kGlobal,
+     .field = &Config::log_level,
+     .value = "LEVEL",
+     .default_text = "info",
+     .choices = kLogLevels,
+     .help = "Log what is at least this serious."},
+    {.name = "log-format",
+     .kind = OptionKind::choice,
+     .places = kGlobal,
+     .field = &Config::log_format,
+     .value = "FORMAT",
+     .default_text = "text",
+     .choices = kLogFormats,
+     .help = "Write each log line as text or as a JSON object."},
+    {.name = "log-file",
+     .kind = OptionKind::path,
+     .places = kGlobal,
+     .field = &Config::log_file,
+     .value = "PATH",
+     .default_text = "standard error",
+     .help = "Append the log to this file; SIGHUP opens it anew."},
+    {.name = "version",
+     .kind = OptionKind::flag,
+     .places = kOnCommandLine,
+     .help = "Print the version and exit."},
+    {.name = "help",
+     .kind = OptionKind::flag,
+     .places = kOnCommandLine,
+     .help = "Print this and exit."},
+});
+
+}  // namespace
+
+std::span<const Option> options() { return kOptions; }
+
+const Option* find_option(std::string_view name) {
+  const auto found = std::ranges::find(kOptions, name, &Option::name);
+  return found == kOptions.end() ? nullptr : &*found;
+}
+
+std::vector<std::string_view> option_names(unsigned places) {
+  std::vector<std::string_view> names;
+  for (const Option& option : kOptions) {
+    if ((option.places & places) != 0) names.push_back(option.name);
+  }
+  return names;
+}
+
+std::string joined(std::span<const std::string_view> names) {
+  std::string result;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i != 0) result += i + 1 == names.size() ? " or " : ", ";
+    result += names[i];
+  }
+  return result;
+}
+
+}  // namespace sluice

@@ -1,0 +1,241 @@
+#include "proxy/server.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "iolib/base/text.h"
+#include "iolib/base/units.h"
+#include "iolib/pipe/pipe_pool.h"
+#include "proxy/control.h"
+#include "proxy/file_thread.h"
+#include "proxy/listen_sockets.h"
+#include "proxy/log.h"
+#include "proxy/machine.h"
+#include "proxy/worker.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kExitDone = 0;
+constexpr int kExitFailed = 1;
+
+// Unique over restarts: the time of the start, and a random part for starts within one tick.
+std::string run_id() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  std::random_device random;
+  char text[32];
+  std::snprintf(text, sizeof text, "%llx%04x",
+                static_cast<unsigned long long>(
+                    std::chrono::duration_cast<std::chrono::milliseconds>(now).count()),
+                random() & 0xffffU);
+  return text;
+}
+
+int fail(const Error& error) {
+  std::fprintf(stderr, "sluice: %s\n", one_line(error.to_string()).c_str());
+  return kExitFailed;
+}
+
+// Only the control thread handles signals.
+void block_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t handled;
+  sigemptyset(&handled);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&handled, signal);
+  pthread_sigmask(SIG_BLOCK, &handled, nullptr);
+}
+
+void unblock_signals() {
+  sigset_t handled;
+  sigemptyset(&handled);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&handled, signal);
+  pthread_sigmask(SIG_UNBLOCK, &handled, nullptr);
+}
+
+// The running daemon: what its control thread owns.
+class Server {
+ public:
+  Server(const Config& config, Machine machine)
+      : config_(config),
+        machine_(std::move(machine)),
+        pool_({config.pipe_size_bytes, config.pipe_budget_slots, PipePool::Options{}.thread_pipes}),
+        control_(config, {[this] { begin_drain(); }, [this] { end_drain(); }, [] { log::reopen(); },
+                          [this] { print_stats(); },
+                          [this](const Route& route) {
+                            for (const auto& worker : workers_) worker->update_route(route);
+                          }}) {}
+
+  ~Server() { unlink_sockets(); }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  Result<> start();
+  int run();
+
+ private:
+  void make_workers(const std::vector<Route>& routes, ListenSockets listeners);
+  void unlink_sockets();
+  void begin_drain();
+  void end_drain();
+  void print_stats() const;
+
+  const Config& config_;
+  Machine machine_;
+  PipePool pool_;
+  Control control_;
+  std::optional<FileThread> files_;
+  std::unique_ptr<Shared> shared_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::string> unix_paths_;
+  std::vector<ListenSockets::Bound> bound_;
+};
+
+Result<> Server::start() {
+  Result<std::vector<Route>> routes = control_.resolve_routes();
+  if (routes.has_error()) return routes.error();
+  Result<ListenSockets> listeners = open_listeners(config_, machine_.workers, machine_.cpus);
+  if (listeners.has_error()) return listeners.error();
+  unix_paths_ = listeners->unix_paths;
+  if (Result<> opened = log::open(config_); opened.has_error()) return opened.error();
+  bound_ = listeners->bound;
+  files_.emplace();
+  make_workers(*routes, std::move(*listeners));
+  for (const auto& worker : workers_) {
+    if (Result<> started = worker->start(); started.has_error()) return started.error();
+  }
+  return {};
+}
+
+void Server::make_workers(const std::vector<Route>& routes, ListenSockets listeners) {
+  shared_ = std::make_unique<Shared>(pool_, *files_);
+  shared_->max_connections = config_.max_connections;
+  shared_->id_prefix = run_id();
+  shared_->on_upstream_failed = [this](std::size_t route) { control_.upstream_failed(route); };
+  shared_->on_drained = [this] { control_.finish(); };
+  std::vector<WorkerOptions> options(machine_.workers);
+  for (std::size_t index = 0; index < options.size(); ++index) {
+    options[index].index = index;
+    options[index].uring = machine_.uring;
+    options[index].cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
+    options[index].routes = routes;
+  }
+  for (ListenSocket& socket : listeners.sockets) {
+    options[socket.worker].listeners.push_back(std::move(socket));
+  }
+  for (WorkerOptions& each : options) {
+    workers_.push_back(std::make_unique<Worker>(*shared_, std::move(each)));
+    shared_->workers.push_back(workers_.back().get());
+  }
+}
+
+int Server::run() {
+  if (!machine_.uring_refused.empty()) {
+    log::warn("engine_fallback", {{"engine", "epoll"}, {"reason", machine_.uring_refused}});
+  }
+  for (const ListenSockets::Bound& bound : bound_) {
+    log::info("listening",
+              {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
+  }
+  log::info("started", {{"workers", std::uint64_t{machine_.workers}},
+                        {"engine", machine_.uring ? "uring" : "epoll"},
+                        {"pinned", machine_.cpus.empty() ? "no" : "yes"}});
+  control_.run();
+  for (const auto& worker : workers_) worker->join();
+  files_.reset();
+  print_stats();
+  log::info("ended", {{"reason", control_.ending()}});
+  log::close();
+  return kExitDone;
+}
+
+// At the first opportunity, and once: later the path may be a successor's.
+void Server::unlink_sockets() {
+  for (const std::string& path : std::exchange(unix_paths_, {})) {
+    static_cast<void>(::unlink(path.c_str()));
+  }
+}
+
+void Server::begin_drain() {
+  log::info("draining", {{"timeout", format_duration(config_.drain_timeout)}});
+  unlink_sockets();
+  for (const auto& worker : workers_) worker->drain();
+}
+
+void Server::end_drain() {
+  for (const auto& worker : workers_) worker->stop_sessions(SessionEnd::drain_timeout);
+}
+
+void Server::print_stats() const {
+  std::vector<log::Field> fields;
+  for (std::size_t counter = 0; counter < kCounters; ++counter) {
+    std::uint64_t sum = 0;
+    for (const auto& worker : workers_) sum += worker->stats().get(static_cast<Counter>(counter));
+    fields.push_back({kCounterNames[counter], sum});
+  }
+  fields.push_back({"pipe_slots", std::uint64_t{pool_.slots_in_use()}});
+  fields.push_back({"log_lines_dropped", log::dropped_lines()});
+  log::print("stats", fields);
+}
+
+// The machine's answers to --check.
+void report(const Config& config, const Machine& machine) {
+  std::printf("engine: %s%s%s\n", machine.uring ? "uring" : "epoll",
+              machine.uring_refused.empty() ? "" : ", since ", machine.uring_refused.c_str());
+  std::printf("workers: %zu%s\n", machine.workers, machine.cpus.empty() ? "" : ", pinned");
+  std::printf("descriptors: %llu", static_cast<unsigned long long>(machine.descriptors));
+  // Each connection has two; the rest is for pipes, listeners and the log.
+  std::printf(machine.descriptors < 2 * config.max_connections ? " (fewer than two for each of "
+                                                                 "--max-connections %llu)\n"
+                                                               : "\n",
+              static_cast<unsigned long long>(config.max_connections));
+  Result<Pipe> pipe = Pipe::create(config.pipe_size_bytes);
+  if (pipe.has_error()) {
+    std::printf("pipes: none (%s): everything will be copied\n", pipe.error().to_string().c_str());
+  } else {
+    std::printf("pipes: %s granted of %s\n", format_size_bytes(pipe->capacity_bytes()).c_str(),
+                format_size_bytes(config.pipe_size_bytes).c_str());
+  }
+}
+
+}  // namespace
+
+int run_server(const Config& config) {
+  Result<Machine> machine = probe_machine(config);
+  if (machine.has_error()) return fail(machine.error());
+  block_signals();
+  Server server(config, std::move(*machine));
+  if (Result<> started = server.start(); started.has_error()) return fail(started.error());
+  unblock_signals();
+  return server.run();
+}
+
+int check_server(const Config& config) {
+  Result<Machine> machine = probe_machine(config);
+  if (machine.has_error()) return fail(machine.error());
+  report(config, *machine);
+  Control control(config, {});
+  if (Result<std::vector<Route>> routes = control.resolve_routes(); routes.has_error()) {
+    return fail(routes.error());
+  }
+  Result<std::vector<std::string>> in_use = probe_listeners(config);
+  if (in_use.has_error()) return fail(in_use.error());
+  for (const std::string& address : *in_use) {
+    std::printf("listen: %s is in use at the moment\n", address.c_str());
+  }
+  if (Result<> log_file = log::probe(config); log_file.has_error()) return fail(log_file.error());
+  std::printf("configuration: good, %zu route%s\n", config.routes.size(),
+              config.routes.size() == 1 ? "" : "s");
+  return kExitDone;
+}
+
+}  // namespace sluice

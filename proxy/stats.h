@@ -1,0 +1,52 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace sluice {
+
+/// What is counted.
+enum class Counter : std::uint8_t {
+  accepted,
+  active,  ///< connections at this moment
+  closed,  ///< ended in order
+  client_resets,
+  upstream_resets,
+  connect_failures,
+  timeouts,  ///< idle or half-closed for too long
+  stopped,   ///< ended by a drain deadline
+  bytes_to_upstream,
+  bytes_to_client,
+  bytes_spliced,
+  pipe_shortages,
+  accept_pauses,
+};
+inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::accept_pauses) + 1;
+inline constexpr std::array<std::string_view, kCounters> kCounterNames = {
+    "accepted",         "active",         "closed",        "client_resets",     "upstream_resets",
+    "connect_failures", "timeouts",       "stopped",       "bytes_to_upstream", "bytes_to_client",
+    "bytes_spliced",    "pipe_shortages", "accept_pauses",
+};
+
+/// One worker's counters: written by that worker only, on cache lines of their own, read by
+/// anybody.
+class alignas(64) Stats {
+ public:
+  void add(Counter counter, std::uint64_t amount = 1) {
+    std::atomic<std::uint64_t>& value = values_[static_cast<std::size_t>(counter)];
+    // The only writer needs no locked instruction.
+    value.store(value.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  }
+  void subtract(Counter counter) { add(counter, ~std::uint64_t{0}); }
+  [[nodiscard]] std::uint64_t get(Counter counter) const {
+    return values_[static_cast<std::size_t>(counter)].load(std::memory_order_relaxed);
+  }
+
+ private:
+  std::array<std::atomic<std::uint64_t>, kCounters> values_{};
+};
+
+}  // namespace sluice

@@ -1,0 +1,96 @@
+#include "proxy/upstream.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace sluice {
+namespace {
+
+// A unix socket whose backlog is full refuses with EAGAIN, and tells nobody when it has room again.
+constexpr Duration kBacklogPause = std::chrono::milliseconds(5);
+
+void set_flag(int fd, int level, int option) {
+  const int on = 1;
+  static_cast<void>(::setsockopt(fd, level, option, &on, sizeof on));
+}
+
+Result<OwnedFd> open_socket(const Endpoint& upstream, Congestion congestion) {
+  OwnedFd fd(::socket(upstream.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return errno_error("socket");
+  if (upstream.kind == Leg::Kind::tcp) {
+    set_flag(fd.get(), IPPROTO_TCP, TCP_NODELAY);
+    set_flag(fd.get(), SOL_SOCKET, SO_KEEPALIVE);
+    if (congestion == Congestion::automatic) {
+      choose_congestion_control(fd.get(), reinterpret_cast<const sockaddr*>(&upstream.address));
+    }
+  }
+  // Urgent data keeps its place in the stream.
+  set_flag(fd.get(), SOL_SOCKET, SO_OOBINLINE);
+  return fd;
+}
+
+// One step of a connect: 0, EINPROGRESS while it is under way, or why it failed. A second
+// connect(2) tells the outcome of the first without a look at SO_ERROR.
+int try_connect(int fd, const Endpoint& upstream) {
+  const auto* address = reinterpret_cast<const sockaddr*>(&upstream.address);
+  if (::connect(fd, address, upstream.size_bytes) == 0 || errno == EISCONN) return 0;
+  // Connected, and reset since: the relay passes the reset on.
+  if (errno == ECONNRESET || errno == EPIPE) return 0;
+  return errno == EALREADY || errno == EINTR ? EINPROGRESS : errno;
+}
+
+Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Congestion congestion,
+                                  TimePoint deadline, Operation*& pending) {
+  Result<OwnedFd> opened = open_socket(upstream, congestion);
+  if (opened.has_error()) co_return opened.error();
+  const int fd = opened->get();
+  int outcome = try_connect(fd, upstream);
+  // On the same machine the handshake is over by now, which the second call finds.
+  if (outcome == EINPROGRESS) outcome = try_connect(fd, upstream);
+  while (outcome == EINPROGRESS) {
+    Reactor::Wait wait = reactor.writable(fd, deadline);
+    pending = &wait;
+    const int ready = co_await wait;
+    pending = nullptr;
+    outcome = ready < 0 ? -ready : try_connect(fd, upstream);
+  }
+  while (outcome == EAGAIN && upstream.kind == Leg::Kind::unix_stream) {
+    if (reactor.now() + kBacklogPause >= deadline) {
+      outcome = ETIMEDOUT;
+      break;
+    }
+    co_await reactor.sleep_until(reactor.now() + kBacklogPause);
+    outcome = try_connect(fd, upstream);
+  }
+  if (outcome == 0) co_return std::move(*opened);
+  reactor.forget(fd);
+  co_return Error{outcome, "connect " + upstream.text};
+}
+
+}  // namespace
+
+Task<Result<Connected>> connect_upstream(Reactor& reactor, const Route& route, std::size_t first,
+                                         Operation*& pending) {
+  const std::vector<Endpoint>& upstreams = route.upstreams;
+  const TimePoint deadline = reactor.now() + route.config.connect_timeout;
+  Error last{ENOENT, "connect: no address"};
+  for (std::size_t tried = 0; tried < upstreams.size(); ++tried) {
+    const std::size_t which = (first + tried) % upstreams.size();
+    const TimePoint now = reactor.now();
+    const auto attempts_left = static_cast<int>(upstreams.size() - tried);
+    const TimePoint until = now + std::max(deadline - now, Duration::zero()) / attempts_left;
+    Result<OwnedFd> fd =
+        co_await connect_one(reactor, upstreams[which], route.config.congestion, until, pending);
+    if (fd.has_value()) co_return Connected{std::move(*fd), which};
+    last = fd.error();
+    if (last.code == ECANCELED) break;
+  }
+  co_return last;
+}
+
+}  // namespace sluice

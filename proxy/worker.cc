@@ -1,0 +1,292 @@
+#include "proxy/worker.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/socket.h>
+
+#include <csignal>
+#include <cstring>
+#include <future>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "iolib/reactor/asio_reactor.h"
+#include "iolib/reactor/uring_reactor.h"
+#include "proxy/log.h"
+
+namespace sluice {
+namespace {
+
+// How often pipes that nobody needed are closed.
+constexpr Duration kTrimInterval = std::chrono::seconds(10);
+// Of failing upstreams one is reported in so long a time; every connection's own line has its
+// reason.
+constexpr Duration kFailureReportInterval = std::chrono::seconds(1);
+// The same trouble with accepting is reported no more often than this.
+constexpr Duration kPauseReportInterval = std::chrono::minutes(1);
+
+std::string_view describe(PipeShortage shortage) {
+  switch (shortage) {
+    case PipeShortage::budget:
+      return "--pipe-budget is used up";
+    case PipeShortage::quota:
+      return "the user's pipe quota is used up (fs.pipe-user-pages-soft)";
+    case PipeShortage::descriptors:
+      return "no descriptors or memory for a pipe";
+    case PipeShortage::none:
+      break;
+  }
+  return "?";
+}
+
+}  // namespace
+
+Worker::Worker(Shared& shared, WorkerOptions options)
+    : shared_(shared), options_(std::move(options)) {}
+
+Worker::~Worker() { join(); }
+
+// --- The control thread's side ---
+
+Result<> Worker::start() {
+  std::promise<Result<>> promise;
+  std::future<Result<>> started = promise.get_future();
+  thread_ = std::thread([this, &promise] {
+    run([&promise](Result<> result) { promise.set_value(std::move(result)); });
+  });
+  return started.get();
+}
+
+void Worker::drain() {
+  reactor_->post([this] {
+    draining_ = true;
+    accepting_ = false;
+    for (const auto& listener : listeners_) listener->drain();
+    check_drained();
+  });
+}
+
+void Worker::stop_sessions(SessionEnd why) {
+  reactor_->post([this, why] {
+    stopping_ = why;
+    for (Waiting& waiting : waiting_) close_with_reset(waiting.client);
+    waiting_.clear();
+    sessions_.stop_all(why);
+    check_drained();
+  });
+}
+
+void Worker::join() {
+  if (!thread_.joinable()) return;
+  if (reactor_) reactor_->stop();
+  thread_.join();
+}
+
+void Worker::update_route(const Route& route) {
+  reactor_->post([this, route] {
+    preferred_[route.index] = 0;
+    routes_[route.index] = std::make_shared<const Route>(route);
+  });
+}
+
+// --- The thread ---
+
+void Worker::run(const std::function<void(Result<>)>& started) {
+  pin();
+  if (Result<> opened = open_reactor(); opened.has_error()) return started(opened.error());
+  relay_context_ = std::make_unique<RelayContext>(*reactor_, shared_.pool);
+  relay_context_->on_shortage = [this](PipeShortage why) { note_shortage(why); };
+  relay_context_->choose_thread = [this] { return worker_with_fewer_streams(); };
+  ready_ = true;
+  for (Route& route : options_.routes) {
+    routes_.push_back(std::make_shared<const Route>(std::move(route)));
+  }
+  preferred_.resize(routes_.size());
+  for (ListenSocket& socket : options_.listeners) {
+    listeners_.push_back(std::make_unique<Listener>(*this, std::move(socket)));
+    listeners_.back()->start();
+  }
+  reactor_->set_timer(trim_, reactor_->now() + kTrimInterval);
+  started({});
+  reactor_->run();
+  relay_context_->tap_pipe.release();
+}
+
+Result<> Worker::open_reactor() {
+  if (options_.uring) {
+    Result<std::unique_ptr<UringReactor>> reactor = UringReactor::create();
+    if (reactor.has_error()) return reactor.error();
+    reactor_ = std::move(*reactor);
+  } else {
+    Result<std::unique_ptr<AsioReactor>> reactor = AsioReactor::create();
+    if (reactor.has_error()) return reactor.error();
+    reactor_ = std::move(*reactor);
+  }
+  return {};
+}
+
+void Worker::pin() const {
+  const std::string name = "worker-" + std::to_string(options_.index);
+  pthread_setname_np(pthread_self(), name.c_str());
+  if (options_.cpu < 0) return;
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(static_cast<unsigned>(options_.cpu), &cpus);
+  if (::sched_setaffinity(0, sizeof cpus, &cpus) != 0) {
+    const std::string reason = errno_error("sched_setaffinity").to_string();
+    log::warn("worker_not_pinned",
+              {{"cpu", static_cast<std::uint64_t>(options_.cpu)}, {"reason", reason}});
+  }
+}
+
+// --- Accepting ---
+
+void Worker::accepted(OwnedFd client, std::size_t route, Leg::Kind kind) {
+  if (stopping_) return close_with_reset(client);
+  if (waiting_.empty() && admit()) return adopt(std::move(client), route, kind);
+  waiting_.push_back({std::move(client), route, kind});
+  pause_accepting();
+}
+
+// All listeners rest, and those who wait are looked at again soon.
+void Worker::pause_accepting() {
+  if (std::exchange(accepting_, false)) stats_.add(Counter::accept_pauses);
+  for (const auto& listener : listeners_) listener->pause();
+  reactor_->set_timer(retry_accepting_, reactor_->now() + Listener::kPause);
+}
+
+// Takes a place within --max-connections.
+bool Worker::admit() {
+  if (shared_.connections.fetch_add(1) < shared_.max_connections) {
+    return true;
+  }
+  shared_.connections.fetch_sub(1);
+  return false;
+}
+
+void Worker::adopt(OwnedFd client, std::size_t route, Leg::Kind kind) {
+  stats_.add(Counter::accepted);
+  if (kind == Leg::Kind::unix_stream) {
+    // What a TCP socket inherits from its listener: urgent data keeps its place in the stream.
+    const int on = 1;
+    static_cast<void>(::setsockopt(client.get(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof on));
+  }
+  serve(*this, routes_[route], std::move(client), kind);
+}
+
+void Worker::accept_failed(int error) {
+  pause_accepting();
+  if (reactor_->now() < next_pause_report_) return;
+  next_pause_report_ = reactor_->now() + kPauseReportInterval;
+  const std::string reason = std::generic_category().message(error);
+  log::warn("accept_paused", {{"reason", reason}});
+}
+
+void Worker::serve_waiting() {
+  while (!waiting_.empty() && admit()) {
+    Waiting next = std::move(waiting_.front());
+    waiting_.pop_front();
+    adopt(std::move(next.client), next.route, next.kind);
+  }
+}
+
+// After a pause: first those who were accepted already, then the listeners.
+void Worker::resume_accepting() {
+  serve_waiting();
+  if (!waiting_.empty()) {
+    reactor_->set_timer(retry_accepting_, reactor_->now() + Listener::kPause);
+    return;
+  }
+  if (draining_) return check_drained();
+  accepting_ = true;
+  for (const auto& listener : listeners_) listener->start();
+}
+
+// --- Sessions ---
+
+void Worker::session_began(Session& session) {
+  sessions_.add(session);
+  stats_.add(Counter::active);
+  if (stopping_) session.stop(*stopping_);
+}
+
+void Worker::session_ended(Session& session) {
+  session_left(session);
+  shared_.connections.fetch_sub(1);
+  // Its place is for who waits; from the timer, since this may be within somebody's turn.
+  if (!waiting_.empty()) reactor_->set_timer(retry_accepting_, reactor_->now());
+  check_drained();
+}
+
+void Worker::session_left(Session& session) {
+  sessions_.remove(session);
+  stats_.subtract(Counter::active);
+}
+
+// Another worker that would have fewer streams, with one more, than this one has.
+int Worker::worker_with_fewer_streams() const {
+  std::uint32_t fewest = relay_context_->streams.load(std::memory_order_relaxed);
+  int best = -1;
+  for (const Worker* other : shared_.workers) {
+    if (!other->ready_ || draining_) continue;
+    const std::uint32_t streams = other->relay_context_->streams.load(std::memory_order_relaxed);
+    if (streams + 1 >= fewest) continue;
+    fewest = streams + 1;
+    best = static_cast<int>(other->options_.index);
+  }
+  return best;
+}
+
+std::string Worker::session_id(std::uint64_t number) const {
+  const std::uint64_t count = number & ((std::uint64_t{1} << kCountBits) - 1);
+  return shared_.id_prefix + '-' + std::to_string(number >> kCountBits) + '-' +
+         std::to_string(count);
+}
+
+std::size_t Worker::preferred_upstream(const Route& route) const { return preferred_[route.index]; }
+
+void Worker::prefer_upstream(const Route& route, std::size_t upstream) {
+  // An older snapshot's addresses may be others than those of today.
+  if (routes_[route.index].get() == &route) preferred_[route.index] = upstream;
+}
+
+void Worker::upstream_failed(const Route& route, const Error& error) {
+  shared_.on_upstream_failed(route.index);
+  if (reactor_->now() < next_failure_report_) return;
+  next_failure_report_ = reactor_->now() + kFailureReportInterval;
+  const std::string reason = error.to_string();
+  log::warn("upstream_failed", {{"route", route.config.name}, {"reason", reason}});
+}
+
+// --- Housekeeping ---
+
+void Worker::trim_pipes() {
+  shared_.pool.trim();
+  reactor_->set_timer(trim_, reactor_->now() + kTrimInterval);
+}
+
+void Worker::note_shortage(PipeShortage shortage) {
+  stats_.add(Counter::pipe_shortages);
+  if (shared_.shortage_reported.exchange(true, std::memory_order_relaxed)) return;
+  log::warn("copying_for_lack_of_pipes", {{"reason", describe(shortage)}});
+}
+
+// The last worker to close while no connection is left, or the last connection to end while all are
+// closed, says so; connections on their way from one worker to another count.
+void Worker::check_drained() {
+  if (!draining_) return;
+  if (!closed_) {
+    if (!waiting_.empty()) return;
+    for (const auto& listener : listeners_) {
+      if (!listener->closed()) return;
+    }
+    closed_ = true;
+    shared_.workers_closed.fetch_add(1);
+  }
+  if (shared_.workers_closed == shared_.workers.size() && shared_.connections == 0) {
+    shared_.on_drained();
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,180 @@
+#pragma once
+
+#include <atomic>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "iolib/pipe/pipe_pool.h"
+#include "iolib/reactor/reactor.h"
+#include "iolib/relay/relay.h"
+#include "proxy/listener.h"
+#include "proxy/route.h"
+#include "proxy/session.h"
+#include "proxy/stats.h"
+
+namespace sluice {
+
+class FileThread;
+class Worker;
+
+/// What all workers share: the pool, the count of connections, and what only the control thread
+/// does.
+struct Shared {
+  Shared(PipePool& its_pool, FileThread& its_files) : pool(its_pool), files(its_files) {}
+
+  PipePool& pool;
+  FileThread& files;
+  std::uint64_t max_connections = 0;
+  std::string id_prefix;  ///< of connection ids: unique to this run of the program
+  /// An upstream's addresses all failed: they may be outdated. Any thread.
+  std::function<void(std::size_t route)> on_upstream_failed;
+  /// All workers were told to drain, and no connection is left. Any thread.
+  std::function<void()> on_drained;
+  std::vector<Worker*> workers = {};
+  std::atomic<std::size_t> workers_closed{0};  ///< that accept no more
+  std::atomic<bool> shortage_reported{false};  ///< a lack of pipes is said once
+  alignas(64) std::atomic<std::uint64_t> connections{0};
+};
+
+/// How one worker is set up.
+struct WorkerOptions {
+  std::size_t index = 0;
+  bool uring = true;
+  int cpu = -1;  ///< to be pinned to; -1: none
+  std::vector<Route> routes;
+  std::vector<ListenSocket> listeners;
+};
+
+/// One thread with a reactor, listeners and sessions of its own.
+class Worker {
+ public:
+  Worker(Shared& shared, WorkerOptions options);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // The control thread's side.
+
+  /// Starts the thread; returns once its reactor stands and it accepts, or why it cannot.
+  [[nodiscard]] Result<> start();
+  /// Stops accepting, lets sessions end, and says so by Shared::on_drained.
+  void drain();
+  /// Ends every session with a reset.
+  void stop_sessions(SessionEnd why);
+  /// Ends the thread, whatever it is doing.
+  void join();
+  /// New connections to this route go to these addresses.
+  void update_route(const Route& route);
+  [[nodiscard]] const Stats& stats() const { return stats_; }
+
+  // The worker's own side: its listeners and sessions.
+
+  [[nodiscard]] Reactor& reactor() { return *reactor_; }
+  [[nodiscard]] RelayContext& relay_context() { return *relay_context_; }
+  [[nodiscard]] Stats& stats() { return stats_; }
+  [[nodiscard]] FileThread& files() { return shared_.files; }
+
+  /// A listener accepted `client`: admits it, or lets it wait for a place.
+  void accepted(OwnedFd client, std::size_t route, Leg::Kind kind);
+  void accept_failed(int error);
+  void listener_closed() { check_drained(); }
+
+  void session_began(Session& session);
+  void session_ended(Session& session);
+  /// A session goes on with another worker: it leaves this one, goes to the other's thread by
+  /// `co_await arrival()`, and begins there.
+  void session_left(Session& session);
+  class Arrival;
+  [[nodiscard]] Arrival arrival();
+  [[nodiscard]] Worker& worker(int index) {
+    return *shared_.workers[static_cast<std::size_t>(index)];
+  }
+  /// Unique in this run of the program: the worker's index above its own count.
+  [[nodiscard]] std::uint64_t next_session_number() {
+    return (std::uint64_t{options_.index} << kCountBits) | ++session_numbers_;
+  }
+  [[nodiscard]] std::string session_id(std::uint64_t number) const;
+
+  [[nodiscard]] std::size_t preferred_upstream(const Route& route) const;
+  void prefer_upstream(const Route& route, std::size_t upstream);
+  void upstream_failed(const Route& route, const Error& error);
+
+ private:
+  static constexpr unsigned kCountBits = 48;
+  struct Waiting {
+    OwnedFd client;
+    std::size_t route;
+    Leg::Kind kind;
+  };
+  // What a timer of the worker does when it expires.
+  class Chore final : public Timer {
+   public:
+    explicit Chore(std::function<void()> work) : work_(std::move(work)) {}
+
+   private:
+    void expired() override { work_(); }
+    std::function<void()> work_;
+  };
+
+  void run(const std::function<void(Result<>)>& started);
+  [[nodiscard]] Result<> open_reactor();
+  void pin() const;
+  void adopt(OwnedFd client, std::size_t route, Leg::Kind kind);
+  [[nodiscard]] bool admit();
+  void serve_waiting();
+  void pause_accepting();
+  void resume_accepting();
+  void trim_pipes();
+  void note_shortage(PipeShortage shortage);
+  void check_drained();
+  [[nodiscard]] int worker_with_fewer_streams() const;
+
+  Shared& shared_;
+  WorkerOptions options_;
+  Stats stats_;
+  std::unique_ptr<Reactor> reactor_;
+  std::unique_ptr<RelayContext> relay_context_;
+  std::vector<RouteSnapshot> routes_;
+  std::vector<std::size_t> preferred_;  ///< by route: the address that connected last
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  SessionList sessions_;
+  std::uint64_t session_numbers_ = 0;
+  /// Accepted beyond --max-connections: what one batch of the kernel's brought, at most a backlog.
+  std::deque<Waiting> waiting_;
+  Chore retry_accepting_{[this] { resume_accepting(); }};
+  Chore trim_{[this] { trim_pipes(); }};
+  TimePoint next_pause_report_;
+  TimePoint next_failure_report_;
+  bool accepting_ = true;
+  bool draining_ = false;
+  bool closed_ = false;  ///< drained, and counted in Shared::workers_closed
+  std::optional<SessionEnd> stopping_;
+  std::atomic<bool> ready_{false};  ///< relay_context_ stands
+  std::thread thread_;
+};
+
+/// See Worker::arrival.
+class Worker::Arrival {
+ public:
+  explicit Arrival(Reactor& reactor) : reactor_(reactor) {}
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> session) {
+    reactor_.post([session] { session.resume(); });
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  Reactor& reactor_;
+};
+inline Worker::Arrival Worker::arrival() { return Arrival(*reactor_); }
+
+}  // namespace sluice
