@@ -1,0 +1,247 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "iolib/reactor/task.h"
+#include "tests/iolib/reactor/reactor_fixture.h"
+#include "tests/support/socket_pair.h"
+#include "tests/support/sockets.h"
+
+namespace sluice {
+namespace {
+
+using namespace std::chrono_literals;
+using test::SocketPair;
+using test::tcp_pair;
+
+// Timers, waits with a deadline, the mailbox, and the loop's beginning and end.
+template <class Engine>
+class ReactorTimeTest : public ReactorTest<Engine> {
+ protected:
+  Task<> sleep(TimePoint deadline, std::string name, std::vector<std::string>& woken) {
+    co_await this->reactor().sleep_until(deadline);
+    if (Clock::now() < deadline) name += " too early";
+    woken.push_back(name);
+    this->checkpoint_.check();
+  }
+  Task<> wait_readable(int fd, TimePoint deadline, int& result) {
+    result = co_await this->reactor().readable(fd, deadline);
+    this->checkpoint_.check();
+  }
+  Task<> wait_writable(int fd, TimePoint deadline, int& result) {
+    result = co_await this->reactor().writable(fd, deadline);
+    this->checkpoint_.check();
+  }
+};
+
+TYPED_TEST_SUITE(ReactorTimeTest, Reactors, ReactorNames);
+
+TYPED_TEST(ReactorTimeTest, SleepersWakeInTheOrderOfTheirDeadlinesAndNotBefore) {
+  std::vector<std::string> woken;
+  const TimePoint start = Clock::now();
+  const Task<> late = this->sleep(start + 30ms, "late", woken);
+  const Task<> early = this->sleep(start + 10ms, "early", woken);
+  const Task<> past = this->sleep(start - 1h, "past", woken);
+  for (const Task<>* task : {&late, &early, &past}) task->start();
+  EXPECT_TRUE(woken.empty()) << "a sleeper goes on from the loop, not from where it lay down";
+  ASSERT_TRUE(this->run_until([&] { return woken.size() == 3; }));
+  EXPECT_EQ(woken, (std::vector<std::string>{"past", "early", "late"}));
+  EXPECT_TRUE(late.done() && early.done() && past.done());
+}
+
+TYPED_TEST(ReactorTimeTest, ASleeperCanSleepAgainAndAgain) {
+  std::vector<std::string> woken;
+  std::vector<Task<>> tasks;
+  for (int i = 0; i < 100; ++i) {
+    tasks.push_back(this->sleep(Clock::now() + i * 100us, std::to_string(i), woken));
+    tasks.back().start();
+  }
+  ASSERT_TRUE(this->run_until([&] { return woken.size() == 100; }));
+  for (std::size_t i = 0; i < woken.size(); ++i) EXPECT_EQ(woken[i], std::to_string(i));
+}
+
+TYPED_TEST(ReactorTimeTest, TimersAreServedWhileTheLoopIsBusy) {
+  const SocketPair pair = tcp_pair();
+  ASSERT_TRUE(test::send_all(pair.far.get(), "x"));
+  const auto wait = this->probe();
+  // Readable for ever: the loop never has to wait.
+  wait->then = [&](const Probe::Seen&) { this->reactor().wait_readable(pair.near.get(), *wait); };
+  this->reactor().wait_readable(pair.near.get(), *wait);
+  std::vector<std::string> woken;
+  const Task<> sleeper = this->sleep(Clock::now() + 5ms, "woken", woken);
+  sleeper.start();
+  ASSERT_TRUE(this->run_until([&] { return !woken.empty(); }));
+  EXPECT_EQ(woken.front(), "woken");
+  wait->then = nullptr;
+}
+
+TYPED_TEST(ReactorTimeTest, AWaitEndsAtItsDeadline) {
+  const SocketPair pair = tcp_pair();
+  int result = 0;
+  const TimePoint deadline = Clock::now() + 10ms;
+  const Task<> waiting = this->wait_readable(pair.near.get(), deadline, result);
+  waiting.start();
+  ASSERT_TRUE(this->run_until([&] { return result != 0; }));
+  EXPECT_EQ(result, -ETIMEDOUT);
+  EXPECT_GE(Clock::now(), deadline);
+  // The descriptor is free for the next request.
+  ASSERT_TRUE(test::send_all(pair.far.get(), "x"));
+  int again = 0;
+  const Task<> second = this->wait_readable(pair.near.get(), Clock::now() + 1h, again);
+  second.start();
+  ASSERT_TRUE(this->run_until([&] { return again != 0; }));
+  EXPECT_GT(again, 0);
+}
+
+TYPED_TEST(ReactorTimeTest, AWaitWhoseDeadlineHasPassedStillEndsOnce) {
+  const SocketPair pair = tcp_pair();
+  int result = 0;
+  const Task<> waiting = this->wait_readable(pair.near.get(), Clock::now() - 1s, result);
+  waiting.start();
+  ASSERT_TRUE(this->run_until([&] { return result != 0; }));
+  EXPECT_EQ(result, -ETIMEDOUT);
+}
+
+TYPED_TEST(ReactorTimeTest, AWaitThatSucceedsLeavesNoTimerBehind) {
+  const SocketPair pair = tcp_pair();
+  int result = 0;
+  {
+    const Task<> waiting = this->wait_writable(pair.near.get(), Clock::now() + 20ms, result);
+    waiting.start();
+    ASSERT_TRUE(this->run_until([&] { return result != 0; }));
+    EXPECT_GT(result, 0);
+  }
+  // The deadline passes; an expiring timer would now touch a frame that is gone.
+  EXPECT_TRUE(this->sleeps_for(40ms));
+}
+
+// --- Mailbox
+
+TYPED_TEST(ReactorTimeTest, PostedWorkRunsLaterAndInOrder) {
+  std::vector<int> ran;
+  for (int i = 0; i < 100; ++i) {
+    this->reactor().post([this, &ran, i] {
+      ran.push_back(i);
+      this->checkpoint_.check();
+    });
+  }
+  EXPECT_TRUE(ran.empty());
+  ASSERT_TRUE(this->run_until([&] { return ran.size() == 100; }));
+  for (std::size_t i = 0; i < ran.size(); ++i) EXPECT_EQ(ran[i], static_cast<int>(i));
+}
+
+TYPED_TEST(ReactorTimeTest, WorkPostedByWorkRunsToo) {
+  int ran = 0;
+  this->reactor().post([&] {
+    this->reactor().post([&] {
+      ++ran;
+      this->checkpoint_.check();
+    });
+    EXPECT_EQ(ran, 0);
+  });
+  EXPECT_TRUE(this->run_until([&] { return ran == 1; }));
+}
+
+TYPED_TEST(ReactorTimeTest, ManyThreadsPostEachInItsOwnOrder) {
+  constexpr std::size_t kThreads = 4;
+  const int posts = test::by_scale(500, 5000, 50'000);
+  std::vector<int> next(kThreads, 0);
+  std::size_t ran = 0;
+  bool in_order = true;
+  const std::thread::id loop = std::this_thread::get_id();
+  std::vector<std::thread> threads;
+  for (std::size_t thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < posts; ++i) {
+        this->reactor().post([&, thread, i] {
+          in_order = in_order && next[thread] == i && std::this_thread::get_id() == loop;
+          ++next[thread];
+          ++ran;
+          this->checkpoint_.check();
+        });
+      }
+    });
+  }
+  EXPECT_TRUE(this->run_until([&] { return ran == kThreads * static_cast<std::size_t>(posts); }));
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(in_order);
+}
+
+TYPED_TEST(ReactorTimeTest, APostWakesALoopThatSleeps) {
+  std::atomic<int> answers{0};
+  std::thread other([&] {
+    for (int i = 0; i < 50; ++i) {
+      // Each time the loop has gone back to sleep, or is about to.
+      this->reactor().post([&] { ++answers; });
+      while (answers <= i) std::this_thread::yield();
+    }
+    this->reactor().stop();
+  });
+  this->reactor().run();
+  other.join();
+  EXPECT_EQ(answers, 50);
+}
+
+// --- The loop
+
+TYPED_TEST(ReactorTimeTest, ALoopStoppedBeforeItRunsEndsAtOnceAndCanRunAgain) {
+  this->reactor().stop();
+  this->reactor().run();
+  int ran = 0;
+  this->reactor().post([&] {
+    ++ran;
+    this->checkpoint_.check();
+  });
+  EXPECT_TRUE(this->run_until([&] { return ran == 1; }));
+}
+
+TYPED_TEST(ReactorTimeTest, StoppingKeepsWhatIsUnderWayForTheNextRun) {
+  const SocketPair pair = tcp_pair();
+  const auto receive = this->probe();
+  this->reactor().receive(pair.near.get(), *receive);
+  this->settle();
+  this->settle();
+  EXPECT_TRUE(receive->in_flight());
+  ASSERT_TRUE(test::send_all(pair.far.get(), "x"));
+  EXPECT_TRUE(this->run_until_complete(*receive));
+}
+
+TYPED_TEST(ReactorTimeTest, NowGoesOnWithTheTurns) {
+  const TimePoint before = this->reactor().now();
+  std::vector<std::string> woken;
+  const Task<> sleeper = this->sleep(Clock::now() + 5ms, "woken", woken);
+  sleeper.start();
+  ASSERT_TRUE(this->run_until([&] { return !woken.empty(); }));
+  EXPECT_GE(this->reactor().now(), before + 5ms);
+  EXPECT_LE(this->reactor().now(), Clock::now());
+}
+
+TYPED_TEST(ReactorTimeTest, AnIdleLoopSleeps) { EXPECT_TRUE(this->sleeps_for(100ms)); }
+
+TYPED_TEST(ReactorTimeTest, AReactorGoesWithAllItsDescriptors) {
+  const std::size_t before = test::open_descriptors();
+  {
+    auto created = TypeParam::create();
+    ASSERT_TRUE(created.has_value());
+    const SocketPair pair = tcp_pair();
+    Probe receive(this->checkpoint_);
+    (*created)->receive(pair.near.get(), receive, Reactor::kReceiveBytes);
+    (*created)->stop();
+    (*created)->run();
+    created->reset();
+    // Borrowed descriptors stay open.
+    ASSERT_TRUE(test::send_all(pair.far.get(), "x"));
+    EXPECT_EQ(test::receive_text(pair.near.get(), 1), "x");
+  }
+  EXPECT_EQ(test::open_descriptors(), before);
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,138 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+
+#include "tests/iolib/relay/relay_fixture.h"
+
+namespace sluice {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Ending;
+using test::Pattern;
+
+const Pattern kToUpstream(1);
+const Pattern kToClient(2);
+
+// Long enough for a busy machine to pass a few bytes in the meantime, short enough to wait for.
+constexpr Duration kShort = 200ms;
+
+using RelayEndTest = RelayTest;
+INSTANTIATE_TEST_SUITE_P(Modes, RelayEndTest, testing::ValuesIn(every_relay_mode()),
+                         name_of_relay_mode);
+
+// Messages one way for twice the timeout.
+void talk(int from, int to) {
+  const TimePoint until = Clock::now() + 2 * kShort;
+  while (Clock::now() < until) {
+    ASSERT_TRUE(test::send_all(from, "x"));
+    ASSERT_EQ(test::receive_text(to, 1), "x");
+  }
+}
+
+// --- Timeouts
+
+TEST_P(RelayEndTest, ASilentConnectionEndsWithAResetBothWays) {
+  const TimePoint begin = Clock::now();
+  Session& session = start({.idle_timeout = kShort});
+  EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
+  EXPECT_GE(Clock::now() - begin, kShort);
+  EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), 0U);
+  EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 0U);
+}
+
+TEST_P(RelayEndTest, BytesOneWayKeepAConnectionAlive) {
+  Session& session = start({.idle_timeout = kShort});
+  talk(session.client.get(), session.upstream.get());
+  EXPECT_FALSE(session.ended());
+  talk(session.upstream.get(), session.client.get());
+  EXPECT_FALSE(session.ended());
+  EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
+}
+
+TEST_P(RelayEndTest, ASilentEchoAndASilentDeviceEndToo) {
+  for (const bool to_device : {false, true}) {
+    Session& session = start({.idle_timeout = kShort, .echo = !to_device, .to_device = to_device});
+    EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
+  }
+}
+
+TEST_P(RelayEndTest, AReaderWhoNeverReadsCountsAsSilence) {
+  Session& session = start(
+      {.idle_timeout = kShort, .client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
+  test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
+  EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
+}
+
+TEST_P(RelayEndTest, AHalfClosedConnectionEndsWhenTheOtherDirectionIsSilent) {
+  Session& session = start({.half_close_timeout = kShort});
+  test::finish_sending(session.upstream.get());
+  EXPECT_EQ(read_whole(session.client.get(), kToClient, 0), "");
+  talk(session.client.get(), session.upstream.get());
+  EXPECT_FALSE(session.ended()) << "what counts is silence, not the time since the FIN";
+  EXPECT_EQ(session.end(), RelayEnd::half_close_timeout);
+  EXPECT_TRUE(test::wait_until([&] { return broken(session.client.get()); }));
+  EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 0U);
+}
+
+TEST_P(RelayEndTest, TheHalfCloseTimeoutIsNothingToAConnectionThatIsWhole) {
+  Session& session = start({.half_close_timeout = 50ms});
+  ASSERT_TRUE(test::send_all(session.client.get(), "x"));
+  std::this_thread::sleep_for(kShort);
+  EXPECT_FALSE(session.ended());
+}
+
+TEST_P(RelayEndTest, ZeroMeansNoTimeout) {
+  Session& session = start({.idle_timeout = 0ns, .half_close_timeout = 0ns});
+  test::finish_sending(session.client.get());
+  EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, 0), "");
+  EXPECT_TRUE(loop_->sleeps());
+  EXPECT_FALSE(session.ended());
+}
+
+// --- stop()
+
+TEST_P(RelayEndTest, StoppedItResetsBothSides) {
+  Session& session = start();
+  ASSERT_TRUE(test::send_all(session.client.get(), "x"));
+  ASSERT_EQ(test::receive_text(session.upstream.get(), 1), "x");
+  session.with([](Relay& relay) {
+    relay.stop();
+    relay.stop();
+  });
+  EXPECT_EQ(session.end(), RelayEnd::stopped);
+  EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), 0U);
+  EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 0U);
+  EXPECT_EQ(session.report().to_upstream_end, PumpEnd::stopped);
+}
+
+TEST_P(RelayEndTest, StoppedWhileAReaderStallsItEndsAtOnceAndGivesItsPipesBack) {
+  Session& session = start({.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
+  test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
+  test::send_until_full(session.upstream.get(), kToClient, 64 << 20, 20ms);
+  session.with([](Relay& relay) { relay.stop(); });
+  EXPECT_EQ(session.end(), RelayEnd::stopped);
+  EXPECT_EQ(lent_pipes(), 0U);
+}
+
+TEST_P(RelayEndTest, StoppedBeforeItRanItEndsAtOnce) {
+  Session& session = start({.before = [](Relay& relay) { relay.stop(); }});
+  EXPECT_EQ(session.end(), RelayEnd::stopped);
+  EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), 0U);
+}
+
+TEST_P(RelayEndTest, StoppedInTheMiddleOfAStreamItCanNeverLookWhole) {
+  for (int i = 0; i < 20; ++i) {
+    Session& session = start();
+    const std::uint64_t sent = test::send_until_full(session.client.get(), kToUpstream,
+                                                     1 + 17'000U * static_cast<unsigned>(i), 0ms);
+    session.with([](Relay& relay) { relay.stop(); });
+    EXPECT_EQ(session.end(), RelayEnd::stopped);
+    EXPECT_LE(read_until(session.upstream.get(), kToUpstream, Ending::reset), sent);
+    sessions_.pop_back();
+  }
+}
+
+}  // namespace
+}  // namespace sluice

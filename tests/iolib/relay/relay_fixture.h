@@ -1,0 +1,204 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "iolib/base/owned_fd.h"
+#include "iolib/pipe/pipe_pool.h"
+#include "iolib/reactor/reactor.h"
+#include "iolib/reactor/task.h"
+#include "iolib/relay/relay.h"
+#include "tests/support/pattern.h"
+#include "tests/support/settings.h"
+#include "tests/support/socket_pair.h"
+#include "tests/support/sockets.h"
+#include "tests/support/wait.h"
+
+namespace sluice {
+
+enum class Engine : std::uint8_t { uring, asio };
+
+struct RelayMode {
+  Engine engine = Engine::asio;
+  SpliceMode splice = SpliceMode::automatic;
+};
+[[nodiscard]] std::vector<RelayMode> every_relay_mode();
+[[nodiscard]] std::string name_of_relay_mode(const testing::TestParamInfo<RelayMode>& info);
+
+/// A reactor on a thread of its own.
+class LoopThread {
+ public:
+  explicit LoopThread(Engine engine);
+  /// Stops the loop.
+  ~LoopThread();
+  LoopThread(const LoopThread&) = delete;
+  LoopThread& operator=(const LoopThread&) = delete;
+
+  /// Empty, or why there is no such reactor here.
+  [[nodiscard]] const std::string& refusal() const { return refusal_; }
+  [[nodiscard]] Reactor& reactor() { return *reactor_; }
+
+  /// Runs `work` on the loop's thread and returns what it returns. A loop that does not answer for
+  /// long ends the program.
+  template <class Work>
+  auto call(Work work) {
+    auto task = std::make_shared<std::packaged_task<std::invoke_result_t<Work>()>>(std::move(work));
+    auto answer = task->get_future();
+    reactor_->post([task] { (*task)(); });
+    if (answer.wait_for(test::kPatience) != std::future_status::ready) give_up();
+    return answer.get();
+  }
+  /// The processor's time that the loop's thread has used so far.
+  [[nodiscard]] Duration cpu_time();
+  /// True if the loop uses little of the processor for a while.
+  [[nodiscard]] bool sleeps();
+
+ private:
+  [[noreturn]] static void give_up();
+  std::unique_ptr<Reactor> reactor_;
+  std::string refusal_;
+  std::thread thread_;
+};
+
+/// What a relay left behind.
+struct RelayReport {
+  RelayEnd end = RelayEnd::running;
+  PumpEnd to_upstream_end = PumpEnd::running;
+  PumpEnd to_client_end = PumpEnd::running;
+  std::uint64_t to_upstream_bytes = 0;
+  std::uint64_t to_client_bytes = 0;
+  std::uint64_t spliced_bytes = 0;  ///< both ways
+  std::uint64_t unacknowledged_bytes = 0;
+};
+
+/// What a relayed connection is made of.
+struct SessionOptions {
+  Duration idle_timeout = std::chrono::hours(1);
+  Duration half_close_timeout = std::chrono::hours(1);
+  test::PairOptions client = {};    ///< `near` is the relay's end
+  test::PairOptions upstream = {};  ///< likewise
+  std::string held = {};            ///< already received from the client
+  bool urgent_inline = false;       ///< SO_OOBINLINE on both of the relay's ends
+  bool unix_sockets = false;
+  bool echo = false;
+  bool to_device = false;
+  /// Called on the loop's thread before the relay starts: taps are attached here.
+  std::function<void(Relay&)> before = nullptr;
+};
+
+/// One relayed connection, with the test's ends of it. The relay is destroyed as soon as it has
+/// ended, so that whatever touches it later shows.
+class Session {
+ public:
+  Session(LoopThread& loop, RelayContext& context, SpliceMode splice, SessionOptions options);
+  /// Stops the relay if it still runs.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  OwnedFd client;
+  OwnedFd upstream;
+
+  /// Runs `look` on the loop's thread with the relay; what it returns, or nothing if the relay has
+  /// ended.
+  template <class Look>
+  auto look(Look look_at) -> std::optional<std::invoke_result_t<Look, Relay&>> {
+    return loop_.call([this, &look_at]() -> std::optional<std::invoke_result_t<Look, Relay&>> {
+      if (!relay_) return std::nullopt;
+      return look_at(*relay_);
+    });
+  }
+  /// The same for what returns nothing; false if the relay has ended.
+  bool with(const std::function<void(Relay&)>& work) {
+    return loop_.call([&] {
+      if (relay_) work(*relay_);
+      return static_cast<bool>(relay_);
+    });
+  }
+  [[nodiscard]] bool ended() const { return ended_; }
+  /// Waits for the end.
+  [[nodiscard]] RelayEnd end();
+  /// After the end.
+  [[nodiscard]] const RelayReport& report() const { return report_; }
+  [[nodiscard]] std::uint64_t forwarded_to_upstream();
+
+ private:
+  [[nodiscard]] Task<> serve();
+
+  LoopThread& loop_;
+  RelayOptions relay_options_;
+  std::string held_;
+  std::unique_ptr<Relay> relay_;  ///< of the loop's thread
+  Task<> task_;
+  RelayReport report_;
+  std::atomic<bool> ended_{false};
+};
+
+/// A loop, a pool and relays. When a test is over no pipe may be lent and no descriptor left.
+class RelayTestBase : public testing::Test {
+ protected:
+  void start_loop(Engine engine, SpliceMode splice);
+  void TearDown() override;
+
+  /// Before the first session: another pool than the usual one of 64 pipes of 256 KiB.
+  void use_pool(const PipePool::Options& options);
+  Session& start(SessionOptions options = {});
+  [[nodiscard]] SpliceMode splice() const { return splice_; }
+  /// Shortages of pipes so far.
+  [[nodiscard]] std::vector<PipeShortage> shortages();
+  /// Pipes that are lent now, to whomsoever.
+  [[nodiscard]] std::size_t lent_pipes();
+
+  static constexpr std::size_t kPipeBytes = 256 << 10;
+
+  std::unique_ptr<LoopThread> loop_;
+  std::unique_ptr<PipePool> pool_;
+  std::unique_ptr<RelayContext> context_;  ///< of the loop's thread
+  std::vector<std::unique_ptr<Session>> sessions_;
+  std::vector<PipeShortage> shortages_;  ///< of the loop's thread
+  PipePool::Options pool_options_{
+      .pipe_bytes = kPipeBytes, .budget_slots = 64 * kPipeBytes / 4096, .thread_pipes = 16};
+  SpliceMode splice_ = SpliceMode::automatic;
+  std::size_t descriptors_before_ = 0;
+};
+
+/// Both reactors and all splice modes.
+class RelayTest : public RelayTestBase, public testing::WithParamInterface<RelayMode> {
+ protected:
+  void SetUp() override { start_loop(GetParam().engine, GetParam().splice); }
+};
+
+/// Both reactors; the splice mode is `automatic`, or what the test asks for.
+class EngineTest : public RelayTestBase, public testing::WithParamInterface<Engine> {
+ protected:
+  void SetUp() override { start_loop(GetParam(), SpliceMode::automatic); }
+  void use_splice(SpliceMode mode) { splice_ = mode; }
+};
+[[nodiscard]] std::string name_of_engine(const testing::TestParamInfo<Engine>& info);
+
+// --- The test's ends
+
+/// Sends the pattern's first `size` bytes in pieces of random sizes, then FIN.
+bool send_in_pieces(int fd, test::Pattern pattern, std::uint64_t size, std::uint64_t seed);
+/// Reads to the end; says what is wrong with what came, or nothing.
+[[nodiscard]] std::string read_whole(int fd, test::Pattern pattern, std::uint64_t size,
+                                     test::Ending ending = test::Ending::eof);
+/// Bytes of the pattern that come until the stream ends as `ending`; fails the test otherwise.
+[[nodiscard]] std::uint64_t read_until(int fd, test::Pattern pattern, test::Ending ending);
+/// True once the socket's connection is broken, even if nothing is read from it.
+[[nodiscard]] bool broken(int fd);
+
+}  // namespace sluice

@@ -1,0 +1,313 @@
+#include "iolib/relay/tap.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/iolib/relay/relay_fixture.h"
+#include "tests/iolib/relay/test_tap.h"
+
+namespace sluice {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Ending;
+using test::Pattern;
+
+const Pattern kToUpstream(1);
+const Pattern kToClient(2);
+
+class TapTest : public RelayTest {
+ protected:
+  /// Taps outlive the relays, also of a test that fails in the middle.
+  TestTap& make_tap(Pattern pattern) { return taps_.emplace_back(pattern); }
+  /// A connection whose client's bytes are seen by `taps`, in that order.
+  Session& start_tapped(const std::vector<TestTap*>& taps, SessionOptions options = {}) {
+    options.before = [this, taps](Relay& relay) {
+      pump_ = &relay.to_upstream();
+      for (TestTap* tap : taps) relay.to_upstream().attach(*tap);
+    };
+    return start(std::move(options));
+  }
+  /// Sends `size` bytes from the client in pieces, and reads them to the end at the upstream.
+  void transfer(Session& session, std::uint64_t size) {
+    auto sender = std::async(std::launch::async, [&] {
+      return send_in_pieces(session.client.get(), kToUpstream, size, test::seed());
+    });
+    EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, size), "");
+    EXPECT_TRUE(sender.get());
+    test::finish_sending(session.upstream.get());
+    EXPECT_EQ(session.end(), RelayEnd::closed);
+  }
+  static void wake(Session& session) {
+    session.with([](Relay& relay) { relay.to_upstream().wake(); });
+  }
+  static std::uint64_t forwarded(Session& session) { return session.forwarded_to_upstream(); }
+  static constexpr std::uint64_t kSize = 2 << 20;
+
+  Pump* pump_ = nullptr;  ///< of the loop's thread: for taps
+
+ private:
+  std::deque<TestTap> taps_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, TapTest, testing::ValuesIn(every_relay_mode()), name_of_relay_mode);
+
+// --- Every byte once
+
+TEST_P(TapTest, SeesEveryByteOnceInOrderAndTheTotalsAtTheEnd) {
+  TestTap& tap = make_tap(kToUpstream);
+  transfer(start_tapped({&tap}), kSize);
+  EXPECT_TRUE(tap.content());
+  EXPECT_EQ(tap.first, 0U);
+  EXPECT_EQ(tap.bytes, kSize);
+  EXPECT_EQ(tap.eofs, 1);
+  EXPECT_EQ(tap.resets, 0);
+  EXPECT_EQ(tap.end_offset, kSize);
+  ASSERT_TRUE(tap.totals.has_value());
+  EXPECT_EQ(tap.totals->received, kSize);
+  EXPECT_EQ(tap.totals->forwarded, kSize);
+  EXPECT_EQ(tap.totals->acknowledged, kSize);
+  // By reference where the direction splices, and only there.
+  EXPECT_EQ(tap.by_reference > 0, splice() != SpliceMode::never);
+}
+
+TEST_P(TapTest, TwoTapsBothSeeEverything) {
+  TestTap& first = make_tap(kToUpstream);
+  TestTap& second = make_tap(kToUpstream);
+  transfer(start_tapped({&first, &second}), kSize);
+  for (const TestTap* tap : {&first, &second}) {
+    EXPECT_TRUE(tap->content());
+    EXPECT_EQ(tap->bytes, kSize);
+    EXPECT_EQ(tap->eofs, 1);
+    EXPECT_TRUE(tap->totals.has_value());
+  }
+}
+
+TEST_P(TapTest, BothDirectionsAreTappedEachByItsOwnTap) {
+  TestTap& to_upstream = make_tap(kToUpstream);
+  TestTap& to_client = make_tap(kToClient);
+  Session& session = start({.before = [&](Relay& relay) {
+    relay.to_upstream().attach(to_upstream);
+    relay.to_client().attach(to_client);
+  }});
+  auto client_sends = std::async(std::launch::async, [&] {
+    return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
+  });
+  auto upstream_sends = std::async(std::launch::async, [&] {
+    return send_in_pieces(session.upstream.get(), kToClient, kSize, test::seed() + 1);
+  });
+  auto at_client = std::async(std::launch::async,
+                              [&] { return read_whole(session.client.get(), kToClient, kSize); });
+  EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
+  EXPECT_EQ(at_client.get(), "");
+  EXPECT_TRUE(client_sends.get() && upstream_sends.get());
+  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_TRUE(to_upstream.content() && to_client.content());
+  EXPECT_EQ(to_upstream.bytes, kSize);
+  EXPECT_EQ(to_client.bytes, kSize);
+}
+
+TEST_P(TapTest, BytesThatWereReceivedBeforeTheRelayPassTheTapToo) {
+  std::string held(5000, '\0');
+  kToUpstream.fill(0, std::as_writable_bytes(std::span(held)));
+  TestTap& tap = make_tap(kToUpstream);
+  Session& session = start_tapped({&tap}, {.held = held});
+  EXPECT_EQ(test::receive_text(session.upstream.get(), held.size()), held);
+  session.with([](Relay& relay) { relay.stop(); });
+  static_cast<void>(session.end());
+  EXPECT_TRUE(tap.content());
+  EXPECT_EQ(tap.bytes, held.size());
+}
+
+TEST_P(TapTest, ASlowReaderIsNoConcernOfTheTap) {
+  TestTap& tap = make_tap(kToUpstream);
+  Session& session =
+      start_tapped({&tap}, {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
+  const std::uint64_t sent =
+      test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 50ms);
+  EXPECT_LE(session.look([](Relay& relay) { return relay.to_upstream().held_bytes(); }).value(),
+            kPipeBytes);
+  std::this_thread::sleep_for(2 * Pump::kPipePause);  // time for whatever is tidied up in a pause
+  test::finish_sending(session.client.get());
+  EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, sent), "");
+  test::finish_sending(session.upstream.get());
+  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_TRUE(tap.content());
+  EXPECT_EQ(tap.bytes, sent);
+}
+
+TEST_P(TapTest, AnExactTapMakesTheDirectionCopy) {
+  TestTap& tap = make_tap(kToUpstream);
+  tap.wants_exact = true;
+  Session& session = start_tapped({&tap});
+  transfer(session, kSize);
+  EXPECT_TRUE(tap.content());
+  EXPECT_EQ(tap.bytes, kSize);
+  EXPECT_EQ(tap.by_reference, 0);
+  EXPECT_EQ(session.report().spliced_bytes, 0U);
+}
+
+TEST_P(TapTest, AnEchoAndADeviceAreTappedAsWell) {
+  for (const bool to_device : {false, true}) {
+    TestTap& tap = make_tap(kToUpstream);
+    Session& session = start_tapped({&tap}, {.echo = !to_device, .to_device = to_device});
+    auto sender = std::async(std::launch::async, [&] {
+      return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
+    });
+    EXPECT_EQ(read_whole(session.client.get(), kToUpstream, to_device ? 0 : kSize), "");
+    EXPECT_TRUE(sender.get());
+    EXPECT_EQ(session.end(), RelayEnd::closed);
+    EXPECT_TRUE(tap.content());
+    EXPECT_EQ(tap.bytes, kSize);
+    EXPECT_EQ(tap.totals->forwarded, kSize);
+  }
+}
+
+// --- Slow taps
+
+TEST_P(TapTest, ATapIsNeverGivenMoreThanItCanTake) {
+  TestTap& tap = make_tap(kToUpstream);
+  tap.can_take = 1000;
+  tap.at_append = [&] { tap.can_take = std::max<std::size_t>(tap.can_take, 1000); };
+  transfer(start_tapped({&tap}), 100'000);
+  EXPECT_TRUE(tap.content());
+  EXPECT_EQ(tap.bytes, 100'000U);
+}
+
+TEST_P(TapTest, ATapThatCanTakeNothingStopsTheStreamUntilItIsAwake) {
+  constexpr std::uint64_t kPart = 30'000;
+  TestTap& tap = make_tap(kToUpstream);
+  tap.can_take = 0;
+  Session& session = start_tapped({&tap});
+  ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 3 * kPart));
+  test::PatternChecker checker(kToUpstream);
+  for (std::uint64_t part = 0; part < 3; ++part) {
+    EXPECT_TRUE(loop_->sleeps());
+    EXPECT_EQ(forwarded(session), part * kPart);
+    session.with([&](Relay& relay) {
+      tap.can_take = kPart;
+      relay.to_upstream().wake();
+    });
+    test::read_pattern(session.upstream.get(), checker, {.stop_after_bytes = (part + 1) * kPart});
+  }
+  EXPECT_EQ(checker.mismatch(), std::nullopt);
+  // The end of the stream waits for nobody's allowance but the next turn's.
+  test::finish_sending(session.client.get());
+  session.with([&](Relay& relay) {
+    tap.can_take = 1;
+    relay.to_upstream().wake();
+  });
+  EXPECT_EQ(test::read_pattern(session.upstream.get(), checker), Ending::eof);
+  test::finish_sending(session.upstream.get());
+  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_TRUE(tap.content());
+  EXPECT_EQ(tap.bytes, 3 * kPart);
+}
+
+TEST_P(TapTest, TheSlowestOfTwoTapsSetsThePace) {
+  TestTap& quick = make_tap(kToUpstream);
+  TestTap& slow = make_tap(kToUpstream);
+  slow.can_take = 5000;
+  slow.at_append = [&] { slow.can_take = std::max<std::size_t>(slow.can_take, 5000); };
+  transfer(start_tapped({&quick, &slow}), 200'000);
+  EXPECT_TRUE(quick.content() && slow.content());
+  EXPECT_EQ(quick.bytes, 200'000U);
+  EXPECT_EQ(slow.bytes, 200'000U);
+}
+
+TEST_P(TapTest, WakingWhomNobodyWaitsForIsNothing) {
+  TestTap& tap = make_tap(kToUpstream);
+  tap.at_append = [this] { pump_->wake(); };  // from within a turn
+  Session& session = start_tapped({&tap});
+  for (int i = 0; i < 5; ++i) wake(session);
+  transfer(session, 500'000);
+  EXPECT_TRUE(tap.content());
+  EXPECT_EQ(tap.bytes, 500'000U);
+}
+
+// --- Gating taps
+
+TEST_P(TapTest, NothingPassesTheWatermarkBeforeItRises) {
+  constexpr std::uint64_t kPart = 20'000;
+  constexpr std::uint64_t kParts = 5;
+  TestTap& tap = make_tap(kToUpstream);
+  tap.hold_back_from = 0;
+  Session& session = start_tapped({&tap});
+  ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, kParts * kPart));
+  test::finish_sending(session.client.get());
+  test::PatternChecker checker(kToUpstream);
+  for (std::uint64_t part = 0; part < kParts; ++part) {
+    EXPECT_TRUE(loop_->sleeps());
+    EXPECT_EQ(forwarded(session), part * kPart);
+    EXPECT_GT(loop_->call([&] { return tap.bytes; }), part * kPart) << "shown before it may go";
+    session.with([&](Relay& relay) {
+      tap.hold_back_from += kPart;
+      relay.to_upstream().wake();
+    });
+    test::read_pattern(session.upstream.get(), checker, {.stop_after_bytes = (part + 1) * kPart});
+  }
+  EXPECT_EQ(checker.mismatch(), std::nullopt);
+  EXPECT_EQ(test::read_pattern(session.upstream.get(), checker), Ending::eof);
+  EXPECT_EQ(checker.received_bytes(), kParts * kPart);
+  test::finish_sending(session.upstream.get());
+  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_TRUE(tap.content());
+  EXPECT_EQ(tap.bytes, kParts * kPart);
+}
+
+TEST_P(TapTest, TheLowestOfTwoWatermarksHolds) {
+  TestTap& first = make_tap(kToUpstream);
+  TestTap& second = make_tap(kToUpstream);
+  first.hold_back_from = 300;
+  second.hold_back_from = 100;
+  Session& session = start_tapped({&first, &second});
+  ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 1000));
+  ASSERT_TRUE(test::wait_until([&] { return forwarded(session) == 100; }));
+  session.with([&](Relay& relay) {
+    second.hold_back_from = Tap::kNoLimit;
+    relay.to_upstream().wake();
+  });
+  ASSERT_TRUE(test::wait_until([&] { return forwarded(session) == 300; }));
+  EXPECT_TRUE(loop_->sleeps());
+  EXPECT_EQ(forwarded(session), 300U);
+  session.with([&](Relay& relay) {
+    first.hold_back_from = Tap::kNoLimit;
+    relay.to_upstream().wake();
+  });
+  EXPECT_TRUE(test::wait_until([&] { return forwarded(session) == 1000; }));
+}
+
+TEST_P(TapTest, AGateInFrontOfASlowReaderLosesNothing) {
+  TestTap& tap = make_tap(kToUpstream);
+  tap.hold_back_from = 0;
+  // Durable a little at a time, always behind what was shown.
+  Session& session =
+      start_tapped({&tap}, {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
+  auto sender = std::async(std::launch::async, [&] {
+    return send_in_pieces(session.client.get(), kToUpstream, 300'000, test::seed());
+  });
+  std::atomic<bool> done{false};
+  std::thread gatekeeper([&] {
+    while (!done) {
+      session.with([&](Relay& relay) {
+        tap.hold_back_from = std::min(tap.hold_back_from + 7000, tap.next);
+        relay.to_upstream().wake();
+      });
+    }
+  });
+  EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, 300'000), "");
+  done = true;
+  gatekeeper.join();
+  EXPECT_TRUE(sender.get());
+  EXPECT_TRUE(loop_->call([&] { return tap.content(); }));
+}
+
+}  // namespace
+}  // namespace sluice

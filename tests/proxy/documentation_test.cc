@@ -1,0 +1,145 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/help.h"
+#include "proxy/options.h"
+
+namespace sluice {
+namespace {
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  for (std::size_t at = text.find(from); at != text.npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+std::string contents(const std::string& name) {
+  std::ifstream file(std::string(SLUICE_PROXY_DIR) + "/" + name);
+  EXPECT_TRUE(file) << name;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// The man page without roff's ways to write a dash and a space that does not break.
+std::string man_page() { return replaced(replaced(contents("sluice.1"), "\\-", "-"), "\\~", " "); }
+
+/// What stands between a paragraph's tag and the next one, as one line.
+std::string man_entry(const std::string& page, std::string_view name) {
+  for (std::size_t at = page.find(".TP\n"); at != page.npos; at = page.find(".TP\n", at + 1)) {
+    const std::size_t tag = at + 4;
+    const std::string first = page.substr(tag, page.find('\n', tag) - tag) + " ";
+    if (first.find("--" + std::string(name) + " ") == first.npos) continue;
+    const std::size_t end = std::min(page.find("\n.TP\n", tag), page.find("\n.S", tag));
+    return replaced(page.substr(tag, end - tag), "\n", " ");
+  }
+  return "";
+}
+
+std::vector<Option> command_line_options() {
+  std::vector<Option> result;
+  for (const Option& option : options()) {
+    if ((option.places & kOnCommandLine) != 0) result.push_back(option);
+  }
+  return result;
+}
+
+/// Every "--word" of a text.
+std::set<std::string> long_options(const std::string& text) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz-";
+  std::set<std::string> result;
+  for (std::size_t at = text.find("--"); at != text.npos;) {
+    const std::size_t end = std::min(text.find_first_not_of(kLetters, at), text.size());
+    if (end > at + 2) result.insert(text.substr(at + 2, end - at - 2));
+    at = text.find("--", end);
+  }
+  return result;
+}
+
+std::string choices_of(const Option& option) {
+  std::string result;
+  for (const std::string_view choice : option.choices) {
+    result += (result.empty() ? "" : " ") + std::string(choice);
+  }
+  return result;
+}
+
+TEST(ManPage, HasEveryOptionWithItsDefaultAndBounds) {
+  const std::string page = man_page();
+  for (const Option& option : command_line_options()) {
+    const std::string entry = man_entry(page, option.name);
+    ASSERT_NE(entry, "") << option.name;
+    if (option.default_text.empty()) continue;
+    EXPECT_NE(entry.find(" Default: " + std::string(option.default_text)), entry.npos) << entry;
+    const std::string allowed = allowed_values(option);
+    if (allowed.empty()) continue;
+    EXPECT_NE(entry.find(" Allowed: " + allowed + "."), entry.npos) << entry << "\n" << allowed;
+  }
+}
+
+TEST(ManPage, HasEveryKeyOfTheFileAndEveryExitStatusAndSignal) {
+  const std::string page = man_page();
+  for (const std::string_view key : option_names(kInDefaults | kInRoute)) {
+    EXPECT_NE(page.find(key), page.npos) << key;
+  }
+  for (const char* text : {"\n.B name\n", "\n.B listen\n", "\n.B to\n", "\n.B 0\n", "\n.B 1\n",
+                           "\n.B 2\n", "SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"}) {
+    EXPECT_NE(page.find(text), page.npos) << text;
+  }
+}
+
+TEST(ManPage, HasNoOptionThatIsNotThere) {
+  for (const std::string& name : long_options(man_page())) {
+    EXPECT_NE(find_option(name), nullptr) << name;
+  }
+}
+
+TEST(Completions, OfBashAndZshHaveEveryOptionAndNoOther) {
+  for (const char* file : {"completions/sluice.bash", "completions/_sluice"}) {
+    const std::string text = contents(file);
+    const std::set<std::string> found = long_options(text);
+    for (const Option& option : command_line_options()) {
+      EXPECT_TRUE(found.contains(std::string(option.name))) << file << " " << option.name;
+      EXPECT_NE(text.find(choices_of(option)), text.npos) << file << " " << option.name;
+    }
+    for (const std::string& name : found) EXPECT_NE(find_option(name), nullptr) << name;
+  }
+}
+
+TEST(Completions, OfFishHaveEveryOptionAndNoOther) {
+  const std::string text = replaced(contents("completions/sluice.fish"), " -l ", " --");
+  const std::set<std::string> found = long_options(text);
+  for (const Option& option : command_line_options()) {
+    EXPECT_TRUE(found.contains(std::string(option.name))) << option.name;
+    EXPECT_NE(text.find(choices_of(option)), text.npos) << option.name;
+  }
+  for (const std::string& name : found) EXPECT_NE(find_option(name), nullptr) << name;
+}
+
+TEST(Help, HasEveryOptionAndFitsATerminal) {
+  const std::string help = help_text();
+  for (const Option& option : command_line_options()) {
+    EXPECT_TRUE(long_options(help).contains(std::string(option.name))) << option.name;
+  }
+  std::size_t begin = 0;
+  while (begin < help.size()) {
+    const std::size_t end = help.find('\n', begin);
+    EXPECT_LE(end - begin, 80u) << help.substr(begin, end - begin);
+    begin = end + 1;
+  }
+}
+
+TEST(ServiceUnit, StartsTheInstalledProgramWithItsFile) {
+  const std::string unit = contents("sluice.service");
+  EXPECT_NE(unit.find("ExecStart=@bindir@/sluice --config /etc/sluice/sluice.toml\n"), unit.npos);
+  EXPECT_NE(unit.find("ExecReload=/bin/kill -HUP $MAINPID\n"), unit.npos);
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,100 @@
+#include "proxy/options.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <variant>
+
+#include "proxy/nearest.h"
+
+namespace sluice {
+namespace {
+
+/// Whether the member that an option sets is the same in both.
+struct SameMember {
+  const Config& a;
+  const Config& b;
+  const RouteConfig& a_route;
+  const RouteConfig& b_route;
+
+  bool operator()(std::monostate) const { return true; }
+  bool operator()(CpuAffinity Config::*field) const {
+    return (a.*field).mode == (b.*field).mode && (a.*field).cpus == (b.*field).cpus;
+  }
+  template <class Member>
+  bool operator()(Member Config::*field) const {
+    return a.*field == b.*field;
+  }
+  template <class Member>
+  bool operator()(Member RouteConfig::*field) const {
+    return a_route.*field == b_route.*field;
+  }
+};
+
+TEST(Options, HaveNamesOfTheirOwnAndASentenceEach) {
+  std::set<std::string_view> names;
+  for (const Option& option : options()) {
+    EXPECT_TRUE(names.insert(option.name).second) << option.name;
+    EXPECT_TRUE(option.help.ends_with('.')) << option.name;
+    EXPECT_LE(option.lowest, option.highest) << option.name;
+    EXPECT_NE(option.places, 0u) << option.name;
+    EXPECT_EQ(option.kind == OptionKind::flag, option.value.empty()) << option.name;
+    EXPECT_EQ(option.kind == OptionKind::choice, !option.choices.empty()) << option.name;
+    EXPECT_EQ(find_option(option.name), &option);
+  }
+  EXPECT_EQ(find_option("no-such"), nullptr);
+}
+
+TEST(Options, TellTheDefaultThatTheConfigurationHas) {
+  for (const Option& option : options()) {
+    // Told in words: what they stand for is known only at the start.
+    if (option.default_text.empty() || option.name == "workers" || option.name == "log-file") {
+      continue;
+    }
+    Config config;
+    RouteConfig route;
+    const Result<> done = set_option(option, option.default_text, config, route);
+    ASSERT_TRUE(done.has_value()) << option.name << ": " << done.error().to_string();
+    const Config fresh;
+    const RouteConfig fresh_route;
+    EXPECT_TRUE(std::visit(SameMember{config, fresh, route, fresh_route}, option.field))
+        << option.name;
+  }
+}
+
+TEST(Options, AreTakenAtTheirBoundsAndNotBeyond) {
+  for (const Option& option : options()) {
+    const bool count = option.kind == OptionKind::count;
+    if (!count && option.kind != OptionKind::duration && option.kind != OptionKind::size) continue;
+    const std::string_view unit = count ? "" : option.kind == OptionKind::size ? "B" : "ns";
+    Config config;
+    RouteConfig route;
+    const auto taken = [&](std::uint64_t number) {
+      const std::string text = std::to_string(number) + std::string(unit);
+      return set_option(option, text, config, route).has_value();
+    };
+    EXPECT_TRUE(taken(option.lowest)) << option.name;
+    EXPECT_TRUE(taken(option.highest)) << option.name;
+    EXPECT_FALSE(taken(option.lowest - 1)) << option.name;
+    EXPECT_FALSE(taken(option.highest + 1)) << option.name;
+    EXPECT_EQ(taken(0), !option.zero.empty()) << option.name;
+  }
+}
+
+TEST(Options, AreFarEnoughApartToBeSuggested) {
+  for (const std::string_view name : option_names(kOnCommandLine | kInDefaults | kInRoute)) {
+    EXPECT_EQ(nearest_name(name, option_names(kOnCommandLine | kInDefaults | kInRoute)), name);
+  }
+}
+
+TEST(Joined, MakesASentence) {
+  const std::vector<std::string_view> names{"a", "b", "c"};
+  EXPECT_EQ(joined(names), "a, b or c");
+  EXPECT_EQ(joined(std::span(names).first(2)), "a or b");
+  EXPECT_EQ(joined(std::span(names).first(1)), "a");
+  EXPECT_EQ(joined(std::span(names).first(0)), "");
+}
+
+}  // namespace
+}  // namespace sluice

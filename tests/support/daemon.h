@@ -1,0 +1,92 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <regex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "iolib/base/owned_fd.h"
+#include "tests/support/log_line.h"
+#include "tests/support/process.h"
+#include "tests/support/sockets.h"
+
+namespace sluice::test {
+
+/// The daemon under test: $SLUICE_BINARY.
+[[nodiscard]] std::string daemon_binary();
+
+struct DaemonOptions {
+  ProcessOptions process;
+  std::size_t listeners = 1;  ///< how many `listening` lines to wait for; 0: none
+  std::string log_file;       ///< where the log goes, if --log-file is among the arguments
+  std::string binary;         ///< empty: daemon_binary()
+};
+
+/// Where the daemon says that it listens.
+struct Listening {
+  std::string route;
+  std::string address;
+  std::uint16_t port = 0;  ///< 0 for a unix socket
+};
+
+/// One running sluice, killed by the destructor.
+class Daemon {
+ public:
+  /// Starts it and waits until it listens; throws, with its log, if it does not.
+  explicit Daemon(std::vector<std::string> arguments, DaemonOptions options = {});
+
+  [[nodiscard]] Process& process() { return process_; }
+  [[nodiscard]] const std::vector<Listening>& listening() const { return listening_; }
+  [[nodiscard]] std::uint16_t port(std::size_t index = 0) const {
+    return listening_.at(index).port;
+  }
+  /// The port of the first listener of a route.
+  [[nodiscard]] std::uint16_t port_of(std::string_view route) const;
+
+  [[nodiscard]] std::string log() const;
+  /// Waits until the log has a line with `pattern`; false if it does not come.
+  [[nodiscard]] bool wait_for_log(const std::regex& pattern,
+                                  std::chrono::nanoseconds timeout = kPatience) const;
+  /// Waits until `count` connections have been logged as ended; returns all that were by then.
+  [[nodiscard]] std::vector<ConnectionEnd> wait_for_ends(
+      std::size_t count, std::chrono::nanoseconds timeout = kPatience) const;
+
+  /// Open descriptors, and how many of them are ends of pipes other than stdin, stdout and stderr.
+  [[nodiscard]] std::size_t fd_count() const;
+  [[nodiscard]] std::size_t pipe_fd_count() const;
+  /// Proportional set size (/proc/PID/smaps_rollup).
+  [[nodiscard]] std::uint64_t pss_bytes() const;
+  /// CPU time of all its threads, in the scheduler's own nanoseconds.
+  [[nodiscard]] std::chrono::nanoseconds cpu_time() const;
+  /// Waits until it uses next to no CPU: it has nothing to move and does not spin.
+  [[nodiscard]] bool wait_until_quiet(std::chrono::nanoseconds timeout = kPatience) const;
+
+  /// SIGTERM, then its exit status; nothing if it does not end in time.
+  [[nodiscard]] std::optional<int> terminate(std::chrono::nanoseconds timeout = kPatience);
+
+ private:
+  void wait_for_listeners(std::size_t count);
+
+  Process process_;
+  std::string log_file_;
+  std::vector<Listening> listening_;
+};
+
+/// A client's and an upstream's end of one forwarded connection.
+struct Forwarded {
+  OwnedFd client;
+  OwnedFd upstream;
+};
+/// Connects to `port` and accepts what the daemon opens to `upstream`. Nobody else may connect
+/// meanwhile.
+[[nodiscard]] Forwarded forward(std::uint16_t port, int upstream, SocketOptions client_options = {},
+                                SocketOptions upstream_options = {});
+
+/// "127.0.0.1:PORT".
+[[nodiscard]] std::string loopback_address(std::uint16_t port);
+
+}  // namespace sluice::test

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <sys/resource.h>
+
+#include <cstddef>
+
+#include "iolib/base/owned_fd.h"
+
+namespace sluice::test {
+
+/// Two connected stream sockets: `near` is for the code under test and does not block, `far` is the
+/// test's own end.
+struct SocketPair {
+  OwnedFd near;
+  OwnedFd far;
+};
+
+/// Buffer sizes of both ends; 0 leaves the kernel's choice. Small ones make back-pressure.
+struct PairOptions {
+  int near_send_bytes = 0;
+  int near_receive_bytes = 0;
+  int far_send_bytes = 0;
+  int far_receive_bytes = 0;
+};
+
+/// The least that the kernel grants, everywhere: a stream stalls after a few KiB.
+inline constexpr PairOptions kSmallBuffers{4096, 4096, 4096, 4096};
+
+[[nodiscard]] SocketPair tcp_pair(const PairOptions& options = {});
+[[nodiscard]] SocketPair unix_pair();
+
+/// One byte of urgent data.
+void send_urgent(int fd, std::byte byte);
+/// Bytes that wait in the receive queue (SIOCINQ).
+[[nodiscard]] std::size_t unread_bytes(int fd);
+/// Descriptors that this process has open.
+[[nodiscard]] std::size_t open_descriptors();
+
+/// While it lives, this process can open no further descriptor: EMFILE.
+class NoMoreDescriptors {
+ public:
+  /// False under UndefinedBehaviorSanitizer: it looks at objects through a pipe before it calls
+  /// them, and reports every one as broken when it gets none.
+  [[nodiscard]] static bool bearable();
+
+  NoMoreDescriptors();
+  ~NoMoreDescriptors();
+  NoMoreDescriptors(const NoMoreDescriptors&) = delete;
+  NoMoreDescriptors& operator=(const NoMoreDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+}  // namespace sluice::test

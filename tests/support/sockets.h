@@ -1,0 +1,106 @@
+#pragma once
+
+#include <sys/socket.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <iosfwd>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "iolib/base/owned_fd.h"
+#include "tests/support/pattern.h"
+#include "tests/support/settings.h"
+
+namespace sluice::test {
+
+/// What a socket is made with; 0 leaves the kernel's choice. Small buffers make back-pressure; they
+/// need small segments as well, since a window below loopback's 64 KiB segment opens by timers
+/// only.
+struct SocketOptions {
+  int send_buffer_bytes = 0;
+  int receive_buffer_bytes = 0;
+  int segment_bytes = 0;  ///< of what is received; for an accepted socket it is the listener's
+  bool no_delay = true;
+};
+
+/// The segments of an Ethernet.
+inline constexpr int kEthernetSegmentBytes = 1448;
+
+/// A listening socket on loopback, its port chosen by the kernel.
+struct Listener {
+  OwnedFd fd;
+  std::uint16_t port = 0;
+};
+
+/// Every function here throws std::system_error where the system refuses what a test relies on.
+/// Sockets are blocking; the waits are bounded by poll.
+[[nodiscard]] Listener listen_tcp(int backlog = 4096, SocketOptions options = {},
+                                  int family = AF_INET);
+[[nodiscard]] OwnedFd listen_unix(const std::string& path);
+
+[[nodiscard]] OwnedFd connect_tcp(std::uint16_t port, SocketOptions options = {},
+                                  int family = AF_INET);
+[[nodiscard]] OwnedFd connect_unix(const std::string& path);
+/// The errno of a connect() to loopback, 0 if it was accepted.
+[[nodiscard]] int try_connect(std::uint16_t port);
+
+/// The next connection of a listener.
+[[nodiscard]] OwnedFd accept_from(int listener, std::chrono::nanoseconds timeout = kPatience,
+                                  SocketOptions options = {});
+/// True if bytes, a connection or an end wait there before the time is over.
+[[nodiscard]] bool readable_within(int fd, std::chrono::nanoseconds timeout);
+[[nodiscard]] bool writable_within(int fd, std::chrono::nanoseconds timeout);
+
+/// A port of loopback that is free now, below those that the kernel gives out by itself; for
+/// programs that cannot tell which port the kernel chose.
+[[nodiscard]] std::uint16_t free_port();
+[[nodiscard]] std::uint16_t local_port(int fd);
+
+/// Ends the connection with a reset, whatever is still queued.
+void reset(OwnedFd fd);
+/// Sends FIN; receiving goes on.
+void finish_sending(int fd);
+void set_nonblocking(int fd, bool enabled);
+/// Bytes sent that the peer's kernel has not acknowledged (SIOCOUTQ).
+[[nodiscard]] std::size_t unacknowledged_bytes(int fd);
+
+/// How a stream stands after a receive.
+enum class Ending { open, eof, reset, timed_out };
+void PrintTo(Ending ending, std::ostream* out);  ///< for GoogleTest's messages
+
+struct Received {
+  std::size_t bytes = 0;
+  Ending ending = Ending::open;
+};
+/// Waits for bytes or an end. A reset is ECONNRESET or EPIPE.
+[[nodiscard]] Received receive_some(int fd, std::span<std::byte> into,
+                                    std::chrono::nanoseconds timeout = kPatience);
+
+/// Sends all of it; false if the connection broke or nothing could be sent for `timeout`.
+[[nodiscard]] bool send_all(int fd, std::span<const std::byte> bytes,
+                            std::chrono::nanoseconds timeout = kPatience);
+[[nodiscard]] bool send_all(int fd, std::string_view text);
+/// Sends the pattern's bytes from `offset` to `offset + size_bytes`.
+[[nodiscard]] bool send_pattern(int fd, Pattern pattern, std::uint64_t offset,
+                                std::uint64_t size_bytes);
+/// Sends without waiting until nothing more fits in all the buffers up to the reader, whoever
+/// holds them: until nothing was taken for `lull`. Returns the bytes sent.
+std::uint64_t send_until_full(int fd, Pattern pattern, std::uint64_t limit_bytes,
+                              std::chrono::milliseconds lull);
+
+struct ReadOptions {
+  std::uint64_t stop_after_bytes = ~std::uint64_t{0};
+  std::size_t read_bytes = 1 << 18;
+  std::chrono::nanoseconds timeout = kPatience;  ///< without a byte
+};
+/// Receives into `checker` until an end, a lull of `timeout`, or the number of bytes asked for.
+Ending read_pattern(int fd, PatternChecker& checker, ReadOptions options = {});
+
+/// Receives text until `count` bytes, the end or the time-out.
+[[nodiscard]] std::string receive_text(int fd, std::size_t count,
+                                       std::chrono::nanoseconds timeout = kPatience);
+
+}  // namespace sluice::test

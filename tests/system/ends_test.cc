@@ -1,0 +1,153 @@
+// How a connection ends other than by a reset: half by half, by its time-outs, or before it began.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/pattern.h"
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+
+namespace sluice::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr std::uint64_t kForth = 1;
+constexpr std::uint64_t kBack = 2;
+
+class EndsTest : public ForwardingTest {
+ protected:
+  /// The one connection's end, as logged.
+  [[nodiscard]] ConnectionEnd only_end() {
+    const std::vector<ConnectionEnd> ends = daemon_->wait_for_ends(1);
+    EXPECT_EQ(ends.size(), 1U);
+    return ends.empty() ? ConnectionEnd{} : ends.front();
+  }
+  void answer_slowly(bool client_asks);
+};
+
+/// The asking side finishes at once; the answer then takes longer than the half-close time-out,
+/// which must count from byte to byte.
+void EndsTest::answer_slowly(bool client_asks) {
+  start({"--half-close-timeout", "800ms"});
+  constexpr std::uint64_t kQuestion = 100'000;
+  constexpr std::uint64_t kPiece = 200'000;
+  constexpr std::uint64_t kPieces = 10;
+  Forwarded pair = forward_one();
+  OwnedFd& asking = client_asks ? pair.client : pair.upstream;
+  OwnedFd& answering = client_asks ? pair.upstream : pair.client;
+  ASSERT_TRUE(send_pattern(asking.get(), Pattern(kForth), 0, kQuestion));
+  finish_sending(asking.get());
+  PatternChecker question{Pattern(kForth)};
+  ASSERT_EQ(read_pattern(answering.get(), question), Ending::eof);
+  EXPECT_EQ(question.received_bytes(), kQuestion);
+  PatternChecker answer{Pattern(kBack)};
+  for (std::uint64_t piece = 0; piece < kPieces; ++piece) {
+    ASSERT_TRUE(send_pattern(answering.get(), Pattern(kBack), piece * kPiece, kPiece));
+    ASSERT_EQ(read_pattern(asking.get(), answer, {.stop_after_bytes = (piece + 1) * kPiece}),
+              Ending::open);
+    // The pace of the answer itself: not waited for by anything.
+    std::this_thread::sleep_for(milliseconds(200));
+  }
+  finish_sending(answering.get());
+  EXPECT_EQ(read_pattern(asking.get(), answer), Ending::eof);
+  EXPECT_FALSE(answer.mismatch().has_value());
+  EXPECT_FALSE(question.mismatch().has_value());
+  EXPECT_EQ(only_end().reason, "closed");
+}
+
+TEST_P(EndsTest, UpstreamAnswersLongAndSlowlyAfterTheClientFinished) { answer_slowly(true); }
+TEST_P(EndsTest, ClientAnswersLongAndSlowlyAfterTheUpstreamFinished) { answer_slowly(false); }
+
+TEST_P(EndsTest, HalfClosedConnectionWithoutABytePassesAway) {
+  start({"--half-close-timeout", "400ms"});
+  Forwarded pair = forward_established();
+  finish_sending(pair.client.get());
+  PatternChecker nothing{Pattern(kForth)};
+  EXPECT_EQ(read_pattern(pair.upstream.get(), nothing), Ending::eof);
+  EXPECT_NE(read_pattern(pair.client.get(), nothing), Ending::timed_out);
+  EXPECT_EQ(only_end().reason, "half_close_timeout");
+}
+
+TEST_P(EndsTest, IdleConnectionEndsButABusyOneDoesNot) {
+  start({"--idle-timeout", "700ms"});
+  Forwarded idle = forward_established();
+  Forwarded busy = forward_established();
+  const auto began = SteadyClock::now();
+  PatternChecker nothing{Pattern(kForth)};
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(send_all(busy.client.get(), "x"));
+    ASSERT_EQ(receive_text(busy.upstream.get(), 1), "x");
+    // The pace of the busy one, unless the idle one ends meanwhile.
+    if (!readable_within(idle.client.get(), milliseconds(100))) continue;
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  EXPECT_NE(read_pattern(idle.client.get(), nothing, {.timeout = seconds(10)}), Ending::timed_out);
+  EXPECT_NE(read_pattern(idle.upstream.get(), nothing, {.timeout = seconds(10)}),
+            Ending::timed_out);
+  EXPECT_GE(SteadyClock::now() - began, milliseconds(700));
+  ASSERT_TRUE(send_all(busy.client.get(), "y"));
+  EXPECT_EQ(receive_text(busy.upstream.get(), 1), "y");
+  const std::vector<ConnectionEnd> ends = daemon_->wait_for_ends(1);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].reason, "idle_timeout");
+}
+
+TEST_P(EndsTest, RefusedUpstreamResetsTheClientAndTheLogSaysWhy) {
+  start();
+  upstream_.fd.reset();
+  for (int i = 0; i < 20; ++i) {
+    const OwnedFd client = connect_tcp(daemon_->port());
+    // A send that meets the reset takes its error away.
+    if (i % 2 == 1 && !send_all(client.get(), "hello")) continue;
+    PatternChecker nothing{Pattern(kForth)};
+    EXPECT_EQ(read_pattern(client.get(), nothing, {.timeout = seconds(10)}), Ending::reset);
+  }
+  const std::vector<ConnectionEnd> ends = daemon_->wait_for_ends(20);
+  EXPECT_EQ(ends.size(), 20U);
+  for (const ConnectionEnd& end : ends) EXPECT_EQ(end.reason, "connect_refused") << end.line;
+  EXPECT_TRUE(wait_until([&] {
+    return daemon_->log().find("Connection refused") != std::string::npos;
+  })) << "why it was not connected";
+}
+
+/// A listener whose queue is full drops what else arrives: the SYN goes unanswered.
+TEST_P(EndsTest, UpstreamThatNeverAnswersTimesOut) {
+  upstream_ = listen_tcp(0);
+  std::vector<OwnedFd> queued;
+  queued.push_back(connect_tcp(upstream_.port));
+  start({"--connect-timeout", "500ms"});
+  const auto began = SteadyClock::now();
+  const OwnedFd client = connect_tcp(daemon_->port());
+  PatternChecker nothing{Pattern(kForth)};
+  EXPECT_EQ(read_pattern(client.get(), nothing, {.timeout = seconds(10)}), Ending::reset);
+  const auto took = SteadyClock::now() - began;
+  EXPECT_GE(took, milliseconds(450));
+  EXPECT_LT(took, seconds(4));
+  EXPECT_EQ(only_end().reason, "connect_timeout");
+}
+
+/// Where localhost has an IPv6 address too, that one refuses, and the next has to be tried.
+TEST_P(EndsTest, NameIsResolvedAndItsAddressesAreTried) {
+  daemon_ = std::make_unique<Daemon>(
+      route_arguments(GetParam(), "localhost:" + std::to_string(upstream_.port)));
+  descriptors_before_ = descriptors();
+  for (int i = 0; i < 5; ++i) {
+    Forwarded pair = forward_one();
+    ASSERT_TRUE(send_all(pair.client.get(), "hello"));
+    EXPECT_EQ(receive_text(pair.upstream.get(), 5), "hello");
+  }
+}
+
+std::vector<Mode> both_engines() { return {{"uring", "auto"}, {"epoll", "auto"}}; }
+INSTANTIATE_TEST_SUITE_P(BothEngines, EndsTest, testing::ValuesIn(both_engines()), name_of_mode);
+
+}  // namespace
+}  // namespace sluice::test

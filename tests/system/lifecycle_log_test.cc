@@ -1,0 +1,155 @@
+// What the log says of a connection, as text and as JSON.
+
+#include <gtest/gtest.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <regex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+
+namespace sluice::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::uint64_t kForthBytes = 300'000;
+constexpr std::uint64_t kBackBytes = 700'000;
+
+class LogLineTest : public testing::TestWithParam<std::string> {
+ protected:
+  [[nodiscard]] bool json() const { return GetParam() == "json"; }
+  /// The fields of a line; a failure if it is not well-formed.
+  [[nodiscard]] LogFields parse(const std::string& line) const {
+    if (!json()) return parse_text_line(line);
+    const auto fields = parse_json_line(line);
+    if (!fields) ADD_FAILURE() << "no JSON object: " << line;
+    return fields.value_or(LogFields{});
+  }
+};
+
+double seconds_in(const std::string& text) {
+  double number = -1;
+  const char* end = text.data() + text.size();
+  return std::from_chars(text.data(), end, number).ptr == end ? number : -1;
+}
+
+TEST_P(LogLineTest, SaysAllOfAConnection) {
+  const Listener upstream = listen_tcp();
+  for (const char* zero_copy : {"always", "never"}) {
+    Daemon daemon(route_arguments({"auto", zero_copy}, loopback_address(upstream.port),
+                                  {"--log-format", GetParam()}));
+    const auto began = steady_clock::now();
+    Forwarded pair = forward(daemon.port(), upstream.fd.get());
+    const std::string client = loopback_address(local_port(pair.client.get()));
+    EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), kForthBytes), "");
+    EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(2), kBackBytes), "");
+    std::this_thread::sleep_for(milliseconds(100));
+    pair = {};
+    const auto ends = daemon.wait_for_ends(1, kLate);
+    const std::chrono::duration<double> took = steady_clock::now() - began;
+    ASSERT_EQ(ends.size(), 1U) << daemon.log();
+
+    LogFields fields = parse(ends[0].line);
+    EXPECT_NE(fields["id"], "");
+    EXPECT_EQ(fields["route"], "default");
+    EXPECT_EQ(fields["client"], client);
+    EXPECT_EQ(fields["upstream"], loopback_address(upstream.port));
+    EXPECT_EQ(fields["to_upstream"], std::to_string(kForthBytes));
+    EXPECT_EQ(fields["to_client"], std::to_string(kBackBytes));
+    EXPECT_EQ(fields["reason"], "closed");
+    const bool splices = std::string(zero_copy) == "always";
+    EXPECT_EQ(fields["spliced_to_upstream"], splices ? std::to_string(kForthBytes) : "0");
+    EXPECT_EQ(fields["spliced_to_client"], splices ? std::to_string(kBackBytes) : "0");
+    EXPECT_GE(seconds_in(fields["duration"]), 0.09) << ends[0].line;
+    EXPECT_LE(seconds_in(fields["duration"]), took.count() + 0.01) << ends[0].line;
+    EXPECT_EQ(daemon.terminate(kLate), 0);
+    EXPECT_EQ(connection_ends(daemon.log()).size(), 1U);
+  }
+}
+
+TEST_P(LogLineTest, EveryLineIsWellFormed) {
+  const TempDir folder;
+  // All that a path may have in it and JSON may not.
+  const std::string path = folder.file("a \"b\" \\ \x01 \xc3\xa4");
+  Daemon daemon({"--listen", "127.0.0.1:0", "--to", "unix:" + path, "--log-format", GetParam()});
+  // Nobody listens there: a warning and a connection's line with the path in them.
+  const OwnedFd client = connect_tcp(daemon.port());
+  std::byte byte{};
+  EXPECT_EQ(receive_some(client.get(), {&byte, 1}, kLate).ending, Ending::reset);
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U) << daemon.log();
+  daemon.process().signal(SIGUSR1);
+  EXPECT_TRUE(daemon.wait_for_log(std::regex("pipe_slots"), kLate));
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+
+  const auto lines = lines_of(daemon.log());
+  EXPECT_GE(lines.size(), 7U) << daemon.log();
+  for (const std::string& line : lines) {
+    if (json()) {
+      LogFields fields = parse(line);
+      EXPECT_NE(fields["time"], "") << line;
+      EXPECT_NE(fields["level"], "") << line;
+      EXPECT_NE(fields["event"], "") << line;
+    } else {
+      const std::regex form(
+          R"(^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d [a-z]+ [a-z_]+)");
+      EXPECT_TRUE(std::regex_search(line, form)) << line;
+    }
+  }
+  if (json()) {
+    EXPECT_EQ(parse(ends[0].line)["upstream"], "unix:" + path);
+    EXPECT_NE(ends[0].line.find("\"to_upstream\":0,"), std::string::npos) << ends[0].line;
+  }
+}
+
+TEST_P(LogLineTest, IdsAreNeverUsedTwice) {
+  std::set<std::string> ids;
+  constexpr std::size_t kConnections = 50;
+  constexpr std::size_t kRuns = 3;
+  for (std::size_t run = 0; run < kRuns; ++run) {
+    Daemon daemon(
+        {"--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "2", "--log-format", GetParam()});
+    for (std::size_t i = 0; i < kConnections; ++i) {
+      const OwnedFd client = connect_tcp(daemon.port());
+      ASSERT_TRUE(echoes(client.get()));
+    }
+    const auto ends = daemon.wait_for_ends(kConnections, kLate);
+    ASSERT_EQ(ends.size(), kConnections);
+    for (const ConnectionEnd& end : ends) ids.insert(end.id);
+  }
+  EXPECT_EQ(ids.size(), kConnections * kRuns);
+}
+
+TEST_P(LogLineTest, RefusedUpstreamResetsTheClientAndSaysWhy) {
+  std::uint16_t port = 0;
+  {
+    const Listener gone = listen_tcp();
+    port = gone.port;
+  }
+  const Daemon daemon(
+      {"--listen", "127.0.0.1:0", "--to", loopback_address(port), "--log-format", GetParam()});
+  const OwnedFd client = connect_tcp(daemon.port());
+  std::byte byte{};
+  EXPECT_EQ(receive_some(client.get(), {&byte, 1}, kLate).ending, Ending::reset);
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].reason, "connect_refused");
+  EXPECT_EQ(ends[0].client, loopback_address(local_port(client.get())));
+  EXPECT_EQ(ends[0].upstream, loopback_address(port));
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed.*refused")), 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(BothFormats, LogLineTest, testing::Values("text", "json"),
+                         [](const auto& about) { return about.param; });
+
+}  // namespace
+}  // namespace sluice::test

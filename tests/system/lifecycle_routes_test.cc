@@ -1,0 +1,284 @@
+// Every kind of address, to listen on and to forward to; many routes in one file; time-outs.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <regex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+
+namespace sluice::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr std::uint64_t kStreamBytes = 4 << 20;
+
+Ending ending_of(int fd) {
+  std::byte byte{};
+  return receive_some(fd, {&byte, 1}, kLate).ending;
+}
+
+/// Both ways, then both ends in order. Empty if all is well.
+std::string exchange(Forwarded pair) {
+  std::string wrong = transfer(pair.client.get(), pair.upstream.get(), Pattern(1), kStreamBytes) +
+                      transfer(pair.upstream.get(), pair.client.get(), Pattern(2), kStreamBytes);
+  finish_sending(pair.client.get());
+  if (ending_of(pair.upstream.get()) != Ending::eof) wrong += "no end at the upstream";
+  finish_sending(pair.upstream.get());
+  if (ending_of(pair.client.get()) != Ending::eof) wrong += "no end at the client";
+  return wrong;
+}
+
+class RouteTest : public testing::TestWithParam<Mode> {
+ protected:
+  void SetUp() override {
+    if (GetParam().engine == "uring" && !io_uring_available()) {
+      GTEST_SKIP() << "the kernel refuses io_uring here";
+    }
+  }
+  /// A daemon that listens at `listen` and forwards to `to`.
+  [[nodiscard]] std::vector<std::string> arguments(
+      const std::string& listen, const std::string& to,
+      const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> result = route_arguments(GetParam(), to, more);
+    result.at(1) = listen;
+    return result;
+  }
+  [[nodiscard]] std::vector<std::string> arguments(const std::string& to) const {
+    return arguments("127.0.0.1:0", to);
+  }
+};
+
+TEST_P(RouteTest, UnixToUnix) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  const std::string upstream_path = folder.file("upstream.sock");
+  const OwnedFd upstream = listen_unix(upstream_path);
+  Daemon daemon(arguments("unix:" + path, "unix:" + upstream_path));
+  Forwarded pair;
+  pair.client = connect_unix(path);
+  pair.upstream = accept_from(upstream.get());
+  EXPECT_EQ(exchange(std::move(pair)), "");
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].client, "unix:");
+  EXPECT_EQ(ends[0].upstream, "unix:" + upstream_path);
+  EXPECT_EQ(ends[0].to_upstream, kStreamBytes);
+  EXPECT_EQ(ends[0].to_client, kStreamBytes);
+  EXPECT_EQ(ends[0].reason, "closed");
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_TRUE(std::filesystem::exists(upstream_path)) << "that one is not the daemon's";
+}
+
+TEST_P(RouteTest, Ipv6ToIpv6) {
+  if (!has_ipv6()) GTEST_SKIP() << "this machine has no IPv6";
+  const Listener upstream = listen_tcp(128, {}, AF_INET6);
+  const std::string to = "[::1]:" + std::to_string(upstream.port);
+  Daemon daemon(arguments("[::1]:0", to));
+  EXPECT_NE(daemon.port(), 0);
+  EXPECT_EQ(daemon.listening().at(0).address, "[::1]:" + std::to_string(daemon.port()));
+  Forwarded pair;
+  pair.client = connect_tcp(daemon.port(), {}, AF_INET6);
+  const std::string client = "[::1]:" + std::to_string(local_port(pair.client.get()));
+  pair.upstream = accept_from(upstream.fd.get());
+  EXPECT_EQ(exchange(std::move(pair)), "");
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].client, client);
+  EXPECT_EQ(ends[0].upstream, to);
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+}
+
+TEST_P(RouteTest, PortAloneIsBothFamiliesAndLoopback) {
+  const Listener upstream = listen_tcp();
+  // As a target it is loopback, of whichever family somebody listens.
+  Daemon daemon(arguments(":0", ":" + std::to_string(upstream.port)));
+  std::size_t connections = 0;
+  for (const int family : {AF_INET, AF_INET6}) {
+    if (family == AF_INET6 && !has_ipv6()) continue;
+    Forwarded pair;
+    pair.client = connect_tcp(daemon.port(), {}, family);
+    pair.upstream = accept_from(upstream.fd.get());
+    const std::string port = std::to_string(local_port(pair.client.get()));
+    EXPECT_EQ(exchange(std::move(pair)), "");
+    const auto ends = daemon.wait_for_ends(++connections, kLate);
+    ASSERT_EQ(ends.size(), connections);
+    // One socket serves both families, and names an IPv4 peer as it sees it.
+    const std::string client = family == AF_INET ? "127.0.0.1]?:" : "\\[::1\\]:";
+    EXPECT_TRUE(std::regex_search(ends.back().client, std::regex(client + port + '$')))
+        << ends.back().line;
+    EXPECT_EQ(ends.back().upstream, loopback_address(upstream.port));
+  }
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+}
+
+TEST_P(RouteTest, SeveralListenersOfOneRoute) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  const Listener upstream = listen_tcp();
+  DaemonOptions options;
+  options.listeners = 3;
+  Daemon daemon(arguments("127.0.0.1:0", loopback_address(upstream.port),
+                          {"--listen", "127.0.0.1:0", "--listen", "unix:" + path}),
+                options);
+  ASSERT_EQ(daemon.listening().size(), 3U);
+  EXPECT_NE(daemon.port(0), daemon.port(1));
+  for (const std::size_t index : {0U, 1U}) {
+    ASSERT_NE(daemon.port(index), 0);
+    EXPECT_EQ(exchange(forward(daemon.port(index), upstream.fd.get())), "");
+  }
+  Forwarded pair;
+  pair.client = connect_unix(path);
+  pair.upstream = accept_from(upstream.fd.get());
+  EXPECT_EQ(exchange(std::move(pair)), "");
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+}
+
+TEST_P(RouteTest, EchoSendsBackAllAndThenItsEnd) {
+  Daemon daemon(arguments("echo:"));
+  const OwnedFd client = connect_tcp(daemon.port());
+  {
+    const std::jthread sender([&] {
+      EXPECT_TRUE(send_pattern(client.get(), Pattern(1), 0, kStreamBytes));
+      finish_sending(client.get());
+    });
+    PatternChecker received{Pattern(1)};
+    EXPECT_EQ(read_pattern(client.get(), received, {.timeout = kLate}), Ending::eof);
+    EXPECT_EQ(received.received_bytes(), kStreamBytes);
+    EXPECT_FALSE(received.mismatch().has_value());
+  }
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].upstream, "echo:");
+  EXPECT_EQ(ends[0].to_upstream, kStreamBytes);
+  EXPECT_EQ(ends[0].to_client, kStreamBytes);
+  EXPECT_EQ(ends[0].reason, "closed");
+}
+
+TEST_P(RouteTest, DiscardTakesAllAndCountsIt) {
+  Daemon daemon(arguments("discard:"));
+  OwnedFd client = connect_tcp(daemon.port());
+  EXPECT_TRUE(send_pattern(client.get(), Pattern(1), 0, 8 * kStreamBytes));
+  EXPECT_FALSE(readable_within(client.get(), milliseconds(100))) << "an answer";
+  finish_sending(client.get());
+  EXPECT_EQ(ending_of(client.get()), Ending::eof);
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].upstream, "discard:");
+  EXPECT_EQ(ends[0].to_upstream, 8 * kStreamBytes);
+  EXPECT_EQ(ends[0].to_client, 0U);
+  EXPECT_EQ(ends[0].reason, "closed");
+  if (GetParam().zero_copy == "always") {
+    EXPECT_EQ(ends[0].spliced_to_upstream, 8 * kStreamBytes);
+  }
+  if (GetParam().zero_copy == "never") {
+    EXPECT_EQ(ends[0].spliced_to_upstream, 0U);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryMode, RouteTest, testing::ValuesIn(every_mode()), name_of_mode);
+
+/// A name with two addresses, of which only one has a listener.
+TEST(ManyRoutesTest, AddressesOfANameAreTriedInTurn) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give the daemon a hosts file of its own";
+  SLUICE_NEEDS_PROGRAM("unshare");
+  const TempDir folder;
+  const std::string hosts =
+      folder.write("hosts", "127.0.0.1 localhost\n::1 twofold.test\n127.0.0.1 twofold.test\n");
+  const auto script = [&](const std::string& name, const std::string& program) {
+    const std::string path =
+        folder.write(name, "#!/bin/sh\nexec unshare -m sh -c 'mount --bind " + hosts +
+                               " /etc/hosts && exec \"$@\"' sh " + program + " \"$@\"\n");
+    std::filesystem::permissions(path, std::filesystem::perms{0755});
+    return path;
+  };
+  // As the resolver sees it, which leaves out families that the machine has no address of.
+  Process lookup({script("lookup", "getent"), "ahosts", "twofold.test"});
+  static_cast<void>(lookup.wait(kLate));
+  if (lookup.standard_output().find("::1") == std::string::npos ||
+      lookup.standard_output().find("127.0.0.1") == std::string::npos) {
+    GTEST_SKIP() << "no name has two addresses here: " << lookup.standard_error();
+  }
+  DaemonOptions options;
+  options.binary = script("sluice", daemon_binary());
+  for (const int family : {AF_INET, AF_INET6}) {
+    const Listener upstream = listen_tcp(128, {}, family);
+    const std::string port = std::to_string(upstream.port);
+    const Daemon daemon({"--listen", "127.0.0.1:0", "--to", "twofold.test:" + port}, options);
+    for (std::size_t count = 1; count < 4; ++count) {
+      EXPECT_EQ(exchange(forward(daemon.port(), upstream.fd.get())), "");
+      const auto ends = daemon.wait_for_ends(count, kLate);
+      ASSERT_EQ(ends.size(), count);
+      EXPECT_EQ(ends.back().upstream, (family == AF_INET ? "127.0.0.1:" : "[::1]:") + port);
+      EXPECT_EQ(ends.back().reason, "closed");
+    }
+  }
+}
+
+/// Two routes; the first has the short idle time-out of [defaults], the second a long one.
+class TwoRoutesTest : public testing::Test {
+ protected:
+  void start(const std::vector<std::string>& more = {}) {
+    const std::string path = folder_.write(
+        "sluice.toml",
+        "[defaults]\nworkers = 2\nidle-timeout = \"500ms\"\n"
+        "[[route]]\nname = \"short\"\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\nto = \"" +
+            loopback_address(upstream_.port) +
+            "\"\n[[route]]\nname = \"long\"\nlisten = \"127.0.0.1:0\"\nidle-timeout = \"1h\"\n"
+            "to = \"echo:\"\n");
+    std::vector<std::string> arguments{"--config", path};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    DaemonOptions options;
+    options.listeners = 3;
+    daemon_ = std::make_unique<Daemon>(arguments, options);
+  }
+
+  TempDir folder_;
+  Listener upstream_ = listen_tcp();
+  std::unique_ptr<Daemon> daemon_;
+};
+
+TEST_F(TwoRoutesTest, RouteBeatsDefaults) {
+  start();
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("started workers=2 ")));
+  const OwnedFd long_lived = connect_tcp(daemon_->port_of("long"));
+  ASSERT_TRUE(echoes(long_lived.get()));
+  const Forwarded short_lived = forward(daemon_->port_of("short"), upstream_.fd.get());
+  EXPECT_EQ(ending_of(short_lived.client.get()), Ending::reset);
+  EXPECT_EQ(ending_of(short_lived.upstream.get()), Ending::reset);
+  std::this_thread::sleep_for(seconds(1));
+  EXPECT_TRUE(echoes(long_lived.get()));
+  const auto ends = daemon_->wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].route, "short");
+  EXPECT_EQ(ends[0].upstream, loopback_address(upstream_.port));
+  EXPECT_EQ(ends[0].reason, "idle_timeout");
+}
+
+TEST_F(TwoRoutesTest, CommandLineBeatsBoth) {
+  start({"--idle-timeout", "300ms", "--workers", "1"});
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("started workers=1 ")));
+  const OwnedFd client = connect_tcp(daemon_->port_of("long"));
+  EXPECT_EQ(ending_of(client.get()), Ending::reset);
+  const auto ends = daemon_->wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].route, "long");
+  EXPECT_EQ(ends[0].upstream, "echo:");
+  EXPECT_EQ(ends[0].reason, "idle_timeout");
+}
+
+}  // namespace
+}  // namespace sluice::test

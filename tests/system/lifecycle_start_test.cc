@@ -1,0 +1,209 @@
+// Starting, or not: exit statuses, one line that says why, --check, addresses in use.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+
+namespace sluice::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr const char* kAnyPort = "127.0.0.1:0";
+
+/// Looks names up once and briefly, wherever the machine's resolver may point.
+ProcessOptions brief_lookups() {
+  ProcessOptions options;
+  options.environment = {"RES_OPTIONS=timeout:1 attempts:1"};
+  return options;
+}
+
+TEST(ExitStatusTest, ZeroForHelpAndVersion) {
+  for (const char* option : {"--help", "-h", "--version"}) {
+    const Outcome outcome = run_to_end({option});
+    EXPECT_EQ(outcome.status, 0) << option;
+    EXPECT_EQ(outcome.error, "") << option;
+    EXPECT_NE(outcome.output.find("sluice"), std::string::npos) << option;
+  }
+}
+
+TEST(ExitStatusTest, TwoForWrongUsage) {
+  EXPECT_EQ(refusal({}, 2, {"usage:"}), "");
+  EXPECT_EQ(refusal({"--lisen", kAnyPort, "--to", "echo:"}, 2, {"--lisen", "--listen"}), "");
+  EXPECT_EQ(refusal({"--listen", kAnyPort}, 2, {"--to"}), "");
+  EXPECT_EQ(refusal({"--to", "echo:"}, 2, {"--listen"}), "");
+  EXPECT_EQ(refusal({"--listen", kAnyPort, "--to", "echo:", "stray"}, 2, {"stray"}), "");
+  EXPECT_EQ(refusal({"--listen", kAnyPort, "--to", "127.0.0.1"}, 2, {"--to", "127.0.0.1"}), "");
+  EXPECT_EQ(refusal({"--listen", "127.0.0.1:65536", "--to", "echo:"}, 2, {"--listen"}), "");
+  EXPECT_EQ(refusal({"--listen", kAnyPort, "--to", "echo:", "--idle-timeout", "5"}, 2,
+                    {"--idle-timeout", "unit"}),
+            "");
+  EXPECT_EQ(refusal({"--listen", kAnyPort, "--to", "echo:", "--workers", "0"}, 2, {"--workers"}),
+            "");
+  EXPECT_EQ(refusal({"--listen", kAnyPort, "--to", "echo:", "--engine", "urign"}, 2,
+                    {"--engine", "urign", "uring"}),
+            "");
+  EXPECT_EQ(refusal({"--listen", kAnyPort, "--to", "echo:", "--log-level"}, 2, {"--log-level"}),
+            "");
+}
+
+TEST(ExitStatusTest, OneForABadConfigurationFile) {
+  const TempDir folder;
+  const auto refused = [&](const std::string& text, const std::string& place,
+                           std::vector<std::string> words) {
+    const std::string path = folder.write("sluice.toml", text);
+    words.push_back(path + place);
+    return refusal({"--config", path}, 1, words);
+  };
+  EXPECT_EQ(refused("[[route]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nto = \"echo:\"\n"
+                    "  idle-timeuot = \"1h\"\n",
+                    ":5:3: ", {"idle-timeuot", "idle-timeout"}),
+            "");
+  EXPECT_EQ(refused("[defaults]\nidle-timeout = 5\n[[route]]\nname = \"a\"\n"
+                    "listen = \"127.0.0.1:0\"\nto = \"echo:\"\n",
+                    ":2:16: ", {"idle-timeout", "unit"}),
+            "");
+  EXPECT_EQ(refused("[[route]\n", ":1:9: ", {"syntax error"}), "");
+  EXPECT_EQ(refused("[[route]]\nname = \"a\"\nto = \"echo:\"\n", ":1:1: ", {"listen"}), "");
+  EXPECT_EQ(refused("", ":1:1: ", {"route"}), "");
+  const std::string missing = folder.file("missing.toml");
+  EXPECT_EQ(refusal({"--config", missing}, 1, {missing + ":1:1: ", "No such file"}), "");
+  EXPECT_EQ(refusal({"--config", missing, "--to", "echo:"}, 2, {"--to", "--config"}), "");
+}
+
+TEST(ExitStatusTest, OneForANameThatNobodyKnows) {
+  EXPECT_EQ(refusal({"--listen", kAnyPort, "--to", "nobody.invalid:80"}, 1, {"nobody.invalid"},
+                    brief_lookups()),
+            "");
+  EXPECT_EQ(refusal({"--listen", "nobody.invalid:0", "--to", "echo:"}, 1, {"nobody.invalid"},
+                    brief_lookups()),
+            "");
+}
+
+TEST(ExitStatusTest, OneForALogFileThatCannotBeOpened) {
+  const TempDir folder;
+  const std::string path = folder.file("missing") + "/sluice.log";
+  EXPECT_EQ(refusal({"--listen", kAnyPort, "--to", "echo:", "--log-file", path}, 1,
+                    {path, "No such file"}),
+            "");
+}
+
+TEST(ExitStatusTest, OneForAPortInUse) {
+  const Listener other = listen_tcp();
+  const std::string address = loopback_address(other.port);
+  EXPECT_EQ(refusal({"--listen", address, "--to", "echo:"}, 1, {address, "in use"}), "");
+  // The other listeners go with it.
+  EXPECT_EQ(
+      refusal({"--listen", kAnyPort, "--listen", address, "--to", "echo:"}, 1, {address, "in use"}),
+      "");
+}
+
+TEST(ExitStatusTest, OneForAPortThatAnotherSluiceHas) {
+  for (const char* workers : {"1", "2"}) {
+    Daemon first({"--listen", kAnyPort, "--to", "echo:", "--workers", workers});
+    const std::string address = loopback_address(first.port());
+    EXPECT_EQ(refusal({"--listen", address, "--to", "discard:", "--workers", workers}, 1,
+                      {address, "in use"}),
+              "");
+    for (int i = 0; i < 20; ++i) {
+      const OwnedFd client = connect_tcp(first.port());
+      ASSERT_TRUE(echoes(client.get())) << "somebody else accepts its connections";
+    }
+  }
+}
+
+TEST(ExitStatusTest, PortIsFreeAgainAfterTheEnd) {
+  Daemon first({"--listen", kAnyPort, "--to", "echo:"});
+  const std::uint16_t port = first.port();
+  // The daemon ends first, which leaves its side in TIME_WAIT.
+  const OwnedFd client = connect_tcp(port);
+  ASSERT_TRUE(echoes(client.get()));
+  first.process().signal(SIGTERM);
+  finish_sending(client.get());
+  ASSERT_EQ(first.process().wait(kLate), 0);
+  const Daemon second({"--listen", loopback_address(port), "--to", "echo:"});
+  EXPECT_EQ(second.port(), port);
+}
+
+TEST(CheckTest, GoodConfigurationIsZeroAndStartsNothing) {
+  const Listener upstream = listen_tcp();
+  const TempDir folder;
+  const std::string socket_file = folder.file("listen.sock");
+  const std::string log_file = folder.file("sluice.log");
+  const std::string path = folder.write(
+      "sluice.toml", "[defaults]\nlog-file = \"" + log_file +
+                         "\"\n[[route]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\", \"unix:" +
+                         socket_file + "\"]\nto = \"" + loopback_address(upstream.port) + "\"\n");
+  const Outcome outcome = run_to_end({"--config", path, "--check"});
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
+  EXPECT_EQ(outcome.error, "");
+  EXPECT_NE(outcome.output.find("configuration: good"), std::string::npos) << outcome.output;
+  EXPECT_FALSE(std::filesystem::exists(socket_file));
+  EXPECT_FALSE(std::filesystem::exists(log_file));
+  EXPECT_FALSE(readable_within(upstream.fd.get(), milliseconds(0))) << "it connected";
+}
+
+TEST(CheckTest, BadConfigurationIsOne) {
+  const TempDir folder;
+  const std::string path = folder.write("sluice.toml", "[[route]]\nname = 5\n");
+  EXPECT_EQ(refusal({"--config", path, "--check"}, 1, {path + ":2:8: ", "name"}), "");
+  const std::string unknown = folder.write(
+      "unknown.toml",
+      "[[route]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nto = \"nobody.invalid:80\"\n");
+  EXPECT_EQ(refusal({"--config", unknown, "--check"}, 1, {"nobody.invalid"}, brief_lookups()), "");
+}
+
+TEST(CheckTest, WhatTheMachineRefusesIsOne) {
+  const std::string address = "192.0.2.1:7";  // for documentation: nobody has it
+  EXPECT_EQ(refusal({"--listen", address, "--to", "echo:", "--check"}, 1, {address}), "");
+}
+
+TEST(UnixListenerTest, FileInUseIsRefused) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  const Daemon first({"--listen", "unix:" + path, "--to", "echo:"});
+  EXPECT_EQ(refusal({"--listen", "unix:" + path, "--to", "discard:"}, 1, {path, "in use"}), "");
+  EXPECT_TRUE(echoes(connect_unix(path).get()));
+}
+
+TEST(UnixListenerTest, StaleFileIsReplacedAndRemovedAtTheEnd) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  static_cast<void>(listen_unix(path));  // closed at once; its file stays
+  ASSERT_TRUE(std::filesystem::is_socket(path));
+  Daemon daemon({"--listen", "unix:" + path, "--to", "echo:"});
+  EXPECT_EQ(daemon.listening().at(0).address, "unix:" + path);
+  EXPECT_TRUE(echoes(connect_unix(path).get()));
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(UnixListenerTest, FileIsRemovedWhenTheStartFails) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  const Listener other = listen_tcp();
+  const std::string address = loopback_address(other.port);
+  EXPECT_EQ(refusal({"--listen", "unix:" + path, "--listen", address, "--to", "echo:"}, 1,
+                    {address, "in use"}),
+            "");
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(UnixListenerTest, OrdinaryFileIsLeftAlone) {
+  const TempDir folder;
+  const std::string path = folder.write("precious", "text");
+  EXPECT_EQ(refusal({"--listen", "unix:" + path, "--to", "echo:"}, 1, {path}), "");
+  EXPECT_EQ(read_text(path), "text");
+}
+
+}  // namespace
+}  // namespace sluice::test

@@ -1,0 +1,206 @@
+// Time-outs of connections, and routes that send a file.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+
+namespace sluice::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// A timer may fire this much early: the daemon looks at the clock once a turn.
+constexpr milliseconds kSlack{20};
+
+Ending ending_of(int fd) {
+  std::byte byte{};
+  return receive_some(fd, {&byte, 1}, kLate).ending;
+}
+
+class EngineParameter : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == "uring" && !io_uring_available()) {
+      GTEST_SKIP() << "the kernel refuses io_uring here";
+    }
+  }
+  [[nodiscard]] static std::vector<std::string> arguments(
+      const std::string& to, const std::vector<std::string>& more = {}) {
+    return route_arguments({GetParam(), "auto"}, to, more);
+  }
+};
+
+class TimeoutTest : public EngineParameter {
+ protected:
+  /// Sends a byte now and then from one end to the other for three time-outs. False if the test
+  /// itself stood still for so long that the connection may have ended.
+  [[nodiscard]] static bool keep_busy(int from, int to) {
+    const auto end = steady_clock::now() + 3 * kTimeout;
+    steady_clock::duration longest{0};
+    bool arrives = true;
+    for (auto last = steady_clock::now(); last < end && arrives;) {
+      std::this_thread::sleep_for(milliseconds(50));
+      arrives = send_all(from, "x") && receive_text(to, 1, kLate) == "x";
+      const auto now = steady_clock::now();
+      longest = std::max(longest, now - last);
+      last = now;
+    }
+    if (longest > kTimeout - kSlack) return false;
+    EXPECT_TRUE(arrives);
+    return true;
+  }
+  void expect_one_end(const Daemon& daemon, const std::string& reason) const {
+    const auto ends = daemon.wait_for_ends(1, kLate);
+    ASSERT_EQ(ends.size(), 1U) << daemon.log();
+    EXPECT_EQ(ends[0].reason, reason);
+  }
+
+  static constexpr milliseconds kTimeout{2'000};
+  Listener upstream_ = listen_tcp();
+};
+
+TEST_P(TimeoutTest, IdleConnectionIsResetBothWays) {
+  const Daemon daemon(arguments(loopback_address(upstream_.port), {"--idle-timeout", "2s"}));
+  const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+  ASSERT_TRUE(send_all(pair.client.get(), "x"));
+  ASSERT_EQ(receive_text(pair.upstream.get(), 1, kLate), "x");
+  const auto idle_since = steady_clock::now();
+  EXPECT_EQ(ending_of(pair.client.get()), Ending::reset);
+  EXPECT_GE(steady_clock::now() - idle_since, kTimeout - kSlack);
+  EXPECT_EQ(ending_of(pair.upstream.get()), Ending::reset);
+  expect_one_end(daemon, "idle_timeout");
+}
+
+TEST_P(TimeoutTest, BytesInOneDirectionKeepAConnection) {
+  const Daemon daemon(arguments(loopback_address(upstream_.port), {"--idle-timeout", "2s"}));
+  const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+  if (!keep_busy(pair.upstream.get(), pair.client.get())) GTEST_SKIP() << "the machine stood still";
+  EXPECT_EQ(ending_of(pair.client.get()), Ending::reset);
+  expect_one_end(daemon, "idle_timeout");
+}
+
+TEST_P(TimeoutTest, HalfClosedConnectionIsResetBothWays) {
+  for (const bool client_ends : {true, false}) {
+    const Daemon daemon(
+        arguments(loopback_address(upstream_.port), {"--half-close-timeout", "2s"}));
+    const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+    const int ends_first = client_ends ? pair.client.get() : pair.upstream.get();
+    const int silent = client_ends ? pair.upstream.get() : pair.client.get();
+    // Without an end it stays.
+    EXPECT_FALSE(readable_within(silent, kTimeout + kTimeout / 4));
+    const auto half_closed = steady_clock::now();
+    finish_sending(ends_first);
+    EXPECT_EQ(ending_of(silent), Ending::eof);
+    EXPECT_EQ(ending_of(ends_first), Ending::reset);
+    EXPECT_GE(steady_clock::now() - half_closed, kTimeout - kSlack);
+    // The reset comes after the FIN, so that only a send learns of it.
+    EXPECT_TRUE(wait_until([&] { return !send_all(silent, "x"); }, kLate));
+    expect_one_end(daemon, "half_close_timeout");
+  }
+}
+
+TEST_P(TimeoutTest, BytesInTheDirectionThatIsLeftKeepAConnection) {
+  const Daemon daemon(arguments(loopback_address(upstream_.port), {"--half-close-timeout", "2s"}));
+  const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+  finish_sending(pair.client.get());
+  EXPECT_EQ(ending_of(pair.upstream.get()), Ending::eof);
+  if (!keep_busy(pair.upstream.get(), pair.client.get())) GTEST_SKIP() << "the machine stood still";
+  finish_sending(pair.upstream.get());
+  EXPECT_EQ(ending_of(pair.client.get()), Ending::eof);
+  expect_one_end(daemon, "closed");
+}
+
+INSTANTIATE_TEST_SUITE_P(BothEngines, TimeoutTest, testing::Values("uring", "epoll"),
+                         [](const auto& about) { return about.param; });
+
+class FileRouteTest : public EngineParameter {
+ protected:
+  TempDir folder_;
+};
+
+TEST_P(FileRouteTest, EveryClientGetsTheWholeFileAndItsEnd) {
+  const std::uint64_t size_bytes = by_scale<std::uint64_t>(10, 100, 1'000) << 20;
+  const std::string path = folder_.file("file");
+  write_pattern_file(path, Pattern(1), size_bytes + 1);
+  Daemon daemon(arguments("file:" + path));
+  for (std::size_t count = 1; count < 3; ++count) {
+    OwnedFd client = connect_tcp(daemon.port());
+    // What the client says is thrown away.
+    EXPECT_TRUE(send_all(client.get(), "GET /"));
+    PatternChecker received{Pattern(1)};
+    EXPECT_EQ(read_pattern(client.get(), received, {.timeout = kLate}), Ending::eof);
+    EXPECT_EQ(received.received_bytes(), size_bytes + 1);
+    EXPECT_FALSE(received.mismatch().has_value());
+    client.reset();
+    const auto ends = daemon.wait_for_ends(count, kLate);
+    ASSERT_EQ(ends.size(), count);
+    EXPECT_EQ(ends.back().upstream, "file:" + path);
+    EXPECT_EQ(ends.back().to_client, size_bytes + 1);
+    EXPECT_EQ(ends.back().spliced_to_client, size_bytes + 1);
+    EXPECT_EQ(ends.back().reason, "closed");
+  }
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+}
+
+TEST_P(FileRouteTest, EmptyFileIsAnEnd) {
+  const Daemon daemon(arguments("file:" + folder_.write("empty", "")));
+  const OwnedFd client = connect_tcp(daemon.port());
+  EXPECT_EQ(ending_of(client.get()), Ending::eof);
+}
+
+TEST_P(FileRouteTest, MissingFileIsAReset) {
+  const std::string path = folder_.file("missing");
+  for (const std::string& what : {path, folder_.path()}) {
+    const Daemon daemon(arguments("file:" + what));
+    const OwnedFd client = connect_tcp(daemon.port());
+    EXPECT_EQ(ending_of(client.get()), Ending::reset);
+    const auto ends = daemon.wait_for_ends(1, kLate);
+    ASSERT_EQ(ends.size(), 1U);
+    EXPECT_EQ(ends[0].reason, "file_failed");
+    EXPECT_EQ(ends[0].to_client, 0U);
+    EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed.*file|upstream_failed.*open")),
+              1U);
+  }
+}
+
+TEST_P(FileRouteTest, FileThatShrinksIsAReset) {
+  const std::string path = folder_.file("file");
+  constexpr std::uint64_t kFileBytes = 64 << 20;
+  write_pattern_file(path, Pattern(1), kFileBytes);
+  const Daemon daemon(arguments("file:" + path));
+  const OwnedFd client = connect_tcp(daemon.port());
+  // The daemon is far behind the end of the file when that comes nearer.
+  ASSERT_TRUE(readable_within(client.get(), kLate));
+  ASSERT_TRUE(daemon.wait_until_quiet(kLate));
+  std::filesystem::resize_file(path, 1 << 20);
+  std::vector<std::byte> into(1 << 18);
+  Received received;
+  std::uint64_t received_bytes = 0;
+  do {
+    received = receive_some(client.get(), into, kLate);
+    received_bytes += received.bytes;
+  } while (received.ending == Ending::open);
+  EXPECT_EQ(received.ending, Ending::reset);
+  EXPECT_LT(received_bytes, kFileBytes);
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].reason, "file_failed");
+}
+
+INSTANTIATE_TEST_SUITE_P(BothEngines, FileRouteTest, testing::Values("uring", "epoll"),
+                         [](const auto& about) { return about.param; });
+
+}  // namespace
+}  // namespace sluice::test

@@ -1,0 +1,202 @@
+// Where descriptors, places and memory are scarce: clients wait, nothing spins, and nothing is held
+// that is not needed.
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <regex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+
+namespace sluice::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+/// Of process memory, for each idle connection. Asio keeps an object of its own, with a lock and
+/// three queues, for each of the two sockets.
+constexpr std::uint64_t kIdleBoundBytes = 1'000;
+constexpr std::uint64_t kIdleBoundBytesWithAsio = 2'250;
+
+class LimitsTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == "uring" && !io_uring_available()) {
+      GTEST_SKIP() << "the kernel refuses io_uring here";
+    }
+  }
+
+  [[nodiscard]] static std::vector<std::string> arguments(
+      const std::string& to, const std::vector<std::string>& more = {}) {
+    return route_arguments({GetParam(), "auto"}, to, more);
+  }
+};
+
+/// Clients of an echo route that have sent their byte, and those of them that it came back to.
+struct Askers {
+  explicit Askers(std::uint16_t port, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      fds.push_back(connect_tcp(port));
+      EXPECT_TRUE(send_all(fds.back().get(), "?"));
+    }
+  }
+  [[nodiscard]] std::size_t answered() const {
+    return static_cast<std::size_t>(std::count_if(fds.begin(), fds.end(), [](const OwnedFd& fd) {
+      return readable_within(fd.get(), milliseconds(0));
+    }));
+  }
+  /// Ends all that were answered, in order; returns how many are left.
+  std::size_t dismiss_answered() {
+    std::erase_if(fds, [](const OwnedFd& fd) {
+      return readable_within(fd.get(), milliseconds(0)) && receive_text(fd.get(), 1) == "?";
+    });
+    return fds.size();
+  }
+
+  std::vector<OwnedFd> fds;
+};
+
+TEST_P(LimitsTest, AcceptingPausesWithoutDescriptorsAndRecovers) {
+  constexpr std::size_t kDescriptors = 64;
+  constexpr std::size_t kClients = 100;
+  DaemonOptions options;
+  options.process.max_open_files = kDescriptors;
+  Daemon daemon(arguments("echo:", {"--workers", "1"}), options);
+  const std::regex paused("accept_paused.*[Tt]oo many open files");
+
+  const auto began = steady_clock::now();
+  Askers askers(daemon.port(), kClients);
+  ASSERT_TRUE(daemon.wait_for_log(paused, kLate));
+  // Above the limit are those that this program itself was given and passed on.
+  ASSERT_GE(daemon.fd_count(), kDescriptors);
+  ASSERT_TRUE(daemon.wait_until_quiet(kLate));
+
+  const auto cpu_before = daemon.cpu_time();
+  const auto wall_before = steady_clock::now();
+  std::this_thread::sleep_for(seconds(1));
+  const auto cpu = daemon.cpu_time() - cpu_before;
+  EXPECT_LT(cpu * 20, steady_clock::now() - wall_before)
+      << "CPU time used while accepting was paused, ns: " << cpu.count();
+
+  // Who has a place is served, and everybody gets a place in the end.
+  const std::size_t answered = askers.answered();
+  EXPECT_GT(answered, kDescriptors / 3);
+  EXPECT_LT(answered, kDescriptors);
+  while (askers.dismiss_answered() > 0) {
+    ASSERT_TRUE(wait_until([&] { return askers.answered() > 0; }, kLate)) << daemon.log();
+  }
+  EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  // The same trouble is said again after a minute, which a machine that stood still can take.
+  const auto minutes =
+      std::chrono::duration_cast<std::chrono::minutes>(steady_clock::now() - began).count();
+  EXPECT_LE(count_lines(daemon.log(), paused), 1U + static_cast<std::size_t>(minutes));
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  const auto ends = connection_ends(daemon.log());
+  EXPECT_EQ(ends.size(), kClients + 1);
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("reason=closed")), ends.size());
+}
+
+TEST_P(LimitsTest, ClientBeyondMaxConnectionsWaitsForAPlace) {
+  for (const char* workers : {"1", "2"}) {
+    Daemon daemon(arguments("echo:", {"--workers", workers, "--max-connections", "2"}));
+    OwnedFd first = connect_tcp(daemon.port());
+    const OwnedFd second = connect_tcp(daemon.port());
+    ASSERT_TRUE(echoes(first.get()));
+    ASSERT_TRUE(echoes(second.get()));
+    const OwnedFd third = connect_tcp(daemon.port());
+    EXPECT_TRUE(send_all(third.get(), "?"));
+    EXPECT_FALSE(readable_within(third.get(), milliseconds(500)));
+    EXPECT_TRUE(daemon.wait_until_quiet());
+    EXPECT_TRUE(echoes(second.get()));
+
+    first.reset();
+    EXPECT_EQ(receive_text(third.get(), 1, kLate), "?");
+    EXPECT_TRUE(echoes(second.get()));
+    EXPECT_EQ(daemon.terminate(milliseconds(0)), std::nullopt) << "two connections are open";
+  }
+}
+
+TEST_P(LimitsTest, IdleConnectionHoldsNoPipe) {
+  constexpr std::uint64_t kStreamBytes = 4 << 20;
+  const Listener upstream = listen_tcp();
+  // The budget is one pipe: a connection that kept it would leave none to the next.
+  Daemon daemon(route_arguments({GetParam(), "always"}, loopback_address(upstream.port),
+                                {"--workers", "1", "--pipe-budget", "256"}));
+  const std::size_t pipe_fds_before = daemon.pipe_fd_count();
+  std::vector<Forwarded> idle;
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    idle.push_back(forward(daemon.port(), upstream.fd.get()));
+    const Forwarded& pair = idle.back();
+    EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(i), kStreamBytes), "");
+    EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(~i), kStreamBytes), "");
+  }
+  EXPECT_LE(daemon.pipe_fd_count(), pipe_fds_before + 2);
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("copying_for_lack_of_pipes")), 0U);
+  idle.clear();
+  const auto ends = daemon.wait_for_ends(20, kLate);
+  ASSERT_EQ(ends.size(), 20U);
+  for (const ConnectionEnd& end : ends) {
+    EXPECT_GT(end.spliced_to_upstream, kStreamBytes / 2) << end.line;
+    EXPECT_GT(end.spliced_to_client, kStreamBytes / 2) << end.line;
+  }
+}
+
+TEST_P(LimitsTest, IdleConnectionsCostLittleMemory) {
+#ifndef __OPTIMIZE__
+  GTEST_SKIP() << "the bound holds for optimized builds";
+#endif
+  if (sanitized()) GTEST_SKIP() << "a sanitizer's own memory is many times the bound";
+  const std::size_t count = by_scale<std::size_t>(300, 3'000, 3'000);
+  rlimit files{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+  if (files.rlim_cur < 2 * count + 200) GTEST_SKIP() << "too few descriptors are allowed here";
+
+  const Listener upstream = listen_tcp();
+  const TempDir folder;
+  DaemonOptions options;
+  options.binary = copy_of_daemon(folder);
+  const Daemon daemon(arguments(loopback_address(upstream.port)), options);
+  const auto exchange_a_byte = [](const Forwarded& pair) {
+    ASSERT_TRUE(send_all(pair.client.get(), "?"));
+    ASSERT_EQ(receive_text(pair.upstream.get(), 1, kLate), "?");
+    ASSERT_TRUE(send_all(pair.upstream.get(), "!"));
+    ASSERT_EQ(receive_text(pair.client.get(), 1, kLate), "!");
+  };
+  // What the first connections take once. They stay, so that nobody inherits their memory.
+  std::vector<Forwarded> crowd;
+  const auto add = [&](std::size_t more) {
+    for (std::size_t i = 0; i < more; ++i) {
+      crowd.push_back(forward(daemon.port(), upstream.fd.get()));
+      ASSERT_NO_FATAL_FAILURE(exchange_a_byte(crowd.back()));
+    }
+  };
+  ASSERT_NO_FATAL_FAILURE(add(50));
+  ASSERT_TRUE(daemon.wait_until_quiet(kLate));
+  const std::uint64_t before_bytes = daemon.pss_bytes();
+  ASSERT_GT(before_bytes, 0U);
+  ASSERT_NO_FATAL_FAILURE(add(count));
+  ASSERT_TRUE(daemon.wait_until_quiet(kLate));
+  const std::uint64_t after_bytes = daemon.pss_bytes();
+  ASSERT_GT(after_bytes, before_bytes);
+  const std::uint64_t each_bytes = (after_bytes - before_bytes) / count;
+  std::printf("process memory of an idle connection: %llu bytes\n",
+              static_cast<unsigned long long>(each_bytes));
+  EXPECT_LE(each_bytes, GetParam() == "uring" ? kIdleBoundBytes : kIdleBoundBytesWithAsio);
+}
+
+INSTANTIATE_TEST_SUITE_P(BothEngines, LimitsTest, testing::Values("uring", "epoll"),
+                         [](const auto& about) { return about.param; });
+
+}  // namespace
+}  // namespace sluice::test

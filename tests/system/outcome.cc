@@ -1,0 +1,90 @@
+#include "tests/system/outcome.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+
+#include "tests/support/daemon.h"
+#include "tests/support/sockets.h"
+
+namespace sluice::test {
+
+Outcome run_to_end(std::vector<std::string> arguments, const ProcessOptions& options) {
+  arguments.insert(arguments.begin(), daemon_binary());
+  Process process(std::move(arguments), options);
+  const std::optional<int> status = process.wait(kLate);
+  if (!status) throw std::runtime_error("sluice goes on:\n" + process.standard_error());
+  return {*status, process.standard_output(), process.standard_error()};
+}
+
+std::string refusal(const std::vector<std::string>& arguments, int status,
+                    const std::vector<std::string>& words, const ProcessOptions& options) {
+  const Outcome outcome = run_to_end(arguments, options);
+  std::string wrong;
+  if (outcome.status != status) wrong += "status " + std::to_string(outcome.status) + "; ";
+  if (lines_of(outcome.error).size() != 1 || !outcome.error.ends_with('\n')) {
+    wrong += "not one line; ";
+  }
+  for (const std::string& word : words) {
+    if (outcome.error.find(word) == std::string::npos) wrong += "no \"" + word + "\"; ";
+  }
+  return wrong.empty() ? wrong : wrong + "stderr: " + outcome.error;
+}
+
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    lines.emplace_back(line);
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+  }
+  return lines;
+}
+
+std::string transfer(int from, int to, Pattern pattern, std::uint64_t size_bytes) {
+  std::atomic<bool> sent = false;
+  PatternChecker received(pattern);
+  Ending ending = Ending::open;
+  {
+    const std::jthread sender([&] { sent = send_pattern(from, pattern, 0, size_bytes); });
+    ending = read_pattern(to, received, {.stop_after_bytes = size_bytes, .timeout = kLate});
+  }
+  std::string wrong;
+  if (!sent) wrong += "not all could be sent; ";
+  if (ending != Ending::open) wrong += "the stream ended; ";
+  if (received.received_bytes() != size_bytes) {
+    wrong += "received " + std::to_string(received.received_bytes()) + " bytes; ";
+  }
+  if (received.mismatch()) wrong += "mismatch at " + std::to_string(*received.mismatch());
+  return wrong;
+}
+
+bool echoes(int fd, std::chrono::nanoseconds timeout) {
+  return send_all(fd, "?") && receive_text(fd, 1, timeout) == "?";
+}
+
+bool has_ipv6() {
+  try {
+    static_cast<void>(listen_tcp(1, {}, AF_INET6));
+    return true;
+  } catch (const std::system_error&) {
+    return false;
+  }
+}
+
+std::string copy_of_daemon(const TempDir& folder) {
+  const std::string path = folder.file("sluice");
+  std::filesystem::copy_file(daemon_binary(), path);
+  std::filesystem::permissions(path, std::filesystem::perms{0755});
+  return path;
+}
+
+}  // namespace sluice::test

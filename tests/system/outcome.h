@@ -1,0 +1,49 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/support/pattern.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace sluice::test {
+
+/// For waits that a busy machine can draw out: a name that no server knows, thousands of
+/// connections.
+inline constexpr std::chrono::seconds kLate{120};
+
+/// A daemon that ended by itself.
+struct Outcome {
+  int status = 0;
+  std::string output;
+  std::string error;
+};
+/// Runs the daemon to its end; throws if it does not end.
+[[nodiscard]] Outcome run_to_end(std::vector<std::string> arguments,
+                                 const ProcessOptions& options = {});
+/// The daemon has to end with `status` and exactly one line on stderr, in which all of `words` are.
+/// Empty if it does, else what is wrong.
+[[nodiscard]] std::string refusal(const std::vector<std::string>& arguments, int status,
+                                  const std::vector<std::string>& words,
+                                  const ProcessOptions& options = {});
+
+/// The lines of a text, without their ends.
+[[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
+
+/// Sends `size_bytes` of the pattern from one end while the other receives them. Empty if all of
+/// them arrived as they were sent, else what is wrong.
+[[nodiscard]] std::string transfer(int from, int to, Pattern pattern, std::uint64_t size_bytes);
+/// One byte there and back through an echo; false if it does not come back in time.
+[[nodiscard]] bool echoes(int fd, std::chrono::nanoseconds timeout = kLate);
+
+/// True if ::1 can be listened on.
+[[nodiscard]] bool has_ipv6();
+/// The daemon's program in a folder that every user can reach, and whose pages nobody else maps.
+[[nodiscard]] std::string copy_of_daemon(const TempDir& folder);
+
+}  // namespace sluice::test

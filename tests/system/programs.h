@@ -1,0 +1,52 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+#include "tests/system/forwarding.h"
+
+namespace sluice::test {
+
+/// How long a program may take for its part, on a machine that is busy with other things.
+inline constexpr std::chrono::seconds kProgramPatience{240};
+
+/// The daemon in front of a real program, with a folder for the program's files.
+class ProgramTest : public ForwardingTest {
+ protected:
+  /// Starts the daemon in front of `port` of loopback.
+  void start_before(std::uint16_t port, const std::vector<std::string>& more = {});
+  /// The port on which the daemon listens, as an argument.
+  [[nodiscard]] std::string entrance() const { return std::to_string(daemon_->port()); }
+
+  TempDir folder_;
+};
+
+/// Waits until `program` listens on `port`, without connecting to it: some serve one client only.
+/// Throws, with what it printed, if it does not.
+void wait_for_listener(Process& program, std::uint16_t port);
+
+/// Options of a process with these, borrowed, as its input and output; -1 leaves the default.
+[[nodiscard]] ProcessOptions with_streams(int input, int output);
+
+/// Runs a program to its end, which has to be a success, and returns its standard output.
+[[nodiscard]] std::string run_program(const std::vector<std::string>& argv,
+                                      const ProcessOptions& options = {});
+
+/// What all connections have forwarded, summed over the lines that were logged at their ends. Waits
+/// until there are `connections` of them.
+struct Moved {
+  std::uint64_t to_upstream = 0;
+  std::uint64_t to_client = 0;
+  std::uint64_t spliced_to_upstream = 0;
+  std::uint64_t spliced_to_client = 0;
+};
+[[nodiscard]] Moved moved_bytes(const Daemon& daemon, std::size_t connections);
+
+/// Every engine, with --zero-copy auto.
+[[nodiscard]] std::vector<Mode> both_engines();
+
+}  // namespace sluice::test
