@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -34,14 +35,23 @@ Result<OwnedFd> open_socket(const Endpoint& upstream, Congestion congestion) {
   return fd;
 }
 
-// One step of a connect: 0, EINPROGRESS while it is under way, or why it failed. A second
-// connect(2) tells the outcome of the first without a look at SO_ERROR.
-int try_connect(int fd, const Endpoint& upstream) {
+// Begins a connect: 0, EINPROGRESS while it is under way, or why it failed.
+int begin_connect(int fd, const Endpoint& upstream) {
   const auto* address = reinterpret_cast<const sockaddr*>(&upstream.address);
-  if (::connect(fd, address, upstream.size_bytes) == 0 || errno == EISCONN) return 0;
-  // Connected, and reset since: the relay passes the reset on.
-  if (errno == ECONNRESET || errno == EPIPE) return 0;
-  return errno == EALREADY || errno == EINTR ? EINPROGRESS : errno;
+  if (::connect(fd, address, upstream.size_bytes) == 0) return 0;
+  return errno == EINTR ? EINPROGRESS : errno;
+}
+
+// What has become of a connect that was under way. A second connect(2) would tell as well, but it
+// disconnects a connection that was reset since, and with it goes what had been received.
+int connect_outcome(int fd) {
+  pollfd polled{.fd = fd, .events = POLLOUT, .revents = 0};
+  if (::poll(&polled, 1, 0) == 0) return EINPROGRESS;
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return errno;
+  // Connected, and reset since: the relay reads what came before that, and passes the reset on.
+  return error == ECONNRESET || error == EPIPE ? 0 : error;
 }
 
 Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Congestion congestion,
@@ -49,15 +59,15 @@ Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Co
   Result<OwnedFd> opened = open_socket(upstream, congestion);
   if (opened.has_error()) co_return opened.error();
   const int fd = opened->get();
-  int outcome = try_connect(fd, upstream);
-  // On the same machine the handshake is over by now, which the second call finds.
-  if (outcome == EINPROGRESS) outcome = try_connect(fd, upstream);
+  int outcome = begin_connect(fd, upstream);
+  // On the same machine the handshake is usually over by now.
+  if (outcome == EINPROGRESS) outcome = connect_outcome(fd);
   while (outcome == EINPROGRESS) {
     Reactor::Wait wait = reactor.writable(fd, deadline);
     pending = &wait;
     const int ready = co_await wait;
     pending = nullptr;
-    outcome = ready < 0 ? -ready : try_connect(fd, upstream);
+    outcome = ready < 0 ? -ready : connect_outcome(fd);
   }
   while (outcome == EAGAIN && upstream.kind == Leg::Kind::unix_stream) {
     if (reactor.now() + kBacklogPause >= deadline) {
@@ -65,7 +75,7 @@ Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Co
       break;
     }
     co_await reactor.sleep_until(reactor.now() + kBacklogPause);
-    outcome = try_connect(fd, upstream);
+    outcome = begin_connect(fd, upstream);
   }
   if (outcome == 0) co_return std::move(*opened);
   reactor.forget(fd);
