@@ -37,6 +37,7 @@ class Operation {
   std::uint8_t kind_ = 0;        ///< for the reactor
   bool in_flight_ = false;
   bool cancelled_ = false;
+  std::uint16_t events_ = 0;  ///< poll events that a standing poll has found, while it is ended
 };
 
 }  // namespace sluice

@@ -12,7 +12,7 @@
 namespace sluice {
 namespace {
 
-enum Kind : std::uint8_t { kReceive, kPoll, kWatch, kAccept };
+enum Kind : std::uint8_t { kReceive, kPoll, kEdgePoll, kWatch, kAccept };
 
 // Requests queued in one turn before they must be handed over early; one turn of a busy worker
 // queues one or two for each ready connection.
@@ -108,6 +108,40 @@ void UringReactor::poll(int fd, Operation& operation, unsigned events) {
   io_uring_sqe* sqe = next_sqe(&operation);
   io_uring_prep_poll_add(sqe, fd, events);
   io_uring_sqe_set_data(sqe, &operation);
+  operation.max_bytes_ = events;
+}
+
+// Every poll of io_uring's also completes with POLLRDHUP, asked for or not, at once and again and
+// again once the peer has sent its FIN (IO_POLL_UNMASK in io_uring/poll.c). Only a multishot one is
+// triggered by changes alone; it stands until it is ended.
+void UringReactor::poll_for_change(Operation& operation) {
+  prepare(operation, operation.fd_, kEdgePoll);
+  operation.events_ = 0;
+  io_uring_sqe* sqe = next_sqe(&operation);
+  io_uring_prep_poll_multishot(sqe, operation.fd_, operation.max_bytes_);
+  io_uring_sqe_set_data(sqe, &operation);
+}
+
+// Takes a poll's completion; false if it is not yet what was waited for.
+bool UringReactor::take_poll(Operation& operation, Completion& completion) {
+  const int wanted = static_cast<int>(operation.max_bytes_) | POLLERR | POLLHUP;
+  const bool found = completion.result < 0 || (completion.result & wanted) != 0;
+  if (completion.more) {
+    if (found && operation.events_ == 0) {
+      operation.events_ = static_cast<std::uint16_t>(completion.result);
+      end_request(operation);
+    }
+    return false;
+  }
+  if (operation.kind_ == kEdgePoll && operation.events_ != 0) {
+    completion.result = operation.events_;
+  } else if (operation.cancelled_ && !found) {
+    completion.result = -ECANCELED;
+  } else if (!found) {
+    poll_for_change(operation);
+    return false;
+  }
+  return true;
 }
 
 void UringReactor::wait_readable(int fd, Operation& operation) { poll(fd, operation, POLLIN); }
@@ -132,6 +166,10 @@ void UringReactor::accept(int listener, Operation& operation) {
 void UringReactor::cancel(Operation& operation) {
   if (!operation.in_flight_ || operation.cancelled_) return;
   operation.cancelled_ = true;
+  end_request(operation);
+}
+
+void UringReactor::end_request(Operation& operation) {
   io_uring_sqe* sqe = next_sqe(nullptr);
   io_uring_prep_cancel64(sqe, reinterpret_cast<std::uint64_t>(&operation), 0);
   io_uring_sqe_set_data(sqe, nullptr);
@@ -169,7 +207,10 @@ void UringReactor::dispatch(const io_uring_cqe& cqe) {
   }
   // Multishot poll also tells of ends of streams, which are the readers' business.
   if (operation->kind_ == kWatch && completion.more && (cqe.res & (POLLERR | POLLHUP)) == 0) return;
-
+  if ((operation->kind_ == kPoll || operation->kind_ == kEdgePoll) &&
+      !take_poll(*operation, completion)) {
+    return;
+  }
   const bool has_buffer = (cqe.flags & IORING_CQE_F_BUFFER) != 0;
   const unsigned buffer = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
   if (has_buffer && cqe.res > 0) {

@@ -41,6 +41,9 @@ class UringReactor final : public Reactor {
   void serve_starved();
   [[nodiscard]] io_uring_sqe* next_sqe(Operation* operation);
   void poll(int fd, Operation& operation, unsigned events);
+  void poll_for_change(Operation& operation);
+  [[nodiscard]] bool take_poll(Operation& operation, Completion& completion);
+  void end_request(Operation& operation);
 
   io_uring ring_{};
   bool ring_open_ = false;
