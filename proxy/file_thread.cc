@@ -4,7 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <vector>
+#include <memory>
+#include <utility>
 
 namespace sluice {
 namespace {
@@ -25,6 +26,18 @@ struct Cachestat {
 
 constexpr std::size_t kReadBytes = 256 << 10;
 
+// Reading is what brings a range into the page cache; what was read is thrown away.
+void read_through(const FileThread::Range& range) {
+  const auto waste = std::make_unique_for_overwrite<char[]>(kReadBytes);
+  for (std::size_t done = 0; done < range.size_bytes;) {
+    const std::size_t ask = std::min(kReadBytes, range.size_bytes - done);
+    const auto offset = static_cast<off_t>(range.offset + done);
+    const ssize_t got = ::pread(range.file, waste.get(), ask, offset);
+    if (got <= 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+}
+
 }  // namespace
 
 bool FileThread::ReadIn::await_ready() const {
@@ -37,7 +50,11 @@ bool FileThread::ReadIn::await_ready() const {
   return found.cached >= last - first + 1;
 }
 
-FileThread::FileThread() : thread_([this] { run(); }) {}
+void FileThread::ReadIn::await_suspend(std::coroutine_handle<> waiter) {
+  files_.submit({[range = range_] { read_through(range); }, &reactor_, waiter});
+}
+
+FileThread::FileThread() : thread_([this] { serve(); }) {}
 
 FileThread::~FileThread() {
   {
@@ -48,30 +65,23 @@ FileThread::~FileThread() {
   thread_.join();
 }
 
-void FileThread::submit(const Job& job) {
+void FileThread::submit(Job job) {
   {
     const std::lock_guard guard(lock_);
-    jobs_.push_back(job);
+    jobs_.push_back(std::move(job));
   }
   wake_.notify_one();
 }
 
-void FileThread::run() {
-  std::vector<char> waste(kReadBytes);
+void FileThread::serve() {
   std::unique_lock guard(lock_);
   for (;;) {
     wake_.wait(guard, [this] { return stopping_ || !jobs_.empty(); });
     if (jobs_.empty()) return;
-    const Job job = jobs_.front();
+    const Job job = std::move(jobs_.front());
     jobs_.pop_front();
     guard.unlock();
-    for (std::size_t done = 0; done < job.range.size_bytes;) {
-      const std::size_t ask = std::min(kReadBytes, job.range.size_bytes - done);
-      const auto offset = static_cast<off_t>(job.range.offset + done);
-      const ssize_t got = ::pread(job.range.file, waste.data(), ask, offset);
-      if (got <= 0) break;
-      done += static_cast<std::size_t>(got);
-    }
+    job.work();
     job.reactor->post([waiter = job.waiter] { waiter.resume(); });
     guard.lock();
   }

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -61,6 +63,31 @@ SocketAddress peer_of(int fd) {
   auto* address = reinterpret_cast<sockaddr*>(&peer);
   if (::getpeername(fd, address, &size) != 0) return {};
   return SocketAddress::from(address, size);
+}
+
+struct OpenedFile {
+  OwnedFd fd;
+  std::uint64_t size_bytes = 0;
+  std::optional<Error> error;
+};
+
+// May wait for a disk or a network filesystem.
+OpenedFile open_file(const std::string& path) {
+  OpenedFile opened;
+  opened.fd = OwnedFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  struct stat about {};
+  if (!opened.fd || ::fstat(opened.fd.get(), &about) != 0) {
+    opened.error = errno_error("open " + path);
+  } else if (!S_ISREG(about.st_mode)) {
+    opened.error = Error{EINVAL, path + " is not a regular file"};
+  }
+  opened.size_bytes = static_cast<std::uint64_t>(about.st_size);
+  return opened;
+}
+
+// A failed sendfile is the socket's doing or the file's.
+SessionEnd failed_send(int error) {
+  return error == EIO || error == ESTALE ? SessionEnd::file_failed : SessionEnd::client_reset;
 }
 
 }  // namespace
@@ -226,17 +253,18 @@ void Session::log_end() {
 
 // Sends the file and FIN, then waits for the client's own end.
 Task<> Session::send_file(OwnedFd& client, const FileEndpoint& file) {
-  OwnedFd source(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  struct stat about {};
-  if (!source || ::fstat(source.get(), &about) != 0 || !S_ISREG(about.st_mode)) {
-    end_ = SessionEnd::file_failed;
-    worker_->upstream_failed(*route_, source ? Error{EINVAL, file.path + " is not a regular file"}
-                                             : errno_error("open " + file.path));
+  OpenedFile source;
+  const std::function<void()> open = [&] { source = open_file(file.path); };
+  co_await worker_->files().run(worker_->reactor(), open);
+  if (source.error || stopped_) {
+    if (!stopped_) {
+      end_ = SessionEnd::file_failed;
+      worker_->upstream_failed(*route_, *source.error);
+    }
     close_with_reset(client);
     co_return;
   }
-  const auto size_bytes = static_cast<std::uint64_t>(about.st_size);
-  SessionEnd end = co_await send_range(client.get(), source.get(), size_bytes);
+  SessionEnd end = co_await send_range(client.get(), source.fd.get(), source.size_bytes);
   if (end == SessionEnd::closed && !stopped_) {
     static_cast<void>(::shutdown(client.get(), SHUT_WR));
     end = co_await await_end(client.get());
@@ -264,7 +292,7 @@ Task<SessionEnd> Session::send_range(int client, int file, std::uint64_t size_by
     const Transfer sent = sluice::send_file(client, file, to_client_, read_in - to_client_);
     if (sent.status == Transfer::Status::end)
       co_return SessionEnd::file_failed;  // it was cut short
-    if (sent.status == Transfer::Status::failed) co_return SessionEnd::client_reset;
+    if (sent.status == Transfer::Status::failed) co_return failed_send(sent.error);
     to_client_ += sent.bytes;
     spliced_to_client_ += sent.bytes;
     if (to_client_ == size_bytes) break;
