@@ -111,6 +111,20 @@ TEST_P(LogLineTest, EveryLineIsWellFormed) {
   }
 }
 
+/// A file's name is any bytes; a line of JSON has to be UTF-8 all the same.
+TEST_P(LogLineTest, BytesThatAreNoTextDoNotSpoilTheLine) {
+  const TempDir folder;
+  Daemon daemon({"--listen", "127.0.0.1:0", "--to", "unix:" + folder.file("\xff\xc3("),
+                 "--log-format", GetParam()});
+  const OwnedFd client = connect_tcp(daemon.port());
+  std::byte byte{};
+  EXPECT_EQ(receive_some(client.get(), {&byte, 1}, kLate).ending, Ending::reset);
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U) << daemon.log();
+  EXPECT_EQ(parse(ends[0].line)["reason"], "connect_failed");
+  EXPECT_EQ(ends[0].line.find('\xff') == std::string::npos, json()) << ends[0].line;
+}
+
 TEST_P(LogLineTest, IdsAreNeverUsedTwice) {
   std::set<std::string> ids;
   constexpr std::size_t kConnections = 50;

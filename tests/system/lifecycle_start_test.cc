@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -152,6 +153,21 @@ TEST(CheckTest, GoodConfigurationIsZeroAndStartsNothing) {
   EXPECT_FALSE(readable_within(upstream.fd.get(), milliseconds(0))) << "it connected";
 }
 
+/// As somebody does before a reload: what the running daemon itself holds is not in the way.
+TEST(CheckTest, BesideTheRunningDaemonIsZero) {
+  const TempDir folder;
+  const std::string socket_file = folder.file("listen.sock");
+  DaemonOptions options;
+  options.listeners = 2;
+  const Daemon daemon(
+      {"--listen", "127.0.0.1:0", "--listen", "unix:" + socket_file, "--to", "echo:"}, options);
+  const Outcome outcome = run_to_end({"--listen", loopback_address(daemon.port()), "--listen",
+                                      "unix:" + socket_file, "--to", "echo:", "--check"});
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
+  EXPECT_TRUE(echoes(connect_unix(socket_file).get()));
+  EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+}
+
 TEST(CheckTest, BadConfigurationIsOne) {
   const TempDir folder;
   const std::string path = folder.write("sluice.toml", "[[route]]\nname = 5\n");
@@ -184,6 +200,19 @@ TEST(UnixListenerTest, StaleFileIsReplacedAndRemovedAtTheEnd) {
   EXPECT_EQ(daemon.listening().at(0).address, "unix:" + path);
   EXPECT_TRUE(echoes(connect_unix(path).get()));
   EXPECT_EQ(daemon.terminate(kLate), 0);
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(UnixListenerTest, FileIsRemovedByASecondSignalToo) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  Daemon daemon({"--listen", "unix:" + path, "--to", "echo:", "--drain-timeout", "1d"});
+  const OwnedFd client = connect_unix(path);
+  ASSERT_TRUE(echoes(client.get()));
+  daemon.process().signal(SIGTERM);
+  ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
+  daemon.process().signal(SIGTERM);
+  EXPECT_EQ(daemon.process().wait(kLate), 0);
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 

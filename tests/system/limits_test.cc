@@ -127,6 +127,25 @@ TEST_P(LimitsTest, ClientBeyondMaxConnectionsWaitsForAPlace) {
   }
 }
 
+/// Who was accepted before the drain began is served, though it has no place yet.
+TEST_P(LimitsTest, ClientThatWaitsForAPlaceIsServedWhileDraining) {
+  Daemon daemon(arguments("echo:", {"--workers", "1", "--max-connections", "1"}));
+  OwnedFd first = connect_tcp(daemon.port());
+  ASSERT_TRUE(echoes(first.get()));
+  const std::size_t fds = daemon.fd_count();
+  OwnedFd second = connect_tcp(daemon.port());
+  EXPECT_TRUE(send_all(second.get(), "?"));
+  ASSERT_TRUE(wait_until([&] { return daemon.fd_count() > fds; }, kLate));
+  daemon.process().signal(SIGTERM);
+  ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
+  first.reset();
+  EXPECT_EQ(receive_text(second.get(), 1, kLate), "?");
+  EXPECT_TRUE(daemon.process().running());
+  second.reset();
+  EXPECT_EQ(daemon.process().wait(kLate), 0);
+  EXPECT_EQ(connection_ends(daemon.log()).size(), 2U);
+}
+
 TEST_P(LimitsTest, IdleConnectionHoldsNoPipe) {
   constexpr std::uint64_t kStreamBytes = 4 << 20;
   const Listener upstream = listen_tcp();
