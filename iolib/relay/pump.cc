@@ -20,6 +20,7 @@ std::size_t Pump::held_bytes() const {
 }
 
 void Pump::start(std::span<const std::byte> held) {
+  begin_window();
   if (std::exchange(paused_, false)) {
     pausing_ = false;
     return advance();
@@ -150,6 +151,7 @@ void Pump::take(const Completion& completion) {
     large_receives_ = 0;
     small_turns_ = 0;
     streaming_ = true;
+    begin_window();
   }
 }
 
@@ -253,12 +255,13 @@ bool Pump::take_pipe() {
 
 // Small turns are cheaper copied, and after many large ones it pays to wait for more at a time.
 void Pump::judge_turn(std::size_t bytes) {
+  ++relay_.context_->spliced_turns;
+  ++own_turns_;
   if (bytes >= kLargeTurnBytes && ++large_turns_ >= kHeavyAfter) {
     large_turns_ = 0;
     heavy_ = may_move_ = true;
     relay_.count_streams();
-    const std::uint32_t streams = relay_.context_->streams.load(std::memory_order_relaxed);
-    set_patient(streams <= kFewStreams);
+    set_patient(!crowded());
   }
   if (relay_.options_.splice == SpliceMode::always) return;
   small_turns_ =
@@ -272,9 +275,21 @@ void Pump::stop_streaming() {
   if (std::exchange(heavy_, false)) relay_.count_streams();
 }
 
+void Pump::begin_window() {
+  large_turns_ = 0;
+  own_turns_ = 0;
+  window_began_ = relay_.context_->spliced_turns;
+}
+
+// In this window, as many streams as would be too many had turns on this thread.
+bool Pump::crowded() const {
+  const std::uint32_t all = relay_.context_->spliced_turns - window_began_;
+  return 2 * all > (2 * kFewStreams + 1) * own_turns_;
+}
+
 // The end of patience comes by tidy(), which finds a stream that has been silent.
 void Pump::set_patient(bool patient) {
-  large_turns_ = 0;
+  begin_window();
   if (patient_ == patient) return;
   patient_ = patient;
   source_.set_receive_low_water(patient ? kLowWaterBytes : 1);

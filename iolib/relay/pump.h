@@ -50,7 +50,8 @@ class Pump final : private Operation {
   /// Less than that waits no longer than this: at the rates at which it pays, the low-water mark is
   /// reached in a third of it.
   static constexpr Duration kPatience = std::chrono::microseconds(300);
-  /// A thread with more heavy streams finds much at every turn anyway.
+  /// A thread with more streams finds much at every turn anyway, and who waits for more than the
+  /// others would get more.
   static constexpr std::uint32_t kFewStreams = 2;
   /// What a direction may hold on the heap: what one receive could not send, or what is taken out
   /// of a paused pipe to give the pipe back.
@@ -132,6 +133,8 @@ class Pump final : private Operation {
   [[nodiscard]] bool may_splice() const;
   void judge_turn(std::size_t bytes);
   void stop_streaming();
+  void begin_window();
+  [[nodiscard]] bool crowded() const;
   void set_patient(bool patient);
 
   [[nodiscard]] std::size_t allowance() const;
@@ -151,6 +154,8 @@ class Pump final : private Operation {
   std::uint64_t forwarded_bytes_ = 0;
   std::uint64_t spliced_bytes_ = 0;
   TimePoint last_activity_;
+  std::uint32_t window_began_ = 0;  ///< the thread's count of turns when large_turns_ was 0
+  std::uint32_t own_turns_ = 0;     ///< since then
   Wait wait_ = Wait::nothing;
   PumpEnd end_ = PumpEnd::running;
   PumpEnd source_end_ = PumpEnd::running;  ///< to be passed on once nothing is held

@@ -42,6 +42,8 @@ struct RelayContext {
   std::function<int()> choose_thread = {};
   /// Relays that stream heavily now, for other threads to compare.
   std::atomic<std::uint32_t> streams{0};
+  /// Spliced turns so far, of all directions.
+  std::uint32_t spliced_turns = 0;
   /// After a shortage nobody asks for a pipe before this: each try costs system calls.
   TimePoint no_pipes_until = {};
 
