@@ -13,9 +13,6 @@
 
 #include "tests/support/sockets.h"
 
-// Of the sanitizer's run-time, where there is one.
-extern "C" [[gnu::weak]] void __ubsan_handle_dynamic_type_cache_miss();  // NOLINT
-
 namespace sluice::test {
 namespace {
 
@@ -60,8 +57,6 @@ std::size_t open_descriptors() {
   const std::filesystem::directory_iterator open("/proc/self/fd");
   return static_cast<std::size_t>(std::distance(begin(open), end(open)));
 }
-
-bool NoMoreDescriptors::bearable() { return &__ubsan_handle_dynamic_type_cache_miss == nullptr; }
 
 NoMoreDescriptors::NoMoreDescriptors() {
   if (::getrlimit(RLIMIT_NOFILE, &before_) != 0) fail("getrlimit");

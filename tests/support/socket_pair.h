@@ -39,10 +39,6 @@ void send_urgent(int fd, std::byte byte);
 /// While it lives, this process can open no further descriptor: EMFILE.
 class NoMoreDescriptors {
  public:
-  /// False under UndefinedBehaviorSanitizer: it looks at objects through a pipe before it calls
-  /// them, and reports every one as broken when it gets none.
-  [[nodiscard]] static bool bearable();
-
   NoMoreDescriptors();
   ~NoMoreDescriptors();
   NoMoreDescriptors(const NoMoreDescriptors&) = delete;

@@ -56,10 +56,13 @@ struct Askers {
       return readable_within(fd.get(), milliseconds(0));
     }));
   }
-  /// Ends all that were answered, in order; returns how many are left.
+  /// Ends all that were answered, in order; returns how many are left. One that ended otherwise is
+  /// a failure.
   std::size_t dismiss_answered() {
     std::erase_if(fds, [](const OwnedFd& fd) {
-      return readable_within(fd.get(), milliseconds(0)) && receive_text(fd.get(), 1) == "?";
+      if (!readable_within(fd.get(), milliseconds(0))) return false;
+      EXPECT_EQ(receive_text(fd.get(), 1), "?");
+      return true;
     });
     return fds.size();
   }
