@@ -51,7 +51,7 @@ bool FileThread::ReadIn::await_ready() const {
 }
 
 void FileThread::ReadIn::await_suspend(std::coroutine_handle<> waiter) {
-  files_.submit({[range = range_] { read_through(range); }, &reactor_, waiter});
+  files_.submit({[range = range_] { read_through(range); }, &reactor_, waiter}, Place::last);
 }
 
 FileThread::FileThread() : thread_([this] { serve(); }) {}
@@ -65,10 +65,10 @@ FileThread::~FileThread() {
   thread_.join();
 }
 
-void FileThread::submit(Job job) {
+void FileThread::submit(Job job, Place place) {
   {
     const std::lock_guard guard(lock_);
-    jobs_.push_back(std::move(job));
+    jobs_.insert(place == Place::first ? jobs_.begin() : jobs_.end(), std::move(job));
   }
   wake_.notify_one();
 }

@@ -48,7 +48,8 @@ class FileThread {
     Reactor* reactor;
     std::coroutine_handle<> waiter;
   };
-  void submit(Job job);
+  enum class Place : std::uint8_t { first, last };
+  void submit(Job job, Place place);
   void serve();
 
   std::mutex lock_;
@@ -65,7 +66,7 @@ class FileThread::Work {
       : files_(files), reactor_(reactor), work_(std::move(work)) {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> waiter) {
-    files_.submit({std::move(work_), &reactor_, waiter});
+    files_.submit({std::move(work_), &reactor_, waiter}, Place::first);
   }
   void await_resume() const noexcept {}
 

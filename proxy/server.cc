@@ -75,7 +75,13 @@ class Server {
                             for (const auto& worker : workers_) worker->update_route(route);
                           }}) {}
 
-  ~Server() { unlink_sockets(); }
+  ~Server() {
+    // A start that failed half-way: nobody may ask the file thread for anything any more, nor may
+    // it answer somebody who is gone.
+    for (const auto& worker : workers_) worker->join();
+    files_.reset();
+    unlink_sockets();
+  }
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 

@@ -46,7 +46,7 @@ int begin_connect(int fd, const Endpoint& upstream) {
 // disconnects a connection that was reset since, and with it goes what had been received.
 int connect_outcome(int fd) {
   pollfd polled{.fd = fd, .events = POLLOUT, .revents = 0};
-  if (::poll(&polled, 1, 0) == 0) return EINPROGRESS;
+  if (::poll(&polled, 1, 0) <= 0) return EINPROGRESS;
   int error = 0;
   socklen_t size = sizeof error;
   if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return errno;

@@ -47,9 +47,9 @@ bool Leg::end_is_orderly() {
 
 void Leg::send_fin() {
   if (kind_ == Kind::device || reset_) return;
-  fin_sent_ = true;
-  // Fails only where the connection is gone already, which the other direction finds out.
-  static_cast<void>(::shutdown(fd(), SHUT_WR));
+  // Fails where the connection is gone already, which the other direction finds out: but only as
+  // long as no FIN is believed to have gone out.
+  fin_sent_ = ::shutdown(fd(), SHUT_WR) == 0;
 }
 
 // SIOCOUTQ counts the FIN as one more byte.

@@ -283,8 +283,8 @@ void Pump::begin_window() {
 
 // In this window, as many streams as would be too many had turns on this thread.
 bool Pump::crowded() const {
-  const std::uint32_t all = relay_.context_->spliced_turns - window_began_;
-  return 2 * all > (2 * kFewStreams + 1) * own_turns_;
+  const std::uint64_t all = relay_.context_->spliced_turns - window_began_;
+  return 2 * all > std::uint64_t{2 * kFewStreams + 1} * own_turns_;
 }
 
 // The end of patience comes by tidy(), which finds a stream that has been silent.

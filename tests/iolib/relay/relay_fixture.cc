@@ -118,6 +118,7 @@ Session::Session(LoopThread& loop, RelayContext& context, SpliceMode splice, Ses
   }
   client = std::move(client_pair.far);
   upstream = std::move(upstream_pair.far);
+  if (options.connected) options.connected(*this, upstream_pair.near.get());
   loop_.call([&] {
     relay_ = std::make_unique<Relay>(context, relay_options_, std::move(client_pair.near), kind,
                                      std::move(upstream_pair.near), upstream_kind);

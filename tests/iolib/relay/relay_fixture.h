@@ -85,6 +85,8 @@ struct RelayReport {
 };
 
 /// What a relayed connection is made of.
+class Session;
+
 struct SessionOptions {
   Duration idle_timeout = std::chrono::hours(1);
   Duration half_close_timeout = std::chrono::hours(1);
@@ -97,6 +99,8 @@ struct SessionOptions {
   bool to_device = false;
   /// Called on the loop's thread before the relay starts: taps are attached here.
   std::function<void(Relay&)> before = nullptr;
+  /// Called when both connections stand and the relay does not exist yet.
+  std::function<void(Session& session, int upstream_near)> connected = nullptr;
 };
 
 /// One relayed connection, with the test's ends of it. The relay is destroyed as soon as it has

@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <chrono>
 #include <random>
 #include <string>
@@ -141,6 +142,26 @@ TEST_P(ResetTest, AFinAndAResetThatComeAtOnceAreAReset) {
     });
     EXPECT_EQ(read_until(side.other.get(), side.sent, Ending::reset), 1000U);
   });
+}
+
+// Whoever connected has asked for the socket's error, which takes it away, and the client has only
+// its FIN to say: nothing that is sent fails, and what is received ends with a 0.
+TEST_P(ResetTest, AResetWhoseErrorWasTakenAwayIsNotAnEnd) {
+  constexpr std::uint64_t kSize = 20'000;
+  SessionOptions options;
+  options.connected = [&](Session& session, int upstream_near) {
+    ASSERT_TRUE(test::send_pattern(session.upstream.get(), kToClient, 0, kSize));
+    ASSERT_TRUE(all_acknowledged(session.upstream.get()));
+    test::finish_sending(session.client.get());
+    test::reset(std::move(session.upstream));
+    int error = 0;
+    socklen_t size = sizeof error;
+    ASSERT_EQ(::getsockopt(upstream_near, SOL_SOCKET, SO_ERROR, &error, &size), 0);
+    ASSERT_EQ(error, ECONNRESET);
+  };
+  Session& session = start(options);
+  EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), kSize);
+  EXPECT_EQ(session.end(), RelayEnd::upstream_reset);
 }
 
 TEST_P(ResetTest, AResetBehindAFinWithBytesStillQueuedLosesNone) {
