@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string>
+
+#include "tools/common/json.h"
+
+namespace sluice::bench {
+
+/// What has changed between two documents, for a reader: for each figure that both have, the old
+/// and the new median, their ratio, and whether the two runs' spreads are apart ("better",
+/// "worse") or overlap ("within the spread"). Says where the machines differ, since figures of
+/// different machines say nothing about the programs.
+[[nodiscard]] std::string compare_documents(const json::object& before, const json::object& after);
+
+}  // namespace sluice::bench

@@ -1,0 +1,67 @@
+#include "tools/bench/call.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+namespace sluice::bench {
+namespace {
+
+// How long a wait may last before the phase is looked at again.
+constexpr std::uint64_t kTickNs = 50'000'000;
+
+// Of 127.0.0.0/8, an address to call from. Many of them, or TIME_WAIT would use up the ports: each
+// gives a whole range of them.
+std::uint32_t source_address(std::uint32_t number, std::uint64_t call) {
+  constexpr std::uint64_t kAddresses = 32;
+  return (127U << 24U) | ((number % 250 + 1) << 8U) |
+         static_cast<std::uint32_t>(1 + call % kAddresses);
+}
+
+}  // namespace
+
+Caller::Caller(Control& control, const Endpoint& to, std::uint64_t run, std::uint32_t number,
+               std::uint64_t interval_ns, std::uint64_t offset_ns)
+    : control_(control), to_(to), interval_ns_(interval_ns), offset_ns_(offset_ns) {
+  hello_.role = Role::call;
+  hello_.run = run;
+  hello_.number = number;
+}
+
+void Caller::run() {
+  std::uint64_t due = now_ns() + offset_ns_;
+  while (control_.phase() != Phase::stop) {
+    if (interval_ns_ > 0 && !wait_until(due)) break;
+    const std::uint64_t begin = interval_ns_ > 0 ? due : now_ns();
+    call();
+    if (control_.phase() == Phase::measure) latency_.add(now_ns() - begin);
+    due += interval_ns_;
+  }
+  if (const std::uint64_t now = now_ns(); interval_ns_ > 0 && due < now) {
+    unsent_ = (now - due) / interval_ns_ + 1;
+  }
+}
+
+// False if the run is over before.
+bool Caller::wait_until(std::uint64_t time) const {
+  for (std::uint64_t now = now_ns(); now < time; now = now_ns()) {
+    if (control_.phase() == Phase::stop) return false;
+    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(time - now, kTickNs)));
+  }
+  return true;
+}
+
+void Caller::call() {
+  const OwnedFd fd = connect_from(to_, source_address(hello_.number, calls_++));
+  const Hello::Bytes hello = encode(hello_);
+  send_all(fd.get(), hello, "client");
+  char answer = 0;
+  const ssize_t got = ::recv(fd.get(), &answer, 1, 0);
+  if (got < 0) fail_errno("client: recv");
+  if (got == 0) throw Failure("client: closed before the answer");
+  if (answer != static_cast<char>(hello_.number)) throw Failure("client: a wrong byte came back");
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+
+#include "tools/bench/engine.h"
+#include "tools/bench/net.h"
+#include "tools/bench/protocol.h"
+#include "tools/common/histogram.h"
+
+namespace sluice::bench {
+
+/// Connects, exchanges a byte, closes, again and again; one thread's work. Blocking calls, as a
+/// client makes them.
+class Caller {
+ public:
+  /// `number` tells it from others of the run; `interval_ns` as in Ping, 0: closed loop.
+  Caller(Control& control, const Endpoint& to, std::uint64_t run, std::uint32_t number,
+         std::uint64_t interval_ns, std::uint64_t offset_ns);
+
+  /// Until the stop. Throws Failure.
+  void run();
+
+  /// From connect() to the answer, of the calls completed in the measured time; in an open loop
+  /// from when the call was due.
+  [[nodiscard]] const Histogram& latency() const { return latency_; }
+  /// Open loop: calls that were due in the measured time and had not begun at its end.
+  [[nodiscard]] std::uint64_t unsent() const { return unsent_; }
+
+ private:
+  void call();
+  [[nodiscard]] bool wait_until(std::uint64_t time) const;
+
+  Control& control_;
+  const Endpoint& to_;
+  Hello hello_;
+  std::uint64_t interval_ns_;
+  std::uint64_t offset_ns_;
+  std::uint64_t calls_ = 0;
+  std::uint64_t unsent_ = 0;
+  Histogram latency_;
+};
+
+}  // namespace sluice::bench

@@ -1,0 +1,243 @@
+#include "tools/bench/compare.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <iostream>
+#include <string_view>
+#include <utility>
+
+#include "tools/bench/document.h"
+#include "tools/bench/interrupt.h"
+#include "tools/bench/load.h"
+#include "tools/bench/metric.h"
+#include "tools/bench/server.h"
+
+namespace sluice::bench {
+namespace {
+
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+// What a run takes besides its warm-up and its measured time.
+constexpr double kOverheadSeconds = 0.7;
+// The outer bound of a run; its own waits are shorter.
+constexpr seconds kRunTimeout{180};
+
+bool own_network() { return ::geteuid() == 0; }
+
+// Moves this process, and what it starts from now on, into an empty network; it goes with the last
+// of them.
+void enter_own_network() {
+  if (::unshare(CLONE_NEWNET) != 0) return;  // a container may forbid it: the shared one does
+  const OwnedFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq loopback{};
+  std::strncpy(loopback.ifr_name, "lo", sizeof loopback.ifr_name - 1);
+  loopback.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (::ioctl(any.get(), SIOCSIFFLAGS, &loopback) != 0) fail_errno("bring up loopback");
+}
+
+// One run, in a process of its own.
+json::object run_here(const CompareOptions& options, const Contender& contender,
+                      const Workload& workload) {
+  try {
+    if (own_network()) enter_own_network();
+    Result<OwnedFd> listener = listen_at(loopback(0));
+    if (listener.has_error()) throw Failure(listener.error().to_string());
+    const std::uint16_t port = local_port(listener->get());
+    const Forwarder forwarder(contender, port);
+    const Server server(std::move(*listener));
+    LoadOptions load;
+    load.to = loopback(forwarder.port());
+    load.seconds = options.seconds;
+    load.warmup_seconds = options.warmup_seconds;
+    load.threads = options.threads;
+    load.verify_bytes = options.verify_bytes;
+    load.verify_all = options.verify_all;
+    load.path = forwarder.pid();
+    try {
+      return run_load(load, workload);
+    } catch (const Failure& failure) {
+      return {{"valid", false}, {"reason", failure.what() + forwarder.last_words()}};
+    }
+  } catch (const std::exception& error) {
+    return {{"valid", false}, {"reason", error.what()}};
+  }
+}
+
+void write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+// What a child writes until it closes, or until the time is over or somebody interrupts.
+std::string read_child(int fd) {
+  std::string text;
+  const auto deadline = steady_clock::now() + kRunTimeout;
+  while (!interrupted() && steady_clock::now() < deadline) {
+    pollfd polled{fd, POLLIN, 0};
+    constexpr int kTickMs = 100;
+    if (::poll(&polled, 1, kTickMs) <= 0) continue;
+    std::array<char, 65536> chunk{};
+    const ssize_t got = ::read(fd, chunk.data(), chunk.size());
+    if (got <= 0) break;
+    text.append(chunk.data(), static_cast<std::size_t>(got));
+  }
+  return text;
+}
+
+// A child for each run: no run inherits another's memory, threads, descriptors or network.
+json::object run_in_child(const CompareOptions& options, const Contender& contender,
+                          const Workload& workload) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) fail_errno("pipe");
+  OwnedFd read_end(ends[0]);
+  OwnedFd write_end(ends[1]);
+  const pid_t child = ::fork();
+  if (child < 0) fail_errno("fork");
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    read_end.reset();
+    write_all(write_end.get(), json::serialize(run_here(options, contender, workload)));
+    ::_exit(0);
+  }
+  write_end.reset();
+  const std::string text = read_child(read_end.get());
+  boost::system::error_code wrong;
+  json::value said = json::parse(text, wrong);
+  if (wrong || !said.is_object()) {
+    // It ends its forwarder on a SIGTERM.
+    ::kill(child, SIGTERM);
+    said = json::object{{"valid", false}, {"reason", "the run did not end"}};
+  }
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return said.as_object();
+}
+
+// One line for each run; on a terminal, where the next one is announced, in the same place.
+class Progress {
+ public:
+  explicit Progress(std::size_t runs) : runs_(runs), began_(steady_clock::now()) {}
+
+  void begin(const Workload& workload, const Contender& contender, std::size_t round) {
+    what_ = workload.name + ", round " + std::to_string(round) + ", " + contender.name;
+    if (!terminal_) return;
+    std::cerr << "\r\x1b[K" << done_ + 1 << '/' << runs_ << "  " << what_ << left() << std::flush;
+  }
+
+  void end(const json::object& run, const Metric& first) {
+    ++done_;
+    if (terminal_) std::cerr << "\r\x1b[K";
+    if (!run.at("valid").as_bool()) {
+      std::cerr << "VOID: " << what_ << ": " << run.at("reason").as_string().c_str() << '\n';
+      return;
+    }
+    const json::value* value = run.at("metrics").as_object().if_contains(first.key);
+    std::array<char, 64> figure{};
+    if (value != nullptr) {
+      std::snprintf(figure.data(), figure.size(), "%.*f", first.digits, number(*value));
+    }
+    std::cerr << done_ << '/' << runs_ << "  " << what_ << ": " << figure.data() << ' '
+              << (value != nullptr ? first.title : "done") << '\n';
+  }
+
+ private:
+  [[nodiscard]] std::string left() const {
+    if (done_ == 0) return "";
+    const std::chrono::duration<double> passed = steady_clock::now() - began_;
+    const double all = static_cast<double>(runs_ - done_) / static_cast<double>(done_);
+    return "  (" + std::to_string(static_cast<int>(passed.count() * all)) + " s left)";
+  }
+
+  std::size_t runs_;
+  std::size_t done_ = 0;
+  std::string what_;
+  steady_clock::time_point began_;
+  bool terminal_ = ::isatty(STDERR_FILENO) == 1;
+};
+
+std::vector<std::string> names_of(const std::vector<Contender>& contenders) {
+  std::vector<std::string> names;
+  for (const Contender& contender : contenders) names.push_back(contender.name);
+  return names;
+}
+
+json::array describe(const std::vector<Contender>& contenders) {
+  json::array described;
+  for (const Contender& contender : contenders) {
+    std::string command;
+    for (const std::string& word : contender.command) {
+      command += (command.empty() ? "" : " ") + word;
+    }
+    described.push_back(json::object{{"name", contender.name},
+                                     {"version", contender.version},
+                                     {"command", command},
+                                     {"config", contender.config}});
+  }
+  return described;
+}
+
+}  // namespace
+
+double estimated_seconds(const CompareOptions& options) {
+  const auto runs =
+      static_cast<double>(options.workloads.size() * options.rounds * options.contenders.size());
+  return runs * (options.seconds + options.warmup_seconds + kOverheadSeconds);
+}
+
+json::object compare(const CompareOptions& options) {
+  json::object document = new_document(options.command);
+  document["settings"] = {{"rounds", options.rounds},
+                          {"seconds", options.seconds},
+                          {"warmup_seconds", options.warmup_seconds},
+                          {"verify_bytes", options.verify_bytes},
+                          {"verify_all", options.verify_all},
+                          {"network", own_network() ? "own" : "shared"}};
+  document["baseline"] = options.baseline;
+  document["contenders"] = describe(options.contenders);
+  document["interrupted"] = false;
+  json::array& workloads = document["workloads"].as_array();
+  Progress progress(options.workloads.size() * options.rounds * options.contenders.size());
+  for (const Workload& workload : options.workloads) {
+    json::object entry = new_workload(workload, true);
+    const Metric first = metrics_of(workload, true).front();
+    for (std::size_t round = 1; round <= options.rounds && !interrupted(); ++round) {
+      for (const Contender& contender : options.contenders) {
+        progress.begin(workload, contender, round);
+        json::object run = run_in_child(options, contender, workload);
+        if (interrupted()) break;
+        progress.end(run, first);
+        run["contender"] = contender.name;
+        run["round"] = round;
+        entry["runs"].as_array().push_back(std::move(run));
+      }
+    }
+    summarize(entry, names_of(options.contenders), options.baseline);
+    if (!entry["runs"].as_array().empty()) workloads.push_back(std::move(entry));
+    if (interrupted()) {
+      document["interrupted"] = true;
+      break;
+    }
+  }
+  return document;
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tools/bench/contender.h"
+#include "tools/bench/workload.h"
+#include "tools/common/json.h"
+
+namespace sluice::bench {
+
+struct CompareOptions {
+  std::vector<Contender> contenders;
+  std::vector<Workload> workloads;
+  std::string baseline;  ///< the contender that ratios are relative to
+  std::size_t rounds = 5;
+  double seconds = 2;
+  double warmup_seconds = 0.3;
+  std::size_t threads = 0;
+  std::uint64_t verify_bytes = 64 << 20;
+  bool verify_all = false;
+  std::string command;  ///< as it was typed, for the report
+};
+
+/// Runs every workload on every contender in turn, A B C A B C ..., each run in a process of its
+/// own (and, for root, in a network namespace of its own, so that none inherits another's
+/// TIME_WAIT), and returns the JSON document (tools/bench/FORMAT.md). Says on stderr how it goes.
+/// When the program is interrupted, what was measured until then is returned, with
+/// "interrupted":true.
+[[nodiscard]] json::object compare(const CompareOptions& options);
+
+/// How long that will take.
+[[nodiscard]] double estimated_seconds(const CompareOptions& options);
+
+}  // namespace sluice::bench

@@ -1,0 +1,307 @@
+#include "tools/bench/contender.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "iolib/base/text.h"
+#include "tools/bench/interrupt.h"
+#include "tools/bench/net.h"
+
+namespace sluice::bench {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr seconds kStartTimeout{15};
+constexpr seconds kEndTimeout{3};
+constexpr milliseconds kPoll{2};
+
+std::string replaced(std::string text, std::string_view what, const std::string& with) {
+  for (std::size_t at = text.find(what); at != std::string::npos;
+       at = text.find(what, at + with.size())) {
+    text.replace(at, what.size(), with);
+  }
+  return text;
+}
+
+// Connections that a proxy with two descriptors to each may be told to take, since some refuse to
+// start with more than the limit allows.
+std::size_t most_connections() {
+  constexpr std::size_t kPipesAndOthers = 3000;
+  constexpr std::size_t kEnough = 20'000;
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  const std::size_t limit = std::min<std::size_t>(files.rlim_max, 2 * kEnough + kPipesAndOthers);
+  return (limit - std::min(limit / 2, kPipesAndOthers)) / 2;
+}
+
+// Splice both ways, pipes of 1 MiB, enough of them for both ways of the largest bulk run.
+std::string haproxy_config(std::size_t threads, bool tuned) {
+  std::string config = "global\n  nbthread " + std::to_string(threads) + "\n  maxconn " +
+                       std::to_string(most_connections()) + '\n';
+  if (tuned) config += "  maxpipes 1024\n  tune.pipesize 1048576\n";
+  config +=
+      "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n";
+  if (tuned) config += "  option splice-request\n  option splice-response\n";
+  return config + "listen forward\n  bind 127.0.0.1:{listen}\n  server upstream 127.0.0.1:{to}\n";
+}
+
+std::string nginx_config(std::size_t processes, bool tuned) {
+  std::string config =
+      "worker_processes " + std::to_string(processes) + ";\npid {dir}/pid;\nerror_log stderr;\n";
+  if (::geteuid() == 0) config += "user root;\n";
+  // Debian has the stream module in a file of its own.
+  constexpr const char* kModule = "/usr/lib/nginx/modules/ngx_stream_module.so";
+  if (std::filesystem::exists(kModule)) {
+    config += std::string("load_module ") + kModule + ";\n";
+  }
+  config += "events { worker_connections " + std::to_string(2 * most_connections()) +
+            "; }\nstream {\n  server {\n"
+            "    listen 127.0.0.1:{listen};\n    proxy_pass 127.0.0.1:{to};\n"
+            "    proxy_timeout 1h;\n    tcp_nodelay on;\n";
+  if (tuned) config += "    proxy_buffer_size 256k;\n";
+  return config + "  }\n}\n";
+}
+
+Contender sluice(const ContenderOptions& options, const std::string& name, const char* engine,
+                 const char* zero_copy) {
+  Contender contender{.name = name};
+  contender.command = {options.sluice,
+                       "--listen",
+                       "127.0.0.1:{listen}",
+                       "--to",
+                       "127.0.0.1:{to}",
+                       "--workers",
+                       std::to_string(options.workers),
+                       "--engine",
+                       engine,
+                       "--zero-copy",
+                       zero_copy,
+                       "--log-level",
+                       "warn"};
+  contender.version = first_line({options.sluice, "--version"});
+  return contender;
+}
+
+// The ports in LISTEN state, from the kernel's own table (proc_net_tcp(5)).
+bool listening(std::uint16_t port) {
+  for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    std::ifstream file(table);
+    std::string line;
+    std::getline(file, line);
+    while (std::getline(file, line)) {
+      std::istringstream fields(line);
+      std::string number, local, remote, state;
+      fields >> number >> local >> remote >> state;
+      constexpr const char* kListen = "0A";
+      if (state == kListen && std::stoul(local.substr(local.rfind(':') + 1), nullptr, 16) == port) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+std::uint16_t free_port() {
+  const Result<OwnedFd> any = listen_at(loopback(0));
+  if (any.has_error()) throw Failure(any.error().to_string());
+  return local_port(any->get());
+}
+
+// In the child, between fork and exec: only what is safe there.
+[[noreturn]] void execute(const std::vector<char*>& arguments, const char* log) {
+  ::setpgid(0, 0);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const int file = ::open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  const int null = ::open("/dev/null", O_RDONLY);
+  ::dup2(null, STDIN_FILENO);
+  ::dup2(file, STDOUT_FILENO);
+  ::dup2(file, STDERR_FILENO);
+  ::execvp(arguments[0], arguments.data());
+  constexpr std::string_view kText = "it cannot be executed\n";
+  static_cast<void>(::write(STDERR_FILENO, kText.data(), kText.size()));
+  ::_exit(127);
+}
+
+}  // namespace
+
+std::string find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(std::string(path != nullptr ? path : "") + ":/usr/sbin:/sbin");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::string file = folder + '/' + name;
+    if (!folder.empty() && ::access(file.c_str(), X_OK) == 0) return file;
+  }
+  return "";
+}
+
+std::string first_line(const std::vector<std::string>& command) {
+  std::string line;
+  for (const std::string& word : command) line += '\'' + replaced(word, "'", "'\\''") + "' ";
+  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((line + "2>&1").c_str(), "re"),
+                                                   &::pclose);
+  std::array<char, 256> text{};
+  if (!pipe || std::fgets(text.data(), text.size(), pipe.get()) == nullptr) return "";
+  std::string found(text.data());
+  return found.substr(0, found.find('\n'));
+}
+
+std::vector<Contender> installed_contenders(const ContenderOptions& options) {
+  std::vector<Contender> found{{.name = "direct"}};
+  if (const std::string haproxy = find_program("haproxy"); !haproxy.empty()) {
+    const std::string version = first_line({haproxy, "-v"});
+    for (const bool tuned : {true, false}) {
+      found.push_back({.name = tuned ? "haproxy-tuned" : "haproxy",
+                       .command = {haproxy, "-db", "-f", "{config}"},
+                       .config = haproxy_config(options.workers, tuned),
+                       .version = version});
+    }
+  }
+  if (const std::string nginx = find_program("nginx"); !nginx.empty()) {
+    const std::string version = first_line({nginx, "-v"});
+    for (const bool tuned : {true, false}) {
+      found.push_back({.name = tuned ? "nginx-tuned" : "nginx",
+                       .command = {nginx, "-p", "{dir}", "-c", "{config}", "-g", "daemon off;"},
+                       .config = nginx_config(options.workers, tuned),
+                       .version = version});
+    }
+  }
+  if (const std::string socat = find_program("socat"); !socat.empty()) {
+    found.push_back({.name = "socat",
+                     .command = {socat,
+                                 "TCP-LISTEN:{listen},bind=127.0.0.1,fork,reuseaddr,nodelay,"
+                                 "backlog=4096",
+                                 "TCP:127.0.0.1:{to},nodelay"},
+                     .version = first_line({socat, "-V"})});
+  }
+  if (!options.sluice.empty()) {
+    for (const char* engine : {"auto", "epoll"}) {
+      for (const char* zero_copy : {"auto", "always", "never"}) {
+        std::string name = "sluice";
+        if (std::string_view(engine) != "auto") name += std::string("-") + engine;
+        if (std::string_view(zero_copy) != "auto") name += std::string("-") + zero_copy;
+        found.push_back(sluice(options, name, engine, zero_copy));
+      }
+    }
+  }
+  return found;
+}
+
+Result<Contender> parse_contender(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  Contender contender{.name = text.substr(0, std::min(equals, text.size()))};
+  if (equals != std::string::npos) {
+    std::istringstream words(text.substr(equals + 1));
+    for (std::string word; words >> word;) contender.command.push_back(word);
+  }
+  const auto has = [&](const char* placeholder) {
+    return text.find(placeholder) != std::string::npos;
+  };
+  if (contender.name.empty() || contender.command.empty() || !has("{listen}") || !has("{to}")) {
+    return Error{0, "contender " + in_quotes(text) +
+                        ": expected NAME=COMMAND with {listen} and {to} for the ports"};
+  }
+  return contender;
+}
+
+Forwarder::Forwarder(const Contender& contender, std::uint16_t to) : port_(to) {
+  if (contender.direct()) return;
+  std::string name = std::filesystem::temp_directory_path() / "sluice-bench-XXXXXX";
+  if (::mkdtemp(name.data()) == nullptr) fail_errno("mkdtemp");
+  directory_ = name;
+  try {
+    start(contender, to);
+    wait_until_listening();
+  } catch (const std::exception& failure) {
+    const std::string words = last_words();
+    end();
+    throw Failure(contender.name + ": " + failure.what() + words);
+  }
+}
+
+Forwarder::~Forwarder() { end(); }
+
+void Forwarder::start(const Contender& contender, std::uint16_t to) {
+  port_ = free_port();
+  const auto filled = [&](std::string text) {
+    text = replaced(std::move(text), "{listen}", std::to_string(port_));
+    text = replaced(std::move(text), "{to}", std::to_string(to));
+    text = replaced(std::move(text), "{dir}", directory_);
+    return replaced(std::move(text), "{config}", directory_ + "/config");
+  };
+  if (!contender.config.empty()) std::ofstream(directory_ + "/config") << filled(contender.config);
+  std::vector<std::string> words;
+  for (const std::string& word : contender.command) words.push_back(filled(word));
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  const std::string log = directory_ + "/log";
+  pid_ = ::fork();
+  if (pid_ < 0) fail_errno("fork");
+  if (pid_ == 0) execute(arguments, log.c_str());
+  ::setpgid(pid_, pid_);  // whoever of the two comes first
+}
+
+void Forwarder::wait_until_listening() {
+  const auto deadline = steady_clock::now() + kStartTimeout;
+  while (!listening(port_)) {
+    check_interrupted();
+    if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
+      pid_ = 0;
+      throw Failure("ended at once");
+    }
+    if (steady_clock::now() > deadline) throw Failure("does not listen");
+    std::this_thread::sleep_for(kPoll);
+  }
+}
+
+std::string Forwarder::last_words() const {
+  constexpr std::size_t kMost = 300;
+  std::ifstream file(directory_ + "/log");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  if (text.empty()) return "";
+  if (text.size() > kMost) text = "..." + text.substr(text.size() - kMost);
+  return "; it said: " + one_line(text);
+}
+
+// Asks once, then insists. The group goes too: nginx's workers, socat's children.
+void Forwarder::end() {
+  if (pid_ > 0) {
+    ::kill(-pid_, SIGTERM);
+    const auto deadline = steady_clock::now() + kEndTimeout;
+    while (::waitpid(pid_, nullptr, WNOHANG) == 0) {
+      if (steady_clock::now() > deadline) ::kill(-pid_, SIGKILL);
+      std::this_thread::sleep_for(kPoll);
+    }
+    ::kill(-pid_, SIGKILL);
+    pid_ = 0;
+  }
+  if (directory_.empty()) return;
+  std::error_code ignored;
+  std::filesystem::remove_all(directory_, ignored);
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "iolib/base/error.h"
+
+namespace sluice::bench {
+
+/// A way from a client to the serving end: a forwarder that this program starts and ends, or none.
+struct Contender {
+  std::string name;
+  /// Program and arguments; {listen} and {to} stand for ports of 127.0.0.1, {config} for the file
+  /// that holds `config`, {dir} for a directory of the run's own. Empty: directly.
+  std::vector<std::string> command = {};
+  std::string config = {};
+  std::string version = {};  ///< what the program says of itself
+  [[nodiscard]] bool direct() const { return command.empty(); }
+};
+
+struct ContenderOptions {
+  std::string sluice;       ///< the binary
+  std::size_t workers = 2;  ///< threads or processes, of each that can be told
+};
+
+/// Those that are installed, in the order in which they are shown: direct, haproxy-tuned, haproxy,
+/// nginx-tuned, nginx, socat, sluice, sluice-always, sluice-never and the three with --engine
+/// epoll.
+[[nodiscard]] std::vector<Contender> installed_contenders(const ContenderOptions& options);
+
+/// `NAME=COMMAND`, the command split at spaces, as another contender.
+[[nodiscard]] Result<Contender> parse_contender(const std::string& text);
+
+/// A running contender, in a process group of its own, which the destructor ends.
+class Forwarder {
+ public:
+  /// Starts it with `to` as its upstream's port, and waits until it listens. Throws Failure, with
+  /// what it said last.
+  Forwarder(const Contender& contender, std::uint16_t to);
+  ~Forwarder();
+  Forwarder(const Forwarder&) = delete;
+  Forwarder& operator=(const Forwarder&) = delete;
+
+  /// Where clients connect.
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+  /// 0 if there is none.
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  /// The end of what it wrote to stderr.
+  [[nodiscard]] std::string last_words() const;
+
+ private:
+  void start(const Contender& contender, std::uint16_t to);
+  void wait_until_listening();
+  void end();
+
+  std::string directory_;
+  std::uint16_t port_ = 0;
+  pid_t pid_ = 0;
+};
+
+/// An executable of that name in PATH, /usr/sbin or /sbin; empty if there is none.
+[[nodiscard]] std::string find_program(const std::string& name);
+/// The first line that a program prints.
+[[nodiscard]] std::string first_line(const std::vector<std::string>& command);
+
+}  // namespace sluice::bench

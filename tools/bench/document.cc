@@ -1,0 +1,283 @@
+#include "tools/bench/document.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "iolib/pipe/pipe.h"
+#include "tools/bench/metric.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr std::size_t kMaxDocumentBytes = 256 << 20;
+
+std::string first_line_of(const char* path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+std::string cpu_model() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "?";
+}
+
+std::uint64_t memory_bytes() {
+  std::istringstream line(first_line_of("/proc/meminfo"));
+  std::string name;
+  std::uint64_t kib = 0;
+  line >> name >> kib;
+  return kib * 1024;
+}
+
+json::object machine() {
+  utsname system{};
+  ::uname(&system);
+  json::object machine{
+      {"kernel", std::string(system.sysname) + ' ' + system.release + ' ' + system.machine},
+      {"cpu", cpu_model()},
+      {"cpus", std::thread::hardware_concurrency()},
+      {"memory_bytes", memory_bytes()},
+      {"congestion_control", first_line_of("/proc/sys/net/ipv4/tcp_congestion_control")},
+      {"clock_source",
+       first_line_of("/sys/devices/system/clocksource/clocksource0/current_clocksource")}};
+  constexpr std::size_t kPipeBytes = 1 << 20;
+  if (const Result<Pipe> pipe = Pipe::create(kPipeBytes); pipe.has_value()) {
+    machine["pipe_bytes_granted_of_1MiB"] = pipe->capacity_bytes();
+  }
+  return machine;
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+json::object spread(const std::vector<double>& values) {
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  return {{"median", median(values)}, {"least", *least}, {"most", *most}};
+}
+
+// The valid runs of one workload: by contender and round.
+using Runs = std::map<std::string, std::map<std::int64_t, const json::object*>, std::less<>>;
+
+Runs valid_runs(const json::object& workload) {
+  Runs runs;
+  for (const json::value& value : workload.at("runs").as_array()) {
+    const json::object& run = value.as_object();
+    if (!run.at("valid").as_bool()) continue;
+    runs[std::string(run.at("contender").as_string())][run.at("round").to_number<std::int64_t>()] =
+        &run;
+  }
+  return runs;
+}
+
+std::optional<double> metric_of(const json::object& run, std::string_view key) {
+  const json::value* value = run.at("metrics").as_object().if_contains(key);
+  if (value == nullptr) return std::nullopt;
+  return number(*value);
+}
+
+json::object metrics_of(const std::map<std::int64_t, const json::object*>& runs,
+                        const std::set<std::string>& keys) {
+  json::object metrics;
+  for (const std::string& key : keys) {
+    std::vector<double> values;
+    for (const auto& [round, run] : runs) {
+      if (const auto value = metric_of(*run, key)) values.push_back(*value);
+    }
+    if (!values.empty()) metrics[key] = spread(values);
+  }
+  return metrics;
+}
+
+json::object ratios_of(const std::map<std::int64_t, const json::object*>& runs,
+                       const std::map<std::int64_t, const json::object*>& baseline,
+                       const std::set<std::string>& keys) {
+  json::object ratios;
+  for (const std::string& key : keys) {
+    std::vector<double> values;
+    for (const auto& [round, run] : runs) {
+      const auto other = baseline.find(round);
+      if (other == baseline.end()) continue;
+      const auto mine = metric_of(*run, key);
+      const auto theirs = metric_of(*other->second, key);
+      if (mine && theirs && *theirs > 0) values.push_back(*mine / *theirs);
+    }
+    if (!values.empty()) ratios[key] = spread(values);
+  }
+  return ratios;
+}
+
+// At each percentile the median of what the runs have there.
+json::object percentiles_of(const std::map<std::int64_t, const json::object*>& runs) {
+  std::map<std::string, std::map<double, std::vector<double>>> found;
+  for (const auto& [round, run] : runs) {
+    for (const auto& [part, points] : run->at("percentiles").as_object()) {
+      for (const json::value& point : points.as_array()) {
+        found[std::string(part)][number(point.at(0))].push_back(number(point.at(1)));
+      }
+    }
+  }
+  json::object percentiles;
+  for (const auto& [part, curve] : found) {
+    json::array points;
+    for (const auto& [percentile, values] : curve) {
+      points.push_back(json::array{percentile, median(values)});
+    }
+    percentiles[part] = std::move(points);
+  }
+  return percentiles;
+}
+
+void print(std::ostream& out, const json::value& value, const std::string& indent) {
+  // Runs and points on a line each: the document is read by people too.
+  const bool flat = value.is_object() ? indent.size() > 6 : value.is_array() && indent.size() > 4;
+  if (flat || (!value.is_object() && !value.is_array())) {
+    out << json::serialize(value);
+    return;
+  }
+  const bool object = value.is_object();
+  const std::string inner = indent + "  ";
+  out << (object ? "{" : "[");
+  const char* comma = "\n";
+  const auto element = [&](std::string_view key, const json::value& each) {
+    out << std::exchange(comma, ",\n") << inner;
+    if (object) out << json::serialize(json::string(key)) << ": ";
+    print(out, each, inner);
+  };
+  if (object) {
+    for (const auto& [key, each] : value.as_object()) element(key, each);
+  } else {
+    for (const json::value& each : value.as_array()) element("", each);
+  }
+  out << '\n' << indent << (object ? "}" : "]");
+}
+
+}  // namespace
+
+double number(const json::value& value) { return value.to_number<double>(); }
+
+const json::value* find(const json::object& object, std::string_view key) {
+  return object.if_contains(key);
+}
+
+json::object new_document(const std::string& command) {
+  return {{"format", "sluice-bench"},  {"version", kFormatVersion}, {"tool", SLUICE_VERSION},
+          {"started", utc_now()},      {"command", command},        {"machine", machine()},
+          {"workloads", json::array()}};
+}
+
+json::object new_workload(const Workload& workload, bool local) {
+  json::array metrics;
+  for (const Metric& metric : metrics_of(workload, local)) {
+    metrics.push_back(json::object{{"key", metric.key},
+                                   {"title", metric.title},
+                                   {"better", metric.higher_is_better ? "higher" : "lower"},
+                                   {"digits", metric.digits},
+                                   {"compared", metric.compared}});
+  }
+  json::array parts;
+  for (const Part& part : workload.parts) parts.push_back(json::string(part.name));
+  return {{"name", workload.name},         {"description", workload.description()},
+          {"loop", workload.loop()},       {"parts", std::move(parts)},
+          {"metrics", std::move(metrics)}, {"runs", json::array()}};
+}
+
+void summarize(json::object& workload, const std::vector<std::string>& contenders,
+               const std::string& baseline) {
+  const Runs runs = valid_runs(workload);
+  std::set<std::string> keys;
+  std::map<std::string, std::int64_t> tried;
+  for (const json::value& value : workload.at("runs").as_array()) {
+    const json::object& run = value.as_object();
+    ++tried[std::string(run.at("contender").as_string())];
+    if (const json::value* metrics = run.if_contains("metrics")) {
+      for (const auto& metric : metrics->as_object()) keys.insert(std::string(metric.key()));
+    }
+  }
+  const auto base = runs.find(baseline);
+  json::array summary;
+  for (const std::string& name : contenders) {
+    if (!tried.contains(name)) continue;
+    json::object entry{{"contender", name}, {"runs", tried[name]}, {"valid", 0}};
+    if (const auto mine = runs.find(name); mine != runs.end()) {
+      entry["valid"] = mine->second.size();
+      entry["metrics"] = metrics_of(mine->second, keys);
+      entry["percentiles"] = percentiles_of(mine->second);
+      if (name != baseline && base != runs.end()) {
+        entry["ratios"] = ratios_of(mine->second, base->second, keys);
+      }
+    }
+    summary.push_back(std::move(entry));
+  }
+  workload["summary"] = std::move(summary);
+}
+
+Result<json::object> read_document(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  std::ifstream file(path, std::ios::binary);
+  if (error || !file) return errno_error("open " + path);
+  if (size > kMaxDocumentBytes) return Error{0, path + ": too large for a result of sluice-bench"};
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  boost::system::error_code wrong;
+  const json::value value = json::parse(text, wrong);
+  const json::object* document = wrong ? nullptr : value.if_object();
+  if (document == nullptr) return Error{0, path + ": expected a result of sluice-bench, in JSON"};
+  const json::value* format = document->if_contains("format");
+  const json::value* version = document->if_contains("version");
+  if (format == nullptr || *format != "sluice-bench" || version == nullptr) {
+    return Error{0, path + ": expected a result of sluice-bench, in JSON"};
+  }
+  if (*version != kFormatVersion) {
+    return Error{0, path + ": version " + json::serialize(*version) + ", expected " +
+                        std::to_string(kFormatVersion)};
+  }
+  return *document;
+}
+
+Result<> write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text << std::flush;
+  if (!file) return errno_error("write " + path);
+  return {};
+}
+
+std::string to_text(const json::object& document) {
+  std::ostringstream out;
+  out << std::setprecision(9);
+  print(out, json::value(document), "");
+  out << '\n';
+  return out.str();
+}
+
+}  // namespace sluice::bench

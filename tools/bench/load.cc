@@ -1,0 +1,561 @@
+#include "tools/bench/load.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "tools/bench/call.h"
+#include "tools/bench/engine.h"
+#include "tools/bench/interrupt.h"
+#include "tools/bench/message.h"
+#include "tools/bench/metric.h"
+#include "tools/bench/protocol.h"
+#include "tools/bench/sample.h"
+#include "tools/bench/stream.h"
+
+namespace sluice::bench {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr double kGiB = 1024.0 * 1024 * 1024;
+constexpr double kSecondNs = 1e9;
+constexpr const char* kWho = "client";
+constexpr int kAnswerTimeoutMs = 60'000;
+constexpr std::chrono::seconds kEndTimeout{30};
+// Connections opened before it is made sure that all of them have arrived: no backlog overflows.
+constexpr std::size_t kConnectBatch = 128;
+// With one thread at an end its loop, not the path, decides which stream moves: two sources and one
+// sink gave shares of 0.65 to 6 among 64 connections, eight of each 0.94 to 1.06.
+constexpr std::size_t kStreamThreads = 8;
+
+/// What has passed on each connection, as one end sees it.
+struct Mark {
+  std::uint64_t time_ns = 0;
+  std::vector<std::uint64_t> sent;
+  std::vector<std::uint64_t> received;
+};
+
+/// The control connection of one run.
+class Remote {
+ public:
+  Remote(const Endpoint& to, std::uint64_t run) : fd_(connect_to(to)) {
+    Hello hello;
+    hello.run = run;
+    send_all(fd_.get(), encode(hello), kWho);
+  }
+
+  json::object ask(const std::string& request) {
+    send_all(fd_.get(), request + '\n', kWho);
+    const json::value answer = json::parse(lines_.read(fd_.get(), kAnswerTimeoutMs, "serving end"));
+    const json::object& said = answer.as_object();
+    if (const json::value* error = said.if_contains("error")) {
+      throw Failure(std::string(error->as_string()));
+    }
+    return said;
+  }
+
+  Mark mark(const std::string& request = "mark") {
+    const json::object said = ask(request);
+    Mark mark;
+    mark.time_ns = said.at("time_ns").to_number<std::uint64_t>();
+    for (const json::value& each : said.at("connections").as_array()) {
+      mark.sent.push_back(each.as_array().at(0).to_number<std::uint64_t>());
+      mark.received.push_back(each.as_array().at(1).to_number<std::uint64_t>());
+    }
+    return mark;
+  }
+
+ private:
+  OwnedFd fd_;
+  LineReader lines_;
+};
+
+/// One part at this end: its connections, and what they have seen.
+struct LoadPart {
+  const Part* part = nullptr;
+  std::uint32_t first = 0;                          ///< number of its first connection
+  std::vector<std::unique_ptr<PingResults>> pings;  ///< one for each loop
+  std::vector<std::unique_ptr<Caller>> callers;
+  std::vector<OwnedFd> idle;
+  std::vector<std::unique_ptr<Loop>> loops;
+  std::vector<std::thread> threads;
+};
+
+class LoadRun {
+ public:
+  LoadRun(const LoadOptions& options, const Workload& workload)
+      : options_(options), workload_(workload), remote_(options.to, run_) {}
+  ~LoadRun();
+  LoadRun(const LoadRun&) = delete;
+  LoadRun& operator=(const LoadRun&) = delete;
+
+  [[nodiscard]] json::object run();
+
+ private:
+  void open(LoadPart& part);
+  void open_streams(LoadPart& part);
+  void open_pings(LoadPart& part);
+  void open_callers(LoadPart& part);
+  void open_idle(LoadPart& part);
+  void exchange(const LoadPart& part) const;
+  void verify(bool up);
+  void await_arrivals();
+  [[nodiscard]] OwnedFd connect(Hello hello);
+  void add_loops(LoadPart& part, std::size_t usual);
+  void pass(double seconds) const;
+  void finish();
+  void compare_counts() const;
+  [[nodiscard]] Mark mark() const;
+  [[nodiscard]] std::size_t threads(const Part& part) const;
+
+  void report(json::object& metrics, json::object& percentiles);
+  void report_bulk(const LoadPart& part, json::object& metrics, const std::string& prefix) const;
+  void report_exchanges(const LoadPart& part, json::object& metrics, json::object& percentiles,
+                        const std::string& prefix) const;
+  void report_path(json::object& metrics) const;
+  [[nodiscard]] double seconds() const {
+    return static_cast<double>(cpu_after_.wall - cpu_before_.wall) / kSecondNs;
+  }
+
+  const LoadOptions& options_;
+  const Workload& workload_;
+  std::uint64_t run_ = std::random_device{}() * std::uint64_t{0x100000001} ^ now_ns();
+  Remote remote_;
+  Control control_;
+  std::vector<std::unique_ptr<StreamCounts>> counts_;  ///< by number
+  std::uint32_t next_number_ = 0;
+  std::size_t opened_ = 0;  ///< connections that the serving end counts as arrived
+  std::vector<pid_t> watched_;
+  MemorySample fresh_;
+  MemorySample loaded_;
+  PipeSample pipes_;
+  CpuSample cpu_before_;
+  CpuSample cpu_after_;
+  Mark here_before_, here_after_, there_before_, there_after_, there_end_;
+  std::vector<LoadPart> parts_;
+};
+
+LoadRun::~LoadRun() {
+  control_.fail("ended early");
+  for (LoadPart& part : parts_) {
+    for (std::thread& thread : part.threads) thread.join();
+  }
+}
+
+// --- Opening ---
+
+std::size_t LoadRun::threads(const Part& part) const {
+  const std::size_t usual = part.kind == Kind::bulk ? kStreamThreads : 1;
+  return std::min(options_.threads != 0 ? options_.threads : usual, part.connections);
+}
+
+OwnedFd LoadRun::connect(Hello hello) {
+  hello.run = run_;
+  hello.number = next_number_++;
+  OwnedFd fd = connect_to(options_.to);
+  send_all(fd.get(), encode(hello), kWho);
+  counts_.push_back(std::make_unique<StreamCounts>());
+  ++opened_;
+  if (opened_ % kConnectBatch == 0) await_arrivals();
+  return fd;
+}
+
+void LoadRun::await_arrivals() {
+  check_interrupted();
+  remote_.ask("await " + std::to_string(opened_));
+}
+
+void LoadRun::add_loops(LoadPart& part, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) part.loops.push_back(std::make_unique<Loop>(control_));
+}
+
+void LoadRun::open(LoadPart& part) {
+  part.first = next_number_;
+  switch (part.part->kind) {
+    case Kind::bulk:
+      return open_streams(part);
+    case Kind::ping:
+      return open_pings(part);
+    case Kind::call:
+      return open_callers(part);
+    case Kind::idle:
+      return open_idle(part);
+  }
+}
+
+void LoadRun::open_streams(LoadPart& part) {
+  const Part& what = *part.part;
+  Hello hello;
+  hello.role = Role::stream;
+  hello.send = what.direction != Direction::up;
+  hello.receive = what.direction != Direction::down;
+  hello.plain = what.ends == Ends::plain;
+  hello.verify = options_.verify_all;
+  StreamOptions stream;
+  stream.who = kWho;
+  stream.send = hello.receive;
+  stream.receive = hello.send;
+  stream.ends = what.ends;
+  stream.verify_all = options_.verify_all;
+  stream.read_rate_bytes = what.read_rate_bytes;
+  add_loops(part, threads(what));
+  std::vector<OwnedFd> fds;
+  for (std::size_t i = 0; i < what.connections; ++i) fds.push_back(connect(hello));
+  await_arrivals();
+  for (std::size_t i = 0; i < what.connections; ++i) {
+    stream.number = part.first + i;
+    part.loops[i % part.loops.size()]->add(
+        std::make_unique<Stream>(std::move(fds[i]), *counts_[stream.number], stream));
+  }
+}
+
+void LoadRun::open_pings(LoadPart& part) {
+  const Part& what = *part.part;
+  Hello hello;
+  hello.role = Role::echo;
+  hello.size_bytes = static_cast<std::uint32_t>(what.size_bytes);
+  const auto count = static_cast<double>(what.connections);
+  const auto interval =
+      what.rate > 0 ? static_cast<std::uint64_t>(kSecondNs * count / what.rate) : std::uint64_t{0};
+  add_loops(part, threads(what));
+  for (std::size_t i = 0; i < part.loops.size(); ++i) {
+    part.pings.push_back(std::make_unique<PingResults>());
+  }
+  std::vector<OwnedFd> fds;
+  for (std::size_t i = 0; i < what.connections; ++i) fds.push_back(connect(hello));
+  await_arrivals();
+  for (std::size_t i = 0; i < what.connections; ++i) {
+    const std::size_t loop = i % part.loops.size();
+    part.loops[loop]->add(std::make_unique<Ping>(std::move(fds[i]), *part.pings[loop],
+                                                 part.first + i, what.size_bytes, interval,
+                                                 interval * i / what.connections));
+  }
+}
+
+void LoadRun::open_callers(LoadPart& part) {
+  const Part& what = *part.part;
+  const auto count = static_cast<double>(what.connections);
+  const auto interval =
+      what.rate > 0 ? static_cast<std::uint64_t>(kSecondNs * count / what.rate) : std::uint64_t{0};
+  for (std::size_t i = 0; i < what.connections; ++i) {
+    part.callers.push_back(std::make_unique<Caller>(control_, options_.to, run_, next_number_++,
+                                                    interval, interval * i / what.connections));
+    counts_.push_back(std::make_unique<StreamCounts>());
+    part.threads.emplace_back([this, &caller = *part.callers.back()] {
+      try {
+        caller.run();
+      } catch (const std::exception& error) {
+        control_.fail(error.what());
+      }
+    });
+  }
+}
+
+void LoadRun::open_idle(LoadPart& part) {
+  Hello hello;
+  hello.role = Role::echo;
+  for (std::size_t i = 0; i < part.part->connections; ++i) part.idle.push_back(connect(hello));
+  await_arrivals();
+  exchange(part);
+}
+
+// A byte there and back on each idle connection.
+void LoadRun::exchange(const LoadPart& part) const {
+  const auto byte_of = [](std::size_t i) { return static_cast<char>('0' + i % 64); };
+  for (std::size_t i = 0; i < part.idle.size(); ++i) {
+    const char byte = byte_of(i);
+    send_all(part.idle[i].get(), {&byte, 1}, kWho);
+  }
+  for (std::size_t i = 0; i < part.idle.size(); ++i) {
+    char back = 0;
+    const ssize_t got = ::recv(part.idle[i].get(), &back, 1, 0);
+    if (got < 0) fail_errno("client: idle connection: recv");
+    if (got == 0) throw Failure("client: an idle connection was closed by the other end");
+    if (back != byte_of(i)) throw Failure("client: a wrong byte came back");
+  }
+}
+
+// One stream whose every byte is compared, since what is dropped unread is not.
+void LoadRun::verify(bool up) {
+  Hello hello;
+  hello.role = Role::stream;
+  hello.verify = true;
+  hello.receive = up;
+  hello.send = !up;
+  hello.limit = up ? 0 : options_.verify_bytes;
+  StreamOptions stream;
+  stream.who = kWho;
+  stream.number = next_number_;
+  stream.send = up;
+  stream.receive = !up;
+  stream.verify_all = true;
+  if (up) stream.limit = options_.verify_bytes;
+  Loop loop(control_);
+  OwnedFd fd = connect(hello);
+  await_arrivals();
+  StreamCounts& counts = *counts_[stream.number];
+  loop.add(std::make_unique<Stream>(std::move(fd), counts, stream));
+  // Slow paths exist: what counts is that it goes on.
+  std::uint64_t before = 0;
+  auto moved = steady_clock::now();
+  for (;;) {
+    pass(0.005);
+    const std::uint64_t arrived =
+        up ? remote_.mark().received.at(stream.number) : counts.received.load();
+    if (arrived == options_.verify_bytes) break;
+    if (arrived > before) moved = steady_clock::now();
+    before = arrived;
+    if (steady_clock::now() - moved > kEndTimeout) {
+      throw Failure("the stream to be verified stopped at " + std::to_string(arrived) + " of " +
+                    std::to_string(options_.verify_bytes) + " bytes");
+    }
+  }
+  loop.stop();
+  loop.join();
+}
+
+// --- Measuring ---
+
+void LoadRun::pass(double seconds) const {
+  constexpr milliseconds kStep{50};
+  const auto end = steady_clock::now() +
+                   std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * kSecondNs));
+  for (auto now = steady_clock::now(); now < end; now = steady_clock::now()) {
+    control_.check();
+    check_interrupted();
+    std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(end - now, kStep));
+  }
+  control_.check();
+}
+
+Mark LoadRun::mark() const {
+  Mark mark;
+  mark.time_ns = now_ns();
+  for (const auto& counts : counts_) {
+    mark.sent.push_back(counts->sent.load(std::memory_order_relaxed));
+    mark.received.push_back(counts->received.load(std::memory_order_relaxed));
+  }
+  return mark;
+}
+
+/// The memory of processes that have just changed it: when it has stopped changing.
+MemorySample settled_memory(pid_t path) {
+  constexpr int kTries = 30;
+  constexpr milliseconds kPause{100};
+  MemorySample sample = sample_memory(process_tree(path));
+  for (int i = 0; i < kTries && path != 0; ++i) {
+    std::this_thread::sleep_for(kPause);
+    const MemorySample next = sample_memory(process_tree(path));
+    const bool same = next.pss_bytes == sample.pss_bytes && next.descriptors == sample.descriptors;
+    sample = next;
+    if (same) break;
+  }
+  return sample;
+}
+
+bool any_streams(const Workload& workload, Direction direction) {
+  return std::any_of(workload.parts.begin(), workload.parts.end(), [&](const Part& part) {
+    return part.kind == Kind::bulk &&
+           (part.direction == direction || part.direction == Direction::both);
+  });
+}
+
+json::object LoadRun::run() {
+  std::size_t serving = 1;
+  for (const Part& part : workload_.parts) serving = std::max(serving, threads(part));
+  remote_.ask("begin {\"threads\":" + std::to_string(serving) + "}");
+  if (options_.verify_bytes > 0) {
+    if (any_streams(workload_, Direction::up)) verify(true);
+    if (any_streams(workload_, Direction::down)) verify(false);
+  }
+  const bool resting = workload_.parts.size() == 1 && workload_.parts[0].kind == Kind::idle;
+  if (resting) fresh_ = settled_memory(options_.path);
+  parts_.resize(workload_.parts.size());
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    parts_[i].part = &workload_.parts[i];
+    open(parts_[i]);
+  }
+  pass(options_.warmup_seconds);
+  there_before_ = remote_.mark();
+  here_before_ = mark();
+  watched_ = process_tree(options_.path);
+  cpu_before_ = sample_cpu(watched_);
+  control_.enter(Phase::measure);
+  pass(options_.seconds);
+  control_.enter(Phase::stop);
+  cpu_after_ = sample_cpu(watched_);
+  here_after_ = mark();
+  there_after_ = remote_.mark();
+  loaded_ = resting ? settled_memory(options_.path) : sample_memory(process_tree(options_.path));
+  pipes_ = sample_pipes(watched_);
+  finish();
+  json::object metrics;
+  json::object percentiles;
+  report(metrics, percentiles);
+  return {
+      {"valid", true}, {"metrics", std::move(metrics)}, {"percentiles", std::move(percentiles)}};
+}
+
+// Ends every connection in order, and makes sure that all has arrived.
+void LoadRun::finish() {
+  for (LoadPart& part : parts_) {
+    for (std::thread& thread : part.threads) thread.join();
+    part.threads.clear();
+    if (!part.idle.empty()) exchange(part);
+    part.idle.clear();
+    for (const auto& loop : part.loops) loop->stop();
+  }
+  there_end_ = remote_.mark("stop");
+  const auto deadline = steady_clock::now() + kEndTimeout;
+  for (LoadPart& part : parts_) {
+    for (const auto& loop : part.loops) {
+      while (!loop->finished() && steady_clock::now() < deadline) pass(0.001);
+      if (!loop->finished()) throw Failure("client: some connections did not end");
+      loop->join();
+    }
+  }
+  control_.check();
+  compare_counts();
+}
+
+void LoadRun::compare_counts() const {
+  const auto compare = [](std::size_t number, const char* way, std::uint64_t sent,
+                          std::uint64_t received) {
+    if (sent == received) return;
+    throw Failure("connection " + std::to_string(number) + " " + way + ": sent " +
+                  std::to_string(sent) + " bytes, arrived " + std::to_string(received));
+  };
+  const Mark here = mark();
+  for (std::size_t i = 0; i < there_end_.sent.size(); ++i) {
+    compare(i, "up", here.sent.at(i), there_end_.received[i]);
+    compare(i, "down", there_end_.sent[i], here.received.at(i));
+  }
+}
+
+// --- Reporting ---
+
+void LoadRun::report(json::object& metrics, json::object& percentiles) {
+  for (const LoadPart& part : parts_) {
+    const std::string prefix = parts_.size() > 1 ? part.part->name + '.' : "";
+    if (part.part->kind == Kind::bulk) report_bulk(part, metrics, prefix);
+    if (!part.pings.empty() || !part.callers.empty()) {
+      report_exchanges(part, metrics, percentiles, prefix);
+    }
+  }
+  report_path(metrics);
+}
+
+void LoadRun::report_bulk(const LoadPart& part, json::object& metrics,
+                          const std::string& prefix) const {
+  // Each direction by the clock of the end that receives.
+  const auto seconds_between = [](const Mark& before, const Mark& after) {
+    return static_cast<double>(after.time_ns - before.time_ns) / kSecondNs;
+  };
+  const double up_seconds = seconds_between(there_before_, there_after_);
+  const double down_seconds = seconds_between(here_before_, here_after_);
+  double rate = 0;
+  std::uint64_t total = 0;
+  std::vector<std::uint64_t> each;
+  for (std::size_t i = part.first; i < part.first + part.part->connections; ++i) {
+    const std::uint64_t up = there_after_.received.at(i) - there_before_.received.at(i);
+    const std::uint64_t down = here_after_.received[i] - here_before_.received[i];
+    rate += static_cast<double>(up) / up_seconds + static_cast<double>(down) / down_seconds;
+    total += up + down;
+    each.push_back(up + down);
+  }
+  if (total == 0) throw Failure("not a byte arrived in the measured time");
+  const auto [least, most] = std::minmax_element(each.begin(), each.end());
+  const double fair = static_cast<double>(total) / static_cast<double>(each.size());
+  metrics[prefix + "gib_per_s"] = rate / kGiB;
+  metrics[prefix + "bytes"] = total;
+  metrics[prefix + "least_share"] = static_cast<double>(*least) / fair;
+  metrics[prefix + "most_share"] = static_cast<double>(*most) / fair;
+}
+
+void LoadRun::report_exchanges(const LoadPart& part, json::object& metrics,
+                               json::object& percentiles, const std::string& prefix) const {
+  Histogram latency;
+  std::uint64_t unsent = 0;
+  for (const auto& pings : part.pings) {
+    latency.merge(pings->latency);
+    unsent += pings->unsent;
+  }
+  for (const auto& caller : part.callers) {
+    latency.merge(caller->latency());
+    unsent += caller->unsent();
+  }
+  if (latency.total() == 0) throw Failure("nothing was completed in the measured time");
+  const auto in_us = [&](double quantile) { return latency.quantile(quantile) / 1e3; };
+  const bool call = part.part->kind == Kind::call;
+  metrics[prefix + (call ? "connections_per_s" : "trips_per_s")] =
+      static_cast<double>(latency.total()) / seconds();
+  metrics[prefix + "count"] = latency.total();
+  metrics[prefix + "p50_us"] = in_us(0.5);
+  metrics[prefix + "p99_us"] = in_us(0.99);
+  metrics[prefix + "p999_us"] = in_us(0.999);
+  metrics[prefix + "max_us"] = static_cast<double>(latency.max()) / 1e3;
+  if (part.part->rate > 0) metrics[prefix + "unsent"] = unsent;
+  json::array points;
+  for (const double percentile : kPercentiles) {
+    points.push_back(json::array{percentile, in_us(percentile / 100)});
+  }
+  percentiles[part.part->name] = std::move(points);
+}
+
+// What the path itself used. Of several parts nobody can say which used what.
+void LoadRun::report_path(json::object& metrics) const {
+  const auto used = [](std::uint64_t before, std::uint64_t after) {
+    return static_cast<double>(after - before) / kSecondNs;
+  };
+  const double proxy = used(cpu_before_.watched, cpu_after_.watched);
+  const double load = used(cpu_before_.self, cpu_after_.self);
+  const double machine = static_cast<double>(cpu_after_.machine - cpu_before_.machine) /
+                         static_cast<double>(::sysconf(_SC_CLK_TCK));
+  metrics["seconds"] = seconds();
+  metrics["load_cpus"] = load / seconds();
+  metrics["machine_cpus"] = machine / seconds();
+  metrics["other_cpus"] = std::max(0.0, machine - proxy - load) / seconds();
+  const auto add_each = [&](const char* who, double cpu) {
+    if (parts_.size() != 1) return;
+    const std::string key = std::string(who) + "_cpu_";
+    if (const json::value* bytes = metrics.if_contains("bytes")) {
+      metrics[key + "s_per_gib"] = cpu / (bytes->to_number<double>() / kGiB);
+    } else if (const json::value* count = metrics.if_contains("count")) {
+      const char* each = parts_[0].part->kind == Kind::call ? "us_per_connection" : "us_per_trip";
+      metrics[key + each] = cpu * 1e6 / count->to_number<double>();
+    }
+  };
+  add_each("machine", machine);
+  if (watched_.empty()) return;
+  add_each("proxy", proxy);
+  metrics["proxy_cpus"] = proxy / seconds();
+  metrics["proxy_schedstat_cpus"] =
+      (static_cast<double>(cpu_after_.schedstat) - static_cast<double>(cpu_before_.schedstat)) /
+      kSecondNs / seconds();
+  metrics["proxy_memory_mib"] = static_cast<double>(loaded_.pss_bytes) / 1024 / 1024;
+  metrics["pipes"] = pipes_.pipes;
+  metrics["pipe_bytes"] = pipes_.largest_bytes;
+  if (parts_.size() == 1 && parts_[0].part->kind == Kind::idle) {
+    metrics["memory_bytes_per_connection"] =
+        static_cast<double>(loaded_.pss_bytes - fresh_.pss_bytes) /
+        static_cast<double>(parts_[0].part->connections);
+    metrics["pipe_ends"] = loaded_.pipe_ends;
+  }
+}
+
+}  // namespace
+
+json::object run_load(const LoadOptions& options, const Workload& workload) {
+  LoadRun run(options, workload);
+  return run.run();
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,172 @@
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <thread>
+
+#include "tools/bench/baseline.h"
+#include "tools/bench/compare.h"
+#include "tools/bench/document.h"
+#include "tools/bench/html.h"
+#include "tools/bench/interrupt.h"
+#include "tools/bench/load.h"
+#include "tools/bench/options.h"
+#include "tools/bench/server.h"
+#include "tools/bench/table.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kInterrupted = 130;
+
+int fail(const std::string& reason) {
+  std::fprintf(stderr, "sluice-bench: %s\n", reason.c_str());
+  return kFailed;
+}
+
+void allow_many_descriptors() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+}
+
+bool all_valid(const json::object& document) {
+  for (const json::value& workload : document.at("workloads").as_array()) {
+    for (const json::value& run : workload.at("runs").as_array()) {
+      if (!run.at("valid").as_bool()) return false;
+    }
+  }
+  return true;
+}
+
+// Prints and writes the results; returns the exit status.
+int finish(const json::object& document, const Output& output, const json::object* baseline) {
+  const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+  std::fputs(to_table(document, terminal ? TableStyle::terminal : TableStyle::plain).c_str(),
+             stdout);
+  if (baseline != nullptr) {
+    std::printf("\n%s", compare_documents(*baseline, document).c_str());
+  }
+  std::fflush(stdout);
+  int status = all_valid(document) ? 0 : kFailed;
+  const auto write = [&](const std::string& path, const std::string& text) {
+    if (path.empty()) return;
+    if (const Result<> written = write_file(path, text); written.has_error()) {
+      status = fail(written.error().to_string());
+    }
+  };
+  write(output.json, to_text(document));
+  write(output.html, to_html(document));
+  write(output.markdown, describe_conditions(document) + to_table(document, TableStyle::markdown));
+  return interrupted() ? kInterrupted : status;
+}
+
+int serve(const std::string& address) {
+  const Result<Endpoint> at = resolve_listen(address);
+  if (at.has_error()) return fail(at.error().to_string());
+  Result<OwnedFd> listener = listen_at(*at);
+  if (listener.has_error()) return fail(listener.error().to_string());
+  std::printf("listening on %s\n", local_address(listener->get()).c_str());
+  std::fflush(stdout);
+  const Server server(std::move(*listener));
+  constexpr std::chrono::milliseconds kTick{100};
+  while (!interrupted() && server.failure().empty()) std::this_thread::sleep_for(kTick);
+  if (at->family() == AF_UNIX) ::unlink(address.substr(address.find(':') + 1).c_str());
+  return server.failure().empty() ? 0 : fail(server.failure());
+}
+
+// A load's document has one contender: the path.
+json::object load_document(const LoadCommand& command, const std::string& typed,
+                           const Endpoint& to) {
+  const std::string path = command.to;
+  LoadOptions options;
+  options.to = to;
+  options.seconds = command.seconds;
+  options.warmup_seconds = command.warmup_seconds;
+  options.threads = command.threads;
+  options.verify_bytes = command.verify_bytes;
+  options.verify_all = command.verify_all;
+  options.path = command.path;
+  json::object document = new_document(typed);
+  document["settings"] = {{"rounds", command.rounds},
+                          {"seconds", command.seconds},
+                          {"warmup_seconds", command.warmup_seconds},
+                          {"verify_bytes", command.verify_bytes},
+                          {"verify_all", command.verify_all},
+                          {"network", "shared"}};
+  document["baseline"] = path;
+  document["contenders"] =
+      json::array{json::object{{"name", path}, {"version", ""}, {"command", ""}, {"config", ""}}};
+  document["interrupted"] = false;
+  for (const Workload& workload : command.workloads) {
+    json::object entry = new_workload(workload, command.path != 0);
+    for (std::size_t round = 1; round <= command.rounds && !interrupted(); ++round) {
+      std::fprintf(stderr, "%s, round %zu of %zu\n", workload.name.c_str(), round, command.rounds);
+      json::object run;
+      try {
+        run = run_load(options, workload);
+      } catch (const Interrupted&) {
+        break;
+      } catch (const std::exception& failure) {
+        run = {{"valid", false}, {"reason", failure.what()}};
+      }
+      run["contender"] = path;
+      run["round"] = round;
+      entry["runs"].as_array().push_back(std::move(run));
+    }
+    summarize(entry, {path}, path);
+    if (!entry["runs"].as_array().empty()) {
+      document["workloads"].as_array().push_back(std::move(entry));
+    }
+  }
+  document["interrupted"] = interrupted();
+  return document;
+}
+
+int run(int argc, char** argv) {
+  const Invocation invocation = parse_command_line(argc, argv);
+  if (invocation.action == Invocation::Action::exit) {
+    std::fputs(invocation.message.c_str(), invocation.exit_status == 0 ? stdout : stderr);
+    return invocation.exit_status;
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+  catch_interrupts();
+  allow_many_descriptors();
+  if (invocation.action == Invocation::Action::serve) return serve(invocation.listen);
+  // What cannot be compared with is said before anything is measured.
+  json::object baseline;
+  if (!invocation.output.baseline.empty()) {
+    Result<json::object> read = read_document(invocation.output.baseline);
+    if (read.has_error()) return fail(read.error().to_string());
+    baseline = std::move(*read);
+  }
+  const json::object* compared = invocation.output.baseline.empty() ? nullptr : &baseline;
+  if (invocation.action == Invocation::Action::load) {
+    const Result<Endpoint> to = resolve_target(invocation.load.to);
+    if (to.has_error()) return fail(to.error().to_string());
+    return finish(load_document(invocation.load, invocation.compare.command, *to),
+                  invocation.output, compared);
+  }
+  std::fprintf(stderr, "%zu workloads, %zu contenders, %zu rounds: about %.0f minutes\n",
+               invocation.compare.workloads.size(), invocation.compare.contenders.size(),
+               invocation.compare.rounds, estimated_seconds(invocation.compare) / 60 + 0.5);
+  return finish(compare(invocation.compare), invocation.output, compared);
+}
+
+}  // namespace
+}  // namespace sluice::bench
+
+int main(int argc, char** argv) {
+  try {
+    return sluice::bench::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sluice-bench: %s\n", error.what());
+    return 1;
+  }
+}

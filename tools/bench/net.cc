@@ -1,0 +1,233 @@
+#include "tools/bench/net.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <variant>
+
+namespace sluice::bench {
+namespace {
+
+constexpr int kBacklog = 4096;
+constexpr int kSendTimeoutMs = 20'000;
+
+const sockaddr* generic(const Endpoint& endpoint) {
+  return reinterpret_cast<const sockaddr*>(&endpoint.address);
+}
+
+Endpoint unix_endpoint(const UnixEndpoint& path, const std::string& text) {
+  Endpoint endpoint{.text = text};
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  // The parser has bounded the path.
+  std::memcpy(address.sun_path, path.path.c_str(), path.path.size());
+  std::memcpy(&endpoint.address, &address, sizeof address);
+  endpoint.size_bytes = sizeof address;
+  return endpoint;
+}
+
+Result<Endpoint> look_up(const HostPort& where, const std::string& text, bool listening) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV | (listening ? AI_PASSIVE : 0);
+  // What an empty host means is the same as in sluice itself.
+  if (where.host.empty()) hints.ai_family = listening ? AF_INET6 : AF_INET;
+  addrinfo* found = nullptr;
+  const char* host = where.host.empty() ? nullptr : where.host.c_str();
+  const int status = ::getaddrinfo(host, std::to_string(where.port).c_str(), &hints, &found);
+  if (status != 0) return Error{0, "resolve " + text + ": " + ::gai_strerror(status)};
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owned(found, &::freeaddrinfo);
+  Endpoint endpoint{.size_bytes = found->ai_addrlen, .text = text};
+  std::memcpy(&endpoint.address, found->ai_addr, found->ai_addrlen);
+  return endpoint;
+}
+
+bool is_loopback(const Endpoint& endpoint) {
+  if (endpoint.family() != AF_INET) return false;
+  const auto& address = reinterpret_cast<const sockaddr_in&>(endpoint.address);
+  return ntohl(address.sin_addr.s_addr) >> 24U == 127;
+}
+
+void bind_to(int fd, std::uint32_t source) {
+  const int on = 1;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(source);
+  if (::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) != 0 ||
+      ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    fail_errno("bind source");
+  }
+}
+
+int wait_for(int fd, short events, int timeout_ms) {
+  pollfd polled{fd, events, 0};
+  int ready = 0;
+  do {
+    ready = ::poll(&polled, 1, timeout_ms);
+  } while (ready < 0 && errno == EINTR);
+  return ready;
+}
+
+}  // namespace
+
+void fail_errno(const std::string& call) {
+  const int error = errno;
+  throw Failure(call + ": " + std::strerror(error));
+}
+
+Result<Endpoint> resolve_target(const std::string& text) {
+  const Result<TargetAddress> parsed = parse_target_address(text);
+  if (parsed.has_error()) return parsed.error();
+  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return unix_endpoint(*path, text);
+  if (const auto* host = std::get_if<HostPort>(&*parsed)) return look_up(*host, text, false);
+  return Error{0, text + ": expected HOST:PORT or unix:/path"};
+}
+
+Result<Endpoint> resolve_listen(const std::string& text) {
+  const Result<ListenAddress> parsed = parse_listen_address(text);
+  if (parsed.has_error()) return parsed.error();
+  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return unix_endpoint(*path, text);
+  return look_up(std::get<HostPort>(*parsed), text, true);
+}
+
+Endpoint loopback(std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  Endpoint endpoint{.size_bytes = sizeof address, .text = "127.0.0.1:" + std::to_string(port)};
+  std::memcpy(&endpoint.address, &address, sizeof address);
+  return endpoint;
+}
+
+Result<OwnedFd> listen_at(const Endpoint& at) {
+  OwnedFd fd(::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return errno_error("socket");
+  if (at.family() != AF_UNIX) {
+    const int on = 1;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  }
+  if (::bind(fd.get(), generic(at), at.size_bytes) != 0) return errno_error("bind " + at.text);
+  if (::listen(fd.get(), kBacklog) != 0) return errno_error("listen " + at.text);
+  return fd;
+}
+
+std::string local_address(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    fail_errno("getsockname");
+  }
+  if (address.ss_family == AF_UNIX) {
+    return std::string("unix:") + reinterpret_cast<const sockaddr_un&>(address).sun_path;
+  }
+  return SocketAddress::from(reinterpret_cast<const sockaddr*>(&address), size).to_string();
+}
+
+std::uint16_t local_port(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    fail_errno("getsockname");
+  }
+  return SocketAddress::from(reinterpret_cast<const sockaddr*>(&address), size).port();
+}
+
+OwnedFd connect_to(const Endpoint& to) { return connect_from(to, 0); }
+
+OwnedFd connect_from(const Endpoint& to, std::uint32_t source) {
+  OwnedFd fd(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) fail_errno("socket");
+  set_no_delay(fd.get());
+  if (source != 0 && is_loopback(to)) bind_to(fd.get(), source);
+  // Bounds blocking connects, sends and receives alike.
+  const timeval limit{.tv_sec = kConnectTimeoutMs / 1000, .tv_usec = 0};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  if (::connect(fd.get(), generic(to), to.size_bytes) != 0) fail_errno("connect " + to.text);
+  return fd;
+}
+
+void set_no_delay(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void set_nonblocking(int fd, bool on) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  const int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  if (flags < 0 || ::fcntl(fd, F_SETFL, wanted) != 0) fail_errno("fcntl");
+}
+
+std::size_t send_some(int fd, std::span<const char> data, const char* who) {
+  const ssize_t n = ::send(fd, data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n >= 0) return static_cast<std::size_t>(n);
+  if (errno == EAGAIN || errno == EINTR) return 0;
+  fail_errno(std::string(who) + ": send");
+}
+
+void send_all(int fd, std::span<const char> data, const char* who) {
+  while (!data.empty()) {
+    const std::size_t sent = send_some(fd, data, who);
+    data = data.subspan(sent);
+    if (sent == 0 && wait_for(fd, POLLOUT, kSendTimeoutMs) == 0) {
+      throw Failure(std::string(who) + ": the other end takes nothing");
+    }
+  }
+}
+
+Received receive_some(int fd, std::span<char> into, const char* who, int flags) {
+  const ssize_t n = ::recv(fd, into.data(), into.size(), MSG_DONTWAIT | flags);
+  if (n > 0) return {static_cast<std::size_t>(n), false};
+  if (n == 0) return {0, true};
+  if (errno == EAGAIN || errno == EINTR) return {};
+  fail_errno(std::string(who) + ": recv");
+}
+
+std::string LineReader::read(int fd, int timeout_ms, const char* who) {
+  using std::chrono::steady_clock;
+  const auto deadline = steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  for (;;) {
+    if (const auto end = buffer_.find('\n'); end != std::string::npos) {
+      std::string line = buffer_.substr(0, end);
+      buffer_.erase(0, end + 1);
+      return line;
+    }
+    if (buffer_.size() > kMaxLineBytes) throw Failure(std::string(who) + ": the line is too long");
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now());
+    if (left.count() <= 0 || wait_for(fd, POLLIN, static_cast<int>(left.count())) == 0) {
+      throw Failure(std::string(who) + ": no answer");
+    }
+    char chunk[16 << 10];
+    const Received got = receive_some(fd, chunk, who);
+    if (got.ended) throw Failure(std::string(who) + ": closed by the other end");
+    buffer_.append(chunk, got.bytes);
+  }
+}
+
+std::vector<char> random_bytes(std::size_t size, std::uint64_t seed) {
+  std::vector<char> bytes(size);
+  std::uint64_t state = seed * 2 + 1;
+  for (std::size_t at = 0; at < size;) {
+    // xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators".
+    state ^= state >> 12U;
+    state ^= state << 25U;
+    state ^= state >> 27U;
+    const std::uint64_t word = state * 0x2545f4914f6cdd1dU;
+    const std::size_t part = std::min(sizeof word, size - at);
+    std::memcpy(bytes.data() + at, &word, part);
+    at += part;
+  }
+  return bytes;
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,326 @@
+#include "tools/bench/options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+#include "iolib/base/text.h"
+#include "iolib/base/units.h"
+#include "tools/bench/names.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr int kUsageStatus = 2;
+
+constexpr const char* kWorkloads =
+    "bulk1,bulk8,bulk64,bulk8down,rr1,rr32,rr128,rr8x16KiB,crr1,crr4,idle3000,elephants4mice32";
+constexpr const char* kQuickWorkloads = "bulk1,bulk8,rr1,rr32,crr1,idle500";
+constexpr const char* kQuickPeers = "direct,haproxy-tuned,sluice";
+constexpr const char* kBaselines[] = {"haproxy-tuned", "nginx-tuned", "direct"};
+
+/// A wrong value, as one line.
+struct Wrong {
+  std::string message;
+};
+
+// As they are written, before they are understood.
+struct Words {
+  std::string peers, workloads, relative_to, sluice, time, warmup, size = "1B", verify = "64MiB";
+  std::vector<std::string> contenders;
+  std::size_t rounds = 0, connections = 1, workers = 2, threads = 0;
+  int path = 0;
+  bool quick = false, verify_all = false;
+};
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> words;
+  std::istringstream text(list);
+  for (std::string word; std::getline(text, word, ',');) {
+    if (!word.empty()) words.push_back(word);
+  }
+  return words;
+}
+
+template <class T>
+T value_of(const char* option, const Result<T>& parsed) {
+  if (parsed.has_error()) throw Wrong{std::string(option) + ": " + parsed.error().to_string()};
+  return *parsed;
+}
+
+double seconds_of(const char* option, const std::string& text, double least) {
+  constexpr double kMost = 3600;
+  const double seconds =
+      std::chrono::duration<double>(value_of(option, parse_duration(text))).count();
+  if (seconds < least || seconds > kMost) {
+    throw Wrong{std::string(option) + ": " + in_quotes(text) + ": expected " +
+                (least > 0 ? "100ms" : "0") + " to 1h"};
+  }
+  return seconds;
+}
+
+constexpr double kLeastSeconds = 0.1;
+
+std::vector<Workload> workloads_of(const Words& words, const std::string& list) {
+  WorkloadDefaults defaults;
+  defaults.connections = words.connections;
+  defaults.size_bytes = static_cast<std::size_t>(value_of("--size", parse_size_bytes(words.size)));
+  if (defaults.size_bytes == 0 || defaults.size_bytes > kMaxMessageBytes) {
+    throw Wrong{"--size: " + in_quotes(words.size) + ": expected 1B to " +
+                format_size_bytes(kMaxMessageBytes)};
+  }
+  std::vector<Workload> workloads;
+  for (const std::string& name : split(list)) {
+    workloads.push_back(value_of("--workloads", parse_workload(name, defaults)));
+  }
+  if (workloads.empty()) throw Wrong{"--workloads: expected at least one"};
+  return workloads;
+}
+
+// The sluice that was built or installed together with this program, or else the one in PATH.
+std::string own_sluice() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  for (const char* place : {"sluice", "../proxy/sluice"}) {
+    const auto path = (self.parent_path() / place).lexically_normal();
+    if (std::filesystem::is_regular_file(path, error)) return path;
+  }
+  return find_program("sluice");
+}
+
+std::vector<Contender> contenders_of(const Words& words) {
+  ContenderOptions options;
+  options.workers = words.workers;
+  options.sluice = words.sluice.empty() ? own_sluice() : words.sluice;
+  if (!words.sluice.empty() && find_program(words.sluice).empty() &&
+      !std::filesystem::exists(words.sluice)) {
+    throw Wrong{"--sluice: " + in_quotes(words.sluice) + ": no such program"};
+  }
+  std::vector<Contender> known = installed_contenders(options);
+  std::vector<std::string> wanted = split(words.peers);
+  if (wanted.empty() && words.quick) wanted = split(kQuickPeers);
+  const bool all = wanted.empty();
+  for (const std::string& text : words.contenders) {
+    known.push_back(value_of("--contender", parse_contender(text)));
+    if (!all) wanted.push_back(known.back().name);
+  }
+  if (all) return known;
+  std::vector<Contender> chosen;
+  for (const std::string& name : wanted) {
+    const auto at = std::find_if(known.begin(), known.end(),
+                                 [&](const Contender& each) { return each.name == name; });
+    if (at != known.end()) {
+      chosen.push_back(*at);
+    } else if (name != kControlName && !(words.quick && words.peers.empty())) {
+      std::string names;
+      for (const Contender& each : known) names += (names.empty() ? "" : ", ") + each.name;
+      throw Wrong{"--peers: " + in_quotes(name) + ": not installed or unknown; there are " + names +
+                  " and " + std::string(kControlName)};
+    }
+  }
+  return chosen;
+}
+
+// The baseline runs twice: nothing smaller than the difference means anything.
+void add_control(const Words& words, CompareOptions& options) {
+  const auto has = [&](const std::string& name) {
+    return std::any_of(options.contenders.begin(), options.contenders.end(),
+                       [&](const Contender& each) { return each.name == name; });
+  };
+  options.baseline = words.relative_to;
+  if (!options.baseline.empty() && !has(options.baseline)) {
+    throw Wrong{"--relative-to: " + in_quotes(options.baseline) + ": not among the contenders"};
+  }
+  for (const char* name : kBaselines) {
+    if (options.baseline.empty() && has(name)) options.baseline = name;
+  }
+  if (options.baseline.empty()) options.baseline = options.contenders.at(0).name;
+  const std::vector<std::string> wanted = split(words.peers);
+  const bool asked = std::find(wanted.begin(), wanted.end(), kControlName) != wanted.end();
+  if (!asked && (words.quick || !words.peers.empty())) return;
+  for (std::size_t i = 0; i < options.contenders.size(); ++i) {
+    if (options.contenders[i].name != options.baseline) continue;
+    Contender again = options.contenders[i];
+    again.name = kControlName;
+    again.version = "the baseline, " + options.baseline + ", again";
+    options.contenders.push_back(std::move(again));
+    return;
+  }
+}
+
+CompareOptions compare_options(const Words& words) {
+  CompareOptions options;
+  const std::string list = !words.workloads.empty() ? words.workloads
+                           : words.quick            ? kQuickWorkloads
+                                                    : kWorkloads;
+  options.workloads = workloads_of(words, list);
+  options.contenders = contenders_of(words);
+  if (options.contenders.empty()) throw Wrong{"--peers: expected at least one"};
+  add_control(words, options);
+  options.rounds = words.rounds != 0 ? words.rounds : words.quick ? 3 : 5;
+  options.seconds = seconds_of("--time",
+                               !words.time.empty() ? words.time
+                               : words.quick       ? "1s"
+                                                   : "2s",
+                               kLeastSeconds);
+  options.warmup_seconds = seconds_of("--warmup", words.warmup, 0);
+  options.threads = words.threads;
+  options.verify_bytes = value_of("--verify", parse_size_bytes(words.verify));
+  options.verify_all = words.verify_all;
+  return options;
+}
+
+LoadCommand load_command(const Words& words, std::string to) {
+  LoadCommand command;
+  command.to = std::move(to);
+  command.workloads = workloads_of(words, words.workloads);
+  command.rounds = words.rounds != 0 ? words.rounds : 1;
+  command.seconds = seconds_of("--time", !words.time.empty() ? words.time : "3s", kLeastSeconds);
+  command.warmup_seconds = seconds_of("--warmup", words.warmup, 0);
+  command.threads = words.threads;
+  command.verify_bytes = value_of("--verify", parse_size_bytes(words.verify));
+  command.verify_all = words.verify_all;
+  command.path = words.path;
+  return command;
+}
+
+// What a comparison and a load have in common.
+void add_common(CLI::App& app, Words& words, Output& output) {
+  constexpr std::size_t kMostRounds = 1000;
+  app.add_option("--rounds", words.rounds, "runs of each workload (default: 5; --quick 3; load 1)")
+      ->check(CLI::Range(std::size_t{1}, kMostRounds));
+  app.add_option("--time", words.time,
+                 "measured in each run: 100ms to 1h (default: 2s; --quick 1s; load 3s)")
+      ->type_name("TIME");
+  app.add_option("--warmup", words.warmup, "before that (default: 300ms)")
+      ->type_name("TIME")
+      ->default_str("300ms")
+      ->run_callback_for_default();
+  app.add_option("--connections", words.connections,
+                 "where a workload's name gives no number (default: 1)")
+      ->check(CLI::Range(std::size_t{1}, kMaxConnections));
+  app.add_option("--size", words.size, "of a message, where the name gives none (default: 1B)")
+      ->type_name("SIZE");
+  app.add_option("--threads", words.threads,
+                 "of each end (default: a stream each, at most 8; 1 for rr)")
+      ->check(CLI::Range(std::size_t{1}, kMaxThreads));
+  app.add_option("--verify", words.verify,
+                 "compared byte by byte before each run with streams (default: 64MiB)")
+      ->type_name("SIZE");
+  app.add_flag("--verify-all", words.verify_all,
+               "compare every byte of every stream, at the cost of some speed");
+  app.add_option("--json", output.json, "write the results there, for programs")->type_name("FILE");
+  app.add_option("--html", output.html, "write a page with charts there")->type_name("FILE");
+  app.add_option("--markdown", output.markdown, "write the tables there")->type_name("FILE");
+  app.add_option("--baseline", output.baseline, "say what changed against an earlier --json")
+      ->type_name("FILE");
+}
+
+constexpr const char* kFooter = R"(
+Workloads, of which --workloads and --workload take lists:
+  bulk[N][up|down|both][-plain]  N streams; -plain: by send and recv, not by sendfile and MSG_TRUNC
+  rr[N][xSIZE][@RATE]            N connections exchange messages, one at a time on each
+  crr[N][@RATE]                  N threads connect, exchange a byte, close
+  idle[N]                        N connections rest after a byte
+  elephantsNmiceM                N streams beside M ping-pongs
+  slow[N]                        N readers of 1 MiB/s beside a fast one
+  mix                            all at once
+@RATE: an open loop of so many a second, latency counted from when each was due; otherwise closed.
+
+Exit status: 0 all runs were valid, 1 some were void or something failed, 2 wrong usage,
+130 interrupted, after printing what was measured.
+)";
+
+std::string one_line_of(const std::string& text) {
+  std::string line = text.substr(0, text.find('\n'));
+  return "sluice-bench: " + one_line(line) + "\n";
+}
+
+std::string typed(int argc, char** argv) {
+  std::string command = "sluice-bench";
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool plain = word.find_first_of(" \t'\"\\$*?;&|<>(){}") == std::string::npos;
+    command += plain && !word.empty() ? ' ' + word : " '" + word + "'";
+  }
+  return command;
+}
+
+}  // namespace
+
+Invocation parse_command_line(int argc, char** argv) {
+  Invocation invocation;
+  Words words;
+  std::string to;
+  CLI::App app("Compares TCP paths side by side: direct, sluice, and what else is installed.",
+               "sluice-bench");
+  app.set_version_flag("--version", "sluice-bench " SLUICE_VERSION);
+  app.footer(kFooter);
+  app.require_subcommand(0, 1);
+  add_common(app, words, invocation.output);
+  app.add_option("--workloads", words.workloads, std::string("default: ") + kWorkloads)
+      ->type_name("LIST");
+  app.add_option("--peers", words.peers,
+                 "contenders, in this order (default: all that are installed, and A/A, which is "
+                 "the baseline again)")
+      ->type_name("LIST");
+  app.add_option("--contender", words.contenders,
+                 "'NAME=COMMAND' of another one, with {listen} and {to} for the ports; may be "
+                 "given more than once")
+      ->type_name("TEXT");
+  app.add_option("--relative-to", words.relative_to,
+                 "the contender that ratios refer to (default: haproxy-tuned, or what there is)")
+      ->type_name("NAME");
+  constexpr std::size_t kMostWorkers = 256;
+  app.add_option("--workers", words.workers, "of each contender that can be told (default: 2)")
+      ->check(CLI::Range(std::size_t{1}, kMostWorkers));
+  app.add_option("--sluice", words.sluice, "the binary (default: the one beside this program)")
+      ->type_name("PATH");
+  app.add_flag("--quick", words.quick, "fewer workloads, contenders and rounds: under two minutes");
+
+  CLI::App* serve = app.add_subcommand("serve", "The serving end alone: run it behind a path.");
+  serve->add_option("--listen", invocation.listen, "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path")
+      ->type_name("ADDR")
+      ->required();
+  CLI::App* load =
+      app.add_subcommand("load", "The load alone, against a serving end behind a path.");
+  load->add_option("--to", to, "where the path begins")->type_name("ADDR")->required();
+  load->add_option("--workload", words.workloads, "one or several")->type_name("LIST")->required();
+  load->add_option("--path-pid", words.path,
+                   "a process of this machine whose CPU and memory count as the path's")
+      ->check(CLI::PositiveNumber);
+  add_common(*load, words, invocation.output);
+
+  try {
+    app.parse(argc, argv);
+    if (words.warmup.empty()) words.warmup = "300ms";
+    if (serve->parsed()) {
+      invocation.action = Invocation::Action::serve;
+    } else if (load->parsed()) {
+      invocation.load = load_command(words, to);
+      invocation.action = Invocation::Action::load;
+      invocation.compare.command = typed(argc, argv);
+    } else {
+      invocation.compare = compare_options(words);
+      invocation.compare.command = typed(argc, argv);
+      invocation.action = Invocation::Action::compare;
+    }
+  } catch (const CLI::Success& asked) {
+    std::ostringstream text;
+    std::ostringstream ignored;
+    app.exit(asked, text, ignored);
+    invocation.message = text.str();
+  } catch (const CLI::ParseError& error) {
+    invocation.exit_status = kUsageStatus;
+    invocation.message = one_line_of(error.what());
+  } catch (const Wrong& wrong) {
+    invocation.exit_status = kUsageStatus;
+    invocation.message = one_line_of(wrong.message);
+  }
+  return invocation;
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,359 @@
+#include "tools/bench/server.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tools/bench/engine.h"
+#include "tools/bench/message.h"
+#include "tools/bench/net.h"
+#include "tools/bench/protocol.h"
+#include "tools/bench/stream.h"
+#include "tools/common/json.h"
+
+namespace sluice::bench {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr const char* kWho = "upstream";
+// A connection that has not said what it is for by then is closed.
+constexpr std::uint64_t kHelloTimeoutNs = 20'000'000'000;
+// When there is no descriptor left, accepting rests for so long.
+constexpr std::uint64_t kAcceptPauseNs = 100'000'000;
+constexpr seconds kArrivalTimeout{30};
+constexpr seconds kEndTimeout{30};
+// A run whose load says nothing for so long is over.
+constexpr int kControlTimeoutMs = 3'600'000;
+constexpr std::size_t kMostThreads = 64;
+
+}  // namespace
+
+/// One run's connections at this end.
+class ServedRun {
+ public:
+  explicit ServedRun(std::size_t threads) {
+    for (std::size_t i = 0; i < threads; ++i) loops_.push_back(std::make_unique<Loop>(control_));
+  }
+
+  [[nodiscard]] Control& control() { return control_; }
+
+  /// A connection that has said its Hello. Any thread.
+  void take(OwnedFd fd, const Hello& hello) {
+    StreamCounts* counts = nullptr;
+    {
+      const std::lock_guard guard(lock_);
+      auto& mine = counts_[hello.number];
+      if (mine) return control_.fail("upstream: two connections with one number");
+      mine = std::make_unique<StreamCounts>();
+      counts = mine.get();
+      ++arrived_;
+    }
+    Loop& loop = *loops_[hello.number % loops_.size()];
+    if (hello.role == Role::echo) {
+      loop.add(std::make_unique<Echo>(std::move(fd), hello.size_bytes));
+    } else {
+      StreamOptions options;
+      options.who = kWho;
+      options.number = hello.number;
+      options.send = hello.send;
+      options.receive = hello.receive;
+      if (hello.limit != 0) options.limit = hello.limit;
+      options.ends = hello.plain ? Ends::plain : Ends::zero_copy;
+      options.verify_all = hello.verify;
+      loop.add(std::make_unique<Stream>(std::move(fd), *counts, options));
+    }
+    arrival_.notify_all();
+  }
+
+  [[nodiscard]] bool wait_for_arrivals(std::size_t count) {
+    std::unique_lock guard(lock_);
+    return arrival_.wait_for(guard, kArrivalTimeout,
+                             [&] { return arrived_ >= count || control_.failed(); });
+  }
+
+  [[nodiscard]] json::object mark() {
+    json::array connections;
+    const std::lock_guard guard(lock_);
+    const std::uint64_t time = now_ns();
+    std::uint32_t next = 0;
+    for (const auto& [number, counts] : counts_) {
+      for (; next < number; ++next) connections.push_back(json::array{0, 0});
+      connections.push_back(json::array{counts->sent.load(std::memory_order_relaxed),
+                                        counts->received.load(std::memory_order_relaxed)});
+      ++next;
+    }
+    return {{"time_ns", time}, {"connections", std::move(connections)}};
+  }
+
+  /// Stops sending, and waits until all connections have ended.
+  void stop() {
+    control_.enter(Phase::stop);
+    for (const auto& loop : loops_) loop->stop();
+    const auto deadline = steady_clock::now() + kEndTimeout;
+    for (const auto& loop : loops_) {
+      while (!loop->finished() && steady_clock::now() < deadline) {
+        std::this_thread::sleep_for(milliseconds(1));
+      }
+      if (!loop->finished()) control_.fail("upstream: some connections did not end");
+    }
+  }
+
+ private:
+  Control control_;
+  std::mutex lock_;
+  std::condition_variable arrival_;
+  std::map<std::uint32_t, std::unique_ptr<StreamCounts>> counts_;  ///< under lock_, as is arrived_
+  std::size_t arrived_ = 0;
+  std::vector<std::unique_ptr<Loop>> loops_;  ///< last: gone before what their connections use
+};
+
+class Server::State {
+ public:
+  explicit State(OwnedFd listener);
+  ~State();
+
+  /// A connection that has said its Hello, which has to leave the loop unless this returns false.
+  void take(OwnedFd fd, const Hello& hello);
+  [[nodiscard]] std::shared_ptr<ServedRun> find(std::uint64_t run) {
+    const std::lock_guard guard(lock_);
+    const auto at = runs_.find(run);
+    return at == runs_.end() ? nullptr : at->second;
+  }
+  [[nodiscard]] std::string failure() const { return control_.reason(); }
+
+ private:
+  struct Session {
+    OwnedFd fd;
+    std::thread thread;
+    std::atomic<bool> over{false};
+  };
+
+  void serve(Session& session, std::uint64_t id);
+  [[nodiscard]] json::object answer(const std::string& line, std::uint64_t id);
+  void forget(std::uint64_t id);
+  void join_sessions(bool all);
+
+  Control control_;
+  std::mutex lock_;
+  std::map<std::uint64_t, std::shared_ptr<ServedRun>> runs_;  ///< under lock_
+  std::vector<std::unique_ptr<Session>> sessions_;            ///< under lock_
+  std::unique_ptr<Loop> front_;
+};
+
+namespace {
+
+// Reads a connection's Hello, answers calls, hands the others on.
+class Greeter final : public Connection {
+ public:
+  using Take = std::function<void(OwnedFd, const Hello&)>;
+  using Find = std::function<std::shared_ptr<ServedRun>(std::uint64_t)>;
+  Greeter(OwnedFd fd, const Take& take, const Find& find)
+      : Connection(std::move(fd)), take_(take), find_(find) {}
+
+ private:
+  bool start() override {
+    loop().set_alarm(*this, now_ns() + kHelloTimeoutNs);
+    return true;
+  }
+  bool on_alarm(std::uint64_t /*now*/) override { return false; }
+  bool on_stop() override { return false; }
+
+  // One stranger's failure is no failure of the server's.
+  bool on_ready(std::uint32_t /*events*/) override {
+    try {
+      return run_ ? finish_call() : greet();
+    } catch (const Failure& failure) {
+      if (run_) run_->control().fail(failure.what());
+      return false;
+    }
+  }
+
+  bool greet() {
+    const Received got = receive_some(fd(), std::span(bytes_).subspan(done_), kWho);
+    done_ += got.bytes;
+    if (got.ended) return false;
+    if (done_ < bytes_.size()) return true;
+    const std::optional<Hello> hello = decode(bytes_);
+    if (!hello) return false;
+    loop().set_alarm(*this, 0);
+    if (hello->role != Role::call) {
+      take_(loop().release_fd(*this), *hello);
+      return false;
+    }
+    run_ = find_(hello->run);
+    return run_ && send_some(fd(), {bytes_.data() + kAnswerAt, 1}, kWho) == 1;
+  }
+
+  // The client closes first.
+  bool finish_call() {
+    char byte = 0;
+    const Received got = receive_some(fd(), {&byte, 1}, kWho);
+    if (got.bytes > 0) throw Failure("upstream: bytes that nobody sent");
+    return !got.ended;
+  }
+
+  // The low byte of the connection's number is what comes back.
+  static constexpr std::size_t kAnswerAt = 12;
+
+  const Take& take_;
+  const Find& find_;
+  Hello::Bytes bytes_{};
+  std::size_t done_ = 0;
+  std::shared_ptr<ServedRun> run_;
+};
+
+class Listener final : public Connection {
+ public:
+  Listener(OwnedFd fd, Greeter::Take take, Greeter::Find find)
+      : Connection(std::move(fd)), take_(std::move(take)), find_(std::move(find)) {}
+
+ private:
+  bool on_ready(std::uint32_t /*events*/) override {
+    for (;;) {
+      OwnedFd accepted(::accept4(fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (accepted) {
+        set_no_delay(accepted.get());
+        loop().add(std::make_unique<Greeter>(std::move(accepted), take_, find_));
+        continue;
+      }
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      if (errno == EAGAIN) return true;
+      if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
+        fail_errno("accept");
+      }
+      loop().set_interest(*this, 0);
+      loop().set_alarm(*this, now_ns() + kAcceptPauseNs);
+      return true;
+    }
+  }
+  bool on_alarm(std::uint64_t /*now*/) override {
+    loop().set_interest(*this, EPOLLIN);
+    return true;
+  }
+  bool on_stop() override { return false; }
+
+  Greeter::Take take_;
+  Greeter::Find find_;
+};
+
+}  // namespace
+
+Server::State::State(OwnedFd listener) : front_(std::make_unique<Loop>(control_)) {
+  front_->add(std::make_unique<Listener>(
+      std::move(listener), [this](OwnedFd fd, const Hello& hello) { take(std::move(fd), hello); },
+      [this](std::uint64_t run) { return find(run); }));
+}
+
+Server::State::~State() {
+  front_->stop();
+  front_->join();
+  join_sessions(true);
+}
+
+void Server::State::take(OwnedFd fd, const Hello& hello) {
+  if (hello.role != Role::control) {
+    if (const auto run = find(hello.run)) run->take(std::move(fd), hello);
+    return;
+  }
+  join_sessions(false);
+  const std::lock_guard guard(lock_);
+  if (sessions_.size() >= kMaxRuns) return;
+  sessions_.push_back(std::make_unique<Session>());
+  Session& session = *sessions_.back();
+  session.fd = std::move(fd);
+  session.thread = std::thread([this, &session, id = hello.run] { serve(session, id); });
+}
+
+// Those that are over, or all, which then end at once.
+void Server::State::join_sessions(bool all) {
+  std::vector<std::unique_ptr<Session>> ended;
+  {
+    const std::lock_guard guard(lock_);
+    const auto first = std::partition(sessions_.begin(), sessions_.end(), [&](const auto& each) {
+      if (all) ::shutdown(each->fd.get(), SHUT_RDWR);
+      return !all && !each->over;
+    });
+    std::move(first, sessions_.end(), std::back_inserter(ended));
+    sessions_.erase(first, sessions_.end());
+  }
+  for (const auto& session : ended) session->thread.join();
+}
+
+void Server::State::serve(Session& session, std::uint64_t id) {
+  try {
+    LineReader lines;
+    for (;;) {
+      const std::string line = lines.read(session.fd.get(), kControlTimeoutMs, kWho);
+      json::object said;
+      try {
+        said = answer(line, id);
+      } catch (const std::exception& error) {
+        said = {{"error", error.what()}};
+      }
+      send_all(session.fd.get(), json::serialize(said) + '\n', kWho);
+    }
+  } catch (const Failure&) {
+    // The load has gone.
+  }
+  forget(id);
+  session.over = true;
+}
+
+void Server::State::forget(std::uint64_t id) {
+  std::shared_ptr<ServedRun> run;
+  const std::lock_guard guard(lock_);
+  if (const auto at = runs_.find(id); at != runs_.end()) {
+    run = std::move(at->second);
+    runs_.erase(at);
+  }
+}
+
+json::object Server::State::answer(const std::string& line, std::uint64_t id) {
+  const std::string verb = line.substr(0, line.find(' '));
+  const std::string_view rest =
+      std::string_view(line).substr(std::min(line.size(), verb.size() + 1));
+  if (verb == "begin") {
+    const std::uint64_t threads =
+        json::parse(rest).as_object().at("threads").to_number<std::uint64_t>();
+    if (threads == 0 || threads > kMostThreads) throw Failure("upstream: too many threads");
+    const std::lock_guard guard(lock_);
+    if (!runs_.emplace(id, std::make_shared<ServedRun>(threads)).second) {
+      throw Failure("upstream: there is such a run");
+    }
+    return {};
+  }
+  const std::shared_ptr<ServedRun> run = find(id);
+  if (!run) throw Failure("upstream: no run has begun");
+  if (verb == "await") {
+    std::size_t count = 0;
+    std::from_chars(rest.data(), rest.data() + rest.size(), count);
+    if (!run->wait_for_arrivals(count)) throw Failure("upstream: a connection never arrived");
+    run->control().check();
+    return {};
+  }
+  if (verb == "stop") run->stop();
+  if (verb != "stop" && verb != "mark") throw Failure("upstream: unknown request");
+  run->control().check();
+  return run->mark();
+}
+
+Server::Server(OwnedFd listener) : state_(std::make_unique<State>(std::move(listener))) {}
+Server::~Server() = default;
+std::string Server::failure() const { return state_->failure(); }
+
+}  // namespace sluice::bench

@@ -1,0 +1,214 @@
+#include "tools/bench/table.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "iolib/base/units.h"
+#include "tools/bench/document.h"
+#include "tools/bench/names.h"
+
+namespace sluice::bench {
+namespace {
+
+struct Cell {
+  std::string text;
+  bool best = false;
+};
+using Row = std::vector<Cell>;
+
+std::string text_of(const json::value& value) { return std::string(value.as_string()); }
+
+std::string format(double value, int digits) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+  return text.data();
+}
+
+// What a terminal shows: UTF-8 sequences are one column wide here, all that is used are.
+std::size_t width_of(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U;
+  }));
+}
+
+std::string render(const std::vector<Row>& rows, TableStyle style) {
+  std::vector<std::size_t> widths(rows[0].size());
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      widths[i] = std::max(widths[i], width_of(row[i].text));
+    }
+  }
+  const bool markdown = style == TableStyle::markdown;
+  std::string text;
+  for (std::size_t line = 0; line < rows.size(); ++line) {
+    if (markdown) text += "| ";
+    for (std::size_t i = 0; i < rows[line].size(); ++i) {
+      const Cell& cell = rows[line][i];
+      const std::string space(widths[i] - width_of(cell.text), ' ');
+      const bool bold = cell.best && style == TableStyle::terminal;
+      const std::string shown = bold ? "\x1b[1m" + cell.text + "\x1b[0m" : cell.text;
+      text += i == 0 ? shown + space : space + shown;
+      const bool last = i + 1 == rows[line].size();
+      text += markdown ? (last ? " |" : " | ") : (last ? "" : "  ");
+    }
+    text += '\n';
+    if (line != 0 || !markdown) continue;
+    text += "|";
+    for (std::size_t i = 0; i < widths.size(); ++i) {
+      text += i == 0 ? " " + std::string(widths[i], '-') + " |"
+                     : " " + std::string(widths[i] - 1, '-') + ": |";
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+// "2.99 (2.80–3.11)"; where it does not move at that precision, the median alone.
+std::string with_spread(const json::object& spread, int digits) {
+  const std::string median = format(number(spread.at("median")), digits);
+  const std::string least = format(number(spread.at("least")), digits);
+  const std::string most = format(number(spread.at("most")), digits);
+  return least == most ? median : median + " (" + least + "–" + most + ")";
+}
+
+// Marks the best of a column.
+void mark_best(std::vector<Row>& rows, std::size_t column,
+               const std::vector<std::optional<double>>& values, bool higher) {
+  std::optional<std::size_t> best;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!values[i]) continue;
+    if (!best || (higher ? *values[i] > *values[*best] : *values[i] < *values[*best])) best = i;
+  }
+  if (best) rows[*best + 1][column].best = true;
+}
+
+std::vector<Row> medians(const json::object& workload) {
+  const json::array& metrics = workload.at("metrics").as_array();
+  const json::array& summary = workload.at("summary").as_array();
+  std::vector<Row> rows{{{"median"}}};
+  for (const json::value& metric : metrics) rows[0].push_back({text_of(metric.at("title"))});
+  rows[0].push_back({"valid"});
+  std::vector<std::vector<std::optional<double>>> values(metrics.size());
+  for (const json::value& entry : summary) {
+    const std::string name = text_of(entry.at("contender"));
+    Row row{{name}};
+    const json::value* found = entry.as_object().if_contains("metrics");
+    for (std::size_t i = 0; i < metrics.size(); ++i) {
+      const std::string key = text_of(metrics[i].at("key"));
+      const json::value* spread = found != nullptr ? found->as_object().if_contains(key) : nullptr;
+      const int digits = static_cast<int>(number(metrics[i].at("digits")));
+      row.push_back({spread != nullptr ? with_spread(spread->as_object(), digits) : "–"});
+      values[i].push_back(spread != nullptr && competes(name)
+                              ? std::optional(number(spread->at("median")))
+                              : std::nullopt);
+    }
+    row.push_back({json::serialize(entry.at("valid")) + "/" + json::serialize(entry.at("runs"))});
+    rows.push_back(std::move(row));
+  }
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    mark_best(rows, i + 1, values[i], text_of(metrics[i].at("better")) == "higher");
+  }
+  return rows;
+}
+
+std::vector<Row> ratios(const json::object& workload, const std::string& baseline) {
+  std::vector<std::string> keys;
+  std::vector<Row> rows{{{"× " + baseline}}};
+  for (const json::value& metric : workload.at("metrics").as_array()) {
+    if (!metric.at("compared").as_bool()) continue;
+    keys.push_back(text_of(metric.at("key")));
+    rows[0].push_back({text_of(metric.at("title"))});
+  }
+  for (const json::value& entry : workload.at("summary").as_array()) {
+    const json::value* found = entry.as_object().if_contains("ratios");
+    if (found == nullptr) continue;
+    Row row{{text_of(entry.at("contender"))}};
+    for (const std::string& key : keys) {
+      const json::value* spread = found->as_object().if_contains(key);
+      row.push_back({spread != nullptr ? with_spread(spread->as_object(), 2) : "–"});
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::string void_runs(const json::object& workload) {
+  std::string text;
+  for (const json::value& run : workload.at("runs").as_array()) {
+    if (run.at("valid").as_bool()) continue;
+    text += "VOID: " + text_of(run.at("contender")) + ", round " +
+            json::serialize(run.at("round")) + ": " + text_of(run.at("reason")) + '\n';
+  }
+  return text;
+}
+
+// Other programs took time while it was measured.
+std::string disturbance(const json::object& workload) {
+  constexpr double kMuch = 0.2;
+  double worst = 0;
+  for (const json::value& entry : workload.at("summary").as_array()) {
+    const json::value* metrics = entry.as_object().if_contains("metrics");
+    const json::value* other =
+        metrics != nullptr ? metrics->as_object().if_contains("other_cpus") : nullptr;
+    if (other != nullptr) worst = std::max(worst, number(other->at("median")));
+  }
+  if (worst < kMuch) return "";
+  return "Other programs used " + format(worst, 2) +
+         " CPUs meanwhile: figures of a machine that is not quiet.\n";
+}
+
+}  // namespace
+
+std::string to_table(const json::object& document, TableStyle style) {
+  const std::string baseline = text_of(document.at("baseline"));
+  const bool markdown = style == TableStyle::markdown;
+  std::string text;
+  for (const json::value& value : document.at("workloads").as_array()) {
+    const json::object& workload = value.as_object();
+    const std::string loop = text_of(workload.at("loop"));
+    text += (markdown ? "\n## " : "\n") + text_of(workload.at("name")) +
+            (markdown ? "\n\n" : ": ") + text_of(workload.at("description")) +
+            (loop.empty() ? "" : " (" + loop + ")") + (markdown ? "\n\n" : "\n");
+    text += render(medians(workload), style);
+    if (const std::vector<Row> rows = ratios(workload, baseline); rows.size() > 1) {
+      text += '\n' + render(rows, style);
+    }
+    const std::string notes = void_runs(workload) + disturbance(workload);
+    if (!notes.empty()) text += (markdown ? "\n" : "") + notes;
+  }
+  return text;
+}
+
+std::string describe_conditions(const json::object& document) {
+  const json::object& machine = document.at("machine").as_object();
+  const json::object& settings = document.at("settings").as_object();
+  const auto field = [](const json::object& object, const char* key) {
+    const json::value* value = object.if_contains(key);
+    if (value == nullptr) return std::string("?");
+    return value->is_string() ? text_of(*value) : json::serialize(*value);
+  };
+  const auto seconds = [&](const char* key) { return format(number(settings.at(key)), 1); };
+  std::string text =
+      "- command: `" + field(document, "command") + "`, " + field(document, "started") +
+      "\n- machine: " + field(machine, "cpus") + " × " + field(machine, "cpu") + ", " +
+      field(machine, "kernel") + ", congestion control " + field(machine, "congestion_control") +
+      ", a pipe of 1 MiB is granted " + field(machine, "pipe_bytes_granted_of_1MiB") +
+      " bytes\n- " + field(settings, "rounds") + " rounds of " + seconds("seconds") + " s after " +
+      seconds("warmup_seconds") +
+      " s of warm-up, contenders in turn, each started afresh; network namespace: " +
+      field(settings, "network") + '\n';
+  for (const json::value& contender : document.at("contenders").as_array()) {
+    const std::string version = text_of(contender.at("version"));
+    if (version.empty()) continue;
+    text += "- " + text_of(contender.at("name")) + ": " + version + ", `" +
+            text_of(contender.at("command")) + "`\n";
+  }
+  return text;
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+
+#include "tools/common/json.h"
+
+namespace sluice::bench {
+
+enum class TableStyle : std::uint8_t {
+  plain,     ///< text in columns
+  terminal,  ///< with the best of each column in bold
+  markdown,
+};
+
+/// A document for a reader: for each workload a table of medians with their spread, and one of the
+/// ratios to the baseline; then what was void. `direct` and the baseline's second run, which are no
+/// contenders, are never the best.
+[[nodiscard]] std::string to_table(const json::object& document, TableStyle style);
+
+/// The machine, the settings and the contenders' versions, as lines of a Markdown list.
+[[nodiscard]] std::string describe_conditions(const json::object& document);
+
+}  // namespace sluice::bench

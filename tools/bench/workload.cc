@@ -1,0 +1,232 @@
+#include "tools/bench/workload.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include "iolib/base/text.h"
+#include "iolib/base/units.h"
+
+namespace sluice::bench {
+namespace {
+
+// Takes words and numbers from the front of a workload's name.
+class Reader {
+ public:
+  Reader(std::string_view text, const WorkloadDefaults& defaults)
+      : left_(text), defaults_(defaults) {}
+
+  [[nodiscard]] bool done() const { return left_.empty(); }
+  [[nodiscard]] bool take(std::string_view word) {
+    if (!left_.starts_with(word)) return false;
+    left_.remove_prefix(word.size());
+    return true;
+  }
+  [[nodiscard]] std::optional<std::size_t> take_count(std::size_t most) {
+    std::size_t count = 0;
+    const auto [end, error] = std::from_chars(left_.data(), left_.data() + left_.size(), count);
+    if (error != std::errc{} || count == 0 || count > most) return std::nullopt;
+    left_.remove_prefix(static_cast<std::size_t>(end - left_.data()));
+    return count;
+  }
+  // Connections; where none are written, as many as the default says.
+  [[nodiscard]] std::optional<std::size_t> take_connections(std::size_t most = kMaxConnections) {
+    const bool written = !left_.empty() && left_[0] >= '0' && left_[0] <= '9';
+    if (written) return take_count(most);
+    if (defaults_.connections > most) return std::nullopt;
+    return defaults_.connections;
+  }
+  [[nodiscard]] std::size_t default_size() const { return defaults_.size_bytes; }
+  [[nodiscard]] std::optional<std::size_t> take_size() {
+    const std::string_view text = left_.substr(0, left_.find('@'));
+    const Result<std::uint64_t> size = parse_size_bytes(text);
+    if (size.has_error() || *size == 0 || *size > kMaxMessageBytes) return std::nullopt;
+    left_.remove_prefix(text.size());
+    return static_cast<std::size_t>(*size);
+  }
+
+ private:
+  std::string_view left_;
+  const WorkloadDefaults& defaults_;
+};
+
+constexpr double kMaxRate = 10e6;
+
+bool read_rate(Reader& reader, Part& part) {
+  if (!reader.take("@")) return true;
+  const auto rate = reader.take_count(static_cast<std::size_t>(kMaxRate));
+  if (rate) part.rate = static_cast<double>(*rate);
+  return rate.has_value();
+}
+
+std::optional<Part> read_bulk(Reader& reader) {
+  Part part{.kind = Kind::bulk, .name = "bulk"};
+  const auto count = reader.take_connections();
+  if (!count) return std::nullopt;
+  part.connections = *count;
+  if (reader.take("down")) {
+    part.direction = Direction::down;
+  } else if (reader.take("both")) {
+    part.direction = Direction::both;
+  } else {
+    static_cast<void>(reader.take("up"));
+  }
+  if (reader.take("-plain")) part.ends = Ends::plain;
+  return part;
+}
+
+std::optional<Part> read_ping(Reader& reader) {
+  Part part{.kind = Kind::ping, .name = "rr"};
+  const auto count = reader.take_connections();
+  if (!count) return std::nullopt;
+  part.connections = *count;
+  part.size_bytes = reader.default_size();
+  if (reader.take("x")) {
+    const auto size = reader.take_size();
+    if (!size) return std::nullopt;
+    part.size_bytes = *size;
+  }
+  if (!read_rate(reader, part)) return std::nullopt;
+  return part;
+}
+
+std::optional<Part> read_call(Reader& reader) {
+  Part part{.kind = Kind::call, .name = "crr"};
+  const auto count = reader.take_connections(kMaxThreads);
+  if (!count || !read_rate(reader, part)) return std::nullopt;
+  part.connections = *count;
+  return part;
+}
+
+std::optional<Part> read_idle(Reader& reader) {
+  const auto count = reader.take_connections();
+  if (!count) return std::nullopt;
+  return Part{.kind = Kind::idle, .name = "idle", .connections = *count};
+}
+
+std::optional<std::vector<Part>> read_elephants(Reader& reader) {
+  const auto elephants = reader.take_count(kMaxConnections);
+  if (!elephants || !reader.take("mice")) return std::nullopt;
+  const auto mice = reader.take_count(kMaxConnections);
+  if (!mice) return std::nullopt;
+  return std::vector<Part>{{.kind = Kind::bulk, .name = "elephants", .connections = *elephants},
+                           {.kind = Kind::ping, .name = "mice", .connections = *mice}};
+}
+
+std::optional<std::vector<Part>> read_slow(Reader& reader) {
+  const auto slow = reader.take_connections();
+  if (!slow) return std::nullopt;
+  return std::vector<Part>{{.kind = Kind::bulk, .name = "fast", .direction = Direction::down},
+                           {.kind = Kind::bulk,
+                            .name = "slow",
+                            .connections = *slow,
+                            .direction = Direction::down,
+                            .ends = Ends::plain,
+                            .read_rate_bytes = kSlowReadRateBytes}};
+}
+
+std::vector<Part> mix() {
+  return {{.kind = Kind::bulk, .name = "bulk", .connections = 2},
+          {.kind = Kind::ping, .name = "rr", .connections = 16},
+          {.kind = Kind::call, .name = "crr", .connections = 1},
+          {.kind = Kind::idle, .name = "idle", .connections = 500}};
+}
+
+template <class T>
+std::optional<std::vector<Part>> alone(std::optional<T> part) {
+  if (!part) return std::nullopt;
+  return std::vector<Part>{*std::move(part)};
+}
+
+std::optional<std::vector<Part>> read_parts(Reader& reader) {
+  if (reader.take("bulk")) return alone(read_bulk(reader));
+  if (reader.take("rr")) return alone(read_ping(reader));
+  if (reader.take("crr")) return alone(read_call(reader));
+  if (reader.take("idle")) return alone(read_idle(reader));
+  if (reader.take("elephants")) return read_elephants(reader);
+  if (reader.take("slow")) return read_slow(reader);
+  if (reader.take("mix")) return mix();
+  return std::nullopt;
+}
+
+// With the numbers that were left open.
+std::string full_name(std::string_view name, const std::vector<Part>& parts) {
+  const std::size_t word =
+      std::min(name.find_first_not_of("abcdefghijklmnopqrstuvwxyz"), name.size());
+  const Part& part = parts.back();
+  std::string full(name);
+  // "bulkdown" is one word with no number between.
+  const std::string_view kind =
+      part.kind == Kind::bulk && parts.size() == 1 ? "bulk" : name.substr(0, word);
+  const bool numbered =
+      name.size() > kind.size() && name[kind.size()] >= '0' && name[kind.size()] <= '9';
+  if (!numbered && name != "mix") full.insert(kind.size(), std::to_string(part.connections));
+  if (part.kind == Kind::ping && parts.size() == 1 && part.size_bytes > 1 &&
+      full.find('x') == std::string::npos) {
+    full.insert(std::min(full.find('@'), full.size()), "x" + format_size_bytes(part.size_bytes));
+  }
+  return full;
+}
+
+std::string plural(std::size_t count, std::string_view what) {
+  return std::to_string(count) + ' ' + std::string(what) + (count == 1 ? "" : "s");
+}
+
+std::string describe(const Part& part) {
+  const std::string connections = plural(part.connections, "connection");
+  const std::string rate =
+      part.rate > 0 ? ", " + std::to_string(static_cast<long>(part.rate)) + " a second" : "";
+  switch (part.kind) {
+    case Kind::bulk: {
+      const char* way = part.direction == Direction::up     ? " to the upstream"
+                        : part.direction == Direction::down ? " to the client"
+                                                            : " both ways";
+      std::string text = plural(part.connections, "stream") + way;
+      if (part.read_rate_bytes > 0) {
+        text += ", read at " + format_size_bytes(part.read_rate_bytes) + "/s each";
+      } else if (part.ends == Ends::plain) {
+        text += ", plain send and recv";
+      }
+      return text;
+    }
+    case Kind::ping:
+      return connections + " exchanging " + format_size_bytes(part.size_bytes) + " messages" + rate;
+    case Kind::call:
+      return plural(part.connections, "thread") + " connecting, exchanging a byte, closing" + rate;
+    case Kind::idle:
+      return connections + " idle after a byte";
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::string Workload::description() const {
+  std::string text;
+  for (const Part& part : parts) text += (text.empty() ? "" : "; ") + describe(part);
+  return text;
+}
+
+std::string Workload::loop() const {
+  std::string loop;
+  for (const Part& part : parts) {
+    if (part.kind != Kind::ping && part.kind != Kind::call) continue;
+    loop = part.rate > 0 ? "open loop" : "closed loop";
+  }
+  return loop;
+}
+
+Result<Workload> parse_workload(std::string_view name, const WorkloadDefaults& defaults) {
+  Reader reader(name, defaults);
+  auto parts = read_parts(reader);
+  if (!parts || !reader.done()) {
+    return Error{
+        0, "workload " + in_quotes(name) +
+               ": expected bulk[N][up|down|both][-plain], rr[N][xSIZE][@RATE], crr[N][@RATE], "
+               "idle[N], elephantsNmiceM, slow[N] or mix"};
+  }
+  return Workload{full_name(name, *parts), *std::move(parts)};
+}
+
+}  // namespace sluice::bench
