@@ -158,6 +158,39 @@ json::object percentiles_of(const std::map<std::int64_t, const json::object*>& r
   return percentiles;
 }
 
+// Touches all that readers of a document rely on; throws where something is missing or is of
+// another kind.
+void check_shape(const json::object& document) {
+  for (const char* key : {"started", "command", "baseline"}) {
+    static_cast<void>(document.at(key).as_string());
+  }
+  static_cast<void>(document.at("machine").as_object());
+  static_cast<void>(document.at("settings").as_object());
+  for (const char* key : {"rounds", "seconds", "warmup_seconds"}) {
+    static_cast<void>(number(document.at("settings").at(key)));
+  }
+  for (const json::value& contender : document.at("contenders").as_array()) {
+    for (const char* key : {"name", "version", "command", "config"}) {
+      static_cast<void>(contender.at(key).as_string());
+    }
+  }
+  for (const json::value& workload : document.at("workloads").as_array()) {
+    for (const char* key : {"name", "description", "loop"}) {
+      static_cast<void>(workload.at(key).as_string());
+    }
+    for (const json::value& metric : workload.at("metrics").as_array()) {
+      for (const char* key : {"key", "title", "better"}) {
+        static_cast<void>(metric.at(key).as_string());
+      }
+      static_cast<void>(number(metric.at("digits")));
+      static_cast<void>(metric.at("compared").as_bool());
+    }
+    for (const json::value& run : workload.at("runs").as_array()) {
+      if (!run.at("valid").as_bool()) static_cast<void>(run.at("reason").as_string());
+    }
+  }
+}
+
 void print(std::ostream& out, const json::value& value, const std::string& indent) {
   // Runs and points on a line each: the document is read by people too.
   const bool flat = value.is_object() ? indent.size() > 6 : value.is_array() && indent.size() > 4;
@@ -262,7 +295,21 @@ Result<json::object> read_document(const std::string& path) {
     return Error{0, path + ": version " + json::serialize(*version) + ", expected " +
                         std::to_string(kFormatVersion)};
   }
-  return *document;
+  try {
+    check_shape(*document);
+    json::object checked = *document;
+    // What follows from the runs is computed again, so that nobody else's sums are shown.
+    for (json::value& workload : checked.at("workloads").as_array()) {
+      std::vector<std::string> names;
+      for (const json::value& entry : workload.at("summary").as_array()) {
+        names.emplace_back(entry.at("contender").as_string());
+      }
+      summarize(workload.as_object(), names, std::string(checked.at("baseline").as_string()));
+    }
+    return checked;
+  } catch (const std::exception&) {
+    return Error{0, path + ": not a whole result of sluice-bench"};
+  }
 }
 
 Result<> write_file(const std::string& path, const std::string& text) {

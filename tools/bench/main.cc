@@ -146,6 +146,12 @@ int run(int argc, char** argv) {
     if (read.has_error()) return fail(read.error().to_string());
     baseline = std::move(*read);
   }
+  if (invocation.action == Invocation::Action::report) {
+    const Result<json::object> document = read_document(invocation.from);
+    if (document.has_error()) return fail(document.error().to_string());
+    return finish(*document, invocation.output,
+                  invocation.output.baseline.empty() ? nullptr : &baseline);
+  }
   const json::object* compared = invocation.output.baseline.empty() ? nullptr : &baseline;
   if (invocation.action == Invocation::Action::load) {
     const Result<Endpoint> to = resolve_target(invocation.load.to);

@@ -29,7 +29,8 @@ struct Wrong {
 
 // As they are written, before they are understood.
 struct Words {
-  std::string peers, workloads, relative_to, sluice, time, warmup, size = "1B", verify = "64MiB";
+  std::string peers, workloads, relative_to, sluice, time, warmup = "300ms", size = "1B",
+                                                           verify = "64MiB";
   std::vector<std::string> contenders;
   std::size_t rounds = 0, connections = 1, workers = 2, threads = 0;
   int path = 0;
@@ -187,6 +188,13 @@ LoadCommand load_command(const Words& words, std::string to) {
   return command;
 }
 
+void add_output(CLI::App& app, Output& output) {
+  app.add_option("--html", output.html, "write a page with charts there")->type_name("FILE");
+  app.add_option("--markdown", output.markdown, "write the tables there")->type_name("FILE");
+  app.add_option("--baseline", output.baseline, "say what changed against an earlier --json")
+      ->type_name("FILE");
+}
+
 // What a comparison and a load have in common.
 void add_common(CLI::App& app, Words& words, Output& output) {
   constexpr std::size_t kMostRounds = 1000;
@@ -195,10 +203,7 @@ void add_common(CLI::App& app, Words& words, Output& output) {
   app.add_option("--time", words.time,
                  "measured in each run: 100ms to 1h (default: 2s; --quick 1s; load 3s)")
       ->type_name("TIME");
-  app.add_option("--warmup", words.warmup, "before that (default: 300ms)")
-      ->type_name("TIME")
-      ->default_str("300ms")
-      ->run_callback_for_default();
+  app.add_option("--warmup", words.warmup, "before that (default: 300ms)")->type_name("TIME");
   app.add_option("--connections", words.connections,
                  "where a workload's name gives no number (default: 1)")
       ->check(CLI::Range(std::size_t{1}, kMaxConnections));
@@ -213,10 +218,7 @@ void add_common(CLI::App& app, Words& words, Output& output) {
   app.add_flag("--verify-all", words.verify_all,
                "compare every byte of every stream, at the cost of some speed");
   app.add_option("--json", output.json, "write the results there, for programs")->type_name("FILE");
-  app.add_option("--html", output.html, "write a page with charts there")->type_name("FILE");
-  app.add_option("--markdown", output.markdown, "write the tables there")->type_name("FILE");
-  app.add_option("--baseline", output.baseline, "say what changed against an earlier --json")
-      ->type_name("FILE");
+  add_output(app, output);
 }
 
 constexpr const char* kFooter = R"(
@@ -294,11 +296,18 @@ Invocation parse_command_line(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   add_common(*load, words, invocation.output);
 
+  CLI::App* report = app.add_subcommand("report", "Shows the results of an earlier run again.");
+  report->add_option("--from", invocation.from, "what --json has written")
+      ->type_name("FILE")
+      ->required();
+  add_output(*report, invocation.output);
+
   try {
     app.parse(argc, argv);
-    if (words.warmup.empty()) words.warmup = "300ms";
     if (serve->parsed()) {
       invocation.action = Invocation::Action::serve;
+    } else if (report->parsed()) {
+      invocation.action = Invocation::Action::report;
     } else if (load->parsed()) {
       invocation.load = load_command(words, to);
       invocation.action = Invocation::Action::load;

@@ -31,11 +31,12 @@ struct LoadCommand {
 
 /// What the command line asks for.
 struct Invocation {
-  enum class Action { compare, serve, load, exit };
+  enum class Action { compare, serve, load, report, exit };
   Action action = Action::exit;
   CompareOptions compare = {};
   LoadCommand load = {};
   std::string listen = {};
+  std::string from = {};  ///< report: the document
   Output output = {};
   int exit_status = 0;       ///< exit: with this ...
   std::string message = {};  ///< ... and this text, on stdout if the status is 0

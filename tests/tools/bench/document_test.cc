@@ -1,0 +1,136 @@
+#include "tools/bench/document.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/support/temp_dir.h"
+#include "tools/bench/baseline.h"
+#include "tools/bench/table.h"
+
+namespace sluice::bench {
+namespace {
+
+json::object run_of(const char* contender, int round, double rate, double p50) {
+  return {{"contender", contender},
+          {"round", round},
+          {"valid", true},
+          {"metrics", json::object{{"trips_per_s", rate}, {"p50_us", p50}}},
+          {"percentiles", json::object{{"rr", json::array{json::array{50, p50}}}}}};
+}
+
+// Three rounds of two contenders; in the second, one run of b's is void.
+json::object example() {
+  json::object document = new_document("sluice-bench --example");
+  document["settings"] = {
+      {"rounds", 3}, {"seconds", 1.0}, {"warmup_seconds", 0.3}, {"network", "own"}};
+  document["baseline"] = "a";
+  document["interrupted"] = false;
+  document["contenders"] = json::array{};
+  for (const char* name : {"a", "b"}) {
+    document["contenders"].as_array().push_back(
+        json::object{{"name", name}, {"version", "1"}, {"command", name}, {"config", ""}});
+  }
+  json::object workload = new_workload(*parse_workload("rr1"), false);
+  workload["runs"] = json::array{
+      run_of("a", 1, 100, 10),
+      run_of("b", 1, 150, 8),
+      run_of("a", 2, 200, 20),
+      json::object{{"contender", "b"}, {"round", 2}, {"valid", false}, {"reason", "lost a byte"}},
+      run_of("a", 3, 300, 30),
+      run_of("b", 3, 900, 6)};
+  summarize(workload, {"a", "b"}, "a");
+  document["workloads"].as_array().push_back(std::move(workload));
+  return document;
+}
+
+const json::object& entry_of(const json::object& document, std::size_t index) {
+  return document.at("workloads").at(0).at("summary").at(index).as_object();
+}
+
+TEST(DocumentTest, MediansWithTheirSpread) {
+  const json::object document = example();
+  const json::value& a = entry_of(document, 0).at("metrics").at("trips_per_s");
+  EXPECT_EQ(number(a.at("median")), 200);
+  EXPECT_EQ(number(a.at("least")), 100);
+  EXPECT_EQ(number(a.at("most")), 300);
+  const json::value& b = entry_of(document, 1).at("metrics").at("trips_per_s");
+  EXPECT_EQ(number(b.at("median")), 525) << "of two, the mean";
+}
+
+TEST(DocumentTest, RatiosAreOfOneRoundEach) {
+  const json::object document = example();
+  const json::value& ratio = entry_of(document, 1).at("ratios").at("trips_per_s");
+  EXPECT_DOUBLE_EQ(number(ratio.at("least")), 1.5);
+  EXPECT_DOUBLE_EQ(number(ratio.at("most")), 3);
+  EXPECT_DOUBLE_EQ(number(ratio.at("median")), 2.25);
+  EXPECT_FALSE(entry_of(document, 0).contains("ratios"));
+}
+
+TEST(DocumentTest, VoidRunsCountAsTriedOnly) {
+  const json::object document = example();
+  EXPECT_EQ(number(entry_of(document, 1).at("runs")), 3);
+  EXPECT_EQ(number(entry_of(document, 1).at("valid")), 2);
+  const std::string table = to_table(document, TableStyle::plain);
+  EXPECT_NE(table.find("VOID: b, round 2: lost a byte"), std::string::npos) << table;
+  EXPECT_NE(table.find("2/3"), std::string::npos) << table;
+}
+
+TEST(DocumentTest, WrittenAndReadItIsTheSame) {
+  const test::TempDir folder;
+  const json::object document = example();
+  const Result<json::object> read = read_document(folder.write("x.json", to_text(document)));
+  ASSERT_TRUE(read.has_value()) << read.error().to_string();
+  EXPECT_EQ(to_text(*read), to_text(document));
+}
+
+TEST(DocumentTest, SumsOfOthersAreNotBelieved) {
+  const test::TempDir folder;
+  json::object document = example();
+  document["workloads"].at(0).at("summary").at(0).as_object()["metrics"] = "nonsense";
+  const Result<json::object> read = read_document(folder.write("x.json", to_text(document)));
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(to_text(*read), to_text(example()));
+}
+
+TEST(TableTest, TheBestIsBoldOnATerminalOnly) {
+  const json::object document = example();
+  const std::string bold = to_table(document, TableStyle::terminal);
+  EXPECT_NE(bold.find("\x1b[1m525 (150–900)\x1b[0m"), std::string::npos) << bold;
+  EXPECT_NE(bold.find("\x1b[1m7.0 (6.0–8.0)\x1b[0m"), std::string::npos) << "less is better";
+  EXPECT_EQ(to_table(document, TableStyle::plain).find('\x1b'), std::string::npos);
+}
+
+TEST(TableTest, MarkdownRowsHaveOneWidth) {
+  const std::string table = to_table(example(), TableStyle::markdown);
+  EXPECT_NE(table.find("| a "), std::string::npos) << table;
+  EXPECT_NE(table.find("| × a "), std::string::npos) << table;
+}
+
+TEST(BaselineTest, ChangesBeyondTheSpreadAreCalledSo) {
+  const json::object before = example();
+  json::object after = example();
+  for (json::value& run : after["workloads"].at(0).at("runs").as_array()) {
+    json::object& fields = run.as_object();
+    if (!fields.at("valid").as_bool()) continue;
+    json::value& rate = fields.at("metrics").at("trips_per_s");
+    rate = number(rate) * (fields.at("contender") == "a" ? 10 : 0.1);
+  }
+  summarize(after["workloads"].at(0).as_object(), {"a", "b"}, "a");
+  const std::string text = compare_documents(before, after);
+  EXPECT_NE(text.find("10.00 ×   better"), std::string::npos) << text;
+  EXPECT_NE(text.find("0.10 ×   worse"), std::string::npos) << text;
+  EXPECT_NE(text.find("1.00 ×   within the spread"), std::string::npos) << text;
+  EXPECT_EQ(text.find("machines differ"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, AnotherMachineIsSaid) {
+  json::object before = example();
+  before["machine"].at("cpu") = "an abacus";
+  EXPECT_NE(compare_documents(before, example()).find("the machines differ in cpu: \"an abacus\""),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace sluice::bench

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "iolib/base/owned_fd.h"
+
+namespace sluice::test {
+
+/// What a path does that it should not. Offsets count the bytes that one connection has carried
+/// from client to upstream (or back, with `downward`); each is done once, on the first connection
+/// that gets so far.
+struct Meddling {
+  std::chrono::milliseconds delay{0};  ///< before each chunk is passed on, each way
+  std::uint64_t corrupt_at = 0;        ///< the byte there is changed; 0: none
+  std::uint64_t drop_at = 0;           ///< the byte there is left out; 0: none
+  std::uint64_t cut_at = 0;            ///< there the connection is closed; 0: never
+  bool downward = false;
+};
+
+/// A forwarder of this program's own, with threads that copy, and meddle. Ends with the object.
+class MeddlingPath {
+ public:
+  MeddlingPath(std::uint16_t upstream_port, const Meddling& meddling);
+  ~MeddlingPath();
+  MeddlingPath(const MeddlingPath&) = delete;
+  MeddlingPath& operator=(const MeddlingPath&) = delete;
+
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+  /// It has done what it was to do.
+  [[nodiscard]] bool meddled() const { return meddled_; }
+
+ private:
+  struct Pair {
+    OwnedFd client;
+    OwnedFd upstream;
+  };
+  void accept_all();
+  void copy(int from, int to, bool meddle);
+  [[nodiscard]] bool meddle_with(std::vector<char>& chunk, std::uint64_t before);
+
+  Meddling meddling_;
+  std::uint16_t upstream_port_;
+  OwnedFd listener_;
+  std::uint16_t port_ = 0;
+  std::atomic<bool> meddled_{false};
+  std::atomic<bool> stopping_{false};
+  std::mutex lock_;
+  std::vector<std::unique_ptr<Pair>> pairs_;  ///< under lock_
+  std::vector<std::thread> copiers_;          ///< under lock_
+  std::thread acceptor_;
+};
+
+}  // namespace sluice::test
