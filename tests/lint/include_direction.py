@@ -67,7 +67,7 @@ ROWS = {
     # The control thread is the one part of the daemon that runs on an io_context.
     "proxy/control": row("iolib/", "proxy/", libraries=("spdlog", "Boost.System", "Boost.Asio")),
     "proxy/resolve": row("iolib/", "proxy/", libraries=("spdlog", "Boost.System", "Boost.Asio")),
-    "tools/": row("iolib/"),
+    "tools/": row("iolib/", libraries=("CLI11", "Boost.JSON")),
     "tests/": row("iolib/", "proxy/", "tools/", libraries=tuple(LIBRARIES)),
 }
 

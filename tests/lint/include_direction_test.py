@@ -92,7 +92,7 @@ class IncludeDirection(unittest.TestCase):
             ("iolib/pipe/a.h", "boost/asio/io_context.hpp", "Boost.Asio"),
             ("proxy/session.h", "boost/asio.hpp", "Boost.Asio"),
             ("iolib/relay/a.h", "spdlog/spdlog.h", "spdlog"),
-            ("tools/bench/a.h", "CLI/CLI.hpp", "CLI11"),
+            ("tools/bench/a.h", "spdlog/spdlog.h", "spdlog"),
             ("iolib/base/a.h", "toml++/toml.h", "toml++"),
             ("iolib/pipe/a.h", "isa-l/crc.h", "ISA-L"),
             ("proxy/a.h", "gtest/gtest.h", "GoogleTest"),

@@ -71,12 +71,12 @@ struct Loaded {
 };
 
 Loaded load(std::uint16_t port, const std::string& workload,
-            const std::vector<std::string>& more = {}) {
+            const std::vector<std::string>& more = {}, const char* time = "300ms") {
   const TempDir folder;
   const std::string file = folder.file("result.json");
   std::vector<std::string> arguments{"load",       "--to",   "127.0.0.1:" + std::to_string(port),
                                      "--workload", workload, "--time",
-                                     "300ms",      "--json", file};
+                                     time,         "--json", file};
   arguments.insert(arguments.end(), more.begin(), more.end());
   Process process(bench(arguments));
   Loaded loaded;
@@ -170,7 +170,7 @@ TEST(SlowPath, CannotHideByWaiting) {
   const MeddlingPath path(serving.port(), {.delay = milliseconds(5)});
   // 200 a second are asked for, and at most 100 can be had: the last one measured is late by about
   // half of the time.
-  const Loaded open = load(path.port(), "rr1@200", {"--time", "1s"});
+  const Loaded open = load(path.port(), "rr1@200", {}, "1s");
   ASSERT_EQ(open.status, 0) << open.error;
   EXPECT_GE(open.metric("p99_us"), 300'000);
   EXPECT_GE(open.metric("unsent"), 50);
