@@ -159,7 +159,9 @@ std::string find_program(const std::string& name) {
 
 std::string first_line(const std::vector<std::string>& command) {
   std::string line;
-  for (const std::string& word : command) line += '\'' + replaced(word, "'", "'\\''") + "' ";
+  for (const std::string& word : command) {
+    line.append("'").append(replaced(word, "'", "'\\''")).append("' ");
+  }
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((line + "2>&1").c_str(), "re"),
                                                    &::pclose);
   std::array<char, 256> text{};
