@@ -8,8 +8,9 @@ namespace sluice::bench {
 
 /// What has changed between two documents, for a reader: for each figure that both have, the old
 /// and the new median, their ratio, and whether the two runs' spreads are apart ("better",
-/// "worse") or overlap ("within the spread"). Says where the machines differ, since figures of
-/// different machines say nothing about the programs.
+/// "worse") or overlap ("within the spread"); nothing is said of less than three runs. Says where
+/// the machines and the settings differ, since figures of different machines say nothing about
+/// programs.
 [[nodiscard]] std::string compare_documents(const json::object& before, const json::object& after);
 
 }  // namespace sluice::bench

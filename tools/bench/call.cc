@@ -31,16 +31,21 @@ Caller::Caller(Control& control, const Endpoint& to, std::uint64_t run, std::uin
 }
 
 void Caller::run() {
+  wake_on_time();
   std::uint64_t due = now_ns() + offset_ns_;
   while (control_.phase() != Phase::stop) {
     if (interval_ns_ > 0 && !wait_until(due)) break;
     const std::uint64_t begin = interval_ns_ > 0 ? due : now_ns();
     call();
-    if (control_.phase() == Phase::measure) latency_.add(now_ns() - begin);
+    const Phase phase = control_.phase();
+    if (phase == Phase::measure) ++completed_;
+    if (phase != Phase::warmup) latency_.add(now_ns() - begin);
     due += interval_ns_;
   }
-  if (const std::uint64_t now = now_ns(); interval_ns_ > 0 && due < now) {
-    unsent_ = (now - due) / interval_ns_ + 1;
+  for (const std::uint64_t stop = control_.stop_time(); interval_ns_ > 0 && due < stop;
+       due += interval_ns_) {
+    latency_.add(stop - due);
+    ++unsent_;
   }
 }
 

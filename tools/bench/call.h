@@ -20,10 +20,10 @@ class Caller {
   /// Until the stop. Throws Failure.
   void run();
 
-  /// From connect() to the answer, of the calls completed in the measured time; in an open loop
-  /// from when the call was due.
+  /// From connect() to the answer; in an open loop from when the call was due. Of which calls, as
+  /// in PingResults.
   [[nodiscard]] const Histogram& latency() const { return latency_; }
-  /// Open loop: calls that were due in the measured time and had not begun at its end.
+  [[nodiscard]] std::uint64_t completed() const { return completed_; }
   [[nodiscard]] std::uint64_t unsent() const { return unsent_; }
 
  private:
@@ -36,6 +36,7 @@ class Caller {
   std::uint64_t interval_ns_;
   std::uint64_t offset_ns_;
   std::uint64_t calls_ = 0;
+  std::uint64_t completed_ = 0;
   std::uint64_t unsent_ = 0;
   Histogram latency_;
 };

@@ -19,12 +19,14 @@
 #include <exception>
 #include <iostream>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "tools/bench/document.h"
 #include "tools/bench/interrupt.h"
 #include "tools/bench/load.h"
 #include "tools/bench/metric.h"
+#include "tools/bench/sample.h"
 #include "tools/bench/server.h"
 
 namespace sluice::bench {
@@ -35,15 +37,29 @@ using std::chrono::steady_clock;
 
 // What a run takes besides its warm-up and its measured time.
 constexpr double kOverheadSeconds = 0.7;
-// The outer bound of a run; its own waits are shorter.
-constexpr seconds kRunTimeout{180};
+// What the outer bound of a run has beyond its warm-up and its measured time; its own waits are
+// shorter.
+constexpr double kRunGraceSeconds = 180;
+// What a run that was told to end has for that.
+constexpr seconds kChildEndTimeout{10};
 
-bool own_network() { return ::geteuid() == 0; }
+// Root may have a network for each run, unless a container forbids it.
+bool own_network() {
+  static const bool possible = [] {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(::unshare(CLONE_NEWNET) == 0 ? 0 : 1);
+    int status = 1;
+    while (child > 0 && ::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return child > 0 && status == 0;
+  }();
+  return possible;
+}
 
 // Moves this process, and what it starts from now on, into an empty network; it goes with the last
 // of them.
 void enter_own_network() {
-  if (::unshare(CLONE_NEWNET) != 0) return;  // a container may forbid it: the shared one does
+  if (::unshare(CLONE_NEWNET) != 0) fail_errno("unshare");
   const OwnedFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq loopback{};
   std::strncpy(loopback.ifr_name, "lo", sizeof loopback.ifr_name - 1);
@@ -88,9 +104,10 @@ void write_all(int fd, std::string_view text) {
 }
 
 // What a child writes until it closes, or until the time is over or somebody interrupts.
-std::string read_child(int fd) {
+std::string read_child(int fd, double most_seconds) {
   std::string text;
-  const auto deadline = steady_clock::now() + kRunTimeout;
+  const auto deadline =
+      steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(most_seconds * 1000));
   while (!interrupted() && steady_clock::now() < deadline) {
     pollfd polled{fd, POLLIN, 0};
     constexpr int kTickMs = 100;
@@ -101,6 +118,23 @@ std::string read_child(int fd) {
     text.append(chunk.data(), static_cast<std::size_t>(got));
   }
   return text;
+}
+
+// Its exit status; what does not end in time is killed, with what it leaves behind.
+int reap(pid_t child) {
+  int status = 0;
+  const auto deadline = steady_clock::now() + kChildEndTimeout;
+  while (::waitpid(child, &status, WNOHANG) == 0) {
+    if (steady_clock::now() > deadline) ::kill(child, SIGKILL);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  // Orphans of the run have become this process's children (PR_SET_CHILD_SUBREAPER).
+  for (const pid_t orphan : process_tree(::getpid())) {
+    if (orphan != ::getpid()) ::kill(orphan, SIGKILL);
+  }
+  while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+  }
+  return status;
 }
 
 // A child for each run: no run inherits another's memory, threads, descriptors or network.
@@ -119,15 +153,17 @@ json::object run_in_child(const CompareOptions& options, const Contender& conten
     ::_exit(0);
   }
   write_end.reset();
-  const std::string text = read_child(read_end.get());
+  const std::string text =
+      read_child(read_end.get(), options.seconds + options.warmup_seconds + kRunGraceSeconds);
   boost::system::error_code wrong;
   json::value said = json::parse(text, wrong);
+  // It ends its forwarder on a SIGTERM.
+  if (text.empty()) ::kill(child, SIGTERM);
+  const int status = reap(child);
   if (wrong || !said.is_object()) {
-    // It ends its forwarder on a SIGTERM.
-    ::kill(child, SIGTERM);
-    said = json::object{{"valid", false}, {"reason", "the run did not end"}};
-  }
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    const bool crashed = WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL;
+    said = json::object{{"valid", false},
+                        {"reason", crashed ? "the run's process crashed" : "the run did not end"}};
   }
   return said.as_object();
 }
@@ -204,12 +240,15 @@ double estimated_seconds(const CompareOptions& options) {
 }
 
 json::object compare(const CompareOptions& options) {
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   json::object document = new_document(options.command);
   document["settings"] = {{"rounds", options.rounds},
                           {"seconds", options.seconds},
                           {"warmup_seconds", options.warmup_seconds},
                           {"verify_bytes", options.verify_bytes},
                           {"verify_all", options.verify_all},
+                          {"threads", options.threads},
+                          {"workers", options.workers},
                           {"network", own_network() ? "own" : "shared"}};
   document["baseline"] = options.baseline;
   document["contenders"] = describe(options.contenders);

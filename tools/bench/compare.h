@@ -19,6 +19,7 @@ struct CompareOptions {
   double seconds = 2;
   double warmup_seconds = 0.3;
   std::size_t threads = 0;
+  std::size_t workers = 2;  ///< what the contenders were told, for the report
   std::uint64_t verify_bytes = 64 << 20;
   bool verify_all = false;
   std::string command;  ///< as it was typed, for the report

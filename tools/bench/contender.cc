@@ -68,19 +68,25 @@ std::string haproxy_config(std::size_t threads, bool tuned) {
   return config + "listen forward\n  bind 127.0.0.1:{listen}\n  server upstream 127.0.0.1:{to}\n";
 }
 
+// Debian has it in a file of its own; others build it in.
+constexpr const char* kStreamModule = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+bool has_streams(const std::string& nginx) {
+  return std::filesystem::exists(kStreamModule) ||
+         !line_with({nginx, "-V"}, "--with-stream ").empty();
+}
+
 std::string nginx_config(std::size_t processes, bool tuned) {
   std::string config =
       "worker_processes " + std::to_string(processes) + ";\npid {dir}/pid;\nerror_log stderr;\n";
   if (::geteuid() == 0) config += "user root;\n";
-  // Debian has the stream module in a file of its own.
-  constexpr const char* kModule = "/usr/lib/nginx/modules/ngx_stream_module.so";
-  if (std::filesystem::exists(kModule)) {
-    config += std::string("load_module ") + kModule + ";\n";
+  if (std::filesystem::exists(kStreamModule)) {
+    config += std::string("load_module ") + kStreamModule + ";\n";
   }
   config += "events { worker_connections " + std::to_string(2 * most_connections()) +
             "; }\nstream {\n  server {\n"
             "    listen 127.0.0.1:{listen};\n    proxy_pass 127.0.0.1:{to};\n"
-            "    proxy_timeout 1h;\n    tcp_nodelay on;\n";
+            "    proxy_timeout 1h;\n    proxy_half_close on;\n    tcp_nodelay on;\n";
   if (tuned) config += "    proxy_buffer_size 256k;\n";
   return config + "  }\n}\n";
 }
@@ -157,17 +163,25 @@ std::string find_program(const std::string& name) {
   return "";
 }
 
-std::string first_line(const std::vector<std::string>& command) {
+std::string first_line(const std::vector<std::string>& command) { return line_with(command, ""); }
+
+std::string line_with(const std::vector<std::string>& command, const std::string& word) {
   std::string line;
-  for (const std::string& word : command) {
-    line.append("'").append(replaced(word, "'", "'\\''")).append("' ");
+  for (const std::string& argument : command) {
+    line.append("'").append(replaced(argument, "'", "'\\''")).append("' ");
   }
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((line + "2>&1").c_str(), "re"),
                                                    &::pclose);
-  std::array<char, 256> text{};
-  if (!pipe || std::fgets(text.data(), text.size(), pipe.get()) == nullptr) return "";
-  std::string found(text.data());
-  return found.substr(0, found.find('\n'));
+  constexpr std::size_t kLineBytes = 4096;
+  std::array<char, kLineBytes> text{};
+  std::string found;
+  while (pipe && std::fgets(text.data(), text.size(), pipe.get()) != nullptr) {
+    const std::string said(text.data());
+    if (found.empty() && said.find(word) != std::string::npos) {
+      found = said.substr(0, said.find('\n'));
+    }
+  }
+  return found;
 }
 
 std::vector<Contender> installed_contenders(const ContenderOptions& options) {
@@ -181,7 +195,7 @@ std::vector<Contender> installed_contenders(const ContenderOptions& options) {
                        .version = version});
     }
   }
-  if (const std::string nginx = find_program("nginx"); !nginx.empty()) {
+  if (const std::string nginx = find_program("nginx"); !nginx.empty() && has_streams(nginx)) {
     const std::string version = first_line({nginx, "-v"});
     for (const bool tuned : {true, false}) {
       found.push_back({.name = tuned ? "nginx-tuned" : "nginx",
@@ -196,7 +210,7 @@ std::vector<Contender> installed_contenders(const ContenderOptions& options) {
                                  "TCP-LISTEN:{listen},bind=127.0.0.1,fork,reuseaddr,nodelay,"
                                  "backlog=4096",
                                  "TCP:127.0.0.1:{to},nodelay"},
-                     .version = first_line({socat, "-V"})});
+                     .version = line_with({socat, "-V"}, "version")});
   }
   if (!options.sluice.empty()) {
     for (const char* engine : {"auto", "epoll"}) {
@@ -271,6 +285,7 @@ void Forwarder::wait_until_listening() {
   while (!listening(port_)) {
     check_interrupted();
     if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
+      ::kill(-pid_, SIGKILL);  // whom it has left behind
       pid_ = 0;
       throw Failure("ended at once");
     }

@@ -65,5 +65,8 @@ class Forwarder {
 [[nodiscard]] std::string find_program(const std::string& name);
 /// The first line that a program prints.
 [[nodiscard]] std::string first_line(const std::vector<std::string>& command);
+/// The first one with `word` in it; empty if there is none.
+[[nodiscard]] std::string line_with(const std::vector<std::string>& command,
+                                    const std::string& word);
 
 }  // namespace sluice::bench

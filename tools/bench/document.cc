@@ -279,7 +279,8 @@ Result<json::object> read_document(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   std::ifstream file(path, std::ios::binary);
-  if (error || !file) return errno_error("open " + path);
+  if (error) return Error{error.value(), "open " + path};
+  if (!file) return errno_error("open " + path);
   if (size > kMaxDocumentBytes) return Error{0, path + ": too large for a result of sluice-bench"};
   const std::string text((std::istreambuf_iterator<char>(file)), {});
   boost::system::error_code wrong;

@@ -1,6 +1,7 @@
 #include "tools/bench/engine.h"
 
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +27,13 @@ std::uint64_t now_ns() {
   ::clock_gettime(CLOCK_MONOTONIC, &time);
   return static_cast<std::uint64_t>(time.tv_sec) * kSecondNs +
          static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+void wake_on_time() { ::prctl(PR_SET_TIMERSLACK, 1); }
+
+void Control::enter(Phase phase) {
+  if (phase == Phase::stop) stop_time_ = now_ns();
+  phase_ = phase;
 }
 
 void Control::fail(const std::string& reason) {
@@ -87,6 +95,7 @@ void Loop::join() {
 }
 
 void Loop::run() {
+  wake_on_time();
   try {
     serve();
   } catch (const std::exception& error) {

@@ -26,7 +26,9 @@ class Control {
  public:
   [[nodiscard]] Phase phase() const { return phase_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_relaxed); }
-  void enter(Phase phase) { phase_ = phase; }
+  void enter(Phase phase);
+  /// When the measured time ended; 0 before.
+  [[nodiscard]] std::uint64_t stop_time() const { return stop_time_; }
   /// Keeps the first reason, and makes every loop end. Any thread.
   void fail(const std::string& reason);
   /// The first reason, or nothing.
@@ -37,9 +39,14 @@ class Control {
  private:
   std::atomic<Phase> phase_{Phase::warmup};
   std::atomic<bool> failed_{false};
+  std::atomic<std::uint64_t> stop_time_{0};
   mutable std::mutex lock_;
   std::string reason_;
 };
+
+/// Lets the calling thread's timers go off when they are due, not up to 50 µs later (prctl(2),
+/// PR_SET_TIMERSLACK): that is as long as a round trip.
+void wake_on_time();
 
 class Loop;
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 #include <thread>
@@ -29,6 +30,10 @@ constexpr double kGiB = 1024.0 * 1024 * 1024;
 constexpr double kSecondNs = 1e9;
 constexpr const char* kWho = "client";
 constexpr int kAnswerTimeoutMs = 60'000;
+constexpr int kStopTimeoutMs = 600'000;
+// The control connection is used at least so often: paths cut what is idle, and what the serving
+// end has found wrong is heard of early.
+constexpr std::chrono::seconds kAliveInterval{5};
 constexpr std::chrono::seconds kEndTimeout{30};
 // Connections opened before it is made sure that all of them have arrived: no backlog overflows.
 constexpr std::size_t kConnectBatch = 128;
@@ -52,9 +57,9 @@ class Remote {
     send_all(fd_.get(), encode(hello), kWho);
   }
 
-  json::object ask(const std::string& request) {
+  json::object ask(const std::string& request, int timeout_ms = kAnswerTimeoutMs) {
     send_all(fd_.get(), request + '\n', kWho);
-    const json::value answer = json::parse(lines_.read(fd_.get(), kAnswerTimeoutMs, "serving end"));
+    const json::value answer = json::parse(lines_.read(fd_.get(), timeout_ms, "serving end"));
     const json::object& said = answer.as_object();
     if (const json::value* error = said.if_contains("error")) {
       throw Failure(std::string(error->as_string()));
@@ -62,8 +67,12 @@ class Remote {
     return said;
   }
 
-  Mark mark(const std::string& request = "mark") {
-    const json::object said = ask(request);
+  Mark mark() { return mark_of(ask("mark")); }
+  /// Ends the run. Takes as long as bytes are on their way.
+  Mark stop() { return mark_of(ask("stop", kStopTimeoutMs)); }
+
+ private:
+  static Mark mark_of(const json::object& said) {
     Mark mark;
     mark.time_ns = said.at("time_ns").to_number<std::uint64_t>();
     for (const json::value& each : said.at("connections").as_array()) {
@@ -73,7 +82,6 @@ class Remote {
     return mark;
   }
 
- private:
   OwnedFd fd_;
   LineReader lines_;
 };
@@ -111,7 +119,9 @@ class LoadRun {
   [[nodiscard]] OwnedFd connect(Hello hello);
   void add_loops(LoadPart& part, std::size_t usual);
   void pass(double seconds) const;
+  void pass_alive(double seconds);
   void finish();
+  void finish_loop(Loop& loop) const;
   void compare_counts() const;
   [[nodiscard]] Mark mark() const;
   [[nodiscard]] std::size_t threads(const Part& part) const;
@@ -137,6 +147,7 @@ class LoadRun {
   MemorySample fresh_;
   MemorySample loaded_;
   PipeSample pipes_;
+  std::uint64_t measured_ns_ = 0;
   CpuSample cpu_before_;
   CpuSample cpu_after_;
   Mark here_before_, here_after_, there_before_, there_after_, there_end_;
@@ -319,7 +330,7 @@ void LoadRun::verify(bool up) {
     }
   }
   loop.stop();
-  loop.join();
+  finish_loop(loop);
 }
 
 // --- Measuring ---
@@ -334,6 +345,15 @@ void LoadRun::pass(double seconds) const {
     std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(end - now, kStep));
   }
   control_.check();
+}
+
+void LoadRun::pass_alive(double seconds) {
+  const double step = std::chrono::duration<double>(kAliveInterval).count();
+  for (; seconds > step; seconds -= step) {
+    pass(step);
+    remote_.ask("alive");
+  }
+  pass(seconds);
 }
 
 Mark LoadRun::mark() const {
@@ -383,14 +403,16 @@ json::object LoadRun::run() {
     parts_[i].part = &workload_.parts[i];
     open(parts_[i]);
   }
-  pass(options_.warmup_seconds);
+  pass_alive(options_.warmup_seconds);
   there_before_ = remote_.mark();
   here_before_ = mark();
   watched_ = process_tree(options_.path);
   cpu_before_ = sample_cpu(watched_);
+  const std::uint64_t began = now_ns();
   control_.enter(Phase::measure);
-  pass(options_.seconds);
+  pass_alive(options_.seconds);
   control_.enter(Phase::stop);
+  measured_ns_ = control_.stop_time() - began;
   cpu_after_ = sample_cpu(watched_);
   here_after_ = mark();
   there_after_ = remote_.mark();
@@ -413,17 +435,29 @@ void LoadRun::finish() {
     part.idle.clear();
     for (const auto& loop : part.loops) loop->stop();
   }
-  there_end_ = remote_.mark("stop");
-  const auto deadline = steady_clock::now() + kEndTimeout;
+  there_end_ = remote_.stop();
   for (LoadPart& part : parts_) {
-    for (const auto& loop : part.loops) {
-      while (!loop->finished() && steady_clock::now() < deadline) pass(0.001);
-      if (!loop->finished()) throw Failure("client: some connections did not end");
-      loop->join();
-    }
+    for (const auto& loop : part.loops) finish_loop(*loop);
   }
   control_.check();
   compare_counts();
+}
+
+// Waits as long as something still arrives.
+void LoadRun::finish_loop(Loop& loop) const {
+  std::uint64_t before = 0;
+  auto moved = steady_clock::now();
+  while (!loop.finished()) {
+    pass(0.001);
+    const Mark now = mark();
+    const std::uint64_t arrived =
+        std::accumulate(now.received.begin(), now.received.end(), std::uint64_t{0});
+    if (std::exchange(before, arrived) != arrived) moved = steady_clock::now();
+    if (steady_clock::now() - moved > kEndTimeout) {
+      throw Failure("client: some connections did not end");
+    }
+  }
+  loop.join();
 }
 
 void LoadRun::compare_counts() const {
@@ -483,21 +517,24 @@ void LoadRun::report_bulk(const LoadPart& part, json::object& metrics,
 void LoadRun::report_exchanges(const LoadPart& part, json::object& metrics,
                                json::object& percentiles, const std::string& prefix) const {
   Histogram latency;
+  std::uint64_t completed = 0;
   std::uint64_t unsent = 0;
   for (const auto& pings : part.pings) {
     latency.merge(pings->latency);
+    completed += pings->completed;
     unsent += pings->unsent;
   }
   for (const auto& caller : part.callers) {
     latency.merge(caller->latency());
+    completed += caller->completed();
     unsent += caller->unsent();
   }
-  if (latency.total() == 0) throw Failure("nothing was completed in the measured time");
+  if (completed == 0) throw Failure("nothing was completed in the measured time");
   const auto in_us = [&](double quantile) { return latency.quantile(quantile) / 1e3; };
   const bool call = part.part->kind == Kind::call;
   metrics[prefix + (call ? "connections_per_s" : "trips_per_s")] =
-      static_cast<double>(latency.total()) / seconds();
-  metrics[prefix + "count"] = latency.total();
+      static_cast<double>(completed) / (static_cast<double>(measured_ns_) / kSecondNs);
+  metrics[prefix + "count"] = completed;
   metrics[prefix + "p50_us"] = in_us(0.5);
   metrics[prefix + "p99_us"] = in_us(0.99);
   metrics[prefix + "p999_us"] = in_us(0.999);
@@ -513,7 +550,8 @@ void LoadRun::report_exchanges(const LoadPart& part, json::object& metrics,
 // What the path itself used. Of several parts nobody can say which used what.
 void LoadRun::report_path(json::object& metrics) const {
   const auto used = [](std::uint64_t before, std::uint64_t after) {
-    return static_cast<double>(after - before) / kSecondNs;
+    // A forwarder that forgets its dead children can have used less at the end.
+    return std::max(0.0, static_cast<double>(after) - static_cast<double>(before)) / kSecondNs;
   };
   const double proxy = used(cpu_before_.watched, cpu_after_.watched);
   const double load = used(cpu_before_.self, cpu_after_.self);
@@ -522,19 +560,22 @@ void LoadRun::report_path(json::object& metrics) const {
   metrics["seconds"] = seconds();
   metrics["load_cpus"] = load / seconds();
   metrics["machine_cpus"] = machine / seconds();
-  metrics["other_cpus"] = std::max(0.0, machine - proxy - load) / seconds();
   const auto add_each = [&](const char* who, double cpu) {
     if (parts_.size() != 1) return;
     const std::string key = std::string(who) + "_cpu_";
-    if (const json::value* bytes = metrics.if_contains("bytes")) {
-      metrics[key + "s_per_gib"] = cpu / (bytes->to_number<double>() / kGiB);
-    } else if (const json::value* count = metrics.if_contains("count")) {
-      const char* each = parts_[0].part->kind == Kind::call ? "us_per_connection" : "us_per_trip";
-      metrics[key + each] = cpu * 1e6 / count->to_number<double>();
+    // By rates: CPU time and bytes are not read at the very same moments.
+    const bool call = parts_[0].part->kind == Kind::call;
+    if (const json::value* rate = metrics.if_contains("gib_per_s")) {
+      metrics[key + "s_per_gib"] = cpu / seconds() / rate->to_number<double>();
+    } else if (const json::value* each =
+                   metrics.if_contains(call ? "connections_per_s" : "trips_per_s")) {
+      metrics[key + (call ? "us_per_connection" : "us_per_trip")] =
+          cpu / seconds() * 1e6 / each->to_number<double>();
     }
   };
   add_each("machine", machine);
   if (watched_.empty()) return;
+  metrics["other_cpus"] = std::max(0.0, machine - proxy - load) / seconds();
   add_each("proxy", proxy);
   metrics["proxy_cpus"] = proxy / seconds();
   metrics["proxy_schedstat_cpus"] =

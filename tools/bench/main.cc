@@ -99,6 +99,7 @@ json::object load_document(const LoadCommand& command, const std::string& typed,
                           {"warmup_seconds", command.warmup_seconds},
                           {"verify_bytes", command.verify_bytes},
                           {"verify_all", command.verify_all},
+                          {"threads", command.threads},
                           {"network", "shared"}};
   document["baseline"] = path;
   document["contenders"] =
@@ -114,6 +115,7 @@ json::object load_document(const LoadCommand& command, const std::string& typed,
       } catch (const Interrupted&) {
         break;
       } catch (const std::exception& failure) {
+        if (interrupted()) break;
         run = {{"valid", false}, {"reason", failure.what()}};
       }
       run["contender"] = path;
@@ -139,6 +141,14 @@ int run(int argc, char** argv) {
   catch_interrupts();
   allow_many_descriptors();
   if (invocation.action == Invocation::Action::serve) return serve(invocation.listen);
+  // What cannot be written is said before anything is measured.
+  for (const std::string& path :
+       {invocation.output.json, invocation.output.html, invocation.output.markdown}) {
+    if (path.empty()) continue;
+    if (const Result<> written = write_file(path, ""); written.has_error()) {
+      return fail(written.error().to_string());
+    }
+  }
   // What cannot be compared with is said before anything is measured.
   json::object baseline;
   if (!invocation.output.baseline.empty()) {
@@ -146,13 +156,14 @@ int run(int argc, char** argv) {
     if (read.has_error()) return fail(read.error().to_string());
     baseline = std::move(*read);
   }
+  const json::object* compared = invocation.output.baseline.empty() ? nullptr : &baseline;
   if (invocation.action == Invocation::Action::report) {
     const Result<json::object> document = read_document(invocation.from);
     if (document.has_error()) return fail(document.error().to_string());
-    return finish(*document, invocation.output,
-                  invocation.output.baseline.empty() ? nullptr : &baseline);
+    const int status = finish(*document, invocation.output, compared);
+    // What was void then is shown, and is no failure now.
+    return all_valid(*document) ? status : 0;
   }
-  const json::object* compared = invocation.output.baseline.empty() ? nullptr : &baseline;
   if (invocation.action == Invocation::Action::load) {
     const Result<Endpoint> to = resolve_target(invocation.load.to);
     if (to.has_error()) return fail(to.error().to_string());

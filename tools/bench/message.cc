@@ -14,7 +14,8 @@ constexpr std::uint64_t kMessageStep = 17;
 
 }  // namespace
 
-Echo::Echo(OwnedFd fd, std::size_t size_bytes) : Connection(std::move(fd)), message_(size_bytes) {}
+Echo::Echo(OwnedFd fd, std::size_t size_bytes)
+    : Connection(std::move(fd)), size_bytes_(size_bytes) {}
 
 bool Echo::on_ready(std::uint32_t /*events*/) {
   if (!sending_ && !receive()) return false;
@@ -24,6 +25,7 @@ bool Echo::on_ready(std::uint32_t /*events*/) {
 
 // False when the peer has closed.
 bool Echo::receive() {
+  message_.resize(size_bytes_);
   const Received got = receive_some(fd(), std::span(message_).subspan(done_), "upstream");
   if (got.ended) {
     if (done_ != 0) throw Failure("upstream: the stream ended inside a message");
@@ -84,10 +86,11 @@ bool Ping::on_ready(std::uint32_t /*events*/) {
 // The exchange under way is still completed, so that nothing is lost unseen.
 bool Ping::on_stop() {
   ending_ = true;
-  if (open_loop()) {
-    const std::uint64_t now = now_ns();
-    const std::uint64_t next = under_way_ ? due_ + interval_ns_ : due_;
-    if (next < now) results_.unsent += (now - next) / interval_ns_ + 1;
+  const std::uint64_t stop = loop().control().stop_time();
+  for (std::uint64_t due = under_way_ ? due_ + interval_ns_ : due_; open_loop() && due < stop;
+       due += interval_ns_) {
+    results_.latency.add(stop - due);
+    ++results_.unsent;
   }
   if (!under_way_) {
     loop().set_alarm(*this, 0);
@@ -141,7 +144,10 @@ bool Ping::receive() {
 }
 
 void Ping::next(std::uint64_t now) {
-  if (loop().control().phase() == Phase::measure) results_.latency.add(now - due_);
+  const Phase phase = loop().control().phase();
+  if (phase == Phase::measure) ++results_.completed;
+  const bool late = phase == Phase::stop && due_ < loop().control().stop_time();
+  if (phase == Phase::measure || late) results_.latency.add(now - due_);
   ++trips_;
   under_way_ = false;
   if (ending_) {

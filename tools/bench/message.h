@@ -20,16 +20,20 @@ class Echo final : public Connection {
   [[nodiscard]] bool receive();
   void send();
 
-  std::vector<char> message_;
+  std::size_t size_bytes_;
+  std::vector<char> message_;  ///< from the first byte on: a Hello alone costs nothing
   std::size_t done_ = 0;
   bool sending_ = false;
 };
 
 /// What the pings of one loop have seen.
 struct PingResults {
-  Histogram latency;  ///< of the exchanges completed in the measured time
-  /// Open loop: exchanges that were due in the measured time and had not even begun at its end.
-  std::uint64_t unsent = 0;
+  /// Of the exchanges completed in the measured time, and of those that were under way at its end,
+  /// once they completed. Open loop: of those that were due and had not even begun, too, what they
+  /// had waited by then, which is the least that they would have taken.
+  Histogram latency;
+  std::uint64_t completed = 0;  ///< in the measured time
+  std::uint64_t unsent = 0;     ///< due in it, and not begun at its end
 };
 
 /// Sends a message, compares the answer, and sends the next: at once (closed loop), or when it is

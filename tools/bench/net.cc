@@ -7,12 +7,15 @@
 #include <poll.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <memory>
 #include <utility>
 #include <variant>
+
+#include "tools/bench/interrupt.h"
 
 namespace sluice::bench {
 namespace {
@@ -69,12 +72,15 @@ void bind_to(int fd, std::uint32_t source) {
 }
 
 int wait_for(int fd, short events, int timeout_ms) {
+  // In steps, so that somebody who interrupts does not wait for it.
+  constexpr int kStepMs = 100;
   pollfd polled{fd, events, 0};
-  int ready = 0;
-  do {
-    ready = ::poll(&polled, 1, timeout_ms);
-  } while (ready < 0 && errno == EINTR);
-  return ready;
+  for (int left = timeout_ms; left > 0; left -= kStepMs) {
+    check_interrupted();
+    const int ready = ::poll(&polled, 1, std::min(left, kStepMs));
+    if (ready > 0) return ready;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -153,7 +159,11 @@ OwnedFd connect_from(const Endpoint& to, std::uint32_t source) {
   const timeval limit{.tv_sec = kConnectTimeoutMs / 1000, .tv_usec = 0};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  if (::connect(fd.get(), generic(to), to.size_bytes) != 0) fail_errno("connect " + to.text);
+  if (::connect(fd.get(), generic(to), to.size_bytes) != 0) {
+    check_interrupted();
+    if (errno == EINPROGRESS) errno = ETIMEDOUT;  // what SO_SNDTIMEO says (socket(7))
+    fail_errno("connect " + to.text);
+  }
   return fd;
 }
 

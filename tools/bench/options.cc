@@ -1,12 +1,16 @@
 #include "tools/bench/options.h"
 
+#include <signal.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <sstream>
 #include <string_view>
 #include <utility>
+#include <variant>
 
+#include "iolib/base/address.h"
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "tools/bench/names.h"
@@ -17,7 +21,8 @@ namespace {
 constexpr int kUsageStatus = 2;
 
 constexpr const char* kWorkloads =
-    "bulk1,bulk8,bulk64,bulk8down,rr1,rr32,rr128,rr8x16KiB,crr1,crr4,idle3000,elephants4mice32";
+    "bulk1,bulk8,bulk64,bulk8both,rr1,rr32,rr128,rr8x16KiB,rr32@5000,crr1,crr4,idle3000,"
+    "elephants4mice32,slow8,mix";
 constexpr const char* kQuickWorkloads = "bulk1,bulk8,rr1,rr32,crr1,idle500";
 constexpr const char* kQuickPeers = "direct,haproxy-tuned,sluice";
 constexpr const char* kBaselines[] = {"haproxy-tuned", "nginx-tuned", "direct"};
@@ -101,19 +106,29 @@ std::vector<Contender> contenders_of(const Words& words) {
     throw Wrong{"--sluice: " + in_quotes(words.sluice) + ": no such program"};
   }
   std::vector<Contender> known = installed_contenders(options);
+  const auto named = [&](const std::string& name) {
+    return std::find_if(known.begin(), known.end(),
+                        [&](const Contender& each) { return each.name == name; });
+  };
   std::vector<std::string> wanted = split(words.peers);
   if (wanted.empty() && words.quick) wanted = split(kQuickPeers);
   const bool all = wanted.empty();
   for (const std::string& text : words.contenders) {
-    known.push_back(value_of("--contender", parse_contender(text)));
+    Contender contender = value_of("--contender", parse_contender(text));
+    if (named(contender.name) != known.end() || contender.name == kControlName) {
+      throw Wrong{"--contender: " + in_quotes(contender.name) + ": there is one of that name"};
+    }
+    known.push_back(std::move(contender));
     if (!all) wanted.push_back(known.back().name);
   }
   if (all) return known;
   std::vector<Contender> chosen;
   for (const std::string& name : wanted) {
-    const auto at = std::find_if(known.begin(), known.end(),
-                                 [&](const Contender& each) { return each.name == name; });
-    if (at != known.end()) {
+    if (std::count(wanted.begin(), wanted.end(), name) > 1) {
+      throw Wrong{"--peers: " + in_quotes(name) + ": named twice; " + std::string(kControlName) +
+                  " runs the baseline again"};
+    }
+    if (const auto at = named(name); at != known.end()) {
       chosen.push_back(*at);
     } else if (name != kControlName && !(words.quick && words.peers.empty())) {
       std::string names;
@@ -141,7 +156,7 @@ void add_control(const Words& words, CompareOptions& options) {
   if (options.baseline.empty()) options.baseline = options.contenders.at(0).name;
   const std::vector<std::string> wanted = split(words.peers);
   const bool asked = std::find(wanted.begin(), wanted.end(), kControlName) != wanted.end();
-  if (!asked && (words.quick || !words.peers.empty())) return;
+  if (!asked && !words.peers.empty()) return;
   for (std::size_t i = 0; i < options.contenders.size(); ++i) {
     if (options.contenders[i].name != options.baseline) continue;
     Contender again = options.contenders[i];
@@ -164,11 +179,12 @@ CompareOptions compare_options(const Words& words) {
   options.rounds = words.rounds != 0 ? words.rounds : words.quick ? 3 : 5;
   options.seconds = seconds_of("--time",
                                !words.time.empty() ? words.time
-                               : words.quick       ? "1s"
+                               : words.quick       ? "700ms"
                                                    : "2s",
                                kLeastSeconds);
   options.warmup_seconds = seconds_of("--warmup", words.warmup, 0);
   options.threads = words.threads;
+  options.workers = words.workers;
   options.verify_bytes = value_of("--verify", parse_size_bytes(words.verify));
   options.verify_all = words.verify_all;
   return options;
@@ -185,6 +201,10 @@ LoadCommand load_command(const Words& words, std::string to) {
   command.verify_bytes = value_of("--verify", parse_size_bytes(words.verify));
   command.verify_all = words.verify_all;
   command.path = words.path;
+  if (words.path != 0 && ::kill(words.path, 0) != 0) {
+    throw Wrong{"--path-pid: " + std::to_string(words.path) +
+                ": no such process, or another user's"};
+  }
   return command;
 }
 
@@ -201,7 +221,7 @@ void add_common(CLI::App& app, Words& words, Output& output) {
   app.add_option("--rounds", words.rounds, "runs of each workload (default: 5; --quick 3; load 1)")
       ->check(CLI::Range(std::size_t{1}, kMostRounds));
   app.add_option("--time", words.time,
-                 "measured in each run: 100ms to 1h (default: 2s; --quick 1s; load 3s)")
+                 "measured in each run: 100ms to 1h (default: 2s; --quick 700ms; load 3s)")
       ->type_name("TIME");
   app.add_option("--warmup", words.warmup, "before that (default: 300ms)")->type_name("TIME");
   app.add_option("--connections", words.connections,
@@ -246,7 +266,9 @@ std::string typed(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     const bool plain = word.find_first_of(" \t'\"\\$*?;&|<>(){}") == std::string::npos;
-    command += plain && !word.empty() ? ' ' + word : " '" + word + "'";
+    std::string quoted;
+    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    command += plain && !word.empty() ? ' ' + word : " '" + quoted + "'";
   }
   return command;
 }
@@ -305,10 +327,16 @@ Invocation parse_command_line(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     if (serve->parsed()) {
+      value_of("--listen", parse_listen_address(invocation.listen));
       invocation.action = Invocation::Action::serve;
     } else if (report->parsed()) {
       invocation.action = Invocation::Action::report;
     } else if (load->parsed()) {
+      const TargetAddress target = value_of("--to", parse_target_address(to));
+      if (!std::holds_alternative<HostPort>(target) &&
+          !std::holds_alternative<UnixEndpoint>(target)) {
+        throw Wrong{"--to: " + in_quotes(to) + ": expected HOST:PORT or unix:/path"};
+      }
       invocation.load = load_command(words, to);
       invocation.action = Invocation::Action::load;
       invocation.compare.command = typed(argc, argv);

@@ -15,10 +15,12 @@ namespace sluice::bench {
 //
 //     begin {"threads":8}   the run that the Hello named begins        → {}
 //     await N               N data connections have arrived            → {}
-//     mark                  what has passed so far                     →
-//     {"time_ns":…,"connections":[[sent,received],…]} stop                  its ends stop sending,
-//     and the run is over
-//                           when all its connections have ended        → like mark
+//     alive                 nothing is wrong                           → {}
+//     mark                  what has passed so far                     → as below
+//     stop                  its ends stop sending, and the run is over
+//                           when all its connections have ended        → as below
+//
+//     {"time_ns":…,"connections":[[sent,received],…]}
 //
 // An answer {"error":"…"} voids the run. The run ends with its control connection.
 

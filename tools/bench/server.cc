@@ -36,10 +36,12 @@ constexpr std::uint64_t kHelloTimeoutNs = 20'000'000'000;
 // When there is no descriptor left, accepting rests for so long.
 constexpr std::uint64_t kAcceptPauseNs = 100'000'000;
 constexpr seconds kArrivalTimeout{30};
+constexpr milliseconds kTick{100};
 constexpr seconds kEndTimeout{30};
 // A run whose load says nothing for so long is over.
-constexpr int kControlTimeoutMs = 3'600'000;
+constexpr int kControlTimeoutMs = 60'000;
 constexpr std::size_t kMostThreads = 64;
+constexpr std::string_view kTooManyRuns = "{\"error\":\"upstream: too many runs at a time\"}\n";
 
 }  // namespace
 
@@ -81,9 +83,13 @@ class ServedRun {
   }
 
   [[nodiscard]] bool wait_for_arrivals(std::size_t count) {
+    const auto deadline = steady_clock::now() + kArrivalTimeout;
     std::unique_lock guard(lock_);
-    return arrival_.wait_for(guard, kArrivalTimeout,
-                             [&] { return arrived_ >= count || control_.failed(); });
+    while (arrived_ < count && !control_.failed()) {
+      if (steady_clock::now() > deadline) return false;
+      arrival_.wait_for(guard, kTick);
+    }
+    return true;
   }
 
   [[nodiscard]] json::object mark() {
@@ -100,20 +106,32 @@ class ServedRun {
     return {{"time_ns", time}, {"connections", std::move(connections)}};
   }
 
-  /// Stops sending, and waits until all connections have ended.
+  /// Stops sending, and waits until all connections have ended, as long as something still arrives.
   void stop() {
     control_.enter(Phase::stop);
     for (const auto& loop : loops_) loop->stop();
-    const auto deadline = steady_clock::now() + kEndTimeout;
+    std::uint64_t before = 0;
+    auto moved = steady_clock::now();
     for (const auto& loop : loops_) {
-      while (!loop->finished() && steady_clock::now() < deadline) {
+      while (!loop->finished() && !control_.failed()) {
         std::this_thread::sleep_for(milliseconds(1));
+        const std::uint64_t arrived = received_bytes();
+        if (std::exchange(before, arrived) != arrived) moved = steady_clock::now();
+        if (steady_clock::now() - moved > kEndTimeout) {
+          control_.fail("upstream: some connections did not end");
+        }
       }
-      if (!loop->finished()) control_.fail("upstream: some connections did not end");
     }
   }
 
  private:
+  [[nodiscard]] std::uint64_t received_bytes() {
+    const std::lock_guard guard(lock_);
+    std::uint64_t bytes = 0;
+    for (const auto& [number, counts] : counts_) bytes += counts->received;
+    return bytes;
+  }
+
   Control control_;
   std::mutex lock_;
   std::condition_variable arrival_;
@@ -177,8 +195,8 @@ class Greeter final : public Connection {
   bool on_ready(std::uint32_t /*events*/) override {
     try {
       return run_ ? finish_call() : greet();
-    } catch (const Failure& failure) {
-      if (run_) run_->control().fail(failure.what());
+    } catch (const std::exception& error) {
+      if (run_) run_->control().fail(error.what());
       return false;
     }
   }
@@ -233,9 +251,8 @@ class Listener final : public Connection {
       }
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN) return true;
-      if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
-        fail_errno("accept");
-      }
+      if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK) fail_errno("accept");
+      // No descriptors or memory, or an error of the network's own (accept(2)).
       loop().set_interest(*this, 0);
       loop().set_alarm(*this, now_ns() + kAcceptPauseNs);
       return true;
@@ -260,6 +277,11 @@ Server::State::State(OwnedFd listener) : front_(std::make_unique<Loop>(control_)
 }
 
 Server::State::~State() {
+  {
+    // Whoever waits for a run's connections waits no longer.
+    const std::lock_guard guard(lock_);
+    for (const auto& [id, run] : runs_) run->control().fail("upstream: it was ended");
+  }
   front_->stop();
   front_->join();
   join_sessions(true);
@@ -272,7 +294,10 @@ void Server::State::take(OwnedFd fd, const Hello& hello) {
   }
   join_sessions(false);
   const std::lock_guard guard(lock_);
-  if (sessions_.size() >= kMaxRuns) return;
+  if (sessions_.size() >= kMaxRuns) {
+    static_cast<void>(send_some(fd.get(), kTooManyRuns, kWho));
+    return;
+  }
   sessions_.push_back(std::make_unique<Session>());
   Session& session = *sessions_.back();
   session.fd = std::move(fd);
@@ -307,9 +332,10 @@ void Server::State::serve(Session& session, std::uint64_t id) {
       }
       send_all(session.fd.get(), json::serialize(said) + '\n', kWho);
     }
-  } catch (const Failure&) {
+  } catch (const std::exception&) {
     // The load has gone.
   }
+  ::shutdown(session.fd.get(), SHUT_RDWR);
   forget(id);
   session.over = true;
 }
@@ -347,8 +373,9 @@ json::object Server::State::answer(const std::string& line, std::uint64_t id) {
     return {};
   }
   if (verb == "stop") run->stop();
-  if (verb != "stop" && verb != "mark") throw Failure("upstream: unknown request");
   run->control().check();
+  if (verb == "alive") return {};
+  if (verb != "stop" && verb != "mark") throw Failure("upstream: unknown request");
   return run->mark();
 }
 

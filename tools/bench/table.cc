@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <optional>
@@ -23,8 +24,13 @@ using Row = std::vector<Cell>;
 
 std::string text_of(const json::value& value) { return std::string(value.as_string()); }
 
+// A small figure keeps three significant digits.
 std::string format(double value, int digits) {
   std::array<char, 64> text{};
+  for (double least = 1; digits > 0 && digits < 6 && value != 0 && std::abs(value) < least / 10;
+       least /= 10) {
+    ++digits;
+  }
   std::snprintf(text.data(), text.size(), "%.*f", digits, value);
   return text.data();
 }

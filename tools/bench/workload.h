@@ -54,12 +54,12 @@ struct WorkloadDefaults {
 
 /// One of the names below, with numbers of one's own:
 ///
-///     bulk[N][up|down|both][-plain]   N streams                       bulk8  bulk64down
-///     bulk1both-plain rr[N][xSIZE][@RATE]             N connections ping-pong         rr32
-///     rr8x16KiB  rr32@20000 crr[N][@RATE]                   N at a time connect and close   crr1
-///     crr4@2000 idle[N]                         N idle connections              idle3000
-///     elephantsNmiceM                 N streams beside M ping-pongs   elephants4mice32
-///     slow[N]                         N slow readers beside a fast    slow8
+///     bulk[N][up|down|both][-plain]   N streams: bulk8, bulk1both-plain
+///     rr[N][xSIZE][@RATE]             N connections ping-pong: rr32, rr8x16KiB, rr32@20000
+///     crr[N][@RATE]                   N at a time connect and close: crr4
+///     idle[N]                         N idle connections: idle3000
+///     elephantsNmiceM                 N streams beside M ping-pongs: elephants4mice32
+///     slow[N]                         N slow readers beside a fast one: slow8
 ///     mix                             all at once
 ///
 /// The workload's own name has the numbers in it that were left open.

@@ -124,7 +124,9 @@ class BadPath : public testing::TestWithParam<Bad> {};
 TEST_P(BadPath, VoidsTheRun) {
   const ServingEnd serving;
   const MeddlingPath path(serving.port(), GetParam().meddling);
-  const Loaded loaded = load(path.port(), GetParam().workload, GetParam().more);
+  std::vector<std::string> more = GetParam().more;
+  more.insert(more.end(), {"--verify", "1MiB"});
+  const Loaded loaded = load(path.port(), GetParam().workload, more);
   EXPECT_TRUE(path.meddled());
   EXPECT_EQ(loaded.status, 1);
   ASSERT_FALSE(loaded.valid());
@@ -132,19 +134,19 @@ TEST_P(BadPath, VoidsTheRun) {
   EXPECT_NE(loaded.output.find(loaded.reason()), std::string::npos) << loaded.output;
 }
 
-// Past the 64 MiB that are always compared, only --verify-all sees every byte; what is lost there
-// is seen in any case.
-constexpr std::uint64_t kLate = std::uint64_t{65} << 20;
+// Past what is always compared, only --verify-all sees every byte; what is lost there is seen in
+// any case.
+constexpr std::uint64_t kLate = 2 << 20;
 
 INSTANTIATE_TEST_SUITE_P(
     Kinds, BadPath,
     testing::Values(
-        Bad{"bulk1", {.corrupt_at = 1'000'000}, "wrong byte at offset 999960"},
-        Bad{"bulk1down", {.corrupt_at = 1'000'000, .downward = true}, "wrong byte at offset"},
+        Bad{"bulk1", {.corrupt_at = 500'000}, "wrong byte at offset 499960"},
+        Bad{"bulk1down", {.corrupt_at = 500'000, .downward = true}, "wrong byte at offset"},
         Bad{"bulk1", {.corrupt_at = kLate}, "wrong byte at offset", {"--verify-all"}},
         Bad{"bulk1", {.drop_at = kLate}, "sent \\d+ bytes, arrived \\d+|wrong byte"},
-        Bad{"bulk1", {.drop_at = 1'000'000}, "wrong byte at offset 999960"},
-        Bad{"bulk1", {.cut_at = kLate}, "."},
+        Bad{"bulk1", {.drop_at = 500'000}, "wrong byte at offset 499960"},
+        Bad{"bulk1", {.cut_at = kLate}, "reset|roken pipe|closed|did not end|arrived"},
         Bad{"rr1", {.corrupt_at = 500}, "came back with a wrong byte"},
         Bad{"rr1x100KiB", {.corrupt_at = 150'000, .downward = true}, "wrong byte at offset"},
         Bad{"rr1", {.cut_at = 500}, "closed|ended|reset"}, Bad{"crr1", {.cut_at = 39}, "closed"}),
@@ -157,14 +159,23 @@ TEST(SlowPath, IsReportedAsSlow) {
   ASSERT_EQ(slow.status, 0) << slow.error;
   // Delayed there and back; no faster than that, and by a machine's leave not much slower.
   EXPECT_GE(slow.metric("p50_us"), 10'000);
-  EXPECT_LE(slow.metric("p50_us"), 30'000);
   EXPECT_LE(slow.metric("trips_per_s"), 100);
   const Loaded fast = load(serving.port(), "rr1");
-  EXPECT_LT(fast.metric("p50_us"), 5'000);
+  EXPECT_LT(fast.metric("p50_us"), slow.metric("p50_us"));
 }
 
 /// A closed loop waits for a slow path and hides how late it was; an open loop counts from when
 /// each exchange was due.
+/// What stalls at the very end is seen as well.
+TEST(SlowPath, ACutOfTheMeasuredTimeDoesNotHideAStall) {
+  const ServingEnd serving;
+  const MeddlingPath path(serving.port(), {.delay = milliseconds(300)});
+  // The first exchange takes longer than is measured.
+  const Loaded open = load(path.port(), "rr1@20", {"--warmup", "0"}, "700ms");
+  ASSERT_EQ(open.status, 0) << open.error << open.output;
+  EXPECT_GE(open.metric("max_us"), 500'000);
+}
+
 TEST(SlowPath, CannotHideByWaiting) {
   const ServingEnd serving;
   const MeddlingPath path(serving.port(), {.delay = milliseconds(5)});
@@ -209,9 +220,8 @@ TEST(LoadTest, WhereNobodyServesSaysSo) {
 // --- Comparisons ---
 
 std::vector<std::string> comparison(const std::vector<std::string>& more) {
-  std::vector<std::string> arguments =
-      bench({"--peers", "direct,sluice", "--sluice", environment("SLUICE_BINARY"), "--rounds", "2",
-             "--time", "200ms"});
+  std::vector<std::string> arguments = bench(
+      {"--peers", "direct,sluice", "--sluice", environment("SLUICE_BINARY"), "--time", "200ms"});
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -220,8 +230,8 @@ TEST(ComparisonTest, RunsEveryContenderInTurn) {
   const TempDir folder;
   const std::string json_file = folder.file("result.json");
   const std::string markdown = folder.file("result.md");
-  Process process(comparison(
-      {"--workloads", "bulk1,rr2,crr1,idle20", "--json", json_file, "--markdown", markdown}));
+  Process process(comparison({"--workloads", "bulk1,rr2,crr1,idle20", "--rounds", "2", "--json",
+                              json_file, "--markdown", markdown}));
   ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
   const json::value document = json::parse(read_text(json_file));
   EXPECT_EQ(document.at("format"), "sluice-bench");
@@ -237,7 +247,7 @@ TEST(ComparisonTest, RunsEveryContenderInTurn) {
     EXPECT_EQ(order, "direct1 sluice1 direct2 sluice2 ");
   }
   const json::value& idle = document.at("workloads").at(3).at("summary").at(1).at("metrics");
-  EXPECT_GT(idle.at("memory_bytes_per_connection").at("median").to_number<double>(), 0);
+  EXPECT_NE(idle.as_object().if_contains("memory_bytes_per_connection"), nullptr);
   const json::value& bulk = document.at("workloads").at(0).at("summary").at(1);
   EXPECT_GT(bulk.at("metrics").at("proxy_cpu_s_per_gib").at("median").to_number<double>(), 0);
   EXPECT_NE(read_text(markdown).find("## bulk1"), std::string::npos);
@@ -247,7 +257,7 @@ TEST(ComparisonTest, RunsEveryContenderInTurn) {
 TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
   const TempDir folder;
   const std::string before = folder.file("before.json");
-  Process first(comparison({"--workloads", "rr1", "--json", before}));
+  Process first(comparison({"--workloads", "rr1", "--rounds", "3", "--json", before}));
   ASSERT_EQ(first.wait(kLong), 0) << first.standard_error();
   // An earlier run that was ten times as fast.
   json::value document = json::parse(read_text(before));
@@ -256,7 +266,7 @@ TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
     rate = rate.to_number<double>() * 10;
   }
   const std::string changed = folder.write("changed.json", json::serialize(document));
-  Process second(comparison({"--workloads", "rr1", "--baseline", changed}));
+  Process second(comparison({"--workloads", "rr1", "--rounds", "3", "--baseline", changed}));
   ASSERT_EQ(second.wait(kLong), 0) << second.standard_error();
   EXPECT_TRUE(std::regex_search(second.standard_output(), std::regex("trips/s .*worse")))
       << second.standard_output();
@@ -271,12 +281,12 @@ TEST(ComparisonTest, VoidsWhatDoesNotStart) {
       << process.standard_output();
 }
 
-// Processes whose command line names this one of the system's folders.
+// Processes whose command line begins with `word`.
 std::set<std::string> processes_of(const std::string& word) {
   std::set<std::string> found;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string line = read_text((entry.path() / "cmdline").string());
-    if (line.find(word) != std::string::npos) found.insert(entry.path().filename());
+    if (line.starts_with(word)) found.insert(entry.path().filename());
   }
   return found;
 }
@@ -284,36 +294,45 @@ std::set<std::string> processes_of(const std::string& word) {
 TEST(ComparisonTest, InterruptedEndsItsChildrenAndPrintsWhatItHas) {
   const TempDir folder;
   const std::string copy = folder.file("sluice-of-this-test");
+  // Its own command line begins with it; the comparison's only names it.
+  const auto forwarders = [&] { return processes_of(copy + std::string(1, '\0')); };
   std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
-  Process process(bench({"--peers", "direct,sluice", "--sluice", copy, "--rounds", "50", "--time",
-                         "200ms", "--workloads", "rr1,bulk1"}));
-  // In the middle of a later round of sluice's.
+  Process process(bench({"--peers", "sluice", "--sluice", copy, "--rounds", "50", "--time", "400ms",
+                         "--workloads", "rr1,bulk1"}));
+  // In the middle of a later round.
   ASSERT_TRUE(process.wait_for_error_line(std::regex("round 2, sluice: ")));
-  ASSERT_TRUE(wait_until([&] { return !processes_of(copy + std::string("\0", 1)).empty(); }));
+  ASSERT_TRUE(wait_until([&] { return !forwarders().empty(); }));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(kLong), 130);
-  EXPECT_TRUE(std::regex_search(process.standard_output(), std::regex("rr1: .*\\n.*\\ndirect")))
+  EXPECT_TRUE(std::regex_search(process.standard_output(), std::regex("rr1: .*\\n.*\\nsluice")))
       << process.standard_output();
-  EXPECT_TRUE(wait_until([&] { return processes_of(copy).empty(); })) << "a child is left";
+  EXPECT_TRUE(forwarders().empty()) << "a child is left";
 }
 
 // --- Bad arguments ---
 
 TEST(BenchArgumentsTest, AreRefusedInOneLine) {
-  const std::vector<std::vector<std::string>> wrong = {{"--rounds", "0"},
-                                                       {"--workloads", "bulk0"},
-                                                       {"--workloads", "nonsense"},
-                                                       {"--peers", "nobody"},
-                                                       {"--time", "5"},
-                                                       {"--time", "2h"},
-                                                       {"--size", "0B"},
-                                                       {"--contender", "x=true"},
-                                                       {"--unknown"},
-                                                       {"serve"},
-                                                       {"load", "--to", "x:1"},
-                                                       {"--relative-to", "nobody"},
-                                                       {"--workloads", "rr1@0"},
-                                                       {"--workloads", "rr1x1TiB"}};
+  const std::vector<std::vector<std::string>> wrong = {
+      {"--rounds", "0"},
+      {"--workloads", "bulk0"},
+      {"--workloads", "nonsense"},
+      {"--peers", "nobody"},
+      {"--time", "5"},
+      {"--time", "2h"},
+      {"--size", "0B"},
+      {"--contender", "x=true"},
+      {"--unknown"},
+      {"serve"},
+      {"serve", "--listen", "nowhere"},
+      {"load", "--to", "nowhere", "--workload", "rr1"},
+      {"load", "--to", "discard:", "--workload", "rr1"},
+      {"load", "--to", "127.0.0.1:1", "--workload", "rr1", "--path-pid", "99999999"},
+      {"--contender", "direct=true {listen} {to}"},
+      {"--peers", "direct,direct"},
+      {"load", "--to", "x:1"},
+      {"--relative-to", "nobody"},
+      {"--workloads", "rr1@0"},
+      {"--workloads", "rr1x1TiB"}};
   for (const auto& arguments : wrong) {
     Process process(bench(arguments));
     EXPECT_EQ(process.wait(kLong), 2) << testing::PrintToString(arguments);

@@ -120,9 +120,32 @@ TEST(BaselineTest, ChangesBeyondTheSpreadAreCalledSo) {
   summarize(after["workloads"].at(0).as_object(), {"a", "b"}, "a");
   const std::string text = compare_documents(before, after);
   EXPECT_NE(text.find("10.00 ×   better"), std::string::npos) << text;
-  EXPECT_NE(text.find("0.10 ×   worse"), std::string::npos) << text;
+  EXPECT_NE(text.find("0.10 ×   too few runs to say"), std::string::npos) << text;
   EXPECT_NE(text.find("1.00 ×   within the spread"), std::string::npos) << text;
   EXPECT_EQ(text.find("machines differ"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, WorseIsSaidWhereMoreWouldBeBetter) {
+  const std::string text = [] {
+    json::object after = example();
+    for (json::value& run : after["workloads"].at(0).at("runs").as_array()) {
+      json::object& fields = run.as_object();
+      if (!fields.at("valid").as_bool()) continue;
+      fields.at("metrics").at("trips_per_s") = 1;
+      fields.at("metrics").at("p50_us") = 1;
+    }
+    summarize(after["workloads"].at(0).as_object(), {"a", "b"}, "a");
+    return compare_documents(example(), after);
+  }();
+  EXPECT_NE(text.find("0.01 ×   worse"), std::string::npos) << text;
+  EXPECT_NE(text.find("0.05 ×   better"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, WhatHasNoPartnerIsSaid) {
+  json::object before = example();
+  before["workloads"].as_array().clear();
+  EXPECT_NE(compare_documents(before, example()).find("rr1: not in the earlier run"),
+            std::string::npos);
 }
 
 TEST(BaselineTest, AnotherMachineIsSaid) {
