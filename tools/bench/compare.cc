@@ -106,8 +106,8 @@ void write_all(int fd, std::string_view text) {
 // What a child writes until it closes, or until the time is over or somebody interrupts.
 std::string read_child(int fd, double most_seconds) {
   std::string text;
-  const auto deadline =
-      steady_clock::now() + std::chrono::milliseconds(static_cast<std::int64_t>(most_seconds * 1000));
+  const auto deadline = steady_clock::now() +
+                        std::chrono::milliseconds(static_cast<std::int64_t>(most_seconds * 1000));
   while (!interrupted() && steady_clock::now() < deadline) {
     pollfd polled{fd, POLLIN, 0};
     constexpr int kTickMs = 100;
