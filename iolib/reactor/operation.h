@@ -28,6 +28,7 @@ class Operation {
   friend class Reactor;
   friend class UringReactor;
   friend class AsioReactor;
+  friend class Disk;
   /// Called on the reactor's thread. May start the next request on this operation, or destroy it.
   virtual void complete(const Completion& completion) = 0;
 

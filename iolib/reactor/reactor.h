@@ -81,7 +81,8 @@ class Reactor {
   virtual void turn(std::optional<TimePoint> deadline) = 0;
   /// Whether the mailbox could be had: there may be no descriptor left for it.
   [[nodiscard]] Result<> check_mailbox() const;
-  void refresh_now() { now_ = Clock::now(); }
+  /// Once in each turn; a simulated reactor has a time of its own.
+  void refresh_now(TimePoint now = Clock::now()) { now_ = now; }
   static void prepare(Operation& operation, int fd, std::uint8_t kind);
 
  private:

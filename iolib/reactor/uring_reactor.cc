@@ -3,16 +3,18 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <functional>
 
 namespace sluice {
 namespace {
 
-enum Kind : std::uint8_t { kReceive, kPoll, kEdgePoll, kWatch, kAccept };
+enum Kind : std::uint8_t { kReceive, kPoll, kEdgePoll, kWatch, kAccept, kFile };
 
 // Requests queued in one turn before they must be handed over early; one turn of a busy worker
 // queues one or two for each ready connection.
@@ -160,6 +162,37 @@ void UringReactor::accept(int listener, Operation& operation) {
   prepare(operation, listener, kAccept);
   io_uring_sqe* sqe = next_sqe(&operation);
   io_uring_prep_multishot_accept(sqe, listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  io_uring_sqe_set_data(sqe, &operation);
+}
+
+// One registered buffer may have at most 1 GiB (io_uring_register(2)).
+void UringReactor::register_buffer(std::span<std::byte> buffer) {
+  constexpr std::size_t kMostBytes = 1 << 30;
+  if (buffer.size() > kMostBytes || !file_buffer_.empty()) return;
+  const iovec whole{buffer.data(), buffer.size()};
+  if (io_uring_register_buffers(&ring_, &whole, 1) == 0) file_buffer_ = buffer;
+}
+
+void UringReactor::write_file(int file, std::span<const std::byte> bytes, std::uint64_t offset,
+                              bool durable, Operation& operation) {
+  prepare(operation, file, kFile);
+  io_uring_sqe* sqe = next_sqe(&operation);
+  const auto size = static_cast<unsigned>(bytes.size());
+  const std::less_equal<> before;
+  if (!file_buffer_.empty() && before(file_buffer_.data(), bytes.data()) &&
+      before(bytes.data() + bytes.size(), file_buffer_.data() + file_buffer_.size())) {
+    io_uring_prep_write_fixed(sqe, file, bytes.data(), size, offset, 0);
+  } else {
+    io_uring_prep_write(sqe, file, bytes.data(), size, offset);
+  }
+  io_uring_sqe_set_data(sqe, &operation);
+  if (durable) sqe->rw_flags = RWF_DSYNC;
+}
+
+void UringReactor::sync_file(int file, Operation& operation) {
+  prepare(operation, file, kFile);
+  io_uring_sqe* sqe = next_sqe(&operation);
+  io_uring_prep_fsync(sqe, file, IORING_FSYNC_DATASYNC);
   io_uring_sqe_set_data(sqe, &operation);
 }
 

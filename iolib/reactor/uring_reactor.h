@@ -31,6 +31,17 @@ class UringReactor final : public Reactor {
   void cancel(Operation& operation) override;
   void forget(int /*fd*/) override {}
 
+  // Files, which only io_uring completes: see Disk.
+
+  /// Writes to a file; result is the number of bytes, or -errno.
+  void write_file(int file, std::span<const std::byte> bytes, std::uint64_t offset, bool durable,
+                  Operation& operation);
+  /// fdatasync; result is 0 or -errno.
+  void sync_file(int file, Operation& operation);
+  /// The kernel keeps the pages of `buffer` mapped for writes from it, as long as this reactor
+  /// lives. Called once; without effect beyond RLIMIT_MEMLOCK.
+  void register_buffer(std::span<std::byte> buffer);
+
  private:
   UringReactor() = default;
   [[nodiscard]] Result<> open();
@@ -49,7 +60,8 @@ class UringReactor final : public Reactor {
   bool ring_open_ = false;
   io_uring_buf_ring* buffers_ = nullptr;  ///< the kernel's ring of free buffers, mapped
   std::vector<std::byte> buffer_bytes_;
-  Operation* starved_ = nullptr;  ///< receives that found no free buffer, in order
+  std::span<std::byte> file_buffer_;  ///< registered
+  Operation* starved_ = nullptr;      ///< receives that found no free buffer, in order
   Operation** starved_end_ = &starved_;
 };
 

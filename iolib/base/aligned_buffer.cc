@@ -1,0 +1,23 @@
+#include "iolib/base/aligned_buffer.h"
+
+#include <sys/mman.h>
+
+namespace sluice {
+
+Result<AlignedBuffer> AlignedBuffer::allocate(std::size_t size_bytes) {
+  void* mapped =
+      ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return errno_error("mmap");
+  // Fewer pages to pin for each write; no harm if refused.
+  static_cast<void>(::madvise(mapped, size_bytes, MADV_HUGEPAGE));
+  AlignedBuffer buffer;
+  buffer.data_ = static_cast<std::byte*>(mapped);
+  buffer.size_bytes_ = size_bytes;
+  return buffer;
+}
+
+AlignedBuffer::~AlignedBuffer() {
+  if (data_ != nullptr) ::munmap(data_, size_bytes_);
+}
+
+}  // namespace sluice

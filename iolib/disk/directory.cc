@@ -1,0 +1,232 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "iolib/base/aligned_buffer.h"
+#include "iolib/disk/volume.h"
+
+namespace sluice {
+namespace {
+
+constexpr const char* kLockName = "lock";
+constexpr const char* kProbeName = "probe";
+// A device that asks for more than a frame is no disk that this was made for.
+constexpr std::size_t kLargestGrid = 64 << 10;
+constexpr std::size_t kReadBytes = 1 << 20;
+
+// A new directory is durable with its name alone.
+Result<> sync_parent(const std::string& path) {
+  const std::size_t last = path.find_last_not_of('/');
+  const std::size_t slash = path.rfind('/', last);
+  const std::string parent =
+      slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
+  const OwnedFd fd(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd || ::fsync(fd.get()) != 0) return errno_error("fsync " + parent);
+  return {};
+}
+
+// Some filesystems open a file with O_DIRECT and refuse to write to it.
+bool takes_writes(int file, std::size_t grid_bytes) {
+  const Result<AlignedBuffer> buffer = AlignedBuffer::allocate(grid_bytes);
+  return buffer.has_value() &&
+         ::pwrite(file, buffer->bytes().data(), grid_bytes, 0) == static_cast<ssize_t>(grid_bytes);
+}
+
+}  // namespace
+
+Error Directory::failed(std::string call, const std::string& name) const {
+  return errno_error(std::move(call) + ' ' + path_ + '/' + name);
+}
+
+Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode mode) {
+  if (::mkdir(path.c_str(), 0700) == 0) {
+    if (Result<> synced = sync_parent(path); synced.has_error()) return synced.error();
+  } else if (errno != EEXIST) {
+    return errno_error("mkdir " + path);
+  }
+  std::unique_ptr<Directory> directory(new Directory);
+  directory->path_ = path;
+  directory->directory_ =
+      OwnedFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  const int fd = directory->directory_.get();
+  if (fd < 0) return errno_error("open " + path);
+  directory->lock_ =
+      OwnedFd(::openat(fd, kLockName, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!directory->lock_) return directory->failed("open", kLockName);
+  if (::flock(directory->lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK)
+      return Error{EBUSY, path + " is being recorded to by another process"};
+    return directory->failed("flock", kLockName);
+  }
+  directory->direct_ = mode == Mode::direct_if_possible;
+  if (Result<> found = directory->find_alignment(); found.has_error()) return found.error();
+  return directory;
+}
+
+Directory::~Directory() = default;
+
+// Tries what the filesystem can do on a file of its own.
+Result<> Directory::find_alignment() {
+  static_cast<void>(::unlinkat(directory_.get(), kProbeName, 0));
+  const bool wanted = std::exchange(direct_, true);
+  Result<int> file = create(kProbeName);
+  if (wanted && file.has_value()) {
+    struct statx about {};
+    if (::statx(*file, "", AT_EMPTY_PATH, STATX_DIOALIGN, &about) == 0 &&
+        (about.stx_mask & STATX_DIOALIGN) != 0) {
+      direct_ = about.stx_dio_offset_align != 0;
+      grid_bytes_ =
+          std::max<std::size_t>({grid_bytes_, about.stx_dio_offset_align, about.stx_dio_mem_align});
+    }
+    if (grid_bytes_ > kLargestGrid || !takes_writes(*file, grid_bytes_)) direct_ = false;
+  } else {
+    direct_ = false;
+  }
+  if (!direct_) {
+    grid_bytes_ = 4096;
+    if (file.has_value()) close(*file);
+    static_cast<void>(::unlinkat(directory_.get(), kProbeName, 0));
+    file = create(kProbeName);
+    if (file.has_error()) return file.error();
+  }
+  close(*file);
+  return remove(kProbeName);
+}
+
+Result<int> Directory::create(const std::string& name) {
+  const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | (direct_ ? O_DIRECT : 0);
+  const int file = ::openat(directory_.get(), name.c_str(), flags, 0600);
+  if (file < 0) return failed("create", name);
+  return {boost::system::in_place_value, file};
+}
+
+Result<int> Directory::open_existing(const std::string& name) {
+  const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC;
+  const int file = ::openat(directory_.get(), name.c_str(), flags);
+  if (file < 0) return failed("open", name);
+  return {boost::system::in_place_value, file};
+}
+
+// Backwards over the parts that have data at all: what was allocated and never written has none.
+Result<std::uint64_t> Directory::used_bytes(const std::string& name) {
+  const OwnedFd file(::openat(directory_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat about {};
+  if (!file || ::fstat(file.get(), &about) != 0) return failed("open", name);
+  std::vector<char> part(kReadBytes);
+  std::uint64_t end = static_cast<std::uint64_t>(about.st_size);
+  while (end > 0) {
+    const std::uint64_t begin = (end - 1) / kReadBytes * kReadBytes;
+    const off_t data = ::lseek(file.get(), static_cast<off_t>(begin), SEEK_DATA);
+    const bool hole = (data < 0 && errno == ENXIO) || data >= static_cast<off_t>(end);
+    if (!hole) {
+      const ssize_t got = ::pread(file.get(), part.data(), end - begin, static_cast<off_t>(begin));
+      if (got < 0) return failed("read", name);
+      const auto last = std::find_if(part.rend() - got, part.rend(), [](char c) { return c != 0; });
+      if (last != part.rend()) {
+        return {boost::system::in_place_value,
+                begin + static_cast<std::uint64_t>(part.rend() - last)};
+      }
+    }
+    end = begin;
+  }
+  return {boost::system::in_place_value, 0};
+}
+
+Result<std::size_t> Directory::read(int file, std::span<std::byte> bytes, std::uint64_t offset) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got =
+        ::pread(file, &bytes[done], bytes.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return failed("read", "");
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return {boost::system::in_place_value, done};
+}
+
+Result<> Directory::preallocate(int file, std::uint64_t size_bytes) {
+  const auto size = static_cast<off_t>(size_bytes);
+  if (::fallocate(file, 0, 0, size) == 0) return {};
+  if (errno != EOPNOTSUPP) return failed("fallocate", "");
+  // No allocation ahead on this filesystem: at least the size does not change later.
+  if (::ftruncate(file, size) != 0) return failed("ftruncate", "");
+  return {};
+}
+
+Result<> Directory::write(int file, std::span<const std::byte> bytes, std::uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return failed("write", "");
+    // On the grid: what lies behind a short write's last whole block is written again.
+    const std::size_t whole = static_cast<std::size_t>(written) / grid_bytes_ * grid_bytes_;
+    if (whole == 0) return Error{ENOSPC, "write " + path_};
+    bytes = bytes.subspan(whole);
+    offset += whole;
+  }
+  return {};
+}
+
+Result<> Directory::sync(int file) {
+  if (::fsync(file) != 0) return failed("fsync", "");
+  return {};
+}
+
+Result<> Directory::truncate(int file, std::uint64_t size_bytes) {
+  if (::ftruncate(file, static_cast<off_t>(size_bytes)) != 0) return failed("ftruncate", "");
+  return {};
+}
+
+void Directory::close(int file) { ::close(file); }
+
+Result<> Directory::rename(const std::string& from, const std::string& to) {
+  const int fd = directory_.get();
+  if (::renameat2(fd, from.c_str(), fd, to.c_str(), RENAME_NOREPLACE) == 0) return {};
+  // Not every filesystem knows the flag; names are unique in any case.
+  if (errno != EINVAL || ::renameat(fd, from.c_str(), fd, to.c_str()) != 0) {
+    return failed("rename", from);
+  }
+  return {};
+}
+
+Result<> Directory::remove(const std::string& name) {
+  if (::unlinkat(directory_.get(), name.c_str(), 0) != 0) return failed("unlink", name);
+  return {};
+}
+
+Result<> Directory::sync_names() {
+  if (::fsync(directory_.get()) != 0) return errno_error("fsync " + path_);
+  return {};
+}
+
+Result<std::vector<Volume::Entry>> Directory::list() {
+  const int fd = ::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* stream = fd < 0 ? nullptr : ::fdopendir(fd);
+  if (stream == nullptr) {
+    const Error error = errno_error("read " + path_);
+    if (fd >= 0) ::close(fd);
+    return error;
+  }
+  std::vector<Entry> entries;
+  while (const dirent* entry = ::readdir(stream)) {
+    struct stat about {};
+    if (::fstatat(fd, entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(about.st_mode)) {
+      continue;
+    }
+    entries.push_back({entry->d_name, static_cast<std::uint64_t>(about.st_size),
+                       about.st_mtim.tv_sec * std::int64_t{1'000'000'000} + about.st_mtim.tv_nsec});
+  }
+  ::closedir(stream);
+  std::ranges::sort(entries, {}, &Entry::name);
+  return entries;
+}
+
+}  // namespace sluice
