@@ -87,6 +87,10 @@ void Pump::advance() {
     return relay_.pump_paused(*this);
   }
   pipe_.release();
+  if (source_end_ == PumpEnd::eof && taps_ && !taps_->may_end(received_bytes_)) {
+    wait_ = Wait::tap;
+    return relay_.pump_paused(*this);
+  }
   if (source_end_ != PumpEnd::running) return finish(source_end_);
   if (std::exchange(may_move_, false) && relay_.begin_move()) return advance();
   wait_for_source();

@@ -101,6 +101,8 @@ class Pump final : private Operation {
   [[nodiscard]] bool quiet() const {
     return ended() || wait_ == Wait::writable || wait_ == Wait::tap;
   }
+  /// A tap makes it wait.
+  [[nodiscard]] bool gated() const { return wait_ == Wait::tap; }
   [[nodiscard]] bool streaming() const { return streaming_; }
   /// It has been moving much at a time, and has not been demoted since.
   [[nodiscard]] bool heavy() const { return heavy_; }

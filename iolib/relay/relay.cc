@@ -188,12 +188,14 @@ TimePoint Relay::check_timeouts(TimePoint now) {
   TimePoint next = reset_deadline_;
   TimePoint active = to_upstream_.last_activity();
   if (two_way_) active = std::max(active, to_client_.last_activity());
+  // What a tap holds up is not idle.
+  if (to_upstream_.gated() || to_client_.gated()) active = now;
   RelayEnd why = RelayEnd::idle_timeout;
   Duration limit = options_.idle_timeout;
   if (first_end_ != TimePoint::max()) {
     // What counts now is the direction that is left.
     const Pump& left = to_upstream_.ended() ? to_client_ : to_upstream_;
-    active = std::max(first_end_, left.last_activity());
+    active = left.gated() ? now : std::max(first_end_, left.last_activity());
     why = RelayEnd::half_close_timeout;
     limit = options_.half_close_timeout;
   }

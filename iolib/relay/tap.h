@@ -50,6 +50,10 @@ class Tap {
   /// private copy is both shown to the taps and forwarded.
   [[nodiscard]] virtual bool exact() const { return false; }
 
+  /// Whether the end of the stream, after `offset` bytes, may be passed on now. If not, the
+  /// direction asks again at Pump::wake().
+  [[nodiscard]] virtual bool may_end(std::uint64_t /*offset*/) { return true; }
+
   /// The stream ended in order after `offset` bytes.
   virtual void eof(std::uint64_t /*offset*/) {}
   /// The stream was cut after `offset` bytes.

@@ -68,6 +68,12 @@ std::size_t TapSet::tee(std::uint64_t offset, const Pipe& source, Pipe& tap_pipe
   return first;
 }
 
+bool TapSet::may_end(std::uint64_t offset) {
+  bool may = true;
+  each([&](Tap& tap) { may = tap.may_end(offset) && may; });
+  return may;
+}
+
 void TapSet::eof(std::uint64_t offset) {
   each([&](Tap& tap) { tap.eof(offset); });
 }

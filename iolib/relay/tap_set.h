@@ -33,6 +33,8 @@ class TapSet {
   [[nodiscard]] std::size_t tee(std::uint64_t offset, const Pipe& source, Pipe& tap_pipe,
                                 std::size_t max_bytes);
 
+  /// Every tap lets the end pass.
+  [[nodiscard]] bool may_end(std::uint64_t offset);
   void eof(std::uint64_t offset);
   void reset(std::uint64_t offset);
   void closed(const StreamTotals& totals);
