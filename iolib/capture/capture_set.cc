@@ -1,0 +1,115 @@
+#include "iolib/capture/capture_set.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "iolib/base/text.h"
+
+namespace sluice::capture {
+namespace {
+
+std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+Result<> add_file(std::string path, std::uint64_t size_bytes, std::vector<SegmentFile>& to) {
+  std::optional<SegmentName> name = parse_segment_name(file_name(path));
+  if (!name) return Error{0, one_line(path) + ": not named like a segment of a capture"};
+  if (to.size() == kMostSegments) {
+    return Error{0, "more than " + std::to_string(kMostSegments) + " segments"};
+  }
+  to.push_back({std::move(path), *std::move(name), size_bytes});
+  return {};
+}
+
+// What the writer's directory holds besides segments.
+constexpr std::string_view kLockName = "lock";
+
+Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to) {
+  struct Close {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+  };
+  const std::unique_ptr<DIR, Close> directory(::opendir(path.c_str()));
+  if (directory == nullptr) return errno_error("open " + one_line(path));
+  const std::size_t before = to.size();
+  bool has_others = false;
+  while (true) {
+    errno = 0;
+    const dirent* entry = ::readdir(directory.get());
+    if (entry == nullptr) break;
+    const std::string name = entry->d_name;
+    if (!parse_segment_name(name)) {
+      has_others |= name != "." && name != ".." && name != kLockName;
+      continue;
+    }
+    struct stat about {};
+    // One that is gone was deleted or renamed meanwhile.
+    if (::fstatat(::dirfd(directory.get()), name.c_str(), &about, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISREG(about.st_mode)) {
+      continue;
+    }
+    std::string file_path = path;
+    file_path += '/';
+    file_path += name;
+    const Result<> added =
+        add_file(std::move(file_path), static_cast<std::uint64_t>(about.st_size), to);
+    if (!added) return added.error();
+  }
+  if (errno != 0) return errno_error("read " + one_line(path));
+  // To find nothing wrong in it would be a wrong answer to who mistook the directory.
+  if (has_others && to.size() == before) return Error{0, "no capture in " + one_line(path)};
+  return {};
+}
+
+std::string stem(const std::string& path) { return path.substr(0, path.rfind('.')); }
+
+}  // namespace
+
+Result<std::vector<Chain>> list_capture(const std::vector<std::string>& paths) {
+  std::vector<SegmentFile> files;
+  for (const std::string& path : paths) {
+    struct stat about {};
+    if (::stat(path.c_str(), &about) != 0) return errno_error("open " + one_line(path));
+    const Result<> added = S_ISDIR(about.st_mode)
+                               ? add_directory(path, files)
+                               : add_file(path, static_cast<std::uint64_t>(about.st_size), files);
+    if (!added) return added.error();
+  }
+  std::ranges::sort(files, {},
+                    [](const SegmentFile& file) { return std::tie(file.name, file.path); });
+  std::vector<Chain> chains;
+  for (SegmentFile& file : files) {
+    if (chains.empty() || chains.back().run != file.name.run ||
+        chains.back().worker != file.name.worker) {
+      chains.push_back({file.name.run, file.name.worker, {}});
+    }
+    std::vector<SegmentFile>& segments = chains.back().segments;
+    // The same file, listed before and after it was renamed, or given twice.
+    if (!segments.empty() && stem(segments.back().path) == stem(file.path)) segments.pop_back();
+    segments.push_back(std::move(file));
+  }
+  return chains;
+}
+
+Result<std::unique_ptr<Source>> open_segment(SegmentFile& file) {
+  Result<std::unique_ptr<Source>> source = FileSource::open(file.path);
+  if (source || source.error().code != ENOENT) return source;
+  for (const SegmentState state : {SegmentState::sealed, SegmentState::suspect}) {
+    SegmentFile renamed = file;
+    renamed.name.state = state;
+    const std::string name = to_string(renamed.name);
+    renamed.path = stem(file.path) + name.substr(name.rfind('.'));
+    source = FileSource::open(renamed.path);
+    if (source) file = std::move(renamed);
+    if (source || source.error().code != ENOENT) return source;
+  }
+  return std::unique_ptr<Source>();
+}
+
+}  // namespace sluice::capture

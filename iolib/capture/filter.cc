@@ -1,0 +1,215 @@
+#include "iolib/capture/filter.h"
+
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <span>
+
+#include "iolib/base/text.h"
+
+namespace sluice::capture {
+namespace {
+
+using boost::system::in_place_value;
+
+constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
+// As many seconds as nanoseconds fit a signed number of 64 bits.
+constexpr std::uint64_t kMostSeconds = 9'223'372'036;
+
+struct AddressBytes {
+  std::array<std::uint8_t, 16> bytes{};
+  unsigned bits = 0;
+};
+
+AddressBytes bytes_of(const SocketAddress& address) {
+  AddressBytes result;
+  if (address.family() == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, address.data(), sizeof v4);
+    std::memcpy(result.bytes.data(), &v4.sin_addr, sizeof v4.sin_addr);
+    result.bits = 32;
+  } else if (address.family() == AF_INET6) {
+    sockaddr_in6 v6{};
+    std::memcpy(&v6, address.data(), sizeof v6);
+    std::memcpy(result.bytes.data(), &v6.sin6_addr, sizeof v6.sin6_addr);
+    result.bits = 128;
+  }
+  return result;
+}
+
+bool same_bits(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b, unsigned bits) {
+  const std::size_t whole = bits / 8;
+  if (!std::equal(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(whole), b.begin())) {
+    return false;
+  }
+  const unsigned rest = bits % 8;
+  return rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0;
+}
+
+// The numeric address of a peer as a capture has it, unnamed for what has none.
+SocketAddress peer_address(const std::string& text) {
+  const Result<ListenAddress> parsed = parse_listen_address(text);
+  if (!parsed || !std::holds_alternative<HostPort>(*parsed)) return {};
+  const HostPort& peer = std::get<HostPort>(*parsed);
+  const Result<SocketAddress> address = numeric_address(peer);
+  return address ? *address : SocketAddress();
+}
+
+std::optional<std::uint16_t> peer_port(const std::string& text) {
+  const Result<ListenAddress> parsed = parse_listen_address(text);
+  if (!parsed || !std::holds_alternative<HostPort>(*parsed)) return std::nullopt;
+  return std::get<HostPort>(*parsed).port;
+}
+
+// Takes exactly `digits` digits, and then `separator` unless it is 0.
+bool take(std::string_view& text, std::size_t digits, char separator, int& to) {
+  if (text.size() < digits) return false;
+  const auto [after, error] = std::from_chars(text.data(), text.data() + digits, to);
+  if (error != std::errc() || after != text.data() + digits || to < 0) return false;
+  text.remove_prefix(digits);
+  if (separator == 0) return true;
+  if (text.empty() || text.front() != separator) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+// ".5" and so on, to nanoseconds; nothing if there is none.
+bool take_fraction(std::string_view& text, std::uint64_t& nanoseconds) {
+  nanoseconds = 0;
+  if (text.empty() || text.front() != '.') return true;
+  text.remove_prefix(1);
+  std::uint64_t unit = kNsPerSecond;
+  bool any = false;
+  while (!text.empty() && text.front() >= '0' && text.front() <= '9') {
+    unit /= 10;
+    nanoseconds += unit * static_cast<std::uint64_t>(text.front() - '0');
+    text.remove_prefix(1);
+    any = true;
+  }
+  return any;
+}
+
+// "Z", "+02:00" or "-02:00", in seconds.
+bool take_zone(std::string_view& text, int& seconds) {
+  seconds = 0;
+  if (text == "Z" || text == "z") return true;
+  if (text.empty() || (text.front() != '+' && text.front() != '-')) return false;
+  const int sign = text.front() == '+' ? 1 : -1;
+  text.remove_prefix(1);
+  int hours = 0;
+  int minutes = 0;
+  if (!take(text, 2, ':', hours) || !take(text, 2, 0, minutes) || !text.empty()) return false;
+  if (hours > 23 || minutes > 59) return false;
+  seconds = sign * (hours * 3600 + minutes * 60);
+  return true;
+}
+
+std::optional<std::uint64_t> parse_seconds(std::string_view text) {
+  std::uint64_t seconds = 0;
+  const auto [after, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error != std::errc() || seconds >= kMostSeconds) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(after - text.data()));
+  std::uint64_t fraction = 0;
+  if (!take_fraction(text, fraction) || !text.empty()) return std::nullopt;
+  return seconds * kNsPerSecond + fraction;
+}
+
+std::optional<std::uint64_t> parse_date(std::string_view text) {
+  int year = 0;
+  int month = 0;
+  int day = 0;
+  if (!take(text, 4, '-', year) || !take(text, 2, '-', month) || !take(text, 2, 0, day)) {
+    return std::nullopt;
+  }
+  const std::chrono::year_month_day date{std::chrono::year(year),
+                                         std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day))};
+  if (!date.ok()) return std::nullopt;
+  std::int64_t seconds =
+      std::chrono::seconds(std::chrono::sys_days(date).time_since_epoch()).count();
+  std::uint64_t fraction = 0;
+  if (!text.empty()) {
+    int hour = 0;
+    int minute = 0;
+    int second = 0;
+    int zone = 0;
+    if (text.front() != 'T' && text.front() != 't' && text.front() != ' ') return std::nullopt;
+    text.remove_prefix(1);
+    if (!take(text, 2, ':', hour) || !take(text, 2, ':', minute) || !take(text, 2, 0, second) ||
+        !take_fraction(text, fraction) || !take_zone(text, zone) || hour > 23 || minute > 59 ||
+        second > 60) {
+      return std::nullopt;
+    }
+    seconds += hour * 3600 + minute * 60 + second - zone;
+  }
+  if (seconds < 0 || static_cast<std::uint64_t>(seconds) >= kMostSeconds) return std::nullopt;
+  return static_cast<std::uint64_t>(seconds) * kNsPerSecond + fraction;
+}
+
+}  // namespace
+
+Result<Cidr> Cidr::parse(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  const std::string host(text.substr(0, slash));
+  const Result<SocketAddress> address = numeric_address({host, 0});
+  const Error wrong{0, "no range of addresses in " + in_quotes(text) +
+                           ": expected one such as 10.0.0.0/8 or 2001:db8::/32"};
+  // A NUL would end the text early, and a scope is no part of a range.
+  if (!address || host.find('\0') != std::string::npos || host.find('%') != std::string::npos) {
+    return wrong;
+  }
+  const AddressBytes parsed = bytes_of(*address);
+  Cidr range;
+  range.family_ = address->family();
+  range.prefix_ = parsed.bytes;
+  range.bits_ = parsed.bits;
+  if (slash != text.npos) {
+    const std::string_view digits = text.substr(slash + 1);
+    const auto [after, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), range.bits_);
+    if (error != std::errc() || after != digits.data() + digits.size() ||
+        range.bits_ > parsed.bits) {
+      return wrong;
+    }
+  }
+  for (unsigned bit = range.bits_; bit < parsed.bits; ++bit) {
+    if ((parsed.bytes[bit / 8] >> (7 - bit % 8) & 1) != 0) {
+      return Error{0, in_quotes(text) + ": bits are set behind the prefix"};
+    }
+  }
+  return range;
+}
+
+bool Cidr::contains(const SocketAddress& address) const {
+  return address.family() == family_ && same_bits(prefix_, bytes_of(address).bytes, bits_);
+}
+
+Result<std::uint64_t> parse_time(std::string_view text) {
+  const std::optional<std::uint64_t> time =
+      text.starts_with('@') ? parse_seconds(text.substr(1)) : parse_date(text);
+  if (!time) {
+    return Error{0, "no time in " + in_quotes(text) +
+                        ": expected one such as 2026-11-24T09:30:00Z, 2026-11-24 or @1795512600"};
+  }
+  return {in_place_value, *time};
+}
+
+bool Filter::takes(const OpenInfo& connection) const {
+  if (!route.empty() && connection.route != route) return false;
+  if (!id.empty() && connection.id != id) return false;
+  const auto of_peer = [&](const std::string& text) {
+    const SocketAddress address = peer_address(text);
+    return std::ranges::any_of(peers, [&](const Cidr& range) { return range.contains(address); });
+  };
+  const auto of_port = [&](const std::string& text) {
+    const std::optional<std::uint16_t> port = peer_port(text);
+    return port && std::ranges::find(ports, *port) != ports.end();
+  };
+  return (peers.empty() || of_peer(connection.client) || of_peer(connection.upstream)) &&
+         (ports.empty() || of_port(connection.client) || of_port(connection.upstream));
+}
+
+}  // namespace sluice::capture

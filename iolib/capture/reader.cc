@@ -1,0 +1,157 @@
+#include "iolib/capture/reader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "iolib/base/text.h"
+
+namespace sluice::capture {
+
+namespace {
+
+// A write that went astray can put one segment's first frame, and with it its id, into another.
+bool names(const SegmentName& name, std::span<const std::byte> payload) {
+  const std::optional<SegmentInfo> info = decode_segment(payload);
+  return info && info->run == name.run && info->worker == name.worker &&
+         info->number == name.number;
+}
+
+}  // namespace
+
+ChainReader::ChainReader(Chain chain, Options options)
+    : segments_(std::make_move_iterator(chain.segments.begin()),
+                std::make_move_iterator(chain.segments.end())),
+      options_(std::move(options)) {}
+
+Result<Event> ChainReader::next() {
+  while (true) {
+    if (!queue_.empty()) {
+      const Event event = queue_.front();
+      queue_.pop_front();
+      return event;
+    }
+    if (!inside_) {
+      if (current_ == segments_.size()) {
+        return Event{.type = options_.live ? Event::Type::wait : Event::Type::end};
+      }
+      Result<std::optional<Event>> begun = begin_segment();
+      if (!begun) return begun.error();
+      if (*begun) return **begun;
+      continue;
+    }
+    const SegmentFile& file = segments_[current_];
+    SegmentEvent event;
+    if (!given_up_) {
+      Result<SegmentEvent> read = reader_->next();
+      if (!read) {
+        const Error& error = read.error();
+        return error.code != 0 ? error : Error{0, one_line(file.path) + ": " + error.context};
+      }
+      event = *read;
+    }
+    if (event.type == SegmentEvent::Type::record) return take(event);
+    if (event.type == SegmentEvent::Type::bad) {
+      // What the disk failed to confirm was written again: to go on here would take what follows
+      // for the continuation, and the second writing for a repetition.
+      given_up_ = !event.bad.damage && file.name.state == SegmentState::suspect && has_successor();
+      if (given_up_) continue;
+      return told(event.bad);
+    }
+    if (event.type == SegmentEvent::Type::wait) {
+      return Event{.type = Event::Type::wait, .segment = &file};
+    }
+    inside_ = false;
+    ++current_;
+    return Event{.type = Event::Type::segment_end, .segment = &file};
+  }
+}
+
+void ChainReader::update(const Chain& chain) {
+  for (const SegmentFile& file : chain.segments) {
+    const auto known = std::ranges::find(segments_, file.name.number,
+                                         [](const SegmentFile& each) { return each.name.number; });
+    if (known == segments_.end()) {
+      if (segments_.empty() || file.name.number > segments_.back().name.number) {
+        segments_.push_back(file);
+      }
+    } else if (known->name.state != file.name.state) {
+      *known = file;
+      const bool is_current = inside_ && &*known == &segments_[current_];
+      if (is_current) reader_->settle(file.name.state);
+    }
+  }
+}
+
+Result<std::optional<Event>> ChainReader::begin_segment() {
+  SegmentFile& file = segments_[current_];
+  Result<std::unique_ptr<Source>> source = options_.open(file);
+  if (!source) return source.error();
+  // Deleted since it was listed: from the head of the chain that is in order, and elsewhere the
+  // next one tells.
+  if (*source == nullptr) {
+    ++current_;
+    return std::optional<Event>();
+  }
+  reader_.reset();
+  source_ = *std::move(source);
+  reader_.emplace(*source_, file.name.state,
+                  SegmentReader::Options{options_.live, options_.reread_delay});
+  tracker_.begin_segment(file.name.state);
+  inside_ = true;
+  given_up_ = false;
+  const bool missing = number_before_ && file.name.number > *number_before_ + 1;
+  number_before_ = file.name.number;
+  if (missing) {
+    queue_.push_back(finding(
+        {.severity = Finding::Severity::damage, .what = "the segment before it is missing"}));
+  }
+  return std::optional<Event>(Event{.type = Event::Type::segment, .segment = &file});
+}
+
+Result<Event> ChainReader::take(const SegmentEvent& from) {
+  Result<StreamEffect> effect = tracker_.take(from.header, from.payload);
+  if (!effect) return effect.error();
+  if (from.header.is(Kind::segment) && !names(segments_[current_].name, from.payload)) {
+    queue_.push_back(finding({.severity = Finding::Severity::damage,
+                              .offset = from.position,
+                              .what = "the first frame of another segment"}));
+  }
+  for (const Side side : {Side::client, Side::upstream}) {
+    const auto index = static_cast<std::size_t>(side);
+    const StreamEffect::Lost& lost = effect->lost[index];
+    if (lost.bytes > 0) {
+      queue_.push_back(finding({Finding::Severity::lost, from.position, lost.bytes,
+                                "bytes are missing without a record", from.header.connection, side,
+                                lost.offset}));
+    }
+    if (effect->mismatch[index]) {
+      queue_.push_back(finding({Finding::Severity::damage, from.position, 0,
+                                "the connection's bytes do not match their checksum",
+                                from.header.connection, side, 0}));
+    }
+  }
+  const Event record{.type = Event::Type::record,
+                     .segment = &segments_[current_],
+                     .position = from.position,
+                     .header = from.header,
+                     .payload = from.payload,
+                     .effect = *effect};
+  if (queue_.empty()) return record;
+  queue_.push_back(record);
+  const Event first = queue_.front();
+  queue_.pop_front();
+  return first;
+}
+
+Event ChainReader::told(const BadRange& bad) {
+  return finding({.severity = bad.damage ? Finding::Severity::damage : Finding::Severity::torn,
+                  .offset = bad.offset,
+                  .bytes = bad.bytes,
+                  .what = bad.what});
+}
+
+Event ChainReader::finding(Finding what) const {
+  return {.type = Event::Type::finding, .segment = &segments_[current_], .finding = what};
+}
+
+}  // namespace sluice::capture

@@ -1,0 +1,107 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "iolib/base/error.h"
+#include "iolib/capture/capture_set.h"
+#include "iolib/capture/segment_reader.h"
+#include "iolib/capture/stream_tracker.h"
+
+namespace sluice::capture {
+
+/// Something that is not as it should be.
+struct Finding {
+  enum class Severity : std::uint8_t {
+    torn,    ///< the tail of what a run wrote that ended before it could confirm it
+    lost,    ///< bytes of a stream are missing, without a record
+    damage,  ///< what had been durable is not readable, or not what it was
+  };
+  Severity severity = Severity::damage;
+  std::uint64_t offset = 0;  ///< in the file; lost: of the record that shows it
+  std::uint64_t bytes = 0;   ///< lost: of the stream
+  std::string_view what;
+  // lost, and what does not match:
+  std::uint64_t connection = 0;
+  Side side = Side::client;
+  std::uint64_t stream_offset = 0;
+};
+
+struct Event {
+  enum class Type : std::uint8_t {
+    segment,      ///< one begins
+    record,       ///< a good one
+    finding,      ///< a lost one comes before the record that shows it
+    segment_end,  ///< `segment` has been read
+    wait,         ///< only while live: ask again after update()
+    end,
+  };
+  Type type = Type::end;
+  const SegmentFile* segment = nullptr;  ///< stays valid as long as the reader
+  std::uint64_t position = 0;            ///< record: of its header in the file
+  RecordHeader header = {};
+  std::span<const std::byte> payload = {};  ///< valid until the next call
+  StreamEffect effect = {};
+  Finding finding = {};
+
+  /// data: what is new to the stream, and its offset there.
+  [[nodiscard]] std::span<const std::byte> fresh() const {
+    return effect.repeated ? std::span<const std::byte>()
+                           : payload.subspan(static_cast<std::size_t>(effect.skip_bytes));
+  }
+  [[nodiscard]] std::uint64_t fresh_offset() const { return header.offset + effect.skip_bytes; }
+};
+
+/// Reads one chain from its first segment to its last. Memory: one frame, and what StreamTracker
+/// keeps of live connections.
+class ChainReader {
+ public:
+  using Opener = std::function<Result<std::unique_ptr<Source>>(SegmentFile&)>;
+  struct Options {
+    bool live = false;                          ///< the last segment is read as it is written
+    std::chrono::milliseconds reread_delay{0};  ///< see SegmentReader
+    Opener open = open_segment;
+  };
+
+  ChainReader(Chain chain, Options options);
+  explicit ChainReader(Chain chain) : ChainReader(std::move(chain), Options()) {}
+
+  /// The next event, `end` for ever after the last. Fails, with the file's name, if one cannot be
+  /// read.
+  [[nodiscard]] Result<Event> next();
+  /// Live: the chain as it is listed now.
+  void update(const Chain& chain);
+
+  [[nodiscard]] const StreamTracker& streams() const { return tracker_; }
+  /// Of the current segment, or the one that has just ended; may be null.
+  [[nodiscard]] const SegmentReader* segment_reader() const {
+    return reader_ ? &*reader_ : nullptr;
+  }
+
+ private:
+  [[nodiscard]] Result<std::optional<Event>> begin_segment();
+  [[nodiscard]] Result<Event> take(const SegmentEvent& from);
+  [[nodiscard]] Event told(const BadRange& bad);
+  [[nodiscard]] Event finding(Finding what) const;
+  [[nodiscard]] bool has_successor() const { return current_ + 1 < segments_.size(); }
+
+  std::deque<SegmentFile> segments_;  // keeps its elements' places when it grows
+  Options options_;
+  StreamTracker tracker_;
+  std::size_t current_ = 0;
+  std::optional<std::uint64_t> number_before_;
+  std::unique_ptr<Source> source_;
+  std::optional<SegmentReader> reader_;
+  bool inside_ = false;
+  bool given_up_ = false;  // the rest of this segment was written again in the next
+  std::deque<Event> queue_;
+};
+
+}  // namespace sluice::capture

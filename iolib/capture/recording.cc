@@ -1,0 +1,323 @@
+#include "iolib/capture/recording.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "iolib/base/crc32c.h"
+#include "iolib/capture/recorder.h"
+#include "iolib/pipe/splice.h"
+
+namespace sluice::capture {
+namespace {
+
+// Up to here it is cheaper to go on with a checksum than to combine two.
+constexpr std::size_t kShortBytes = 256;
+// So many gaps of different reasons can wait to be recorded; what is beyond joins the last.
+constexpr std::size_t kMostGaps = 16;
+
+}  // namespace
+
+// --- SideTap: bytes ---
+
+SideTap::SideTap(Recording& recording, Side side) : recording_(recording), side_(side) {}
+
+RecordHeader SideTap::header(Kind kind, std::uint64_t offset) const {
+  RecordHeader header = recording_.recorder_.stamp(kind);
+  header.flags = static_cast<std::uint8_t>(side_);
+  header.connection = recording_.connection_;
+  header.offset = offset;
+  return header;
+}
+
+std::size_t SideTap::allowance() {
+  Recorder& recorder = recording_.recorder_;
+  constexpr auto kAll = std::numeric_limits<std::size_t>::max();
+  if (recorder.options_.when_full != WhenFull::block ||
+      state_.recorded >= recording_.options_.limit_bytes) {
+    return kAll;
+  }
+  // What waits already, of the other side too, comes first.
+  const std::size_t room = recording_.settled_ ? recorder.room_bytes() : 0;
+  if (room >= recorder.least_allowance()) return room;
+  recorder.wait_for_room(*this);
+  return 0;
+}
+
+// Cuts `bytes` to what may still be recorded of this side; false if that is nothing.
+bool SideTap::within_limit(std::uint64_t& bytes) {
+  const std::uint64_t limit = recording_.options_.limit_bytes;
+  const std::uint64_t recorded = state_.recorded + spill_.size();
+  if (recorded >= limit) return false;
+  bytes = std::min(bytes, limit - recorded);
+  return true;
+}
+
+// Records up to `bytes` that `fill` puts into the space it is given; returns how many.
+template <class Fill>
+std::size_t SideTap::record(std::size_t bytes, Fill fill) {
+  Recorder& recorder = recording_.recorder_;
+  std::size_t done = 0;
+  while (done < bytes) {
+    FrameBuilder* frame = recorder.frame_for_data();
+    if (frame == nullptr) break;
+    const std::span<std::byte> space = frame->payload_space();
+    const std::span<std::byte> part = space.first(std::min(space.size(), bytes - done));
+    const std::size_t got = fill(part);
+    if (got == 0) break;
+    const std::uint32_t crc = frame->commit(header(Kind::data, state_.offset), got);
+    state_.crc = got <= kShortBytes ? crc32c(part.first(got), state_.crc)
+                                    : crc32c_combine(state_.crc, crc, got);
+    state_.offset += got;
+    state_.recorded += got;
+    done += got;
+    recorder.recorded(got);
+  }
+  return done;
+}
+
+void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
+  seen_ = offset + bytes.size();
+  std::uint64_t wanted = bytes.size();
+  if (!within_limit(wanted)) {
+    add_gap(bytes.size(), GapReason::limit);
+    return gate();
+  }
+  std::size_t done = 0;
+  if (recording_.settle()) {
+    done = record(wanted, [&](std::span<std::byte> to) {
+      std::memcpy(to.data(), bytes.data(), to.size());
+      bytes = bytes.subspan(to.size());
+      return to.size();
+    });
+  }
+  const std::size_t left = wanted - done;
+  // Behind a gap that waits itself there is no place for bytes.
+  if (left > 0 && gaps_.empty() && recording_.recorder_.options_.when_full == WhenFull::block) {
+    spill_.insert(spill_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(left));
+    recording_.touch();
+  } else if (left > 0) {
+    no_room(left);
+  }
+  if (bytes.size() > left) add_gap(bytes.size() - left, GapReason::limit);
+  gate();
+}
+
+void SideTap::append(std::uint64_t offset, Pipe& pipe) {
+  const std::size_t held = pipe.held_bytes();
+  seen_ = offset + held;
+  std::uint64_t wanted = held;
+  std::size_t done = 0;
+  if (within_limit(wanted) && recording_.settle()) {
+    done = record(wanted, [&](std::span<std::byte> to) {
+      return read_out(pipe, to.data(), to.size()).bytes;
+    });
+  }
+  if (!within_limit(wanted)) {
+    add_gap(held - done, GapReason::limit);
+  } else if (done < held && recording_.recorder_.options_.when_full == WhenFull::block) {
+    std::vector<std::byte> rest(pipe.held_bytes());
+    std::size_t got = 0;
+    while (got < rest.size()) {
+      const Transfer read = read_out(pipe, rest.data() + got, rest.size() - got);
+      if (read.status != Transfer::Status::moved) break;
+      got += read.bytes;
+    }
+    append(offset + done, std::span(rest).first(got));
+    if (done + got < held) overrun(offset + done + got, held - done - got);
+  } else if (done < held) {
+    no_room(held - done);
+  }
+  recording_.recorder_.discard(pipe);
+  gate();
+}
+
+void SideTap::overrun(std::uint64_t offset, std::uint64_t bytes) {
+  seen_ = offset + bytes;
+  add_gap(bytes, GapReason::not_duplicated);
+}
+
+void SideTap::no_room(std::uint64_t bytes) {
+  Recorder& recorder = recording_.recorder_;
+  add_gap(bytes, recorder.why_no_room());
+  if (recorder.options_.when_full == WhenFull::close) recording_.fail();
+}
+
+// A gap is recorded when the next bytes are, or at the end; until then it grows. What comes after a
+// spill that waits cannot be told from it, and waits as well.
+void SideTap::add_gap(std::uint64_t bytes, GapReason reason) {
+  const auto why = static_cast<std::uint32_t>(reason);
+  if (!gaps_.empty() && (gaps_.back().reason == why || gaps_.size() == kMostGaps)) {
+    gaps_.back().bytes += bytes;
+  } else {
+    gaps_.push_back({bytes, why});
+  }
+  lost_bytes_ += bytes;
+  recording_.recorder_.dropped(reason, bytes);
+  // The limit's gap lasts to the end: one record will do.
+  if (reason != GapReason::limit) recording_.touch();
+}
+
+// --- SideTap: before-forward, and the end ---
+
+bool SideTap::exact() const { return recording_.recorder_.options_.exact; }
+
+std::uint64_t SideTap::watermark() const {
+  const bool gated =
+      recording_.recorder_.options_.segments.durability == Durability::before_forward;
+  return gated ? confirmed_ : kNoLimit;
+}
+
+// What was just recorded may go once its block is durable. What is not recorded, by the limit,
+// waits for what was before it.
+void SideTap::gate() {
+  Recorder& recorder = recording_.recorder_;
+  if (recorder.options_.segments.durability != Durability::before_forward) return;
+  // What found no room must not go either: the connection is about to end.
+  if (spill_.empty() && !recording_.failed_)
+    recorder.add_gate(*this, recorder.last_sequence(), seen_);
+}
+
+// Of a sink: only with all of it on stable storage.
+bool SideTap::may_end(std::uint64_t offset) {
+  if (!recording_.options_.sink) return true;
+  Recorder& recorder = recording_.recorder_;
+  end(SideEnd::eof, offset);
+  if (lost_bytes_ > 0 || recording_.unconfirmable_) {
+    recording_.fail();
+    return false;
+  }
+  if (state_.ended == SideEnd::none) {
+    recorder.wait_for_room(*this);
+    return false;
+  }
+  if (end_sequence_ == 0) {
+    end_sequence_ = recorder.last_sequence();
+    recorder.make_durable(end_sequence_);
+    recorder.add_gate(*this, end_sequence_, seen_);
+  }
+  return recorder.writer_.durable_sequence() >= end_sequence_;
+}
+
+void SideTap::end(SideEnd how, std::uint64_t offset) {
+  if (end_ != SideEnd::none) return;
+  // Received, but not duplicated any more when the target was reset.
+  if (offset > seen_) overrun(seen_, offset - seen_);
+  end_ = how;
+  recording_.touch();
+}
+
+// --- SideTap: what waits ---
+
+// Writes what waits, in order; false if some of it still does.
+bool SideTap::settle() {
+  if (!spill_.empty() && !write_spill()) return false;
+  const bool ends = end_ != SideEnd::none && state_.ended == SideEnd::none;
+  if (!write_gaps(ends || recording_.closed_)) return false;
+  if (!ends) return true;
+  const Kind kind = end_ == SideEnd::eof ? Kind::eof : Kind::reset;
+  if (!recording_.recorder_.append(header(kind, state_.offset), {})) return false;
+  state_.ended = end_;
+  return true;
+}
+
+bool SideTap::write_spill() {
+  std::span<const std::byte> rest = spill_;
+  record(spill_.size(), [&](std::span<std::byte> to) {
+    std::memcpy(to.data(), rest.data(), to.size());
+    rest = rest.subspan(to.size());
+    return to.size();
+  });
+  spill_.erase(spill_.begin(), spill_.end() - static_cast<std::ptrdiff_t>(rest.size()));
+  if (!spill_.empty()) return false;
+  spill_.shrink_to_fit();
+  gate();
+  return true;
+}
+
+bool SideTap::write_gaps(bool at_end) {
+  while (!gaps_.empty()) {
+    const GapInfo gap = gaps_.front();
+    if (gap.reason == static_cast<std::uint32_t>(GapReason::limit) && !at_end) return true;
+    if (!recording_.recorder_.append(header(Kind::gap, state_.offset), encode(gap))) return false;
+    state_.offset += gap.bytes;
+    gaps_.erase(gaps_.begin());
+  }
+  return true;
+}
+
+// --- Recording ---
+
+Recording::Recording(Recorder& recorder, std::uint64_t connection, OpenInfo info,
+                     const RecordingOptions& options)
+    : recorder_(recorder),
+      connection_(connection),
+      info_(std::move(info)),
+      options_(options),
+      taps_{SideTap(*this, Side::client), SideTap(*this, Side::upstream)} {
+  info_.sides = options.sides;
+}
+
+void Recording::close(std::string_view reason) {
+  closed_ = true;
+  reason_ = reason;
+  on_failed_ = nullptr;
+  for (SideTap& tap : taps_) tap.wake_ = nullptr;
+  touch();
+  recorder_.remove_if_finished(*this);
+}
+
+// Writes what can be written now; the rest when there is room.
+void Recording::touch() {
+  if (!settle()) recorder_.unsettled(*this);
+}
+
+bool Recording::settle() {
+  return (opened_ || write_open()) && taps_[0].settle() && taps_[1].settle() &&
+         (!closed_ || close_written_ || write_close());
+}
+
+void Recording::fail() {
+  if (std::exchange(failed_, true) || !on_failed_) return;
+  recorder_.reactor_.post([&recorder = recorder_, connection = connection_] {
+    const auto found = recorder.recordings_.find(connection);
+    if (found != recorder.recordings_.end() && found->second->on_failed_) {
+      found->second->on_failed_();
+    }
+  });
+}
+
+void Recording::refuse_to_confirm() {
+  if (!options_.sink || closed_) return;
+  unconfirmable_ = true;
+  fail();
+}
+
+OpenInfo Recording::snapshot() const {
+  OpenInfo info = info_;
+  info.so_far = {taps_[0].state_, taps_[1].state_};
+  return info;
+}
+
+bool Recording::write_open() {
+  RecordHeader header = recorder_.stamp(Kind::open);
+  header.connection = connection_;
+  opened_ = recorder_.append(header, encode(info_, false));
+  return opened_;
+}
+
+bool Recording::write_close() {
+  CloseInfo info;
+  for (std::size_t side = 0; side < 2; ++side) {
+    const SideTap& tap = taps_[side];
+    info.sides[side] = {tap.totals_.received, tap.totals_.forwarded, tap.totals_.acknowledged,
+                        tap.state_.recorded,  tap.state_.crc,        tap.state_.ended};
+  }
+  info.reason = reason_;
+  RecordHeader header = recorder_.stamp(Kind::close);
+  header.connection = connection_;
+  close_written_ = recorder_.append(header, encode(info));
+  return close_written_;
+}
+
+}  // namespace sluice::capture

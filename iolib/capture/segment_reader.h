@@ -1,0 +1,130 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "iolib/base/error.h"
+#include "iolib/capture/format.h"
+#include "iolib/capture/source.h"
+
+namespace sluice::capture {
+
+/// A stretch of a segment that is not good.
+struct BadRange {
+  std::uint64_t offset = 0;  ///< in the file
+  std::uint64_t bytes = 0;   ///< 0 for what is missing at the end
+  bool damage = false;       ///< it had been durable; otherwise it is a torn tail
+  std::string_view what;     ///< in words
+};
+
+struct SegmentEvent {
+  enum class Type : std::uint8_t {
+    record,
+    bad,
+    wait,  ///< only while live: what follows is not there yet; ask again later
+    end,
+  };
+  Type type = Type::end;
+  std::uint64_t position = 0;  ///< record: of its header in the file; the payload follows it
+  RecordHeader header = {};
+  std::span<const std::byte> payload = {};  ///< valid until the next call
+  BadRange bad = {};
+};
+
+/// Walks one segment by the rules of FORMAT.md, "What is good, torn, damaged": every good record
+/// once, in the order of the file, with its payload checked and understood, and every bad range.
+/// Trusts nothing that it reads. Memory: what the source uses, and nothing besides.
+class SegmentReader {
+ public:
+  struct Options {
+    /// Waits at what is not good, since it is still being written, until settle() is called.
+    bool live = false;
+    /// How long after a bad tail of an unsealed segment it is read again, which is done a few times
+    /// before it is believed.
+    std::chrono::milliseconds reread_delay{0};
+  };
+
+  /// Borrows `source`.
+  SegmentReader(Source& source, SegmentState state, Options options);
+  SegmentReader(Source& source, SegmentState state) : SegmentReader(source, state, Options()) {}
+
+  /// The next event, `end` for ever after the last. Fails if the source cannot be read, or was
+  /// written in a version that is not known.
+  [[nodiscard]] Result<SegmentEvent> next();
+  /// It is no longer being written, and ended up in this state.
+  void settle(SegmentState state);
+
+  // --- What was seen so far ---
+  [[nodiscard]] std::uint64_t frames() const { return frames_; }
+  [[nodiscard]] bool has_footer() const { return footer_passed_; }
+  /// How many frames are known to have been durable.
+  [[nodiscard]] std::uint32_t durable_frames() const { return durable_frames_; }
+  /// Where it reads: all before this offset is done with.
+  [[nodiscard]] std::uint64_t offset() const { return frame_ ? frame_->offset : next_.offset; }
+
+ private:
+  static constexpr int kMostRereads = 3;
+  // Where a frame is expected, and with which number.
+  struct Place {
+    std::uint64_t offset = 0;
+    std::uint32_t number = 0;
+  };
+  struct Found {
+    std::optional<FrameHeader> header;
+    std::uint64_t nonzero_end = 0;  // of the last grid block skipped that is not zero
+  };
+
+  [[nodiscard]] Result<std::span<const std::byte>> bytes_at(std::uint64_t offset,
+                                                            std::size_t bytes);
+  [[nodiscard]] Result<std::optional<FrameHeader>> header_at(const Place& place, bool exact);
+  [[nodiscard]] Result<Found> look_on(const Place& from);
+  [[nodiscard]] Result<> survey();
+  [[nodiscard]] Result<bool> ends_with_footer(const FrameHeader& header);
+
+  [[nodiscard]] Result<std::optional<SegmentEvent>> begin_frame();
+  [[nodiscard]] Result<std::optional<SegmentEvent>> skip_bad_frames();
+  [[nodiscard]] Result<std::optional<SegmentEvent>> read_record();
+  [[nodiscard]] Result<std::optional<SegmentEvent>> finish_frame();
+  [[nodiscard]] SegmentEvent finish_segment();
+  /// The bad range at `offset`, which the reader goes on behind; or, first, nothing (it reads
+  /// again) or `wait`.
+  [[nodiscard]] Result<std::optional<SegmentEvent>> bad(std::uint64_t offset, std::uint64_t bytes,
+                                                        std::string_view what);
+  /// What is wrong behind the footer, once.
+  [[nodiscard]] std::optional<SegmentEvent> behind_footer(std::uint64_t offset);
+  [[nodiscard]] Result<> refresh_size();
+  [[nodiscard]] bool waits() const { return options_.live && state_ == SegmentState::open; }
+
+  Source& source_;
+  SegmentState state_;
+  Options options_;
+  std::uint64_t size_bytes_ = 0;  // when last asked
+  bool size_is_old_ = true;
+  std::optional<SegmentId> segment_;
+
+  // What the source gave last.
+  std::span<const std::byte> view_;
+  std::uint64_t view_offset_ = 0;
+
+  Place next_;  // the frame after the current one
+  std::optional<FrameHeader> frame_;
+  std::size_t at_ = 0;  // in the frame
+  std::size_t bad_padding_ =
+      0;  // so many bytes there belong to the record before, and are not zero
+  std::uint32_t seed_ = 0;
+
+  std::uint64_t frames_ = 0;
+  std::uint32_t durable_frames_ = 0;
+  bool footer_passed_ = false;  // by the walk ...
+  bool footer_ahead_ = false;   // ... or seen by the survey
+  bool surveyed_ = false;
+  bool end_told_ = false;
+  bool behind_footer_told_ = false;
+  int rereads_left_ = kMostRereads;
+};
+
+}  // namespace sluice::capture

@@ -1,0 +1,57 @@
+#include "iolib/capture/source.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "iolib/base/text.h"
+#include "iolib/capture/format.h"
+
+namespace sluice::capture {
+
+Result<std::uint64_t> MemorySource::size_bytes() {
+  return {boost::system::in_place_value, bytes_.size()};
+}
+
+Result<std::span<const std::byte>> MemorySource::read(std::uint64_t offset, std::size_t bytes) {
+  if (offset >= bytes_.size()) return std::span<const std::byte>();
+  const std::span<const std::byte> rest = bytes_.subspan(static_cast<std::size_t>(offset));
+  return rest.first(std::min(bytes, rest.size()));
+}
+
+Result<std::unique_ptr<Source>> FileSource::open(const std::string& path) {
+  // Without O_NONBLOCK a FIFO of that name would hold the reader for ever.
+  OwnedFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return errno_error("open " + one_line(path));
+  struct stat about {};
+  if (::fstat(fd.get(), &about) != 0) return errno_error("fstat " + one_line(path));
+  if (!S_ISREG(about.st_mode)) return Error{0, one_line(path) + ": no regular file"};
+  Result<AlignedBuffer> buffer = AlignedBuffer::allocate(kMaxFrameBytes);
+  if (!buffer) return buffer.error();
+  return std::unique_ptr<Source>(
+      std::make_unique<FileSource>(std::move(fd), *std::move(buffer), path));
+}
+
+Result<std::uint64_t> FileSource::size_bytes() {
+  struct stat about {};
+  if (::fstat(fd_.get(), &about) != 0) return errno_error("fstat " + one_line(path_));
+  return {boost::system::in_place_value, static_cast<std::uint64_t>(about.st_size)};
+}
+
+Result<std::span<const std::byte>> FileSource::read(std::uint64_t offset, std::size_t bytes) {
+  const std::span<std::byte> to = buffer_.bytes().first(std::min(bytes, buffer_.bytes().size()));
+  std::size_t got = 0;
+  while (got < to.size()) {
+    const ssize_t count =
+        ::pread(fd_.get(), to.data() + got, to.size() - got, static_cast<off_t>(offset + got));
+    if (count == 0) break;
+    if (count < 0 && errno != EINTR) return errno_error("pread " + one_line(path_));
+    if (count > 0) got += static_cast<std::size_t>(count);
+  }
+  return std::span<const std::byte>(to.first(got));
+}
+
+}  // namespace sluice::capture

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "iolib/base/aligned_buffer.h"
+#include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
+
+namespace sluice::capture {
+
+/// Where a segment's bytes come from.
+class Source {
+ public:
+  Source() = default;
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+  virtual ~Source() = default;
+
+  /// As it is now: a segment that is being written grows and shrinks.
+  [[nodiscard]] virtual Result<std::uint64_t> size_bytes() = 0;
+  /// The `bytes` from `offset` on, at most kMaxFrameBytes, or fewer at the end; valid until the
+  /// next call.
+  [[nodiscard]] virtual Result<std::span<const std::byte>> read(std::uint64_t offset,
+                                                                std::size_t bytes) = 0;
+};
+
+/// Bytes that somebody else holds.
+class MemorySource final : public Source {
+ public:
+  explicit MemorySource(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  [[nodiscard]] Result<std::uint64_t> size_bytes() override;
+  [[nodiscard]] Result<std::span<const std::byte>> read(std::uint64_t offset,
+                                                        std::size_t bytes) override;
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+/// A regular file, read buffered into memory of its own (kMaxFrameBytes).
+class FileSource final : public Source {
+ public:
+  /// Follows no symbolic link, and refuses what is no regular file.
+  [[nodiscard]] static Result<std::unique_ptr<Source>> open(const std::string& path);
+  FileSource(OwnedFd fd, AlignedBuffer buffer, std::string path)
+      : fd_(std::move(fd)), buffer_(std::move(buffer)), path_(std::move(path)) {}
+  [[nodiscard]] Result<std::uint64_t> size_bytes() override;
+  [[nodiscard]] Result<std::span<const std::byte>> read(std::uint64_t offset,
+                                                        std::size_t bytes) override;
+
+ private:
+  OwnedFd fd_;
+  AlignedBuffer buffer_;
+  std::string path_;
+};
+
+}  // namespace sluice::capture

@@ -1,0 +1,228 @@
+#include "iolib/capture/store.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "iolib/base/aligned_buffer.h"
+
+namespace sluice::capture {
+namespace {
+
+constexpr std::uint64_t kZeroedPartBytes = 1 << 20;
+
+std::int64_t wall_now_ns() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+bool is_full(const Error& error) { return error.code == ENOSPC || error.code == EDQUOT; }
+
+using ChainKey = std::pair<std::string, std::uint32_t>;  // run and worker
+
+struct Found {
+  Volume::Entry entry;
+  SegmentName name;
+};
+
+}  // namespace
+
+Result<Store::Leftovers> Store::recover() {
+  Result<std::vector<Volume::Entry>> entries = volume_.list();
+  if (entries.has_error()) return entries.error();
+  std::map<ChainKey, std::vector<Found>> chains;
+  for (const Volume::Entry& entry : *entries) {
+    if (std::optional<SegmentName> name = parse_segment_name(entry.name)) {
+      chains[{name->run, name->worker}].push_back({entry, *name});
+    }
+  }
+  Leftovers leftovers;
+  for (auto& [chain, segments] : chains) {
+    std::ranges::sort(segments, {}, [](const Found& each) { return each.name.number; });
+    for (const Found& each : segments) {
+      if (each.name.state != SegmentState::open) {
+        add(each.entry.name, each.entry.size_bytes, each.entry.changed_ns);
+        continue;
+      }
+      Result<> sealed = seal_leftover(each.entry, each.name, &each == &segments.back(), leftovers);
+      if (sealed.has_error()) return sealed.error();
+    }
+  }
+  sort_by_age();
+  apply_retention();
+  return leftovers;
+}
+
+// Chains are deleted from their heads, whatever their files' times are.
+void Store::sort_by_age() {
+  const std::lock_guard guard(lock_);
+  std::map<ChainKey, std::int64_t> latest;
+  for (Sealed& each : sealed_) {
+    const SegmentName name = *parse_segment_name(each.name);
+    std::int64_t& before = latest[{name.run, name.worker}];
+    each.sealed_ns = before = std::max(before, each.sealed_ns);
+  }
+  std::ranges::stable_sort(sealed_, {}, &Sealed::sealed_ns);
+}
+
+Result<> Store::seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
+                              Leftovers& leftovers) {
+  Result<std::uint64_t> used = volume_.used_bytes(entry.name);
+  if (used.has_error()) return used.error();
+  // One within a chain stays, so that the chain has no hole.
+  if (*used == 0 && is_last) {
+    ++leftovers.empty;
+    return volume_.remove(entry.name);
+  }
+  Result<int> file = volume_.open_existing(entry.name);
+  if (file.has_error()) return file.error();
+  Result<std::uint64_t> end = frames_end(*file, *used);
+  if (end.has_error()) {
+    volume_.close(*file);
+    return end.error();
+  }
+  ++leftovers.sealed;
+  return seal(*file, std::move(name), std::min(*end, entry.size_bytes));
+}
+
+// The last frame may well end in zeros that belong to it: only its header tells how long it is.
+Result<std::uint64_t> Store::frames_end(int file, std::uint64_t used_bytes) {
+  const std::uint64_t end = (used_bytes + kGridBytes - 1) / kGridBytes * kGridBytes;
+  std::array<std::byte, kFrameHeaderBytes> bytes{};
+  const auto header_at = [&](std::uint64_t offset) -> Result<std::optional<FrameHeader>> {
+    const Result<std::size_t> got = volume_.read(file, bytes, offset);
+    if (got.has_error()) return got.error();
+    const std::optional<FrameHeader> header = decode_frame_header(std::span(bytes).first(*got));
+    return header && header->offset == offset ? header : std::nullopt;
+  };
+  const Result<std::optional<FrameHeader>> first = header_at(0);
+  if (first.has_error()) return first.error();
+  const std::uint64_t furthest = end - std::min<std::uint64_t>(end, kMaxFrameBytes);
+  for (std::uint64_t at = end; at > furthest;) {
+    at -= kGridBytes;
+    const Result<std::optional<FrameHeader>> header = header_at(at);
+    if (header.has_error()) return header.error();
+    // The segment's id keeps a peer's bytes from passing for a header.
+    if (*header && (!*first || (*header)->segment == (*first)->segment)) {
+      return {boost::system::in_place_value, std::max(end, at + (*header)->frame_bytes)};
+    }
+  }
+  return {boost::system::in_place_value, end};
+}
+
+void Store::add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns) {
+  const std::lock_guard guard(lock_);
+  sealed_.push_back({name, size_bytes, sealed_ns});
+  sealed_bytes_ += size_bytes;
+}
+
+Result<> Store::fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once) {
+  Result<AlignedBuffer> zeros = AlignedBuffer::allocate(kZeroedPartBytes);
+  if (zeros.has_error()) return zeros.error();
+  const TimePoint began = Clock::now();
+  for (std::uint64_t offset = 0; offset < size_bytes; offset += kZeroedPartBytes) {
+    const std::uint64_t part = std::min<std::uint64_t>(kZeroedPartBytes, size_bytes - offset);
+    if (Result<> written = volume_.write(file, zeros->bytes().first(part), offset);
+        written.has_error()) {
+      return written;
+    }
+    const std::chrono::duration<double> due(static_cast<double>(offset + part) / kZeroingRate);
+    if (!at_once) std::this_thread::sleep_until(began + std::chrono::duration_cast<Duration>(due));
+  }
+  return {};
+}
+
+Result<int> Store::create(const SegmentName& name, std::uint64_t size_bytes, bool zeroed) {
+  const std::string text = to_string(name);
+  Result<int> file = volume_.create(text);
+  while (file.has_error() && is_full(file.error()) && delete_oldest()) file = volume_.create(text);
+  if (file.has_error()) return file;
+  Result<> ready = volume_.preallocate(*file, size_bytes);
+  while (ready.has_error() && is_full(ready.error()) && delete_oldest()) {
+    ready = volume_.preallocate(*file, size_bytes);
+  }
+  if (ready.has_value() && zeroed) ready = fill_with_zeros(*file, size_bytes, name.number == 0);
+  if (ready.has_value()) ready = volume_.sync(*file);
+  if (ready.has_value()) ready = volume_.sync_names();
+  if (ready.has_value()) return file;
+  discard(*file, name);
+  return ready.error();
+}
+
+Result<> Store::seal(int file, SegmentName name, std::uint64_t size_bytes) {
+  const std::string from = to_string(name);
+  Result<> done = volume_.sync(file);
+  if (done.has_value()) done = volume_.truncate(file, size_bytes);
+  if (done.has_value()) done = volume_.sync(file);
+  if (done.has_error()) {
+    static_cast<void>(abandon(file, std::move(name), size_bytes));
+    return done;
+  }
+  volume_.close(file);
+  name.state = SegmentState::sealed;
+  done = volume_.rename(from, to_string(name));
+  if (done.has_value()) done = volume_.sync_names();
+  if (done.has_error()) return done;
+  add(to_string(name), size_bytes, wall_now_ns());
+  apply_retention();
+  return {};
+}
+
+Result<> Store::abandon(int& file, SegmentName name, std::uint64_t size_bytes) {
+  const std::string from = to_string(name);
+  name.state = SegmentState::suspect;
+  if (file >= 0) {
+    // Its space is needed for what takes its place. Where this fails it costs no more than that.
+    static_cast<void>(volume_.truncate(file, size_bytes));
+    volume_.close(std::exchange(file, -1));
+  }
+  // ENOENT: an earlier try had come so far.
+  Result<> done = volume_.rename(from, to_string(name));
+  if (done.has_error() && done.error().code != ENOENT) return done;
+  done = volume_.sync_names();
+  if (done.has_value()) add(to_string(name), size_bytes, wall_now_ns());
+  return done;
+}
+
+void Store::discard(int file, const SegmentName& name) {
+  volume_.close(file);
+  static_cast<void>(volume_.remove(to_string(name)));
+}
+
+std::size_t Store::apply_retention() {
+  std::size_t deleted = 0;
+  for (;;) {
+    {
+      const std::lock_guard guard(lock_);
+      if (sealed_.empty()) return deleted;
+      const auto age = std::chrono::nanoseconds(wall_now_ns() - sealed_.front().sealed_ns);
+      const bool much = retention_.size_bytes != 0 && sealed_bytes_ > retention_.size_bytes;
+      const bool old = retention_.age != Duration::zero() && age > retention_.age;
+      if (!much && !old) return deleted;
+    }
+    if (!delete_oldest()) return deleted;
+    ++deleted;
+  }
+}
+
+// The oldest sealed segment, if old ones may be deleted at all.
+bool Store::delete_oldest() {
+  if (retention_.size_bytes == 0 && retention_.age == Duration::zero()) return false;
+  Sealed oldest;
+  {
+    const std::lock_guard guard(lock_);
+    if (sealed_.empty()) return false;
+    oldest = std::move(sealed_.front());
+    sealed_.pop_front();
+    sealed_bytes_ -= oldest.size_bytes;
+  }
+  const Result<> removed = volume_.remove(oldest.name);
+  // Somebody else's deletion is as good.
+  return removed.has_value() || removed.error().code == ENOENT;
+}
+
+}  // namespace sluice::capture

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "iolib/base/clock.h"
+#include "iolib/base/error.h"
+#include "iolib/capture/format.h"
+#include "iolib/disk/volume.h"
+
+namespace sluice::capture {
+
+/// What is kept of a capture.
+struct Retention {
+  std::uint64_t size_bytes = 0;  ///< of all sealed segments; 0: no bound
+  Duration age{};                ///< of a segment since it was sealed; 0: no bound
+};
+
+/// The segments of one directory, which several recorders write: finds names, seals, deletes what
+/// is too much or too old, and sees to what a crash left. All calls may block; any thread.
+class Store {
+ public:
+  Store(Volume& volume, const Retention& retention) : volume_(volume), retention_(retention) {}
+
+  [[nodiscard]] Volume& volume() { return volume_; }
+
+  /// Bytes a second: several times what before-forward writes, and a part of what disks can do.
+  static constexpr std::uint64_t kZeroingRate = 512 << 20;
+
+  /// What recover() found.
+  struct Leftovers {
+    std::size_t sealed = 0;  ///< segments that a crash left open, now sealed
+    std::size_t empty = 0;   ///< segments that were prepared and never begun, now gone
+  };
+  /// Before anything is written: counts the sealed segments, and seals those that a crash left
+  /// open, without the zeros behind their last byte. Nothing that was recorded is deleted.
+  [[nodiscard]] Result<Leftovers> recover();
+
+  /// A new file of `size_bytes` for a segment, its name durable. Where the disk is full, deletes
+  /// old segments first if a retention is set.
+  /// `zeroed`: filled with zeros that are on the disk, so that a small durable write later is one
+  /// write and no more; at kZeroingRate at most, but for the first one of a chain.
+  [[nodiscard]] Result<int> create(const SegmentName& name, std::uint64_t size_bytes,
+                                   bool zeroed = false);
+  /// Ends a segment that is written up to `size_bytes`: cuts it, gives it its last name, closes it,
+  /// and applies the retention. On failure it is abandoned.
+  [[nodiscard]] Result<> seal(int file, SegmentName name, std::uint64_t size_bytes);
+  /// Ends a segment after an error: what was confirmed, below `size_bytes`, stays, under a name of
+  /// its own. Until that name is durable nothing may be written again: on failure it is tried
+  /// again, when `file` is -1 already.
+  [[nodiscard]] Result<> abandon(int& file, SegmentName name, std::uint64_t size_bytes);
+  /// Removes a segment that was created and never written.
+  void discard(int file, const SegmentName& name);
+  /// Deletes what the retention no longer covers; returns how many segments.
+  std::size_t apply_retention();
+
+ private:
+  struct Sealed {
+    std::string name;
+    std::uint64_t size_bytes = 0;
+    std::int64_t sealed_ns = 0;  ///< wall clock
+  };
+  [[nodiscard]] Result<> seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
+                                       Leftovers& leftovers);
+  [[nodiscard]] Result<std::uint64_t> frames_end(int file, std::uint64_t used_bytes);
+  [[nodiscard]] Result<> fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once);
+  void add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns);
+  void sort_by_age();
+  [[nodiscard]] bool delete_oldest();
+
+  Volume& volume_;
+  Retention retention_;
+  std::mutex lock_;
+  std::deque<Sealed> sealed_;  ///< under lock_, the oldest first
+  std::uint64_t sealed_bytes_ = 0;
+};
+
+}  // namespace sluice::capture

@@ -1,0 +1,149 @@
+#include "iolib/capture/stream_tracker.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "iolib/base/crc32c.h"
+
+namespace sluice::capture {
+namespace {
+
+// From so many bytes on, to combine two CRCs is cheaper than to compute one.
+constexpr std::uint64_t kCombineFromBytes = 8192;
+
+bool is_of_stream(const RecordHeader& header) {
+  switch (static_cast<Kind>(header.kind)) {
+    case Kind::open:
+    case Kind::data:
+    case Kind::eof:
+    case Kind::reset:
+    case Kind::gap:
+    case Kind::close:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Moves on to `offset`, if it is beyond what was reached.
+void jump(std::uint64_t offset, StreamTracker::Stream& stream, StreamEffect::Lost& lost) {
+  if (offset <= stream.offset) return;
+  lost = {stream.offset, offset - stream.offset};
+  stream.lost_bytes += lost.bytes;
+  stream.offset = offset;
+}
+
+}  // namespace
+
+Result<StreamEffect> StreamTracker::take(const RecordHeader& header,
+                                         std::span<const std::byte> payload) {
+  StreamEffect effect;
+  if (!is_of_stream(header)) return effect;
+  const auto found = connections_.find(header.connection);
+  if (found == connections_.end() && connections_.size() == kMostConnections) {
+    return Error{0, "more than " + std::to_string(kMostConnections) + " connections at a time"};
+  }
+  Tracked& connection =
+      found != connections_.end() ? found->second : connections_[header.connection];
+  if (connection.closed) {
+    effect.repeated = true;
+    return effect;
+  }
+  const auto side = static_cast<std::size_t>(header.side());
+  Stream& stream = connection.streams[side];
+  const bool has_offset = !header.is(Kind::open) && !header.is(Kind::close);
+  if (has_offset && !std::exchange(connection.begun[side], true)) stream.offset = header.offset;
+  switch (static_cast<Kind>(header.kind)) {
+    case Kind::open:
+      open(header, payload, connection, effect);
+      break;
+    case Kind::data:
+    case Kind::gap:
+      advance(header, payload, stream, effect);
+      break;
+    case Kind::close:
+      close(header, payload, connection, effect);
+      break;
+    default:
+      end(header, stream, effect);
+  }
+  return effect;
+}
+
+void StreamTracker::begin_segment(SegmentState state) {
+  if (state_ == SegmentState::sealed) {
+    for (const std::uint64_t connection : closed_) connections_.erase(connection);
+    closed_.clear();
+  }
+  state_ = state;
+}
+
+const StreamTracker::Streams* StreamTracker::find(std::uint64_t connection) const {
+  const auto found = connections_.find(connection);
+  return found == connections_.end() || found->second.closed ? nullptr : &found->second.streams;
+}
+
+void StreamTracker::open(const RecordHeader& header, std::span<const std::byte> payload,
+                         Tracked& connection, StreamEffect& effect) {
+  effect.repeated = std::exchange(connection.introduced, true);
+  if (effect.repeated) return;
+  const std::optional<OpenInfo> info = decode_open(payload);
+  for (std::size_t side = 0; side < 2; ++side) {
+    connection.streams[side].recorded_at_all = (info->sides >> side & 1) != 0;
+    // What was written again after a disk error comes before the table of a segment.
+    if (std::exchange(connection.begun[side], true)) continue;
+    const SideState so_far = header.continued() ? info->so_far[side] : SideState();
+    Stream& stream = connection.streams[side];
+    stream.offset = so_far.offset;
+    stream.recorded = so_far.recorded;
+    stream.crc = so_far.crc;
+    stream.ended = so_far.ended;
+    stream.whole = true;
+  }
+}
+
+void StreamTracker::advance(const RecordHeader& header, std::span<const std::byte> payload,
+                            Stream& stream, StreamEffect& effect) {
+  const bool is_data = header.is(Kind::data);
+  const std::uint64_t bytes = is_data ? payload.size() : decode_gap(payload)->bytes;
+  jump(header.offset, stream, effect.lost[static_cast<std::size_t>(header.side())]);
+  effect.skip_bytes = std::min(stream.offset - header.offset, bytes);
+  const std::uint64_t fresh = bytes - effect.skip_bytes;
+  effect.repeated = fresh == 0 && bytes > 0;
+  stream.offset += fresh;
+  if (!is_data || fresh == 0) return;
+  stream.recorded += fresh;
+  const auto bytes_left = payload.last(static_cast<std::size_t>(fresh));
+  stream.crc = effect.skip_bytes == 0 && fresh > kCombineFromBytes
+                   ? crc32c_combine(stream.crc, header.payload_crc, fresh)
+                   : crc32c(bytes_left, stream.crc);
+}
+
+void StreamTracker::end(const RecordHeader& header, Stream& stream, StreamEffect& effect) {
+  effect.repeated = stream.ended != SideEnd::none;
+  if (effect.repeated) return;
+  jump(header.offset, stream, effect.lost[static_cast<std::size_t>(header.side())]);
+  stream.ended = header.is(Kind::eof) ? SideEnd::eof : SideEnd::reset;
+}
+
+void StreamTracker::close(const RecordHeader& header, std::span<const std::byte> payload,
+                          Tracked& connection, StreamEffect& effect) {
+  const CloseInfo info = *decode_close(payload);
+  for (std::size_t side = 0; side < 2; ++side) {
+    const SideTotals& totals = info.sides[side];
+    Stream& stream = connection.streams[side];
+    if (stream.recorded_at_all) jump(totals.received, stream, effect.lost[side]);
+    effect.mismatch[side] = stream.whole && stream.lost_bytes == 0 &&
+                            (totals.recorded != stream.recorded || totals.crc != stream.crc);
+  }
+  connection.closed = true;
+  if (state_ == SegmentState::sealed) {
+    connections_.erase(header.connection);
+  } else {
+    closed_.push_back(header.connection);
+  }
+}
+
+}  // namespace sluice::capture

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "iolib/capture/format.h"
+
+namespace sluice::capture {
+
+/// As many connections are remembered at a time.
+inline constexpr std::size_t kMostConnections = 1'000'000;
+
+/// What a record does to its stream.
+struct StreamEffect {
+  struct Lost {
+    std::uint64_t offset = 0;  ///< in the stream
+    std::uint64_t bytes = 0;   ///< 0: nothing
+  };
+  bool repeated = false;              ///< written again after a disk error: known already
+  std::uint64_t skip_bytes = 0;       ///< data, gap: so many of its first bytes are known already
+  std::array<Lost, 2> lost = {};      ///< by Side: before it, bytes without a record
+  std::array<bool, 2> mismatch = {};  ///< by Side, close: its checksum is not that of what was read
+};
+
+/// The streams of one chain, by the rules of FORMAT.md, "Rules for the streams".
+class StreamTracker {
+ public:
+  struct Stream {
+    std::uint64_t offset = 0;  ///< reached
+    std::uint64_t recorded = 0;
+    std::uint32_t crc = 0;  ///< of the recorded ones, if it is whole
+    std::uint64_t lost_bytes = 0;
+    /// All since the connection's beginning was read, or what came before was told.
+    bool whole = false;
+    bool recorded_at_all = false;  ///< by its `open`: it is one of the sides recorded
+    SideEnd ended = SideEnd::none;
+  };
+  using Streams = std::array<Stream, 2>;  // by Side
+
+  /// Takes the next good record of the chain; one of no stream has no effect. Fails beyond
+  /// kMostConnections.
+  [[nodiscard]] Result<StreamEffect> take(const RecordHeader& header,
+                                          std::span<const std::byte> payload);
+  /// The records that follow are of a segment in this state. In one that is not sealed, connections
+  /// that have ended may be written again in the next.
+  void begin_segment(SegmentState state);
+
+  /// The streams of a connection that has not ended, or null.
+  [[nodiscard]] const Streams* find(std::uint64_t connection) const;
+
+ private:
+  struct Tracked {
+    Streams streams;
+    bool introduced = false;      // its `open` was seen
+    std::array<bool, 2> begun{};  // by Side: some record was
+    bool closed = false;
+  };
+
+  void open(const RecordHeader& header, std::span<const std::byte> payload, Tracked& connection,
+            StreamEffect& effect);
+  void advance(const RecordHeader& header, std::span<const std::byte> payload, Stream& stream,
+               StreamEffect& effect);
+  void end(const RecordHeader& header, Stream& stream, StreamEffect& effect);
+  void close(const RecordHeader& header, std::span<const std::byte> payload, Tracked& connection,
+             StreamEffect& effect);
+
+  std::unordered_map<std::uint64_t, Tracked> connections_;
+  std::vector<std::uint64_t> closed_;  // and still in the table
+  SegmentState state_ = SegmentState::sealed;
+};
+
+}  // namespace sluice::capture
