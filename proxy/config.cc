@@ -179,6 +179,9 @@ Result<Config> single_route(const CommandLine& line, std::span<const GivenOption
     static_cast<void>(set_option(*option.option, option.text, config, route));
   }
   config.routes.push_back(std::move(route));
+  if (const auto conflict = find_capture_conflict(config)) {
+    return option_error(conflict->option, conflict->text);
+  }
   return config;
 }
 
@@ -205,6 +208,35 @@ Invocation usage_error(const Error& error) {
 }
 
 }  // namespace
+
+std::optional<CaptureConflict> find_capture_conflict(const Config& config) {
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    const RouteConfig& route = config.routes[index];
+    if (route.capture.empty()) continue;
+    const bool answers = !std::holds_alternative<DiscardEndpoint>(route.to) &&
+                         !std::holds_alternative<EchoEndpoint>(route.to);
+    if (!answers && route.capture_direction == CaptureDirection::upstream) {
+      return CaptureConflict{index, "capture-direction",
+                             "upstream with " + to_string(route.to) +
+                                 ", which sends nothing of its own, expected both or client"};
+    }
+    if (route.durability == capture::Durability::before_forward &&
+        route.capture_full == CaptureFull::drop) {
+      return CaptureConflict{index, "capture-full",
+                             "drop with before-forward, expected auto, block or close"};
+    }
+    for (std::size_t other = 0; other < index; ++other) {
+      if (config.routes[other].capture != route.capture) continue;
+      const CaptureConfig& one = config.routes[other];
+      if (one == route) continue;
+      return CaptureConflict{index, "capture",
+                             in_quotes(route.capture) + " is shared with route " +
+                                 in_quotes(config.routes[other].name) +
+                                 ", expected the same settings of capture"};
+    }
+  }
+  return std::nullopt;
+}
 
 Invocation parse_command_line(int argc, const char* const* argv) {
   if (argc <= 1) return exit_with(kExitUsage, usage_line() + "\n");

@@ -2,11 +2,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "iolib/base/address.h"
 #include "iolib/base/error.h"
+#include "iolib/capture/policy.h"
 
 namespace sluice {
 
@@ -23,8 +26,31 @@ struct CpuAffinity {
   std::vector<int> cpus;  ///< mode list only: "0,2-3" gives {0, 2, 3}
 };
 
+/// What is recorded when the buffers are full; automatic: as the durability suggests.
+enum class CaptureFull { automatic, block, drop, close };
+/// How the capture is written: past the page cache where that is possible, or through it.
+enum class CaptureIo { automatic, buffered };
+/// Whose bytes are recorded.
+enum class CaptureDirection { both, client, upstream };
+
+/// How a directory is recorded to: the same for all routes that share it.
+struct CaptureConfig {
+  std::string capture;  ///< the directory; empty: nothing is recorded
+  capture::Durability durability = capture::Durability::batch;
+  CaptureFull capture_full = CaptureFull::automatic;
+  bool capture_exact = false;
+  CaptureIo capture_io = CaptureIo::automatic;
+  std::chrono::nanoseconds flush_interval = std::chrono::milliseconds(10);
+  std::chrono::nanoseconds sync_interval = std::chrono::seconds(1);
+  std::uint64_t segment_size_bytes = 256 << 20;
+  std::chrono::nanoseconds segment_time = std::chrono::seconds(60);
+  std::uint64_t retain_size_bytes = 0;    ///< 0: everything
+  std::chrono::nanoseconds retain_age{};  ///< 0: for ever
+  friend bool operator==(const CaptureConfig&, const CaptureConfig&) = default;
+};
+
 /// What one route forwards and how; every member has its default in place.
-struct RouteConfig {
+struct RouteConfig : CaptureConfig {
   std::string name;
   std::vector<ListenAddress> listen;
   TargetAddress to;
@@ -33,6 +59,8 @@ struct RouteConfig {
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);
   std::chrono::nanoseconds idle_timeout = std::chrono::hours(1);           ///< 0: never
   std::chrono::nanoseconds half_close_timeout = std::chrono::seconds(30);  ///< 0: never
+  CaptureDirection capture_direction = CaptureDirection::both;
+  std::uint64_t capture_limit_bytes = 0;  ///< of each connection and direction; 0: no bound
 };
 
 /// The whole configuration, checked: nothing in it can fail later but for the machine's sake.
@@ -43,12 +71,21 @@ struct Config {
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(30);  ///< 0: at once
   std::uint64_t max_connections = 100'000;                            ///< over all routes
   std::uint64_t pipe_size_bytes = 1 << 20;
-  std::uint64_t pipe_budget_slots = 65'536;  ///< see PipePool: a slot can pin 32 KiB
+  std::uint64_t pipe_budget_slots = 65'536;        ///< see PipePool: a slot can pin 32 KiB
+  std::uint64_t capture_buffers_bytes = 32 << 20;  ///< of each worker
   LogLevel log_level = LogLevel::info;
   LogFormat log_format = LogFormat::text;
   std::string log_file;  ///< empty: stderr
   std::vector<RouteConfig> routes;
 };
+
+/// What is wrong with what the routes record, together or with their targets.
+struct CaptureConflict {
+  std::size_t route = 0;
+  std::string_view option;  ///< to be blamed
+  std::string text;
+};
+[[nodiscard]] std::optional<CaptureConflict> find_capture_conflict(const Config& config);
 
 /// What the command line asks for.
 struct Invocation {

@@ -130,6 +130,7 @@ class Reader {
   RouteConfig route_defaults_;
   ListenSet listens_;
   std::set<std::string> names_;
+  std::vector<Position> route_positions_;
   std::optional<Position> pipe_position_;  // of pipe-size or pipe-budget, the later of them
   std::string_view pipe_key_;
 };
@@ -162,6 +163,9 @@ Result<Config> Reader::read(const toml::table& root) {
   }
   apply_given();
   if (const Result<> done = check_pipes(); !done) return done.error();
+  if (const auto conflict = find_capture_conflict(config_)) {
+    return key_error(route_positions_[conflict->route], conflict->option, conflict->text);
+  }
   return std::move(config_);
 }
 
@@ -208,6 +212,7 @@ Result<> Reader::read_route(const Entry& route_entry, const toml::table& table) 
                          (key == "name" ? "name for the log" : "string with an address"));
   }
   config_.routes.push_back(std::move(route));
+  route_positions_.push_back(table.source().begin);
   return {};
 }
 
@@ -290,6 +295,11 @@ Result<> Reader::read_option(const Entry& entry, const Option& option, RouteConf
   const auto string = entry.value->value_exact<std::string>();
   const auto integer = entry.value->value_exact<std::int64_t>();
   const bool measured = option.kind == OptionKind::duration || option.kind == OptionKind::size;
+  if (option.kind == OptionKind::flag) {
+    const auto flag = entry.value->value_exact<bool>();
+    if (!flag) return wrong_type(entry, *entry.value, "true or false");
+    return set_option(option, *flag ? "true" : "false", config_, route);
+  }
   if (option.kind == OptionKind::count) {
     if (!integer) return wrong_type(entry, *entry.value, "an integer, " + allowed_values(option));
   } else if (!string && !(measured && integer)) {

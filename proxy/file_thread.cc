@@ -1,10 +1,12 @@
 #include "proxy/file_thread.h"
 
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
+#include <thread>
 #include <utility>
 
 namespace sluice {
@@ -26,8 +28,20 @@ struct Cachestat {
 
 constexpr std::size_t kReadBytes = 256 << 10;
 
+}  // namespace
+
+bool in_page_cache(const FileRange& range) {
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  CachestatRange asked{range.offset, range.size_bytes};
+  Cachestat found{};
+  if (::syscall(kCachestat, range.file, &asked, &found, 0) != 0) return false;
+  const std::uint64_t first = range.offset / page;
+  const std::uint64_t last = (range.offset + range.size_bytes - 1) / page;
+  return found.cached >= last - first + 1;
+}
+
 // Reading is what brings a range into the page cache; what was read is thrown away.
-void read_through(const FileThread::Range& range) {
+void read_through(const FileRange& range) {
   const auto waste = std::make_unique_for_overwrite<char[]>(kReadBytes);
   for (std::size_t done = 0; done < range.size_bytes;) {
     const std::size_t ask = std::min(kReadBytes, range.size_bytes - done);
@@ -38,53 +52,50 @@ void read_through(const FileThread::Range& range) {
   }
 }
 
-}  // namespace
-
-bool FileThread::ReadIn::await_ready() const {
-  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  CachestatRange range{range_.offset, range_.size_bytes};
-  Cachestat found{};
-  if (::syscall(kCachestat, range_.file, &range, &found, 0) != 0) return false;
-  const std::uint64_t first = range_.offset / page;
-  const std::uint64_t last = (range_.offset + range_.size_bytes - 1) / page;
-  return found.cached >= last - first + 1;
+FileThread::FileThread() : queue_(std::make_shared<Queue>()) {
+  std::thread([queue = queue_] { serve(*queue); }).detach();
 }
-
-void FileThread::ReadIn::await_suspend(std::coroutine_handle<> waiter) {
-  files_.submit({[range = range_] { read_through(range); }, &reactor_, waiter}, Place::last);
-}
-
-FileThread::FileThread() : thread_([this] { serve(); }) {}
 
 FileThread::~FileThread() {
-  {
-    const std::lock_guard guard(lock_);
-    stopping_ = true;
-  }
-  wake_.notify_one();
-  thread_.join();
+  const std::lock_guard guard(queue_->lock);
+  queue_->stopping = true;
+  queue_->wake.notify_one();
 }
 
-void FileThread::submit(Job job, Place place) {
-  {
-    const std::lock_guard guard(lock_);
-    jobs_.insert(place == Place::first ? jobs_.begin() : jobs_.end(), std::move(job));
-  }
-  wake_.notify_one();
-}
-
-void FileThread::serve() {
-  std::unique_lock guard(lock_);
+void FileThread::serve(Queue& queue) {
+  std::unique_lock guard(queue.lock);
   for (;;) {
-    wake_.wait(guard, [this] { return stopping_ || !jobs_.empty(); });
-    if (jobs_.empty()) return;
-    const Job job = std::move(jobs_.front());
-    jobs_.pop_front();
+    queue.wake.wait(guard, [&queue] { return queue.stopping || !queue.jobs.empty(); });
+    if (queue.stopping) return;
+    Job job = std::move(queue.jobs.front());
+    queue.jobs.pop_front();
     guard.unlock();
     job.work();
-    job.reactor->post([waiter = job.waiter] { waiter.resume(); });
+    job.work = nullptr;
+    static_cast<void>(::eventfd_write(job.done->get(), 1));
     guard.lock();
   }
+}
+
+FileThread::Errand::Errand(FileThread& thread)
+    : queue_(thread.queue_),
+      done_(std::make_shared<OwnedFd>(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) {}
+
+FileThread::Errand::~Errand() {
+  const std::lock_guard guard(queue_->lock);
+  std::erase_if(queue_->jobs, [this](const Job& job) { return job.done == done_; });
+}
+
+void FileThread::Errand::begin(std::function<void()> work, Place place) {
+  const std::lock_guard guard(queue_->lock);
+  std::deque<Job>& jobs = queue_->jobs;
+  jobs.insert(place == Place::first ? jobs.begin() : jobs.end(), Job{std::move(work), done_});
+  queue_->wake.notify_one();
+}
+
+void FileThread::Errand::finish() {
+  eventfd_t count = 0;
+  static_cast<void>(::eventfd_read(done_->get(), &count));
 }
 
 }  // namespace sluice

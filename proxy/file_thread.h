@@ -1,102 +1,82 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <condition_variable>
-#include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
-#include <thread>
-#include <utility>
 
-#include "iolib/reactor/reactor.h"
+#include "iolib/base/owned_fd.h"
 
 namespace sluice {
 
-/// One helper thread that does what may block on a disk, so that no worker does.
+/// A helper thread that does what may block on a disk, so that no worker does.
+///
+/// A mount that hangs may keep it for ever: whoever gives it an errand waits with a deadline, and
+/// nobody waits for the thread to end.
 class FileThread {
  public:
   FileThread();
-  /// Finishes what was asked for, then ends the thread.
+  /// Drops what has not begun, and leaves to itself what has.
   ~FileThread();
   FileThread(const FileThread&) = delete;
   FileThread& operator=(const FileThread&) = delete;
 
-  /// Part of a file.
-  struct Range {
-    int file = -1;  ///< borrowed
-    std::uint64_t offset = 0;
-    std::size_t size_bytes = 0;
-  };
-
-  class Work;
-  /// `co_await run(reactor, work)`: runs `work` on the helper thread, then goes on on the
-  /// reactor's.
-  [[nodiscard]] Work run(Reactor& reactor, std::function<void()> work);
-
-  class ReadIn;
-  /// `co_await read_in(reactor, range)`: goes on, on the reactor's thread, when `range` is in the
-  /// page cache, or could not be read (the sendfile that follows will say why). The worker then
-  /// sends just this range: a cold sendfile would block its loop.
-  [[nodiscard]] ReadIn read_in(Reactor& reactor, const Range& range);
+  class Errand;
 
  private:
   struct Job {
     std::function<void()> work;
-    Reactor* reactor;
-    std::coroutine_handle<> waiter;
+    std::shared_ptr<const OwnedFd> done;
   };
+  // What the thread has in common with its users, each of whom may be gone before the others.
+  struct Queue {
+    std::mutex lock;
+    std::condition_variable wake;
+    std::deque<Job> jobs;  ///< under lock; at most one for each errand
+    bool stopping = false;
+  };
+  static void serve(Queue& queue);
+
+  std::shared_ptr<Queue> queue_;
+};
+
+/// What one user has done by a FileThread, one piece of work at a time. Belongs to the user's
+/// thread.
+class FileThread::Errand {
+ public:
+  explicit Errand(FileThread& thread);
+  /// Work that has not begun never will; what is under way may go on, and keeps what it captured.
+  ~Errand();
+  Errand(const Errand&) = delete;
+  Errand& operator=(const Errand&) = delete;
+
+  /// An eventfd that is readable once the work is done; -1 where there was no descriptor for it.
+  [[nodiscard]] int done_fd() const { return done_->get(); }
+
   enum class Place : std::uint8_t { first, last };
-  void submit(Job job, Place place);
-  void serve();
-
-  std::mutex lock_;
-  std::condition_variable wake_;
-  std::deque<Job> jobs_;  ///< under lock_; at most one for each connection to a file route
-  bool stopping_ = false;
-  std::thread thread_;
-};
-
-/// See FileThread::run.
-class FileThread::Work {
- public:
-  Work(FileThread& files, Reactor& reactor, std::function<void()> work)
-      : files_(files), reactor_(reactor), work_(std::move(work)) {}
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> waiter) {
-    files_.submit({std::move(work_), &reactor_, waiter}, Place::first);
-  }
-  void await_resume() const noexcept {}
+  /// Has `work` done, before or after what waits already.
+  void begin(std::function<void()> work, Place place);
+  /// Takes notice that the work is done: before anybody looks at what came of it, or begins more.
+  void finish();
 
  private:
-  FileThread& files_;
-  Reactor& reactor_;
-  std::function<void()> work_;
+  std::shared_ptr<Queue> queue_;
+  std::shared_ptr<const OwnedFd> done_;
 };
 
-/// See FileThread::read_in.
-class FileThread::ReadIn {
- public:
-  ReadIn(FileThread& files, Reactor& reactor, const Range& range)
-      : files_(files), reactor_(reactor), range_(range) {}
-  /// Ready at once where the kernel says that all of it is cached (cachestat, Linux 6.5).
-  [[nodiscard]] bool await_ready() const;
-  void await_suspend(std::coroutine_handle<> waiter);
-  void await_resume() const noexcept {}
-
- private:
-  FileThread& files_;
-  Reactor& reactor_;
-  Range range_;
+/// Part of a file.
+struct FileRange {
+  int file = -1;  ///< borrowed
+  std::uint64_t offset = 0;
+  std::size_t size_bytes = 0;
 };
-
-inline FileThread::Work FileThread::run(Reactor& reactor, std::function<void()> work) {
-  return {*this, reactor, std::move(work)};
-}
-inline FileThread::ReadIn FileThread::read_in(Reactor& reactor, const Range& range) {
-  return {*this, reactor, range};
-}
+/// Whether the kernel says that all of it is in the page cache (cachestat, Linux 6.5): a sendfile
+/// of anything else would block.
+[[nodiscard]] bool in_page_cache(const FileRange& range);
+/// Brings the range into the page cache. Where that fails, the sendfile that follows says why.
+void read_through(const FileRange& range);
 
 }  // namespace sluice

@@ -90,6 +90,10 @@ Result<CpuAffinity> parse_cpus(const Option& option, std::string_view text) {
   }
 }
 
+template <class Member>
+constexpr bool kIsNumber =
+    !std::is_class_v<Member> || std::is_same_v<Member, std::chrono::nanoseconds>;
+
 /// Puts a number, by now within its bounds, into whichever member takes it.
 struct NumberStore {
   Config& config;
@@ -98,27 +102,35 @@ struct NumberStore {
 
   template <class Member>
   void operator()(Member Config::*field) const {
-    if constexpr (!std::is_class_v<Member> || std::is_same_v<Member, std::chrono::nanoseconds>) {
-      config.*field = static_cast<Member>(number);
-    }
+    if constexpr (kIsNumber<Member>) config.*field = static_cast<Member>(number);
   }
   template <class Member>
   void operator()(Member RouteConfig::*field) const {
-    route.*field = static_cast<Member>(number);
+    if constexpr (kIsNumber<Member>) route.*field = static_cast<Member>(number);
   }
   void operator()(std::monostate) const {}
 };
+
+Result<> set_path(const Option& option, std::string_view text, Config& config, RouteConfig& route) {
+  if (text.empty() || text.size() >= PATH_MAX || text.find('\0') != text.npos) {
+    return bad("no path", text,
+               "1 to " + std::to_string(PATH_MAX - 1) + " bytes without a NUL among them");
+  }
+  if (const auto* field = std::get_if<std::string Config::*>(&option.field)) {
+    config.*(*field) = text;
+  } else if (const auto* route_field = std::get_if<std::string RouteConfig::*>(&option.field)) {
+    route.*(*route_field) = text;
+  }
+  return {};
+}
 
 }  // namespace
 
 Result<> set_option(const Option& option, std::string_view text, Config& config,
                     RouteConfig& route) {
-  if (const auto* field = std::get_if<std::string Config::*>(&option.field)) {
-    if (text.empty() || text.size() >= PATH_MAX || text.find('\0') != text.npos) {
-      return bad("no path", text,
-                 "1 to " + std::to_string(PATH_MAX - 1) + " bytes without a NUL among them");
-    }
-    config.*(*field) = text;
+  if (option.kind == OptionKind::path) return set_path(option, text, config, route);
+  if (const auto* field = std::get_if<bool RouteConfig::*>(&option.field)) {
+    route.*(*field) = text == "true";
     return {};
   }
   if (const auto* field = std::get_if<CpuAffinity Config::*>(&option.field)) {

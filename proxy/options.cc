@@ -9,6 +9,7 @@ namespace sluice {
 namespace {
 
 constexpr std::uint64_t kMillisecond = 1'000'000;
+constexpr std::uint64_t kSecond = 1'000 * kMillisecond;
 constexpr std::uint64_t kHour = 3'600'000 * kMillisecond;
 constexpr std::uint64_t kDay = 24 * kHour;
 
@@ -32,9 +33,25 @@ constexpr std::uint64_t kFewestSlots = kSmallestPipeBytes / kPipePageBytes;
 // 2^24 slots of 32 KiB: 512 GiB pinned.
 constexpr std::uint64_t kMostSlots = 1 << 24;
 
+// A commit costs a block of 4 KiB: more often than this would fill a disk with padding.
+constexpr std::uint64_t kShortestFlush = kMillisecond / 10;
+constexpr std::uint64_t kLongestFlush = 60'000 * kMillisecond;
+// Eight blocks of 256 KiB keep a disk busy; beyond 1 GiB the kernel cannot register them.
+constexpr std::uint64_t kLeastCaptureBuffers = 2 << 20;
+constexpr std::uint64_t kMostCaptureBuffers = 1 << 30;
+// A segment holds some blocks of the largest size at least.
+constexpr std::uint64_t kSmallestSegment = 8 << 20;
+constexpr std::uint64_t kLargestSegment = std::uint64_t{64} << 30;
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 60;
+
 // In the order of the enumerators that they name.
 constexpr std::array<std::string_view, 3> kEngines{"auto", "uring", "epoll"};
 constexpr std::array<std::string_view, 3> kZeroCopies{"auto", "always", "never"};
+constexpr std::array<std::string_view, 4> kDurabilities{"none", "interval", "batch",
+                                                        "before-forward"};
+constexpr std::array<std::string_view, 4> kCaptureFulls{"auto", "block", "drop", "close"};
+constexpr std::array<std::string_view, 2> kCaptureIos{"auto", "buffered"};
+constexpr std::array<std::string_view, 3> kDirections{"both", "client", "upstream"};
 constexpr std::array<std::string_view, 2> kCongestions{"auto", "system"};
 constexpr std::array<std::string_view, 6> kLogLevels{"trace", "debug", "info",
                                                      "warn",  "error", "off"};
@@ -96,7 +113,7 @@ constexpr auto kOptions = std::to_array<Option>({
      .default_text = "5s",
      .lowest = kShortestTimeout,
      .highest = kLongestConnectTimeout,
-     .help = "Give up on connecting to the target after this time."},
+     .help = "Give up on connecting to the target, or on opening its file, after this time."},
     {.name = "idle-timeout",
      .kind = OptionKind::duration,
      .places = kEverywhere,
@@ -117,6 +134,125 @@ constexpr auto kOptions = std::to_array<Option>({
      .highest = kLongestTimeout,
      .zero = "never",
      .help = "When one side has ended, end the other after this time without a byte."},
+    {.name = "capture",
+     .kind = OptionKind::path,
+     .places = kEverywhere,
+     .field = &RouteConfig::capture,
+     .value = "DIR",
+     .default_text = "nothing is recorded",
+     .help = "Record what is forwarded to segment files in this directory, which is created if it "
+             "is missing; see sluice-capture(1)."},
+    {.name = "durability",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .field = &RouteConfig::durability,
+     .value = "LEVEL",
+     .default_text = "batch",
+     .choices = kDurabilities,
+     .help = "Flush what is recorded to stable storage: when a segment is full (none), every "
+             "--sync-interval, with each block (batch), or before it is forwarded."},
+    {.name = "capture-full",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .field = &RouteConfig::capture_full,
+     .value = "POLICY",
+     .default_text = "auto",
+     .choices = kCaptureFulls,
+     .help =
+         "When the disk does not keep up: block lets forwarding wait, drop forwards and records "
+         "a gap, close ends the connection; auto blocks with batch and before-forward, and "
+         "drops otherwise."},
+    {.name = "capture-exact",
+     .kind = OptionKind::flag,
+     .places = kEverywhere,
+     .field = &RouteConfig::capture_exact,
+     .default_text = "off",
+     .help =
+         "Forward the recorded copy, so that both are the same even if a sender on this host "
+         "alters pages that it has given to sendfile or splice; always so with before-forward."},
+    {.name = "capture-io",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .field = &RouteConfig::capture_io,
+     .value = "MODE",
+     .default_text = "auto",
+     .choices = kCaptureIos,
+     .help = "Write past the page cache wherever the filesystem can (auto), or through it, which "
+             "costs far more CPU."},
+    {.name = "capture-direction",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .field = &RouteConfig::capture_direction,
+     .value = "SIDE",
+     .default_text = "both",
+     .choices = kDirections,
+     .help = "Record what this side sends."},
+    {.name = "capture-limit",
+     .kind = OptionKind::size,
+     .places = kEverywhere,
+     .field = &RouteConfig::capture_limit_bytes,
+     .value = "SIZE",
+     .default_text = "0",
+     .lowest = 1,
+     .highest = kMostBytes,
+     .zero = "no limit",
+     .help = "Record so many bytes of each connection and direction; the rest is a gap."},
+    {.name = "flush-interval",
+     .kind = OptionKind::duration,
+     .places = kEverywhere,
+     .field = &RouteConfig::flush_interval,
+     .value = "DURATION",
+     .default_text = "10ms",
+     .lowest = kShortestFlush,
+     .highest = kLongestFlush,
+     .help = "Write a block that is not full after this time; before-forward never waits."},
+    {.name = "sync-interval",
+     .kind = OptionKind::duration,
+     .places = kEverywhere,
+     .field = &RouteConfig::sync_interval,
+     .value = "DURATION",
+     .default_text = "1s",
+     .lowest = kShortestTimeout,
+     .highest = kLongestTimeout,
+     .help = "With --durability interval, flush what was written this often."},
+    {.name = "segment-size",
+     .kind = OptionKind::size,
+     .places = kEverywhere,
+     .field = &RouteConfig::segment_size_bytes,
+     .value = "SIZE",
+     .default_text = "256MiB",
+     .lowest = kSmallestSegment,
+     .highest = kLargestSegment,
+     .help = "Begin a new segment file at this size, which is allocated ahead."},
+    {.name = "segment-time",
+     .kind = OptionKind::duration,
+     .places = kEverywhere,
+     .field = &RouteConfig::segment_time,
+     .value = "DURATION",
+     .default_text = "1m",
+     .lowest = kSecond,
+     .highest = kLongestTimeout,
+     .help = "Begin a new segment file after this time, if anything was recorded."},
+    {.name = "retain-size",
+     .kind = OptionKind::size,
+     .places = kEverywhere,
+     .field = &RouteConfig::retain_size_bytes,
+     .value = "SIZE",
+     .default_text = "0",
+     .lowest = 1,
+     .highest = kMostBytes,
+     .zero = "all",
+     .help = "Keep at most so much in sealed segments, and delete the oldest beyond."},
+    {.name = "retain-age",
+     .kind = OptionKind::duration,
+     .places = kEverywhere,
+     .field = &RouteConfig::retain_age,
+     .value = "DURATION",
+     .default_text = "0",
+     .lowest = kSecond,
+     .highest = 100 * kLongestTimeout,
+     .zero = "for ever",
+     .help = "Delete sealed segments that are older than this."},
     {.name = "drain-timeout",
      .kind = OptionKind::duration,
      .places = kGlobal,
@@ -182,6 +318,16 @@ constexpr auto kOptions = std::to_array<Option>({
      .highest = kMostSlots,
      .help = "Hold pipes of at most this many slots in all, one for each 4KiB of their size; a "
              "slot can pin 32KiB of memory, and what finds no pipe is copied."},
+    {.name = "capture-buffers",
+     .kind = OptionKind::size,
+     .places = kGlobal,
+     .field = &Config::capture_buffers_bytes,
+     .value = "SIZE",
+     .default_text = "32MiB",
+     .lowest = kLeastCaptureBuffers,
+     .highest = kMostCaptureBuffers,
+     .help = "Hold so much in each worker that is recorded and not yet on the disk, over all "
+             "directories."},
     {.name = "log-level",
      .kind = OptionKind::choice,
      .places = kGlobal,

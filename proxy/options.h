@@ -24,8 +24,11 @@ enum OptionPlace : unsigned { kOnCommandLine = 1, kInDefaults = 2, kInRoute = 4 
 using OptionField =
     std::variant<std::monostate, int Config::*, std::uint64_t Config::*, std::string Config::*,
                  std::chrono::nanoseconds Config::*, std::chrono::nanoseconds RouteConfig::*,
-                 Engine Config::*, ZeroCopy RouteConfig::*, Congestion RouteConfig::*,
-                 CpuAffinity Config::*, LogLevel Config::*, LogFormat Config::*>;
+                 std::uint64_t RouteConfig::*, std::string RouteConfig::*, bool RouteConfig::*,
+                 capture::Durability RouteConfig::*, CaptureFull RouteConfig::*,
+                 CaptureIo RouteConfig::*, CaptureDirection RouteConfig::*, Engine Config::*,
+                 ZeroCopy RouteConfig::*, Congestion RouteConfig::*, CpuAffinity Config::*,
+                 LogLevel Config::*, LogFormat Config::*>;
 
 /// One row of the one table of options: the command line, the TOML keys, their checks and the help
 /// are all made from it.

@@ -3,19 +3,22 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <latch>
 #include <memory>
-#include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "iolib/pipe/pipe_pool.h"
+#include "proxy/capture.h"
 #include "proxy/control.h"
 #include "proxy/file_thread.h"
 #include "proxy/listen_sockets.h"
@@ -28,6 +31,11 @@ namespace {
 
 constexpr int kExitDone = 0;
 constexpr int kExitFailed = 1;
+// How long the end waits for a disk, how often it looks, and how long a disk that does not answer
+// is waited for after that.
+constexpr Duration kCaptureGrace = std::chrono::seconds(10);
+constexpr Duration kCaptureLook = std::chrono::milliseconds(2);
+constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
 
 // Unique over restarts: the time of the start, and a random part for starts within one tick.
 std::string run_id() {
@@ -76,10 +84,8 @@ class Server {
                           }}) {}
 
   ~Server() {
-    // A start that failed half-way: nobody may ask the file thread for anything any more, nor may
-    // it answer somebody who is gone.
+    // A start that failed half-way: no worker may look at another that is gone.
     for (const auto& worker : workers_) worker->join();
-    files_.reset();
     unlink_sockets();
   }
   Server(const Server&) = delete;
@@ -89,8 +95,10 @@ class Server {
   int run();
 
  private:
-  void make_workers(const std::vector<Route>& routes, ListenSockets listeners);
+  void make_workers(const std::vector<Route>& routes, ListenSockets listeners,
+                    const std::string& run);
   void unlink_sockets();
+  void close_captures();
   void begin_drain();
   void end_drain();
   void print_stats() const;
@@ -99,11 +107,12 @@ class Server {
   Machine machine_;
   PipePool pool_;
   Control control_;
-  std::optional<FileThread> files_;
+  CaptureDirectories captures_;
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::string> unix_paths_;
   std::vector<ListenSockets::Bound> bound_;
+  bool incomplete_ = false;  ///< something that was recorded did not reach the disk
 };
 
 Result<> Server::start() {
@@ -114,18 +123,27 @@ Result<> Server::start() {
   unix_paths_ = listeners->unix_paths;
   if (Result<> opened = log::open(config_); opened.has_error()) return opened.error();
   bound_ = listeners->bound;
-  files_.emplace();
-  make_workers(*routes, std::move(*listeners));
+  const std::string run = run_id();
+  Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
+  if (captures.has_error()) return captures.error();
+  captures_ = std::move(*captures);
+  make_workers(*routes, std::move(*listeners), run);
   for (const auto& worker : workers_) {
     if (Result<> started = worker->start(); started.has_error()) return started.error();
   }
   return {};
 }
 
-void Server::make_workers(const std::vector<Route>& routes, ListenSockets listeners) {
-  shared_ = std::make_unique<Shared>(pool_, *files_);
+void Server::make_workers(const std::vector<Route>& routes, ListenSockets listeners,
+                          const std::string& run) {
+  shared_ = std::make_unique<Shared>(pool_);
+  for (const Route& route : routes) {
+    const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.to);
+    shared_->files.push_back(sends_file ? std::make_unique<FileThread>() : nullptr);
+  }
   shared_->max_connections = config_.max_connections;
-  shared_->id_prefix = run_id();
+  shared_->id_prefix = run;
+  shared_->captures = &captures_;
   shared_->on_upstream_failed = [this](std::size_t route) { control_.upstream_failed(route); };
   shared_->on_drained = [this] { control_.finish(); };
   std::vector<WorkerOptions> options(machine_.workers);
@@ -152,16 +170,17 @@ int Server::run() {
     log::info("listening",
               {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
   }
+  captures_.log();
   log::info("started", {{"workers", std::uint64_t{machine_.workers}},
                         {"engine", machine_.uring ? "uring" : "epoll"},
                         {"pinned", machine_.cpus.empty() ? "no" : "yes"}});
   control_.run();
+  close_captures();
   for (const auto& worker : workers_) worker->join();
-  files_.reset();
   print_stats();
   log::info("ended", {{"reason", control_.ending()}});
   log::close();
-  return kExitDone;
+  return incomplete_ ? kExitFailed : kExitDone;
 }
 
 // At the first opportunity, and once: later the path may be a successor's.
@@ -169,6 +188,25 @@ void Server::unlink_sockets() {
   for (const std::string& path : std::exchange(unix_paths_, {})) {
     static_cast<void>(::unlink(path.c_str()));
   }
+}
+
+// Everything that was recorded goes to the disk, in a bounded time.
+void Server::close_captures() {
+  if (captures_.empty()) return;
+  std::latch open(static_cast<std::ptrdiff_t>(workers_.size()));
+  for (const auto& worker : workers_) worker->close_capture([&open] { open.count_down(); });
+  const auto closed_within = [&open](Duration grace) {
+    const TimePoint deadline = Clock::now() + grace;
+    while (!open.try_wait() && Clock::now() < deadline) std::this_thread::sleep_for(kCaptureLook);
+    return open.try_wait();
+  };
+  if (closed_within(kCaptureGrace)) return;
+  log::error("capture_incomplete", {{"reason", "the disk takes no more"}});
+  incomplete_ = true;
+  for (const auto& worker : workers_) worker->give_up_capture();
+  if (closed_within(kCaptureLastGrace)) return;
+  log::close();
+  std::_Exit(kExitFailed);
 }
 
 void Server::begin_drain() {
@@ -187,6 +225,15 @@ void Server::print_stats() const {
     std::uint64_t sum = 0;
     for (const auto& worker : workers_) sum += worker->stats().get(static_cast<Counter>(counter));
     fields.push_back({kCounterNames[counter], sum});
+  }
+  std::vector<const WorkerCapture*> captures;
+  for (const auto& worker : workers_) {
+    if (worker->capture() != nullptr) captures.push_back(worker->capture());
+  }
+  if (!captures.empty()) {
+    for (const CaptureSums::Field& field : CaptureSums(captures).fields) {
+      fields.push_back({field.name, field.value});
+    }
   }
   fields.push_back({"pipe_slots", std::uint64_t{pool_.slots_in_use()}});
   fields.push_back({"log_lines_dropped", log::dropped_lines()});
@@ -232,6 +279,14 @@ int check_server(const Config& config) {
   Control control(config, {});
   if (Result<std::vector<Route>> routes = control.resolve_routes(); routes.has_error()) {
     return fail(routes.error());
+  }
+  std::vector<std::string> probed;
+  for (const RouteConfig& route : config.routes) {
+    if (route.capture.empty() || std::ranges::find(probed, route.capture) != probed.end()) continue;
+    Result<std::string> found = probe_capture(route.capture);
+    if (found.has_error()) return fail(found.error());
+    std::printf("capture: %s: %s\n", one_line(route.capture).c_str(), found->c_str());
+    probed.push_back(route.capture);
   }
   Result<std::vector<std::string>> in_use = probe_listeners(config);
   if (in_use.has_error()) return fail(in_use.error());

@@ -2,27 +2,18 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <functional>
-#include <optional>
 #include <string>
 #include <utility>
 
-#include "iolib/pipe/splice.h"
-#include "proxy/file_thread.h"
 #include "proxy/log.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
 namespace sluice {
-namespace {
 
-// What a file route reads ahead and then sends before another connection has its turn.
-constexpr std::size_t kFileTurnBytes = 1 << 20;
+namespace {
 
 SessionEnd session_end(RelayEnd end) {
   switch (end) {
@@ -51,6 +42,7 @@ Counter counter_of(SessionEnd end) {
     case SessionEnd::half_close_timeout:
       return Counter::timeouts;
     case SessionEnd::drain_timeout:
+    case SessionEnd::capture_failed:
       return Counter::stopped;
     default:
       return Counter::connect_failures;
@@ -65,29 +57,10 @@ SocketAddress peer_of(int fd) {
   return SocketAddress::from(address, size);
 }
 
-struct OpenedFile {
-  OwnedFd fd;
-  std::uint64_t size_bytes = 0;
-  std::optional<Error> error;
-};
-
-// May wait for a disk or a network filesystem.
-OpenedFile open_file(const std::string& path) {
-  OpenedFile opened;
-  opened.fd = OwnedFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  struct stat about {};
-  if (!opened.fd || ::fstat(opened.fd.get(), &about) != 0) {
-    opened.error = errno_error("open " + path);
-  } else if (!S_ISREG(about.st_mode)) {
-    opened.error = Error{EINVAL, path + " is not a regular file"};
-  }
-  opened.size_bytes = static_cast<std::uint64_t>(about.st_size);
-  return opened;
-}
-
-// A failed sendfile is the socket's doing or the file's.
-SessionEnd failed_send(int error) {
-  return error == EIO || error == ESTALE ? SessionEnd::file_failed : SessionEnd::client_reset;
+void attach(capture::Recording& recording, capture::Side side, Pump& pump) {
+  if (!recording.records(side)) return;
+  recording.tap(side).set_wake([&pump] { pump.wake(); });
+  pump.attach(recording.tap(side));
 }
 
 }  // namespace
@@ -118,6 +91,8 @@ std::string_view to_string(SessionEnd end) {
       return "half_close_timeout";
     case SessionEnd::file_failed:
       return "file_failed";
+    case SessionEnd::capture_failed:
+      return "capture_failed";
     case SessionEnd::drain_timeout:
       return "drain_timeout";
   }
@@ -162,6 +137,11 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
       Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
                   std::move(*upstream), kind);
       session.relay_ = &relay;
+      capture::Recording* const recording = session.begin_recording();
+      if (recording != nullptr) {
+        attach(*recording, capture::Side::client, relay.to_upstream());
+        attach(*recording, capture::Side::upstream, relay.to_client());
+      }
       RelayEnd end = co_await relay.run();
       while (end == RelayEnd::running) {
         Worker& destination = worker.worker(relay.destination());
@@ -171,6 +151,7 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
         end = co_await relay.run();
       }
       session.relayed(end, relay);
+      if (recording != nullptr) recording->close(to_string(session.end_));
     }
   }
   session.log_end();
@@ -187,11 +168,55 @@ Task<Result<OwnedFd>> Session::open_upstream() {
   }
   const std::size_t first = worker_->preferred_upstream(*route_);
   Result<Connected> connected =
-      co_await connect_upstream(worker_->reactor(), *route_, first, pending_);
+      co_await connect_upstream(worker_->reactor(), *route_, first, pending_, stopped_);
   if (connected.has_error()) co_return connected.error();
   upstream_ = static_cast<std::uint16_t>(connected->upstream);
   if (connected->upstream != first) worker_->prefer_upstream(*route_, connected->upstream);
   co_return std::move(connected->fd);
+}
+
+// Whose bytes pass a tap: what the upstream of a discard or echo route sends is nothing, or the
+// client's own bytes; what the client of a file route sends is thrown away.
+std::uint8_t Session::recorded_sides() const {
+  const RouteConfig& config = route_->config;
+  std::uint8_t sides = config.capture_direction == CaptureDirection::both     ? 3
+                       : config.capture_direction == CaptureDirection::client ? 1
+                                                                              : 2;
+  if (std::holds_alternative<DiscardEndpoint>(config.to) ||
+      std::holds_alternative<EchoEndpoint>(config.to)) {
+    sides &= 1;
+  } else if (std::holds_alternative<FileEndpoint>(config.to)) {
+    sides &= 2;
+  }
+  return sides;
+}
+
+// Null if the route is not recorded.
+capture::Recording* Session::begin_recording() {
+  const RouteConfig& config = route_->config;
+  capture::Recorder* recorder = worker_->recorder(config);
+  if (recorder == nullptr) return nullptr;
+  capture::RecordingOptions options;
+  options.sides = recorded_sides();
+  options.sink = std::holds_alternative<DiscardEndpoint>(config.to);
+  if (config.capture_limit_bytes > 0) options.limit_bytes = config.capture_limit_bytes;
+  capture::OpenInfo info;
+  info.id = worker_->session_id(number_);
+  info.route = config.name;
+  info.client = client_text();
+  info.upstream = upstream_text();
+  capture::Recording& recording = recorder->open(number_, std::move(info), options);
+  recording.set_on_failed([this] { stop(SessionEnd::capture_failed); });
+  return &recording;
+}
+
+std::string Session::client_text() const {
+  return client_kind_ == Leg::Kind::tcp ? client_.to_string() : "unix:";
+}
+
+std::string Session::upstream_text() const {
+  return upstream_ != kNoUpstream ? route_->upstreams[upstream_].text
+                                  : to_string(route_->config.to);
 }
 
 // Between these two the session is nowhere: nobody can stop it.
@@ -232,98 +257,19 @@ void Session::log_end() {
   stats.add(Counter::bytes_spliced, spliced_to_upstream_ + spliced_to_client_);
   if (!log::enabled(LogLevel::info)) return;
   const std::string id = worker_->session_id(number_);
-  const std::string client = client_kind_ == Leg::Kind::tcp ? client_.to_string() : "unix:";
-  const std::string target = to_string(route_->config.to);
-  const bool chosen = upstream_ != kNoUpstream;
+  const std::string client = client_text();
+  const std::string upstream = upstream_text();
   const std::chrono::duration<double> duration = worker_->reactor().now() - began_;
-  log::info("connection",
-            {{"id", id},
-             {"route", route_->config.name},
-             {"client", client},
-             {"upstream", chosen ? std::string_view(route_->upstreams[upstream_].text) : target},
-             {"to_upstream", to_upstream_},
-             {"to_client", to_client_},
-             {"spliced_to_upstream", spliced_to_upstream_},
-             {"spliced_to_client", spliced_to_client_},
-             {"duration", duration.count()},
-             {"reason", to_string(end_)}});
-}
-
-// --- file: routes ---
-
-// Sends the file and FIN, then waits for the client's own end.
-Task<> Session::send_file(OwnedFd& client, const FileEndpoint& file) {
-  OpenedFile source;
-  const std::function<void()> open = [&] { source = open_file(file.path); };
-  co_await worker_->files().run(worker_->reactor(), open);
-  if (source.error || stopped_) {
-    if (!stopped_) {
-      end_ = SessionEnd::file_failed;
-      worker_->upstream_failed(*route_, *source.error);
-    }
-    close_with_reset(client);
-    co_return;
-  }
-  SessionEnd end = co_await send_range(client.get(), source.fd.get(), source.size_bytes);
-  if (end == SessionEnd::closed && !stopped_) {
-    static_cast<void>(::shutdown(client.get(), SHUT_WR));
-    end = co_await await_end(client.get());
-  }
-  if (!stopped_) end_ = end;
-  worker_->reactor().forget(client.get());
-  if (end_ == SessionEnd::closed) {
-    client.reset();
-  } else {
-    close_with_reset(client);
-  }
-}
-
-Task<SessionEnd> Session::send_range(int client, int file, std::uint64_t size_bytes) {
-  Reactor& reactor = worker_->reactor();
-  const Duration idle = route_->config.idle_timeout;
-  std::uint64_t read_in = 0;
-  while (to_client_ < size_bytes && !stopped_) {
-    if (read_in == to_client_) {
-      const auto turn = std::min<std::uint64_t>(kFileTurnBytes, size_bytes - to_client_);
-      co_await worker_->files().read_in(reactor, {file, to_client_, turn});
-      read_in += turn;
-      if (stopped_) break;
-    }
-    const Transfer sent = sluice::send_file(client, file, to_client_, read_in - to_client_);
-    if (sent.status == Transfer::Status::end)
-      co_return SessionEnd::file_failed;  // it was cut short
-    if (sent.status == Transfer::Status::failed) co_return failed_send(sent.error);
-    to_client_ += sent.bytes;
-    spliced_to_client_ += sent.bytes;
-    if (to_client_ == size_bytes) break;
-    const TimePoint deadline = idle > Duration::zero() ? reactor.now() + idle : TimePoint::max();
-    Reactor::Wait writable = reactor.writable(client, deadline);
-    pending_ = &writable;
-    const int ready = co_await writable;
-    pending_ = nullptr;
-    if (ready == -ETIMEDOUT) co_return SessionEnd::idle_timeout;
-  }
-  co_return SessionEnd::closed;
-}
-
-// Reads and throws away what the client sends until it ends: closing with unread data would destroy
-// what it has not yet acknowledged.
-Task<SessionEnd> Session::await_end(int client) {
-  Reactor& reactor = worker_->reactor();
-  std::array<std::byte, 4096> waste;
-  const Duration limit = route_->config.half_close_timeout;
-  while (!stopped_) {
-    const ssize_t got = ::recv(client, waste.data(), waste.size(), MSG_DONTWAIT);
-    if (got == 0) break;
-    if (got < 0 && errno != EAGAIN && errno != EINTR) co_return SessionEnd::client_reset;
-    const TimePoint deadline = limit > Duration::zero() ? reactor.now() + limit : TimePoint::max();
-    Reactor::Wait readable = reactor.readable(client, deadline);
-    pending_ = &readable;
-    const int ready = co_await readable;
-    pending_ = nullptr;
-    if (ready == -ETIMEDOUT) co_return SessionEnd::half_close_timeout;
-  }
-  co_return SessionEnd::closed;
+  log::info("connection", {{"id", id},
+                           {"route", route_->config.name},
+                           {"client", client},
+                           {"upstream", upstream},
+                           {"to_upstream", to_upstream_},
+                           {"to_client", to_client_},
+                           {"spliced_to_upstream", spliced_to_upstream_},
+                           {"spliced_to_client", spliced_to_client_},
+                           {"duration", duration.count()},
+                           {"reason", to_string(end_)}});
 }
 
 // --- SessionList ---

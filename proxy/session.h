@@ -1,20 +1,27 @@
 #pragma once
 
 #include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "iolib/base/address.h"
 #include "iolib/base/owned_fd.h"
+#include "iolib/capture/recorder.h"
 #include "iolib/reactor/reactor.h"
 #include "iolib/reactor/task.h"
 #include "iolib/relay/relay.h"
+#include "proxy/file_thread.h"
 #include "proxy/route.h"
 
 namespace sluice {
 
 class Worker;
+struct OpenedFile;
 
 /// A coroutine that owns itself: it starts at once, and its frame is gone when it ends.
 struct Detached {
@@ -41,6 +48,7 @@ enum class SessionEnd : std::uint8_t {
   idle_timeout,
   half_close_timeout,
   file_failed,
+  capture_failed,
   drain_timeout,
 };
 [[nodiscard]] std::string_view to_string(SessionEnd end);
@@ -54,6 +62,8 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  /// Its route is one that is recorded.
+  [[nodiscard]] bool recorded() const { return !route_->config.capture.empty(); }
   /// Ends the session soon, with a reset both ways.
   void stop(SessionEnd why);
 
@@ -62,9 +72,25 @@ class Session {
   friend class SessionList;
 
   [[nodiscard]] Task<Result<OwnedFd>> open_upstream();
+  [[nodiscard]] std::string client_text() const;
+  [[nodiscard]] std::string upstream_text() const;
   [[nodiscard]] Task<> send_file(OwnedFd& client, const FileEndpoint& file);
-  [[nodiscard]] Task<SessionEnd> send_range(int client, int file, std::uint64_t size_bytes);
+  [[nodiscard]] Task<Result<>> open_file(FileThread::Errand& errand,
+                                         const std::shared_ptr<OpenedFile>& file);
+  [[nodiscard]] Task<SessionEnd> send_opened(int client, FileThread::Errand& errand,
+                                             const std::shared_ptr<OpenedFile>& file);
+  [[nodiscard]] Task<int> done(FileThread::Errand& errand, TimePoint deadline);
+  [[nodiscard]] TimePoint idle_deadline() const;
+  [[nodiscard]] Task<int> bring_in(FileThread::Errand& errand,
+                                   const std::shared_ptr<OpenedFile>& file, std::size_t bytes);
+  [[nodiscard]] Task<SessionEnd> send_recorded(int client, FileThread::Errand& errand,
+                                               const std::shared_ptr<OpenedFile>& file,
+                                               capture::SideTap& tap);
+  [[nodiscard]] Task<SessionEnd> send_all(int client, std::span<const std::byte> bytes);
+  [[nodiscard]] Task<int> await_writable(int client);
   [[nodiscard]] Task<SessionEnd> await_end(int client);
+  [[nodiscard]] capture::Recording* begin_recording();
+  [[nodiscard]] std::uint8_t recorded_sides() const;
   void connect_failed(const Error& error);
   void relayed(RelayEnd end, Relay& relay);
   void leave();

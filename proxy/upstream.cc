@@ -55,7 +55,7 @@ int connect_outcome(int fd) {
 }
 
 Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Congestion congestion,
-                                  TimePoint deadline, Operation*& pending) {
+                                  TimePoint deadline, Operation*& pending, const bool& stopped) {
   Result<OwnedFd> opened = open_socket(upstream, congestion);
   if (opened.has_error()) co_return opened.error();
   const int fd = opened->get();
@@ -70,6 +70,10 @@ Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Co
     outcome = ready < 0 ? -ready : connect_outcome(fd);
   }
   while (outcome == EAGAIN && upstream.kind == Leg::Kind::unix_stream) {
+    if (stopped) {
+      outcome = ECANCELED;
+      break;
+    }
     if (reactor.now() + kBacklogPause >= deadline) {
       outcome = ETIMEDOUT;
       break;
@@ -85,7 +89,7 @@ Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Co
 }  // namespace
 
 Task<Result<Connected>> connect_upstream(Reactor& reactor, const Route& route, std::size_t first,
-                                         Operation*& pending) {
+                                         Operation*& pending, const bool& stopped) {
   const std::vector<Endpoint>& upstreams = route.upstreams;
   const TimePoint deadline = reactor.now() + route.config.connect_timeout;
   Error last{ENOENT, "connect: no address"};
@@ -94,8 +98,8 @@ Task<Result<Connected>> connect_upstream(Reactor& reactor, const Route& route, s
     const TimePoint now = reactor.now();
     const auto attempts_left = static_cast<int>(upstreams.size() - tried);
     const TimePoint until = now + std::max(deadline - now, Duration::zero()) / attempts_left;
-    Result<OwnedFd> fd =
-        co_await connect_one(reactor, upstreams[which], route.config.congestion, until, pending);
+    Result<OwnedFd> fd = co_await connect_one(reactor, upstreams[which], route.config.congestion,
+                                              until, pending, stopped);
     if (fd.has_value()) co_return Connected{std::move(*fd), which};
     last = fd.error();
     if (last.code == ECANCELED) break;

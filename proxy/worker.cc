@@ -77,6 +77,19 @@ void Worker::stop_sessions(SessionEnd why) {
   });
 }
 
+void Worker::close_capture(std::function<void()> done) {
+  reactor_->post([this, done = std::move(done)] {
+    if (capture_) return capture_->close(done);
+    done();
+  });
+}
+
+void Worker::give_up_capture() {
+  reactor_->post([this] {
+    if (capture_) capture_->give_up();
+  });
+}
+
 void Worker::join() {
   if (!thread_.joinable()) return;
   if (reactor_) reactor_->stop();
@@ -114,15 +127,22 @@ void Worker::run(const std::function<void(Result<>)>& started) {
 }
 
 Result<> Worker::open_reactor() {
+  UringReactor* uring = nullptr;
   if (options_.uring) {
     Result<std::unique_ptr<UringReactor>> reactor = UringReactor::create();
     if (reactor.has_error()) return reactor.error();
+    uring = reactor->get();
     reactor_ = std::move(*reactor);
   } else {
     Result<std::unique_ptr<AsioReactor>> reactor = AsioReactor::create();
     if (reactor.has_error()) return reactor.error();
     reactor_ = std::move(*reactor);
   }
+  if (shared_.captures == nullptr || shared_.captures->empty()) return {};
+  Result<std::unique_ptr<WorkerCapture>> capture =
+      WorkerCapture::create(*reactor_, uring, *shared_.captures, options_.index);
+  if (capture.has_error()) return capture.error();
+  capture_ = std::move(*capture);
   return {};
 }
 
@@ -165,7 +185,26 @@ bool Worker::admit() {
   return false;
 }
 
+// A recorded connection stays with the worker that it began with: it begins with the one that has
+// the fewest of them.
 void Worker::adopt(OwnedFd client, std::size_t route, Leg::Kind kind) {
+  if (routes_[route]->config.capture.empty()) return begin(std::move(client), route, kind);
+  Worker& worker = take_recorded();
+  if (&worker == this) return begin(std::move(client), route, kind);
+  worker.reactor_->post(
+      [&worker, fd = client.release(), route, kind] { worker.begin(OwnedFd(fd), route, kind); });
+}
+
+Worker& Worker::take_recorded() {
+  Worker* best = this;
+  for (Worker* other : shared_.workers) {
+    if (other->ready_ && other->recorded_ < best->recorded_) best = other;
+  }
+  ++best->recorded_;
+  return *best;
+}
+
+void Worker::begin(OwnedFd client, std::size_t route, Leg::Kind kind) {
   stats_.add(Counter::accepted);
   if (kind == Leg::Kind::unix_stream) {
     // What a TCP socket inherits from its listener: urgent data keeps its place in the stream.
@@ -213,6 +252,7 @@ void Worker::session_began(Session& session) {
 
 void Worker::session_ended(Session& session) {
   session_left(session);
+  if (session.recorded()) --recorded_;
   shared_.connections.fetch_sub(1);
   // Its place is for who waits; from the timer, since this may be within somebody's turn.
   if (!waiting_.empty()) reactor_->set_timer(retry_accepting_, reactor_->now());

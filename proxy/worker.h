@@ -16,6 +16,8 @@
 #include "iolib/pipe/pipe_pool.h"
 #include "iolib/reactor/reactor.h"
 #include "iolib/relay/relay.h"
+#include "proxy/capture.h"
+#include "proxy/file_thread.h"
 #include "proxy/listener.h"
 #include "proxy/route.h"
 #include "proxy/session.h"
@@ -23,16 +25,17 @@
 
 namespace sluice {
 
-class FileThread;
 class Worker;
 
 /// What all workers share: the pool, the count of connections, and what only the control thread
 /// does.
 struct Shared {
-  Shared(PipePool& its_pool, FileThread& its_files) : pool(its_pool), files(its_files) {}
+  explicit Shared(PipePool& its_pool) : pool(its_pool) {}
 
   PipePool& pool;
-  FileThread& files;
+  /// By route, null where it sends no file: a mount that hangs stops only the routes on it.
+  std::vector<std::unique_ptr<FileThread>> files = {};
+  const CaptureDirectories* captures = nullptr;  ///< null or empty: nothing is recorded
   std::uint64_t max_connections = 0;
   std::string id_prefix;  ///< of connection ids: unique to this run of the program
   /// An upstream's addresses all failed: they may be outdated. Any thread.
@@ -70,6 +73,13 @@ class Worker {
   void drain();
   /// Ends every session with a reset.
   void stop_sessions(SessionEnd why);
+  /// Writes and seals what was recorded, then calls `done`, on the worker's thread. No connection
+  /// is left.
+  void close_capture(std::function<void()> done);
+  /// What close_capture() has not written by now is lost.
+  void give_up_capture();
+  /// Null if nothing is recorded.
+  [[nodiscard]] const WorkerCapture* capture() const { return capture_.get(); }
   /// Ends the thread, whatever it is doing.
   void join();
   /// New connections to this route go to these addresses.
@@ -81,7 +91,12 @@ class Worker {
   [[nodiscard]] Reactor& reactor() { return *reactor_; }
   [[nodiscard]] RelayContext& relay_context() { return *relay_context_; }
   [[nodiscard]] Stats& stats() { return stats_; }
-  [[nodiscard]] FileThread& files() { return shared_.files; }
+  /// Of a route that sends a file.
+  [[nodiscard]] FileThread& files(const Route& route) { return *shared_.files[route.index]; }
+  /// Where connections of this route are recorded; null if they are not.
+  [[nodiscard]] capture::Recorder* recorder(const RouteConfig& route) {
+    return route.capture.empty() ? nullptr : capture_->recorder(route.capture);
+  }
 
   /// A listener accepted `client`: admits it, or lets it wait for a place.
   void accepted(OwnedFd client, std::size_t route, Leg::Kind kind);
@@ -129,6 +144,8 @@ class Worker {
   [[nodiscard]] Result<> open_reactor();
   void pin() const;
   void adopt(OwnedFd client, std::size_t route, Leg::Kind kind);
+  void begin(OwnedFd client, std::size_t route, Leg::Kind kind);
+  [[nodiscard]] Worker& take_recorded();
   [[nodiscard]] bool admit();
   void serve_waiting();
   void pause_accepting();
@@ -142,6 +159,7 @@ class Worker {
   WorkerOptions options_;
   Stats stats_;
   std::unique_ptr<Reactor> reactor_;
+  std::unique_ptr<WorkerCapture> capture_;
   std::unique_ptr<RelayContext> relay_context_;
   std::vector<RouteSnapshot> routes_;
   std::vector<std::size_t> preferred_;  ///< by route: the address that connected last
@@ -158,7 +176,8 @@ class Worker {
   bool draining_ = false;
   bool closed_ = false;  ///< drained, and counted in Shared::workers_closed
   std::optional<SessionEnd> stopping_;
-  std::atomic<bool> ready_{false};  ///< relay_context_ stands
+  std::atomic<std::uint32_t> recorded_{0};  ///< sessions that are recorded, here or on their way
+  std::atomic<bool> ready_{false};          ///< relay_context_ stands
   std::thread thread_;
 };
 

@@ -25,6 +25,15 @@ _sluice() {
     --listen) _sluice_address ;;
     --to) _sluice_address "file:" "discard:" "echo:" ;;
     --config | --log-file) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    --capture) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+    --durability)
+      mapfile -t COMPREPLY < <(compgen -W "none interval batch before-forward" -- "$current")
+      ;;
+    --capture-full) mapfile -t COMPREPLY < <(compgen -W "auto block drop close" -- "$current") ;;
+    --capture-io) mapfile -t COMPREPLY < <(compgen -W "auto buffered" -- "$current") ;;
+    --capture-direction)
+      mapfile -t COMPREPLY < <(compgen -W "both client upstream" -- "$current")
+      ;;
     --congestion) mapfile -t COMPREPLY < <(compgen -W "auto system" -- "$current") ;;
     --zero-copy) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$current") ;;
     --engine) mapfile -t COMPREPLY < <(compgen -W "auto uring epoll" -- "$current") ;;
@@ -34,10 +43,14 @@ _sluice() {
       ;;
     --log-format) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$current") ;;
     --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout) ;;
+    --capture-limit | --capture-buffers | --segment-size | --retain-size) ;;
+    --flush-interval | --sync-interval | --segment-time | --retain-age) ;;
     --workers | --max-connections | --pipe-size | --pipe-budget) ;;
     *)
       local options="--listen --to --config --check --zero-copy --congestion --connect-timeout --idle-timeout
-        --half-close-timeout --drain-timeout --workers --engine --max-connections --cpu-affinity
+        --half-close-timeout --capture --durability --capture-full --capture-exact
+        --capture-io --capture-direction --capture-limit --flush-interval --sync-interval --segment-size
+        --segment-time --retain-size --retain-age --capture-buffers --drain-timeout --workers --engine --max-connections --cpu-affinity
         --pipe-size --pipe-budget --log-level --log-format --log-file --version --help"
       mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
       ;;

@@ -1,0 +1,265 @@
+#include "proxy/capture.h"
+
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <utility>
+
+#include "iolib/base/aligned_buffer.h"
+#include "iolib/base/clock.h"
+#include "proxy/log.h"
+
+namespace sluice {
+namespace {
+
+using capture::Durability;
+using capture::WhenFull;
+
+WhenFull when_full(const CaptureConfig& config) {
+  switch (config.capture_full) {
+    case CaptureFull::block:
+      return WhenFull::block;
+    case CaptureFull::drop:
+      return WhenFull::drop;
+    case CaptureFull::close:
+      return WhenFull::close;
+    case CaptureFull::automatic:
+      break;
+  }
+  const bool strict =
+      config.durability == Durability::batch || config.durability == Durability::before_forward;
+  return strict ? WhenFull::block : WhenFull::drop;
+}
+
+capture::RecorderOptions recorder_options(const CaptureConfig& config, const std::string& run,
+                                          std::uint64_t buffer_bytes) {
+  capture::RecorderOptions options;
+  options.segments.durability = config.durability;
+  options.segments.sync_interval = config.sync_interval;
+  options.segments.segment_bytes = config.segment_size_bytes;
+  options.segments.kept_bytes = buffer_bytes;
+  options.segments.run = run;
+  options.segments.program = "sluice " SLUICE_VERSION;
+  options.when_full = when_full(config);
+  options.buffer_bytes = buffer_bytes;
+  options.flush_interval = config.flush_interval;
+  options.segment_time = config.segment_time;
+  options.exact = config.capture_exact || config.durability == Durability::before_forward;
+  return options;
+}
+
+void log_event(const std::string& path, capture::Recorder::Event event, const Error& error) {
+  using Event = capture::Recorder::Event;
+  const std::string reason = error.to_string();
+  switch (event) {
+    case Event::disk_failed:
+      return log::error("capture_disk_failed", {{"directory", path}, {"reason", reason}});
+    case Event::segment_refused:
+      return log::error("capture_no_segment", {{"directory", path}, {"reason", reason}});
+    case Event::segment_granted:
+      return log::info("capture_goes_on", {{"directory", path}});
+    case Event::seal_failed:
+      return log::error("capture_not_sealed", {{"directory", path}, {"reason", reason}});
+  }
+}
+
+}  // namespace
+
+// --- CaptureDirectories ---
+
+Result<CaptureDirectories> CaptureDirectories::open(const Config& config, const std::string& run) {
+  std::vector<const CaptureConfig*> wanted;
+  for (const RouteConfig& route : config.routes) {
+    const auto same = [&](const CaptureConfig* other) { return other->capture == route.capture; };
+    if (!route.capture.empty() && std::ranges::none_of(wanted, same)) wanted.push_back(&route);
+  }
+  CaptureDirectories opened;
+  for (const CaptureConfig* each : wanted) {
+    auto target = std::make_unique<CaptureDirectory>();
+    target->path = each->capture;
+    target->buffered = each->capture_io == CaptureIo::buffered;
+    Result<std::unique_ptr<Directory>> directory =
+        Directory::open(each->capture, each->capture_io == CaptureIo::buffered
+                                           ? Directory::Mode::buffered
+                                           : Directory::Mode::direct_if_possible);
+    if (directory.has_error()) return directory.error();
+    target->directory = std::move(*directory);
+    target->store = std::make_unique<capture::Store>(
+        *target->directory, capture::Retention{each->retain_size_bytes, each->retain_age});
+    Result<capture::Store::Leftovers> leftovers = target->store->recover();
+    if (leftovers.has_error()) return leftovers.error();
+    target->leftovers = *leftovers;
+    target->recorder = recorder_options(*each, run, config.capture_buffers_bytes / wanted.size());
+    opened.directories_.push_back(std::move(target));
+  }
+  return opened;
+}
+
+void CaptureDirectories::log() const {
+  for (const auto& each : directories_) {
+    if (each->leftovers.sealed > 0) {
+      log::warn("capture_recovered",
+                {{"directory", each->path}, {"segments", std::uint64_t{each->leftovers.sealed}}});
+    }
+    if (!each->directory->direct() && !each->buffered) {
+      log::warn("capture_buffered",
+                {{"directory", each->path}, {"reason", "the filesystem has no O_DIRECT"}});
+    }
+    log::info("capturing",
+              {{"directory", each->path},
+               {"durability", capture::to_string(each->recorder.segments.durability)}});
+  }
+}
+
+// --- WorkerCapture ---
+
+Result<std::unique_ptr<WorkerCapture>> WorkerCapture::create(Reactor& reactor, UringReactor* uring,
+                                                             const CaptureDirectories& directories,
+                                                             std::size_t worker) {
+  std::unique_ptr<WorkerCapture> capture(new WorkerCapture);
+  capture->background_ = std::make_unique<BackgroundThreads>(1);
+  capture->disk_ = RealDisk::create(reactor, uring, *capture->background_);
+  for (const auto& each : directories.all()) {
+    capture::RecorderOptions options = each->recorder;
+    options.segments.worker = static_cast<std::uint32_t>(worker);
+    Result<std::unique_ptr<capture::Recorder>> recorder =
+        capture::Recorder::create(reactor, *capture->disk_, *each->store, options);
+    if (recorder.has_error()) return recorder.error();
+    (*recorder)->set_on_event(
+        [&path = each->path](capture::Recorder::Event event, const Error& error) {
+          log_event(path, event, error);
+        });
+    capture->paths_.push_back(each->path);
+    capture->recorders_.push_back(std::move(*recorder));
+  }
+  return capture;
+}
+
+capture::Recorder* WorkerCapture::recorder(std::string_view path) {
+  const auto found = std::ranges::find(paths_, path);
+  return found == paths_.end() ? nullptr
+                               : recorders_[static_cast<std::size_t>(found - paths_.begin())].get();
+}
+
+void WorkerCapture::close(const std::function<void()>& done) {
+  open_ = recorders_.size();
+  for (const auto& recorder : recorders_) {
+    recorder->close([this, done] {
+      if (--open_ == 0) done();
+    });
+  }
+}
+
+void WorkerCapture::give_up() {
+  for (const auto& recorder : recorders_) recorder->give_up();
+}
+
+// --- Statistics ---
+
+CaptureSums::CaptureSums(const std::vector<const WorkerCapture*>& workers) {
+  const auto sum = [&](auto member) {
+    std::uint64_t total = 0;
+    for (const WorkerCapture* worker : workers) {
+      for (const auto& recorder : worker->recorders()) {
+        total += member(recorder->counters()).load(std::memory_order_relaxed);
+      }
+    }
+    return total;
+  };
+  using Counters = capture::RecorderCounters;
+  using Count = const Counters::Count&;
+  const auto dropped = [&](capture::GapReason reason) {
+    return sum([reason](const Counters& c) -> Count {
+      return c.dropped_bytes[static_cast<std::size_t>(reason)];
+    });
+  };
+  using capture::GapReason;
+  fields = {
+      {"capture_bytes", sum([](const Counters& c) -> Count { return c.recorded_bytes; })},
+      {"capture_lag", sum([](const Counters& c) -> Count { return c.lag_bytes; })},
+      {"capture_dropped_full", dropped(GapReason::buffers_full)},
+      {"capture_dropped_disk_full", dropped(GapReason::disk_full)},
+      {"capture_dropped_disk_failed", dropped(GapReason::disk_failed)},
+      {"capture_dropped_limit", dropped(GapReason::limit)},
+      {"capture_dropped_not_duplicated", dropped(GapReason::not_duplicated)},
+      {"capture_lost_connections",
+       sum([](const Counters& c) -> Count { return c.lost_connections; })},
+      {"capture_blocks", sum([](const Counters& c) -> Count { return c.blocks_in_use; })},
+      {"capture_segments", sum([](const Counters& c) -> Count { return c.segments; })},
+      {"capture_disk_failures", sum([](const Counters& c) -> Count { return c.disk_failures; })},
+      {"capture_syncs", sum([](const Counters& c) -> Count { return c.syncs; })},
+      {"capture_sync_us", sum([](const Counters& c) -> Count { return c.sync_ns; }) / 1000},
+  };
+  std::uint64_t longest = 0;
+  for (const WorkerCapture* worker : workers) {
+    for (const auto& recorder : worker->recorders()) {
+      longest = std::max(longest, recorder->counters().longest_sync_ns.load());
+    }
+  }
+  fields.push_back({"capture_longest_sync_us", longest / 1000});
+}
+
+// --- Probe ---
+
+namespace {
+
+constexpr std::size_t kProbeWrites = 16;
+constexpr std::size_t kProbeBytes = 4096;
+
+// The median of a few.
+Result<std::chrono::nanoseconds> time_durable_write(Directory& directory, int file) {
+  Result<AlignedBuffer> buffer = AlignedBuffer::allocate(directory.grid_bytes());
+  if (buffer.has_error()) return buffer.error();
+  Result<> ready = directory.preallocate(file, kProbeWrites * directory.grid_bytes());
+  if (ready.has_error()) return ready.error();
+  std::vector<std::chrono::nanoseconds> times;
+  for (std::size_t i = 0; i < kProbeWrites; ++i) {
+    const TimePoint began = Clock::now();
+    const iovec part{buffer->bytes().data(), std::max(kProbeBytes, directory.grid_bytes())};
+    const auto offset = static_cast<off_t>(i * directory.grid_bytes());
+    if (::pwritev2(file, &part, 1, offset, RWF_DSYNC) < 0) {
+      return errno_error("write " + directory.path());
+    }
+    times.push_back(Clock::now() - began);
+  }
+  std::ranges::sort(times);
+  return times[times.size() / 2];
+}
+
+Result<std::string> probe_directory(const std::string& path) {
+  Result<std::unique_ptr<Directory>> directory = Directory::open(path);
+  if (directory.has_error()) return directory.error();
+  const std::string name = "probe";
+  Result<int> file = (*directory)->create(name);
+  if (file.has_error()) return file.error();
+  const Result<std::chrono::nanoseconds> time = time_durable_write(**directory, *file);
+  (*directory)->close(*file);
+  static_cast<void>((*directory)->remove(name));
+  if (time.has_error()) return time.error();
+  return std::string((*directory)->direct() ? "O_DIRECT" : "no O_DIRECT, buffered writes") +
+         ", alignment " + std::to_string((*directory)->grid_bytes()) +
+         ", a durable write of 4 KiB takes " + std::to_string(time->count() / 1000) + " us";
+}
+
+}  // namespace
+
+Result<std::string> probe_capture(const std::string& path) {
+  struct stat about {};
+  if (::stat(path.c_str(), &about) == 0) return probe_directory(path);
+  // It would be made at the start: try beside it.
+  std::string beside = path;
+  while (beside.size() > 1 && beside.back() == '/') beside.pop_back();
+  beside += ".probe-XXXXXX";
+  if (::mkdtemp(beside.data()) == nullptr) return errno_error("mkdir " + path);
+  Result<std::string> found = probe_directory(beside);
+  static_cast<void>(::unlink((beside + "/lock").c_str()));
+  static_cast<void>(::rmdir(beside.c_str()));
+  return found;
+}
+
+}  // namespace sluice

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "iolib/capture/recorder.h"
+#include "iolib/capture/store.h"
+#include "iolib/disk/background.h"
+#include "iolib/disk/disk.h"
+#include "iolib/disk/volume.h"
+#include "proxy/config.h"
+
+namespace sluice {
+
+/// One directory that is recorded to, by all workers: locked, and cleared of what a crash left
+/// open.
+struct CaptureDirectory {
+  std::string path;
+  std::unique_ptr<Directory> directory;
+  std::unique_ptr<capture::Store> store;
+  capture::Store::Leftovers leftovers;
+  capture::RecorderOptions recorder;  ///< of each worker
+  bool buffered = false;              ///< as was asked for
+};
+
+/// The directories of a configuration, each once, in the order in which routes name them; `run`
+/// names this run in segments. May block.
+class CaptureDirectories {
+ public:
+  [[nodiscard]] static Result<CaptureDirectories> open(const Config& config,
+                                                       const std::string& run);
+  [[nodiscard]] const std::vector<std::unique_ptr<CaptureDirectory>>& all() const {
+    return directories_;
+  }
+  [[nodiscard]] bool empty() const { return directories_.empty(); }
+  /// Says what was found and how it will be written.
+  void log() const;
+
+ private:
+  std::vector<std::unique_ptr<CaptureDirectory>> directories_;
+};
+
+/// One worker's recorders. Belongs to its reactor's thread.
+class WorkerCapture {
+ public:
+  /// `uring`: `reactor`, if it is one.
+  [[nodiscard]] static Result<std::unique_ptr<WorkerCapture>> create(
+      Reactor& reactor, UringReactor* uring, const CaptureDirectories& directories,
+      std::size_t worker);
+
+  /// Records to the directory of this name; null if there is none.
+  [[nodiscard]] capture::Recorder* recorder(std::string_view path);
+  /// Writes and seals everything, then calls `done`, once.
+  void close(const std::function<void()>& done);
+  /// What is not written by now is lost.
+  void give_up();
+
+  /// Any thread.
+  [[nodiscard]] const std::vector<std::unique_ptr<capture::Recorder>>& recorders() const {
+    return recorders_;
+  }
+
+ private:
+  WorkerCapture() = default;
+
+  // The background thread outlives what its jobs belong to.
+  std::vector<std::string_view> paths_;
+  std::vector<std::unique_ptr<capture::Recorder>> recorders_;
+  std::unique_ptr<Disk> disk_;
+  std::unique_ptr<BackgroundThreads> background_;
+  std::size_t open_ = 0;  ///< recorders that close() still waits for
+};
+
+/// The sums of all workers, as fields of the statistics.
+struct CaptureSums {
+  explicit CaptureSums(const std::vector<const WorkerCapture*>& workers);
+  struct Field {
+    std::string_view name;
+    std::uint64_t value;
+  };
+  std::vector<Field> fields;
+};
+
+/// What --check says about a directory, on one line: whether O_DIRECT is to be had, the alignment,
+/// how long a durable write of 4 KiB takes. Leaves nothing behind.
+[[nodiscard]] Result<std::string> probe_capture(const std::string& path);
+
+}  // namespace sluice

@@ -1,0 +1,248 @@
+// What a session does on a route to file:, see Session.
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "iolib/pipe/splice.h"
+#include "proxy/file_thread.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+
+namespace sluice {
+
+/// What a file route sends. The file thread may be busy with it longer than the session is.
+struct OpenedFile {
+  explicit OpenedFile(std::string its_path) : path(std::move(its_path)) {}
+  void open();
+
+  std::string path;
+  OwnedFd fd;
+  std::uint64_t size_bytes = 0;
+  std::optional<Error> error;
+};
+
+// May wait for a disk or a network filesystem; does not wait for a FIFO's writer.
+void OpenedFile::open() {
+  fd = OwnedFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  struct stat about {};
+  if (!fd || ::fstat(fd.get(), &about) != 0) {
+    error = errno_error("open " + path);
+  } else if (!S_ISREG(about.st_mode)) {
+    error = Error{EINVAL, path + " is not a regular file"};
+  }
+  size_bytes = static_cast<std::uint64_t>(about.st_size);
+}
+
+namespace {
+
+// What a file route reads ahead and then sends before another connection has its turn.
+constexpr std::size_t kFileTurnBytes = 1 << 20;
+// What a recorded one reads at a time, and how often it looks whether the recording lets it go on.
+constexpr std::size_t kRecordedPartBytes = 256 << 10;
+constexpr Duration kTapPause = std::chrono::milliseconds(1);
+
+// Of `sent` bytes, those that the far end's TCP has confirmed.
+std::uint64_t acknowledged_bytes(int fd, std::uint64_t sent) {
+  int queued = 0;
+  if (::ioctl(fd, SIOCOUTQ, &queued) != 0) return sent;
+  return sent - std::min(sent, static_cast<std::uint64_t>(std::max(queued, 0)));
+}
+
+// A failed sendfile is the socket's doing or the file's.
+SessionEnd failed_send(int error) {
+  return error == EIO || error == ESTALE ? SessionEnd::file_failed : SessionEnd::client_reset;
+}
+
+}  // namespace
+
+// Sends the file and FIN, then waits for the client's own end.
+Task<> Session::send_file(OwnedFd& client, const FileEndpoint& endpoint) {
+  FileThread::Errand errand(worker_->files(*route_));
+  const auto file = std::make_shared<OpenedFile>(endpoint.path);
+  SessionEnd end = SessionEnd::file_failed;
+  const Result<> opened = co_await open_file(errand, file);
+  capture::Recording* const recording = opened.has_value() ? begin_recording() : nullptr;
+  capture::SideTap* tap = nullptr;
+  if (recording != nullptr && recording->records(capture::Side::upstream)) {
+    tap = &recording->tap(capture::Side::upstream);
+    end = co_await send_recorded(client.get(), errand, file, *tap);
+  } else if (opened.has_value()) {
+    end = co_await send_opened(client.get(), errand, file);
+  }
+  if (opened.has_error() && !stopped_) worker_->upstream_failed(*route_, opened.error());
+  if (end == SessionEnd::closed && !stopped_) {
+    static_cast<void>(::shutdown(client.get(), SHUT_WR));
+    end = co_await await_end(client.get());
+  }
+  if (!stopped_) end_ = end;
+  if (tap != nullptr) {
+    tap->closed({to_client_, to_client_, acknowledged_bytes(client.get(), to_client_)});
+  }
+  if (recording != nullptr) recording->close(to_string(end_));
+  worker_->reactor().forget(errand.done_fd());
+  worker_->reactor().forget(client.get());
+  if (end_ == SessionEnd::closed) {
+    client.reset();
+  } else {
+    close_with_reset(client);
+  }
+}
+
+Task<Result<>> Session::open_file(FileThread::Errand& errand,
+                                  const std::shared_ptr<OpenedFile>& file) {
+  if (errand.done_fd() < 0) co_return Error{EMFILE, "eventfd"};
+  errand.begin([file] { file->open(); }, FileThread::Errand::Place::first);
+  const TimePoint deadline = worker_->reactor().now() + route_->config.connect_timeout;
+  const int waited = co_await done(errand, deadline);
+  if (waited < 0) co_return Error{-waited, "open " + file->path};
+  if (file->error) co_return *file->error;
+  co_return Result<>();
+}
+
+Task<SessionEnd> Session::send_opened(int client, FileThread::Errand& errand,
+                                      const std::shared_ptr<OpenedFile>& file) {
+  std::uint64_t read_in = 0;
+  while (to_client_ < file->size_bytes && !stopped_) {
+    if (read_in == to_client_) {
+      const auto turn = std::min<std::uint64_t>(kFileTurnBytes, file->size_bytes - to_client_);
+      read_in += turn;
+      const int brought = co_await bring_in(errand, file, turn);
+      if (stopped_) break;
+      if (brought < 0) co_return SessionEnd::file_failed;
+    }
+    const Transfer sent =
+        sluice::send_file(client, file->fd.get(), to_client_, read_in - to_client_);
+    if (sent.status == Transfer::Status::end)
+      co_return SessionEnd::file_failed;  // it was cut short
+    if (sent.status == Transfer::Status::failed) co_return failed_send(sent.error);
+    to_client_ += sent.bytes;
+    spliced_to_client_ += sent.bytes;
+    if (to_client_ == file->size_bytes) break;
+    const int ready = co_await await_writable(client);
+    if (ready == -ETIMEDOUT) co_return SessionEnd::idle_timeout;
+  }
+  co_return SessionEnd::closed;
+}
+
+// Has the next `bytes` of the file in the page cache; negative if that cannot be.
+Task<int> Session::bring_in(FileThread::Errand& errand, const std::shared_ptr<OpenedFile>& file,
+                            std::size_t bytes) {
+  const FileRange range{file->fd.get(), to_client_, bytes};
+  if (in_page_cache(range)) co_return 0;
+  errand.begin([file, range] { read_through(range); }, FileThread::Errand::Place::last);
+  const int waited = co_await done(errand, idle_deadline());
+  if (waited < 0 && !stopped_) {
+    worker_->upstream_failed(*route_, Error{-waited, "read " + file->path});
+  }
+  co_return waited;
+}
+
+// Waits until the file thread is done: positive, or -errno if it is not.
+Task<int> Session::done(FileThread::Errand& errand, TimePoint deadline) {
+  Reactor::Wait finished = worker_->reactor().readable(errand.done_fd(), deadline);
+  pending_ = &finished;
+  const int result = co_await finished;
+  pending_ = nullptr;
+  if (result > 0) errand.finish();
+  co_return result;
+}
+
+TimePoint Session::idle_deadline() const {
+  const Duration idle = route_->config.idle_timeout;
+  return idle > Duration::zero() ? worker_->reactor().now() + idle : TimePoint::max();
+}
+
+// Reads and throws away what the client sends until it ends: closing with unread data would destroy
+// what it has not yet acknowledged.
+Task<SessionEnd> Session::await_end(int client) {
+  Reactor& reactor = worker_->reactor();
+  std::array<std::byte, 4096> waste;
+  const Duration limit = route_->config.half_close_timeout;
+  while (!stopped_) {
+    const ssize_t got = ::recv(client, waste.data(), waste.size(), MSG_DONTWAIT);
+    if (got == 0) break;
+    if (got < 0 && errno != EAGAIN && errno != EINTR) co_return SessionEnd::client_reset;
+    const TimePoint deadline = limit > Duration::zero() ? reactor.now() + limit : TimePoint::max();
+    Reactor::Wait readable = reactor.readable(client, deadline);
+    pending_ = &readable;
+    const int ready = co_await readable;
+    pending_ = nullptr;
+    if (ready == -ETIMEDOUT) co_return SessionEnd::half_close_timeout;
+  }
+  co_return SessionEnd::closed;
+}
+
+Task<int> Session::await_writable(int client) {
+  Reactor::Wait writable = worker_->reactor().writable(client, idle_deadline());
+  pending_ = &writable;
+  const int ready = co_await writable;
+  pending_ = nullptr;
+  co_return ready;
+}
+
+// Reads the file, records it, and sends what was recorded: a sendfile passes no tap.
+Task<SessionEnd> Session::send_recorded(int client, FileThread::Errand& errand,
+                                        const std::shared_ptr<OpenedFile>& file,
+                                        capture::SideTap& tap) {
+  Reactor& reactor = worker_->reactor();
+  std::vector<std::byte> buffer(kRecordedPartBytes);
+  SessionEnd end = SessionEnd::closed;
+  while (to_client_ < file->size_bytes && end == SessionEnd::closed && !stopped_) {
+    const std::size_t most = std::min<std::uint64_t>(buffer.size(), file->size_bytes - to_client_);
+    const std::size_t wanted = std::min(most, tap.allowance());
+    if (wanted == 0) {
+      co_await reactor.sleep_until(reactor.now() + kTapPause);
+      continue;
+    }
+    const int brought = co_await bring_in(errand, file, wanted);
+    if (stopped_) break;
+    const int fd = file->fd.get();
+    const ssize_t got =
+        brought < 0 ? -1 : ::pread(fd, buffer.data(), wanted, static_cast<off_t>(to_client_));
+    if (got <= 0) {
+      end = SessionEnd::file_failed;
+      break;
+    }
+    const std::span<const std::byte> part(buffer.data(), static_cast<std::size_t>(got));
+    tap.append(to_client_, part);
+    while (tap.watermark() < to_client_ + part.size() && !stopped_) {
+      co_await reactor.sleep_until(reactor.now() + kTapPause);
+    }
+    end = co_await send_all(client, part);
+  }
+  if (end == SessionEnd::closed && !stopped_) {
+    tap.eof(to_client_);
+  } else {
+    tap.reset(to_client_);
+  }
+  co_return end;
+}
+
+Task<SessionEnd> Session::send_all(int client, std::span<const std::byte> bytes) {
+  while (!bytes.empty() && !stopped_) {
+    const ssize_t sent = ::send(client, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) {
+      to_client_ += static_cast<std::uint64_t>(sent);
+      bytes = bytes.subspan(static_cast<std::size_t>(sent));
+    } else if (errno == EAGAIN) {
+      const int ready = co_await await_writable(client);
+      if (ready == -ETIMEDOUT) co_return SessionEnd::idle_timeout;
+    } else if (errno != EINTR) {
+      co_return SessionEnd::client_reset;
+    }
+  }
+  co_return SessionEnd::closed;
+}
+
+}  // namespace sluice
