@@ -1,0 +1,115 @@
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <optional>
+#include <string>
+
+#include "tools/capture/commands.h"
+#include "tools/capture/connections.h"
+#include "tools/capture/text.h"
+#include "tools/capture/walk.h"
+
+namespace sluice::capture {
+namespace {
+
+using boost::system::in_place_value;
+
+// Past stdio: a payload is written from where it was read to.
+Result<> write_out(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
+    if (count < 0 && errno != EINTR) return errno_error("write to stdout");
+    if (count > 0) bytes = bytes.subspan(static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
+class Cat {
+ public:
+  explicit Cat(const Invocation& invocation) : invocation_(invocation) {}
+
+  Result<bool> take(const Event& event, const At& at) {
+    // It is in one chain.
+    if (found_ && at.chain_index != chain_index_) return go_on(false);
+    const Result<Connection*> taken = table_.take(event, at);
+    if (!taken) return taken.error();
+    const Connection* connection = *taken;
+    if (event.type == Event::Type::finding) return take_finding(event, connection);
+    if (connection == nullptr) return go_on();
+    if (connection->info.id != invocation_.filter.id) {
+      if (connection->closed) table_.forget(*connection, at);
+      return go_on();
+    }
+    chain_index_ = at.chain_index;
+    if (!found_) begin(*connection);
+    const bool own_side = event.header.side() == *invocation_.side;
+    if (event.header.is(Kind::data) && own_side) {
+      const Result<> written = write_out(event.fresh());
+      if (!written) return written.error();
+    }
+    if (event.header.is(Kind::gap) && own_side) {
+      const GapInfo gap = *decode_gap(event.payload);
+      missing(event.fresh_offset(), gap.bytes - event.effect.skip_bytes, reason_name(gap.reason));
+    }
+    return go_on(status_ == 0 && !connection->closed);
+  }
+
+  [[nodiscard]] Result<int> finish() const {
+    if (!found_) return Error{0, "no connection " + printable(invocation_.filter.id)};
+    return {in_place_value, status_};
+  }
+
+ private:
+  void begin(const Connection& connection) {
+    found_ = true;
+    number_ = connection.number;
+    const auto side = static_cast<std::size_t>(*invocation_.side);
+    if ((connection.info.sides >> side & 1) == 0) {
+      std::fputs("sluice-capture: that side was not recorded\n", stderr);
+      status_ = kGaps;
+    }
+    const std::uint64_t begin = connection.sides[side].begin;
+    if (begin > 0) missing(0, begin, "the segments before are gone");
+  }
+
+  Result<bool> take_finding(const Event& event, const Connection* connection) {
+    const Finding& finding = event.finding;
+    if (!found_ || finding.connection != number_ || finding.side != *invocation_.side) {
+      return go_on();
+    }
+    if (connection != nullptr) {
+      missing(finding.stream_offset, finding.bytes, "no record");
+    } else {
+      std::fputs("sluice-capture: damage: the bytes do not match their checksum\n", stderr);
+      status_ = kDamage;
+    }
+    return go_on(status_ == 0);
+  }
+
+  void missing(std::uint64_t offset, std::uint64_t bytes, std::string_view why) {
+    std::fprintf(stderr, "sluice-capture: gap: %llu bytes at offset %llu: %.*s\n",
+                 static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(offset),
+                 static_cast<int>(why.size()), why.data());
+    if (!invocation_.skip_gaps) status_ = kGaps;
+  }
+
+  const Invocation& invocation_;
+  ConnectionTable table_{ConnectionTable::Keeps::chain};
+  bool found_ = false;
+  std::size_t chain_index_ = 0;
+  std::uint64_t number_ = 0;
+  int status_ = 0;
+};
+
+}  // namespace
+
+Result<int> run_cat(const Invocation& invocation) {
+  Cat cat(invocation);
+  const Result<> walked =
+      walk(invocation.paths, [&](const Event& event, const At& at) { return cat.take(event, at); });
+  if (!walked) return walked.error();
+  return cat.finish();
+}
+
+}  // namespace sluice::capture

@@ -1,0 +1,101 @@
+#include <array>
+#include <cstdio>
+#include <string>
+#include <unordered_map>
+
+#include "tools/capture/commands.h"
+#include "tools/capture/connections.h"
+#include "tools/capture/out_directory.h"
+#include "tools/capture/out_files.h"
+#include "tools/capture/text.h"
+#include "tools/capture/walk.h"
+
+namespace sluice::capture {
+namespace {
+
+constexpr const char* kIndexName = "index.json";
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+// What a file may be called whatever the capture says: no separator, no leading dot.
+std::string sanitized(const std::string& id) {
+  constexpr std::size_t kMostBytes = 120;
+  std::string name;
+  for (const char c : id.substr(0, kMostBytes)) {
+    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                       c == '-' || c == '_' || (c == '.' && !name.empty());
+    name += plain ? c : '_';
+  }
+  return name.empty() ? "_" : name;
+}
+
+class Extract {
+ public:
+  explicit Extract(int directory) : files_(directory) {}
+
+  Result<bool> take(const Event& event, const At& at) {
+    const Result<Connection*> taken = table_.take(event, at);
+    if (!taken) return taken.error();
+    const Connection* connection = *taken;
+    if (connection == nullptr) return go_on();
+    if (event.type != Event::Type::record || !event.header.is(Kind::data)) return go_on();
+    const Result<> written =
+        files_.append(file_name(*connection, event.header.side()), event.fresh());
+    return written ? go_on() : Result<bool>(written.error());
+  }
+
+  Result<> finish() {
+    std::string index = "{\"connections\":[";
+    const char* separator = "\n";
+    for (const Connection& connection : table_.all()) {
+      json::object object = connection.to_json();
+      for (const Side side : {Side::client, Side::upstream}) {
+        const auto i = static_cast<std::size_t>(side);
+        if (connection.sides[i].recorded_bytes == 0) continue;
+        object[std::string(kSideNames[i]) + "_file"] = file_name(connection, side);
+      }
+      index += separator + json::serialize(object);
+      separator = ",\n";
+      const Result<> written = files_.append(kIndexName, bytes_of(index));
+      if (!written) return written.error();
+      index.clear();
+    }
+    const Result<> written = files_.append(kIndexName, bytes_of(index + "]}\n"));
+    return written ? files_.finish() : written;
+  }
+
+ private:
+  // A "~" is in no sanitized name.
+  std::string file_name(const Connection& connection, Side side) {
+    std::string& stem = stems_[&connection];
+    if (stem.empty()) {
+      stem = sanitized(connection.info.id);
+      const std::uint64_t again = ++taken_[stem];
+      if (again > 1) stem += '~' + std::to_string(again);
+    }
+    return stem + '.' + std::string(kSideNames[static_cast<std::size_t>(side)]);
+  }
+
+  OutFiles files_;
+  ConnectionTable table_{ConnectionTable::Keeps::all};
+  std::unordered_map<const Connection*, std::string> stems_;
+  std::unordered_map<std::string, std::uint64_t> taken_;
+};
+
+}  // namespace
+
+Result<int> run_extract(const Invocation& invocation) {
+  const Result<OwnedFd> directory = open_out_directory(invocation.out);
+  if (!directory) return directory.error();
+  Extract extract(directory->get());
+  const Result<> walked = walk(
+      invocation.paths, [&](const Event& event, const At& at) { return extract.take(event, at); });
+  if (!walked) return walked.error();
+  const Result<> finished = extract.finish();
+  if (!finished) return finished.error();
+  return {boost::system::in_place_value, 0};
+}
+
+}  // namespace sluice::capture

@@ -1,0 +1,60 @@
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "iolib/base/text.h"
+#include "tools/capture/commands.h"
+#include "tools/capture/options.h"
+
+namespace sluice::capture {
+namespace {
+
+Result<int> run(const Invocation& invocation) {
+  switch (invocation.command) {
+    case Invocation::Command::ls:
+      return run_ls(invocation);
+    case Invocation::Command::stat:
+      return run_stat(invocation);
+    case Invocation::Command::cat:
+      return run_cat(invocation);
+    case Invocation::Command::show:
+      return run_show(invocation);
+    case Invocation::Command::follow:
+      return run_follow(invocation);
+    case Invocation::Command::extract:
+      return run_extract(invocation);
+    case Invocation::Command::search:
+      return run_search(invocation);
+    case Invocation::Command::verify:
+      return run_verify(invocation);
+    case Invocation::Command::recover:
+      return run_recover(invocation);
+    case Invocation::Command::exit:
+      break;
+  }
+  std::fputs(invocation.message.c_str(), invocation.exit_status == 0 ? stdout : stderr);
+  return {boost::system::in_place_value, invocation.exit_status};
+}
+
+int finish(const Result<int>& status) {
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (!status) {
+    std::fprintf(stderr, "sluice-capture: %s\n", one_line(status.error().to_string()).c_str());
+    return kFailed;
+  }
+  if (!written) std::fputs("sluice-capture: stdout cannot be written\n", stderr);
+  return written ? *status : kFailed;
+}
+
+}  // namespace
+}  // namespace sluice::capture
+
+int main(int argc, char** argv) {
+  try {
+    const auto invocation = sluice::capture::parse_command_line(argc, argv);
+    return sluice::capture::finish(sluice::capture::run(invocation));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sluice-capture: %s\n", error.what());
+    return 1;
+  }
+}

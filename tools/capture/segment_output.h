@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "iolib/base/aligned_buffer.h"
+#include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
+#include "iolib/capture/format.h"
+#include "iolib/capture/frame_builder.h"
+
+namespace sluice::capture {
+
+/// Writes one segment, record by record, without haste.
+class SegmentOutput {
+ public:
+  /// Creates it as `.open` and begins it. Borrows `directory`.
+  [[nodiscard]] static Result<std::unique_ptr<SegmentOutput>> create(int directory,
+                                                                     const SegmentInfo& info,
+                                                                     const RecordHeader& times);
+  SegmentOutput(int directory, SegmentName name, OwnedFd fd, AlignedBuffer buffer);
+
+  [[nodiscard]] Result<> append(const RecordHeader& header, std::span<const std::byte> payload);
+  /// The footer, and its last name. All is durable then.
+  [[nodiscard]] Result<> seal(const RecordHeader& times, SegmentEnd why);
+
+ private:
+  [[nodiscard]] Result<> flush();
+
+  int directory_;
+  SegmentName name_;
+  std::string file_name_;
+  OwnedFd fd_;
+  AlignedBuffer buffer_;
+  FrameBuilder frame_;
+  FrameHeader header_;
+  std::uint64_t data_bytes_ = 0;
+};
+
+}  // namespace sluice::capture

@@ -1,0 +1,117 @@
+// show and follow.
+
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/capture/commands.h"
+#include "tools/capture/printer.h"
+#include "tools/capture/walk.h"
+
+namespace sluice::capture {
+namespace {
+
+using boost::system::in_place_value;
+using Clock = std::chrono::steady_clock;
+
+volatile std::sig_atomic_t interrupted = 0;
+
+void catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int /*signal*/) { interrupted = 1; };
+  // The second one ends the program at once.
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+}
+
+/// All chains of a capture, each read as far as it goes.
+class Follower {
+ public:
+  explicit Follower(const Invocation& invocation) : invocation_(invocation) {}
+
+  // Whether anything new was there.
+  Result<bool> turn() {
+    Result<std::vector<Chain>> listed = list_capture(invocation_.paths);
+    if (!listed) return listed.error();
+    bool any = false;
+    for (Chain& chain : *listed) {
+      Followed& followed = find_or_add(chain);
+      followed.reader->update(chain);
+      followed.chain = std::move(chain);
+      const Result<bool> read = read_on(followed);
+      if (!read) return read.error();
+      any = any || *read;
+    }
+    return go_on(any);
+  }
+
+ private:
+  struct Followed {
+    Chain chain;
+    std::unique_ptr<ChainReader> reader;
+    // Connections are numbered by chain.
+    std::unique_ptr<Printer> printer;
+  };
+
+  Followed& find_or_add(const Chain& chain) {
+    for (Followed& each : chains_) {
+      if (each.chain.run == chain.run && each.chain.worker == chain.worker) return each;
+    }
+    ChainReader::Options options;
+    options.live = true;
+    return chains_.emplace_back(Followed{chain, std::make_unique<ChainReader>(chain, options),
+                                         std::make_unique<Printer>(invocation_)});
+  }
+
+  static Result<bool> read_on(Followed& followed) {
+    bool any = false;
+    while (interrupted == 0) {
+      const Result<Event> event = followed.reader->next();
+      if (!event) return event.error();
+      if (event->type == Event::Type::wait || event->type == Event::Type::end) break;
+      any = any || event->type == Event::Type::record;
+      const Result<> printed =
+          followed.printer->take(*event, {0, followed.chain, *followed.reader});
+      if (!printed) return printed.error();
+    }
+    return go_on(any);
+  }
+
+  const Invocation& invocation_;
+  std::vector<Followed> chains_;
+};
+
+}  // namespace
+
+Result<int> run_show(const Invocation& invocation) {
+  Printer printer(invocation);
+  const Result<> walked = walk(invocation.paths, [&](const Event& event, const At& at) {
+    const Result<> printed = printer.take(event, at);
+    return printed ? go_on() : Result<bool>(printed.error());
+  });
+  if (!walked) return walked.error();
+  return {in_place_value, 0};
+}
+
+Result<int> run_follow(const Invocation& invocation) {
+  constexpr timespec kPause{0, 50'000'000};
+  catch_interrupts();
+  Follower follower(invocation);
+  Clock::time_point last = Clock::now();
+  while (interrupted == 0) {
+    const Result<bool> any = follower.turn();
+    if (!any) return any.error();
+    std::fflush(stdout);
+    if (*any) last = Clock::now();
+    if (invocation.until_idle && Clock::now() - last >= *invocation.until_idle) break;
+    // A signal ends it.
+    ::nanosleep(&kPause, nullptr);
+  }
+  return {in_place_value, 0};
+}
+
+}  // namespace sluice::capture

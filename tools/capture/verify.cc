@@ -1,0 +1,145 @@
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "tools/capture/commands.h"
+#include "tools/capture/connections.h"
+#include "tools/capture/text.h"
+#include "tools/capture/walk.h"
+#include "tools/common/json.h"
+
+namespace sluice::capture {
+namespace {
+
+// Worse ones have greater numbers, and are exit statuses.
+int status_of(Finding::Severity severity) {
+  switch (severity) {
+    case Finding::Severity::torn:
+      return kTorn;
+    case Finding::Severity::lost:
+      return kGaps;
+    case Finding::Severity::damage:
+      break;
+  }
+  return kDamage;
+}
+
+const char* name_of(int status) {
+  switch (status) {
+    case 0:
+      return "clean";
+    case kTorn:
+      return "torn";
+    case kGaps:
+      return "gap";
+    default:
+      return "damage";
+  }
+}
+
+struct Line {
+  int status = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::string what;
+  bool of_stream = false;
+  std::uint64_t connection = 0;
+  Side side = Side::client;
+  std::uint64_t stream_offset = 0;
+};
+
+class Report {
+ public:
+  explicit Report(bool json) : json_(json) {
+    if (json_) std::fputs("{\"findings\":[", stdout);
+  }
+  void take(const Event& event, const At& at) {
+    if (event.type == Event::Type::segment_end) {
+      ++segments_;
+      frames_ += at.reader.segment_reader()->frames();
+    } else if (event.type == Event::Type::finding) {
+      const Finding& found = event.finding;
+      add(*event.segment,
+          {status_of(found.severity), found.offset, found.bytes, std::string(found.what),
+           found.connection != 0, found.connection, found.side, found.stream_offset});
+    } else if (event.type == Event::Type::record) {
+      ++records_;
+      if (event.header.is(Kind::data)) data_bytes_ += event.fresh().size();
+      if (event.header.is(Kind::gap) && !event.effect.repeated) {
+        const GapInfo gap = *decode_gap(event.payload);
+        add(*event.segment, {kGaps, event.position, gap.bytes - event.effect.skip_bytes,
+                             "recorded gap, " + reason_name(gap.reason), true,
+                             event.header.connection, event.header.side(), event.fresh_offset()});
+      }
+      if (event.header.is(Kind::lost)) {
+        Line line;
+        line.status = kGaps;
+        line.offset = event.position;
+        line.what = std::to_string(*decode_lost(event.payload)) + " connections were not recorded";
+        add(*event.segment, line);
+      }
+    }
+  }
+  [[nodiscard]] int finish() const {
+    if (json_) {
+      const json::object rest{{"result", name_of(status_)}, {"segments", segments_},
+                              {"frames", frames_},          {"records", records_},
+                              {"data_bytes", data_bytes_},  {"number", findings_}};
+      // Without its brace, behind the array that was begun.
+      std::printf("],%s\n", json::serialize(rest).substr(1).c_str());
+    } else {
+      std::printf(
+          "%s: %llu segments, %llu frames, %llu records, %llu bytes of data\n", name_of(status_),
+          static_cast<unsigned long long>(segments_), static_cast<unsigned long long>(frames_),
+          static_cast<unsigned long long>(records_), static_cast<unsigned long long>(data_bytes_));
+    }
+    return status_;
+  }
+
+ private:
+  void add(const SegmentFile& file, const Line& line) {
+    status_ = std::max(status_, line.status);
+    const std::string side(kSideNames[static_cast<std::size_t>(line.side)]);
+    if (json_) {
+      json::object object{{"file", valid_utf8(file.path)},
+                          {"offset", line.offset},
+                          {"bytes", line.bytes},
+                          {"kind", name_of(line.status)},
+                          {"what", line.what}};
+      if (line.of_stream) {
+        object["connection"] = line.connection;
+        object["side"] = side;
+        object["stream_offset"] = line.stream_offset;
+      }
+      std::printf("%s%s", findings_ == 0 ? "\n" : ",\n", json::serialize(object).c_str());
+    } else {
+      std::string text = printable(file.path) + ", offset " + std::to_string(line.offset) + ": " +
+                         name_of(line.status) + ": " + line.what;
+      if (line.of_stream) {
+        text += ", connection " + std::to_string(line.connection) + ", " + side + " from " +
+                std::to_string(line.stream_offset);
+      }
+      if (line.bytes > 0) text += ", " + std::to_string(line.bytes) + " bytes";
+      std::puts(text.c_str());
+    }
+    ++findings_;
+  }
+
+  const bool json_;
+  int status_ = 0;
+  std::uint64_t findings_ = 0, segments_ = 0, frames_ = 0, records_ = 0, data_bytes_ = 0;
+};
+
+}  // namespace
+
+Result<int> run_verify(const Invocation& invocation) {
+  Report report(invocation.json);
+  const Result<> walked = walk(invocation.paths, [&](const Event& event, const At& at) {
+    report.take(event, at);
+    return go_on();
+  });
+  if (!walked) return walked.error();
+  return {boost::system::in_place_value, report.finish()};
+}
+
+}  // namespace sluice::capture

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "iolib/capture/reader.h"
+
+namespace sluice::capture {
+
+/// Where an event comes from.
+struct At {
+  std::size_t chain_index;
+  const Chain& chain;
+  const ChainReader& reader;
+};
+
+/// Whether to go on; an error ends the walk.
+using Visit = std::function<Result<bool>(const Event& event, const At& at)>;
+
+/// Shows every event of the capture in `paths` to `visit`, chain by chain. On a terminal, says on
+/// stderr how far it is once that has taken a second.
+[[nodiscard]] Result<> walk(const std::vector<std::string>& paths, const Visit& visit);
+
+/// How long a bad tail of a segment that may be being written is given before it is read again.
+inline constexpr std::chrono::milliseconds kRereadDelay{20};
+
+[[nodiscard]] inline Result<bool> go_on(bool yes = true) {
+  return {boost::system::in_place_value, yes};
+}
+
+}  // namespace sluice::capture
