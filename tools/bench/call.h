@@ -20,7 +20,7 @@ class Caller {
   /// Until the stop. Throws Failure.
   void run();
 
-  /// From connect() to the answer; in an open loop from when the call was due. Of which calls, as
+  /// From connect() to close(); in an open loop from when the call was due. Of which calls, as
   /// in PingResults.
   [[nodiscard]] const Histogram& latency() const { return latency_; }
   [[nodiscard]] std::uint64_t completed() const { return completed_; }

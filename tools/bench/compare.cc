@@ -35,8 +35,8 @@ namespace {
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-// What a run takes besides its warm-up and its measured time.
-constexpr double kOverheadSeconds = 0.7;
+// What a run takes besides its warm-up and its measured time, over many.
+constexpr double kOverheadSeconds = 0.3;
 // What the outer bound of a run has beyond its warm-up and its measured time; its own waits are
 // shorter.
 constexpr double kRunGraceSeconds = 180;
@@ -75,7 +75,7 @@ json::object run_here(const CompareOptions& options, const Contender& contender,
     Result<OwnedFd> listener = listen_at(loopback(0));
     if (listener.has_error()) throw Failure(listener.error().to_string());
     const std::uint16_t port = local_port(listener->get());
-    const Forwarder forwarder(contender, port);
+    Forwarder forwarder(contender, port);
     const Server server(std::move(*listener));
     LoadOptions load;
     load.to = loopback(forwarder.port());
@@ -86,7 +86,11 @@ json::object run_here(const CompareOptions& options, const Contender& contender,
     load.verify_all = options.verify_all;
     load.path = forwarder.pid();
     try {
-      return run_load(load, workload);
+      json::object result = run_load(load, workload);
+      if (const double lost = forwarder.end_and_tell_lost(contender); lost >= 0) {
+        result.at("metrics").as_object()["dump_lost_percent"] = lost;
+      }
+      return result;
     } catch (const Failure& failure) {
       return {{"valid", false}, {"reason", failure.what() + forwarder.last_words()}};
     }
@@ -191,8 +195,9 @@ class Progress {
     if (value != nullptr) {
       std::snprintf(figure.data(), figure.size(), "%.*f", first.digits, number(*value));
     }
-    std::cerr << done_ << '/' << runs_ << "  " << what_ << ": " << figure.data() << ' '
-              << (value != nullptr ? first.title : "done") << '\n';
+    std::cerr << done_ << '/' << runs_ << "  " << what_ << ": "
+              << (value != nullptr ? std::string(figure.data()) + ' ' + first.title : "done")
+              << '\n';
   }
 
  private:

@@ -111,6 +111,32 @@ Contender sluice(const ContenderOptions& options, const std::string& name, const
   return contender;
 }
 
+// Blocking, so that all of them record all of it.
+Contender recording(const ContenderOptions& options, const std::string& level, bool buffered) {
+  Contender contender =
+      sluice(options, "sluice-capture-" + (buffered ? "buffered" : level), "auto", "auto");
+  for (const char* word : {"--capture", "{dir}/capture", "--durability"}) {
+    contender.command.emplace_back(word);
+  }
+  contender.command.push_back(level);
+  contender.command.insert(contender.command.end(), {"--capture-full", "block"});
+  if (buffered) contender.command.insert(contender.command.end(), {"--capture-io", "buffered"});
+  return contender;
+}
+
+// What people do today.
+Contender haproxy_with_tcpdump(const std::string& haproxy, const std::string& tcpdump,
+                               std::size_t threads) {
+  return {
+      .name = "haproxy-tcpdump",
+      .command = {"/bin/sh", "-c",
+                  tcpdump + " -i lo -s 0 -B 65536 -w {dir}/dump port {listen} 2>{dir}/tcpdump & " +
+                      haproxy + " -db -f {config} & wait"},
+      .config = haproxy_config(threads, true),
+      .version = first_line({tcpdump, "--version"}),
+      .dump_log = "tcpdump"};
+}
+
 // The ports in LISTEN state, from the kernel's own table (proc_net_tcp(5)).
 bool listening(std::uint16_t port) {
   for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
@@ -223,6 +249,17 @@ std::vector<Contender> installed_contenders(const ContenderOptions& options) {
       }
     }
   }
+  const std::string haproxy = find_program("haproxy");
+  const std::string tcpdump = find_program("tcpdump");
+  if (!haproxy.empty() && !tcpdump.empty() && ::geteuid() == 0) {
+    found.push_back(haproxy_with_tcpdump(haproxy, tcpdump, options.workers));
+  }
+  if (!options.sluice.empty()) {
+    for (const char* level : {"none", "interval", "batch", "before-forward"}) {
+      found.push_back(recording(options, level, false));
+    }
+    found.push_back(recording(options, "none", true));
+  }
   return found;
 }
 
@@ -307,6 +344,29 @@ std::string Forwarder::last_words() const {
 
 // Asks once, then insists. The group goes too: nginx's workers, socat's children.
 void Forwarder::end() {
+  end_processes();
+  if (directory_.empty()) return;
+  std::error_code ignored;
+  std::filesystem::remove_all(directory_, ignored);
+}
+
+// "123 packets captured", "456 packets dropped by kernel".
+double Forwarder::end_and_tell_lost(const Contender& contender) {
+  if (contender.dump_log.empty()) return -1;
+  end_processes();
+  std::ifstream file(directory_ + '/' + contender.dump_log);
+  double captured = 0;
+  double dropped = 0;
+  for (std::string line; std::getline(file, line);) {
+    const double number = std::strtod(line.c_str(), nullptr);
+    if (line.find("packets captured") != std::string::npos) captured = number;
+    if (line.find("dropped by kernel") != std::string::npos) dropped = number;
+  }
+  constexpr double kPercent = 100;
+  return captured + dropped > 0 ? kPercent * dropped / (captured + dropped) : -1;
+}
+
+void Forwarder::end_processes() {
   if (pid_ > 0) {
     ::kill(-pid_, SIGTERM);
     const auto deadline = steady_clock::now() + kEndTimeout;
@@ -317,9 +377,6 @@ void Forwarder::end() {
     ::kill(-pid_, SIGKILL);
     pid_ = 0;
   }
-  if (directory_.empty()) return;
-  std::error_code ignored;
-  std::filesystem::remove_all(directory_, ignored);
 }
 
 }  // namespace sluice::bench

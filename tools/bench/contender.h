@@ -18,6 +18,9 @@ struct Contender {
   std::vector<std::string> command = {};
   std::string config = {};
   std::string version = {};  ///< what the program says of itself
+  /// A file below {dir} in which a tcpdump beside it says at its end what it lost; empty: none
+  /// runs.
+  std::string dump_log = {};
   [[nodiscard]] bool direct() const { return command.empty(); }
 };
 
@@ -28,7 +31,8 @@ struct ContenderOptions {
 
 /// Those that are installed, in the order in which they are shown: direct, haproxy-tuned, haproxy,
 /// nginx-tuned, nginx, socat, sluice, sluice-always, sluice-never and the three with --engine
-/// epoll.
+/// epoll; then those that record as well: haproxy-tcpdump (for root), sluice-capture-none,
+/// -interval, -batch, -before-forward, and -buffered, which is none through the page cache.
 [[nodiscard]] std::vector<Contender> installed_contenders(const ContenderOptions& options);
 
 /// `NAME=COMMAND`, the command split at spaces, as another contender.
@@ -48,6 +52,9 @@ class Forwarder {
   [[nodiscard]] std::uint16_t port() const { return port_; }
   /// 0 if there is none.
   [[nodiscard]] pid_t pid() const { return pid_; }
+  /// Ends it, and returns the share of packets that Contender::dump_log tells were lost, in
+  /// percent; negative if it tells nothing.
+  [[nodiscard]] double end_and_tell_lost(const Contender& contender);
   /// The end of what it wrote to stderr.
   [[nodiscard]] std::string last_words() const;
 
@@ -55,6 +62,7 @@ class Forwarder {
   void start(const Contender& contender, std::uint16_t to);
   void wait_until_listening();
   void end();
+  void end_processes();
 
   std::string directory_;
   std::uint16_t port_ = 0;

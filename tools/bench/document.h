@@ -12,6 +12,10 @@ namespace sluice::bench {
 // The JSON document, as FORMAT.md describes it.
 inline constexpr int kFormatVersion = 1;
 
+// From where on a run's figure says that the others are not to be trusted; both are medians.
+inline constexpr double kMuchOfOthers = 0.2;  ///< other_cpus
+inline constexpr double kSaturated = 0.9;     ///< ends_busiest_thread; of `direct` that is no news
+
 /// A document without workloads: format, version, time, command and machine.
 [[nodiscard]] json::object new_document(const std::string& command);
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "tools/bench/document.h"
 #include "tools/bench/html_chart.h"
 #include "tools/bench/html_look.h"
 #include "tools/bench/html_model.h"
@@ -219,19 +220,34 @@ std::string voids(const Section& section) {
   return note(text + "</ul>");
 }
 
-// Other programs took time while it was measured.
-std::string disturbance(const Section& section) {
-  constexpr double kMuch = 0.2;
-  std::string disturbed;
+// "sluice 0.97, A/A 0.95": the contenders of which a figure is at least so much.
+std::string where_high(const Section& section, double Row::*figure, double least) {
+  std::string text;
   for (const Row& row : section.rows) {
-    if (row.other_cpus <= kMuch) continue;
-    disturbed +=
-        (disturbed.empty() ? "" : ", ") + escape(row.contender) + ' ' + grouped(row.other_cpus, 2);
+    if (row.*figure < least || row.contender == kDirectName) continue;
+    text += (text.empty() ? "" : ", ") + escape(row.contender) + ' ' + grouped(row.*figure, 2);
   }
-  if (disturbed.empty()) return "";
-  return note(
-      "<b>The machine was not quiet.</b> CPUs that other programs used meanwhile (median): " +
-      disturbed + '.');
+  return text;
+}
+
+// What makes the figures say less than they seem to.
+std::string doubts(const Section& section) {
+  std::string text;
+  const std::string others = where_high(section, &Row::other_cpus, kMuchOfOthers);
+  if (!others.empty()) {
+    text += note(
+        "<b>Not quiet.</b> CPUs that were busy with neither the ends nor the contender (other "
+        "programs, or the kernel's own threads), median: " +
+        others + '.');
+  }
+  const std::string busy = where_high(section, &Row::ends_busiest_thread, kSaturated);
+  if (!busy.empty()) {
+    text += note(
+        "<b>Saturated.</b> One thread of the tool's own ends was busy nearly all the time, and may "
+        "be the limit; part of the time, median: " +
+        busy + '.');
+  }
+  return text;
 }
 
 std::string baseline_missing(const Report& report, const Section& section) {
@@ -259,7 +275,7 @@ std::string workload(const Report& report, const Section& section, std::size_t n
             loop_text(section.loop) + "</span>";
   }
   text += "</div>\n<p class=\"lead\">" + escape(section.description) + "</p>\n" + voids(section) +
-          baseline_missing(report, section) + disturbance(section) + figures_table(section, looks) +
+          baseline_missing(report, section) + doubts(section) + figures_table(section, looks) +
           charts(section, looks) + curves(section, looks);
   return text + "</section>\n";
 }

@@ -113,6 +113,9 @@ Row row_of(const json::value& entry, const std::vector<Column>& columns) {
   if (const auto other = spread_of(metrics.if_contains("other_cpus"))) {
     row.other_cpus = other->median;
   }
+  if (const auto busiest = spread_of(metrics.if_contains("ends_busiest_thread"))) {
+    row.ends_busiest_thread = busiest->median;
+  }
   return row;
 }
 

@@ -46,7 +46,8 @@ struct Row {
   std::int64_t valid = 0;
   std::vector<Figure> figures;          ///< one for each column
   std::map<std::string, Curve> curves;  ///< by part
-  double other_cpus = 0;                ///< what other programs used meanwhile
+  double other_cpus = 0;                ///< what others used meanwhile
+  double ends_busiest_thread = 0;       ///< the part of the time that it was busy
 };
 
 struct VoidRun {

@@ -137,9 +137,14 @@ std::vector<bool> best_of(const Section& section, std::size_t column, const Look
   if (!what.compared) return best;
   const Spread* found = nullptr;
   std::size_t competing = 0;
+  std::int64_t most_valid = 0;
+  for (const Row& row : section.rows) {
+    if (looks.at(row.contender).competes) most_valid = std::max(most_valid, row.valid);
+  }
   const auto value_of = [&](const Row& row) -> const Spread* {
     const auto& value = row.figures[column].value;
-    return value && looks.at(row.contender).competes ? &*value : nullptr;
+    const bool counts = looks.at(row.contender).competes && row.valid == most_valid;
+    return value && counts ? &*value : nullptr;
   };
   for (const Row& row : section.rows) {
     const Spread* value = value_of(row);

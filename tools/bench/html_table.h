@@ -9,7 +9,8 @@
 namespace sluice::bench::html {
 
 /// For each row of a section: whether it is the best of those that compete, in one column. None is
-/// where fewer than two compete, or where they do not differ in the digits that are shown.
+/// where fewer than two compete (those with fewer valid runs than others do not), or where they do
+/// not differ in the digits that are shown.
 [[nodiscard]] std::vector<bool> best_of(const Section& section, std::size_t column,
                                         const Looks& looks);
 

@@ -1,5 +1,6 @@
 #include "tools/bench/interrupt.h"
 
+#include <atomic>
 #include <csignal>
 
 #include "tools/bench/load.h"
@@ -7,13 +8,15 @@
 namespace sluice::bench {
 namespace {
 
-volatile std::sig_atomic_t caught = 0;
+// Set on whichever thread the signal finds, read by all.
+std::atomic<bool> caught{false};
+static_assert(std::atomic<bool>::is_always_lock_free, "or a handler must not touch it");
 
 }  // namespace
 
 void catch_interrupts() {
   struct sigaction action {};
-  action.sa_handler = [](int /*signal*/) { caught = 1; };
+  action.sa_handler = [](int /*signal*/) { caught = true; };
   // The second one ends the program at once.
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
@@ -24,7 +27,7 @@ void catch_interrupts() {
   }
 }
 
-bool interrupted() { return caught != 0; }
+bool interrupted() { return caught; }
 
 void check_interrupted() {
   if (interrupted()) throw Interrupted();

@@ -17,6 +17,7 @@
 #include "tools/bench/message.h"
 #include "tools/bench/metric.h"
 #include "tools/bench/protocol.h"
+#include "tools/bench/remote.h"
 #include "tools/bench/sample.h"
 #include "tools/bench/stream.h"
 
@@ -29,62 +30,19 @@ using std::chrono::steady_clock;
 constexpr double kGiB = 1024.0 * 1024 * 1024;
 constexpr double kSecondNs = 1e9;
 constexpr const char* kWho = "client";
-constexpr int kAnswerTimeoutMs = 60'000;
-constexpr int kStopTimeoutMs = 600'000;
 // The control connection is used at least so often: paths cut what is idle, and what the serving
 // end has found wrong is heard of early.
 constexpr std::chrono::seconds kAliveInterval{5};
 constexpr std::chrono::seconds kEndTimeout{30};
 // Connections opened before it is made sure that all of them have arrived: no backlog overflows.
 constexpr std::size_t kConnectBatch = 128;
+// What a forwarder allocates once, with its first connections, is not what an idle one costs. So
+// many stand before memory is looked at for the first time; they stay, so that nothing of theirs is
+// used again by those that count.
+constexpr std::size_t kFirstConnections = 64;
 // With one thread at an end its loop, not the path, decides which stream moves: two sources and one
 // sink gave shares of 0.65 to 6 among 64 connections, eight of each 0.94 to 1.06.
 constexpr std::size_t kStreamThreads = 8;
-
-/// What has passed on each connection, as one end sees it.
-struct Mark {
-  std::uint64_t time_ns = 0;
-  std::vector<std::uint64_t> sent;
-  std::vector<std::uint64_t> received;
-};
-
-/// The control connection of one run.
-class Remote {
- public:
-  Remote(const Endpoint& to, std::uint64_t run) : fd_(connect_to(to)) {
-    Hello hello;
-    hello.run = run;
-    send_all(fd_.get(), encode(hello), kWho);
-  }
-
-  json::object ask(const std::string& request, int timeout_ms = kAnswerTimeoutMs) {
-    send_all(fd_.get(), request + '\n', kWho);
-    const json::value answer = json::parse(lines_.read(fd_.get(), timeout_ms, "serving end"));
-    const json::object& said = answer.as_object();
-    if (const json::value* error = said.if_contains("error")) {
-      throw Failure(std::string(error->as_string()));
-    }
-    return said;
-  }
-
-  Mark mark() { return mark_of(ask("mark")); }
-  /// Ends the run. Takes as long as bytes are on their way.
-  Mark stop() { return mark_of(ask("stop", kStopTimeoutMs)); }
-
- private:
-  static Mark mark_of(const json::object& said) {
-    Mark mark;
-    mark.time_ns = said.at("time_ns").to_number<std::uint64_t>();
-    for (const json::value& each : said.at("connections").as_array()) {
-      mark.sent.push_back(each.as_array().at(0).to_number<std::uint64_t>());
-      mark.received.push_back(each.as_array().at(1).to_number<std::uint64_t>());
-    }
-    return mark;
-  }
-
-  OwnedFd fd_;
-  LineReader lines_;
-};
 
 /// One part at this end: its connections, and what they have seen.
 struct LoadPart {
@@ -112,8 +70,8 @@ class LoadRun {
   void open_streams(LoadPart& part);
   void open_pings(LoadPart& part);
   void open_callers(LoadPart& part);
-  void open_idle(LoadPart& part);
-  void exchange(const LoadPart& part) const;
+  [[nodiscard]] std::vector<OwnedFd> open_idle(std::size_t count);
+  void exchange(const std::vector<OwnedFd>& fds) const;
   void verify(bool up);
   void await_arrivals();
   [[nodiscard]] OwnedFd connect(Hello hello);
@@ -144,9 +102,11 @@ class LoadRun {
   std::uint32_t next_number_ = 0;
   std::size_t opened_ = 0;  ///< connections that the serving end counts as arrived
   std::vector<pid_t> watched_;
-  MemorySample fresh_;
+  std::vector<OwnedFd> first_;  ///< beside an idle part: kFirstConnections, which do not count
+  MemorySample fresh_;          ///< with those alone
   MemorySample loaded_;
   PipeSample pipes_;
+  double busiest_ = 0;  ///< thread, of both ends'
   std::uint64_t measured_ns_ = 0;
   CpuSample cpu_before_;
   CpuSample cpu_after_;
@@ -181,7 +141,7 @@ OwnedFd LoadRun::connect(Hello hello) {
 
 void LoadRun::await_arrivals() {
   check_interrupted();
-  remote_.ask("await " + std::to_string(opened_));
+  remote_.await(opened_);
 }
 
 void LoadRun::add_loops(LoadPart& part, std::size_t count) {
@@ -198,7 +158,8 @@ void LoadRun::open(LoadPart& part) {
     case Kind::call:
       return open_callers(part);
     case Kind::idle:
-      return open_idle(part);
+      part.idle = open_idle(part.part->connections);
+      return;
   }
 }
 
@@ -270,27 +231,27 @@ void LoadRun::open_callers(LoadPart& part) {
   }
 }
 
-void LoadRun::open_idle(LoadPart& part) {
+std::vector<OwnedFd> LoadRun::open_idle(std::size_t count) {
   Hello hello;
   hello.role = Role::echo;
-  for (std::size_t i = 0; i < part.part->connections; ++i) part.idle.push_back(connect(hello));
+  std::vector<OwnedFd> fds;
+  for (std::size_t i = 0; i < count; ++i) fds.push_back(connect(hello));
   await_arrivals();
-  exchange(part);
+  exchange(fds);
+  return fds;
 }
 
-// A byte there and back on each idle connection.
-void LoadRun::exchange(const LoadPart& part) const {
+// A byte there and back on each.
+void LoadRun::exchange(const std::vector<OwnedFd>& fds) const {
   const auto byte_of = [](std::size_t i) { return static_cast<char>('0' + i % 64); };
-  for (std::size_t i = 0; i < part.idle.size(); ++i) {
+  for (std::size_t i = 0; i < fds.size(); ++i) {
     const char byte = byte_of(i);
-    send_all(part.idle[i].get(), {&byte, 1}, kWho);
+    send_all(fds[i].get(), {&byte, 1}, kWho);
   }
-  for (std::size_t i = 0; i < part.idle.size(); ++i) {
-    char back = 0;
-    const ssize_t got = ::recv(part.idle[i].get(), &back, 1, 0);
-    if (got < 0) fail_errno("client: idle connection: recv");
-    if (got == 0) throw Failure("client: an idle connection was closed by the other end");
-    if (back != byte_of(i)) throw Failure("client: a wrong byte came back");
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    if (receive_byte(fds[i].get(), kWho) != byte_of(i)) {
+      throw Failure("client: a wrong byte came back");
+    }
   }
 }
 
@@ -351,7 +312,7 @@ void LoadRun::pass_alive(double seconds) {
   const double step = std::chrono::duration<double>(kAliveInterval).count();
   for (; seconds > step; seconds -= step) {
     pass(step);
-    remote_.ask("alive");
+    remote_.alive();
   }
   pass(seconds);
 }
@@ -391,19 +352,24 @@ bool any_streams(const Workload& workload, Direction direction) {
 json::object LoadRun::run() {
   std::size_t serving = 1;
   for (const Part& part : workload_.parts) serving = std::max(serving, threads(part));
-  remote_.ask("begin {\"threads\":" + std::to_string(serving) + "}");
+  remote_.begin(serving);
   if (options_.verify_bytes > 0) {
     if (any_streams(workload_, Direction::up)) verify(true);
     if (any_streams(workload_, Direction::down)) verify(false);
   }
   const bool resting = workload_.parts.size() == 1 && workload_.parts[0].kind == Kind::idle;
-  if (resting) fresh_ = settled_memory(options_.path);
+  if (resting) {
+    first_ = open_idle(kFirstConnections);
+    fresh_ = settled_memory(options_.path);
+  }
   parts_.resize(workload_.parts.size());
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     parts_[i].part = &workload_.parts[i];
     open(parts_[i]);
   }
   pass_alive(options_.warmup_seconds);
+  const ThreadSample served_before = remote_.threads();
+  const ThreadSample loaded_before = sample_threads();
   there_before_ = remote_.mark();
   here_before_ = mark();
   watched_ = process_tree(options_.path);
@@ -416,6 +382,8 @@ json::object LoadRun::run() {
   cpu_after_ = sample_cpu(watched_);
   here_after_ = mark();
   there_after_ = remote_.mark();
+  busiest_ = std::max(busiest_thread(loaded_before, sample_threads()),
+                      busiest_thread(served_before, remote_.threads()));
   loaded_ = resting ? settled_memory(options_.path) : sample_memory(process_tree(options_.path));
   pipes_ = sample_pipes(watched_);
   finish();
@@ -431,10 +399,11 @@ void LoadRun::finish() {
   for (LoadPart& part : parts_) {
     for (std::thread& thread : part.threads) thread.join();
     part.threads.clear();
-    if (!part.idle.empty()) exchange(part);
+    exchange(part.idle);
     part.idle.clear();
     for (const auto& loop : part.loops) loop->stop();
   }
+  first_.clear();
   there_end_ = remote_.stop();
   for (LoadPart& part : parts_) {
     for (const auto& loop : part.loops) finish_loop(*loop);
@@ -560,6 +529,7 @@ void LoadRun::report_path(json::object& metrics) const {
   metrics["seconds"] = seconds();
   metrics["load_cpus"] = load / seconds();
   metrics["machine_cpus"] = machine / seconds();
+  metrics["ends_busiest_thread"] = busiest_;
   const auto add_each = [&](const char* who, double cpu) {
     if (parts_.size() != 1) return;
     const std::string key = std::string(who) + "_cpu_";

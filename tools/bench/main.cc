@@ -131,6 +131,15 @@ json::object load_document(const LoadCommand& command, const std::string& typed,
   return document;
 }
 
+void announce(const CompareOptions& options) {
+  constexpr double kMinute = 60;
+  const double seconds = estimated_seconds(options);
+  const bool minutes = seconds >= 3 * kMinute;
+  std::fprintf(stderr, "%zu workloads, %zu contenders, %zu rounds: about %.0f %s\n",
+               options.workloads.size(), options.contenders.size(), options.rounds,
+               minutes ? seconds / kMinute : seconds, minutes ? "minutes" : "seconds");
+}
+
 int run(int argc, char** argv) {
   const Invocation invocation = parse_command_line(argc, argv);
   if (invocation.action == Invocation::Action::exit) {
@@ -170,9 +179,7 @@ int run(int argc, char** argv) {
     return finish(load_document(invocation.load, invocation.compare.command, *to),
                   invocation.output, compared);
   }
-  std::fprintf(stderr, "%zu workloads, %zu contenders, %zu rounds: about %.0f minutes\n",
-               invocation.compare.workloads.size(), invocation.compare.contenders.size(),
-               invocation.compare.rounds, estimated_seconds(invocation.compare) / 60 + 0.5);
+  announce(invocation.compare);
   return finish(compare(invocation.compare), invocation.output, compared);
 }
 

@@ -20,6 +20,8 @@
 namespace sluice::bench {
 namespace {
 
+using std::chrono::steady_clock;
+
 constexpr int kBacklog = 4096;
 constexpr int kSendTimeoutMs = 20'000;
 
@@ -54,12 +56,6 @@ Result<Endpoint> look_up(const HostPort& where, const std::string& text, bool li
   return endpoint;
 }
 
-bool is_loopback(const Endpoint& endpoint) {
-  if (endpoint.family() != AF_INET) return false;
-  const auto& address = reinterpret_cast<const sockaddr_in&>(endpoint.address);
-  return ntohl(address.sin_addr.s_addr) >> 24U == 127;
-}
-
 void bind_to(int fd, std::uint32_t source) {
   const int on = 1;
   sockaddr_in address{};
@@ -72,8 +68,6 @@ void bind_to(int fd, std::uint32_t source) {
 }
 
 int wait_for(int fd, short events, int timeout_ms) {
-  // In steps, so that somebody who interrupts does not wait for it.
-  constexpr int kStepMs = 100;
   pollfd polled{fd, events, 0};
   for (int left = timeout_ms; left > 0; left -= kStepMs) {
     check_interrupted();
@@ -81,6 +75,18 @@ int wait_for(int fd, short events, int timeout_ms) {
     if (ready > 0) return ready;
   }
   return 0;
+}
+
+// The bytes received: one, or none at the end of the stream.
+ssize_t receive_waiting(int fd, char& byte, const char* who) {
+  const auto deadline = steady_clock::now() + std::chrono::milliseconds(kReceiveTimeoutMs);
+  for (;;) {
+    const ssize_t got = ::recv(fd, &byte, 1, 0);
+    if (got >= 0) return got;
+    check_interrupted();
+    if (errno != EAGAIN && errno != EINTR) fail_errno(std::string(who) + ": recv");
+    if (steady_clock::now() > deadline) throw Failure(std::string(who) + ": no answer");
+  }
 }
 
 }  // namespace
@@ -103,6 +109,12 @@ Result<Endpoint> resolve_listen(const std::string& text) {
   if (parsed.has_error()) return parsed.error();
   if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return unix_endpoint(*path, text);
   return look_up(std::get<HostPort>(*parsed), text, true);
+}
+
+bool is_loopback(const Endpoint& endpoint) {
+  if (endpoint.family() != AF_INET) return false;
+  const auto& address = reinterpret_cast<const sockaddr_in&>(endpoint.address);
+  return ntohl(address.sin_addr.s_addr) >> 24U == 127;
 }
 
 Endpoint loopback(std::uint16_t port) {
@@ -156,12 +168,18 @@ OwnedFd connect_from(const Endpoint& to, std::uint32_t source) {
   set_no_delay(fd.get());
   if (source != 0 && is_loopback(to)) bind_to(fd.get(), source);
   // Bounds blocking connects, sends and receives alike.
-  const timeval limit{.tv_sec = kConnectTimeoutMs / 1000, .tv_usec = 0};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  if (::connect(fd.get(), generic(to), to.size_bytes) != 0) {
+  constexpr timeval kStep{.tv_sec = 0, .tv_usec = kStepMs * 1000L};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kStep, sizeof kStep);
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &kStep, sizeof kStep);
+  const auto deadline = steady_clock::now() + std::chrono::milliseconds(kConnectTimeoutMs);
+  // Called again it goes on waiting (inet_stream_connect in net/ipv4/af_inet.c); what it says when
+  // a step is over is in socket(7), for a unix socket whose listener has no room in unix(7).
+  while (::connect(fd.get(), generic(to), to.size_bytes) != 0 && errno != EISCONN) {
+    const int error = errno;
     check_interrupted();
-    if (errno == EINPROGRESS) errno = ETIMEDOUT;  // what SO_SNDTIMEO says (socket(7))
+    const bool waits = error == EINPROGRESS || error == EALREADY || error == EAGAIN;
+    if (waits && steady_clock::now() < deadline) continue;
+    errno = waits ? ETIMEDOUT : error;
     fail_errno("connect " + to.text);
   }
   return fd;
@@ -203,8 +221,22 @@ Received receive_some(int fd, std::span<char> into, const char* who, int flags) 
   fail_errno(std::string(who) + ": recv");
 }
 
+char receive_byte(int fd, const char* who) {
+  char byte = 0;
+  if (receive_waiting(fd, byte, who) == 0) {
+    throw Failure(std::string(who) + ": closed before the answer");
+  }
+  return byte;
+}
+
+void receive_end(int fd, const char* who) {
+  char byte = 0;
+  if (receive_waiting(fd, byte, who) != 0) {
+    throw Failure(std::string(who) + ": bytes that nobody sent");
+  }
+}
+
 std::string LineReader::read(int fd, int timeout_ms, const char* who) {
-  using std::chrono::steady_clock;
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(timeout_ms);
   for (;;) {
     if (const auto end = buffer_.find('\n'); end != std::string::npos) {

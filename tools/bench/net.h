@@ -36,6 +36,8 @@ struct Endpoint {
 [[nodiscard]] Result<Endpoint> resolve_target(const std::string& text);
 /// The same for listening: an empty host is every address, port 0 the kernel's choice.
 [[nodiscard]] Result<Endpoint> resolve_listen(const std::string& text);
+/// It is an address of 127.0.0.0/8.
+[[nodiscard]] bool is_loopback(const Endpoint& endpoint);
 /// 127.0.0.1:`port`.
 [[nodiscard]] Endpoint loopback(std::uint16_t port);
 
@@ -46,13 +48,15 @@ struct Endpoint {
 /// Its port; 0 for a unix socket.
 [[nodiscard]] std::uint16_t local_port(int fd);
 
-/// Connects, waiting at most kConnectTimeoutMs, with TCP_NODELAY; blocking afterwards. Throws
-/// Failure.
+/// Connects, waiting at most kConnectTimeoutMs, with TCP_NODELAY; blocking afterwards, in calls of
+/// at most kStepMs. Throws Failure, and Interrupted.
 [[nodiscard]] OwnedFd connect_to(const Endpoint& to);
 /// The same; where `to` is of 127.0.0.0/8, from `source` (host order), its port chosen at connect,
 /// so that every source has the whole range of ports (ip(7), IP_BIND_ADDRESS_NO_PORT).
 [[nodiscard]] OwnedFd connect_from(const Endpoint& to, std::uint32_t source);
 inline constexpr int kConnectTimeoutMs = 20'000;
+/// Every wait is made of steps so long, so that somebody who interrupts does not wait for it.
+inline constexpr int kStepMs = 100;
 
 /// TCP_NODELAY, which a unix socket does not know and does not need.
 void set_no_delay(int fd);
@@ -70,6 +74,13 @@ struct Received {
 };
 /// Receives without waiting; `flags` as in recv(2).
 Received receive_some(int fd, std::span<char> into, const char* who, int flags = 0);
+
+/// Receives one byte of a socket from connect_to(), which is blocking, waiting at most
+/// kReceiveTimeoutMs for it. Throws Failure, an end of stream included, and Interrupted.
+[[nodiscard]] char receive_byte(int fd, const char* who);
+/// The same for the end of the stream; a byte is a Failure.
+void receive_end(int fd, const char* who);
+inline constexpr int kReceiveTimeoutMs = 20'000;
 
 /// Lines of text over a socket, waiting at most `timeout_ms` for one; no line is longer than
 /// kMaxLineBytes. An end of stream before a line is a Failure.

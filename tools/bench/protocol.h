@@ -17,7 +17,9 @@ namespace sluice::bench {
 //     await N               N data connections have arrived            → {}
 //     alive                 nothing is wrong                           → {}
 //     mark                  what has passed so far                     → as below
-//     stop                  its ends stop sending, and the run is over
+//     threads               what each of its threads has used      →
+//     {"time_ns":…,"used":{"TID":ns}} stop                  its ends stop sending, and the run is
+//     over
 //                           when all its connections have ended        → as below
 //
 //     {"time_ns":…,"connections":[[sent,received],…]}
@@ -41,6 +43,7 @@ struct Hello {
   bool receive = false;  ///< stream: it receives
   bool plain = false;    ///< stream: with plain ends
   bool verify = false;   ///< stream: it compares every byte
+  bool closes = false;   ///< call: the serving end closes first, not the client
   std::uint32_t size_bytes = 1;
   std::uint32_t number = 0;  ///< of the connection in its run, from 0
   std::uint64_t run = 0;     ///< chosen by the load's end at random

@@ -59,14 +59,15 @@ std::uint64_t process_clock(pid_t pid) {
          static_cast<std::uint64_t>(time.tv_nsec) + ticks * tick_ns;
 }
 
-std::uint64_t schedstat(pid_t pid) {
-  std::uint64_t sum = 0;
+// What each thread has run, by its number.
+std::map<std::string, std::uint64_t, std::less<>> threads_of(pid_t pid) {
+  std::map<std::string, std::uint64_t, std::less<>> threads;
   std::error_code gone;
   for (const auto& task : std::filesystem::directory_iterator(proc(pid, "task"), gone)) {
     std::uint64_t ran = 0;
-    if (std::ifstream(task.path() / "schedstat") >> ran) sum += ran;
+    if (std::ifstream(task.path() / "schedstat") >> ran) threads[task.path().filename()] = ran;
   }
-  return sum;
+  return threads;
 }
 
 std::uint64_t machine_busy_ticks() {
@@ -110,12 +111,25 @@ CpuSample sample_cpu(const std::vector<pid_t>& watched) {
   CpuSample sample;
   for (const pid_t pid : watched) {
     sample.watched += process_clock(pid);
-    sample.schedstat += schedstat(pid);
+    for (const auto& [thread, ran] : threads_of(pid)) sample.schedstat += ran;
   }
   sample.self = read_clock(CLOCK_PROCESS_CPUTIME_ID);
   sample.machine = machine_busy_ticks();
   sample.wall = now_ns();
   return sample;
+}
+
+ThreadSample sample_threads() { return {now_ns(), threads_of(::getpid())}; }
+
+double busiest_thread(const ThreadSample& before, const ThreadSample& after) {
+  if (after.time <= before.time) return 0;
+  std::uint64_t most = 0;
+  for (const auto& [thread, used] : after.used) {
+    const auto at = before.used.find(thread);
+    const std::uint64_t then = at != before.used.end() ? at->second : 0;
+    most = std::max(most, used - std::min(used, then));
+  }
+  return static_cast<double>(most) / static_cast<double>(after.time - before.time);
 }
 
 MemorySample sample_memory(const std::vector<pid_t>& watched) {

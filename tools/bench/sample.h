@@ -3,6 +3,9 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
 #include <vector>
 
 namespace sluice::bench {
@@ -24,6 +27,17 @@ struct CpuSample {
   /// The whole machine's busy time, in ticks of 10 ms, softirqs included.
   std::uint64_t machine = 0;
 };
+
+/// CPU time that each thread of this program has used so far, in nanoseconds, by its number.
+struct ThreadSample {
+  std::uint64_t time = 0;  ///< CLOCK_MONOTONIC
+  std::map<std::string, std::uint64_t, std::less<>> used;
+};
+
+ThreadSample sample_threads();
+/// The part of the time between two samples that the busiest thread was on a CPU: near 1 it could
+/// not have done more.
+[[nodiscard]] double busiest_thread(const ThreadSample& before, const ThreadSample& after);
 
 CpuSample sample_cpu(const std::vector<pid_t>& watched);
 

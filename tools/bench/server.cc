@@ -20,6 +20,7 @@
 #include "tools/bench/message.h"
 #include "tools/bench/net.h"
 #include "tools/bench/protocol.h"
+#include "tools/bench/sample.h"
 #include "tools/bench/stream.h"
 #include "tools/common/json.h"
 
@@ -38,6 +39,8 @@ constexpr std::uint64_t kAcceptPauseNs = 100'000'000;
 constexpr seconds kArrivalTimeout{30};
 constexpr milliseconds kTick{100};
 constexpr seconds kEndTimeout{30};
+// A load begins its run at once; who says no more than that there is one does not keep others out.
+constexpr int kBeginTimeoutMs = 5'000;
 // A run whose load says nothing for so long is over.
 constexpr int kControlTimeoutMs = 60'000;
 constexpr std::size_t kMostThreads = 64;
@@ -214,10 +217,12 @@ class Greeter final : public Connection {
       return false;
     }
     run_ = find_(hello->run);
-    return run_ && send_some(fd(), {bytes_.data() + kAnswerAt, 1}, kWho) == 1;
+    if (!run_ || send_some(fd(), {bytes_.data() + kAnswerAt, 1}, kWho) != 1) return false;
+    if (hello->closes) ::shutdown(fd(), SHUT_WR);
+    return true;
   }
 
-  // The client closes first.
+  // Until the client has closed.
   bool finish_call() {
     char byte = 0;
     const Received got = receive_some(fd(), {&byte, 1}, kWho);
@@ -322,8 +327,8 @@ void Server::State::join_sessions(bool all) {
 void Server::State::serve(Session& session, std::uint64_t id) {
   try {
     LineReader lines;
-    for (;;) {
-      const std::string line = lines.read(session.fd.get(), kControlTimeoutMs, kWho);
+    for (int timeout_ms = kBeginTimeoutMs;; timeout_ms = kControlTimeoutMs) {
+      const std::string line = lines.read(session.fd.get(), timeout_ms, kWho);
       json::object said;
       try {
         said = answer(line, id);
@@ -375,6 +380,12 @@ json::object Server::State::answer(const std::string& line, std::uint64_t id) {
   if (verb == "stop") run->stop();
   run->control().check();
   if (verb == "alive") return {};
+  if (verb == "threads") {
+    const ThreadSample sample = sample_threads();
+    json::object used;
+    for (const auto& [thread, nanoseconds] : sample.used) used[thread] = nanoseconds;
+    return {{"time_ns", sample.time}, {"used", std::move(used)}};
+  }
   if (verb != "stop" && verb != "mark") throw Failure("upstream: unknown request");
   return run->mark();
 }

@@ -99,6 +99,11 @@ std::vector<Row> medians(const json::object& workload) {
   std::vector<Row> rows{{{"median"}}};
   for (const json::value& metric : metrics) rows[0].push_back({text_of(metric.at("title"))});
   rows[0].push_back({"valid"});
+  double most_valid = 0;
+  for (const json::value& entry : summary) {
+    if (!competes(text_of(entry.at("contender")))) continue;
+    most_valid = std::max(most_valid, number(entry.at("valid")));
+  }
   std::vector<std::vector<std::optional<double>>> values(metrics.size());
   for (const json::value& entry : summary) {
     const std::string name = text_of(entry.at("contender"));
@@ -109,7 +114,8 @@ std::vector<Row> medians(const json::object& workload) {
       const json::value* spread = found != nullptr ? found->as_object().if_contains(key) : nullptr;
       const int digits = static_cast<int>(number(metrics[i].at("digits")));
       row.push_back({spread != nullptr ? with_spread(spread->as_object(), digits) : "–"});
-      values[i].push_back(spread != nullptr && competes(name)
+      const bool whole = number(entry.at("valid")) >= most_valid;
+      values[i].push_back(spread != nullptr && competes(name) && whole
                               ? std::optional(number(spread->at("median")))
                               : std::nullopt);
     }
@@ -153,19 +159,41 @@ std::string void_runs(const json::object& workload) {
   return text;
 }
 
-// Other programs took time while it was measured.
-std::string disturbance(const json::object& workload) {
-  constexpr double kMuch = 0.2;
-  double worst = 0;
+// "sluice 0.97, A/A 0.95": the contenders of which a figure's median is at least so much.
+std::string where_high(const json::object& workload, const char* key, double least) {
+  std::string text;
   for (const json::value& entry : workload.at("summary").as_array()) {
     const json::value* metrics = entry.as_object().if_contains("metrics");
-    const json::value* other =
-        metrics != nullptr ? metrics->as_object().if_contains("other_cpus") : nullptr;
-    if (other != nullptr) worst = std::max(worst, number(other->at("median")));
+    const json::value* spread =
+        metrics != nullptr ? metrics->as_object().if_contains(key) : nullptr;
+    const bool direct = text_of(entry.at("contender")) == kDirectName;
+    if (spread == nullptr || direct || number(spread->at("median")) < least) continue;
+    text += (text.empty() ? "" : ", ") + text_of(entry.at("contender")) + ' ' +
+            format(number(spread->at("median")), 2);
   }
-  if (worst < kMuch) return "";
-  return "Other programs used " + format(worst, 2) +
-         " CPUs meanwhile: figures of a machine that is not quiet.\n";
+  return text;
+}
+
+// What makes the figures say less than they seem to.
+std::string doubts(const json::object& workload) {
+  std::string text;
+  if (const std::string high = where_high(workload, "other_cpus", kMuchOfOthers); !high.empty()) {
+    text +=
+        "Not quiet: CPUs that were busy with neither the ends nor the contender (other "
+        "programs, or the kernel's own threads): " +
+        high + ".\n";
+  }
+  if (const std::string high = where_high(workload, "ends_busiest_thread", kSaturated);
+      !high.empty()) {
+    text +=
+        "Saturated: one thread of the tool's own ends was busy nearly all the time, and may "
+        "be the limit: " +
+        high + ".\n";
+  }
+  if (const std::string lost = where_high(workload, "dump_lost_percent", 0); !lost.empty()) {
+    text += "Lost: percent of the packets that its tcpdump did not record: " + lost + ".\n";
+  }
+  return text;
 }
 
 }  // namespace
@@ -184,7 +212,7 @@ std::string to_table(const json::object& document, TableStyle style) {
     if (const std::vector<Row> rows = ratios(workload, baseline); rows.size() > 1) {
       text += '\n' + render(rows, style);
     }
-    const std::string notes = void_runs(workload) + disturbance(workload);
+    const std::string notes = void_runs(workload) + doubts(workload);
     if (!notes.empty()) text += (markdown ? "\n" : "") + notes;
   }
   return text;

@@ -13,8 +13,9 @@ enum class TableStyle : std::uint8_t {
 };
 
 /// A document for a reader: for each workload a table of medians with their spread, and one of the
-/// ratios to the baseline; then what was void. `direct` and the baseline's second run, which are no
-/// contenders, are never the best.
+/// ratios to the baseline; then what was void, and what makes a figure doubtful. `direct` and the
+/// baseline's second run, which are no contenders, are never the best, nor is what has fewer valid
+/// runs than another.
 [[nodiscard]] std::string to_table(const json::object& document, TableStyle style);
 
 /// The machine, the settings and the contenders' versions, as lines of a Markdown list.

@@ -1,0 +1,64 @@
+#include "tools/bench/remote.h"
+
+#include "tools/bench/protocol.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr const char* kWho = "client";
+constexpr int kAnswerTimeoutMs = 60'000;
+constexpr int kStopTimeoutMs = 600'000;
+
+Mark mark_of(const json::object& said) {
+  Mark mark;
+  mark.time_ns = said.at("time_ns").to_number<std::uint64_t>();
+  for (const json::value& each : said.at("connections").as_array()) {
+    mark.sent.push_back(each.as_array().at(0).to_number<std::uint64_t>());
+    mark.received.push_back(each.as_array().at(1).to_number<std::uint64_t>());
+  }
+  return mark;
+}
+
+}  // namespace
+
+Remote::Remote(const Endpoint& to, std::uint64_t run) : fd_(connect_to(to)) {
+  Hello hello;
+  hello.run = run;
+  send_all(fd_.get(), encode(hello), kWho);
+}
+
+json::object Remote::ask(const std::string& request, int timeout_ms) {
+  send_all(fd_.get(), request + '\n', kWho);
+  const json::value answer = json::parse(lines_.read(fd_.get(), timeout_ms, "serving end"));
+  const json::object& said = answer.as_object();
+  if (const json::value* error = said.if_contains("error")) {
+    throw Failure(std::string(error->as_string()));
+  }
+  return said;
+}
+
+void Remote::begin(std::size_t threads) {
+  ask("begin {\"threads\":" + std::to_string(threads) + "}", kAnswerTimeoutMs);
+}
+
+void Remote::await(std::size_t connections) {
+  ask("await " + std::to_string(connections), kAnswerTimeoutMs);
+}
+
+void Remote::alive() { ask("alive", kAnswerTimeoutMs); }
+
+Mark Remote::mark() { return mark_of(ask("mark", kAnswerTimeoutMs)); }
+
+ThreadSample Remote::threads() {
+  const json::object said = ask("threads", kAnswerTimeoutMs);
+  ThreadSample sample;
+  sample.time = said.at("time_ns").to_number<std::uint64_t>();
+  for (const auto& [thread, used] : said.at("used").as_object()) {
+    sample.used[thread] = used.to_number<std::uint64_t>();
+  }
+  return sample;
+}
+
+Mark Remote::stop() { return mark_of(ask("stop", kStopTimeoutMs)); }
+
+}  // namespace sluice::bench
