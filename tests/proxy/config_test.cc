@@ -462,17 +462,61 @@ TEST_F(ConfigFile, CheckReadsTheFileAsWell) {
   EXPECT_EQ(run({"--config", path_, "--check"}).exit_status, 1);
 }
 
+TEST_F(ConfigFile, RoutesRecordAsTheyOrTheDefaultsSay) {
+  const Config config = load(
+      "[defaults]\ncapture = \"/a\"\ndurability = \"none\"\n"
+      "[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\ncapture-exact = true\n"
+      "capture-limit = \"1MiB\"\n"
+      "[[route]]\nname = \"two\"\nlisten = \":3\"\nto = \":4\"\ncapture = \"/b\"\n"
+      "capture-direction = \"client\"\nretain-size = 0\nsegment-time = \"5m\"\n");
+  ASSERT_EQ(config.routes.size(), 2U);
+  const RouteConfig& one = config.routes[0];
+  EXPECT_EQ(one.capture, "/a");
+  EXPECT_EQ(one.durability, capture::Durability::none);
+  EXPECT_TRUE(one.capture_exact);
+  EXPECT_EQ(one.capture_limit_bytes, 1U << 20);
+  const RouteConfig& two = config.routes[1];
+  EXPECT_EQ(two.capture, "/b");
+  EXPECT_FALSE(two.capture_exact);
+  EXPECT_EQ(two.capture_direction, CaptureDirection::client);
+  EXPECT_EQ(two.segment_time, std::chrono::minutes(5));
+}
+
+TEST_F(ConfigFile, RoutesThatShareACaptureMustAgree) {
+  const std::string one =
+      "[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\ncapture = \"/a\"\n";
+  const std::string two =
+      "[[route]]\nname = \"two\"\nlisten = \":3\"\nto = \":4\"\ncapture = \"/a\"\n";
+  EXPECT_EQ(load(one + two + "capture-limit = \"1KiB\"\n").routes.size(), 2U);
+  EXPECT_EQ(load_error(one + two + "durability = \"none\"\n"),
+            "6:1: key \"capture\": \"/a\" is shared with route \"one\", expected the same "
+            "settings of capture");
+}
+
+TEST_F(ConfigFile, WhatCannotBeRecordedIsRefused) {
+  EXPECT_EQ(load_error("[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\n"
+                       "capture = \"/a\"\ndurability = \"before-forward\"\n"
+                       "capture-full = \"drop\"\n"),
+            "1:1: key \"capture-full\": drop with before-forward, expected auto, block or close");
+  EXPECT_EQ(load_error("[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\n"
+                       "capture-exact = \"yes\"\n"),
+            "5:17: key \"capture-exact\": wrong type string, expected true or false");
+}
+
 TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
+  const std::string of_routes =
+      "zero-copy, congestion, connect-timeout, idle-timeout, half-close-timeout, capture, "
+      "durability, capture-full, capture-exact, capture-io, capture-direction, capture-limit, "
+      "flush-interval, "
+      "sync-interval, segment-size, segment-time, retain-size";
   EXPECT_EQ(load_error(with_defaults("idle-timeut = \"1h\"")),
-            "2:1: key \"idle-timeut\": unknown key, expected one of zero-copy, congestion, "
-            "connect-timeout, "
-            "idle-timeout, half-close-timeout, drain-timeout, workers, engine, max-connections, "
-            "cpu-affinity, pipe-size, pipe-budget, log-level, log-format or log-file; did you mean "
-            "\"idle-timeout\"?");
-  EXPECT_EQ(
-      load_error(with_route("  lsten = \":2\"\n")),
-      "5:3: key \"lsten\": unknown key, expected one of listen, to, name, zero-copy, congestion, "
-      "connect-timeout, idle-timeout or half-close-timeout; did you mean \"listen\"?");
+            "2:1: key \"idle-timeut\": unknown key, expected one of " + of_routes +
+                ", retain-age, drain-timeout, workers, engine, max-connections, cpu-affinity, "
+                "pipe-size, pipe-budget, capture-buffers, log-level, log-format or log-file; did "
+                "you mean \"idle-timeout\"?");
+  EXPECT_EQ(load_error(with_route("  lsten = \":2\"\n")),
+            "5:3: key \"lsten\": unknown key, expected one of listen, to, name, " + of_routes +
+                " or retain-age; did you mean \"listen\"?");
   EXPECT_EQ(load_error("[[routes]]\nname = \"a\"\n"),
             "1:3: key \"routes\": unknown key, expected one of defaults or route; did you mean "
             "\"route\"?");

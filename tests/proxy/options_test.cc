@@ -49,7 +49,8 @@ TEST(Options, HaveNamesOfTheirOwnAndASentenceEach) {
 TEST(Options, TellTheDefaultThatTheConfigurationHas) {
   for (const Option& option : options()) {
     // Told in words: what they stand for is known only at the start.
-    if (option.default_text.empty() || option.name == "workers" || option.name == "log-file") {
+    if (option.default_text.empty() || option.name == "workers" || option.name == "log-file" ||
+        option.name == "capture") {
       continue;
     }
     Config config;
@@ -76,7 +77,8 @@ TEST(Options, AreTakenAtTheirBoundsAndNotBeyond) {
     };
     EXPECT_TRUE(taken(option.lowest)) << option.name;
     EXPECT_TRUE(taken(option.highest)) << option.name;
-    EXPECT_FALSE(taken(option.lowest - 1)) << option.name;
+    const bool only_zero_below = option.lowest == 1 && !option.zero.empty();
+    EXPECT_EQ(taken(option.lowest - 1), only_zero_below) << option.name;
     EXPECT_FALSE(taken(option.highest + 1)) << option.name;
     EXPECT_EQ(taken(0), !option.zero.empty()) << option.name;
   }

@@ -1,10 +1,13 @@
 // What the log says of a connection, as text and as JSON.
 
 #include <gtest/gtest.h>
+#include <signal.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstddef>
+#include <filesystem>
 #include <regex>
 #include <set>
 #include <string>
@@ -164,6 +167,39 @@ TEST_P(LogLineTest, RefusedUpstreamResetsTheClientAndSaysWhy) {
 
 INSTANTIATE_TEST_SUITE_P(BothFormats, LogLineTest, testing::Values("text", "json"),
                          [](const auto& about) { return about.param; });
+
+/// The disk is full, and then it is not.
+TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
+  const TempDir folder;
+  const std::string path = folder.file("sluice.log");
+  std::filesystem::create_symlink("/dev/full", path);
+  const std::uint16_t port = free_port();
+  DaemonOptions options;
+  options.listeners = 0;
+  Daemon daemon({"--listen", loopback_address(port), "--to", "echo:", "--log-file", path}, options);
+  ASSERT_TRUE(wait_until([&] { return try_connect(port) == 0; }, kLate));
+  constexpr std::size_t kConnections = 20;
+  for (std::size_t i = 0; i < kConnections; ++i) ASSERT_TRUE(echoes(connect_tcp(port).get()));
+
+  std::filesystem::remove(path);
+  daemon.process().signal(SIGHUP);
+  ASSERT_TRUE(wait_until([&] { return std::filesystem::exists(path); }, kLate));
+  EXPECT_TRUE(echoes(connect_tcp(port).get()));
+  EXPECT_TRUE(wait_until([&] { return !connection_ends(read_text(path)).empty(); }, kLate));
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  const std::string log = read_text(path);
+  const auto lines = lines_of(log);
+  const auto stats = std::find_if(lines.begin(), lines.end(), [](const std::string& line) {
+    return line.find(" stats ") != line.npos;
+  });
+  ASSERT_NE(stats, lines.end()) << log;
+  // Each connection's line is in the file or counted, and so are a few of the start, and of who
+  // looked whether somebody listens.
+  const std::size_t dropped = std::stoul(parse_text_line(*stats)["log_lines_dropped"]);
+  EXPECT_GT(dropped, 0U) << log;
+  EXPECT_GE(dropped + connection_ends(log).size(), kConnections + 1) << log;
+  EXPECT_LE(dropped + connection_ends(log).size(), kConnections + 1 + 5) << log;
+}
 
 }  // namespace
 }  // namespace sluice::test

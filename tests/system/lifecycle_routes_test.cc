@@ -21,7 +21,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using std::chrono::steady_clock;
 
 constexpr std::uint64_t kStreamBytes = 4 << 20;
 
@@ -191,33 +190,48 @@ TEST_P(RouteTest, DiscardTakesAllAndCountsIt) {
 
 INSTANTIATE_TEST_SUITE_P(EveryMode, RouteTest, testing::ValuesIn(every_mode()), name_of_mode);
 
+/// A script that runs `program` with another /etc/hosts.
+std::string with_hosts(const TempDir& folder, const std::string& hosts,
+                       const std::string& program) {
+  const std::string name = "with-hosts-" + std::filesystem::path(program).filename().string();
+  const std::string path =
+      folder.write(name, "#!/bin/sh\nexec unshare -m sh -c 'mount --bind " + hosts +
+                             " /etc/hosts && exec \"$@\"' sh " + program + " \"$@\"\n");
+  std::filesystem::permissions(path, std::filesystem::perms{0755});
+  return path;
+}
+
+class HostsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "only root can give the daemon a hosts file of its own";
+    SLUICE_NEEDS_PROGRAM("unshare");
+  }
+  [[nodiscard]] DaemonOptions options_with(const std::string& hosts) const {
+    DaemonOptions options;
+    options.binary = with_hosts(folder_, hosts, daemon_binary());
+    return options;
+  }
+
+  TempDir folder_;
+};
+
 /// A name with two addresses, of which only one has a listener.
-TEST(ManyRoutesTest, AddressesOfANameAreTriedInTurn) {
-  if (::geteuid() != 0) GTEST_SKIP() << "only root can give the daemon a hosts file of its own";
-  SLUICE_NEEDS_PROGRAM("unshare");
-  const TempDir folder;
+TEST_F(HostsTest, AddressesOfANameAreTriedInTurn) {
   const std::string hosts =
-      folder.write("hosts", "127.0.0.1 localhost\n::1 twofold.test\n127.0.0.1 twofold.test\n");
-  const auto script = [&](const std::string& name, const std::string& program) {
-    const std::string path =
-        folder.write(name, "#!/bin/sh\nexec unshare -m sh -c 'mount --bind " + hosts +
-                               " /etc/hosts && exec \"$@\"' sh " + program + " \"$@\"\n");
-    std::filesystem::permissions(path, std::filesystem::perms{0755});
-    return path;
-  };
+      folder_.write("hosts", "127.0.0.1 localhost\n::1 twofold.test\n127.0.0.1 twofold.test\n");
   // As the resolver sees it, which leaves out families that the machine has no address of.
-  Process lookup({script("lookup", "getent"), "ahosts", "twofold.test"});
+  Process lookup({with_hosts(folder_, hosts, "getent"), "ahosts", "twofold.test"});
   static_cast<void>(lookup.wait(kLate));
   if (lookup.standard_output().find("::1") == std::string::npos ||
       lookup.standard_output().find("127.0.0.1") == std::string::npos) {
     GTEST_SKIP() << "no name has two addresses here: " << lookup.standard_error();
   }
-  DaemonOptions options;
-  options.binary = script("sluice", daemon_binary());
   for (const int family : {AF_INET, AF_INET6}) {
     const Listener upstream = listen_tcp(128, {}, family);
     const std::string port = std::to_string(upstream.port);
-    const Daemon daemon({"--listen", "127.0.0.1:0", "--to", "twofold.test:" + port}, options);
+    const Daemon daemon({"--listen", "127.0.0.1:0", "--to", "twofold.test:" + port},
+                        options_with(hosts));
     for (std::size_t count = 1; count < 4; ++count) {
       EXPECT_EQ(exchange(forward(daemon.port(), upstream.fd.get())), "");
       const auto ends = daemon.wait_for_ends(count, kLate);
@@ -226,6 +240,32 @@ TEST(ManyRoutesTest, AddressesOfANameAreTriedInTurn) {
       EXPECT_EQ(ends.back().reason, "closed");
     }
   }
+}
+
+TEST_F(HostsTest, ANameIsResolvedAgainWhenConnectingFails) {
+  const std::string hosts = folder_.write("hosts", "127.0.0.2 moved.test\n");
+  const Listener upstream = listen_tcp();
+  const std::string port = std::to_string(upstream.port);
+  const Daemon daemon({"--listen", "127.0.0.1:0", "--to", "moved.test:" + port},
+                      options_with(hosts));
+  const OwnedFd refused = connect_tcp(daemon.port());
+  EXPECT_EQ(ending_of(refused.get()), Ending::reset);
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].reason, "connect_refused");
+
+  static_cast<void>(folder_.write("hosts", "127.0.0.1 moved.test\n"));
+  ASSERT_TRUE(wait_until(
+      [&] {
+        const OwnedFd client = connect_tcp(daemon.port());
+        return readable_within(upstream.fd.get(), milliseconds(100));
+      },
+      kLate));
+  static_cast<void>(accept_from(upstream.fd.get()));
+  EXPECT_EQ(exchange(forward(daemon.port(), upstream.fd.get())), "");
+  EXPECT_EQ(
+      count_lines(daemon.log(), std::regex("resolved route=default upstream=127.0.0.1:" + port)),
+      1U);
 }
 
 /// Two routes; the first has the short idle time-out of [defaults], the second a long one.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -100,6 +101,33 @@ TEST_P(DrainTest, SecondSignalEndsAtOnce) {
     daemon.process().signal(second);
     EXPECT_EQ(daemon.process().wait(kLate), 0);
     EXPECT_EQ(count_lines(daemon.log(), std::regex("ended.*second signal")), 1U);
+  }
+}
+
+// A unix socket tells nobody when its backlog has room again: the daemon asks now and then.
+TEST_P(DrainTest, AConnectThatWaitsForRoomInABacklogIsGivenUp) {
+  for (const bool by_second_signal : {false, true}) {
+    const TempDir folder;
+    const std::string path = folder.file("upstream.sock");
+    const OwnedFd upstream = listen_unix(path);
+    ASSERT_EQ(::listen(upstream.get(), 0), 0);
+    const OwnedFd takes_the_only_place = connect_unix(path);
+    Daemon daemon(route_arguments(
+        {GetParam(), "auto"}, "unix:" + path,
+        {"--connect-timeout", "10m", "--drain-timeout", by_second_signal ? "1d" : "300ms"}));
+    const OwnedFd client = connect_tcp(daemon.port());
+    daemon.process().signal(SIGTERM);
+    if (by_second_signal) {
+      ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
+      EXPECT_EQ(daemon.process().wait(milliseconds(300)), std::nullopt);
+      daemon.process().signal(SIGTERM);
+    }
+    std::byte byte{};
+    EXPECT_EQ(receive_some(client.get(), {&byte, 1}, kLate).ending, Ending::reset);
+    EXPECT_EQ(daemon.process().wait(kLate), 0);
+    const auto ends = connection_ends(daemon.log());
+    ASSERT_EQ(ends.size(), 1U) << daemon.log();
+    EXPECT_EQ(ends[0].reason, "drain_timeout");
   }
 }
 

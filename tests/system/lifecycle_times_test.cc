@@ -1,12 +1,10 @@
-// Time-outs of connections, and routes that send a file.
+// Time-outs of connections.
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -29,7 +27,7 @@ Ending ending_of(int fd) {
   return receive_some(fd, {&byte, 1}, kLate).ending;
 }
 
-class EngineParameter : public testing::TestWithParam<std::string> {
+class TimeoutTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     if (GetParam() == "uring" && !io_uring_available()) {
@@ -40,10 +38,6 @@ class EngineParameter : public testing::TestWithParam<std::string> {
       const std::string& to, const std::vector<std::string>& more = {}) {
     return route_arguments({GetParam(), "auto"}, to, more);
   }
-};
-
-class TimeoutTest : public EngineParameter {
- protected:
   /// Sends a byte now and then from one end to the other for three time-outs. False if the test
   /// itself stood still for so long that the connection may have ended.
   [[nodiscard]] static bool keep_busy(int from, int to) {
@@ -123,83 +117,6 @@ TEST_P(TimeoutTest, BytesInTheDirectionThatIsLeftKeepAConnection) {
 }
 
 INSTANTIATE_TEST_SUITE_P(BothEngines, TimeoutTest, testing::Values("uring", "epoll"),
-                         [](const auto& about) { return about.param; });
-
-class FileRouteTest : public EngineParameter {
- protected:
-  TempDir folder_;
-};
-
-TEST_P(FileRouteTest, EveryClientGetsTheWholeFileAndItsEnd) {
-  const std::uint64_t size_bytes = by_scale<std::uint64_t>(10, 100, 1'000) << 20;
-  const std::string path = folder_.file("file");
-  write_pattern_file(path, Pattern(1), size_bytes + 1);
-  Daemon daemon(arguments("file:" + path));
-  for (std::size_t count = 1; count < 3; ++count) {
-    OwnedFd client = connect_tcp(daemon.port());
-    // What the client says is thrown away.
-    EXPECT_TRUE(send_all(client.get(), "GET /"));
-    PatternChecker received{Pattern(1)};
-    EXPECT_EQ(read_pattern(client.get(), received, {.timeout = kLate}), Ending::eof);
-    EXPECT_EQ(received.received_bytes(), size_bytes + 1);
-    EXPECT_FALSE(received.mismatch().has_value());
-    client.reset();
-    const auto ends = daemon.wait_for_ends(count, kLate);
-    ASSERT_EQ(ends.size(), count);
-    EXPECT_EQ(ends.back().upstream, "file:" + path);
-    EXPECT_EQ(ends.back().to_client, size_bytes + 1);
-    EXPECT_EQ(ends.back().spliced_to_client, size_bytes + 1);
-    EXPECT_EQ(ends.back().reason, "closed");
-  }
-  EXPECT_EQ(daemon.terminate(kLate), 0);
-}
-
-TEST_P(FileRouteTest, EmptyFileIsAnEnd) {
-  const Daemon daemon(arguments("file:" + folder_.write("empty", "")));
-  const OwnedFd client = connect_tcp(daemon.port());
-  EXPECT_EQ(ending_of(client.get()), Ending::eof);
-}
-
-TEST_P(FileRouteTest, MissingFileIsAReset) {
-  const std::string path = folder_.file("missing");
-  for (const std::string& what : {path, folder_.path()}) {
-    const Daemon daemon(arguments("file:" + what));
-    const OwnedFd client = connect_tcp(daemon.port());
-    EXPECT_EQ(ending_of(client.get()), Ending::reset);
-    const auto ends = daemon.wait_for_ends(1, kLate);
-    ASSERT_EQ(ends.size(), 1U);
-    EXPECT_EQ(ends[0].reason, "file_failed");
-    EXPECT_EQ(ends[0].to_client, 0U);
-    EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed.*file|upstream_failed.*open")),
-              1U);
-  }
-}
-
-TEST_P(FileRouteTest, FileThatShrinksIsAReset) {
-  const std::string path = folder_.file("file");
-  constexpr std::uint64_t kFileBytes = 64 << 20;
-  write_pattern_file(path, Pattern(1), kFileBytes);
-  const Daemon daemon(arguments("file:" + path));
-  const OwnedFd client = connect_tcp(daemon.port());
-  // The daemon is far behind the end of the file when that comes nearer.
-  ASSERT_TRUE(readable_within(client.get(), kLate));
-  ASSERT_TRUE(daemon.wait_until_quiet(kLate));
-  std::filesystem::resize_file(path, 1 << 20);
-  std::vector<std::byte> into(1 << 18);
-  Received received;
-  std::uint64_t received_bytes = 0;
-  do {
-    received = receive_some(client.get(), into, kLate);
-    received_bytes += received.bytes;
-  } while (received.ending == Ending::open);
-  EXPECT_EQ(received.ending, Ending::reset);
-  EXPECT_LT(received_bytes, kFileBytes);
-  const auto ends = daemon.wait_for_ends(1, kLate);
-  ASSERT_EQ(ends.size(), 1U);
-  EXPECT_EQ(ends[0].reason, "file_failed");
-}
-
-INSTANTIATE_TEST_SUITE_P(BothEngines, FileRouteTest, testing::Values("uring", "epoll"),
                          [](const auto& about) { return about.param; });
 
 }  // namespace

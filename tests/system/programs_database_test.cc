@@ -3,19 +3,14 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <pwd.h>
-#include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstddef>
-#include <memory>
-#include <regex>
 #include <span>
-#include <stdexcept>
 #include <vector>
 
 #include "tests/support/pattern.h"
+#include "tests/system/postgres.h"
 #include "tests/system/programs.h"
 
 namespace sluice::test {
@@ -80,57 +75,6 @@ TEST_P(RedisTest, BenchmarkedAndItsValuesSurvive) {
 INSTANTIATE_TEST_SUITE_P(EveryEngine, RedisTest, testing::ValuesIn(both_engines()), name_of_mode);
 
 // --- postgres
-
-/// A new database of its own, ended so that it takes its shared memory with it.
-class Postgres {
- public:
-  /// Neither initdb nor postgres run as root: `user` is then somebody else.
-  Postgres(const TempDir& folder, const ProcessOptions& options)
-      : data_(folder.file("data")), port_(free_port()) {
-    ::mkdir(data_.c_str(), 0700);
-    if (options.user) {
-      const passwd* entry = ::getpwnam(options.user->c_str());
-      if (entry == nullptr || ::chown(data_.c_str(), entry->pw_uid, entry->pw_gid) != 0) {
-        throw std::runtime_error("no folder for " + *options.user);
-      }
-    }
-    ProcessOptions inside = options;
-    inside.working_directory = data_;
-    static_cast<void>(run_program({"initdb", "-D", data_, "-U", "tester", "-A", "trust", "-E",
-                                   "UTF8", "--no-locale", "--no-sync"},
-                                  inside));
-    server_ = std::make_unique<Process>(
-        std::vector<std::string>{"postgres", "-D", data_, "-p", std::to_string(port_), "-c",
-                                 "listen_addresses=127.0.0.1", "-c",
-                                 "unix_socket_directories=", "-c", "fsync=off"},
-        inside);
-    if (!server_->wait_for_error_line(std::regex("ready to accept connections"), 0,
-                                      kProgramPatience)) {
-      throw std::runtime_error("postgres does not start:\n" + server_->standard_error());
-    }
-  }
-  ~Postgres() {
-    if (!server_) return;
-    server_->signal(SIGINT);
-    static_cast<void>(server_->wait(kProgramPatience));
-  }
-  Postgres(const Postgres&) = delete;
-  Postgres& operator=(const Postgres&) = delete;
-
-  [[nodiscard]] std::uint16_t port() const { return port_; }
-  /// The user that a test run by root has to take; none if it is run by anybody else.
-  [[nodiscard]] static ProcessOptions owner() {
-    if (::geteuid() != 0) return {};
-    ProcessOptions options;
-    options.user = ::getpwnam("postgres") != nullptr ? "postgres" : "nobody";
-    return options;
-  }
-
- private:
-  std::string data_;
-  std::uint16_t port_;
-  std::unique_ptr<Process> server_;
-};
 
 class PostgresTest : public ProgramTest {
  protected:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <csignal>
 #include <functional>
@@ -144,5 +145,12 @@ struct ReactorNames {
   }
 };
 using Reactors = testing::Types<UringReactor, AsioReactor>;
+
+/// Sends until nothing more fits, so that the socket is not writable.
+inline void fill(int fd) {
+  const std::string bytes(4096, 'x');
+  while (::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
+  }
+}
 
 }  // namespace sluice

@@ -210,67 +210,6 @@ TYPED_TEST(ReactorTest, ReadableMeansEndedOrFailedToo) {
   }
 }
 
-void fill(int fd) {
-  const std::string bytes(4096, 'x');
-  while (::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
-  }
-}
-
-TYPED_TEST(ReactorTest, WritableWaitsUntilTheReaderHasRead) {
-  const SocketPair pair = tcp_pair(test::kSmallBuffers);
-  const auto wait = this->probe();
-  this->reactor().wait_writable(pair.near.get(), *wait);
-  ASSERT_TRUE(this->run_until_complete(*wait));
-  EXPECT_GT(wait->last().result, 0);
-  fill(pair.near.get());
-  this->reactor().wait_writable(pair.near.get(), *wait);
-  this->settle();
-  EXPECT_EQ(wait->completions(), 1U);
-  std::vector<std::byte> taken(1 << 16);
-  while (::recv(pair.far.get(), taken.data(), taken.size(), MSG_DONTWAIT) > 0) {
-  }
-  ASSERT_TRUE(this->run_until_complete(*wait));
-  EXPECT_EQ(wait->completions(), 2U);
-}
-
-// The peer's FIN says nothing about room for what we send.
-TYPED_TEST(ReactorTest, WritableDoesNotSpinBehindThePeersEnd) {
-  const SocketPair pair = tcp_pair(test::kSmallBuffers);
-  test::finish_sending(pair.far.get());
-  fill(pair.near.get());
-  const auto wait = this->probe();
-  this->reactor().wait_writable(pair.near.get(), *wait);
-  EXPECT_TRUE(this->sleeps_for(std::chrono::milliseconds(200)));
-  EXPECT_EQ(wait->completions(), 0U);
-  this->reactor().cancel(*wait);
-  ASSERT_TRUE(this->run_until_complete(*wait));
-  EXPECT_EQ(wait->last().result, -ECANCELED);
-  for (int i = 0; i < 3; ++i) {
-    this->reactor().wait_writable(pair.near.get(), *wait);
-    this->settle();
-    EXPECT_EQ(wait->completions(), 1U + static_cast<unsigned>(i));
-    std::vector<std::byte> taken(1 << 16);
-    while (::recv(pair.far.get(), taken.data(), taken.size(), MSG_DONTWAIT) > 0) {
-    }
-    ASSERT_TRUE(this->run_until_complete(*wait));
-    EXPECT_GT(wait->last().result, 0);
-    EXPECT_FALSE(wait->in_flight());
-    fill(pair.near.get());
-  }
-}
-
-TYPED_TEST(ReactorTest, WritableEndsWithAReset) {
-  SocketPair pair = tcp_pair(test::kSmallBuffers);
-  const auto wait = this->probe();
-  fill(pair.near.get());
-  this->reactor().wait_writable(pair.near.get(), *wait);
-  this->settle();
-  EXPECT_EQ(wait->completions(), 0U);
-  test::reset(std::move(pair.far));
-  ASSERT_TRUE(this->run_until_complete(*wait));
-  EXPECT_NE(wait->last().result, 0);
-}
-
 TYPED_TEST(ReactorTest, ReadingAndWritingOnOneSocketDoNotDisturbEachOther) {
   const SocketPair pair = tcp_pair(test::kSmallBuffers);
   const auto receive = this->probe();

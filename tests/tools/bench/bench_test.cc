@@ -1,16 +1,12 @@
-// The real program: a load and a serving end with a path between them that does what paths should
-// not, a comparison, its interruption, and bad arguments.
+// The real program's two ends: a load and a serving end with a path between them that does what
+// paths should not.
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <regex>
-#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -20,74 +16,13 @@
 #include "tests/support/sockets.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
+#include "tests/tools/bench/bench_program.h"
 #include "tests/tools/bench/meddling_path.h"
-#include "tools/common/json.h"
 
 namespace sluice::test {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
-
-constexpr seconds kLong{120};
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  if (value == nullptr) throw std::runtime_error(std::string(name) + " must be set");
-  return value;
-}
-
-std::vector<std::string> bench(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), environment("SLUICE_BENCH"));
-  return arguments;
-}
-
-/// `sluice-bench serve` on a port of its own.
-class ServingEnd {
- public:
-  ServingEnd() : process_(bench({"serve", "--listen", "127.0.0.1:0"})) {
-    const auto line = process_.wait_for_output_line(std::regex("^listening on 127.0.0.1:\\d+$"));
-    if (!line) throw std::runtime_error("it does not serve: " + process_.standard_error());
-    port_ = static_cast<std::uint16_t>(std::stoi(line->substr(line->rfind(':') + 1)));
-  }
-  [[nodiscard]] std::uint16_t port() const { return port_; }
-  [[nodiscard]] Process& process() { return process_; }
-
- private:
-  Process process_;
-  std::uint16_t port_ = 0;
-};
-
-struct Loaded {
-  std::optional<int> status;
-  std::string output;
-  std::string error;
-  json::object run;  ///< the first one
-  [[nodiscard]] double metric(const char* key) const {
-    return run.at("metrics").at(key).to_number<double>();
-  }
-  [[nodiscard]] bool valid() const { return run.at("valid").as_bool(); }
-  [[nodiscard]] std::string reason() const { return std::string(run.at("reason").as_string()); }
-};
-
-Loaded load(std::uint16_t port, const std::string& workload,
-            const std::vector<std::string>& more = {}, const char* time = "300ms") {
-  const TempDir folder;
-  const std::string file = folder.file("result.json");
-  std::vector<std::string> arguments{"load",       "--to",   "127.0.0.1:" + std::to_string(port),
-                                     "--workload", workload, "--time",
-                                     time,         "--json", file};
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  Process process(bench(arguments));
-  Loaded loaded;
-  loaded.status = process.wait(kLong);
-  loaded.output = process.standard_output();
-  loaded.error = process.standard_error();
-  const std::string text = read_text(file);
-  if (text.empty()) throw std::runtime_error("no result: " + loaded.error);
-  loaded.run = json::parse(text).at("workloads").at(0).at("runs").at(0).as_object();
-  return loaded;
-}
 
 // --- Trust ---
 
@@ -147,9 +82,36 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"bulk1", {.drop_at = kLate}, "sent \\d+ bytes, arrived \\d+|wrong byte"},
         Bad{"bulk1", {.drop_at = 500'000}, "wrong byte at offset 499960"},
         Bad{"bulk1", {.cut_at = kLate}, "reset|roken pipe|closed|did not end|arrived"},
+        Bad{"bulk1", {.hold_end = true}, "some connections did not end"},
         Bad{"rr1", {.corrupt_at = 500}, "came back with a wrong byte"},
         Bad{"rr1x100KiB", {.corrupt_at = 150'000, .downward = true}, "wrong byte at offset"},
         Bad{"rr1", {.cut_at = 500}, "closed|ended|reset"}, Bad{"crr1", {.cut_at = 39}, "closed"}),
+    [](const auto& about) { return "Number" + std::to_string(about.index); });
+
+struct Stall {
+  const char* workload;
+  Meddling meddling;
+};
+
+class StallingPath : public testing::TestWithParam<Stall> {};
+
+/// Somebody who gives up on a path that has stalled does not wait for the program's own patience.
+TEST_P(StallingPath, EndsSoonAfterAnInterrupt) {
+  const ServingEnd serving;
+  const MeddlingPath path(serving.port(), GetParam().meddling);
+  Process process(bench({"load", "--to", "127.0.0.1:" + std::to_string(path.port()), "--workload",
+                         GetParam().workload, "--time", "100ms", "--verify", "1MiB"}));
+  ASSERT_TRUE(wait_until([&] { return path.meddled(); }));
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(kSoon), 130) << process.standard_error();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Workloads, StallingPath,
+    testing::Values(Stall{"bulk1", {.stall_at = 500'000}}, Stall{"bulk1", {.stall_at = kLate}},
+                    Stall{"bulk1down", {.stall_at = kLate, .downward = true}},
+                    Stall{"rr1", {.stall_at = 100}}, Stall{"rr1", {.stall_after = 1}},
+                    Stall{"crr2", {.stall_after = 4}}, Stall{"idle50", {.stall_after = 80}}),
     [](const auto& about) { return "Number" + std::to_string(about.index); });
 
 TEST(SlowPath, IsReportedAsSlow) {
@@ -164,8 +126,6 @@ TEST(SlowPath, IsReportedAsSlow) {
   EXPECT_LT(fast.metric("p50_us"), slow.metric("p50_us"));
 }
 
-/// A closed loop waits for a slow path and hides how late it was; an open loop counts from when
-/// each exchange was due.
 /// What stalls at the very end is seen as well.
 TEST(SlowPath, ACutOfTheMeasuredTimeDoesNotHideAStall) {
   const ServingEnd serving;
@@ -176,6 +136,8 @@ TEST(SlowPath, ACutOfTheMeasuredTimeDoesNotHideAStall) {
   EXPECT_GE(open.metric("max_us"), 500'000);
 }
 
+/// A closed loop waits for a slow path and hides how late it was; an open loop counts from when
+/// each exchange was due.
 TEST(SlowPath, CannotHideByWaiting) {
   const ServingEnd serving;
   const MeddlingPath path(serving.port(), {.delay = milliseconds(5)});
@@ -206,6 +168,72 @@ TEST(ServingEndTest, StrangersDoNotDisturbIt) {
   EXPECT_EQ(load(serving.port(), "rr2").status, 0);
 }
 
+/// Sixteen runs at a time are served; who says no more than that there is one does not keep others
+/// out.
+TEST(ServingEndTest, SilentRunsDoNotHoldItForLong) {
+  const ServingEnd serving;
+  // A control connection's first bytes (protocol.h), of a run each.
+  constexpr std::size_t kMostRuns = 16;
+  std::vector<OwnedFd> silent;
+  for (std::size_t i = 0; i < kMostRuns; ++i) {
+    std::string hello("SLB1\0\0\0\0\1\0\0\0", 12);
+    hello.resize(40);
+    hello[16] = static_cast<char>(i + 1);
+    silent.push_back(connect_tcp(serving.port()));
+    ASSERT_TRUE(send_all(silent.back().get(), hello));
+  }
+  const Loaded kept_out = load(serving.port(), "rr1", {}, "100ms");
+  ASSERT_FALSE(kept_out.valid());
+  EXPECT_EQ(kept_out.reason(), "upstream: too many runs at a time");
+  EXPECT_TRUE(wait_until([&] { return load(serving.port(), "rr1", {}, "100ms").valid(); }));
+}
+
+TEST(ServingEndTest, ServesAUnixSocket) {
+  const TempDir folder;
+  const std::string path = folder.file("socket");
+  ServingEnd serving("unix:" + path);
+  for (const char* workload : {"rr2", "crr2", "bulk2both"}) {
+    const Loaded loaded = load("unix:" + path, workload);
+    EXPECT_EQ(loaded.status, 0) << loaded.error << loaded.output;
+  }
+  serving.process().signal(SIGINT);
+  EXPECT_EQ(serving.process().wait(kLong), 0);
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+// Connections to `port` in TIME_WAIT, over IPv6 (proc_net_tcp(5)).
+std::size_t waiting_clients(std::uint16_t port) {
+  std::size_t count = 0;
+  std::ifstream table("/proc/net/tcp6");
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream fields(line);
+    std::string number, local, remote, state;
+    fields >> number >> local >> remote >> state;
+    const std::size_t colon = remote.rfind(':');
+    if (state != "06" || colon == std::string::npos) continue;
+    if (std::stoul(remote.substr(colon + 1), nullptr, 16) == port) ++count;
+  }
+  return count;
+}
+
+/// Off 127.0.0.0/8 a client has one address to call from, and would soon run out of ports.
+TEST(LoadTest, CallsElsewhereKeepNoPort) {
+  const auto has_ipv6 = [] {
+    try {
+      return listen_tcp(1, {}, AF_INET6).port != 0;
+    } catch (const std::exception&) {
+      return false;
+    }
+  };
+  if (!has_ipv6()) GTEST_SKIP() << "no IPv6 loopback here";
+  const ServingEnd serving("[::1]:0");
+  const Loaded loaded = load(serving.address(), "crr2");
+  ASSERT_EQ(loaded.status, 0) << loaded.error << loaded.output;
+  ASSERT_GT(loaded.metric("count"), 20);
+  // The control connection's own.
+  EXPECT_LE(waiting_clients(serving.port()), 1U);
+}
+
 TEST(LoadTest, WhereNobodyServesSaysSo) {
   const Listener nobody = listen_tcp();
   const std::uint16_t port = nobody.port;
@@ -215,149 +243,6 @@ TEST(LoadTest, WhereNobodyServesSaysSo) {
   EXPECT_NE(process.standard_output().find("onnection refused"), std::string::npos)
       << process.standard_output();
   static_cast<void>(port);
-}
-
-// --- Comparisons ---
-
-std::vector<std::string> comparison(const std::vector<std::string>& more) {
-  std::vector<std::string> arguments = bench(
-      {"--peers", "direct,sluice", "--sluice", environment("SLUICE_BINARY"), "--time", "200ms"});
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return arguments;
-}
-
-TEST(ComparisonTest, RunsEveryContenderInTurn) {
-  const TempDir folder;
-  const std::string json_file = folder.file("result.json");
-  const std::string markdown = folder.file("result.md");
-  Process process(comparison({"--workloads", "bulk1,rr2,crr1,idle20", "--rounds", "2", "--json",
-                              json_file, "--markdown", markdown}));
-  ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
-  const json::value document = json::parse(read_text(json_file));
-  EXPECT_EQ(document.at("format"), "sluice-bench");
-  EXPECT_EQ(document.at("version"), 1);
-  ASSERT_EQ(document.at("workloads").as_array().size(), 4U);
-  for (const json::value& workload : document.at("workloads").as_array()) {
-    std::string order;
-    for (const json::value& run : workload.at("runs").as_array()) {
-      EXPECT_TRUE(run.at("valid").as_bool());
-      order +=
-          std::string(run.at("contender").as_string()) + json::serialize(run.at("round")) + ' ';
-    }
-    EXPECT_EQ(order, "direct1 sluice1 direct2 sluice2 ");
-  }
-  const json::value& idle = document.at("workloads").at(3).at("summary").at(1).at("metrics");
-  EXPECT_NE(idle.as_object().if_contains("memory_bytes_per_connection"), nullptr);
-  const json::value& bulk = document.at("workloads").at(0).at("summary").at(1);
-  EXPECT_GT(bulk.at("metrics").at("proxy_cpu_s_per_gib").at("median").to_number<double>(), 0);
-  EXPECT_NE(read_text(markdown).find("## bulk1"), std::string::npos);
-  EXPECT_NE(process.standard_output().find("× direct"), std::string::npos);
-}
-
-TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
-  const TempDir folder;
-  const std::string before = folder.file("before.json");
-  Process first(comparison({"--workloads", "rr1", "--rounds", "3", "--json", before}));
-  ASSERT_EQ(first.wait(kLong), 0) << first.standard_error();
-  // An earlier run that was ten times as fast.
-  json::value document = json::parse(read_text(before));
-  for (json::value& run : document.at("workloads").at(0).at("runs").as_array()) {
-    json::value& rate = run.at("metrics").at("trips_per_s");
-    rate = rate.to_number<double>() * 10;
-  }
-  const std::string changed = folder.write("changed.json", json::serialize(document));
-  Process second(comparison({"--workloads", "rr1", "--rounds", "3", "--baseline", changed}));
-  ASSERT_EQ(second.wait(kLong), 0) << second.standard_error();
-  EXPECT_TRUE(std::regex_search(second.standard_output(), std::regex("trips/s .*worse")))
-      << second.standard_output();
-}
-
-TEST(ComparisonTest, VoidsWhatDoesNotStart) {
-  Process process(bench({"--peers", "direct", "--contender", "broken=/bin/false {listen} {to}",
-                         "--workloads", "rr1", "--rounds", "1", "--time", "100ms"}));
-  EXPECT_EQ(process.wait(kLong), 1);
-  EXPECT_TRUE(
-      std::regex_search(process.standard_output(), std::regex("VOID: broken.*ended at once")))
-      << process.standard_output();
-}
-
-// Processes whose command line begins with `word`.
-std::set<std::string> processes_of(const std::string& word) {
-  std::set<std::string> found;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const std::string line = read_text((entry.path() / "cmdline").string());
-    if (line.starts_with(word)) found.insert(entry.path().filename());
-  }
-  return found;
-}
-
-TEST(ComparisonTest, InterruptedEndsItsChildrenAndPrintsWhatItHas) {
-  const TempDir folder;
-  const std::string copy = folder.file("sluice-of-this-test");
-  // Its own command line begins with it; the comparison's only names it.
-  const auto forwarders = [&] { return processes_of(copy + std::string(1, '\0')); };
-  std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
-  Process process(bench({"--peers", "sluice", "--sluice", copy, "--rounds", "50", "--time", "400ms",
-                         "--workloads", "rr1,bulk1"}));
-  // In the middle of a later round.
-  ASSERT_TRUE(process.wait_for_error_line(std::regex("round 2, sluice: ")));
-  ASSERT_TRUE(wait_until([&] { return !forwarders().empty(); }));
-  process.signal(SIGINT);
-  EXPECT_EQ(process.wait(kLong), 130);
-  EXPECT_TRUE(std::regex_search(process.standard_output(), std::regex("rr1: .*\\n.*\\nsluice")))
-      << process.standard_output();
-  EXPECT_TRUE(forwarders().empty()) << "a child is left";
-}
-
-// --- Bad arguments ---
-
-TEST(BenchArgumentsTest, AreRefusedInOneLine) {
-  const std::vector<std::vector<std::string>> wrong = {
-      {"--rounds", "0"},
-      {"--workloads", "bulk0"},
-      {"--workloads", "nonsense"},
-      {"--peers", "nobody"},
-      {"--time", "5"},
-      {"--time", "2h"},
-      {"--size", "0B"},
-      {"--contender", "x=true"},
-      {"--unknown"},
-      {"serve"},
-      {"serve", "--listen", "nowhere"},
-      {"load", "--to", "nowhere", "--workload", "rr1"},
-      {"load", "--to", "discard:", "--workload", "rr1"},
-      {"load", "--to", "127.0.0.1:1", "--workload", "rr1", "--path-pid", "99999999"},
-      {"--contender", "direct=true {listen} {to}"},
-      {"--peers", "direct,direct"},
-      {"load", "--to", "x:1"},
-      {"--relative-to", "nobody"},
-      {"--workloads", "rr1@0"},
-      {"--workloads", "rr1x1TiB"}};
-  for (const auto& arguments : wrong) {
-    Process process(bench(arguments));
-    EXPECT_EQ(process.wait(kLong), 2) << testing::PrintToString(arguments);
-    const std::string error = process.standard_error();
-    EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
-    EXPECT_EQ(error.find("sluice-bench: "), 0U) << error;
-  }
-}
-
-TEST(BenchArgumentsTest, FilesThatAreNoResultsAreNamed) {
-  const TempDir folder;
-  const std::vector<std::string> files = {
-      folder.file("missing"),
-      folder.write("text", "no JSON"),
-      folder.write("list", "[]"),
-      folder.write("other", "{\"format\":\"other\"}"),
-      folder.write("part", "{\"format\":\"sluice-bench\",\"version\":1}"),
-      folder.write("later", "{\"format\":\"sluice-bench\",\"version\":2}")};
-  for (const std::string& file : files) {
-    Process process(bench({"report", "--from", file}));
-    EXPECT_EQ(process.wait(kLong), 1) << file;
-    const std::string error = process.standard_error();
-    EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
-    EXPECT_NE(error.find(file), std::string::npos) << error;
-  }
 }
 
 }  // namespace

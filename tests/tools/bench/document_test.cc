@@ -20,8 +20,8 @@ json::object run_of(const char* contender, int round, double rate, double p50) {
           {"percentiles", json::object{{"rr", json::array{json::array{50, p50}}}}}};
 }
 
-// Three rounds of two contenders; in the second, one run of b's is void.
-json::object example() {
+// Three rounds of two contenders; in the second, one run of b's is void, unless it is `whole`.
+json::object example(bool whole = false) {
   json::object document = new_document("sluice-bench --example");
   document["settings"] = {
       {"rounds", 3}, {"seconds", 1.0}, {"warmup_seconds", 0.3}, {"network", "own"}};
@@ -33,13 +33,16 @@ json::object example() {
         json::object{{"name", name}, {"version", "1"}, {"command", name}, {"config", ""}});
   }
   json::object workload = new_workload(*parse_workload("rr1"), false);
-  workload["runs"] = json::array{
-      run_of("a", 1, 100, 10),
-      run_of("b", 1, 150, 8),
-      run_of("a", 2, 200, 20),
-      json::object{{"contender", "b"}, {"round", 2}, {"valid", false}, {"reason", "lost a byte"}},
-      run_of("a", 3, 300, 30),
-      run_of("b", 3, 900, 6)};
+  workload["runs"] = json::array{run_of("a", 1, 100, 10),
+                                 run_of("b", 1, 150, 8),
+                                 run_of("a", 2, 200, 20),
+                                 whole ? run_of("b", 2, 525, 7)
+                                       : json::object{{"contender", "b"},
+                                                      {"round", 2},
+                                                      {"valid", false},
+                                                      {"reason", "lost a byte"}},
+                                 run_of("a", 3, 300, 30),
+                                 run_of("b", 3, 900, 6)};
   summarize(workload, {"a", "b"}, "a");
   document["workloads"].as_array().push_back(std::move(workload));
   return document;
@@ -95,11 +98,32 @@ TEST(DocumentTest, SumsOfOthersAreNotBelieved) {
 }
 
 TEST(TableTest, TheBestIsBoldOnATerminalOnly) {
-  const json::object document = example();
+  const json::object document = example(true);
   const std::string bold = to_table(document, TableStyle::terminal);
   EXPECT_NE(bold.find("\x1b[1m525 (150–900)\x1b[0m"), std::string::npos) << bold;
   EXPECT_NE(bold.find("\x1b[1m7.0 (6.0–8.0)\x1b[0m"), std::string::npos) << "less is better";
   EXPECT_EQ(to_table(document, TableStyle::plain).find('\x1b'), std::string::npos);
+}
+
+TEST(TableTest, WhatHasFewerValidRunsIsNeverTheBest) {
+  const std::string bold = to_table(example(), TableStyle::terminal);
+  EXPECT_EQ(bold.find("\x1b[1m525"), std::string::npos) << bold;
+  EXPECT_NE(bold.find("\x1b[1m200 (100–300)\x1b[0m"), std::string::npos) << bold;
+}
+
+TEST(TableTest, AnEndThatWasTheLimitIsSaid) {
+  EXPECT_EQ(to_table(example(), TableStyle::plain).find("Saturated"), std::string::npos);
+  json::object document = example();
+  json::object& workload = document["workloads"].at(0).as_object();
+  for (json::value& run : workload["runs"].as_array()) {
+    if (!run.at("valid").as_bool()) continue;
+    const bool a = run.at("contender") == "a";
+    run.at("metrics").as_object()["ends_busiest_thread"] = a ? 0.97 : 0.6;
+  }
+  summarize(workload, {"a", "b"}, "a");
+  const std::string table = to_table(document, TableStyle::plain);
+  EXPECT_NE(table.find("Saturated: "), std::string::npos) << table;
+  EXPECT_NE(table.find("limit: a 0.97.\n"), std::string::npos) << table;
 }
 
 TEST(TableTest, MarkdownRowsHaveOneWidth) {

@@ -230,8 +230,12 @@ class Page(unittest.TestCase):
 
     def test_what_disturbed_the_run_is_shown(self):
         self.assert_shown("This run was interrupted.")
-        self.assertEqual(self.text().count("The machine was not quiet."), 1)
-        self.assert_shown("(median): sluice 0.31")
+        self.assertEqual(self.text().count("Not quiet."), 1)
+        self.assert_shown("median: sluice 0.31.")
+
+    def test_an_end_that_was_the_limit_is_shown(self):
+        self.assertEqual(self.text().count("Saturated."), 1)
+        self.assert_shown("median: sluice 0.97.")
 
     def test_large_numbers_are_grouped_and_missing_ones_dashed(self):
         self.assert_shown("80,555")

@@ -28,6 +28,7 @@ MeddlingPath::MeddlingPath(std::uint16_t upstream_port, const Meddling& meddling
 
 MeddlingPath::~MeddlingPath() {
   stopping_ = true;
+  stopping_.notify_all();
   acceptor_.join();
   for (const auto& pair : pairs_) {
     ::shutdown(pair->client.get(), SHUT_RDWR);
@@ -46,13 +47,15 @@ void MeddlingPath::accept_all() {
     const int upstream = pair->upstream.get();
     const std::lock_guard guard(lock_);
     pairs_.push_back(std::move(pair));
-    copiers_.emplace_back([=, this] { copy(client, upstream, !meddling_.downward); });
-    copiers_.emplace_back([=, this] { copy(upstream, client, meddling_.downward); });
+    const bool stalled = meddling_.stall_after != 0 && pairs_.size() > meddling_.stall_after;
+    copiers_.emplace_back([=, this] { copy(client, upstream, !meddling_.downward, stalled); });
+    copiers_.emplace_back([=, this] { copy(upstream, client, meddling_.downward, stalled); });
   }
 }
 
-void MeddlingPath::copy(int from, int to, bool meddle) {
+void MeddlingPath::copy(int from, int to, bool meddle, bool stalled) {
   std::uint64_t copied = 0;
+  if (stalled) stall();
   for (;;) {
     std::vector<char> chunk(kChunkBytes);
     const ssize_t got = ::recv(from, chunk.data(), chunk.size(), 0);
@@ -66,7 +69,16 @@ void MeddlingPath::copy(int from, int to, bool meddle) {
     copied += static_cast<std::uint64_t>(got);
     if (!send_all(to, std::as_bytes(std::span(chunk)))) break;
   }
-  ::shutdown(to, SHUT_WR);
+  if (meddle && meddling_.hold_end) {
+    meddled_ = true;
+  } else {
+    ::shutdown(to, SHUT_WR);
+  }
+}
+
+void MeddlingPath::stall() {
+  meddled_ = true;
+  stopping_.wait(false);
 }
 
 // False where the connection is to be cut.
@@ -78,6 +90,7 @@ bool MeddlingPath::meddle_with(std::vector<char>& chunk, std::uint64_t before) {
   if (within(meddling_.drop_at, before, chunk.size()) && once()) {
     chunk.erase(chunk.begin() + static_cast<std::ptrdiff_t>(meddling_.drop_at - before));
   }
+  if (within(meddling_.stall_at, before, chunk.size()) && once()) stall();
   return !(within(meddling_.cut_at, before, chunk.size()) && once());
 }
 

@@ -19,6 +19,9 @@ struct Meddling {
   std::uint64_t corrupt_at = 0;        ///< the byte there is changed; 0: none
   std::uint64_t drop_at = 0;           ///< the byte there is left out; 0: none
   std::uint64_t cut_at = 0;            ///< there the connection is closed; 0: never
+  std::uint64_t stall_at = 0;          ///< from there on nothing is passed on; 0: never
+  std::size_t stall_after = 0;         ///< connections; from the next on all stall; 0: never
+  bool hold_end = false;  ///< the end of the stream is not passed on, by any connection
   bool downward = false;
 };
 
@@ -40,7 +43,8 @@ class MeddlingPath {
     OwnedFd upstream;
   };
   void accept_all();
-  void copy(int from, int to, bool meddle);
+  void copy(int from, int to, bool meddle, bool stalled);
+  void stall();
   [[nodiscard]] bool meddle_with(std::vector<char>& chunk, std::uint64_t before);
 
   Meddling meddling_;

@@ -13,6 +13,7 @@ TEST(HelloTest, ComesBackAsItWasSent) {
   hello.send = true;
   hello.plain = true;
   hello.verify = true;
+  hello.closes = true;
   hello.size_bytes = 70'000;
   hello.number = 12'345;
   hello.run = 0x0123456789abcdef;
@@ -51,7 +52,7 @@ TEST(HelloTest, AnythingElseIsNone) {
   bad[4] = 4;
   EXPECT_FALSE(decode(bad).has_value()) << "an unknown role";
   bad = good;
-  bad[5] = 16;
+  bad[5] = 32;
   EXPECT_FALSE(decode(bad).has_value()) << "an unknown flag";
   bad = good;
   bad[39] = 1;

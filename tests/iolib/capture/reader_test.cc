@@ -1,0 +1,313 @@
+// Scenarios of segments, chains and streams, in memory.
+
+#include "iolib/capture/reader.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "iolib/base/crc32c.h"
+#include "tests/support/capture_builder.h"
+#include "tests/support/temp_dir.h"
+
+namespace sluice::capture {
+namespace {
+
+using test::bytes_of;
+using test::CaptureRecord;
+using test::close_record;
+using test::connection_records;
+using test::data_record;
+using test::end_record;
+using test::gap_record;
+using test::MemorySegment;
+using test::open_record;
+using test::random_bytes;
+using test::SegmentPlan;
+using test::write_segment;
+
+using Severity = Finding::Severity;
+
+struct Read {
+  std::string client;  ///< the bytes that are new, of all connections
+  std::vector<Finding> findings;
+  std::size_t records = 0;
+  std::string error;
+  [[nodiscard]] bool has(Severity severity) const {
+    return std::ranges::count(findings, severity, &Finding::severity) > 0;
+  }
+};
+
+Read read(const std::vector<MemorySegment>& segments) {
+  ChainReader reader(test::memory_chain(segments), test::memory_options(segments));
+  Read result;
+  while (true) {
+    const Result<Event> event = reader.next();
+    if (!event) {
+      result.error = event.error().to_string();
+      return result;
+    }
+    if (event->type == Event::Type::end) return result;
+    if (event->type == Event::Type::finding) result.findings.push_back(event->finding);
+    if (event->type != Event::Type::record) continue;
+    ++result.records;
+    if (!event->header.is(Kind::data) || event->header.side() != Side::client) continue;
+    const auto fresh = event->fresh();
+    result.client.append(reinterpret_cast<const char*>(fresh.data()), fresh.size());
+  }
+}
+
+std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+MemorySegment segment(std::uint64_t number, const std::vector<CaptureRecord>& records,
+                      bool footer = true, SegmentState state = SegmentState::sealed) {
+  SegmentPlan plan;
+  plan.number = number;
+  plan.id = static_cast<std::uint8_t>(number + 1);
+  plan.footer = footer;
+  return {build_segment(plan, records), state, number};
+}
+
+// --- Segments ---
+
+TEST(Segment, ThatIsBeingWrittenMayHaveZerosBehind) {
+  SegmentPlan plan;
+  plan.footer = false;
+  plan.zeros_behind_bytes = (1 << 20) + 4096;
+  const auto bytes = random_bytes(5000, 1);
+  for (const bool footer : {false, true}) {
+    plan.footer = footer;
+    const Read got =
+        read({{build_segment(plan, connection_records(1, bytes, {})), SegmentState::open, 0}});
+    EXPECT_TRUE(got.findings.empty());
+    EXPECT_EQ(got.client, text_of(bytes));
+  }
+  plan.footer = true;
+  const Read sealed = read({{build_segment(plan, {open_record(1)}), SegmentState::sealed, 0}});
+  EXPECT_TRUE(sealed.has(Severity::damage)) << "zeros behind a footer";
+}
+
+TEST(Segment, ThatIsEmptyHasNothing) {
+  EXPECT_TRUE(read({{{}, SegmentState::open, 0}}).findings.empty());
+  EXPECT_TRUE(read({{std::vector<std::byte>(100'000), SegmentState::open, 0}}).findings.empty());
+  EXPECT_TRUE(read({{{}, SegmentState::sealed, 0}}).has(Severity::torn));
+}
+
+TEST(Segment, WithoutAFooterHasATornTail) {
+  const Read got = read({segment(0, {open_record(1)}, false)});
+  EXPECT_TRUE(got.has(Severity::torn));
+  EXPECT_FALSE(got.has(Severity::damage));
+}
+
+// In a write of which only the first part arrived the rest is as it was prepared: zeros.
+TEST(Segment, WithAHalfWrittenFrameIsTornAndItsWholeRecordsCount) {
+  SegmentPlan plan;
+  plan.footer = false;
+  plan.frame_bytes = 64 << 10;
+  auto bytes = build_segment(plan, connection_records(1, random_bytes(20'000, 1), {}));
+  ASSERT_EQ(bytes.size(), 24U << 10);
+  std::fill(bytes.begin() + 8192, bytes.end(), std::byte{0});
+  const Read got = read({{bytes, SegmentState::open, 0}});
+  EXPECT_TRUE(got.has(Severity::torn));
+  EXPECT_FALSE(got.has(Severity::damage));
+  EXPECT_EQ(got.client, text_of(random_bytes(20'000, 1)).substr(0, 7000));
+}
+
+TEST(Segment, WithAFrameMissingBelowTheDurableMarkIsDamaged) {
+  SegmentPlan plan;
+  plan.footer = false;
+  for (const std::uint32_t in_flight : {1U, 100U}) {
+    plan.frames_in_flight = in_flight;
+    auto bytes = build_segment(plan, connection_records(1, random_bytes(40'000, 1), {}));
+    std::fill(bytes.begin() + 8192, bytes.begin() + 12288, std::byte{0});
+    const Read got = read({{bytes, SegmentState::open, 0}});
+    EXPECT_EQ(got.has(Severity::damage), in_flight == 1);
+    EXPECT_EQ(got.has(Severity::torn), in_flight != 1);
+    EXPECT_TRUE(got.has(Severity::lost));
+    EXPECT_GT(got.client.size(), 30'000U);
+  }
+}
+
+TEST(Segment, WhoseFirstFrameIsBadIsReadFromTheNext) {
+  auto whole = segment(0, connection_records(1, random_bytes(20'000, 1), {}));
+  whole.bytes[3] ^= std::byte{1};
+  const Read got = read({whole});
+  EXPECT_TRUE(got.has(Severity::damage));
+  EXPECT_GT(got.client.size(), 15'000U);
+}
+
+TEST(Segment, WithFramesOfAnotherOneOrInAnotherPlaceDoesNotTakeThem) {
+  const auto own = segment(0, connection_records(1, random_bytes(20'000, 1), {}));
+  const auto other = segment(1, connection_records(1, random_bytes(20'000, 2), {}));
+  auto mixed = own;
+  std::copy_n(other.bytes.begin() + 8192, 4096, mixed.bytes.begin() + 8192);
+  EXPECT_TRUE(read({mixed}).has(Severity::damage));
+  EXPECT_LT(read({mixed}).client.size(), 20'000U);
+  auto moved = own;
+  std::copy_n(own.bytes.begin() + 4096, 4096, moved.bytes.begin() + 8192);
+  EXPECT_TRUE(read({moved}).has(Severity::damage));
+  EXPECT_LT(read({moved}).client.size(), 20'000U);
+}
+
+// What a peer sent cannot pass for frames or records, if the segment's id is unknown to it.
+TEST(Segment, InsideABadFrameForgedFramesAreNotTaken) {
+  SegmentPlan plan;
+  plan.id = 99;
+  const auto forged = build_segment(plan, connection_records(66, random_bytes(2000, 1), {}));
+  plan.id = 1;
+  plan.frame_bytes = 64 << 10;
+  auto own = build_segment(plan, connection_records(1, forged, {}, 65'000 - 4096));
+  own[5] ^= std::byte{1};
+  const Read got = read({{own, SegmentState::sealed, 0}});
+  EXPECT_EQ(got.records, 0U);
+}
+
+TEST(Segment, OfALaterVersionIsRefused) {
+  auto later = segment(0, {open_record(1)});
+  later.bytes[8] = std::byte{2};
+  const std::uint32_t crc = crc32c(std::span(later.bytes).first(60));
+  for (std::size_t i = 0; i < 4; ++i) later.bytes[60 + i] = static_cast<std::byte>(crc >> (8 * i));
+  EXPECT_NE(read({later}).error.find("later version"), std::string::npos);
+}
+
+TEST(Segment, WithAnUnknownKindIsReadOn) {
+  CaptureRecord unknown = data_record(1, Side::client, 0, "?");
+  unknown.header.kind = 200;
+  const Read got =
+      read({segment(0, {open_record(1), unknown, data_record(1, Side::client, 0, "x")})});
+  EXPECT_TRUE(got.findings.empty());
+  EXPECT_EQ(got.client, "x");
+}
+
+TEST(Segment, WithOffsetsThatWrapAroundIsDamaged) {
+  const Read got = read({segment(0, {open_record(1), data_record(1, Side::client, ~0ULL, "xy"),
+                                     gap_record(1, Side::client, 5, ~0ULL, GapReason::limit)})});
+  EXPECT_TRUE(got.has(Severity::damage));
+  EXPECT_EQ(got.client, "");
+}
+
+// --- Chains and streams ---
+
+TEST(Chain, WithASegmentMissingInTheMiddleIsDamaged) {
+  const auto bytes = random_bytes(9000, 1);
+  const auto all = connection_records(1, bytes, {});
+  const std::vector<CaptureRecord> head(all.begin(), all.begin() + 4);
+  const std::vector<CaptureRecord> tail(all.begin() + 6, all.end());
+  const Read got = read({segment(0, head), segment(2, tail)});
+  EXPECT_TRUE(got.has(Severity::damage));
+  EXPECT_TRUE(got.has(Severity::lost));
+  EXPECT_FALSE(read({segment(5, head), segment(6, {})}).has(Severity::damage)) << "deleted head";
+}
+
+TEST(Chain, WhoseHeadWasDeletedGoesOnFromTheContinuedOpen) {
+  const auto bytes = random_bytes(7000, 1);
+  OpenInfo info = test::open_info(1);
+  const auto before = std::span(bytes).first(5000);
+  info.so_far[0] = {5000, 5000, crc32c(before), SideEnd::none};
+  const auto after = std::span(bytes).subspan(5000);
+  const Read got = read(
+      {segment(3, {open_record(1, info, true), data_record(1, Side::client, 5000, after),
+                   close_record(1, {{test::totals_of(bytes), test::totals_of({})}, "closed"})})});
+  EXPECT_TRUE(got.findings.empty());
+  EXPECT_EQ(got.client, text_of(after));
+}
+
+TEST(Chain, InWhichBytesDifferFromTheirChecksumIsDamaged) {
+  const auto records = connection_records(1, bytes_of("hello"), {});
+  auto changed = records;
+  changed[1].payload = bytes_of("jello");
+  EXPECT_FALSE(read({segment(0, records)}).has(Severity::damage));
+  EXPECT_TRUE(read({segment(0, changed)}).has(Severity::damage));
+  auto shorter = records;
+  shorter[1].payload = bytes_of("hell");
+  EXPECT_FALSE(read({segment(0, shorter)}).findings.empty());
+}
+
+TEST(Chain, OfASuspectSegmentTakesWhatWasWrittenAgainOnce) {
+  const auto bytes = random_bytes(30'000, 1);
+  const auto all = connection_records(1, bytes, {});
+  SegmentPlan plan;
+  plan.frames_in_flight = 100;
+  plan.footer = false;
+  MemorySegment suspect{build_segment(plan, all), SegmentState::suspect, 0};
+  // One frame failed; those behind it were written, and again with it.
+  std::fill(suspect.bytes.begin() + 12288, suspect.bytes.begin() + 16384, std::byte{0xee});
+  const std::vector<CaptureRecord> again(all.begin() + 5, all.end());
+  const Read got = read({suspect, segment(1, again)});
+  EXPECT_TRUE(got.findings.empty()) << got.findings.front().what;
+  EXPECT_EQ(got.client, text_of(bytes));
+  EXPECT_TRUE(read({suspect}).has(Severity::torn)) << "and nothing was written again";
+}
+
+TEST(Chain, ThatRepeatsAConnectionThatHadEndedTakesItOnce) {
+  const auto all = connection_records(1, bytes_of("hello"), bytes_of("world"));
+  const Read got = read({segment(0, all, false, SegmentState::suspect), segment(1, all)});
+  EXPECT_TRUE(got.findings.empty());
+  EXPECT_EQ(got.client, "hello");
+}
+
+TEST(Chain, WithoutAnOpenBeginsAtTheFirstRecord) {
+  const Read got = read({segment(0, {data_record(1, Side::client, 700, "x")})});
+  EXPECT_TRUE(got.findings.empty());
+  EXPECT_EQ(got.client, "x");
+}
+
+TEST(Chain, WithOverlappingDataTakesWhatIsNew) {
+  const Read got = read({segment(
+      0, {open_record(1), data_record(1, Side::client, 0, "abcd"),
+          data_record(1, Side::client, 2, "cdef"), data_record(1, Side::client, 1, "bc")})});
+  EXPECT_TRUE(got.findings.empty());
+  EXPECT_EQ(got.client, "abcdef");
+}
+
+TEST(Chain, WhoseEndsSayMoreThanWasReadHasLostBytes) {
+  const Read got = read({segment(0, {open_record(1), data_record(1, Side::client, 0, "abcd"),
+                                     end_record(Kind::eof, 1, Side::client, 10)})});
+  ASSERT_EQ(got.findings.size(), 1U);
+  EXPECT_EQ(got.findings[0].severity, Severity::lost);
+  EXPECT_EQ(got.findings[0].stream_offset, 4U);
+  EXPECT_EQ(got.findings[0].bytes, 6U);
+}
+
+// --- Listing ---
+
+TEST(Listing, GroupsByRunAndWorkerInTheOrderOfNumbers) {
+  const test::TempDir folder;
+  SegmentPlan plan;
+  for (const std::uint64_t number : {10U, 2U}) {
+    for (const std::uint32_t worker : {1U, 0U}) {
+      plan.number = number;
+      plan.worker = worker;
+      write_segment(folder.path(), plan, {});
+    }
+  }
+  folder.write("lock", "");
+  folder.write("notes.txt", "");
+  const auto chains = list_capture({folder.path()});
+  ASSERT_TRUE(chains);
+  ASSERT_EQ(chains->size(), 2U);
+  EXPECT_EQ((*chains)[0].worker, 0U);
+  EXPECT_EQ((*chains)[1].segments[0].name.number, 2U);
+  EXPECT_EQ((*chains)[1].segments[1].name.number, 10U);
+}
+
+TEST(Listing, OpensASegmentUnderTheNameThatItGotMeanwhile) {
+  const test::TempDir folder;
+  write_segment(folder.path(), {}, {});
+  SegmentFile file{folder.file("run1-w000-0000000000.open"), {"run1", 0, 0, SegmentState::open}, 0};
+  const auto source = open_segment(file);
+  ASSERT_TRUE(source);
+  EXPECT_NE(*source, nullptr);
+  EXPECT_EQ(file.name.state, SegmentState::sealed);
+  SegmentFile gone{folder.file("run1-w000-0000000007.open"), {"run1", 0, 7, SegmentState::open}, 0};
+  const auto none = open_segment(gone);
+  ASSERT_TRUE(none);
+  EXPECT_EQ(*none, nullptr);
+}
+
+}  // namespace
+}  // namespace sluice::capture

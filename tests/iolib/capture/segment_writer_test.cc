@@ -1,0 +1,110 @@
+#include "iolib/capture/segment_writer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "tests/support/capture_rig.h"
+
+namespace sluice {
+namespace {
+
+using capture::Durability;
+using capture::Recorder;
+using capture::Recording;
+using test::CaptureRig;
+using test::DiskCall;
+using test::Fault;
+using test::ReadCapture;
+
+// The first call of a kind, from now on, fails.
+void fail_next(CaptureRig& rig, DiskCall kind, int error) {
+  rig.disk.set_on_call([kind, error, done = false](DiskCall call, std::uint64_t) mutable {
+    if (call != kind || done) return Fault{};
+    done = true;
+    return Fault{Fault::Kind::fails, error};
+  });
+}
+
+bool is_suspect(const std::string& name) { return name.ends_with(".suspect"); }
+
+TEST(SegmentWriter, WritesAgainWhatAFailingWriteLeftUnconfirmed) {
+  for (const DiskCall call : {DiskCall::write, DiskCall::sync}) {
+    CaptureRig rig(CaptureRig::small_options(Durability::batch));
+    rig.settle();
+    Recording& recording = rig.open(1);
+    rig.append(recording, "before ");
+    ASSERT_TRUE(rig.run_until_durable());
+    fail_next(rig, call, EIO);
+    rig.append(recording, "during ");
+    ASSERT_TRUE(rig.run_until_durable());
+    rig.append(recording, "after");
+    ASSERT_TRUE(rig.close());
+    const ReadCapture read = rig.read();
+    EXPECT_EQ(read.client(1).bytes, "before during after");
+    EXPECT_TRUE(read.clean());
+    EXPECT_EQ(std::ranges::count_if(read.segments, is_suspect), 1);
+    EXPECT_EQ(std::ranges::count(rig.events, Recorder::Event::disk_failed), 1);
+  }
+}
+
+TEST(SegmentWriter, CallsNothingDurableThatANewSegmentDoesNotHoldYet) {
+  CaptureRig rig(CaptureRig::small_options(Durability::batch));
+  rig.settle();
+  Recording& recording = rig.open(1);
+  constexpr std::uint64_t kBytes = 40'000;
+  constexpr std::uint64_t kLeastInABlock = 7'900;
+  fail_next(rig, DiskCall::sync, EIO);
+  rig.append(recording, std::string(kBytes, 'x'));
+  const std::uint64_t last = rig.recorder->last_sequence();
+  // Whenever the mark has risen, a power cut leaves all that it covers.
+  std::uint64_t mark = 0;
+  ASSERT_TRUE(rig.run_until([&] {
+    if (rig.recorder->durable_sequence() == mark) return mark >= last;
+    mark = rig.recorder->durable_sequence();
+    const std::uint64_t covered = std::min<std::uint64_t>(mark * kLeastInABlock, kBytes);
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      test::SimulatedDisk::Files files;
+      for (auto& [name, remains] : rig.disk.crash(seed)) files[name] = std::move(remains.bytes);
+      const ReadCapture read = test::read_capture(files);
+      EXPECT_TRUE(read.connections.contains(1) && read.client(1).bytes.size() >= covered) << mark;
+    }
+    return mark >= last;
+  }));
+}
+
+TEST(SegmentWriter, WaitsBeforeItTriesAgainADiskThatTakesFirstFramesOnly) {
+  constexpr std::chrono::seconds kTime(20);
+  for (const Durability level : {Durability::batch, Durability::before_forward}) {
+    CaptureRig rig(CaptureRig::small_options(level));
+    rig.settle();
+    rig.disk.set_on_call([first = true](DiskCall call, std::uint64_t) mutable {
+      if (call == DiskCall::create) first = true;
+      if (call != DiskCall::write) return Fault{};
+      return std::exchange(first, false) ? Fault{} : Fault{Fault::Kind::fails, EIO};
+    });
+    rig.append(rig.open(1), "bytes");
+    rig.pass(kTime);
+    const auto files = rig.disk.files();
+    EXPECT_GE(files.size(), 10U) << "it does try";
+    EXPECT_LE(files.size(), kTime.count() + 3U) << to_string(level);
+    for (const auto& [name, bytes] : files) {
+      EXPECT_TRUE(!is_suspect(name) || bytes.size() < 32'768U) << name;
+    }
+  }
+}
+
+TEST(SegmentWriter, GivesUpOnADiskThatDoesNotComeBack) {
+  CaptureRig rig(CaptureRig::small_options(Durability::batch));
+  rig.disk.set_on_call([](DiskCall, std::uint64_t) { return Fault{Fault::Kind::fails, EIO}; });
+  rig.append(rig.open(1), "bytes");
+  EXPECT_FALSE(rig.close());
+  EXPECT_EQ(rig.disk.in_flight(), 0U);
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,95 @@
+#include "iolib/capture/store.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <string>
+
+#include "tests/support/capture_builder.h"
+#include "tests/support/capture_rig.h"
+
+namespace sluice {
+namespace {
+
+using capture::Durability;
+using capture::Retention;
+using capture::Store;
+using test::CaptureRig;
+using test::ReadCapture;
+using test::SimulatedDisk;
+
+SimulatedDisk::Files after_a_crash(const CaptureRig& rig) {
+  SimulatedDisk::Files files;
+  for (auto& [name, remains] : rig.disk.crash(1)) files[name] = std::move(remains.bytes);
+  return files;
+}
+
+TEST(Store, SealsWhatACrashLeftAndRemovesWhatWasNeverBegun) {
+  CaptureRig rig(CaptureRig::small_options(Durability::batch));
+  rig.append(rig.open(1), std::string(30'000, 'x'));
+  ASSERT_TRUE(rig.run_until_durable());
+  rig.append(rig.open(2), std::string(30'000, 'y'));
+  ASSERT_TRUE(rig.run_until_durable());
+  SimulatedDisk after(1, after_a_crash(rig));
+  Store store(after, {});
+  const auto leftovers = store.recover();
+  ASSERT_TRUE(leftovers.has_value());
+  EXPECT_EQ(leftovers->sealed, 1U);
+  const ReadCapture read = test::read_capture(after.files());
+  EXPECT_EQ(read.client(1).bytes, std::string(30'000, 'x'));
+  EXPECT_EQ(read.client(2).bytes, std::string(30'000, 'y'));
+  EXPECT_EQ(read.damage, 0);
+}
+
+TEST(Store, KeepsTheZerosThatAConnectionSent) {
+  CaptureRig rig(CaptureRig::small_options(Durability::batch));
+  const std::string zeros(6'000, '\0');
+  rig.append(rig.open(1), zeros);
+  ASSERT_TRUE(rig.run_until_durable());
+  SimulatedDisk after(1, after_a_crash(rig));
+  Store store(after, {});
+  ASSERT_TRUE(store.recover().has_value());
+  EXPECT_EQ(test::read_capture(after.files()).client(1).bytes, zeros);
+}
+
+TEST(Store, KeepsAnEmptySegmentWithinAChain) {
+  SimulatedDisk disk(1, {{"run1-w000-0000000000.open", SimulatedDisk::Bytes(4096)},
+                         {"run1-w000-0000000001.sluice", SimulatedDisk::Bytes(4096)},
+                         {"run1-w000-0000000002.open", SimulatedDisk::Bytes(4096)}});
+  Store store(disk, {});
+  const auto leftovers = store.recover();
+  ASSERT_TRUE(leftovers.has_value());
+  EXPECT_EQ(leftovers->empty, 1U);
+  EXPECT_TRUE(disk.files().contains("run1-w000-0000000000.sluice"));
+}
+
+TEST(Store, DeletesTheOldestSegmentsBeyondItsSizeFromTheHeadOfTheChain) {
+  CaptureRig rig(CaptureRig::small_options(Durability::batch), {.size_bytes = 300'000});
+  capture::Recording& recording = rig.open(1);
+  for (int i = 0; i < 100; ++i) {
+    rig.append(recording, std::string(7'000, 'x'));
+    ASSERT_TRUE(rig.run_until_durable());
+  }
+  ASSERT_TRUE(rig.close());
+  const auto files = rig.disk.files();
+  EXPECT_LE(files.size(), 4U);
+  EXPECT_FALSE(files.contains("run1-w000-0000000000.sluice"));
+  EXPECT_TRUE(rig.read().clean());
+}
+
+TEST(Store, DeletesNothingWithoutARetentionThoughTheDiskIsFull) {
+  SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(100'000)}});
+  disk.set_free_bytes(150'000);
+  Store keeping(disk, {});
+  ASSERT_TRUE(keeping.recover().has_value());
+  const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
+  EXPECT_EQ(keeping.create(name, 100'000).error().code, ENOSPC);
+  EXPECT_EQ(disk.files().size(), 1U);
+  Store deleting(disk, {.size_bytes = 1'000'000});
+  ASSERT_TRUE(deleting.recover().has_value());
+  EXPECT_TRUE(deleting.create(name, 100'000).has_value());
+  EXPECT_FALSE(disk.files().contains("run0-w000-0000000000.sluice"));
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,130 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "iolib/base/aligned_buffer.h"
+#include "iolib/disk/volume.h"
+#include "tests/support/temp_dir.h"
+
+namespace sluice {
+namespace {
+
+using test::TempDir;
+
+mode_t mode_of(const std::string& path) {
+  struct stat about {};
+  return ::stat(path.c_str(), &about) == 0 ? about.st_mode & 07777 : 0;
+}
+
+TEST(Directory, IsItsOwnersAloneAndSoAreItsFiles) {
+  const TempDir temp;
+  const std::string path = temp.file("capture");
+  const auto directory = Directory::open(path);
+  ASSERT_TRUE(directory.has_value());
+  const Result<int> file = (*directory)->create("a");
+  ASSERT_TRUE(file.has_value());
+  (*directory)->close(*file);
+  EXPECT_EQ(mode_of(path), 0700U);
+  EXPECT_EQ(mode_of(path + "/a"), 0600U);
+  EXPECT_EQ((*directory)->create("a").error().code, EEXIST);
+}
+
+TEST(Directory, IsRefusedToASecondOneUntilTheFirstIsGone) {
+  const TempDir temp;
+  auto first = Directory::open(temp.path());
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(Directory::open(temp.path()).error().code, EBUSY);
+  first->reset();
+  EXPECT_TRUE(Directory::open(temp.path()).has_value());
+}
+
+TEST(Directory, IsNotASymbolicLinkNorAreItsFiles) {
+  const TempDir temp;
+  ASSERT_EQ(::mkdir(temp.file("real").c_str(), 0700), 0);
+  ASSERT_EQ(::symlink("real", temp.file("link").c_str()), 0);
+  EXPECT_TRUE(Directory::open(temp.file("link")).has_error());
+  const auto directory = Directory::open(temp.file("real"));
+  ASSERT_TRUE(directory.has_value());
+  ASSERT_EQ(::symlink("/etc/passwd", temp.file("real/a").c_str()), 0);
+  EXPECT_TRUE((*directory)->create("a").has_error());
+  EXPECT_TRUE((*directory)->open_existing("a").has_error());
+}
+
+TEST(Directory, WritesCutsAndFindsWhereAFileEnds) {
+  for (const auto mode : {Directory::Mode::direct_if_possible, Directory::Mode::buffered}) {
+    const TempDir temp;
+    const auto opened = Directory::open(temp.path(), mode);
+    ASSERT_TRUE(opened.has_value());
+    Directory& directory = **opened;
+    const std::size_t grid = directory.grid_bytes();
+    const Result<int> file = directory.create("a");
+    ASSERT_TRUE(file.has_value());
+    constexpr std::uint64_t kSize = 5 << 20;
+    ASSERT_TRUE(directory.preallocate(*file, kSize).has_value());
+    EXPECT_EQ(*directory.used_bytes("a"), 0U);
+    const auto buffer = AlignedBuffer::allocate(2 * grid);
+    ASSERT_TRUE(buffer.has_value());
+    std::memset(buffer->bytes().data(), 'x', grid + 7);
+    ASSERT_TRUE(directory.write(*file, buffer->bytes(), 3 * grid).has_value());
+    ASSERT_TRUE(directory.sync(*file).has_value());
+    EXPECT_EQ(*directory.used_bytes("a"), 4 * grid + 7);
+    EXPECT_EQ(mode == Directory::Mode::buffered && directory.direct(), false);
+    ASSERT_TRUE(directory.truncate(*file, 5 * grid).has_value());
+    directory.close(*file);
+    ASSERT_TRUE(directory.rename("a", "b").has_value());
+    ASSERT_TRUE(directory.sync_names().has_value());
+    const Result<int> again = directory.open_existing("b");
+    ASSERT_TRUE(again.has_value());
+    std::vector<std::byte> read(10);
+    EXPECT_EQ(*directory.read(*again, read, 4 * grid + 4), 10U);
+    EXPECT_EQ(std::ranges::count(read, std::byte{'x'}), 3);
+    EXPECT_EQ(*directory.read(*again, read, 5 * grid - 4), 4U);
+    directory.close(*again);
+    const auto entries = directory.list();
+    ASSERT_TRUE(entries.has_value());
+    ASSERT_EQ(entries->size(), 2U);
+    EXPECT_EQ((*entries)[0].name, "b");
+    EXPECT_EQ((*entries)[0].size_bytes, 5 * grid);
+    EXPECT_EQ((*entries)[1].name, "lock");
+  }
+}
+
+TEST(Directory, NeverRenamesOverAFile) {
+  const TempDir temp;
+  const auto directory = Directory::open(temp.path());
+  ASSERT_TRUE(directory.has_value());
+  for (const char* name : {"a", "b"}) (*directory)->close(*(*directory)->create(name));
+  EXPECT_EQ((*directory)->rename("a", "b").error().code, EEXIST);
+}
+
+TEST(Directory, WritesBufferedWhereTheFilesystemHasNoDirectIo) {
+  const std::string path = "/dev/shm/sluice-directory-test-" + std::to_string(::getpid());
+  if (::mkdir(path.c_str(), 0700) != 0) GTEST_SKIP() << "no /dev/shm to try it on";
+  const std::string file = path + "/direct";
+  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+  const bool refuses = fd < 0;
+  if (fd >= 0) ::close(fd);
+  {
+    const auto directory = Directory::open(path);
+    EXPECT_TRUE(directory.has_value());
+    EXPECT_TRUE(!refuses || !(*directory)->direct());
+    EXPECT_EQ((*directory)->grid_bytes() % 4096, 0U);
+    const Result<int> written = (*directory)->create("a");
+    const auto buffer = AlignedBuffer::allocate((*directory)->grid_bytes());
+    EXPECT_TRUE((*directory)->write(*written, buffer->bytes(), 0).has_value());
+    (*directory)->close(*written);
+    for (const char* name : {"a", "direct", "lock"}) static_cast<void>((*directory)->remove(name));
+  }
+  ::rmdir(path.c_str());
+  if (!refuses) GTEST_SKIP() << "this /dev/shm has O_DIRECT";
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "tests/support/temp_dir.h"
+
+namespace sluice::test {
+
+/// A small ext4 of its own on a loop device, in a mount namespace of this thread's: whatever
+/// becomes of the test, it goes with it. Children inherit it.
+class LoopDisk {
+ public:
+  /// Nothing, and the reason in `why_not`, where this process may not or the machine cannot.
+  [[nodiscard]] static std::unique_ptr<LoopDisk> create(std::uint64_t size_bytes,
+                                                        std::string& why_not);
+  ~LoopDisk();
+  LoopDisk(const LoopDisk&) = delete;
+  LoopDisk& operator=(const LoopDisk&) = delete;
+
+  /// Where it is mounted.
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::uint64_t free_bytes() const;
+  /// Fills a file until less than `left_bytes` are free.
+  void fill(const std::string& name, std::uint64_t left_bytes) const;
+
+  /// From now on every write waits until thaw(); so does the end of who waits for one.
+  void freeze();
+  void thaw();
+  /// As the filesystem does itself after an error of the disk.
+  void turn_read_only();
+
+  /// Limits what this process, from now on, writes to it past the page cache. Empty, or why that
+  /// cannot be had here.
+  [[nodiscard]] std::string throttle(pid_t process, std::uint64_t bytes_per_second);
+  void end_throttle();
+
+ private:
+  LoopDisk() = default;
+  [[nodiscard]] std::string make(std::uint64_t size_bytes);
+
+  TempDir folder_;
+  std::string path_;
+  std::string device_;  ///< "MAJOR:MINOR"
+  std::string group_;   ///< the cgroup's folder
+  std::string limit_;   ///< the file in it that limits writes
+  bool mounted_ = false;
+  bool frozen_ = false;
+};
+
+}  // namespace sluice::test

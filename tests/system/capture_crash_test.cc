@@ -1,0 +1,156 @@
+// The daemon is killed under load, again and again: what its successor makes of what it left is
+// compared with what the far sides had received. SLUICE_LONG=1 makes a thousand of it.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tests/support/temp_dir.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+#include "tests/system/recorded.h"
+#include "tests/system/torture.h"
+
+namespace sluice::test {
+namespace {
+
+using capture::Side;
+using std::chrono::microseconds;
+
+constexpr std::size_t kConnections = 4;
+constexpr std::uint64_t kEndless = std::uint64_t{1} << 40;
+
+class CaptureCrashTest : public testing::TestWithParam<std::string> {
+ protected:
+  using Exchanges = std::map<std::string, std::unique_ptr<Exchange>>;  ///< by the client's address
+
+  [[nodiscard]] std::vector<std::string> arguments(const std::string& engine) const {
+    // The smallest segments, so that many a crash finds one that is being sealed or prepared.
+    return route_arguments({engine, "auto"}, loopback_address(upstream_.port),
+                           {"--capture", directory_, "--durability", GetParam(), "--segment-size",
+                            "8MiB", "--capture-buffers", "2MiB", "--capture-full", "block"});
+  }
+  [[nodiscard]] Exchanges run_and_kill(const std::string& engine);
+  void recover(const std::string& engine);
+  void compare(const Exchanges& exchanges) const;
+  [[nodiscard]] microseconds up_to(microseconds most) {
+    return microseconds(random_() % static_cast<std::uint64_t>(most.count()));
+  }
+
+  TempDir folder_;
+  std::string directory_ = folder_.file("capture");
+  Listener upstream_ = listen_tcp();
+  std::mt19937_64 random_{seed()};
+};
+
+/// Streams both ways without end, some in large and some in small pieces, until the kill.
+CaptureCrashTest::Exchanges CaptureCrashTest::run_and_kill(const std::string& engine) {
+  Daemon daemon(arguments(engine));
+  std::vector<std::unique_ptr<Exchange>> running;
+  std::vector<std::string> clients;
+  for (std::size_t i = 0; i < kConnections; ++i) {
+    ConnectionPlan plan;
+    plan.seed = random_();
+    const std::size_t most = i % 2 == 0 ? 256 << 10 : 1 + random_() % 4096;
+    plan.client.send_bytes = kEndless;
+    plan.client.most_written_bytes = most;
+    plan.client.most_read_bytes = 1 << 18;
+    plan.upstream = plan.client;
+    Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+    clients.push_back(loopback_address(local_port(pair.client.get())));
+    running.push_back(std::make_unique<Exchange>(plan, std::move(pair)));
+  }
+  {
+    const std::jthread killer([&daemon, wait = up_to(std::chrono::milliseconds(80))] {
+      std::this_thread::sleep_for(wait);
+      daemon.process().signal(SIGKILL);
+    });
+    EXPECT_TRUE(run(running));
+  }
+  EXPECT_EQ(daemon.process().wait(), -SIGKILL);
+  Exchanges exchanges;
+  for (std::size_t i = 0; i < kConnections; ++i) exchanges[clients[i]] = std::move(running[i]);
+  return exchanges;
+}
+
+/// The next start, now and then after one that was killed as well.
+void CaptureCrashTest::recover(const std::string& engine) {
+  if (random_() % 3 == 0) {
+    std::vector<std::string> command = arguments(engine);
+    command.insert(command.begin(), daemon_binary());
+    Process interrupted(command);
+    std::this_thread::sleep_for(up_to(std::chrono::milliseconds(20)));
+    interrupted.signal(SIGKILL);
+    EXPECT_EQ(interrupted.wait(), -SIGKILL);
+  }
+  Daemon successor(arguments(engine));
+  EXPECT_EQ(successor.terminate(), 0) << successor.log();
+  EXPECT_EQ(segments_in(directory_, ".open").size(), 0U);
+}
+
+void CaptureCrashTest::compare(const Exchanges& exchanges) const {
+  const Recorded recorded =
+      check_capture(directory_, [&](const RecordedConnection& connection, Side side) {
+        const auto found = exchanges.find(connection.open.client);
+        const std::uint64_t seed = found == exchanges.end() ? 0 : found->second->plan.seed;
+        return Pattern(seed + (side == Side::client ? 0 : 1));
+      });
+  EXPECT_TRUE(recorded.error.empty()) << recorded.error;
+  EXPECT_EQ(recorded.damaged + recorded.lost + recorded.gaps, 0U) << recorded.findings;
+  if (!segments_in(directory_, "").empty()) {
+    EXPECT_EQ(verify_status(directory_), recorded.status()) << recorded.findings;
+  }
+  for (const auto& [client, exchange] : exchanges) {
+    const std::uint64_t to_upstream = exchange->upstream.received().received_bytes();
+    const std::uint64_t to_client = exchange->client.received().received_bytes();
+    const RecordedConnection* connection = recorded.from(client);
+    if (connection != nullptr) {
+      for (const RecordedSide& side : connection->sides) {
+        EXPECT_FALSE(side.mismatch.has_value()) << "at " << *side.mismatch;
+        EXPECT_EQ(side.recorded, side.reached);
+      }
+      EXPECT_LE(connection->client().recorded, exchange->client.sent_bytes());
+      EXPECT_LE(connection->upstream().recorded, exchange->upstream.sent_bytes());
+    }
+    if (GetParam() != "before-forward") continue;
+    if (to_upstream + to_client == 0) continue;
+    ASSERT_NE(connection, nullptr) << "the far side has bytes of which nothing was recorded";
+    EXPECT_GE(connection->client().recorded, to_upstream);
+    EXPECT_GE(connection->upstream().recorded, to_client);
+  }
+}
+
+TEST_P(CaptureCrashTest, WhatIsFoundAfterAKillIsTrue) {
+  // Four levels: a hundred cycles in all, or a thousand.
+  const int cycles = by_scale(2, 25, 250);
+  std::size_t segments = 0;
+  for (int cycle = 0; cycle < cycles && !HasFailure(); ++cycle) {
+    const std::string engine = cycle % 2 == 0 && io_uring_available() ? "uring" : "epoll";
+    const Exchanges exchanges = run_and_kill(engine);
+    recover(engine);
+    compare(exchanges);
+    segments += segments_in(directory_, ".sluice").size();
+    if (!HasFailure()) std::filesystem::remove_all(directory_);
+  }
+  EXPECT_GT(segments, 0U) << "no cycle left anything";
+}
+
+std::string name_of_level(const testing::TestParamInfo<std::string>& info) {
+  return info.param == "before-forward" ? "before_forward" : info.param;
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryLevel, CaptureCrashTest,
+                         testing::Values("none", "interval", "batch", "before-forward"),
+                         name_of_level);
+
+}  // namespace
+}  // namespace sluice::test

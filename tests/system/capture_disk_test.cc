@@ -1,0 +1,385 @@
+// Disks as they are when it matters: full, slow, stuck, gone. Each test has a small ext4 of its own
+// and is skipped, saying why, where none is to be had.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <regex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/loop_disk.h"
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+#include "tests/system/recorded.h"
+
+namespace sluice::test {
+namespace {
+
+using capture::GapReason;
+using capture::Side;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint64_t kBuffers = 4 * kMiB;
+
+Ending ending_of(int fd) {
+  std::byte byte{};
+  return receive_some(fd, {&byte, 1}, kLate).ending;
+}
+
+class CaptureDiskTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == "uring" && !io_uring_available()) {
+      GTEST_SKIP() << "the kernel refuses io_uring here";
+    }
+    std::string why_not;
+    disk_ = LoopDisk::create(64 * kMiB, why_not);
+    if (!disk_) GTEST_SKIP() << why_not;
+    directory_ = disk_->path() + "/capture";
+  }
+  void TearDown() override {
+    if (disk_) {
+      disk_->thaw();
+      disk_->end_throttle();
+    }
+    if (HasFailure() && daemon_) std::printf("the daemon's log:\n%s\n", daemon_->log().c_str());
+    daemon_.reset();
+  }
+
+  void start(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments =
+        route_arguments({GetParam(), "auto"}, loopback_address(upstream_.port),
+                        {"--capture", directory_, "--segment-size", "8MiB", "--capture-buffers",
+                         buffers_, "--workers", "1"});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    daemon_ = std::make_unique<Daemon>(arguments);
+    pair_ = forward(daemon_->port(), upstream_.fd.get());
+  }
+  [[nodiscard]] std::string send_on(std::uint64_t size) {
+    std::string wrong = transfer_from(sent_, size);
+    sent_ += size;
+    return wrong;
+  }
+  /// Sends no faster than any disk records; how it ended, if it did before `most`.
+  [[nodiscard]] std::string send_until_ended(std::uint64_t most) {
+    std::string wrong;
+    while (wrong.empty() && sent_ < most) wrong = send_on(32 << 10);
+    return wrong.substr(0, wrong.find(' '));
+  }
+  /// Ends both directions, and waits for the daemon's word on it.
+  void finish() {
+    finish_sending(pair_.client.get());
+    finish_sending(pair_.upstream.get());
+    const auto ends = daemon_->wait_for_ends(1, kLate);
+    ASSERT_EQ(ends.size(), 1U);
+    EXPECT_EQ(ends[0].to_upstream, sent_);
+  }
+  [[nodiscard]] std::string transfer_from(std::uint64_t offset, std::uint64_t size) const;
+  /// The tool has to say the same.
+  [[nodiscard]] Recorded check() const {
+    Recorded recorded =
+        check_capture(directory_, [](const RecordedConnection& /*connection*/, Side side) {
+          return Pattern(side == Side::client ? 1 : 2);
+        });
+    EXPECT_EQ(verify_status(directory_), recorded.status()) << recorded.findings;
+    return recorded;
+  }
+  /// What of memory was used at most, beyond what a daemon has that records nothing yet.
+  [[nodiscard]] std::uint64_t peak_bytes() const;
+
+  std::string buffers_ = "4MiB";
+  std::unique_ptr<LoopDisk> disk_;
+  std::string directory_;
+  Listener upstream_ = listen_tcp();
+  std::unique_ptr<Daemon> daemon_;
+  Forwarded pair_;
+  std::uint64_t sent_ = 0;
+};
+
+std::string CaptureDiskTest::transfer_from(std::uint64_t offset, std::uint64_t size) const {
+  bool sent = false;
+  std::string wrong;
+  {
+    const std::jthread sender(
+        [&] { sent = send_pattern(pair_.client.get(), Pattern(1), offset, size); });
+    std::vector<std::byte> buffer(1 << 18);
+    for (std::uint64_t got = 0; got < size && wrong.empty();) {
+      const auto most =
+          static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), size - got));
+      const Received part =
+          receive_some(pair_.upstream.get(), std::span(buffer).first(most), kLate);
+      const auto bytes = std::span(buffer).first(part.bytes);
+      if (part.ending != Ending::open) {
+        wrong = testing::PrintToString(part.ending) + " after " + std::to_string(got) + " bytes";
+      }
+      if (Pattern(1).first_mismatch(offset + got, bytes)) wrong = "wrong bytes";
+      got += part.bytes;
+    }
+  }
+  return sent ? wrong : wrong + "; not all could be sent";
+}
+
+std::uint64_t CaptureDiskTest::peak_bytes() const {
+  std::ifstream status("/proc/" + std::to_string(daemon_->process().pid()) + "/status");
+  std::string word;
+  while (status >> word) {
+    if (word != "VmHWM:") continue;
+    std::uint64_t kilobytes = 0;
+    status >> kilobytes;
+    return kilobytes << 10;
+  }
+  return 0;
+}
+
+std::uint64_t missing_for(const RecordedSide& side, GapReason reason) {
+  std::uint64_t sum = 0;
+  for (const RecordedSide::Gap& gap : side.gaps) {
+    if (gap.reason == static_cast<std::uint32_t>(reason)) sum += gap.bytes;
+  }
+  return sum;
+}
+
+// --- A full disk
+
+TEST_P(CaptureDiskTest, FullDropGoesOnAndSaysWhatIsMissing) {
+  disk_->fill("filler", 12 * kMiB);
+  start({"--durability", "interval", "--capture-full", "drop"});
+  EXPECT_EQ(send_on(64 * kMiB), "");
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_no_segment.*No space")));
+  std::filesystem::remove(disk_->path() + "/filler");
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_goes_on")));
+  EXPECT_EQ(send_on(kMiB), "");
+  finish();
+  ASSERT_EQ(daemon_->terminate(), 0);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 4) << recorded.error << recorded.findings;
+  const RecordedSide& side = recorded.only().client();
+  EXPECT_FALSE(side.mismatch.has_value());
+  EXPECT_EQ(side.recorded + side.missing(), sent_);
+  EXPECT_GT(missing_for(side, GapReason::disk_full), 0U);
+  EXPECT_GT(side.recorded, 8 * kMiB);
+}
+
+TEST_P(CaptureDiskTest, FullBlockWaitsForSpaceAndLosesNothing) {
+  disk_->fill("filler", 12 * kMiB);
+  start({"--durability", "batch"});
+  std::string wrong = "?";
+  {
+    const std::jthread stream([&] { wrong = send_on(32 * kMiB); });
+    EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_no_segment.*No space")));
+    EXPECT_TRUE(daemon_->wait_until_quiet()) << "it spins while it waits";
+    EXPECT_TRUE(daemon_->process().running());
+    std::filesystem::remove(disk_->path() + "/filler");
+  }
+  EXPECT_EQ(wrong, "");
+  finish();
+  ASSERT_EQ(daemon_->terminate(), 0);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 0) << recorded.error << recorded.findings;
+  EXPECT_EQ(recorded.only().client().recorded, sent_);
+  EXPECT_FALSE(recorded.only().client().mismatch.has_value());
+}
+
+TEST_P(CaptureDiskTest, FullCloseEndsTheConnection) {
+  disk_->fill("filler", 12 * kMiB);
+  // The disk is to be full long before they are.
+  buffers_ = "32MiB";
+  start({"--durability", "batch", "--capture-full", "close"});
+  EXPECT_EQ(send_until_ended(128 * kMiB), "reset");
+  const auto ends = daemon_->wait_for_ends(1);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].reason, "capture_failed");
+  EXPECT_TRUE(daemon_->process().running());
+  std::filesystem::remove(disk_->path() + "/filler");
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_goes_on")));
+  ASSERT_EQ(daemon_->terminate(), 0);
+  const Recorded recorded = check();
+  EXPECT_TRUE(recorded.status() == 0 || recorded.status() == 4) << recorded.findings;
+  ASSERT_TRUE(recorded.only().close.has_value());
+  EXPECT_EQ(recorded.only().close->reason, "capture_failed");
+  EXPECT_FALSE(recorded.only().client().mismatch.has_value());
+}
+
+TEST_P(CaptureDiskTest, RetentionMakesRoomForever) {
+  start({"--durability", "batch", "--retain-size", "24MiB"});
+  EXPECT_EQ(send_on(by_scale<std::uint64_t>(96, 256, 2048) * kMiB), "");
+  finish();
+  ASSERT_EQ(daemon_->terminate(), 0);
+  std::uint64_t kept = 0;
+  for (const std::string& path : segments_in(directory_, "")) {
+    kept += std::filesystem::file_size(path);
+  }
+  EXPECT_LE(kept, 24 * kMiB);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 0) << recorded.error << recorded.findings;
+  const RecordedConnection& connection = recorded.only();
+  EXPECT_GT(connection.client().recorded, 8 * kMiB);
+  EXPECT_EQ(connection.client().reached, sent_);
+  EXPECT_FALSE(connection.client().mismatch.has_value());
+}
+
+// --- A disk that is gone
+
+TEST_P(CaptureDiskTest, DroppedWhenTheDiskIsGone) {
+  start({"--durability", "interval", "--capture-full", "drop"});
+  EXPECT_EQ(send_on(2 * kMiB), "");
+  ASSERT_TRUE(wait_until([this] { return read_capture(directory_).bytes() == sent_; }));
+  disk_->turn_read_only();
+  EXPECT_EQ(send_on(64 * kMiB), "");
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_(disk_failed|no_segment)")));
+  EXPECT_EQ(send_on(64 * kMiB), "");
+  EXPECT_TRUE(daemon_->process().running());
+  finish();
+  // What was recorded of it can be had no more: the end is not a good one.
+  EXPECT_EQ(daemon_->terminate(), 1);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.damaged, 0U) << recorded.findings;
+}
+
+TEST_P(CaptureDiskTest, ClosedWhenTheDiskIsGone) {
+  start({"--durability", "batch", "--capture-full", "close"});
+  EXPECT_EQ(send_on(kMiB), "");
+  ASSERT_TRUE(wait_until([this] { return read_capture(directory_).bytes() == sent_; }));
+  disk_->turn_read_only();
+  EXPECT_EQ(send_until_ended(64 * kMiB), "reset");
+  const auto ends = daemon_->wait_for_ends(1);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].reason, "capture_failed");
+  EXPECT_EQ(daemon_->terminate(), 1);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.damaged, 0U) << recorded.findings;
+  EXPECT_FALSE(recorded.only().client().mismatch.has_value());
+}
+
+// --- A slow disk
+
+class CaptureSlowDiskTest : public CaptureDiskTest {
+ protected:
+  static constexpr std::uint64_t kRate = 2 * kMiB;  ///< of the disk, in a second
+  // Beyond the buffers: the program, pipes, rings, the table of connections.
+  static constexpr std::uint64_t kBesides = 48 * kMiB;
+
+  void start_slow(const std::vector<std::string>& more) {
+    start(more);
+    why_not_ = disk_->throttle(daemon_->process().pid(), kRate);
+  }
+  void hold_memory() const {
+    if (!sanitized()) {
+      EXPECT_LT(peak_bytes(), kBuffers + kBesides);
+    }
+  }
+  std::string why_not_;
+};
+
+TEST_P(CaptureSlowDiskTest, DropDoesNotSlowForwarding) {
+  start_slow({"--durability", "none", "--capture-full", "drop"});
+  if (!why_not_.empty()) GTEST_SKIP() << why_not_;
+  const auto size = by_scale<std::uint64_t>(64, 512, 2048) * kMiB;
+  const auto began = steady_clock::now();
+  EXPECT_EQ(send_on(size), "");
+  const std::chrono::duration<double> took = steady_clock::now() - began;
+  // The disk would need a minute and more for what this takes a second or two.
+  EXPECT_LT(took.count(), static_cast<double>(size / kRate) / 4) << "seconds";
+  finish();
+  disk_->end_throttle();
+  ASSERT_EQ(daemon_->terminate(), 0);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 4) << recorded.error << recorded.findings;
+  const RecordedSide& side = recorded.only().client();
+  EXPECT_FALSE(side.mismatch.has_value());
+  EXPECT_EQ(side.recorded + side.missing(), sent_);
+  EXPECT_GT(missing_for(side, GapReason::buffers_full), 0U);
+  EXPECT_EQ(side.reached, sent_);
+}
+
+TEST_P(CaptureSlowDiskTest, DropHoldsTheBudget) {
+  start_slow({"--durability", "none", "--capture-full", "drop"});
+  if (!why_not_.empty()) GTEST_SKIP() << why_not_;
+  EXPECT_EQ(send_on(64 * kMiB), "");
+  hold_memory();
+}
+
+TEST_P(CaptureSlowDiskTest, BlockLosesNothing) {
+  start_slow({"--durability", "batch"});
+  if (!why_not_.empty()) GTEST_SKIP() << why_not_;
+  EXPECT_EQ(send_on(16 * kMiB), "");
+  hold_memory();
+  finish();
+  ASSERT_EQ(daemon_->terminate(), 0);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 0) << recorded.error << recorded.findings;
+  EXPECT_EQ(recorded.only().client().recorded, sent_);
+  EXPECT_FALSE(recorded.only().client().mismatch.has_value());
+}
+
+// --- A disk that is stuck
+
+TEST_P(CaptureDiskTest, WhatWaitsForTheDiskIsNotIdle) {
+  start({"--durability", "before-forward", "--idle-timeout", "500ms"});
+  disk_->freeze();
+  ASSERT_TRUE(send_all(pair_.client.get(), "x"));
+  // Four times the limit.
+  EXPECT_FALSE(readable_within(pair_.upstream.get(), seconds(2))) << "it was not durable";
+  EXPECT_FALSE(readable_within(pair_.client.get(), seconds(0)));
+  disk_->thaw();
+  EXPECT_EQ(receive_text(pair_.upstream.get(), 1), "x");
+  // And now it is.
+  EXPECT_EQ(ending_of(pair_.client.get()), Ending::reset);
+  const auto ends = daemon_->wait_for_ends(1);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].reason, "idle_timeout");
+}
+
+TEST_P(CaptureSlowDiskTest, ASinkResetsWhatFoundNoRoom) {
+  std::vector<std::string> arguments =
+      route_arguments({GetParam(), "auto"}, "discard:",
+                      {"--capture", directory_, "--segment-size", "8MiB", "--capture-buffers",
+                       "4MiB", "--workers", "1", "--durability", "none"});
+  daemon_ = std::make_unique<Daemon>(arguments);
+  why_not_ = disk_->throttle(daemon_->process().pid(), kRate);
+  if (!why_not_.empty()) GTEST_SKIP() << why_not_;
+  const OwnedFd client = connect_tcp(daemon_->port());
+  static_cast<void>(send_pattern(client.get(), Pattern(1), 0, 64 * kMiB));
+  finish_sending(client.get());
+  EXPECT_EQ(ending_of(client.get()), Ending::reset);
+  const auto ends = daemon_->wait_for_ends(1);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].reason, "capture_failed");
+}
+
+/// It is let go after a bounded time, and the exit status says that something is missing.
+TEST_P(CaptureSlowDiskTest, AStuckDiskDoesNotHoldUpTheEnd) {
+  start({"--durability", "none", "--capture-full", "drop", "--drain-timeout", "1s"});
+  // A block would take a quarter of an hour.
+  if (const std::string why_not = disk_->throttle(daemon_->process().pid(), 1 << 10);
+      !why_not.empty()) {
+    GTEST_SKIP() << why_not;
+  }
+  EXPECT_EQ(send_on(16 * kMiB), "");
+  const auto began = steady_clock::now();
+  daemon_->process().signal(SIGTERM);
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_incomplete")));
+  EXPECT_LT(steady_clock::now() - began, seconds(15));
+  // A thread within a write to it is the kernel's, and keeps the process until the disk answers.
+  if (GetParam() == "epoll") disk_->end_throttle();
+  EXPECT_EQ(daemon_->process().wait(seconds(10)), 1);
+  disk_->end_throttle();
+}
+
+const auto kEngines = testing::Values("uring", "epoll");
+INSTANTIATE_TEST_SUITE_P(EveryEngine, CaptureDiskTest, kEngines);
+INSTANTIATE_TEST_SUITE_P(EveryEngine, CaptureSlowDiskTest, kEngines);
+
+}  // namespace
+}  // namespace sluice::test

@@ -1,0 +1,340 @@
+// The options of capture, and what of it can be seen from outside: refusals, the lock, --check,
+// counters, limits and directions, the page cache.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <regex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/log_line.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+#include "tests/system/recorded.h"
+
+namespace sluice::test {
+namespace {
+
+using capture::GapReason;
+using capture::Side;
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+class CaptureOptionsTest : public testing::Test {
+ protected:
+  [[nodiscard]] std::vector<std::string> arguments(
+      const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> all{"--listen",  "127.0.0.1:0",
+                                 "--to",      loopback_address(upstream_.port),
+                                 "--capture", directory_};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  [[nodiscard]] static DaemonOptions two_routes() {
+    DaemonOptions options;
+    options.listeners = 2;
+    return options;
+  }
+  /// `size` bytes each way, both ends in order, and the daemon's end.
+  void exchange(Daemon& daemon, std::uint64_t size) const;
+  [[nodiscard]] Recorded check() const { return check_in(directory_); }
+  [[nodiscard]] static Recorded check_in(const std::string& directory) {
+    return check_capture(directory, [](const RecordedConnection& /*connection*/, Side side) {
+      return Pattern(side == Side::client ? 1 : 2);
+    });
+  }
+
+  TempDir folder_;
+  std::string directory_ = folder_.file("capture");
+  Listener upstream_ = listen_tcp();
+};
+
+void CaptureOptionsTest::exchange(Daemon& daemon, std::uint64_t size) const {
+  const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+  EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), size), "");
+  EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(2), size), "");
+  finish_sending(pair.client.get());
+  finish_sending(pair.upstream.get());
+  EXPECT_EQ(daemon.wait_for_ends(1).size(), 1U);
+}
+
+// --- Refusals
+
+TEST_F(CaptureOptionsTest, ASecondDaemonIsRefused) {
+  Daemon first(arguments());
+  EXPECT_EQ(refusal(arguments(), 1, {directory_, "another process"}), "");
+  exchange(first, kMiB);
+  EXPECT_EQ(first.terminate(), 0);
+  EXPECT_EQ(check().status(), 0);
+  // And is free again.
+  Daemon next(arguments());
+  EXPECT_EQ(next.terminate(), 0);
+}
+
+TEST_F(CaptureOptionsTest, ADirectoryThatCannotBeWrittenIsRefused) {
+  folder_.write("file", "");
+  directory_ = folder_.file("file");
+  EXPECT_EQ(refusal(arguments(), 1, {directory_}), "");
+  directory_ = folder_.file("missing/parent");
+  EXPECT_EQ(refusal(arguments(), 1, {directory_, "No such file"}), "");
+  if (::geteuid() != 0) GTEST_SKIP() << "another user's directory takes root";
+  directory_ = folder_.file("closed");
+  ASSERT_EQ(::mkdir(directory_.c_str(), 0700), 0);
+  ProcessOptions nobody;
+  nobody.user = "nobody";
+  const std::string binary = copy_of_daemon(folder_);
+  std::vector<std::string> command = arguments();
+  command.insert(command.begin(), binary);
+  Process refused(command, nobody);
+  EXPECT_EQ(refused.wait(), 1);
+  EXPECT_NE(refused.standard_error().find("Permission denied"), std::string::npos)
+      << refused.standard_error();
+  EXPECT_EQ(lines_of(refused.standard_error()).size(), 1U);
+}
+
+TEST_F(CaptureOptionsTest, ASymbolicLinkIsRefused) {
+  ASSERT_EQ(::mkdir(folder_.file("real").c_str(), 0700), 0);
+  ASSERT_EQ(::symlink("real", directory_.c_str()), 0);
+  EXPECT_EQ(refusal(arguments(), 1, {directory_}), "");
+}
+
+TEST_F(CaptureOptionsTest, WhatDoesNotGoTogetherIsRefused) {
+  EXPECT_EQ(refusal(arguments({"--durability", "before-forward", "--capture-full", "drop"}), 2,
+                    {"capture-full", "before-forward"}),
+            "");
+  EXPECT_FALSE(std::filesystem::exists(directory_));
+}
+
+TEST_F(CaptureOptionsTest, AFileIsRecordedAsItIsSent) {
+  constexpr std::uint64_t kSize = (3 << 20) + 1;
+  const std::string file = folder_.file("file");
+  write_pattern_file(file, Pattern(2), kSize);
+  for (const char* level : {"none", "batch", "before-forward"}) {
+    const std::string directory = folder_.file(level);
+    Daemon daemon({"--listen", "127.0.0.1:0", "--to", "file:" + file, "--capture", directory,
+                   "--durability", level});
+    OwnedFd client = connect_tcp(daemon.port());
+    PatternChecker received{Pattern(2)};
+    EXPECT_EQ(read_pattern(client.get(), received), Ending::eof);
+    EXPECT_EQ(received.received_bytes(), kSize);
+    EXPECT_FALSE(received.mismatch().has_value());
+    client.reset();
+    EXPECT_EQ(daemon.wait_for_ends(1).size(), 1U);
+    EXPECT_EQ(daemon.terminate(), 0);
+    const Recorded recorded = check_in(directory);
+    EXPECT_EQ(recorded.status(), 0) << recorded.findings;
+    EXPECT_EQ(recorded.only().upstream().recorded, kSize);
+    EXPECT_EQ(recorded.only().upstream().end, capture::SideEnd::eof);
+    EXPECT_EQ(recorded.only().client().recorded, 0U);
+  }
+}
+
+TEST_F(CaptureOptionsTest, RoutesThatShareADirectoryMustAgree) {
+  const std::string to = loopback_address(upstream_.port);
+  const auto config = [&](const std::string& second) {
+    return folder_.write("config.toml",
+                         "[[route]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nto = \"" + to +
+                             "\"\ncapture = \"" + directory_ +
+                             "\"\n[[route]]\nname = \"b\"\nlisten = "
+                             "\"127.0.0.1:0\"\nto = \"" +
+                             to + "\"\n" + second);
+  };
+  const std::string same = "capture = \"" + directory_ + "\"\n";
+  EXPECT_EQ(refusal({"--config", config(same + "durability = \"none\"\n")}, 1,
+                    {"capture", "shared", "\"a\""}),
+            "");
+  // How much of each is recorded may differ.
+  Daemon daemon({"--config", config(same + "capture-limit = \"1KiB\"\n")}, two_routes());
+  for (const char* route : {"a", "b"}) {
+    const Forwarded pair = forward(daemon.port_of(route), upstream_.fd.get());
+    EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), 5000), "");
+  }
+  EXPECT_EQ(daemon.wait_for_ends(2).size(), 2U);
+  EXPECT_EQ(daemon.terminate(), 0);
+  const Recorded recorded = check();
+  ASSERT_EQ(recorded.connections.size(), 2U);
+  for (const auto& [id, connection] : recorded.connections) {
+    EXPECT_EQ(connection.client().recorded, connection.open.route == "a" ? 5000U : 1024U);
+  }
+}
+
+TEST_F(CaptureOptionsTest, TwoRoutesRecordToTwoDirectories) {
+  const std::string to = loopback_address(upstream_.port);
+  std::string config;
+  for (const std::string route : {"a", "b"}) {
+    config += "[[route]]\nname = \"" + route + "\"\nlisten = \"127.0.0.1:0\"\nto = \"" + to +
+              "\"\ncapture = \"" + folder_.file(route) + "\"\ndurability = \"" +
+              (route == "a" ? "batch" : "before-forward") + "\"\n";
+  }
+  Daemon daemon({"--config", folder_.write("config.toml", config)}, two_routes());
+  for (const char* route : {"a", "b"}) {
+    const Forwarded pair = forward(daemon.port_of(route), upstream_.fd.get());
+    EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), kMiB), "");
+  }
+  EXPECT_EQ(daemon.wait_for_ends(2).size(), 2U);
+  EXPECT_EQ(daemon.terminate(), 0);
+  for (const char* route : {"a", "b"}) {
+    const Recorded recorded = check_in(folder_.file(route));
+    EXPECT_EQ(recorded.status(), 0) << recorded.findings;
+    EXPECT_EQ(recorded.only().open.route, route);
+    EXPECT_EQ(recorded.only().client().recorded, kMiB);
+    EXPECT_FALSE(recorded.only().client().mismatch.has_value());
+  }
+}
+
+TEST_F(CaptureOptionsTest, CheckTellsOfTheDisk) {
+  const Outcome there = run_to_end(arguments({"--check"}));
+  EXPECT_EQ(there.status, 0) << there.error;
+  const std::regex line(
+      R"(capture: .*: (O_DIRECT|no O_DIRECT.*), alignment \d+, a durable write of 4 KiB takes \d+ us)");
+  EXPECT_TRUE(std::regex_search(there.output, line)) << there.output;
+  EXPECT_FALSE(std::filesystem::exists(directory_)) << "a check leaves nothing behind";
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+  directory_ = folder_.file("missing/parent");
+  EXPECT_EQ(run_to_end(arguments({"--check"})).status, 1);
+}
+
+// --- What is recorded
+
+TEST_F(CaptureOptionsTest, FilesAreForTheirOwnerOnly) {
+  Daemon daemon(arguments());
+  exchange(daemon, kMiB);
+  EXPECT_EQ(daemon.terminate(), 0);
+  const auto mode = [](const std::string& path) {
+    struct stat about {};
+    EXPECT_EQ(::stat(path.c_str(), &about), 0);
+    return about.st_mode & 07777U;
+  };
+  EXPECT_EQ(mode(directory_), 0700U);
+  const auto sealed = segments_in(directory_, ".sluice");
+  EXPECT_EQ(sealed.size(), 1U) << "only one worker had a connection";
+  for (const std::string& path : sealed) EXPECT_EQ(mode(path), 0600U) << path;
+  EXPECT_EQ(segments_in(directory_, ".open").size(), 0U);
+}
+
+TEST_F(CaptureOptionsTest, TheLimitIsExact) {
+  Daemon daemon(arguments({"--capture-limit", "1000kB"}));
+  exchange(daemon, 8 * kMiB);
+  EXPECT_EQ(daemon.terminate(), 0);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 4) << recorded.findings;
+  for (const RecordedSide& side : recorded.only().sides) {
+    EXPECT_EQ(side.recorded, 1'000'000U);
+    ASSERT_EQ(side.gaps.size(), 1U);
+    EXPECT_EQ(side.gaps[0], (RecordedSide::Gap{1'000'000, 8 * kMiB - 1'000'000,
+                                               static_cast<std::uint32_t>(GapReason::limit)}));
+    EXPECT_FALSE(side.mismatch.has_value());
+  }
+}
+
+TEST_F(CaptureOptionsTest, OneDirectionOnly) {
+  for (const std::string side : {"client", "upstream"}) {
+    Daemon daemon(arguments({"--capture-direction", side}));
+    exchange(daemon, kMiB);
+    EXPECT_EQ(daemon.terminate(), 0);
+    const Recorded recorded = check();
+    EXPECT_EQ(recorded.status(), 0) << recorded.findings;
+    EXPECT_EQ(recorded.only().client().recorded, side == "client" ? kMiB : 0U);
+    EXPECT_EQ(recorded.only().upstream().recorded, side == "upstream" ? kMiB : 0U);
+    EXPECT_EQ(recorded.only().open.sides, side == "client" ? 1 : 2);
+    std::filesystem::remove_all(directory_);
+  }
+}
+
+/// A sink that records nothing has nothing to confirm with its FIN.
+TEST_F(CaptureOptionsTest, ASinkMustRecordTheClient) {
+  for (const std::string to : {"discard:", "echo:"}) {
+    EXPECT_EQ(refusal({"--listen", "127.0.0.1:0", "--to", to, "--capture", directory_,
+                       "--capture-direction", "upstream"},
+                      2, {"capture-direction", to}),
+              "");
+  }
+}
+
+TEST_F(CaptureOptionsTest, ExactCopies) {
+  Daemon daemon(arguments({"--capture-exact", "--zero-copy", "always"}));
+  exchange(daemon, 8 * kMiB);
+  const auto ends = daemon.wait_for_ends(1);
+  EXPECT_EQ(ends.at(0).spliced_to_upstream + ends.at(0).spliced_to_client, 0U);
+  EXPECT_EQ(daemon.terminate(), 0);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 0) << recorded.findings;
+  EXPECT_EQ(recorded.bytes(), 16 * kMiB);
+}
+
+TEST_F(CaptureOptionsTest, SegmentsEndByTime) {
+  Daemon daemon(arguments({"--segment-time", "1s"}));
+  const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+  ASSERT_TRUE(wait_until([&] {
+    EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(3), 1), "");
+    return segments_in(directory_, ".sluice").size() >= 2 || HasFailure();
+  }));
+}
+
+// --- What can be seen
+
+TEST_F(CaptureOptionsTest, TheCountersTellWhatWasRecorded) {
+  Daemon daemon(arguments({"--capture-limit", "512KiB"}));
+  exchange(daemon, kMiB);
+  std::string stats;
+  const auto asked = [&] {
+    const std::regex line("capture_lag=");
+    const std::size_t before = count_lines(daemon.log(), line);
+    daemon.process().signal(SIGUSR1);
+    EXPECT_TRUE(wait_until([&] { return count_lines(daemon.log(), line) > before; }));
+    for (const std::string& each : lines_of(daemon.log())) {
+      if (std::regex_search(each, line)) stats = each;
+    }
+    return parse_text_line(stats)["capture_lag"] == "0";
+  };
+  ASSERT_TRUE(wait_until(asked)) << stats;
+  LogFields fields = parse_text_line(stats);
+  EXPECT_EQ(fields["capture_bytes"], std::to_string(kMiB)) << stats;
+  EXPECT_EQ(fields["capture_dropped_limit"], std::to_string(kMiB)) << stats;
+  EXPECT_EQ(fields["capture_dropped_full"], "0") << stats;
+  EXPECT_EQ(fields["capture_segments"], "1") << stats;
+  EXPECT_NE(fields["capture_syncs"], "0") << stats;
+  EXPECT_NE(fields["capture_sync_us"], "0") << stats;
+  EXPECT_EQ(daemon.terminate(), 0);
+}
+
+/// Pages of the file that are in the page cache, in bytes.
+std::uint64_t cached_bytes(const std::string& path) {
+  const OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const std::uint64_t size = std::filesystem::file_size(path);
+  if (size == 0) return 0;
+  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (mapped == MAP_FAILED) throw std::runtime_error("cannot map " + path);
+  std::vector<unsigned char> pages((size + 4095) / 4096);
+  EXPECT_EQ(::mincore(mapped, size, pages.data()), 0);
+  ::munmap(mapped, size);
+  const auto resident = std::ranges::count_if(pages, [](unsigned char page) { return page & 1; });
+  return static_cast<std::uint64_t>(resident) * 4096;
+}
+
+TEST_F(CaptureOptionsTest, ThePageCacheStaysAsItIs) {
+  if (run_to_end(arguments({"--check"})).output.find(": O_DIRECT") == std::string::npos) {
+    GTEST_SKIP() << "no O_DIRECT in " << folder_.path();
+  }
+  Daemon daemon(arguments({"--segment-size", "16MiB"}));
+  const auto size = by_scale<std::uint64_t>(8, 64, 512) * kMiB;
+  exchange(daemon, size);
+  EXPECT_EQ(daemon.terminate(), 0);
+  std::uint64_t cached = 0;
+  for (const std::string& path : segments_in(directory_, ".sluice")) cached += cached_bytes(path);
+  EXPECT_LT(cached, 2 * size / 100);
+  EXPECT_EQ(check().bytes(), 2 * size);
+}
+
+}  // namespace
+}  // namespace sluice::test

@@ -1,0 +1,152 @@
+// What the daemon sets on its sockets and threads.
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <regex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/temp_dir.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+
+namespace sluice::test {
+namespace {
+
+int option_of(int fd, int level, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  EXPECT_EQ(::getsockopt(fd, level, name, &value, &size), 0) << std::strerror(errno);
+  return value;
+}
+
+/// Copies of a process's TCP connections by their peers' ports; errno if they cannot be had.
+int connections_of(pid_t pid, std::map<std::uint16_t, OwnedFd>& found) {
+  const OwnedFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process) return errno;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    const int number = std::stoi(entry.path().filename());
+    OwnedFd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), number, 0)));
+    if (!copy) return errno;
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(copy.get(), reinterpret_cast<sockaddr*>(&peer), &size) != 0) continue;
+    if (peer.sin_family == AF_INET) found[ntohs(peer.sin_port)] = std::move(copy);
+  }
+  return 0;
+}
+
+TEST(SocketSettingsTest, BothLegsSendAtOnceAndAreKeptAlive) {
+  const Listener upstream = listen_tcp();
+  for (const char* engine : {"auto", "epoll"}) {
+    Daemon daemon(route_arguments({engine, "auto"}, loopback_address(upstream.port)));
+    const Forwarded pair = forward(daemon.port(), upstream.fd.get());
+    ASSERT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), 1), "");
+    std::map<std::uint16_t, OwnedFd> legs;
+    if (const int error = connections_of(daemon.process().pid(), legs); error != 0) {
+      GTEST_SKIP() << "pidfd_getfd: " << std::strerror(error);
+    }
+    for (const std::uint16_t port : {local_port(pair.client.get()), upstream.port}) {
+      ASSERT_TRUE(legs.contains(port));
+      EXPECT_EQ(option_of(legs[port].get(), IPPROTO_TCP, TCP_NODELAY), 1);
+      EXPECT_EQ(option_of(legs[port].get(), SOL_SOCKET, SO_KEEPALIVE), 1);
+    }
+  }
+}
+
+std::vector<int> allowed_cpus(pid_t thread) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  EXPECT_EQ(::sched_getaffinity(thread, sizeof set, &set), 0);
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(static_cast<unsigned>(cpu), &set)) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+/// The CPUs that each worker may run on.
+std::map<std::string, std::vector<int>> workers_of(pid_t pid) {
+  std::map<std::string, std::vector<int>> workers;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    const std::string name = lines_of(read_text(entry.path() / "comm")).at(0);
+    if (name.starts_with("worker-"))
+      workers[name] = allowed_cpus(std::stoi(entry.path().filename()));
+  }
+  return workers;
+}
+
+class AffinityTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (cpus_.size() < 2) GTEST_SKIP() << "one CPU only";
+  }
+  /// Runs this thread on one CPU only.
+  static void run_on(const std::vector<int>& cpus) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (const int cpu : cpus) CPU_SET(static_cast<unsigned>(cpu), &set);
+    ASSERT_EQ(::sched_setaffinity(0, sizeof set, &set), 0);
+  }
+  void TearDown() override { run_on(cpus_); }
+
+  const std::vector<int> cpus_ = allowed_cpus(0);
+};
+
+TEST_F(AffinityTest, WorkersArePinnedAsTheListSays) {
+  const std::string list = std::to_string(cpus_[1]) + ',' + std::to_string(cpus_[0]);
+  Daemon daemon(
+      {"--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "2", "--cpu-affinity", list});
+  const auto workers = workers_of(daemon.process().pid());
+  ASSERT_EQ(workers.size(), 2U);
+  EXPECT_EQ(workers.at("worker-0"), std::vector<int>{cpus_[1]});
+  EXPECT_EQ(workers.at("worker-1"), std::vector<int>{cpus_[0]});
+}
+
+TEST_F(AffinityTest, NoneLeavesThemToTheScheduler) {
+  Daemon daemon(
+      {"--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "2", "--cpu-affinity", "none"});
+  const auto workers = workers_of(daemon.process().pid());
+  ASSERT_EQ(workers.size(), 2U);
+  for (const auto& [name, cpus] : workers) EXPECT_EQ(cpus, cpus_) << name;
+}
+
+/// A connection over loopback arrives on the CPU that its client runs on.
+TEST_F(AffinityTest, AConnectionGoesToTheWorkerOfTheCpuItArrivesOn) {
+  constexpr std::size_t kEach = 20;
+  const std::string list = std::to_string(cpus_[1]) + ',' + std::to_string(cpus_[0]);
+  Daemon daemon(
+      {"--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "2", "--cpu-affinity", list});
+  for (std::size_t worker = 0; worker < 2; ++worker) {
+    run_on({cpus_[1 - worker]});
+    for (std::size_t i = 0; i < kEach; ++i) {
+      ASSERT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+    }
+    auto ends = daemon.wait_for_ends((worker + 1) * kEach, kLate);
+    ASSERT_EQ(ends.size(), (worker + 1) * kEach);
+    ends.erase(ends.begin(), ends.begin() + static_cast<std::ptrdiff_t>(worker * kEach));
+    // An id is of its run, its worker and the worker's own count.
+    const std::regex of_worker('-' + std::to_string(worker) + "-[0-9]+$");
+    const auto steered = std::count_if(ends.begin(), ends.end(), [&](const ConnectionEnd& end) {
+      return std::regex_search(end.id, of_worker);
+    });
+    EXPECT_EQ(steered, kEach) << "to worker " << worker;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::test

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/support/process.h"
+#include "tools/common/json.h"
+
+namespace sluice::test {
+
+/// More than any run of the program takes.
+inline constexpr std::chrono::seconds kLong{120};
+/// More than the program takes to end when it is told to, and less than any of its own waits.
+inline constexpr std::chrono::seconds kSoon{8};
+
+/// A variable that must be set; throws.
+[[nodiscard]] std::string environment(const char* name);
+/// The command line of sluice-bench with these arguments.
+[[nodiscard]] std::vector<std::string> bench(std::vector<std::string> arguments);
+
+/// `sluice-bench serve`, on a port of its own where nothing else is said.
+class ServingEnd {
+ public:
+  explicit ServingEnd(const std::string& listen = "127.0.0.1:0");
+  /// As a load is told to connect to it.
+  [[nodiscard]] const std::string& address() const { return address_; }
+  [[nodiscard]] std::uint16_t port() const;
+  [[nodiscard]] Process& process() { return process_; }
+
+ private:
+  Process process_;
+  std::string address_;
+};
+
+/// What a load has said.
+struct Loaded {
+  std::optional<int> status;
+  std::string output;
+  std::string error;
+  json::object run;  ///< the first one
+  [[nodiscard]] double metric(const char* key) const {
+    return run.at("metrics").at(key).to_number<double>();
+  }
+  [[nodiscard]] bool valid() const { return run.at("valid").as_bool(); }
+  [[nodiscard]] std::string reason() const { return std::string(run.at("reason").as_string()); }
+};
+
+/// `sluice-bench load`, of one workload; throws where it has written no result.
+[[nodiscard]] Loaded load(const std::string& to, const std::string& workload,
+                          const std::vector<std::string>& more = {}, const char* time = "300ms");
+/// The same to a port of 127.0.0.1.
+[[nodiscard]] Loaded load(std::uint16_t port, const std::string& workload,
+                          const std::vector<std::string>& more = {}, const char* time = "300ms");
+
+}  // namespace sluice::test

@@ -1,0 +1,246 @@
+// The real program compares: every contender in turn, against an earlier run, interrupted, asked
+// for what there is not.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
+#include "tests/tools/bench/bench_program.h"
+#include "tools/common/json.h"
+
+namespace sluice::test {
+namespace {
+
+std::vector<std::string> comparison(const std::vector<std::string>& more) {
+  std::vector<std::string> arguments = bench(
+      {"--peers", "direct,sluice", "--sluice", environment("SLUICE_BINARY"), "--time", "200ms"});
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+TEST(ComparisonTest, RunsEveryContenderInTurn) {
+  const TempDir folder;
+  const std::string json_file = folder.file("result.json");
+  const std::string markdown = folder.file("result.md");
+  Process process(comparison({"--workloads", "bulk1,rr2,crr1,idle20", "--rounds", "2", "--json",
+                              json_file, "--markdown", markdown}));
+  ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
+  const json::value document = json::parse(read_text(json_file));
+  EXPECT_EQ(document.at("format"), "sluice-bench");
+  EXPECT_EQ(document.at("version"), 1);
+  ASSERT_EQ(document.at("workloads").as_array().size(), 4U);
+  for (const json::value& workload : document.at("workloads").as_array()) {
+    std::string order;
+    for (const json::value& run : workload.at("runs").as_array()) {
+      EXPECT_TRUE(run.at("valid").as_bool());
+      order +=
+          std::string(run.at("contender").as_string()) + json::serialize(run.at("round")) + ' ';
+    }
+    EXPECT_EQ(order, "direct1 sluice1 direct2 sluice2 ");
+  }
+  const json::value& idle = document.at("workloads").at(3).at("summary").at(1).at("metrics");
+  EXPECT_NE(idle.as_object().if_contains("memory_bytes_per_connection"), nullptr);
+  const json::value& bulk = document.at("workloads").at(0).at("summary").at(1);
+  EXPECT_GT(bulk.at("metrics").at("proxy_cpu_s_per_gib").at("median").to_number<double>(), 0);
+  EXPECT_NE(read_text(markdown).find("## bulk1"), std::string::npos);
+  EXPECT_NE(process.standard_output().find("× direct"), std::string::npos);
+}
+
+class OtherForwarder : public testing::TestWithParam<const char*> {};
+
+/// With the configuration that is generated for it. Streams go one way: of two ways at once HAProxy
+/// 2.6 cuts one when the other ends, about every fourth time, if it splices.
+TEST_P(OtherForwarder, CarriesEveryKindOfWork) {
+  const std::string name = GetParam();
+  const std::string program = name.substr(0, name.find('-'));
+  SLUICE_NEEDS_PROGRAM(program);
+  if (program == "nginx" &&
+      !std::filesystem::exists("/usr/lib/nginx/modules/ngx_stream_module.so")) {
+    GTEST_SKIP() << "nginx has no stream module here";
+  }
+  Process process(bench({"--peers", name, "--workloads", "bulk2,rr2,crr1,idle20", "--rounds", "1",
+                         "--time", "100ms", "--verify", "1MiB"}));
+  EXPECT_EQ(process.wait(kLong), 0) << process.standard_error() << process.standard_output();
+  EXPECT_EQ(count_lines(process.standard_output(), std::regex("^" + name + " .* 1/1$")), 4U)
+      << process.standard_output();
+}
+
+INSTANTIATE_TEST_SUITE_P(Programs, OtherForwarder,
+                         testing::Values("haproxy-tuned", "haproxy", "nginx-tuned", "nginx",
+                                         "socat"),
+                         [](const auto& about) {
+                           return std::regex_replace(std::string(about.param), std::regex("\\W"),
+                                                     "_");
+                         });
+
+TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
+  const TempDir folder;
+  const std::string before = folder.file("before.json");
+  Process first(comparison({"--workloads", "rr1", "--rounds", "3", "--json", before}));
+  ASSERT_EQ(first.wait(kLong), 0) << first.standard_error();
+  // An earlier run that was ten times as fast.
+  json::value document = json::parse(read_text(before));
+  for (json::value& run : document.at("workloads").at(0).at("runs").as_array()) {
+    json::value& rate = run.at("metrics").at("trips_per_s");
+    rate = rate.to_number<double>() * 10;
+  }
+  const std::string changed = folder.write("changed.json", json::serialize(document));
+  Process second(comparison({"--workloads", "rr1", "--rounds", "3", "--baseline", changed}));
+  ASSERT_EQ(second.wait(kLong), 0) << second.standard_error();
+  EXPECT_TRUE(std::regex_search(second.standard_output(), std::regex("trips/s .*worse")))
+      << second.standard_output();
+}
+
+TEST(ComparisonTest, VoidsWhatDoesNotStart) {
+  Process process(bench({"--peers", "direct", "--contender", "broken=/bin/false {listen} {to}",
+                         "--workloads", "rr1", "--rounds", "1", "--time", "100ms"}));
+  EXPECT_EQ(process.wait(kLong), 1);
+  EXPECT_TRUE(
+      std::regex_search(process.standard_output(), std::regex("VOID: broken.*ended at once")))
+      << process.standard_output();
+}
+
+// Processes whose command line begins with `word`.
+std::set<std::string> processes_of(const std::string& word) {
+  std::set<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string line = read_text((entry.path() / "cmdline").string());
+    if (line.starts_with(word)) found.insert(entry.path().filename());
+  }
+  return found;
+}
+
+TEST(ComparisonTest, InterruptedEndsItsChildrenAndPrintsWhatItHas) {
+  const TempDir folder;
+  const std::string copy = folder.file("sluice-of-this-test");
+  // Its own command line begins with it; the comparison's only names it.
+  const auto forwarders = [&] { return processes_of(copy + std::string(1, '\0')); };
+  std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
+  Process process(bench({"--peers", "sluice", "--sluice", copy, "--rounds", "50", "--time", "400ms",
+                         "--workloads", "rr1,bulk1"}));
+  // In the middle of a later round.
+  ASSERT_TRUE(process.wait_for_error_line(std::regex("round 2, sluice: ")));
+  ASSERT_TRUE(wait_until([&] { return !forwarders().empty(); }));
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(kLong), 130);
+  EXPECT_TRUE(std::regex_search(process.standard_output(), std::regex("rr1: .*\\n.*\\nsluice")))
+      << process.standard_output();
+  EXPECT_TRUE(forwarders().empty()) << "a child is left";
+}
+
+/// A forwarder that takes everything and passes nothing on.
+TEST(ComparisonTest, InterruptedWhileAPathStallsEndsSoon) {
+  const TempDir folder;
+  const std::string copy = folder.file("sluice-of-this-test");
+  std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
+  const auto forwarders = [&] { return processes_of(copy + std::string(1, '\0')); };
+  Process process(bench({"--peers", "direct", "--contender",
+                         "stall=env TO={to} " + copy + " --listen 127.0.0.1:{listen} --to discard:",
+                         "--workloads", "rr1", "--rounds", "1", "--time", "100ms"}));
+  ASSERT_TRUE(process.wait_for_error_line(std::regex("rr1, round 1, direct: ")));
+  ASSERT_TRUE(wait_until([&] { return !forwarders().empty(); }));
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(kSoon), 130) << process.standard_error();
+  EXPECT_NE(process.standard_output().find("direct"), std::string::npos);
+  EXPECT_TRUE(forwarders().empty()) << "a child is left";
+}
+
+// --- What --quick chooses ---
+
+std::vector<std::string> names_in(const json::value& list, const char* key) {
+  std::vector<std::string> names;
+  for (const json::value& each : list.as_array()) names.emplace_back(each.at(key).as_string());
+  return names;
+}
+
+TEST(QuickTest, ChoosesSixWorkloads) {
+  const TempDir folder;
+  const std::string file = folder.file("result.json");
+  Process process(comparison({"--quick", "--rounds", "1", "--warmup", "0", "--json", file}));
+  ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
+  const json::value document = json::parse(read_text(file));
+  EXPECT_EQ(names_in(document.at("workloads"), "name"),
+            (std::vector<std::string>{"bulk1", "bulk8", "rr1", "rr32", "crr1", "idle500"}));
+  EXPECT_EQ(names_in(document.at("contenders"), "name"),
+            (std::vector<std::string>{"direct", "sluice"}));
+}
+
+TEST(QuickTest, ChoosesThreeRoundsOfThreeContendersAndTheControl) {
+  const TempDir folder;
+  const std::string file = folder.file("result.json");
+  Process process(bench({"--quick", "--sluice", environment("SLUICE_BINARY"), "--json", file}));
+  const auto said = process.wait_for_error_line(std::regex("rounds: about \\d+ seconds$"));
+  ASSERT_TRUE(said);
+  // Under two minutes, for which it is known.
+  EXPECT_LE(std::stoi(said->substr(said->find("about ") + 6)), 120) << *said;
+  process.signal(SIGINT);
+  ASSERT_EQ(process.wait(kSoon), 130) << process.standard_error();
+  const json::value document = json::parse(read_text(file));
+  std::vector<std::string> chosen{"direct", "sluice", "A/A"};
+  if (!find_program("haproxy").empty()) chosen.insert(chosen.begin() + 1, "haproxy-tuned");
+  EXPECT_EQ(names_in(document.at("contenders"), "name"), chosen);
+  EXPECT_EQ(document.at("settings").at("rounds").to_number<int>(), 3);
+}
+
+// --- Bad arguments ---
+
+TEST(BenchArgumentsTest, AreRefusedInOneLine) {
+  const std::vector<std::vector<std::string>> wrong = {
+      {"--rounds", "0"},
+      {"--workloads", "bulk0"},
+      {"--workloads", "nonsense"},
+      {"--peers", "nobody"},
+      {"--time", "5"},
+      {"--time", "2h"},
+      {"--size", "0B"},
+      {"--contender", "x=true"},
+      {"--unknown"},
+      {"serve"},
+      {"serve", "--listen", "nowhere"},
+      {"load", "--to", "nowhere", "--workload", "rr1"},
+      {"load", "--to", "discard:", "--workload", "rr1"},
+      {"load", "--to", "127.0.0.1:1", "--workload", "rr1", "--path-pid", "99999999"},
+      {"--contender", "direct=true {listen} {to}"},
+      {"--peers", "direct,direct"},
+      {"load", "--to", "x:1"},
+      {"--relative-to", "nobody"},
+      {"--workloads", "rr1@0"},
+      {"--workloads", "rr1x1TiB"}};
+  for (const auto& arguments : wrong) {
+    Process process(bench(arguments));
+    EXPECT_EQ(process.wait(kLong), 2) << testing::PrintToString(arguments);
+    const std::string error = process.standard_error();
+    EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
+    EXPECT_EQ(error.find("sluice-bench: "), 0U) << error;
+  }
+}
+
+TEST(BenchArgumentsTest, FilesThatAreNoResultsAreNamed) {
+  const TempDir folder;
+  const std::vector<std::string> files = {
+      folder.file("missing"),
+      folder.write("text", "no JSON"),
+      folder.write("list", "[]"),
+      folder.write("other", "{\"format\":\"other\"}"),
+      folder.write("part", "{\"format\":\"sluice-bench\",\"version\":1}"),
+      folder.write("later", "{\"format\":\"sluice-bench\",\"version\":2}")};
+  for (const std::string& file : files) {
+    Process process(bench({"report", "--from", file}));
+    EXPECT_EQ(process.wait(kLong), 1) << file;
+    const std::string error = process.standard_error();
+    EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
+    EXPECT_NE(error.find(file), std::string::npos) << error;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::test

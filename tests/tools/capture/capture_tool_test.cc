@@ -1,0 +1,584 @@
+// The real program on captures good and bad.
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <random>
+#include <regex>
+#include <span>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "iolib/capture/format.h"
+#include "tests/support/capture_builder.h"
+#include "tests/support/process.h"
+#include "tests/support/settings.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
+#include "tools/common/json.h"
+
+namespace sluice::test {
+namespace {
+
+using capture::GapReason;
+using capture::Kind;
+using capture::SegmentState;
+using capture::Side;
+
+constexpr int kClean = 0, kUnreadable = 1, kUsage = 2, kTorn = 3, kGaps = 4, kDamage = 5;
+
+std::string program() {
+  const char* value = std::getenv("SLUICE_CAPTURE");
+  if (value == nullptr) throw std::runtime_error("SLUICE_CAPTURE must be set");
+  return value;
+}
+
+struct Outcome {
+  std::optional<int> status;
+  std::string output;
+  std::string error;
+};
+
+Outcome run(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), program());
+  Process process(arguments);
+  Outcome outcome;
+  outcome.status = process.wait();
+  outcome.output = process.standard_output();
+  outcome.error = process.standard_error();
+  return outcome;
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::vector<CaptureRecord> joined(std::vector<std::vector<CaptureRecord>> parts) {
+  std::vector<CaptureRecord> all;
+  for (auto& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+std::string string_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::vector<CaptureRecord> request(std::uint64_t connection) {
+  return connection_records(connection, bytes_of("GET / HTTP/1.0\r\n\r\n"),
+                            bytes_of("HTTP/1.0 200 OK\r\n\r\nhello"));
+}
+
+// Connection 7, of which 50 bytes from 5 on are not recorded.
+std::vector<CaptureRecord> with_gap() {
+  capture::CloseInfo close;
+  close.sides[0] = totals_of(bytes_of("helloworld"));
+  close.reason = "closed";
+  return {open_record(7),
+          data_record(7, Side::client, 0, "hello"),
+          gap_record(7, Side::client, 5, 50, GapReason::buffers_full),
+          data_record(7, Side::client, 55, "world"),
+          end_record(Kind::eof, 7, Side::client, 60),
+          close_record(7, close)};
+}
+
+// --- ls, stat ---
+
+TEST(Ls, ListsConnectionsWithPeersBytesAndStates) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, joined({request(1), with_gap(), {open_record(9)}}));
+  const Outcome plain = run({"ls", folder.path()});
+  EXPECT_EQ(plain.status, 0) << plain.error;
+  EXPECT_TRUE(std::regex_search(plain.output, std::regex("c1 +closed .*10.0.0.1:4000 +127.0.0.1:80"
+                                                         " +web +18\\+24 +0 +closed")))
+      << plain.output;
+  const Outcome outcome = run({"ls", "--json", folder.path()});
+  const auto document = json::parse(outcome.output);
+  const json::array& connections = document.at("connections").as_array();
+  ASSERT_EQ(connections.size(), 3U);
+  EXPECT_EQ(connections[0].at("id"), "c1");
+  EXPECT_EQ(connections[0].at("sides").at("client").at("bytes").to_number<int>(), 18);
+  EXPECT_EQ(json::serialize(connections[1].at("sides").at("client").at("gaps")),
+            "[[5,50,\"buffers_full\"]]");
+  EXPECT_EQ(connections[2].at("state"), "cut");
+}
+
+TEST(Ls, OfASegmentThatIsBeingWrittenSaysOpen) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.footer = false;
+  plan.zeros_behind_bytes = 1 << 20;
+  write_segment(folder.path(), plan, {open_record(1)}, SegmentState::open);
+  const Outcome outcome = run({"ls", "--json", folder.path()});
+  EXPECT_EQ(json::parse(outcome.output).at("connections").at(0).at("state"), "open");
+}
+
+TEST(Stat, AddsUp) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, joined({request(1), with_gap()}));
+  const Outcome outcome = run({"stat", "--json", folder.path()});
+  const auto document = json::parse(outcome.output);
+  EXPECT_EQ(document.at("data_bytes").to_number<int>(), 18 + 24 + 10);
+  EXPECT_EQ(document.at("gaps").at("buffers_full").at("bytes").to_number<int>(), 50);
+  EXPECT_EQ(document.at("durability").at(0), "batch");
+  EXPECT_TRUE(has(run({"stat", folder.path()}).output, "segments.sealed"));
+}
+
+// --- cat ---
+
+TEST(Cat, GivesTheExactBytesOfASideOverSegments) {
+  const TempDir folder;
+  const auto bytes = random_bytes(300'000, 5);
+  auto records = connection_records(1, bytes, {}, 7000);
+  const std::vector<CaptureRecord> head(records.begin(), records.begin() + 20);
+  std::vector<CaptureRecord> tail(records.begin() + 20, records.end());
+  SegmentPlan plan;
+  plan.frame_bytes = 64 << 10;
+  write_segment(folder.path(), plan, head);
+  plan.number = 1;
+  plan.id = 2;
+  write_segment(folder.path(), plan, tail);
+  const Outcome outcome = run({"cat", "--connection", "c1", "--side", "client", folder.path()});
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
+  EXPECT_EQ(outcome.output, string_of(bytes));
+}
+
+TEST(Cat, StopsAtAGapUnlessToldToSkipIt) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, with_gap());
+  const std::vector<std::string> command = {"cat",    "--connection", "c7",
+                                            "--side", "client",       folder.path()};
+  const Outcome stopped = run(command);
+  EXPECT_EQ(stopped.status, kGaps);
+  EXPECT_EQ(stopped.output, "hello");
+  EXPECT_TRUE(has(stopped.error, "50 bytes at offset 5: buffers_full")) << stopped.error;
+  auto skipping = command;
+  skipping.emplace_back("--skip-gaps");
+  const Outcome skipped = run(skipping);
+  EXPECT_EQ(skipped.status, 0);
+  EXPECT_EQ(skipped.output, "helloworld");
+}
+
+TEST(Cat, StopsWhereARecordIsDamaged) {
+  const TempDir folder;
+  auto bytes = build_segment({}, connection_records(1, random_bytes(20'000, 1), {}, 1000));
+  bytes[9000] ^= std::byte{1};
+  write_segment_bytes(folder.path(), {}, bytes);
+  const Outcome outcome = run({"cat", "--connection", "c1", "--side", "client", folder.path()});
+  EXPECT_EQ(outcome.status, kGaps);
+  EXPECT_LT(outcome.output.size(), 20'000U);
+  EXPECT_EQ(outcome.output, string_of(random_bytes(20'000, 1)).substr(0, outcome.output.size()));
+}
+
+TEST(Cat, OfAnUnknownConnectionFails) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, request(1));
+  const Outcome outcome =
+      run({"cat", "--connection", "x\033[1m", "--side", "client", folder.path()});
+  EXPECT_EQ(outcome.status, kUnreadable);
+  EXPECT_EQ(outcome.error.find('\033'), std::string::npos);
+}
+
+// --- show, search, follow ---
+
+TEST(Show, LetsNoControlCharactersThrough) {
+  const TempDir folder;
+  std::string all;
+  for (int c = 0; c < 256; ++c) all += static_cast<char>(c);
+  capture::OpenInfo info = open_info(1);
+  info.id = "id\033]0;gotcha\007\x9b";
+  info.route = all;
+  capture::CloseInfo close;
+  close.reason = all;
+  close.sides[0] = totals_of(bytes_of(all));
+  write_segment(
+      folder.path(), {},
+      {open_record(1, info), data_record(1, Side::client, 0, all), close_record(1, close)});
+  for (const char* command : {"ls", "show", "stat", "verify", "ls --json", "show --json",
+                              "show --hex", "search --regex [a-z]+"}) {
+    std::vector<std::string> words;
+    std::istringstream stream(command);
+    for (std::string word; stream >> word;) words.push_back(word);
+    words.push_back(folder.path());
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.status, 0) << command << outcome.error;
+    for (const char c : outcome.output + outcome.error) {
+      const auto byte = static_cast<unsigned char>(c);
+      const bool control = (byte < 0x20 && c != '\n') || (byte == 0x9b);
+      ASSERT_FALSE(control) << command << ": " << static_cast<int>(byte);
+    }
+  }
+}
+
+TEST(Show, HasTimesSidesAndText) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, request(2));
+  const Outcome outcome = run({"show", "--side", "client", folder.path()});
+  EXPECT_TRUE(has(outcome.output,
+                  "2026-01-01T00:00:02.000000000Z c2 client data 0+18\n"
+                  "    GET / HTTP/1.0\\r\\n\n    \\r\\n\n"))
+      << outcome.output;
+  EXPECT_FALSE(has(outcome.output, "hello"));
+  const Outcome hex = run({"show", "--hex", folder.path()});
+  EXPECT_TRUE(has(hex.output, "47 45 54 20 2f 20 48 54")) << hex.output;
+}
+
+TEST(Search, FindsALiteralAcrossRecords) {
+  const TempDir folder;
+  std::vector<CaptureRecord> records = {open_record(1), open_record(2)};
+  const std::string text = "xxabababcyy";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    records.push_back(data_record(1, Side::client, i, text.substr(i, 1)));
+    records.push_back(data_record(2, Side::client, i, "-"));
+  }
+  write_segment(folder.path(), {}, records);
+  const Outcome outcome = run({"search", "--text", "ababc", "--json", folder.path()});
+  const auto document = json::parse(outcome.output);
+  ASSERT_EQ(document.at("matches").as_array().size(), 1U) << outcome.output;
+  EXPECT_EQ(document.at("matches").at(0).at("offset").to_number<int>(), 4);
+  EXPECT_EQ(run({"search", "--text", "abc", folder.path()}).status, 0);
+}
+
+TEST(Search, FindsWhatANaiveSearchFinds) {
+  const TempDir folder;
+  std::mt19937_64 random(seed());
+  std::string text;
+  for (int i = 0; i < 5000; ++i) text += static_cast<char>('a' + random() % 2);
+  std::vector<CaptureRecord> records = {open_record(1)};
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t size = std::min<std::size_t>(random() % 40 + 1, text.size() - at);
+    records.push_back(data_record(1, Side::client, at, text.substr(at, size)));
+    at += size;
+  }
+  write_segment(folder.path(), {}, records);
+  const std::string wanted = text.substr(random() % 4000, 9);
+  std::vector<std::size_t> expected;
+  for (std::size_t at = text.find(wanted); at != text.npos; at = text.find(wanted, at + 1)) {
+    expected.push_back(at);
+  }
+  const Outcome outcome = run({"search", "--text", wanted, "--json", folder.path()});
+  std::vector<std::size_t> found;
+  const auto document = json::parse(outcome.output);
+  for (const json::value& match : document.at("matches").as_array()) {
+    found.push_back(match.at("offset").to_number<std::size_t>());
+  }
+  std::ranges::sort(found);
+  EXPECT_EQ(found, expected) << wanted;
+}
+
+TEST(Search, FiltersByPeerPortAndTime) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, joined({request(1), request(2), request(3)}));
+  const auto matches = [&](const std::vector<std::string>& filters) {
+    std::vector<std::string> words = {"search", "--regex", "GET|POST", "--json", folder.path()};
+    words.insert(words.end(), filters.begin(), filters.end());
+    const Outcome outcome = run(words);
+    std::string ids;
+    const auto document = json::parse(outcome.output);
+    for (const json::value& match : document.at("matches").as_array()) {
+      ids += std::string(match.at("connection").as_string()) + ' ';
+    }
+    return ids;
+  };
+  EXPECT_EQ(matches({}), "c1 c2 c3 ");
+  EXPECT_EQ(matches({"--peer", "10.0.0.2/31"}), "c2 c3 ");
+  EXPECT_EQ(matches({"--port", "80"}), "c1 c2 c3 ");
+  EXPECT_EQ(matches({"--port", "81"}), "");
+  EXPECT_EQ(matches({"--from", "2026-01-01T00:00:02Z", "--to", "2026-01-01T00:00:03Z"}), "c2 ");
+  EXPECT_EQ(matches({"--connection", "c3"}), "c3 ");
+}
+
+TEST(Follow, ShowsWhatIsAppendedAndWhatComesInTheNextSegment) {
+  const TempDir folder;
+  SegmentPlan plan;
+  const auto whole =
+      build_segment(plan, connection_records(1, bytes_of(std::string(9000, 'a')), {}));
+  ASSERT_EQ(whole.size(), 3U * 4096);
+  // At first one frame and half of another.
+  auto part = whole;
+  std::fill(part.begin() + 6000, part.end(), std::byte{0});
+  const std::string path = write_segment_bytes(folder.path(), plan, part, SegmentState::open);
+  Process process({program(), "follow", folder.path()});
+  ASSERT_TRUE(process.wait_for_output_line(std::regex("c1 client data 2000[+]1000")));
+  // As the writer does: more frames, the footer, the last name.
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.write(reinterpret_cast<const char*>(whole.data()),
+             static_cast<std::streamsize>(whole.size()));
+  file.close();
+  std::filesystem::rename(path, folder.path() + "/run1-w000-0000000000.sluice");
+  plan.number = 1;
+  plan.id = 2;
+  write_segment(folder.path(), plan, request(2), SegmentState::open);
+  EXPECT_TRUE(process.wait_for_output_line(std::regex("c1 close closed")));
+  EXPECT_TRUE(process.wait_for_output_line(std::regex("c2 close closed")));
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(), 0) << process.standard_error();
+  EXPECT_EQ(count_lines(process.standard_output(), std::regex("c1 client data")), 9U);
+}
+
+TEST(Follow, EndsOnceIdle) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, request(1));
+  const Outcome outcome = run({"follow", "--until-idle", "50ms", folder.path()});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_TRUE(has(outcome.output, "c1 close"));
+}
+
+// --- extract ---
+
+TEST(Extract, WritesAFileForEachSideAndAnIndex) {
+  const TempDir folder;
+  const auto client = random_bytes(200'000, 1);
+  const auto upstream = random_bytes(90'000, 2);
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  write_segment(folder.path(), plan,
+                joined({connection_records(1, client, upstream, 60'000), request(2), with_gap()}));
+  const std::string out = folder.file("out");
+  const Outcome outcome = run({"extract", "--out", out, folder.path()});
+  ASSERT_EQ(outcome.status, 0) << outcome.error;
+  EXPECT_EQ(read_text(out + "/c1.client"), string_of(client));
+  EXPECT_EQ(read_text(out + "/c1.upstream"), string_of(upstream));
+  EXPECT_EQ(read_text(out + "/c7.client"), "helloworld");
+  const auto index = json::parse(read_text(out + "/index.json"));
+  EXPECT_EQ(index.at("connections").at(1).at("upstream_file"), "c2.upstream");
+  struct stat about {};
+  ASSERT_EQ(::stat((out + "/c1.client").c_str(), &about), 0);
+  EXPECT_EQ(about.st_mode & 0777, 0600U);
+  EXPECT_EQ(run({"extract", "--out", out, folder.path()}).status, kUnreadable);
+}
+
+TEST(Extract, OfHostileIdsStaysInItsDirectory) {
+  const TempDir folder;
+  std::vector<CaptureRecord> records;
+  const std::vector<std::string> ids = {
+      "../../evil", "/etc/passwd", "..", "same", "same", "", "index.json", std::string(1000, 'x')};
+  std::uint64_t number = 1;
+  for (const std::string& id : ids) {
+    capture::OpenInfo info = open_info(number);
+    info.id = id;
+    records.push_back(open_record(number, info));
+    records.push_back(data_record(number, Side::client, 0, id + "!"));
+    ++number;
+  }
+  write_segment(folder.path(), {}, records);
+  const std::string out = folder.file("out");
+  const Outcome outcome = run({"extract", "--out", out, folder.path()});
+  ASSERT_EQ(outcome.status, 0) << outcome.error;
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(out)) {
+    EXPECT_TRUE(entry.is_regular_file());
+    ++files;
+  }
+  EXPECT_EQ(files, ids.size() + 1);
+  EXPECT_EQ(read_text(out + "/same.client"), "same!");
+  EXPECT_EQ(read_text(out + "/same~2.client"), "same!");
+}
+
+TEST(Extract, OfMoreConnectionsThanFilesMayBeOpen) {
+  const TempDir folder;
+  std::vector<CaptureRecord> records;
+  constexpr std::uint64_t kConnections = 400;
+  for (std::uint64_t each = 1; each <= kConnections; ++each) records.push_back(open_record(each));
+  for (std::uint64_t at = 0; at < 3; ++at) {
+    for (std::uint64_t each = 1; each <= kConnections; ++each) {
+      records.push_back(data_record(each, Side::client, at, std::to_string(at)));
+    }
+  }
+  write_segment(folder.path(), {}, records);
+  const std::string out = folder.file("out");
+  ProcessOptions few_files;
+  few_files.max_open_files = 160;
+  Process process({program(), "extract", "--out", out, folder.path()}, few_files);
+  EXPECT_EQ(process.wait(), 0) << process.standard_error();
+  for (std::uint64_t each = 1; each <= kConnections; ++each) {
+    EXPECT_EQ(read_text(out + "/c" + std::to_string(each) + ".client"), "012");
+  }
+}
+
+// --- verify ---
+
+int verify(const TempDir& folder) { return run({"verify", folder.path()}).status.value_or(-1); }
+
+TEST(Verify, OfAGoodCaptureIsClean) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, request(1));
+  const Outcome outcome = run({"verify", folder.path()});
+  EXPECT_EQ(outcome.status, kClean);
+  EXPECT_TRUE(has(outcome.output, "clean: 1 segments")) << outcome.output;
+  EXPECT_EQ(json::parse(run({"verify", "--json", folder.path()}).output).at("result"), "clean");
+}
+
+TEST(Verify, NamesFileAndOffsetOfDamage) {
+  const TempDir folder;
+  auto bytes = build_segment({}, request(1));
+  bytes[600] ^= std::byte{0x40};
+  const std::string path = write_segment_bytes(folder.path(), {}, bytes);
+  const Outcome outcome = run({"verify", folder.path()});
+  EXPECT_EQ(outcome.status, kDamage);
+  EXPECT_TRUE(std::regex_search(outcome.output, std::regex("0000.sluice, offset \\d+: damage: ")))
+      << outcome.output;
+  const auto document = json::parse(run({"verify", "--json", path}).output);
+  EXPECT_EQ(document.at("result"), "damage");
+  EXPECT_EQ(document.at("findings").at(0).at("file").as_string(), path);
+}
+
+TEST(Verify, TellsATornTailFromDamage) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.footer = false;
+  plan.frames_in_flight = 2;
+  auto records = connection_records(1, random_bytes(40'000, 1), {});
+  // Without what would tell how much is missing.
+  records.resize(records.size() - 3);
+  auto bytes = build_segment(plan, records);
+  ASSERT_GT(bytes.size(), 8U * 4096);
+  auto torn = bytes;
+  torn[torn.size() - 4096 + 100] ^= std::byte{1};
+  write_segment_bytes(folder.path(), plan, torn, SegmentState::open);
+  EXPECT_EQ(verify(folder), kTorn);
+  auto damaged = bytes;
+  damaged[4096 + 100] ^= std::byte{1};
+  write_segment_bytes(folder.path(), plan, damaged, SegmentState::open);
+  EXPECT_EQ(verify(folder), kDamage);
+}
+
+TEST(Verify, HasPrecedenceDamageThenGapsThenTorn) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.footer = false;
+  write_segment(folder.path(), plan, request(1));
+  EXPECT_EQ(verify(folder), kTorn);
+  plan.number = 1;
+  plan.footer = true;
+  plan.id = 2;
+  write_segment(folder.path(), plan, with_gap());
+  EXPECT_EQ(verify(folder), kGaps);
+  plan.number = 3;
+  plan.id = 3;
+  write_segment(folder.path(), plan, request(2));
+  EXPECT_EQ(verify(folder), kDamage) << "segment 2 is missing";
+}
+
+TEST(Verify, OfWhatIsNoCaptureFails) {
+  const TempDir folder;
+  folder.write("lock", "");
+  EXPECT_EQ(run({"verify", folder.path()}).status, kClean) << "nothing was recorded yet";
+  folder.write("letter.txt", "");
+  const Outcome other = run({"verify", folder.path()});
+  EXPECT_EQ(other.status, kUnreadable);
+  EXPECT_EQ(count_lines(other.error, std::regex(".")), 1U) << other.error;
+  EXPECT_EQ(run({"verify", folder.file("none")}).status, kUnreadable);
+  EXPECT_EQ(run({"verify", folder.write("some.txt", "x")}).status, kUnreadable);
+}
+
+TEST(Verify, FollowsNoSymbolicLinksAndReadsNoPipes) {
+  const TempDir folder;
+  const TempDir other;
+  const std::string target = write_segment(other.path(), {}, request(1));
+  const std::string link = folder.file("run1-w000-0000000000.sluice");
+  std::filesystem::create_symlink(target, link);
+  ASSERT_EQ(::mkfifo(folder.file("run1-w000-0000000001.sluice").c_str(), 0600), 0);
+  EXPECT_TRUE(has(run({"verify", folder.path()}).output, " 0 segments"));
+  EXPECT_EQ(run({"verify", link}).status, kUnreadable);
+  EXPECT_EQ(run({"verify", folder.file("run1-w000-0000000001.sluice")}).status, kUnreadable);
+}
+
+// --- recover ---
+
+TEST(Recover, OfAGoodCaptureGivesTheSameBytes) {
+  const TempDir folder;
+  const auto client = random_bytes(50'000, 3);
+  write_segment(folder.path(), {}, joined({connection_records(1, client, {}), request(2)}));
+  const std::string out = folder.file("out");
+  const Outcome outcome = run({"recover", "--out", out, folder.path()});
+  ASSERT_EQ(outcome.status, 0) << outcome.error;
+  EXPECT_EQ(run({"verify", out}).status, kClean) << run({"verify", out}).output;
+  EXPECT_EQ(run({"cat", "--connection", "c1", "--side", "client", out}).output, string_of(client));
+  EXPECT_EQ(run({"ls", out}).output, run({"ls", folder.path()}).output);
+}
+
+TEST(Recover, MakesEveryDamagedCaptureCleanButForGaps) {
+  std::mt19937_64 random(seed());
+  const auto client = random_bytes(30'000, 3);
+  const auto records = connection_records(1, client, random_bytes(9000, 4));
+  for (int round = 0; round < by_scale(5, 25, 200); ++round) {
+    const TempDir folder;
+    // Two segments, the second with the table that it has to begin with left out.
+    const auto middle = records.begin() + static_cast<std::ptrdiff_t>(random() % records.size());
+    SegmentPlan plan;
+    auto bytes = build_segment(plan, {records.begin(), middle});
+    for (int i = 0; i < 3; ++i) bytes[random() % bytes.size()] ^= std::byte{0x10};
+    write_segment_bytes(folder.path(), plan, bytes);
+    plan.number = 1;
+    plan.id = 2;
+    bytes = build_segment(plan, {middle, records.end()});
+    if (random() % 2 == 0) bytes.resize(random() % bytes.size());
+    write_segment_bytes(folder.path(), plan, bytes);
+    const std::string out = folder.file("out");
+    const Outcome outcome = run({"recover", "--out", out, folder.path()});
+    ASSERT_EQ(outcome.status, 0) << outcome.error;
+    const Outcome verified = run({"verify", out});
+    // A capture of which nothing was left has no segment.
+    if (std::filesystem::is_empty(out)) continue;
+    ASSERT_TRUE(verified.status == kClean || verified.status == kGaps)
+        << verified.output << outcome.error;
+    const auto index = json::parse(run({"ls", "--json", out}).output);
+    const auto old = json::parse(run({"ls", "--json", folder.path()}).output);
+    ASSERT_EQ(index.at("connections").at(0).at("sides").at("client").at("bytes"),
+              old.at("connections").at(0).at("sides").at("client").at("bytes"));
+  }
+}
+
+// --- The command line ---
+
+TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, request(1));
+  const std::vector<std::vector<std::string>> wrong = {
+      {},
+      {"juggle", folder.path()},
+      {"ls"},
+      {"cat", folder.path()},
+      {"cat", "--connection", "c1", "--side", "left", folder.path()},
+      {"search", folder.path()},
+      {"search", "--text", "a", "--hex", "61", folder.path()},
+      {"search", "--hex", "6", folder.path()},
+      {"search", "--regex", "(", folder.path()},
+      {"search", "--text", "a", "--peer", "10.0.0.1/8", folder.path()},
+      {"search", "--text", "a", "--from", "yesterday", folder.path()},
+      {"follow", "--until-idle", "5", folder.path()},
+      {"extract", folder.path()}};
+  for (const auto& words : wrong) {
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.status, kUsage) << outcome.error;
+    EXPECT_EQ(count_lines(outcome.error, std::regex(".")), 1U) << outcome.error;
+    EXPECT_EQ(outcome.output, "");
+  }
+}
+
+TEST(CommandLine, ManPageHasEveryOption) {
+  const std::string page =
+      std::regex_replace(read_text(SLUICE_CAPTURE_MAN_PAGE), std::regex("\\\\-"), "-");
+  for (const char* command :
+       {"ls", "stat", "cat", "show", "follow", "extract", "search", "verify", "recover"}) {
+    EXPECT_TRUE(has(page, std::string(".B ") + command)) << command;
+    const std::string help = run({command, "--help"}).output;
+    const std::regex option("--[a-z-]+");
+    for (auto each = std::sregex_iterator(help.begin(), help.end(), option);
+         each != std::sregex_iterator(); ++each) {
+      EXPECT_TRUE(each->str() == "--help" || has(page, each->str())) << each->str();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::test
