@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -66,9 +68,24 @@ class WorkerCapture {
   }
 
  private:
-  WorkerCapture() = default;
+  // Segments grow too old without anything being written.
+  class AgeCheck final : public Timer {
+   public:
+    explicit AgeCheck(WorkerCapture& capture) : capture_(capture) {}
 
-  // The background thread outlives what its jobs belong to.
+   private:
+    void expired() override { capture_.check_ages(); }
+    WorkerCapture& capture_;
+  };
+
+  explicit WorkerCapture(Reactor& reactor) : reactor_(reactor) {}
+  void check_ages();
+
+  Reactor& reactor_;
+  std::vector<capture::Store*> aging_;    ///< whose segments this worker deletes by age
+  std::atomic<bool> ages_checked_{true};  ///< the last check is done
+  AgeCheck age_check_{*this};
+  // What its jobs belong to outlives the background thread.
   std::vector<std::string_view> paths_;
   std::vector<std::unique_ptr<capture::Recorder>> recorders_;
   std::unique_ptr<Disk> disk_;

@@ -86,7 +86,8 @@ Result<> Store::seal_leftover(const Volume::Entry& entry, SegmentName name, bool
     return end.error();
   }
   ++leftovers.sealed;
-  return seal(*file, std::move(name), std::min(*end, entry.size_bytes));
+  // The retention waits until all are known: they are found in the order of their names.
+  return finish(*file, std::move(name), std::min(*end, entry.size_bytes));
 }
 
 // The last frame may well end in zeros that belong to it: only its header tells how long it is.
@@ -154,6 +155,12 @@ Result<int> Store::create(const SegmentName& name, std::uint64_t size_bytes, boo
 }
 
 Result<> Store::seal(int file, SegmentName name, std::uint64_t size_bytes) {
+  Result<> sealed = finish(file, std::move(name), size_bytes);
+  if (sealed.has_value()) apply_retention();
+  return sealed;
+}
+
+Result<> Store::finish(int file, SegmentName name, std::uint64_t size_bytes) {
   const std::string from = to_string(name);
   Result<> done = volume_.sync(file);
   if (done.has_value()) done = volume_.truncate(file, size_bytes);
@@ -168,7 +175,6 @@ Result<> Store::seal(int file, SegmentName name, std::uint64_t size_bytes) {
   if (done.has_value()) done = volume_.sync_names();
   if (done.has_error()) return done;
   add(to_string(name), size_bytes, wall_now_ns());
-  apply_retention();
   return {};
 }
 
@@ -222,7 +228,11 @@ bool Store::delete_oldest() {
   }
   const Result<> removed = volume_.remove(oldest.name);
   // Somebody else's deletion is as good.
-  return removed.has_value() || removed.error().code == ENOENT;
+  if (removed.has_value() || removed.error().code == ENOENT) return true;
+  const std::lock_guard guard(lock_);
+  sealed_bytes_ += oldest.size_bytes;
+  sealed_.push_front(std::move(oldest));
+  return false;
 }
 
 }  // namespace sluice::capture

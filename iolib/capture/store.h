@@ -27,6 +27,8 @@ class Store {
   Store(Volume& volume, const Retention& retention) : volume_(volume), retention_(retention) {}
 
   [[nodiscard]] Volume& volume() { return volume_; }
+  /// Whether apply_retention() has to be called now and then.
+  [[nodiscard]] bool deletes_by_age() const { return retention_.age != Duration::zero(); }
 
   /// Bytes a second: several times what before-forward writes, and a part of what disks can do.
   static constexpr std::uint64_t kZeroingRate = 512 << 20;
@@ -66,6 +68,7 @@ class Store {
   };
   [[nodiscard]] Result<> seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
                                        Leftovers& leftovers);
+  [[nodiscard]] Result<> finish(int file, SegmentName name, std::uint64_t size_bytes);
   [[nodiscard]] Result<std::uint64_t> frames_end(int file, std::uint64_t used_bytes);
   [[nodiscard]] Result<> fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once);
   void add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns);

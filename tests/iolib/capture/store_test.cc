@@ -77,6 +77,42 @@ TEST(Store, DeletesTheOldestSegmentsBeyondItsSizeFromTheHeadOfTheChain) {
   EXPECT_TRUE(rig.read().clean());
 }
 
+// What is oldest is known only when all is found.
+TEST(Store, DeletesTheOldestOfSeveralChainsAfterACrash) {
+  SimulatedDisk disk(1);
+  const auto make = [&](const std::string& name) {
+    const Result<int> file = disk.create(name);
+    ASSERT_TRUE(file.has_value());
+    ASSERT_TRUE(disk.preallocate(*file, 100'000).has_value());
+    const SimulatedDisk::Bytes bytes(4096, std::byte{1});
+    ASSERT_TRUE(disk.write(*file, bytes, 0).has_value());
+    disk.close(*file);
+  };
+  for (const char* name : {"run2-w000-0000000000.sluice", "run1-w000-0000000000.sluice",
+                           "run1-w000-0000000001.open"}) {
+    make(name);
+  }
+  Store store(disk, {.size_bytes = 150'000});
+  ASSERT_TRUE(store.recover().has_value());
+  EXPECT_FALSE(disk.files().contains("run2-w000-0000000000.sluice"));
+  EXPECT_TRUE(disk.files().contains("run1-w000-0000000000.sluice"));
+}
+
+TEST(Store, TriesAgainToDeleteWhatCouldNotBeDeleted) {
+  SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(100'000)}});
+  bool fails = true;
+  disk.set_on_call([&](test::DiskCall call, std::uint64_t) {
+    const bool removes = call == test::DiskCall::remove;
+    return fails && removes ? test::Fault{test::Fault::Kind::fails, EIO} : test::Fault{};
+  });
+  Store store(disk, {.size_bytes = 50'000});
+  ASSERT_TRUE(store.recover().has_value());
+  EXPECT_EQ(disk.files().size(), 1U);
+  fails = false;
+  EXPECT_EQ(store.apply_retention(), 1U);
+  EXPECT_TRUE(disk.files().empty());
+}
+
 TEST(Store, DeletesNothingWithoutARetentionThoughTheDiskIsFull) {
   SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(100'000)}});
   disk.set_free_bytes(150'000);
