@@ -136,19 +136,18 @@ Result<std::uint64_t> Directory::used_bytes(const std::string& name) {
   const OwnedFd file(::openat(directory_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   struct stat about {};
   if (!file || ::fstat(file.get(), &about) != 0) return failed("open", name);
-  std::vector<char> part(kReadBytes);
+  std::vector<std::byte> part(kReadBytes);
   std::uint64_t end = static_cast<std::uint64_t>(about.st_size);
   while (end > 0) {
     const std::uint64_t begin = (end - 1) / kReadBytes * kReadBytes;
     const off_t data = ::lseek(file.get(), static_cast<off_t>(begin), SEEK_DATA);
     const bool hole = (data < 0 && errno == ENXIO) || data >= static_cast<off_t>(end);
     if (!hole) {
-      const ssize_t got = ::pread(file.get(), part.data(), end - begin, static_cast<off_t>(begin));
-      if (got < 0) return failed("read", name);
-      const auto last = std::find_if(part.rend() - got, part.rend(), [](char c) { return c != 0; });
-      if (last != part.rend()) {
-        return {boost::system::in_place_value,
-                begin + static_cast<std::uint64_t>(part.rend() - last)};
+      // All of it: what a bad sector hides must not pass for the end.
+      const Result<std::size_t> got = read(file.get(), std::span(part).first(end - begin), begin);
+      if (got.has_error()) return Error{got.error().code, "read " + name};
+      for (std::size_t used = *got; used > 0; --used) {
+        if (part[used - 1] != std::byte{0}) return {boost::system::in_place_value, begin + used};
       }
     }
     end = begin;
