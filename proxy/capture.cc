@@ -20,6 +20,8 @@ namespace {
 using capture::Durability;
 using capture::WhenFull;
 
+constexpr Duration kAgeCheck = std::chrono::seconds(1);
+
 WhenFull when_full(const CaptureConfig& config) {
   switch (config.capture_full) {
     case CaptureFull::block:
@@ -121,7 +123,7 @@ void CaptureDirectories::log() const {
 Result<std::unique_ptr<WorkerCapture>> WorkerCapture::create(Reactor& reactor, UringReactor* uring,
                                                              const CaptureDirectories& directories,
                                                              std::size_t worker) {
-  std::unique_ptr<WorkerCapture> capture(new WorkerCapture);
+  std::unique_ptr<WorkerCapture> capture(new WorkerCapture(reactor));
   capture->background_ = std::make_unique<BackgroundThreads>(1);
   capture->disk_ = RealDisk::create(reactor, uring, *capture->background_);
   for (const auto& each : directories.all()) {
@@ -136,8 +138,21 @@ Result<std::unique_ptr<WorkerCapture>> WorkerCapture::create(Reactor& reactor, U
         });
     capture->paths_.push_back(each->path);
     capture->recorders_.push_back(std::move(*recorder));
+    if (worker == 0 && each->store->deletes_by_age()) {
+      capture->aging_.push_back(each->store.get());
+    }
   }
+  if (!capture->aging_.empty()) capture->check_ages();
   return capture;
+}
+
+void WorkerCapture::check_ages() {
+  reactor_.set_timer(age_check_, reactor_.now() + kAgeCheck);
+  if (!ages_checked_.exchange(false)) return;
+  background_->submit([this] {
+    for (capture::Store* store : aging_) store->apply_retention();
+    ages_checked_ = true;
+  });
 }
 
 capture::Recorder* WorkerCapture::recorder(std::string_view path) {
@@ -147,6 +162,7 @@ capture::Recorder* WorkerCapture::recorder(std::string_view path) {
 }
 
 void WorkerCapture::close(const std::function<void()>& done) {
+  reactor_.cancel_timer(age_check_);
   open_ = recorders_.size();
   for (const auto& recorder : recorders_) {
     recorder->close([this, done] {
@@ -248,17 +264,20 @@ Result<std::string> probe_directory(const std::string& path) {
 
 }  // namespace
 
+// In a directory of its own, within the one asked for or, where that would be made at the start,
+// beside it: nobody who records there is disturbed.
 Result<std::string> probe_capture(const std::string& path) {
   struct stat about {};
-  if (::stat(path.c_str(), &about) == 0) return probe_directory(path);
-  // It would be made at the start: try beside it.
-  std::string beside = path;
-  while (beside.size() > 1 && beside.back() == '/') beside.pop_back();
-  beside += ".probe-XXXXXX";
-  if (::mkdtemp(beside.data()) == nullptr) return errno_error("mkdir " + path);
-  Result<std::string> found = probe_directory(beside);
-  static_cast<void>(::unlink((beside + "/lock").c_str()));
-  static_cast<void>(::rmdir(beside.c_str()));
+  const bool there = ::lstat(path.c_str(), &about) == 0;
+  if (there && !S_ISDIR(about.st_mode)) return Error{ENOTDIR, "open " + path};
+  std::string own = path + (there ? "/probe-XXXXXX" : ".probe-XXXXXX");
+  if (::mkdtemp(own.data()) == nullptr) return errno_error("mkdir " + own);
+  Result<std::string> found = probe_directory(own);
+  static_cast<void>(::unlink((own + "/lock").c_str()));
+  static_cast<void>(::rmdir(own.c_str()));
+  if (found.has_value() && Directory::is_locked(path)) {
+    *found += ", in use at the moment";
+  }
   return found;
 }
 

@@ -1,6 +1,7 @@
 #include "proxy/config.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <span>
@@ -185,6 +186,22 @@ Result<Config> single_route(const CommandLine& line, std::span<const GivenOption
   return config;
 }
 
+/// What says how to record, where nothing is recorded.
+std::optional<Error> check_capture_options(const CommandLine& line) {
+  if (line.has("capture")) return std::nullopt;
+  constexpr std::array kOthers = {"durability", "flush-interval", "sync-interval"};
+  for (const Option& option : options()) {
+    const bool of_capture = option.name.starts_with("capture-") ||
+                            option.name.starts_with("segment-") ||
+                            option.name.starts_with("retain-") ||
+                            std::ranges::find(kOthers, option.name) != kOthers.end();
+    if (of_capture && line.has(option.name)) {
+      return option_error(option.name, "given without --capture, expected both");
+    }
+  }
+  return std::nullopt;
+}
+
 /// Whether the options go together, or what is missing.
 std::optional<Error> check_combination(const CommandLine& line) {
   if (line.has("config")) {
@@ -200,7 +217,7 @@ std::optional<Error> check_combination(const CommandLine& line) {
   }
   if (!line.has("to")) return option_error("listen", "given without --to, expected both");
   if (!line.has("listen")) return option_error("to", "given without --listen, expected both");
-  return std::nullopt;
+  return check_capture_options(line);
 }
 
 Invocation usage_error(const Error& error) {
@@ -219,6 +236,12 @@ std::optional<CaptureConflict> find_capture_conflict(const Config& config) {
       return CaptureConflict{index, "capture-direction",
                              "upstream with " + to_string(route.to) +
                                  ", which sends nothing of its own, expected both or client"};
+    }
+    if (std::holds_alternative<FileEndpoint>(route.to) &&
+        route.capture_direction == CaptureDirection::client) {
+      return CaptureConflict{index, "capture-direction",
+                             "client with " + to_string(route.to) +
+                                 ", to which nothing is forwarded, expected both or upstream"};
     }
     if (route.durability == capture::Durability::before_forward &&
         route.capture_full == CaptureFull::drop) {

@@ -1,8 +1,11 @@
 #include <algorithm>
 #include <charconv>
 #include <climits>
+#include <filesystem>
 #include <optional>
+#include <string>
 #include <type_traits>
+#include <utility>
 
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
@@ -119,7 +122,10 @@ Result<> set_path(const Option& option, std::string_view text, Config& config, R
   if (const auto* field = std::get_if<std::string Config::*>(&option.field)) {
     config.*(*field) = text;
   } else if (const auto* route_field = std::get_if<std::string RouteConfig::*>(&option.field)) {
-    route.*(*route_field) = text;
+    // Routes share what they name alike.
+    std::string normal = std::filesystem::path(text).lexically_normal();
+    if (normal.size() > 1 && normal.ends_with('/')) normal.pop_back();
+    route.*(*route_field) = std::move(normal);
   }
   return {};
 }

@@ -112,6 +112,13 @@ TEST_F(CaptureOptionsTest, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_EQ(refusal(arguments({"--durability", "before-forward", "--capture-full", "drop"}), 2,
                     {"capture-full", "before-forward"}),
             "");
+  EXPECT_EQ(refusal({"--listen", "127.0.0.1:0", "--to", "echo:", "--retain-size", "1GiB"}, 2,
+                    {"retain-size", "--capture"}),
+            "");
+  EXPECT_EQ(refusal({"--listen", "127.0.0.1:0", "--to", "file:/dev/null", "--capture", directory_,
+                     "--capture-direction", "client"},
+                    2, {"capture-direction", "file:"}),
+            "");
   EXPECT_FALSE(std::filesystem::exists(directory_));
 }
 
@@ -153,8 +160,9 @@ TEST_F(CaptureOptionsTest, RoutesThatShareADirectoryMustAgree) {
   EXPECT_EQ(refusal({"--config", config(same + "durability = \"none\"\n")}, 1,
                     {"capture", "shared", "\"a\""}),
             "");
-  // How much of each is recorded may differ.
-  Daemon daemon({"--config", config(same + "capture-limit = \"1KiB\"\n")}, two_routes());
+  // How much of each is recorded may differ, and how the directory is written.
+  const std::string alike = "capture = \"" + directory_ + "/../capture//\"\n";
+  Daemon daemon({"--config", config(alike + "capture-limit = \"1KiB\"\n")}, two_routes());
   for (const char* route : {"a", "b"}) {
     const Forwarded pair = forward(daemon.port_of(route), upstream_.fd.get());
     EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), 5000), "");
@@ -200,6 +208,16 @@ TEST_F(CaptureOptionsTest, CheckTellsOfTheDisk) {
   EXPECT_TRUE(std::regex_search(there.output, line)) << there.output;
   EXPECT_FALSE(std::filesystem::exists(directory_)) << "a check leaves nothing behind";
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+  {
+    const Daemon daemon(arguments());
+    const Outcome in_use = run_to_end(arguments({"--check"}));
+    EXPECT_EQ(in_use.status, 0) << in_use.error;
+    EXPECT_TRUE(std::regex_search(in_use.output, std::regex("capture: .* in use at the moment")))
+        << in_use.output;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
+      EXPECT_FALSE(entry.is_directory()) << entry.path() << ": a check leaves nothing behind";
+    }
+  }
   directory_ = folder_.file("missing/parent");
   EXPECT_EQ(run_to_end(arguments({"--check"})).status, 1);
 }
@@ -279,6 +297,18 @@ TEST_F(CaptureOptionsTest, SegmentsEndByTime) {
     EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(3), 1), "");
     return segments_in(directory_, ".sluice").size() >= 2 || HasFailure();
   }));
+}
+
+// Nothing more is written, and none is sealed any more.
+TEST_F(CaptureOptionsTest, SegmentsGoByAgeOnAnIdleDaemonToo) {
+  {
+    Daemon before(arguments());
+    exchange(before, 1);
+    EXPECT_EQ(before.terminate(), 0);
+  }
+  ASSERT_EQ(segments_in(directory_, ".sluice").size(), 1U);
+  const Daemon daemon(arguments({"--retain-age", "2s"}));
+  EXPECT_TRUE(wait_until([&] { return segments_in(directory_, ".sluice").empty(); }));
 }
 
 // --- What can be seen
