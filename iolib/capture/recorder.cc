@@ -204,10 +204,9 @@ void Recorder::discard(Pipe& pipe) {
 bool Recorder::take_block() {
   if (free_.empty()) return false;
   const bool full = planned_bytes_ + block_bytes_ > writer_.segment_room_bytes();
-  const bool old = planned_bytes_ > 0 && reactor_.now() - segment_began_ >= options_.segment_time;
-  if (full || old) {
+  const bool begins = std::exchange(segment_over_, false) || full;
+  if (begins) {
     planned_bytes_ = 0;
-    segment_began_ = reactor_.now();
     write_table(true);
     // However long the table is, some data has to follow it.
     planned_bytes_ = std::min(planned_bytes_, writer_.segment_room_bytes() / 2);
@@ -215,7 +214,7 @@ bool Recorder::take_block() {
   current_ = free_.back();
   free_.pop_back();
   current_->reset();
-  current_->begins_segment = (full || old) && planned_bytes_ == 0;
+  current_->begins_segment = begins && planned_bytes_ == 0;
   set(counters_.blocks_in_use, blocks_.size() - free_.size());
   return true;
 }
@@ -227,6 +226,7 @@ void Recorder::submit_block() {
 
 void Recorder::submit(Block& block) {
   const std::size_t grid = writer_.grid_bytes();
+  if (planned_bytes_ == 0) segment_began_ = reactor_.now();
   planned_bytes_ += (block.builder.used_bytes() + grid - 1) / grid * grid;
   last_submit_ = reactor_.now();
   block.sequence = ++sequence_;
@@ -345,17 +345,30 @@ void Recorder::keep_house() {
   const std::int64_t before = wall_offset_ns_;
   read_clocks();
   const bool stepped = std::abs(wall_offset_ns_ - before) > kClockStep;
-  if (stepped) static_cast<void>(append(stamp(Kind::clock), {}));
+  // A segment that is yet to begin tells both clocks first of all.
+  if (stepped && !segment_over_) static_cast<void>(append(stamp(Kind::clock), {}));
   static_cast<void>(write_lost());
+  end_old_segment();
   // After a second of rest the last commit is covered too; nothing follows from a checkpoint's own.
-  const bool resting =
-      (current_ == nullptr || current_->builder.empty()) && sequence_ != checkpoint_;
+  const bool resting = !segment_over_ && (current_ == nullptr || current_->builder.empty()) &&
+                       sequence_ != checkpoint_;
   if (resting && writer_.mark_is_news() && reactor_.now() - last_submit_ >= kHousekeeping &&
       options_.segments.durability != Durability::none && append(stamp(Kind::checkpoint), {})) {
     flush();
     checkpoint_ = sequence_;
   }
   count_writer();
+}
+
+// Whether anything more comes or not; the next segment begins with what does.
+void Recorder::end_old_segment() {
+  if (planned_bytes_ == 0 || reactor_.now() - segment_began_ < options_.segment_time) return;
+  flush();
+  // An empty one: it was not taken for the segment to come.
+  if (current_ != nullptr) free_.push_back(std::exchange(current_, nullptr));
+  planned_bytes_ = 0;
+  segment_over_ = true;
+  writer_.end_segment_when_durable();
 }
 
 bool Recorder::write_lost() {

@@ -158,6 +158,7 @@ class Recorder final : private SegmentWriter::Client {
   void use_room();
   void flush();
   void keep_house();
+  void end_old_segment();
   [[nodiscard]] bool write_lost();
   void read_clocks();
   void count_writer();
@@ -178,7 +179,8 @@ class Recorder final : private SegmentWriter::Client {
   std::uint64_t checkpoint_ = 0;     ///< the block of the last one
   std::uint64_t table_begin_ = 0;    ///< the first block of the last table
   std::uint64_t planned_bytes_ = 0;  ///< of this segment's frames so far
-  TimePoint segment_began_;
+  TimePoint segment_began_;          ///< when its first block was submitted
+  bool segment_over_ = false;        ///< the next block begins another one
   TimePoint last_submit_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Recording>> recordings_;
   std::deque<Recording*> unsettled_;

@@ -119,6 +119,9 @@ class SegmentWriter {
   void submit(Block& block);
   /// Makes all up to `sequence` durable soon, at any level.
   void sync_to(std::uint64_t sequence);
+  /// Seals the segment as soon as all that was submitted is durable. What is submitted afterwards
+  /// begins another one.
+  void end_segment_when_durable();
   /// Writes what it has, seals the segment, and tells by Client::closed(). Nothing is submitted any
   /// more.
   void close();
@@ -245,6 +248,7 @@ class SegmentWriter {
   Tick tick_{*this};
   int refused_ = 0;
   bool rotating_ = false;
+  bool over_ = false;        ///< current_ ends with what was submitted
   bool abandoning_ = false;  ///< ending_ failed, and has not got its name yet
   TimePoint abandon_at_;     ///< when that is tried again
   bool closing_ = false;

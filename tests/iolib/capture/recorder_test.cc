@@ -374,5 +374,64 @@ TEST(Recorder, TellsOfAFullDiskAndGoesOnWhenThereIsSpace) {
   EXPECT_TRUE(rig.read().clean());
 }
 
+TEST(Recorder, SealsASegmentWhoseTimeIsUpThoughNothingMoreComes) {
+  for (const Durability level :
+       {Durability::none, Durability::interval, Durability::batch, Durability::before_forward}) {
+    RecorderOptions options = options_of(level);
+    options.segment_time = std::chrono::seconds(5);
+    CaptureRig rig(options);
+    const auto sealed = [&rig] {
+      const auto files = rig.disk.files();
+      return std::ranges::count_if(
+          files, [](const auto& file) { return file.first.ends_with(".sluice"); });
+    };
+    rig.pass(std::chrono::seconds(20));
+    EXPECT_EQ(sealed(), 0) << "nothing to seal";
+    Recording& recording = rig.open(1);
+    rig.append(recording, "fir");
+    rig.pass(std::chrono::seconds(2));
+    rig.append(recording, "st ");
+    rig.pass(std::chrono::seconds(2));
+    EXPECT_EQ(sealed(), 0) << "its time begins with it, not with the recorder";
+    rig.pass(std::chrono::seconds(3));
+    EXPECT_EQ(sealed(), 1) << to_string(level);
+    rig.pass(std::chrono::seconds(60));
+    EXPECT_EQ(sealed(), 1) << "the connection rests: there is nothing to write";
+    EXPECT_LE(rig.disk.files().size(), 2U) << "and one prepared";
+    rig.append(recording, "second");
+    rig.pass(std::chrono::seconds(7));
+    EXPECT_EQ(sealed(), 2);
+    ASSERT_TRUE(rig.close());
+    auto files = rig.disk.files();
+    EXPECT_EQ(test::read_capture(files).client(1).bytes, "first second");
+    EXPECT_TRUE(test::read_capture(files).clean());
+    // The second one tells whose bytes they are.
+    files.erase(files.begin());
+    EXPECT_EQ(test::read_capture(files).connections.at(1).opens, 1) << to_string(level);
+  }
+}
+
+TEST(Recorder, WritesAgainASegmentThatFailsWhenItIsSealedByTime) {
+  RecorderOptions options = options_of(Durability::none);
+  options.segment_time = std::chrono::seconds(5);
+  CaptureRig rig(options);
+  Recording& recording = rig.open(1);
+  rig.append(recording, "first ");
+  bool failed = false;
+  rig.disk.set_on_call([&failed](DiskCall call, std::uint64_t) {
+    if (call != DiskCall::sync || std::exchange(failed, true)) return Fault{};
+    return Fault{Fault::Kind::fails, EIO};
+  });
+  rig.pass(std::chrono::seconds(20));
+  EXPECT_TRUE(failed);
+  rig.append(recording, "second");
+  rig.pass(std::chrono::seconds(20));
+  rig.append(recording, " third");
+  ASSERT_TRUE(rig.close());
+  const ReadCapture read = rig.read();
+  EXPECT_TRUE(read.client(1).bytes.ends_with("second third"));
+  EXPECT_EQ(read.error, "");
+}
+
 }  // namespace
 }  // namespace sluice
