@@ -133,9 +133,10 @@ class SegmentWriter {
   [[nodiscard]] std::uint64_t durable_sequence() const { return durable_sequence_; }
   /// More frames are durable than any header says.
   [[nodiscard]] bool mark_is_news() const;
-  /// Why nothing can be written at the moment: an errno, or 0.
-  [[nodiscard]] int refused() const { return refused_; }
-  [[nodiscard]] std::size_t in_flight() const { return in_flight_; }
+  /// Why there is no segment that could be written to: an errno; or 0, if there is one.
+  [[nodiscard]] int refused() const { return current_ || next_ ? 0 : refused_; }
+  /// Blocks that were submitted and are not written.
+  [[nodiscard]] std::size_t unwritten() const { return queue_.size() + in_flight_; }
   /// What frames of one segment may take up together: its size less its first and its last one.
   [[nodiscard]] std::uint64_t segment_room_bytes() const;
   [[nodiscard]] std::size_t grid_bytes() const { return grid_bytes_; }
@@ -246,7 +247,7 @@ class SegmentWriter {
   std::uint32_t failures_in_a_row_ = 0;
   TimePoint not_before_;  ///< of preparing
   Tick tick_{*this};
-  int refused_ = 0;
+  int refused_ = 0;  ///< why the last preparation failed
   bool rotating_ = false;
   bool over_ = false;        ///< current_ ends with what was submitted
   bool abandoning_ = false;  ///< ending_ failed, and has not got its name yet

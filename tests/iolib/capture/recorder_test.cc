@@ -374,6 +374,31 @@ TEST(Recorder, TellsOfAFullDiskAndGoesOnWhenThereIsSpace) {
   EXPECT_TRUE(rig.read().clean());
 }
 
+TEST(Recorder, CallsTheDiskFullOnlyOnceNoSegmentTakesBytes) {
+  CaptureRig rig(options_of(Durability::batch, WhenFull::drop));
+  rig.disk.set_free_bytes(200'000);  // one segment, and not a second one
+  Recording& recording = rig.open(1);
+  while (std::ranges::count(rig.events, Recorder::Event::segment_refused) == 0) {
+    rig.append(recording, std::string(3'000, 'x'));
+    rig.pass(milliseconds(20));
+    ASSERT_LT(rig.recorder->counters().recorded_bytes, 128U << 10);
+  }
+  // The segment is half empty: the buffers are full since the disk does not answer.
+  rig.disk.set_stalled(true);
+  rig.append(recording, std::string(100'000, 'x'));
+  EXPECT_GT(rig.dropped(GapReason::buffers_full), 0U);
+  EXPECT_EQ(rig.dropped(GapReason::disk_full), 0U);
+  rig.disk.set_stalled(false);
+  rig.pass(milliseconds(20));
+  const std::uint64_t before = rig.dropped(GapReason::buffers_full);
+  for (int i = 0; i < 30; ++i) {
+    rig.append(recording, std::string(7'000, 'x'));
+    rig.pass(milliseconds(20));
+  }
+  EXPECT_EQ(rig.dropped(GapReason::buffers_full), before);
+  EXPECT_GT(rig.dropped(GapReason::disk_full), 0U);
+}
+
 TEST(Recorder, SealsASegmentWhoseTimeIsUpThoughNothingMoreComes) {
   for (const Durability level :
        {Durability::none, Durability::interval, Durability::batch, Durability::before_forward}) {
