@@ -17,6 +17,9 @@ constexpr std::size_t kLeastRoom = 4096;
 // The wall clock is looked at this often, and a step of more than this is recorded.
 constexpr Duration kHousekeeping = std::chrono::seconds(1);
 constexpr std::int64_t kClockStep = 1'000'000;
+// So many commits of before-forward are under way at most, and what comes meanwhile shares the
+// next: more of them are smaller, each in a whole block, and no faster (tests/perf/RESULTS.md).
+constexpr std::size_t kMostCommits = 2;
 // What a segment begins with is written in blocks of this size.
 constexpr std::size_t kTableBlockBytes = 256 << 10;
 
@@ -119,6 +122,11 @@ void Recorder::wait_for_room(SideTap& tap) {
 }
 
 void Recorder::add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offset) {
+  // One wake-up, and one send, for all that a commit covers.
+  if (!gates_.empty() && gates_.back().tap == &tap && gates_.back().sequence == sequence) {
+    gates_.back().offset = offset;
+    return;
+  }
   ++tap.recording_.gates_;
   gates_.push_back({&tap, sequence, offset});
   soon();
@@ -290,7 +298,10 @@ void Recorder::block_free(Block& block) {
 
 // Once in a turn, however many completions it brought.
 void Recorder::work() {
-  if (options_.segments.durability == Durability::before_forward) flush();
+  if (options_.segments.durability == Durability::before_forward &&
+      writer_.unwritten() < kMostCommits) {
+    flush();
+  }
   open_gates();
   use_room();
   count_writer();

@@ -137,6 +137,9 @@ TEST(Recorder, BlocksWhenItsBuffersAreFullAndLosesNothing) {
   EXPECT_TRUE(rig.read().clean());
 }
 
+  EXPECT_TRUE(rig.read().clean());
+}
+
 TEST(Recorder, DropsWhatFindsNoRoomAndSaysExactlyWhat) {
   CaptureRig rig(options_of(Durability::batch, WhenFull::drop));
   rig.settle();
@@ -456,6 +459,24 @@ TEST(Recorder, WritesAgainASegmentThatFailsWhenItIsSealedByTime) {
   const ReadCapture read = rig.read();
   EXPECT_TRUE(read.client(1).bytes.ends_with("second third"));
   EXPECT_EQ(read.error, "");
+}
+
+// More than one commit under way would be small ones.
+TEST(Recorder, GathersForTheNextCommitWhileTwoAreUnderWay) {
+  CaptureRig rig(options_of(Durability::before_forward));
+  rig.settle();
+  Recording& recording = rig.open(1);
+  ASSERT_TRUE(rig.run_until_durable());
+  rig.disk.set_stalled(true);
+  const std::uint64_t before = rig.recorder->last_sequence();
+  for (int i = 0; i < 20; ++i) {
+    rig.append(recording, "message");
+    rig.settle();
+  }
+  EXPECT_EQ(rig.recorder->last_sequence(), before + 3);
+  rig.disk.set_stalled(false);
+  ASSERT_TRUE(rig.run_until_durable());
+  EXPECT_EQ(recording.tap(Side::client).watermark(), 140U);
 }
 
 }  // namespace
