@@ -23,8 +23,17 @@ constexpr std::size_t kMostCommits = 2;
 // What a segment begins with is written in blocks of this size.
 constexpr std::size_t kTableBlockBytes = 256 << 10;
 
-std::size_t block_size(std::uint64_t buffer_bytes, std::size_t grid_bytes) {
-  const std::uint64_t share = buffer_bytes / Recorder::kLeastBlocks;
+std::size_t spill_count(const RecorderOptions& options) {
+  if (options.when_full != WhenFull::block) return 0;
+  return options.buffer_bytes / Recorder::kSpillShare / Reactor::kReceiveBytes;
+}
+
+std::uint64_t blocks_bytes(const RecorderOptions& options) {
+  return options.buffer_bytes - spill_count(options) * Reactor::kReceiveBytes;
+}
+
+std::size_t block_size(std::uint64_t all_bytes, std::size_t grid_bytes) {
+  const std::uint64_t share = all_bytes / Recorder::kLeastBlocks;
   const auto size =
       static_cast<std::size_t>(std::min<std::uint64_t>(share, Recorder::kLargestBlock));
   // Two grid blocks hold any record but data, and kLeastRoom besides.
@@ -54,13 +63,13 @@ Recorder::Recorder(Reactor& reactor, Disk& disk, Store& store, const RecorderOpt
     : reactor_(reactor),
       options_(options),
       writer_(reactor, disk, store, options.segments, *this),
-      block_bytes_(block_size(options.buffer_bytes, writer_.grid_bytes())),
-      segment_began_(reactor.now()),
+      free_spills_(spill_count(options)),
+      block_bytes_(block_size(blocks_bytes(options), writer_.grid_bytes())),
       last_submit_(reactor.now()) {}
 
 Result<> Recorder::allocate(Disk& disk) {
   const std::size_t count =
-      std::max<std::size_t>(options_.buffer_bytes / block_bytes_, kLeastBlocks);
+      std::max<std::size_t>(blocks_bytes(options_) / block_bytes_, kLeastBlocks);
   Result<AlignedBuffer> buffer = AlignedBuffer::allocate(count * block_bytes_);
   if (buffer.has_error()) return buffer.error();
   buffer_ = std::move(*buffer);
@@ -99,6 +108,7 @@ void Recorder::remove_if_finished(Recording& recording) {
   if (!recording.finished()) return;
   for (SideTap& tap : recording.taps_) {
     if (tap.waiting_) std::erase(waiting_, &tap);
+    release_spill(tap);
   }
   recordings_.erase(recording.connection_);
 }
@@ -119,6 +129,18 @@ void Recorder::unsettled(Recording& recording) {
 void Recorder::wait_for_room(SideTap& tap) {
   if (std::exchange(tap.waiting_, true)) return;
   waiting_.push_back(&tap);
+}
+
+// Room beside the blocks for one receive of this side; false if others have it all.
+bool Recorder::reserve_spill(SideTap& tap) {
+  if (tap.reserved_) return true;
+  if (free_spills_ == 0) return false;
+  --free_spills_;
+  return tap.reserved_ = true;
+}
+
+void Recorder::release_spill(SideTap& tap) {
+  if (std::exchange(tap.reserved_, false)) ++free_spills_;
 }
 
 void Recorder::add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offset) {

@@ -62,6 +62,10 @@ class Recorder final : private SegmentWriter::Client {
   /// little would cost many times more than it moves.
   static constexpr std::size_t kLeastAllowance = 128 << 10;
 
+  /// Under WhenFull::block, this part of the buffers is not made into blocks: it is for what
+  /// receives bring that were begun when there was room, and end when there is none.
+  static constexpr std::size_t kSpillShare = 8;
+
   /// What its owner may want to log.
   enum class Event : std::uint8_t { disk_failed, segment_refused, segment_granted, seal_failed };
 
@@ -129,6 +133,8 @@ class Recorder final : private SegmentWriter::Client {
   }
   [[nodiscard]] GapReason why_no_room() const;
   void wait_for_room(SideTap& tap);
+  [[nodiscard]] bool reserve_spill(SideTap& tap);
+  void release_spill(SideTap& tap);
   void unsettled(Recording& recording);
   void add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offset);
   void make_durable(std::uint64_t sequence);
@@ -169,6 +175,7 @@ class Recorder final : private SegmentWriter::Client {
   Reactor& reactor_;
   RecorderOptions options_;
   SegmentWriter writer_;
+  std::size_t free_spills_;  ///< so many more receives may be under way: see kSpillShare
   std::size_t block_bytes_;
   AlignedBuffer buffer_;
   std::vector<Block> blocks_;

@@ -56,7 +56,12 @@ void Pump::complete(const Completion& completion) {
         break;
       case Wait::readable:
         // At rest nothing may be in a pipe: it would be given back on another thread.
-        if (!pausing_) splice_turn();
+        if (pausing_ || completion.result == -ECANCELED) break;
+        if (streaming_) {
+          splice_turn();
+        } else {
+          receive_turn();
+        }
         break;
       default:
         flush();
@@ -111,6 +116,9 @@ void Pump::wait_for_source() {
     wait_ = Wait::readable;
     if (patient_) relay_.arm(relay_.context_->reactor.now() + kPatience);
     relay_.context_->reactor.wait_readable(source_.fd(), *this);
+  } else if (taps_ && !taps_->allowance_stands()) {
+    wait_ = Wait::readable;
+    relay_.context_->reactor.wait_readable(source_.fd(), *this);
   } else {
     wait_ = Wait::receive;
     relay_.context_->reactor.receive(source_.fd(), *this, std::min(most, Reactor::kReceiveBytes));
@@ -138,6 +146,17 @@ void Pump::end_source(bool orderly) {
 }
 
 // --- Copying ---
+
+// A receive that begins and ends within the turn, for taps that say now what they can take now.
+void Pump::receive_turn() {
+  const std::size_t most = std::min(allowance(), Reactor::kReceiveBytes);
+  if (most == 0) return;
+  std::vector<std::byte>& buffer = relay_.context_->receive_buffer;
+  buffer.resize(Reactor::kReceiveBytes);
+  const ssize_t got = ::recv(source_.fd(), buffer.data(), most, MSG_DONTWAIT);
+  if (got < 0) return take({-errno, false, {}});
+  take({static_cast<int>(got), false, std::span(buffer).first(static_cast<std::size_t>(got))});
+}
 
 void Pump::take(const Completion& completion) {
   if (completion.result == 0) return end_source(source_.end_is_orderly());

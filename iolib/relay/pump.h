@@ -129,6 +129,7 @@ class Pump final : private Operation {
   void finish(PumpEnd end);
   void end_source(bool orderly);
 
+  void receive_turn();
   void take(const Completion& completion);
   void copy_out(std::span<const std::byte> data);
   [[nodiscard]] std::size_t send_now(std::span<const std::byte> data);

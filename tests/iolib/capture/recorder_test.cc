@@ -137,6 +137,49 @@ TEST(Recorder, BlocksWhenItsBuffersAreFullAndLosesNothing) {
   EXPECT_TRUE(rig.read().clean());
 }
 
+// Each of many connections has a receive under way when the disk stops.
+TEST(Recorder, KeepsWithinItsBuffersHoweverManyReceivesEndWhenThereIsNoRoom) {
+  RecorderOptions options = options_of(Durability::batch);
+  options.segments.segment_bytes = 4 << 20;
+  options.buffer_bytes = 1 << 20;
+  CaptureRig rig(options);
+  rig.settle();
+  std::vector<Recording*> standing;
+  std::vector<Recording*> asked_again;
+  for (std::uint64_t id = 1; id <= 200; ++id) {
+    Recording& recording = rig.open(id);
+    ASSERT_GT(recording.tap(Side::client).allowance(), 0U);
+    const bool stands = recording.tap(Side::client).allowance_stands();
+    (stands ? standing : asked_again).push_back(&recording);
+  }
+  ASSERT_FALSE(standing.empty());
+  ASSERT_FALSE(asked_again.empty());
+  ASSERT_TRUE(rig.run_until_durable());
+  rig.disk.set_stalled(true);
+  std::uint64_t sent = 0;
+  const auto receive = [&](Recording& recording, std::size_t most) {
+    const std::string bytes(std::min(most, Reactor::kReceiveBytes), 'x');
+    rig.append(recording, bytes);
+    sent += bytes.size();
+  };
+  for (Recording* recording : asked_again)
+    receive(*recording, recording->tap(Side::client).allowance());
+  const std::uint64_t recorded = rig.recorder->counters().recorded_bytes;
+  EXPECT_EQ(recorded, sent) << "there was room for all that was allowed";
+  for (Recording* recording : standing) receive(*recording, Reactor::kReceiveBytes);
+  EXPECT_GT(sent, rig.recorder->counters().recorded_bytes) << "the blocks are full";
+  EXPECT_LE(sent, options.buffer_bytes);
+  for (Recording* recording : standing) EXPECT_EQ(recording->tap(Side::client).allowance(), 0U);
+  rig.disk.set_stalled(false);
+  ASSERT_TRUE(rig.run_until([&] { return rig.recorder->counters().recorded_bytes == sent; }));
+  // What was promised may be promised again.
+  ASSERT_TRUE(rig.run_until_durable());
+  for (Recording* recording : asked_again) rig.append(*recording, "y");
+  std::ptrdiff_t again = std::ranges::count_if(asked_again, [](Recording* recording) {
+    return recording->tap(Side::client).allowance_stands();
+  });
+  EXPECT_EQ(again, std::ssize(standing));
+  ASSERT_TRUE(rig.close());
   EXPECT_TRUE(rig.read().clean());
 }
 

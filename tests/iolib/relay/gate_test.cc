@@ -92,6 +92,16 @@ TEST_P(GateTest, NoMoreThanTheBoundIsGathered) {
   EXPECT_TRUE(sender.get());
 }
 
+TEST_P(GateTest, GathersAlsoForATapThatIsAskedWhenBytesAreThere) {
+  tap_.stands = false;
+  Session& session = start_gated({.upstream = test::kSmallBuffers});
+  gather(session, 0, kPart);
+  open_gate(session);
+  ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, kPart, 1000));
+  test::finish_sending(session.client.get());
+  expect_closed(session, kPart + 1000);
+}
+
 TEST_P(GateTest, TheWatermarkRisesByPartsWhileMoreIsGathered) {
   constexpr std::uint64_t kStep = 7000;
   Session& session = start_gated();
