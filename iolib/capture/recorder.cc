@@ -17,11 +17,23 @@ constexpr std::size_t kLeastRoom = 4096;
 // The wall clock is looked at this often, and a step of more than this is recorded.
 constexpr Duration kHousekeeping = std::chrono::seconds(1);
 constexpr std::int64_t kClockStep = 1'000'000;
+// So many commits of before-forward are under way at most, and what comes meanwhile shares the
+// next: more of them are smaller, each in a whole block, and no faster (tests/perf/RESULTS.md).
+constexpr std::size_t kMostCommits = 2;
 // What a segment begins with is written in blocks of this size.
 constexpr std::size_t kTableBlockBytes = 256 << 10;
 
-std::size_t block_size(std::uint64_t buffer_bytes, std::size_t grid_bytes) {
-  const std::uint64_t share = buffer_bytes / Recorder::kLeastBlocks;
+std::size_t spill_count(const RecorderOptions& options) {
+  if (options.when_full != WhenFull::block) return 0;
+  return options.buffer_bytes / Recorder::kSpillShare / Reactor::kReceiveBytes;
+}
+
+std::uint64_t blocks_bytes(const RecorderOptions& options) {
+  return options.buffer_bytes - spill_count(options) * Reactor::kReceiveBytes;
+}
+
+std::size_t block_size(std::uint64_t all_bytes, std::size_t grid_bytes) {
+  const std::uint64_t share = all_bytes / Recorder::kLeastBlocks;
   const auto size =
       static_cast<std::size_t>(std::min<std::uint64_t>(share, Recorder::kLargestBlock));
   // Two grid blocks hold any record but data, and kLeastRoom besides.
@@ -51,13 +63,13 @@ Recorder::Recorder(Reactor& reactor, Disk& disk, Store& store, const RecorderOpt
     : reactor_(reactor),
       options_(options),
       writer_(reactor, disk, store, options.segments, *this),
-      block_bytes_(block_size(options.buffer_bytes, writer_.grid_bytes())),
-      segment_began_(reactor.now()),
+      free_spills_(spill_count(options)),
+      block_bytes_(block_size(blocks_bytes(options), writer_.grid_bytes())),
       last_submit_(reactor.now()) {}
 
 Result<> Recorder::allocate(Disk& disk) {
   const std::size_t count =
-      std::max<std::size_t>(options_.buffer_bytes / block_bytes_, kLeastBlocks);
+      std::max<std::size_t>(blocks_bytes(options_) / block_bytes_, kLeastBlocks);
   Result<AlignedBuffer> buffer = AlignedBuffer::allocate(count * block_bytes_);
   if (buffer.has_error()) return buffer.error();
   buffer_ = std::move(*buffer);
@@ -96,6 +108,7 @@ void Recorder::remove_if_finished(Recording& recording) {
   if (!recording.finished()) return;
   for (SideTap& tap : recording.taps_) {
     if (tap.waiting_) std::erase(waiting_, &tap);
+    release_spill(tap);
   }
   recordings_.erase(recording.connection_);
 }
@@ -118,7 +131,24 @@ void Recorder::wait_for_room(SideTap& tap) {
   waiting_.push_back(&tap);
 }
 
+// Room beside the blocks for one receive of this side; false if others have it all.
+bool Recorder::reserve_spill(SideTap& tap) {
+  if (tap.reserved_) return true;
+  if (free_spills_ == 0) return false;
+  --free_spills_;
+  return tap.reserved_ = true;
+}
+
+void Recorder::release_spill(SideTap& tap) {
+  if (std::exchange(tap.reserved_, false)) ++free_spills_;
+}
+
 void Recorder::add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offset) {
+  // One wake-up, and one send, for all that a commit covers.
+  if (!gates_.empty() && gates_.back().tap == &tap && gates_.back().sequence == sequence) {
+    gates_.back().offset = offset;
+    return;
+  }
   ++tap.recording_.gates_;
   gates_.push_back({&tap, sequence, offset});
   soon();
@@ -204,10 +234,9 @@ void Recorder::discard(Pipe& pipe) {
 bool Recorder::take_block() {
   if (free_.empty()) return false;
   const bool full = planned_bytes_ + block_bytes_ > writer_.segment_room_bytes();
-  const bool old = planned_bytes_ > 0 && reactor_.now() - segment_began_ >= options_.segment_time;
-  if (full || old) {
+  const bool begins = std::exchange(segment_over_, false) || full;
+  if (begins) {
     planned_bytes_ = 0;
-    segment_began_ = reactor_.now();
     write_table(true);
     // However long the table is, some data has to follow it.
     planned_bytes_ = std::min(planned_bytes_, writer_.segment_room_bytes() / 2);
@@ -215,7 +244,7 @@ bool Recorder::take_block() {
   current_ = free_.back();
   free_.pop_back();
   current_->reset();
-  current_->begins_segment = (full || old) && planned_bytes_ == 0;
+  current_->begins_segment = begins && planned_bytes_ == 0;
   set(counters_.blocks_in_use, blocks_.size() - free_.size());
   return true;
 }
@@ -227,6 +256,7 @@ void Recorder::submit_block() {
 
 void Recorder::submit(Block& block) {
   const std::size_t grid = writer_.grid_bytes();
+  if (planned_bytes_ == 0) segment_began_ = reactor_.now();
   planned_bytes_ += (block.builder.used_bytes() + grid - 1) / grid * grid;
   last_submit_ = reactor_.now();
   block.sequence = ++sequence_;
@@ -290,7 +320,10 @@ void Recorder::block_free(Block& block) {
 
 // Once in a turn, however many completions it brought.
 void Recorder::work() {
-  if (options_.segments.durability == Durability::before_forward) flush();
+  if (options_.segments.durability == Durability::before_forward &&
+      writer_.unwritten() < kMostCommits) {
+    flush();
+  }
   open_gates();
   use_room();
   count_writer();
@@ -345,17 +378,30 @@ void Recorder::keep_house() {
   const std::int64_t before = wall_offset_ns_;
   read_clocks();
   const bool stepped = std::abs(wall_offset_ns_ - before) > kClockStep;
-  if (stepped) static_cast<void>(append(stamp(Kind::clock), {}));
+  // A segment that is yet to begin tells both clocks first of all.
+  if (stepped && !segment_over_) static_cast<void>(append(stamp(Kind::clock), {}));
   static_cast<void>(write_lost());
+  end_old_segment();
   // After a second of rest the last commit is covered too; nothing follows from a checkpoint's own.
-  const bool resting =
-      (current_ == nullptr || current_->builder.empty()) && sequence_ != checkpoint_;
+  const bool resting = !segment_over_ && (current_ == nullptr || current_->builder.empty()) &&
+                       sequence_ != checkpoint_;
   if (resting && writer_.mark_is_news() && reactor_.now() - last_submit_ >= kHousekeeping &&
       options_.segments.durability != Durability::none && append(stamp(Kind::checkpoint), {})) {
     flush();
     checkpoint_ = sequence_;
   }
   count_writer();
+}
+
+// Whether anything more comes or not; the next segment begins with what does.
+void Recorder::end_old_segment() {
+  if (planned_bytes_ == 0 || reactor_.now() - segment_began_ < options_.segment_time) return;
+  flush();
+  // An empty one: it was not taken for the segment to come.
+  if (current_ != nullptr) free_.push_back(std::exchange(current_, nullptr));
+  planned_bytes_ = 0;
+  segment_over_ = true;
+  writer_.end_segment_when_durable();
 }
 
 bool Recorder::write_lost() {

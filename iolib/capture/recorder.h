@@ -62,6 +62,10 @@ class Recorder final : private SegmentWriter::Client {
   /// little would cost many times more than it moves.
   static constexpr std::size_t kLeastAllowance = 128 << 10;
 
+  /// Under WhenFull::block, this part of the buffers is not made into blocks: it is for what
+  /// receives bring that were begun when there was room, and end when there is none.
+  static constexpr std::size_t kSpillShare = 8;
+
   /// What its owner may want to log.
   enum class Event : std::uint8_t { disk_failed, segment_refused, segment_granted, seal_failed };
 
@@ -129,6 +133,8 @@ class Recorder final : private SegmentWriter::Client {
   }
   [[nodiscard]] GapReason why_no_room() const;
   void wait_for_room(SideTap& tap);
+  [[nodiscard]] bool reserve_spill(SideTap& tap);
+  void release_spill(SideTap& tap);
   void unsettled(Recording& recording);
   void add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offset);
   void make_durable(std::uint64_t sequence);
@@ -158,6 +164,7 @@ class Recorder final : private SegmentWriter::Client {
   void use_room();
   void flush();
   void keep_house();
+  void end_old_segment();
   [[nodiscard]] bool write_lost();
   void read_clocks();
   void count_writer();
@@ -168,6 +175,7 @@ class Recorder final : private SegmentWriter::Client {
   Reactor& reactor_;
   RecorderOptions options_;
   SegmentWriter writer_;
+  std::size_t free_spills_;  ///< so many more receives may be under way: see kSpillShare
   std::size_t block_bytes_;
   AlignedBuffer buffer_;
   std::vector<Block> blocks_;
@@ -178,7 +186,8 @@ class Recorder final : private SegmentWriter::Client {
   std::uint64_t checkpoint_ = 0;     ///< the block of the last one
   std::uint64_t table_begin_ = 0;    ///< the first block of the last table
   std::uint64_t planned_bytes_ = 0;  ///< of this segment's frames so far
-  TimePoint segment_began_;
+  TimePoint segment_began_;          ///< when its first block was submitted
+  bool segment_over_ = false;        ///< the next block begins another one
   TimePoint last_submit_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Recording>> recordings_;
   std::deque<Recording*> unsettled_;

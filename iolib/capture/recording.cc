@@ -30,18 +30,26 @@ RecordHeader SideTap::header(Kind kind, std::uint64_t offset) const {
   return header;
 }
 
+// What finds no room is dropped, or not recorded anyway.
+bool SideTap::unbounded() const {
+  return recording_.recorder_.options_.when_full != WhenFull::block ||
+         state_.recorded >= recording_.options_.limit_bytes;
+}
+
 std::size_t SideTap::allowance() {
+  if (unbounded()) return std::numeric_limits<std::size_t>::max();
   Recorder& recorder = recording_.recorder_;
-  constexpr auto kAll = std::numeric_limits<std::size_t>::max();
-  if (recorder.options_.when_full != WhenFull::block ||
-      state_.recorded >= recording_.options_.limit_bytes) {
-    return kAll;
-  }
   // What waits already, of the other side too, comes first.
   const std::size_t room = recording_.settled_ ? recorder.room_bytes() : 0;
   if (room >= recorder.least_allowance()) return room;
   recorder.wait_for_room(*this);
   return 0;
+}
+
+// By the time a receive ends, others may have taken the room. Silent connections may be many more
+// than the buffers could hold a receive of.
+bool SideTap::allowance_stands() {
+  return unbounded() || recording_.recorder_.reserve_spill(*this);
 }
 
 // Cuts `bytes` to what may still be recorded of this side; false if that is nothing.
@@ -81,6 +89,7 @@ void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
   std::uint64_t wanted = bytes.size();
   if (!within_limit(wanted)) {
     add_gap(bytes.size(), GapReason::limit);
+    recording_.recorder_.release_spill(*this);
     return gate();
   }
   std::size_t done = 0;
@@ -100,6 +109,7 @@ void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
     no_room(left);
   }
   if (bytes.size() > left) add_gap(bytes.size() - left, GapReason::limit);
+  if (spill_.empty()) recording_.recorder_.release_spill(*this);
   gate();
 }
 
@@ -129,6 +139,7 @@ void SideTap::append(std::uint64_t offset, Pipe& pipe) {
     no_room(held - done);
   }
   recording_.recorder_.discard(pipe);
+  if (spill_.empty()) recording_.recorder_.release_spill(*this);
   gate();
 }
 
@@ -204,6 +215,7 @@ void SideTap::end(SideEnd how, std::uint64_t offset) {
   // Received, but not duplicated any more when the target was reset.
   if (offset > seen_) overrun(seen_, offset - seen_);
   end_ = how;
+  if (spill_.empty()) recording_.recorder_.release_spill(*this);
   recording_.touch();
 }
 
@@ -231,6 +243,7 @@ bool SideTap::write_spill() {
   spill_.erase(spill_.begin(), spill_.end() - static_cast<std::ptrdiff_t>(rest.size()));
   if (!spill_.empty()) return false;
   spill_.shrink_to_fit();
+  recording_.recorder_.release_spill(*this);
   gate();
   return true;
 }

@@ -33,6 +33,7 @@ class SideTap final : public Tap {
   void set_wake(std::function<void()> wake) { wake_ = std::move(wake); }
 
   [[nodiscard]] std::size_t allowance() override;
+  [[nodiscard]] bool allowance_stands() override;
   void append(std::uint64_t offset, std::span<const std::byte> bytes) override;
   void append(std::uint64_t offset, Pipe& pipe) override;
   void overrun(std::uint64_t offset, std::uint64_t bytes) override;
@@ -51,6 +52,7 @@ class SideTap final : public Tap {
   std::size_t record(std::size_t bytes, Fill fill);
   void no_room(std::uint64_t bytes);
   void add_gap(std::uint64_t bytes, GapReason reason);
+  [[nodiscard]] bool unbounded() const;
   [[nodiscard]] bool within_limit(std::uint64_t& bytes);
   void end(SideEnd how, std::uint64_t offset);
   [[nodiscard]] bool settle();
@@ -75,6 +77,7 @@ class SideTap final : public Tap {
   StreamTotals totals_;
   Side side_;
   SideEnd end_ = SideEnd::none;  ///< what happened, written or not
+  bool reserved_ = false;        ///< may spill what a receive brings
   bool waiting_ = false;         ///< in Recorder's list of those who wait for room
 };
 

@@ -63,6 +63,12 @@ void SegmentWriter::sync_to(std::uint64_t sequence) {
   advance();
 }
 
+void SegmentWriter::end_segment_when_durable() {
+  over_ = true;
+  prepare();
+  advance();
+}
+
 void SegmentWriter::close() {
   closing_ = true;
   advance();
@@ -120,6 +126,9 @@ void SegmentWriter::place() {
     // Ahead of need: while half of this one is still to be written.
     if (current_->offset > options_.segment_bytes / 2) prepare();
   }
+  if (!over_ || !queue_.empty() || !current_) return;
+  rotating_ = true;
+  if (all_durable() && !end_.in_flight()) end_segment(SegmentEnd::rotation);
 }
 
 void SegmentWriter::prepare() {
@@ -184,6 +193,7 @@ bool SegmentWriter::all_durable() const {
 
 void SegmentWriter::end_segment(SegmentEnd why) {
   ending_ = std::move(current_);
+  over_ = false;
   end_error_.reset();
   disk_.run(
       [this, why] {
@@ -259,7 +269,7 @@ void SegmentWriter::place_block(Block& block) {
   header.number = current_->frames++;
   header.durable_frames = current_->published_frames = current_->durable_frames;
   header.offset = current_->offset;
-  block.begins_segment = false;
+  if (std::exchange(block.begins_segment, false)) over_ = false;
   block.frame_ = block.builder.seal(header, grid_bytes_);
   block.position_ = header.offset;
   block.number_ = header.number;

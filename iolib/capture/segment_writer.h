@@ -119,6 +119,9 @@ class SegmentWriter {
   void submit(Block& block);
   /// Makes all up to `sequence` durable soon, at any level.
   void sync_to(std::uint64_t sequence);
+  /// Seals the segment as soon as all that was submitted is durable. What is submitted afterwards
+  /// begins another one.
+  void end_segment_when_durable();
   /// Writes what it has, seals the segment, and tells by Client::closed(). Nothing is submitted any
   /// more.
   void close();
@@ -130,9 +133,10 @@ class SegmentWriter {
   [[nodiscard]] std::uint64_t durable_sequence() const { return durable_sequence_; }
   /// More frames are durable than any header says.
   [[nodiscard]] bool mark_is_news() const;
-  /// Why nothing can be written at the moment: an errno, or 0.
-  [[nodiscard]] int refused() const { return refused_; }
-  [[nodiscard]] std::size_t in_flight() const { return in_flight_; }
+  /// Why there is no segment that could be written to: an errno; or 0, if there is one.
+  [[nodiscard]] int refused() const { return current_ || next_ ? 0 : refused_; }
+  /// Blocks that were submitted and are not written.
+  [[nodiscard]] std::size_t unwritten() const { return queue_.size() + in_flight_; }
   /// What frames of one segment may take up together: its size less its first and its last one.
   [[nodiscard]] std::uint64_t segment_room_bytes() const;
   [[nodiscard]] std::size_t grid_bytes() const { return grid_bytes_; }
@@ -243,8 +247,9 @@ class SegmentWriter {
   std::uint32_t failures_in_a_row_ = 0;
   TimePoint not_before_;  ///< of preparing
   Tick tick_{*this};
-  int refused_ = 0;
+  int refused_ = 0;  ///< why the last preparation failed
   bool rotating_ = false;
+  bool over_ = false;        ///< current_ ends with what was submitted
   bool abandoning_ = false;  ///< ending_ failed, and has not got its name yet
   TimePoint abandon_at_;     ///< when that is tried again
   bool closing_ = false;

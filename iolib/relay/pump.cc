@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "iolib/relay/relay.h"
@@ -15,9 +14,7 @@ Pump::Pump(Relay& relay, Leg& source, Leg& target)
     : relay_(relay), source_(source), target_(target) {}
 Pump::~Pump() = default;
 
-std::size_t Pump::held_bytes() const {
-  return (held_end_ - held_begin_) + (pipe_ ? pipe_->held_bytes() : 0);
-}
+std::size_t Pump::held_bytes() const { return held_.size() + (pipe_ ? pipe_->held_bytes() : 0); }
 
 void Pump::start(std::span<const std::byte> held) {
   begin_window();
@@ -59,7 +56,12 @@ void Pump::complete(const Completion& completion) {
         break;
       case Wait::readable:
         // At rest nothing may be in a pipe: it would be given back on another thread.
-        if (!pausing_) splice_turn();
+        if (pausing_ || completion.result == -ECANCELED) break;
+        if (streaming_) {
+          splice_turn();
+        } else {
+          receive_turn();
+        }
         break;
       default:
         flush();
@@ -78,11 +80,13 @@ void Pump::advance() {
     return relay_.check_joined();
   }
   if (held_bytes() > 0) {
-    if (forwardable_bytes() == 0) {
-      wait_ = Wait::tap;
-    } else {
+    if (forwardable_bytes() > 0) {
       wait_ = Wait::writable;
       relay_.context_->reactor.wait_writable(target_.fd(), *this);
+    } else if (may_gather()) {
+      return wait_for_source();
+    } else {
+      wait_ = Wait::tap;
     }
     return relay_.pump_paused(*this);
   }
@@ -96,6 +100,12 @@ void Pump::advance() {
   wait_for_source();
 }
 
+// Only what is copied: behind what waits on the heap a pipe could not be emptied.
+bool Pump::may_gather() const {
+  return source_end_ == PumpEnd::running && !streaming_ && !pipe_ &&
+         held_.size() + Reactor::kReceiveBytes <= kMaxGatedBytes;
+}
+
 void Pump::wait_for_source() {
   const std::size_t most = allowance();
   if (most == 0) {
@@ -105,6 +115,9 @@ void Pump::wait_for_source() {
   if (streaming_) {
     wait_ = Wait::readable;
     if (patient_) relay_.arm(relay_.context_->reactor.now() + kPatience);
+    relay_.context_->reactor.wait_readable(source_.fd(), *this);
+  } else if (taps_ && !taps_->allowance_stands()) {
+    wait_ = Wait::readable;
     relay_.context_->reactor.wait_readable(source_.fd(), *this);
   } else {
     wait_ = Wait::receive;
@@ -122,8 +135,7 @@ void Pump::finish(PumpEnd end) {
       taps_->reset(received_bytes_);
     }
   }
-  held_.reset();
-  held_begin_ = held_end_ = 0;
+  held_.clear();
   pipe_.release();
   relay_.pump_ended();
 }
@@ -134,6 +146,17 @@ void Pump::end_source(bool orderly) {
 }
 
 // --- Copying ---
+
+// A receive that begins and ends within the turn, for taps that say now what they can take now.
+void Pump::receive_turn() {
+  const std::size_t most = std::min(allowance(), Reactor::kReceiveBytes);
+  if (most == 0) return;
+  std::vector<std::byte>& buffer = relay_.context_->receive_buffer;
+  buffer.resize(Reactor::kReceiveBytes);
+  const ssize_t got = ::recv(source_.fd(), buffer.data(), most, MSG_DONTWAIT);
+  if (got < 0) return take({-errno, false, {}});
+  take({static_cast<int>(got), false, std::span(buffer).first(static_cast<std::size_t>(got))});
+}
 
 void Pump::take(const Completion& completion) {
   if (completion.result == 0) return end_source(source_.end_is_orderly());
@@ -168,11 +191,12 @@ bool Pump::may_splice() const {
 void Pump::copy_out(std::span<const std::byte> data) {
   last_activity_ = relay_.context_->reactor.now();
   if (taps_) taps_->append(received_bytes_ - data.size(), data);
-  const std::size_t may_go = std::min<std::size_t>(
-      data.size(),
-      taps_ ? taps_->watermark() - std::min(taps_->watermark(), forwarded_bytes_) : data.size());
-  const std::size_t sent = may_go > 0 ? send_now(data.first(may_go)) : 0;
-  if (sent < data.size() && stop_as_ == PumpEnd::running) hold(data.subspan(sent));
+  std::size_t sent = 0;
+  if (held_.empty()) {
+    const std::uint64_t may_go = below_watermark(data.size());
+    if (may_go > 0) sent = send_now(data.first(may_go));
+  }
+  if (sent < data.size() && stop_as_ == PumpEnd::running) held_.append(data.subspan(sent));
 }
 
 std::size_t Pump::send_now(std::span<const std::byte> data) {
@@ -193,26 +217,19 @@ std::size_t Pump::send_now(std::span<const std::byte> data) {
   }
 }
 
-void Pump::hold(std::span<const std::byte> data) {
-  held_ = std::make_unique_for_overwrite<std::byte[]>(data.size());
-  std::memcpy(held_.get(), data.data(), data.size());
-  held_begin_ = 0;
-  held_end_ = static_cast<std::uint32_t>(data.size());
-}
-
 void Pump::flush() {
-  if (held_end_ > held_begin_) flush_held();
-  if (held_end_ == held_begin_ && pipe_) flush_pipe();
+  flush_held();
+  if (held_.empty() && pipe_) flush_pipe();
 }
 
 void Pump::flush_held() {
-  const auto may_go = static_cast<std::size_t>(forwardable_bytes());
-  if (may_go > 0) {
-    held_begin_ += static_cast<std::uint32_t>(send_now({held_.get() + held_begin_, may_go}));
+  while (!held_.empty()) {
+    const std::span<const std::byte> front = held_.front();
+    const auto may_go = below_watermark(front.size());
+    const std::size_t sent = may_go > 0 ? send_now(front.first(may_go)) : 0;
+    held_.pop(sent);
+    if (sent < front.size()) return;
   }
-  if (held_begin_ < held_end_) return;
-  held_.reset();
-  held_begin_ = held_end_ = 0;
 }
 
 // --- Splicing ---
@@ -305,7 +322,7 @@ void Pump::flush_pipe() {
   while (!pipe_->empty()) {
     forget_detached();
     if (taps_ && shown_bytes_ == 0 && !show_taps()) return;
-    const auto may_go = static_cast<std::size_t>(forwardable_bytes());
+    const std::size_t may_go = forwardable_bytes();
     if (may_go == 0) return;
     const Transfer out = splice_out(*pipe_, target_.fd(), may_go);
     if (out.status == Transfer::Status::would_block) return;
@@ -324,7 +341,7 @@ bool Pump::show_taps() {
   shown_bytes_ = taps_->tee(offset, *pipe_, *relay_.context_->tap_pipe, pipe_->held_bytes());
   if (shown_bytes_ > 0) return true;
   copy_pipe_to_heap();
-  taps_->append(offset, {held_.get(), held_end_});
+  taps_->append(offset, held_.front());
   stop_streaming();
   return false;
 }
@@ -342,13 +359,18 @@ std::size_t Pump::allowance() const {
 }
 
 // Of what is held, what may be sent now: shown to the taps, and below their watermark.
-std::uint64_t Pump::forwardable_bytes() const {
-  const std::uint64_t in_pipe = pipe_ ? pipe_->held_bytes() : 0;
-  const std::uint64_t on_heap = held_end_ - held_begin_;
-  if (!taps_) return on_heap > 0 ? on_heap : in_pipe;
-  const std::uint64_t shown = on_heap > 0 ? on_heap : shown_bytes_;
+std::size_t Pump::forwardable_bytes() const {
+  if (!held_.empty()) return below_watermark(held_.size());
+  const std::size_t in_pipe = pipe_ ? pipe_->held_bytes() : 0;
+  return taps_ ? below_watermark(shown_bytes_) : in_pipe;
+}
+
+// Of the next `bytes` to be forwarded.
+std::size_t Pump::below_watermark(std::size_t bytes) const {
+  if (!taps_) return bytes;
   const std::uint64_t mark = taps_->watermark();
-  return std::min(shown, mark - std::min(mark, forwarded_bytes_));
+  return static_cast<std::size_t>(
+      std::min<std::uint64_t>(bytes, mark - std::min(mark, forwarded_bytes_)));
 }
 
 void Pump::attach(Tap& tap) {
@@ -379,10 +401,18 @@ void Pump::close_taps() {
 }
 
 void Pump::wake() {
+  if (wait_ == Wait::receive || wait_ == Wait::readable) return flush_gathered();
   if (wait_ != Wait::tap) return;
   wait_ = Wait::nothing;  // a turn begins, and what happens in it must not begin another
   flush();
   advance();
+}
+
+// What may go does while the receive behind it goes on, unless the target is slow: nothing is
+// read then.
+void Pump::flush_gathered() {
+  flush_held();
+  if (forwardable_bytes() > 0) relay_.context_->reactor.cancel(*this);
 }
 
 TimePoint Pump::tidy(TimePoint now) {
@@ -393,20 +423,18 @@ TimePoint Pump::tidy(TimePoint now) {
   }
   if (!pipe_ || pipe_->empty()) return patient_ ? now + kPatience : TimePoint::max();
   if (now - last_activity_ < kPipePause) return last_activity_ + kPipePause;
-  if (pipe_->held_bytes() <= kMaxHeldBytes && !taps_ && held_begin_ == held_end_)
-    copy_pipe_to_heap();
+  if (pipe_->held_bytes() <= kMaxHeldBytes && !taps_ && held_.empty()) copy_pipe_to_heap();
   return TimePoint::max();
 }
 
-// Takes the first kMaxHeldBytes out of the pipe, and gives it back if that was all.
+// Takes the first kMaxHeldBytes out of the pipe, in one piece, and gives it back if that was all.
 void Pump::copy_pipe_to_heap() {
-  const std::size_t size = std::min(pipe_->held_bytes(), kMaxHeldBytes);
-  held_ = std::make_unique_for_overwrite<std::byte[]>(size);
-  held_begin_ = held_end_ = 0;
-  while (held_end_ < size) {
-    const Transfer out = read_out(*pipe_, held_.get() + held_end_, size - held_end_);
+  std::size_t left = std::min(pipe_->held_bytes(), kMaxHeldBytes);
+  while (left > 0) {
+    const Transfer out = read_out(*pipe_, held_.space(left).data(), left);
     if (out.status != Transfer::Status::moved) break;
-    held_end_ += static_cast<std::uint32_t>(out.bytes);
+    held_.commit(out.bytes);
+    left -= out.bytes;
   }
   if (pipe_->empty()) pipe_.release();
 }

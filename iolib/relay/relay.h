@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "iolib/base/clock.h"
 #include "iolib/base/owned_fd.h"
@@ -37,6 +38,8 @@ struct RelayContext {
   std::function<void(PipeShortage)> on_shortage = {};
   /// Tees go through this pipe, which is empty between turns; taken at the first tee.
   PipeLease tap_pipe = {};
+  /// Directions whose taps promise nothing receive into this, within a turn; taken at the first.
+  std::vector<std::byte> receive_buffer = {};
   /// Asked when a relay streams heavily: the number of the thread that it had better go on with,
   /// for the caller of run() to carry out, or a negative one to stay. Unset: it stays.
   std::function<int()> choose_thread = {};

@@ -32,6 +32,11 @@ class Tap {
   /// a tap that would rather lose bytes than slow the stream says more, and drops what it must.
   [[nodiscard]] virtual std::size_t allowance() = 0;
 
+  /// Whether what allowance() just said holds until the bytes come, however long that is. If not,
+  /// the direction waits until there is something to receive, and then asks again: which costs a
+  /// little more, and promises nothing to silent connections.
+  [[nodiscard]] virtual bool allowance_stands() { return true; }
+
   /// The next bytes of the stream, the first of which is number `offset`. `bytes` is valid during
   /// the call only.
   virtual void append(std::uint64_t offset, std::span<const std::byte> bytes) = 0;

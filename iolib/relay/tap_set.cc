@@ -41,6 +41,12 @@ std::size_t TapSet::allowance() {
   return least;
 }
 
+bool TapSet::allowance_stands() {
+  bool stands = true;
+  each([&](Tap& tap) { stands = tap.allowance_stands() && stands; });
+  return stands;
+}
+
 std::uint64_t TapSet::watermark() const {
   std::uint64_t lowest = Tap::kNoLimit;
   for (const Tap* tap : taps_) lowest = std::min(lowest, tap->watermark());

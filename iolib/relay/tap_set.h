@@ -21,6 +21,8 @@ class TapSet {
 
   /// The least that any tap can take.
   [[nodiscard]] std::size_t allowance();
+  /// Every tap's does.
+  [[nodiscard]] bool allowance_stands();
   /// The lowest watermark.
   [[nodiscard]] std::uint64_t watermark() const;
   [[nodiscard]] bool exact() const;

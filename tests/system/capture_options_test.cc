@@ -311,6 +311,21 @@ TEST_F(CaptureOptionsTest, SegmentsGoByAgeOnAnIdleDaemonToo) {
   EXPECT_TRUE(wait_until([&] { return segments_in(directory_, ".sluice").empty(); }));
 }
 
+TEST_F(CaptureOptionsTest, SegmentsEndByTimeWhileConnectionsRest) {
+  Daemon daemon(arguments({"--segment-time", "1s"}));
+  Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+  EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), kMiB), "");
+  ASSERT_TRUE(wait_until([&] { return segments_in(directory_, ".sluice").size() == 1; }));
+  EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(2), kMiB), "");
+  pair.client.reset();
+  pair.upstream.reset();
+  static_cast<void>(daemon.wait_for_ends(1));
+  EXPECT_EQ(daemon.terminate(), 0);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 0) << recorded.findings;
+  EXPECT_EQ(recorded.bytes(), 2 * kMiB);
+}
+
 // --- What can be seen
 
 TEST_F(CaptureOptionsTest, TheCountersTellWhatWasRecorded) {

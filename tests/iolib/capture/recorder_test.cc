@@ -137,6 +137,52 @@ TEST(Recorder, BlocksWhenItsBuffersAreFullAndLosesNothing) {
   EXPECT_TRUE(rig.read().clean());
 }
 
+// Each of many connections has a receive under way when the disk stops.
+TEST(Recorder, KeepsWithinItsBuffersHoweverManyReceivesEndWhenThereIsNoRoom) {
+  RecorderOptions options = options_of(Durability::batch);
+  options.segments.segment_bytes = 4 << 20;
+  options.buffer_bytes = 1 << 20;
+  CaptureRig rig(options);
+  rig.settle();
+  std::vector<Recording*> standing;
+  std::vector<Recording*> asked_again;
+  for (std::uint64_t id = 1; id <= 200; ++id) {
+    Recording& recording = rig.open(id);
+    ASSERT_GT(recording.tap(Side::client).allowance(), 0U);
+    const bool stands = recording.tap(Side::client).allowance_stands();
+    (stands ? standing : asked_again).push_back(&recording);
+  }
+  ASSERT_FALSE(standing.empty());
+  ASSERT_FALSE(asked_again.empty());
+  ASSERT_TRUE(rig.run_until_durable());
+  rig.disk.set_stalled(true);
+  std::uint64_t sent = 0;
+  const auto receive = [&](Recording& recording, std::size_t most) {
+    const std::string bytes(std::min(most, Reactor::kReceiveBytes), 'x');
+    rig.append(recording, bytes);
+    sent += bytes.size();
+  };
+  for (Recording* recording : asked_again)
+    receive(*recording, recording->tap(Side::client).allowance());
+  const std::uint64_t recorded = rig.recorder->counters().recorded_bytes;
+  EXPECT_EQ(recorded, sent) << "there was room for all that was allowed";
+  for (Recording* recording : standing) receive(*recording, Reactor::kReceiveBytes);
+  EXPECT_GT(sent, rig.recorder->counters().recorded_bytes) << "the blocks are full";
+  EXPECT_LE(sent, options.buffer_bytes);
+  for (Recording* recording : standing) EXPECT_EQ(recording->tap(Side::client).allowance(), 0U);
+  rig.disk.set_stalled(false);
+  ASSERT_TRUE(rig.run_until([&] { return rig.recorder->counters().recorded_bytes == sent; }));
+  // What was promised may be promised again.
+  ASSERT_TRUE(rig.run_until_durable());
+  for (Recording* recording : asked_again) rig.append(*recording, "y");
+  std::ptrdiff_t again = std::ranges::count_if(asked_again, [](Recording* recording) {
+    return recording->tap(Side::client).allowance_stands();
+  });
+  EXPECT_EQ(again, std::ssize(standing));
+  ASSERT_TRUE(rig.close());
+  EXPECT_TRUE(rig.read().clean());
+}
+
 TEST(Recorder, DropsWhatFindsNoRoomAndSaysExactlyWhat) {
   CaptureRig rig(options_of(Durability::batch, WhenFull::drop));
   rig.settle();
@@ -372,6 +418,108 @@ TEST(Recorder, TellsOfAFullDiskAndGoesOnWhenThereIsSpace) {
   ASSERT_TRUE(rig.close());
   EXPECT_EQ(rig.read().client(1).bytes, sent);
   EXPECT_TRUE(rig.read().clean());
+}
+
+TEST(Recorder, CallsTheDiskFullOnlyOnceNoSegmentTakesBytes) {
+  CaptureRig rig(options_of(Durability::batch, WhenFull::drop));
+  rig.disk.set_free_bytes(200'000);  // one segment, and not a second one
+  Recording& recording = rig.open(1);
+  while (std::ranges::count(rig.events, Recorder::Event::segment_refused) == 0) {
+    rig.append(recording, std::string(3'000, 'x'));
+    rig.pass(milliseconds(20));
+    ASSERT_LT(rig.recorder->counters().recorded_bytes, 128U << 10);
+  }
+  // The segment is half empty: the buffers are full since the disk does not answer.
+  rig.disk.set_stalled(true);
+  rig.append(recording, std::string(100'000, 'x'));
+  EXPECT_GT(rig.dropped(GapReason::buffers_full), 0U);
+  EXPECT_EQ(rig.dropped(GapReason::disk_full), 0U);
+  rig.disk.set_stalled(false);
+  rig.pass(milliseconds(20));
+  const std::uint64_t before = rig.dropped(GapReason::buffers_full);
+  for (int i = 0; i < 30; ++i) {
+    rig.append(recording, std::string(7'000, 'x'));
+    rig.pass(milliseconds(20));
+  }
+  EXPECT_EQ(rig.dropped(GapReason::buffers_full), before);
+  EXPECT_GT(rig.dropped(GapReason::disk_full), 0U);
+}
+
+TEST(Recorder, SealsASegmentWhoseTimeIsUpThoughNothingMoreComes) {
+  for (const Durability level :
+       {Durability::none, Durability::interval, Durability::batch, Durability::before_forward}) {
+    RecorderOptions options = options_of(level);
+    options.segment_time = std::chrono::seconds(5);
+    CaptureRig rig(options);
+    const auto sealed = [&rig] {
+      const auto files = rig.disk.files();
+      return std::ranges::count_if(
+          files, [](const auto& file) { return file.first.ends_with(".sluice"); });
+    };
+    rig.pass(std::chrono::seconds(20));
+    EXPECT_EQ(sealed(), 0) << "nothing to seal";
+    Recording& recording = rig.open(1);
+    rig.append(recording, "fir");
+    rig.pass(std::chrono::seconds(2));
+    rig.append(recording, "st ");
+    rig.pass(std::chrono::seconds(2));
+    EXPECT_EQ(sealed(), 0) << "its time begins with it, not with the recorder";
+    rig.pass(std::chrono::seconds(3));
+    EXPECT_EQ(sealed(), 1) << to_string(level);
+    rig.pass(std::chrono::seconds(60));
+    EXPECT_EQ(sealed(), 1) << "the connection rests: there is nothing to write";
+    EXPECT_LE(rig.disk.files().size(), 2U) << "and one prepared";
+    rig.append(recording, "second");
+    rig.pass(std::chrono::seconds(7));
+    EXPECT_EQ(sealed(), 2);
+    ASSERT_TRUE(rig.close());
+    auto files = rig.disk.files();
+    EXPECT_EQ(test::read_capture(files).client(1).bytes, "first second");
+    EXPECT_TRUE(test::read_capture(files).clean());
+    // The second one tells whose bytes they are.
+    files.erase(files.begin());
+    EXPECT_EQ(test::read_capture(files).connections.at(1).opens, 1) << to_string(level);
+  }
+}
+
+TEST(Recorder, WritesAgainASegmentThatFailsWhenItIsSealedByTime) {
+  RecorderOptions options = options_of(Durability::none);
+  options.segment_time = std::chrono::seconds(5);
+  CaptureRig rig(options);
+  Recording& recording = rig.open(1);
+  rig.append(recording, "first ");
+  bool failed = false;
+  rig.disk.set_on_call([&failed](DiskCall call, std::uint64_t) {
+    if (call != DiskCall::sync || std::exchange(failed, true)) return Fault{};
+    return Fault{Fault::Kind::fails, EIO};
+  });
+  rig.pass(std::chrono::seconds(20));
+  EXPECT_TRUE(failed);
+  rig.append(recording, "second");
+  rig.pass(std::chrono::seconds(20));
+  rig.append(recording, " third");
+  ASSERT_TRUE(rig.close());
+  const ReadCapture read = rig.read();
+  EXPECT_TRUE(read.client(1).bytes.ends_with("second third"));
+  EXPECT_EQ(read.error, "");
+}
+
+// More than one commit under way would be small ones.
+TEST(Recorder, GathersForTheNextCommitWhileTwoAreUnderWay) {
+  CaptureRig rig(options_of(Durability::before_forward));
+  rig.settle();
+  Recording& recording = rig.open(1);
+  ASSERT_TRUE(rig.run_until_durable());
+  rig.disk.set_stalled(true);
+  const std::uint64_t before = rig.recorder->last_sequence();
+  for (int i = 0; i < 20; ++i) {
+    rig.append(recording, "message");
+    rig.settle();
+  }
+  EXPECT_EQ(rig.recorder->last_sequence(), before + 3);
+  rig.disk.set_stalled(false);
+  ASSERT_TRUE(rig.run_until_durable());
+  EXPECT_EQ(recording.tap(Side::client).watermark(), 140U);
 }
 
 }  // namespace

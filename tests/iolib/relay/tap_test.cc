@@ -222,6 +222,36 @@ TEST_P(TapTest, TheSlowestOfTwoTapsSetsThePace) {
   EXPECT_EQ(slow.bytes, 200'000U);
 }
 
+TEST_P(TapTest, ATapWhoseAllowanceDoesNotStandIsAskedWhenBytesAreThere) {
+  for (const bool exact : {false, true}) {
+    TestTap& tap = make_tap(kToUpstream);
+    tap.stands = false;
+    tap.wants_exact = exact;
+    Session& session = start_tapped({&tap});
+    ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 100));
+    ASSERT_TRUE(test::wait_until([&] { return forwarded(session) == 100; }));
+    loop_->call([&] { tap.can_take = 0; });
+    ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 100, 1000));
+    EXPECT_TRUE(loop_->sleeps());
+    EXPECT_EQ(loop_->call([&] { return tap.bytes; }), 100U);
+    session.with([&](Relay& relay) {
+      tap.can_take = std::numeric_limits<std::size_t>::max();
+      relay.to_upstream().wake();
+    });
+    ASSERT_TRUE(test::wait_until([&] { return forwarded(session) == 1100; }));
+    auto sender = std::async(std::launch::async, [&] {
+      return test::send_pattern(session.client.get(), kToUpstream, 1100, kSize - 1100) &&
+             (test::finish_sending(session.client.get()), true);
+    });
+    EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
+    EXPECT_TRUE(sender.get());
+    test::finish_sending(session.upstream.get());
+    EXPECT_EQ(session.end(), RelayEnd::closed);
+    EXPECT_TRUE(tap.content());
+    EXPECT_EQ(tap.bytes, kSize);
+  }
+}
+
 TEST_P(TapTest, WakingWhomNobodyWaitsForIsNothing) {
   TestTap& tap = make_tap(kToUpstream);
   tap.at_append = [this] { pump_->wake(); };  // from within a turn

@@ -25,6 +25,7 @@ class TestTap final : public Tap {
   std::size_t can_take = std::numeric_limits<std::size_t>::max();  ///< goes down with what it gets
   std::uint64_t hold_back_from = kNoLimit;
   bool wants_exact = false;
+  bool stands = true;  ///< its allowance
   std::function<void()> at_append = [] {};
   std::function<void()> at_allowance = [] {};
   std::function<void()> at_end = [] {};  ///< eof, reset and closed
@@ -54,6 +55,7 @@ class TestTap final : public Tap {
     at_allowance();
     return can_take;
   }
+  [[nodiscard]] bool allowance_stands() override { return stands; }
   void append(std::uint64_t offset, std::span<const std::byte> data) override {
     take(offset, data);
     at_append();
