@@ -208,6 +208,9 @@ CaptureSums::CaptureSums(const std::vector<const WorkerCapture*>& workers) {
       {"capture_blocks", sum([](const Counters& c) -> Count { return c.blocks_in_use; })},
       {"capture_segments", sum([](const Counters& c) -> Count { return c.segments; })},
       {"capture_disk_failures", sum([](const Counters& c) -> Count { return c.disk_failures; })},
+      {"capture_segments_refused",
+       sum([](const Counters& c) -> Count { return c.segments_refused; })},
+      {"capture_seal_failures", sum([](const Counters& c) -> Count { return c.seal_failures; })},
       {"capture_syncs", sum([](const Counters& c) -> Count { return c.syncs; })},
       {"capture_sync_us", sum([](const Counters& c) -> Count { return c.sync_ns; }) / 1000},
   };

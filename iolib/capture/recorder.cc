@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "iolib/pipe/splice.h"
@@ -17,8 +18,9 @@ constexpr std::size_t kLeastRoom = 4096;
 // The wall clock is looked at this often, and a step of more than this is recorded.
 constexpr Duration kHousekeeping = std::chrono::seconds(1);
 constexpr std::int64_t kClockStep = 1'000'000;
-// So many commits of before-forward are under way at most, and what comes meanwhile shares the
-// next: more of them are smaller, each in a whole block, and no faster (tests/perf/RESULTS.md).
+// So many commits of before-forward, or partial blocks, are under way at most, and what comes
+// meanwhile shares the next: more of them are smaller, each in a whole block, and no faster
+// (tests/perf/RESULTS.md).
 constexpr std::size_t kMostCommits = 2;
 // What a segment begins with is written in blocks of this size.
 constexpr std::size_t kTableBlockBytes = 256 << 10;
@@ -202,7 +204,8 @@ std::size_t Recorder::room_bytes() const {
   const std::size_t whole = block_bytes_ - kFrameHeaderBytes -
                             records * (kRecordHeaderBytes + kRecordAlignment) - kLeastRoom;
   const std::size_t left = current_ != nullptr ? current_->builder.room_bytes() : 0;
-  return free_.size() * whole + (left >= kLeastRoom ? left - kLeastRoom + 1 : 0);
+  return std::min(free_.size(), blocks_before_table()) * whole +
+         (left >= kLeastRoom ? left - kLeastRoom + 1 : 0);
 }
 
 GapReason Recorder::why_no_room() const {
@@ -230,9 +233,18 @@ void Recorder::discard(Pipe& pipe) {
 
 // --- Blocks ---
 
+// A segment's table is beyond the budget of blocks. While one is not written there is no other: so
+// many more blocks go into this segment, then who has more has to wait.
+std::size_t Recorder::blocks_before_table() const {
+  if (table_blocks_.empty()) return std::numeric_limits<std::size_t>::max();
+  const std::uint64_t room = writer_.segment_room_bytes();
+  if (segment_over_ || planned_bytes_ >= room) return 0;
+  return static_cast<std::size_t>((room - planned_bytes_) / block_bytes_);
+}
+
 // Takes a free block as the current one, in a new segment if this one is full.
 bool Recorder::take_block() {
-  if (free_.empty()) return false;
+  if (free_.empty() || blocks_before_table() == 0) return false;
   const bool full = planned_bytes_ + block_bytes_ > writer_.segment_room_bytes();
   const bool begins = std::exchange(segment_over_, false) || full;
   if (begins) {
@@ -302,6 +314,14 @@ void Recorder::touched() {
 
 void Recorder::flush() {
   if (current_ != nullptr && !current_->builder.empty()) submit_block();
+}
+
+// A partial block takes up a whole one until it is written. A disk that is behind gets no more of
+// them: what comes meanwhile goes into the same one.
+void Recorder::flush_in_time() {
+  const bool behind = writer_.unwritten() >= kMostCommits || 2 * free_.size() < blocks_.size();
+  if (!behind) return flush();
+  reactor_.set_timer(flush_, reactor_.now() + options_.flush_interval);
 }
 
 void Recorder::block_free(Block& block) {
@@ -425,6 +445,16 @@ void Recorder::count_writer() {
   set(counters_.syncs, counts.syncs);
   set(counters_.sync_ns, counts.sync_time.count());
   set(counters_.longest_sync_ns, counts.longest_sync.count());
+}
+
+void Recorder::segment_refused(const Error& error) {
+  add(counters_.segments_refused, 1);
+  tell(Event::segment_refused, error);
+}
+
+void Recorder::seal_failed(const Error& error) {
+  add(counters_.seal_failures, 1);
+  tell(Event::seal_failed, error);
 }
 
 void Recorder::close(std::function<void()> done) {

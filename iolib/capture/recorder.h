@@ -43,6 +43,8 @@ struct RecorderCounters {
   Count blocks_in_use{0};
   Count segments{0};
   Count disk_failures{0};
+  Count segments_refused{0};  ///< segments that could not be made, the disk being full or broken
+  Count seal_failures{0};
   Count lost_connections{0};
   Count syncs{0};
   Count sync_ns{0};
@@ -144,6 +146,7 @@ class Recorder final : private SegmentWriter::Client {
 
   // Blocks.
   [[nodiscard]] bool take_block();
+  [[nodiscard]] std::size_t blocks_before_table() const;
   void submit_block();
   void submit(Block& block);
   void write_table(bool begins_segment);
@@ -153,9 +156,9 @@ class Recorder final : private SegmentWriter::Client {
   void block_free(Block& block) override;
   void durable_rose() override { soon(); }
   void segment_lost(const Error& error) override;
-  void segment_refused(const Error& error) override { tell(Event::segment_refused, error); }
+  void segment_refused(const Error& error) override;
   void segment_granted() override { tell(Event::segment_granted, {}); }
-  void seal_failed(const Error& error) override { tell(Event::seal_failed, error); }
+  void seal_failed(const Error& error) override;
   void closed() override;
 
   void soon() { reactor_.set_timer(soon_, reactor_.now()); }
@@ -163,6 +166,7 @@ class Recorder final : private SegmentWriter::Client {
   void open_gates();
   void use_room();
   void flush();
+  void flush_in_time();
   void keep_house();
   void end_old_segment();
   [[nodiscard]] bool write_lost();
@@ -197,7 +201,7 @@ class Recorder final : private SegmentWriter::Client {
   std::int64_t wall_offset_ns_ = 0;     ///< wall clock less monotonic
   OwnedFd null_;
   Chore soon_{*this, &Recorder::work};
-  Chore flush_{*this, &Recorder::flush};
+  Chore flush_{*this, &Recorder::flush_in_time};
   Chore housekeeping_{*this, &Recorder::keep_house};
   std::function<void(Event, const Error&)> on_event_;
   std::function<void()> on_closed_;

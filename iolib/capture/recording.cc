@@ -85,6 +85,8 @@ std::size_t SideTap::record(std::size_t bytes, Fill fill) {
 }
 
 void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
+  // What waits is written first, and opens the gate for no more than itself.
+  const bool settled = recording_.settle();
   seen_ = offset + bytes.size();
   std::uint64_t wanted = bytes.size();
   if (!within_limit(wanted)) {
@@ -93,7 +95,7 @@ void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
     return gate();
   }
   std::size_t done = 0;
-  if (recording_.settle()) {
+  if (settled) {
     done = record(wanted, [&](std::span<std::byte> to) {
       std::memcpy(to.data(), bytes.data(), to.size());
       bytes = bytes.subspan(to.size());
@@ -114,16 +116,17 @@ void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
 }
 
 void SideTap::append(std::uint64_t offset, Pipe& pipe) {
+  const bool settled = recording_.settle();
   const std::size_t held = pipe.held_bytes();
   seen_ = offset + held;
   std::uint64_t wanted = held;
   std::size_t done = 0;
-  if (within_limit(wanted) && recording_.settle()) {
+  if (within_limit(wanted) && settled) {
     done = record(wanted, [&](std::span<std::byte> to) {
       return read_out(pipe, to.data(), to.size()).bytes;
     });
   }
-  if (!within_limit(wanted)) {
+  if (done < held && !within_limit(wanted)) {
     add_gap(held - done, GapReason::limit);
   } else if (done < held && recording_.recorder_.options_.when_full == WhenFull::block) {
     std::vector<std::byte> rest(pipe.held_bytes());

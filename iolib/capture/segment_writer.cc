@@ -284,6 +284,7 @@ void SegmentWriter::place_block(Block& block) {
 
 void SegmentWriter::write(Block& block) {
   const bool flushed = options_.durability == Durability::before_forward;
+  if (flushed) block.began_ = Clock::now();
   disk_.write(current_->file, block.frame_, block.position_,
               flushed ? Disk::Durable::yes : Disk::Durable::no, block);
 }
@@ -300,6 +301,7 @@ void SegmentWriter::block_done(Block& block, int result) {
   --in_flight_;
   if (block.frame_.empty()) {
     block.written_ = true;
+    if (options_.durability == Durability::before_forward) count_sync(Clock::now() - block.began_);
     if (!failure_) count_written();
   } else if (!failure_) {
     fail(Error{result < 0 ? -result : EIO, "write to segment " + to_string(current_->name)});
@@ -355,14 +357,18 @@ void SegmentWriter::synced(int result) {
     fail(Error{-result, "sync of segment " + to_string(current_->name)});
   } else {
     const TimePoint now = Clock::now();
-    ++counts_.syncs;
-    counts_.sync_time += now - sync_began_;
-    counts_.longest_sync = std::max(counts_.longest_sync, now - sync_began_);
+    count_sync(now - sync_began_);
     last_sync_ = reactor_.now();
     // Whatever has failed meanwhile: these were written and flushed.
     confirm(sync_covers_, sync_covers_frames_);
   }
   advance();
+}
+
+void SegmentWriter::count_sync(Duration time) {
+  ++counts_.syncs;
+  counts_.sync_time += time;
+  counts_.longest_sync = std::max(counts_.longest_sync, time);
 }
 
 void SegmentWriter::confirm(std::uint64_t sequence, std::uint32_t frames) {

@@ -56,6 +56,7 @@ class Block final : private Operation {
   std::span<const std::byte> frame_;  ///< what is left to be written
   std::uint64_t position_ = 0;        ///< of frame_ in the file
   std::uint32_t number_ = 0;          ///< of the frame
+  TimePoint began_;                   ///< a durable write
   std::uint8_t tries_ = 0;
   bool written_ = false;
 };
@@ -144,7 +145,7 @@ class SegmentWriter {
   struct Counts {
     std::uint64_t segments = 0;
     std::uint64_t failures = 0;
-    std::uint64_t syncs = 0;
+    std::uint64_t syncs = 0;  ///< and durable writes
     Duration sync_time{};
     Duration longest_sync{};
   };
@@ -197,6 +198,7 @@ class SegmentWriter {
   [[nodiscard]] bool wants_sync();
   void sync();
   void synced(int result);
+  void count_sync(Duration time);
   void confirm(std::uint64_t sequence, std::uint32_t frames);
   void release_until(std::uint64_t sequence);
   void fail(Error error);

@@ -403,6 +403,7 @@ void Pump::close_taps() {
 void Pump::wake() {
   if (wait_ == Wait::receive || wait_ == Wait::readable) return flush_gathered();
   if (wait_ != Wait::tap) return;
+  last_activity_ = relay_.context_->reactor.now();  // a tap that made it wait was not idle
   wait_ = Wait::nothing;  // a turn begins, and what happens in it must not begin another
   flush();
   advance();

@@ -255,6 +255,19 @@ TEST_F(CaptureOptionsTest, TheLimitIsExact) {
   }
 }
 
+TEST_F(CaptureOptionsTest, WhatJustFitsTheLimitLacksNothing) {
+  for (const char* zero_copy : {"always", "never"}) {
+    directory_ = folder_.file(zero_copy);
+    Daemon daemon(arguments({"--capture-limit", "1MiB", "--zero-copy", zero_copy}));
+    exchange(daemon, kMiB);
+    EXPECT_EQ(daemon.terminate(), 0);
+    const Recorded recorded = check();
+    EXPECT_EQ(recorded.status(), 0) << recorded.findings;
+    EXPECT_EQ(recorded.bytes(), 2 * kMiB);
+    EXPECT_EQ(recorded.gaps, 0U);
+  }
+}
+
 TEST_F(CaptureOptionsTest, OneDirectionOnly) {
   for (const std::string side : {"client", "upstream"}) {
     Daemon daemon(arguments({"--capture-direction", side}));

@@ -61,6 +61,48 @@ TEST(Recorder, KeepsAPartialBlockForTheFlushIntervalAndNoLonger) {
   EXPECT_EQ(rig.recorder->durable_sequence(), rig.recorder->last_sequence());
 }
 
+// Each in a block of its own they would soon take up all.
+TEST(Recorder, GathersSmallMessagesWhileTheDiskIsBehind) {
+  CaptureRig rig(options_of(Durability::batch, WhenFull::drop));
+  rig.settle();
+  Recording& recording = rig.open(1);
+  rig.disk.set_stalled(true);
+  std::string sent;
+  for (int i = 0; i < 300; ++i) {
+    const std::string message = std::to_string(i) + ",";
+    rig.append(recording, message);
+    sent += message;
+    rig.pass(milliseconds(12));
+  }
+  EXPECT_EQ(rig.dropped(GapReason::buffers_full), 0U);
+  rig.disk.set_stalled(false);
+  ASSERT_TRUE(rig.close());
+  EXPECT_EQ(rig.read().client(1).bytes, sent);
+}
+
+// Tables are beyond the budget, and as long as there are connections.
+TEST(Recorder, HasOneUnwrittenTableAtATime) {
+  capture::RecorderOptions options = options_of(Durability::batch, WhenFull::drop);
+  options.buffer_bytes = 1 << 20;
+  options.segments.kept_bytes = 1 << 20;
+  options.segments.segment_bytes = 256 << 10;
+  CaptureRig rig(options);
+  rig.settle();
+  Recording& recording = rig.open(1);
+  rig.disk.set_stalled(true);
+  const std::string part(10'000, 'x');
+  for (int i = 0; i < 200; ++i) rig.append(recording, part);
+  const std::uint64_t recorded = rig.recorder->counters().recorded_bytes;
+  EXPECT_GT(recorded, 200U << 10);
+  EXPECT_LT(recorded, 512U << 10);
+  rig.disk.set_stalled(false);
+  ASSERT_TRUE(rig.run_until_durable());
+  rig.append(recording, "after");
+  ASSERT_TRUE(rig.close());
+  EXPECT_TRUE(rig.read().clean());
+  EXPECT_EQ(rig.read().client(1).bytes, std::string(recorded, 'x') + "after");
+}
+
 TEST(Recorder, OpensTheWatermarkOnlyWhenBytesAreDurable) {
   CaptureRig rig(options_of(Durability::before_forward));
   rig.settle();
