@@ -65,7 +65,6 @@ void SegmentWriter::sync_to(std::uint64_t sequence) {
 
 void SegmentWriter::end_segment_when_durable() {
   over_ = true;
-  prepare();
   advance();
 }
 
@@ -235,6 +234,8 @@ void SegmentWriter::ended(int /*result*/) {
   }
   ending_.reset();
   abandoning_ = false;
+  // Not before: what was allocated for the one that ended, and not used, may be all there is.
+  if (!current_) prepare();
   advance();
 }
 

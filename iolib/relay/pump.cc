@@ -193,7 +193,7 @@ void Pump::copy_out(std::span<const std::byte> data) {
   if (taps_) taps_->append(received_bytes_ - data.size(), data);
   std::size_t sent = 0;
   if (held_.empty()) {
-    const std::uint64_t may_go = below_watermark(data.size());
+    const std::size_t may_go = below_watermark(data.size());
     if (may_go > 0) sent = send_now(data.first(may_go));
   }
   if (sent < data.size() && stop_as_ == PumpEnd::running) held_.append(data.subspan(sent));
@@ -225,7 +225,7 @@ void Pump::flush() {
 void Pump::flush_held() {
   while (!held_.empty()) {
     const std::span<const std::byte> front = held_.front();
-    const auto may_go = below_watermark(front.size());
+    const std::size_t may_go = below_watermark(front.size());
     const std::size_t sent = may_go > 0 ? send_now(front.first(may_go)) : 0;
     held_.pop(sent);
     if (sent < front.size()) return;

@@ -83,7 +83,9 @@ def report(disks: list[dict], rounds: list[dict]) -> None:
         print()
         row(name, "GiB/s", "× without", "proxy CPU s/GiB", "added CPU s/GiB", "× fio")
         row(*["---"] * 6)
-        for level in ("sluice", "none", "batch", "buffered"):
+        for level in ("sluice", *LEVELS):
+            if level not in rounds[0][name]:
+                continue
             runs = [r[name][level] for r in rounds]
             plain = [r[name]["sluice"] for r in rounds]
             disk = ("the same, flushed every 8" if level == "batch" else "1 MiB writes, 8 deep")
@@ -132,7 +134,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=args.dir) as scratch:
             disks.append({name: fio(name, Path(scratch), 2) for name in FIO})
         found = bench(args, ["none", "batch", "buffered"], "bulk1,bulk8,rr32")
-        found |= bench(args, ["before-forward"], "rr1,rr64")
+        for workload, runs in bench(args, ["before-forward"], "bulk1,rr1,rr64").items():
+            found[workload] = runs | found.get(workload, {})
         rounds.append(found)
     report(disks, rounds)
 
