@@ -204,8 +204,11 @@ void FrameExport::missing(const Gap& gap, Side side, Exported& exported) {
 
 void FrameExport::shake_hands(const Connection& connection, Exported& exported) {
   const OpenInfo& info = connection.info;
-  comment_ = valid_utf8("connection " + info.id + ", route " + info.route + ", " + info.client +
-                        " > " + info.upstream);
+  // Who reads the file may show it on a terminal.
+  constexpr std::size_t kMostBytes = 1000;
+  const std::string text = "connection " + info.id + ", route " + info.route + ", " + info.client +
+                           " > " + info.upstream;
+  comment_ = printable(text.substr(0, kMostBytes));
   // A SYN takes the number before the first byte's.
   send(Side::client, TcpSegment::kSyn, ~std::uint64_t{0}, {}, exported);
   send(Side::upstream, TcpSegment::kSyn | TcpSegment::kAck, ~std::uint64_t{0}, {}, exported);
