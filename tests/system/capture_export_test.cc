@@ -143,7 +143,7 @@ TEST_P(CaptureExportTest, RedisIsWhatItWas) {
   start_recording(port);
   static_cast<void>(run_program({"redis-benchmark", "-h", "127.0.0.1", "-p", entrance(), "-n",
                                  std::to_string(by_scale(200, 1000, 5000)), "-c", "5", "-d", "1000",
-                                 "-t", "set,get,lrange_100", "--csv"}));
+                                 "-t", "set,get,mset", "--csv"}));
   check("resp");
 }
 

@@ -634,17 +634,26 @@ TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
   }
 }
 
-TEST(CommandLine, ManPageHasEveryOption) {
-  const std::string page =
-      std::regex_replace(read_text(SLUICE_CAPTURE_MAN_PAGE), std::regex("\\\\-"), "-");
+TEST(CommandLine, ManPageAndCompletionsHaveEveryCommandAndOption) {
+  const std::string folder = SLUICE_CAPTURE_DIR;
+  const auto page =
+      std::regex_replace(read_text(folder + "sluice-capture.1"), std::regex("\\\\-"), "-");
+  std::vector<std::string> completions = {read_text(folder + "completions/sluice-capture.bash"),
+                                          read_text(folder + "completions/_sluice-capture")};
+  completions.push_back(std::regex_replace(read_text(folder + "completions/sluice-capture.fish"),
+                                           std::regex(" -l "), " --"));
   for (const char* command : {"ls", "stat", "cat", "show", "follow", "extract", "export", "search",
                               "verify", "recover"}) {
     EXPECT_TRUE(has(page, std::string(".B ") + command)) << command;
     const std::string help = run({command, "--help"}).output;
     const std::regex option("--[a-z-]+");
+    for (const std::string& text : completions) EXPECT_TRUE(has(text, command)) << command;
     for (auto each = std::sregex_iterator(help.begin(), help.end(), option);
          each != std::sregex_iterator(); ++each) {
       EXPECT_TRUE(each->str() == "--help" || has(page, each->str())) << each->str();
+      for (const std::string& text : completions) {
+        EXPECT_TRUE(has(text, each->str())) << each->str() << '\n' << text;
+      }
     }
   }
 }
