@@ -19,6 +19,7 @@ inline constexpr int kDamage = 5;
 [[nodiscard]] Result<int> run_search(const Invocation& invocation);
 [[nodiscard]] Result<int> run_follow(const Invocation& invocation);
 [[nodiscard]] Result<int> run_extract(const Invocation& invocation);
+[[nodiscard]] Result<int> run_export(const Invocation& invocation);
 [[nodiscard]] Result<int> run_verify(const Invocation& invocation);
 [[nodiscard]] Result<int> run_recover(const Invocation& invocation);
 

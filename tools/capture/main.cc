@@ -23,6 +23,8 @@ Result<int> run(const Invocation& invocation) {
       return run_follow(invocation);
     case Invocation::Command::extract:
       return run_extract(invocation);
+    case Invocation::Command::export_:
+      return run_export(invocation);
     case Invocation::Command::search:
       return run_search(invocation);
     case Invocation::Command::verify:

@@ -76,6 +76,10 @@ void understand(const Words& words, Invocation& invocation) {
   if (!words.until_idle.empty()) {
     invocation.until_idle = value_of("--until-idle", parse_duration(words.until_idle));
   }
+  const bool exports = invocation.command == Invocation::Command::export_;
+  if (exports && invocation.pcapng.empty() == invocation.jsonl.empty()) {
+    throw Wrong{"export: expected one of --pcapng and --jsonl"};
+  }
   if (invocation.command == Invocation::Command::search) invocation.pattern = pattern_of(words);
 }
 
@@ -151,6 +155,13 @@ void add_commands(CLI::App& app, Words& words, Invocation& invocation) {
   extract->add_option("--out", invocation.out, "a new or empty directory")
       ->type_name("DIR")
       ->required();
+  CLI::App* exports = add("export", Command::export_,
+                          "For other programs: as frames for Wireshark, or as lines of JSON.");
+  exports->add_option("--pcapng", invocation.pcapng, "a new file, or - for stdout: frames")
+      ->type_name("FILE");
+  exports->add_option("--jsonl", invocation.jsonl, "the same: an object for each record")
+      ->type_name("FILE");
+  add_filters(exports, words, invocation);
   CLI::App* search = add("search", Command::search, "Where the bytes of a stream match.");
   add_filters(search, words, invocation);
   search->add_option("--text", words.text, "these bytes")->type_name("TEXT");

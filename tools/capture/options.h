@@ -19,7 +19,19 @@ struct Pattern {
 
 /// What the command line asks for.
 struct Invocation {
-  enum class Command { ls, stat, cat, show, follow, extract, search, verify, recover, exit };
+  enum class Command {
+    ls,
+    stat,
+    cat,
+    show,
+    follow,
+    extract,
+    export_,
+    search,
+    verify,
+    recover,
+    exit
+  };
   Command command = Command::exit;
   std::vector<std::string> paths;
   bool json = false;
@@ -29,6 +41,8 @@ struct Invocation {
   Filter filter = {};
   Pattern pattern = {};
   std::string out = {};
+  std::string pcapng = {};  ///< export: to this file ...
+  std::string jsonl = {};   ///< ... or to this one
   std::optional<std::chrono::nanoseconds> until_idle = {};
   int exit_status = 0;       ///< exit: with this ...
   std::string message = {};  ///< ... and this text, on stdout if the status is 0

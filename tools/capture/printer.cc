@@ -64,8 +64,6 @@ bool is_of_a_side(const RecordHeader& header) {
   return !header.is(Kind::open) && !header.is(Kind::close);
 }
 
-}  // namespace
-
 std::string kind_name(const RecordHeader& header) {
   constexpr std::array<std::string_view, 12> kNames = {"padding", "segment",    "open",   "data",
                                                        "eof",     "reset",      "gap",    "close",
@@ -75,6 +73,8 @@ std::string kind_name(const RecordHeader& header) {
                                                                  : kNames[header.kind]);
 }
 
+}  // namespace
+
 Result<> Printer::take(const Event& event, const At& at) {
   const Result<Connection*> taken = table_.take(event, at);
   if (!taken) return taken.error();
@@ -82,9 +82,11 @@ Result<> Printer::take(const Event& event, const At& at) {
   if (event.type == Event::Type::finding) {
     print_finding(event, connection);
   } else if (connection != nullptr) {
-    if (passes(event, *connection)) {
+    if (passes(invocation_, event, *connection)) {
       if (invocation_.json) {
-        print_json(event, *connection);
+        json::object object = to_json(event, *connection);
+        if (event.header.is(Kind::data)) object["hex"] = to_hex(event.fresh());
+        std::puts(json::serialize(object).c_str());
       } else {
         print(event, *connection);
       }
@@ -94,11 +96,11 @@ Result<> Printer::take(const Event& event, const At& at) {
   return {};
 }
 
-bool Printer::passes(const Event& event, const Connection& connection) const {
+bool passes(const Invocation& invocation, const Event& event, const Connection& connection) {
   const bool of_other_side =
-      invocation_.side && is_of_a_side(event.header) && event.header.side() != *invocation_.side;
-  return !of_other_side && invocation_.filter.takes_time(event.header.wall_ns) &&
-         invocation_.filter.takes(connection.info);
+      invocation.side && is_of_a_side(event.header) && event.header.side() != *invocation.side;
+  return !of_other_side && invocation.filter.takes_time(event.header.wall_ns) &&
+         invocation.filter.takes(connection.info);
 }
 
 void Printer::print(const Event& event, const Connection& connection) const {
@@ -117,7 +119,7 @@ void Printer::print(const Event& event, const Connection& connection) const {
   }
 }
 
-void Printer::print_json(const Event& event, const Connection& connection) const {
+json::object to_json(const Event& event, const Connection& connection) {
   const RecordHeader& header = event.header;
   json::object object;
   object["time"] = format_time(header.wall_ns);
@@ -133,17 +135,16 @@ void Printer::print_json(const Event& event, const Connection& connection) const
     object["upstream"] = valid_utf8(connection.info.upstream);
     object["route"] = valid_utf8(connection.info.route);
   }
-  if (header.is(Kind::data)) object["hex"] = to_hex(event.fresh());
   if (header.is(Kind::gap)) {
     const GapInfo gap = *decode_gap(event.payload);
     object["bytes"] = gap.bytes - event.effect.skip_bytes;
     object["reason"] = reason_name(gap.reason);
   }
   if (header.is(Kind::close)) object["reason"] = valid_utf8(connection.reason);
-  std::puts(json::serialize(object).c_str());
+  return object;
 }
 
-void Printer::print_finding(const Event& event, const Connection* connection) const {
+void print_finding(const Event& event, const Connection* connection) {
   const Finding& finding = event.finding;
   const std::string id = connection != nullptr ? printable(connection->info.id) + ", " : "";
   std::fprintf(stderr, "sluice-capture: %s, offset %llu: %s%.*s, %llu bytes\n",

@@ -17,15 +17,17 @@ class Printer {
 
  private:
   void print(const Event& event, const Connection& connection) const;
-  void print_json(const Event& event, const Connection& connection) const;
-  void print_finding(const Event& event, const Connection* connection) const;
-  [[nodiscard]] bool passes(const Event& event, const Connection& connection) const;
 
   const Invocation& invocation_;
   ConnectionTable table_{ConnectionTable::Keeps::chain};
 };
 
-/// What a record is called.
-[[nodiscard]] std::string kind_name(const RecordHeader& header);
+/// Whether the record is to be shown.
+[[nodiscard]] bool passes(const Invocation& invocation, const Event& event,
+                          const Connection& connection);
+/// The record, but for the bytes of `data`.
+[[nodiscard]] json::object to_json(const Event& event, const Connection& connection);
+/// A line on stderr; the connection may be null.
+void print_finding(const Event& event, const Connection* connection);
 
 }  // namespace sluice::capture

@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
+#include <memory>
 
 #include "iolib/base/units.h"
 
@@ -13,31 +16,98 @@ namespace {
 // One line on a terminal, written over and over, and taken away at the end.
 class Progress {
  public:
-  explicit Progress(std::uint64_t total_bytes) : total_bytes_(total_bytes) {}
+  explicit Progress(const std::vector<Chain>& chains) {
+    for (const Chain& chain : chains) {
+      for (const SegmentFile& file : chain.segments) total_bytes_ += file.size_bytes;
+    }
+  }
   ~Progress() {
     if (shown_) std::fputs("\r\033[K", stderr);
   }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void at(std::uint64_t bytes) {
+  // After each event of a reader.
+  void take(const Event& event, const ChainReader& reader) {
+    if (event.type == Event::Type::segment_end) done_bytes_ += event.segment->size_bytes;
+    // Looking at the clock at each record would be felt.
+    constexpr unsigned kEventsPerLook = 64;
+    if (++events_ % kEventsPerLook == 0 && terminal_) look(reader);
+  }
+
+ private:
+  void look(const ChainReader& reader) {
     const auto now = std::chrono::steady_clock::now();
-    if (!terminal_ || now < next_) return;
+    if (now < next_) return;
     next_ = now + kInterval;
     shown_ = true;
     constexpr std::uint64_t kMiB = 1 << 20;
+    const std::uint64_t bytes =
+        done_bytes_ + (reader.segment_reader() ? reader.segment_reader()->offset() : 0);
     const std::uint64_t percent = total_bytes_ == 0 ? 100 : bytes * 100 / total_bytes_;
     std::fprintf(stderr, "\r%llu%% of %llu MiB\033[K", static_cast<unsigned long long>(percent),
                  static_cast<unsigned long long>(total_bytes_ / kMiB));
   }
 
- private:
   static constexpr std::chrono::milliseconds kInterval{250};
-  const std::uint64_t total_bytes_;
+  std::uint64_t total_bytes_ = 0;
+  std::uint64_t done_bytes_ = 0;
+  unsigned events_ = 0;
   const bool terminal_ = ::isatty(STDERR_FILENO) == 1;
   std::chrono::steady_clock::time_point next_ =
       std::chrono::steady_clock::now() + std::chrono::seconds(1);
   bool shown_ = false;
+};
+
+ChainReader::Options reading_options() {
+  ChainReader::Options options;
+  options.reread_delay = kRereadDelay;
+  return options;
+}
+
+// Several chains, and of each the next event.
+class Merge {
+ public:
+  void add(std::size_t index, const Chain& chain) {
+    readings_.push_back(
+        {index, chain, std::make_unique<ChainReader>(chain, reading_options()), {}, 0});
+  }
+  Result<bool> run(const Visit& visit, Progress& progress) {
+    for (Reading& reading : readings_) {
+      if (const Result<> read = advance(reading); !read) return read.error();
+    }
+    while (!readings_.empty()) {
+      const auto next = std::ranges::min_element(readings_, {}, &Reading::monotonic_ns);
+      const bool ended = next->event.type == Event::Type::end;
+      const Result<bool> more = visit(next->event, {next->index, next->chain, *next->reader});
+      if (!more || !*more) return more;
+      progress.take(next->event, *next->reader);
+      if (ended) {
+        readings_.erase(next);
+      } else if (const Result<> read = advance(*next); !read) {
+        return read.error();
+      }
+    }
+    return go_on();
+  }
+
+ private:
+  struct Reading {
+    std::size_t index;
+    std::reference_wrapper<const Chain> chain;
+    std::unique_ptr<ChainReader> reader;
+    Event event;
+    std::uint64_t monotonic_ns;  // of its last record: what is none comes at once
+  };
+  static Result<> advance(Reading& reading) {
+    Result<Event> event = reading.reader->next();
+    if (!event) return event.error();
+    reading.event = *event;
+    if (event->type == Event::Type::record) reading.monotonic_ns = event->header.monotonic_ns;
+    return {};
+  }
+
+  std::vector<Reading> readings_;
 };
 
 }  // namespace
@@ -45,19 +115,9 @@ class Progress {
 Result<> walk(const std::vector<std::string>& paths, const Visit& visit) {
   Result<std::vector<Chain>> chains = list_capture(paths);
   if (!chains) return chains.error();
-  std::uint64_t total_bytes = 0;
-  for (const Chain& chain : *chains) {
-    for (const SegmentFile& file : chain.segments) total_bytes += file.size_bytes;
-  }
-  Progress progress(total_bytes);
-  std::uint64_t done_bytes = 0;
-  // Looking at the clock at each record would be felt.
-  constexpr unsigned kEventsPerLook = 64;
-  unsigned events = 0;
+  Progress progress(*chains);
   for (std::size_t i = 0; i < chains->size(); ++i) {
-    ChainReader::Options options;
-    options.reread_delay = kRereadDelay;
-    ChainReader reader((*chains)[i], options);
+    ChainReader reader((*chains)[i], reading_options());
     const At at{i, (*chains)[i], reader};
     while (true) {
       const Result<Event> event = reader.next();
@@ -66,11 +126,30 @@ Result<> walk(const std::vector<std::string>& paths, const Visit& visit) {
       const Result<bool> more = visit(*event, at);
       if (!more) return more.error();
       if (!*more) return {};
-      if (event->type == Event::Type::segment_end) done_bytes += event->segment->size_bytes;
-      if (++events % kEventsPerLook == 0) {
-        progress.at(done_bytes + (reader.segment_reader() ? reader.segment_reader()->offset() : 0));
-      }
+      progress.take(*event, reader);
     }
+  }
+  return {};
+}
+
+Result<> walk_by_time(const std::vector<std::string>& paths, const Visit& visit) {
+  // Each has a frame in memory.
+  constexpr std::size_t kMostChains = 256;
+  Result<std::vector<Chain>> chains = list_capture(paths);
+  if (!chains) return chains.error();
+  Progress progress(*chains);
+  for (std::size_t begin = 0; begin < chains->size();) {
+    Merge merge;
+    std::size_t end = begin;
+    while (end < chains->size() && end - begin < kMostChains &&
+           (*chains)[end].run == (*chains)[begin].run) {
+      merge.add(end, (*chains)[end]);
+      ++end;
+    }
+    const Result<bool> more = merge.run(visit, progress);
+    if (!more) return more.error();
+    if (!*more) return {};
+    begin = end;
   }
   return {};
 }

@@ -24,6 +24,10 @@ using Visit = std::function<Result<bool>(const Event& event, const At& at)>;
 /// stderr how far it is once that has taken a second.
 [[nodiscard]] Result<> walk(const std::vector<std::string>& paths, const Visit& visit);
 
+/// The same, but of one run's chains, 256 at most, the records come in the order of their times,
+/// and each chain's `end` is shown too. A payload is valid until its chain's next event.
+[[nodiscard]] Result<> walk_by_time(const std::vector<std::string>& paths, const Visit& visit);
+
 /// How long a bad tail of a segment that may be being written is given before it is read again.
 inline constexpr std::chrono::milliseconds kRereadDelay{20};
 

@@ -9,15 +9,11 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <random>
 #include <regex>
-#include <span>
 #include <sstream>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,6 +26,7 @@
 #include "tests/support/settings.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
+#include "tests/tools/capture/tool.h"
 #include "tools/common/json.h"
 
 namespace sluice::test {
@@ -42,40 +39,10 @@ using capture::Side;
 
 constexpr int kClean = 0, kUnreadable = 1, kUsage = 2, kTorn = 3, kGaps = 4, kDamage = 5;
 
-std::string program() {
-  const char* value = std::getenv("SLUICE_CAPTURE");
-  if (value == nullptr) throw std::runtime_error("SLUICE_CAPTURE must be set");
-  return value;
-}
-
-struct Outcome {
-  std::optional<int> status;
-  std::string output;
-  std::string error;
-};
-
-Outcome run(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), program());
-  Process process(arguments);
-  Outcome outcome;
-  outcome.status = process.wait();
-  outcome.output = process.standard_output();
-  outcome.error = process.standard_error();
-  return outcome;
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 std::vector<CaptureRecord> joined(std::vector<std::vector<CaptureRecord>> parts) {
   std::vector<CaptureRecord> all;
   for (auto& part : parts) all.insert(all.end(), part.begin(), part.end());
   return all;
-}
-
-std::string string_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 std::vector<CaptureRecord> request(std::uint64_t connection) {
@@ -656,7 +623,9 @@ TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
       {"search", "--text", "a", "--peer", "10.0.0.1/8", folder.path()},
       {"search", "--text", "a", "--from", "yesterday", folder.path()},
       {"follow", "--until-idle", "5", folder.path()},
-      {"extract", folder.path()}};
+      {"extract", folder.path()},
+      {"export", folder.path()},
+      {"export", "--pcapng", "a", "--jsonl", "b", folder.path()}};
   for (const auto& words : wrong) {
     const Outcome outcome = run(words);
     EXPECT_EQ(outcome.status, kUsage) << outcome.error;
@@ -665,17 +634,26 @@ TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
   }
 }
 
-TEST(CommandLine, ManPageHasEveryOption) {
-  const std::string page =
-      std::regex_replace(read_text(SLUICE_CAPTURE_MAN_PAGE), std::regex("\\\\-"), "-");
-  for (const char* command :
-       {"ls", "stat", "cat", "show", "follow", "extract", "search", "verify", "recover"}) {
+TEST(CommandLine, ManPageAndCompletionsHaveEveryCommandAndOption) {
+  const std::string folder = SLUICE_CAPTURE_DIR;
+  const auto page =
+      std::regex_replace(read_text(folder + "sluice-capture.1"), std::regex("\\\\-"), "-");
+  std::vector<std::string> completions = {read_text(folder + "completions/sluice-capture.bash"),
+                                          read_text(folder + "completions/_sluice-capture")};
+  completions.push_back(std::regex_replace(read_text(folder + "completions/sluice-capture.fish"),
+                                           std::regex(" -l "), " --"));
+  for (const char* command : {"ls", "stat", "cat", "show", "follow", "extract", "export", "search",
+                              "verify", "recover"}) {
     EXPECT_TRUE(has(page, std::string(".B ") + command)) << command;
     const std::string help = run({command, "--help"}).output;
     const std::regex option("--[a-z-]+");
+    for (const std::string& text : completions) EXPECT_TRUE(has(text, command)) << command;
     for (auto each = std::sregex_iterator(help.begin(), help.end(), option);
          each != std::sregex_iterator(); ++each) {
       EXPECT_TRUE(each->str() == "--help" || has(page, each->str())) << each->str();
+      for (const std::string& text : completions) {
+        EXPECT_TRUE(has(text, each->str())) << each->str() << '\n' << text;
+      }
     }
   }
 }

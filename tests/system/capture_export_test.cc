@@ -1,0 +1,219 @@
+// Captures of real programs, exported, as tshark reads them.
+
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/pattern.h"
+#include "tests/system/postgres.h"
+#include "tests/system/programs.h"
+#include "tests/system/recorded.h"
+
+namespace sluice::test {
+namespace {
+
+struct Both {
+  std::string client;
+  std::string upstream;
+};
+
+std::string bytes_of_hex(std::string_view digits) {
+  constexpr int kHexadecimal = 16;
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < digits.size(); i += 2) {
+    bytes += static_cast<char>(std::stoi(std::string(digits.substr(i, 2)), nullptr, kHexadecimal));
+  }
+  return bytes;
+}
+
+class CaptureExportTest : public ProgramTest {
+ protected:
+  void SetUp() override {
+    ProgramTest::SetUp();
+    SLUICE_NEEDS_PROGRAM("tshark");
+  }
+  void start_recording(std::uint16_t port) {
+    port_ = port;
+    start_before(port, {"--capture", directory_, "--capture-full", "block"});
+  }
+  /// Everything is there, nothing is wrong, and it is taken for what it is.
+  void check(const std::string& protocol);
+
+ private:
+  [[nodiscard]] std::string tshark(const std::vector<std::string>& more) const {
+    std::vector<std::string> words = {
+        "tshark", "-n",
+        "-r",     file_,
+        "-o",     "tcp.check_checksum:TRUE",
+        "-o",     "ip.check_checksum:TRUE",
+        "-d",     "tcp.port==" + std::to_string(port_) + ',' + protocol_};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(words);
+  }
+  [[nodiscard]] std::map<std::string, std::string> streams() const;
+  [[nodiscard]] std::map<std::string, Both> followed(
+      const std::map<std::string, std::string>& streams) const;
+  [[nodiscard]] std::string cat(const std::string& id, const std::string& side) const {
+    return run_program({capture_tool(), "cat", "--connection", id, "--side", side, directory_});
+  }
+
+  std::string directory_ = folder_.file("capture");
+  std::string file_ = folder_.file("exported.pcapng");
+  std::string protocol_;
+  std::uint16_t port_ = 0;
+};
+
+/// The client's address of each stream, by its number.
+std::map<std::string, std::string> CaptureExportTest::streams() const {
+  std::istringstream lines(tshark({"-Y", "tcp.flags.syn == 1 && tcp.flags.ack == 0", "-T", "fields",
+                                   "-e", "tcp.stream", "-e", "ip.src", "-e", "tcp.srcport"}));
+  std::map<std::string, std::string> found;
+  std::string stream;
+  std::string host;
+  std::string port;
+  while (lines >> stream >> host >> port) {
+    EXPECT_TRUE(found.emplace(stream, host + ':' + port).second) << "a stream with two beginnings";
+  }
+  return found;
+}
+
+/// What tshark puts together, by the client's address.
+std::map<std::string, Both> CaptureExportTest::followed(
+    const std::map<std::string, std::string>& streams) const {
+  std::vector<std::string> words = {"-q"};
+  for (const auto& [stream, client] : streams) {
+    words.insert(words.end(), {"-z", "follow,tcp,raw," + stream});
+  }
+  std::istringstream lines(tshark(words));
+  std::map<std::string, Both> found;
+  Both* current = nullptr;
+  const std::string first = "Node 0: ";
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(first)) current = &found[line.substr(first.size())];
+    if (current == nullptr || line.find_first_of(":=") != std::string::npos) continue;
+    if (line.starts_with('\t')) {
+      current->upstream += bytes_of_hex(std::string_view(line).substr(1));
+    } else {
+      current->client += bytes_of_hex(line);
+    }
+  }
+  return found;
+}
+
+void CaptureExportTest::check(const std::string& protocol) {
+  protocol_ = protocol;
+  EXPECT_EQ(daemon_->terminate(kProgramPatience), 0) << daemon_->log();
+  daemon_.reset();
+  ASSERT_EQ(verify_status(directory_), 0);
+  static_cast<void>(run_program({capture_tool(), "export", "--pcapng", file_, directory_}));
+  EXPECT_EQ(tshark({"-Y",
+                    "_ws.malformed || tcp.analysis.flags || tcp.checksum.status != 1 || "
+                    "ip.checksum.status != 1"}),
+            "");
+  EXPECT_NE(tshark({"-Y", protocol, "-c", "1000"}), "") << "nothing of " << protocol << " in it";
+  const std::map<std::string, std::string> found = streams();
+  const std::map<std::string, Both> contents = followed(found);
+  const boost::json::value listed =
+      boost::json::parse(run_program({capture_tool(), "ls", "--json", directory_}));
+  const boost::json::array& connections = listed.at("connections").as_array();
+  EXPECT_FALSE(connections.empty());
+  EXPECT_EQ(connections.size(), found.size());
+  for (const boost::json::value& connection : connections) {
+    const std::string client(connection.at("client").as_string());
+    const std::string id(connection.at("id").as_string());
+    const auto content = contents.find(client);
+    ASSERT_NE(content, contents.end()) << client;
+    EXPECT_TRUE(content->second.client == cat(id, "client")) << client;
+    EXPECT_TRUE(content->second.upstream == cat(id, "upstream")) << client;
+  }
+}
+
+TEST_P(CaptureExportTest, RedisIsWhatItWas) {
+  SLUICE_NEEDS_PROGRAM("redis-server");
+  SLUICE_NEEDS_PROGRAM("redis-benchmark");
+  const std::uint16_t port = free_port();
+  Process server({"redis-server", "--port", std::to_string(port), "--bind", "127.0.0.1", "--save",
+                  "", "--appendonly", "no", "--dir", folder_.path()});
+  wait_for_listener(server, port);
+  start_recording(port);
+  static_cast<void>(run_program({"redis-benchmark", "-h", "127.0.0.1", "-p", entrance(), "-n",
+                                 std::to_string(by_scale(200, 1000, 5000)), "-c", "5", "-d", "1000",
+                                 "-t", "set,get,mset", "--csv"}));
+  check("resp");
+}
+
+TEST_P(CaptureExportTest, PostgresIsWhatItWas) {
+  for (const char* program : {"initdb", "postgres", "pgbench"}) {
+    SLUICE_NEEDS_PROGRAM(program);
+  }
+  const Postgres database(folder_, Postgres::owner());
+  start_recording(database.port());
+  const std::vector<std::string> pgbench = {"pgbench",  "-h", "127.0.0.1", "-p",
+                                            entrance(), "-U", "tester"};
+  std::vector<std::string> fill = pgbench;
+  fill.insert(fill.end(), {"-i", "-q", "-s", "1", "postgres"});
+  static_cast<void>(run_program(fill));
+  std::vector<std::string> load = pgbench;
+  load.insert(load.end(), {"-n", "-c", "4", "-t", "50", "postgres"});
+  static_cast<void>(run_program(load));
+  check("pgsql");
+}
+
+TEST_P(CaptureExportTest, HttpIsWhatItWas) {
+  SLUICE_NEEDS_PROGRAM("nginx");
+  SLUICE_NEEDS_PROGRAM("curl");
+  write_pattern_file(folder_.file("bulk"), Pattern(1), 8 << 20);
+  const std::uint16_t port = free_port();
+  std::string text =
+      "daemon off; master_process off; error_log stderr warn; pid nginx.pid;\n"
+      "events {}\nhttp {\n  access_log off; sendfile on;\n";
+  for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
+    text += "  " + std::string(kind) + "_temp_path " + kind + ";\n";
+  }
+  text += "  server { listen " + loopback_address(port) + "; root " + folder_.path() + "; }\n}\n";
+  Process server(
+      {"nginx", "-e", "stderr", "-p", folder_.path(), "-c", folder_.write("nginx.conf", text)});
+  wait_for_listener(server, port);
+  start_recording(port);
+  const std::string url = "http://127.0.0.1:" + entrance();
+  for (int i = 0; i < 3; ++i) {
+    static_cast<void>(run_program({"curl", "-q", "--noproxy", "*", "--silent", "--show-error", "-o",
+                                   "/dev/null", "-o", "/dev/null", url + "/bulk", url + "/none"}));
+  }
+  check("http");
+}
+
+TEST_P(CaptureExportTest, TlsIsWhatItWas) {
+  SLUICE_NEEDS_PROGRAM("openssl");
+  SLUICE_NEEDS_PROGRAM("curl");
+  static_cast<void>(
+      run_program({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                   "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-days", "2",
+                   "-keyout", folder_.file("key"), "-out", folder_.file("certificate")}));
+  write_pattern_file(folder_.file("bulk"), Pattern(1), 4 << 20);
+  const std::uint16_t port = free_port();
+  ProcessOptions there;
+  there.working_directory = folder_.path();
+  Process server({"openssl", "s_server", "-accept", loopback_address(port), "-cert", "certificate",
+                  "-key", "key", "-quiet", "-WWW"},
+                 there);
+  wait_for_listener(server, port);
+  start_recording(port);
+  for (int i = 0; i < 3; ++i) {
+    static_cast<void>(
+        run_program({"curl", "-q", "--noproxy", "*", "--silent", "--show-error", "--insecure", "-o",
+                     "/dev/null", "https://127.0.0.1:" + entrance() + "/bulk"}));
+  }
+  check("tls");
+}
+
+INSTANTIATE_TEST_SUITE_P(AnEngine, CaptureExportTest, testing::Values(Mode{"epoll", "auto"}),
+                         name_of_mode);
+
+}  // namespace
+}  // namespace sluice::test

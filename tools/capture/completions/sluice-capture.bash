@@ -1,0 +1,39 @@
+# Completion of sluice-capture(1) for bash.
+
+_sluice_capture() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
+  local filters="--connection --side --peer --port --route --from --to" options=
+  COMPREPLY=()
+  if ((COMP_CWORD == 1)); then
+    mapfile -t COMPREPLY < <(compgen -W "ls stat cat show follow extract export search verify recover
+      --help --version" -- "$current")
+    return
+  fi
+  case $previous in
+    --side)
+      mapfile -t COMPREPLY < <(compgen -W "client upstream" -- "$current")
+      return
+      ;;
+    --out)
+      mapfile -t COMPREPLY < <(compgen -d -- "$current")
+      return
+      ;;
+    --connection | --peer | --port | --route | --from | --to | --until-idle | --text | --regex) return ;;
+  esac
+  [[ $previous == --hex && $command == search ]] && return
+  case $command in
+    cat) options="--connection --side --skip-gaps" ;;
+    show) options="$filters --hex" ;;
+    follow) options="$filters --hex --until-idle" ;;
+    extract | recover) options="--out" ;;
+    export) options="$filters --pcapng --jsonl" ;;
+    search) options="$filters --text --hex --regex" ;;
+  esac
+  compopt -o filenames
+  mapfile -t COMPREPLY < <(
+    [[ $current != -* ]] || compgen -W "$options --json --help" -- "$current"
+    compgen -f -- "$current"
+  )
+}
+
+complete -F _sluice_capture sluice-capture

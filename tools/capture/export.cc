@@ -1,0 +1,117 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "tools/capture/commands.h"
+#include "tools/capture/export_frames.h"
+#include "tools/capture/out_stream.h"
+#include "tools/capture/pcapng.h"
+#include "tools/capture/printer.h"
+#include "tools/capture/walk.h"
+
+namespace sluice::capture {
+namespace {
+
+// RFC 4648, 4.
+void append_base64(std::span<const std::byte> bytes, std::string& to) {
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const auto at = [&](std::size_t i) {
+    return i < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i]) : 0;
+  };
+  const std::size_t begin = to.size();
+  to.resize(begin + (bytes.size() + 2) / 3 * 4, '=');
+  char* digit = to.data() + begin;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::uint32_t group = at(i) << 16 | at(i + 1) << 8 | at(i + 2);
+    const std::size_t digits = std::min<std::size_t>(bytes.size() - i, 3) + 1;
+    for (std::size_t d = 0; d < digits; ++d) digit[d] = kDigits[group >> (18 - 6 * d) & 63];
+    digit += 4;
+  }
+}
+
+// A line for each record of one chain.
+class LineExport {
+ public:
+  LineExport(const Invocation& invocation, OutStream& out) : invocation_(invocation), out_(out) {}
+
+  Result<> take(const Event& event, const At& at) {
+    const Result<Connection*> taken = table_.take(event, at);
+    if (!taken) return taken.error();
+    const Connection* connection = *taken;
+    if (connection == nullptr || event.type != Event::Type::record) return {};
+    if (passes(invocation_, event, *connection)) {
+      std::string line = json::serialize(to_json(event, *connection));
+      if (event.header.is(Kind::data)) {
+        line.back() = ',';
+        line += "\"data\":\"";
+        append_base64(event.fresh(), line);
+        line += "\"}";
+      }
+      line += '\n';
+      out_.append(line);
+    }
+    if (connection->closed) table_.forget(*connection, at);
+    return {};
+  }
+  void finish() {}
+
+ private:
+  const Invocation& invocation_;
+  OutStream& out_;
+  ConnectionTable table_{ConnectionTable::Keeps::chain};
+};
+
+// Shows every chain to an exporter of its own, which `make` makes.
+template <class Exporter, class Make>
+Result<> export_all(const Invocation& invocation, OutStream& out, const Make& make) {
+  std::unordered_map<std::size_t, std::unique_ptr<Exporter>> exporters;
+  const Result<> walked =
+      walk_by_time(invocation.paths, [&](const Event& event, const At& at) -> Result<bool> {
+        std::unique_ptr<Exporter>& exporter = exporters[at.chain_index];
+        if (!exporter) exporter = make(at.chain);
+        if (event.type == Event::Type::end) {
+          exporter->finish();
+          exporters.erase(at.chain_index);
+          return go_on();
+        }
+        if (event.type == Event::Type::finding) print_finding(event, nullptr);
+        const Result<> done = exporter->take(event, at);
+        const Result<> written = out.status();
+        if (!done || !written) return !done ? done.error() : written.error();
+        return go_on();
+      });
+  return walked ? out.finish() : walked;
+}
+
+}  // namespace
+
+Result<int> run_export(const Invocation& invocation) {
+  const bool frames = !invocation.pcapng.empty();
+  const std::string& path = frames ? invocation.pcapng : invocation.jsonl;
+  if (frames && path == "-" && ::isatty(STDOUT_FILENO) == 1) {
+    return Error{0, "--pcapng -: stdout is a terminal"};
+  }
+  Result<std::unique_ptr<OutStream>> out = OutStream::open(path);
+  if (!out) return out.error();
+  Result<> done;
+  if (frames) {
+    PcapngWriter writer(**out);
+    PeerNames names;
+    done = export_all<FrameExport>(invocation, **out, [&](const Chain& chain) {
+      return std::make_unique<FrameExport>(invocation, chain, names, writer);
+    });
+  } else {
+    done = export_all<LineExport>(invocation, **out, [&](const Chain& /*chain*/) {
+      return std::make_unique<LineExport>(invocation, **out);
+    });
+  }
+  if (!done) return done.error();
+  return {boost::system::in_place_value, 0};
+}
+
+}  // namespace sluice::capture

@@ -1,0 +1,299 @@
+#include "tools/capture/export_frames.h"
+
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "tools/capture/text.h"
+
+namespace sluice::capture {
+namespace {
+
+constexpr std::size_t index_of(Side side) { return static_cast<std::size_t>(side); }
+constexpr Side other(Side side) { return side == Side::client ? Side::upstream : Side::client; }
+
+SocketAddress ipv4(std::uint32_t address, std::uint16_t port) {
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_addr.s_addr = htonl(address);
+  v4.sin_port = htons(port);
+  return SocketAddress(v4);
+}
+
+// Of a client without an address: 198.18.0.0/15 (RFC 2544), another one for each connection.
+SocketAddress nameless_client(std::uint64_t number) {
+  constexpr std::uint32_t kFirst = 0xC6120001;
+  constexpr std::uint32_t kAddresses = (1 << 17) - 2;
+  constexpr std::uint16_t kFirstPort = 1024;
+  constexpr std::uint64_t kPorts = 65536 - kFirstPort;
+  return ipv4(kFirst + static_cast<std::uint32_t>(number / kPorts % kAddresses),
+              static_cast<std::uint16_t>(kFirstPort + number % kPorts));
+}
+
+// Of an upstream without one: 192.0.2.0/24 (RFC 5737), by its kind.
+SocketAddress nameless_upstream(const Result<TargetAddress>& target) {
+  constexpr std::uint32_t kFirst = 0xC0000200;
+  constexpr std::uint16_t kEchoPort = 7, kDiscardPort = 9;
+  if (!target) return ipv4(kFirst + 5, 1);
+  if (std::holds_alternative<UnixEndpoint>(*target)) return ipv4(kFirst + 1, 1);
+  if (std::holds_alternative<FileEndpoint>(*target)) return ipv4(kFirst + 2, 1);
+  if (std::holds_alternative<DiscardEndpoint>(*target)) return ipv4(kFirst + 3, kDiscardPort);
+  if (std::holds_alternative<EchoEndpoint>(*target)) return ipv4(kFirst + 4, kEchoPort);
+  return ipv4(kFirst + 5, 1);
+}
+
+template <class Address>
+std::optional<SocketAddress> numeric(const Result<Address>& address) {
+  const HostPort* host = address ? std::get_if<HostPort>(&*address) : nullptr;
+  if (host == nullptr) return std::nullopt;
+  const Result<SocketAddress> found = numeric_address(*host);
+  return found ? std::optional(*found) : std::nullopt;
+}
+
+}  // namespace
+
+PeerNames::Peers PeerNames::take(const OpenInfo& connection) {
+  const Result<TargetAddress> target = parse_target_address(connection.upstream);
+  const SocketAddress upstream = numeric(target).value_or(nameless_upstream(target));
+  const std::optional<SocketAddress> client = numeric(parse_listen_address(connection.client));
+  const auto key_of = [&](const SocketAddress& from) {
+    return from.to_string() + '>' + upstream.to_string();
+  };
+  if (client && alive_.insert(key_of(*client)).second) return {*client, upstream, key_of(*client)};
+  while (true) {
+    const SocketAddress nameless = nameless_client(nameless_++);
+    if (alive_.insert(key_of(nameless)).second) return {nameless, upstream, key_of(nameless)};
+  }
+}
+
+// One direction of a connection, as far as it was exported.
+struct FrameExport::Stream {
+  std::uint32_t first = 0;           // the sequence number of its SYN
+  std::uint64_t offset = 0;          // reached
+  std::uint64_t unacknowledged = 0;  // bytes, and its end
+  bool finished = false;             // its FIN was sent
+  std::uint64_t dropped = 0;         // frames, since the last one
+  std::string comment;               // about these
+};
+
+struct FrameExport::Exported {
+  explicit Exported(PeerNames::Peers peers)
+      : path(peers.client, peers.upstream), key(std::move(peers.key)) {}
+  Stream& of(Side side) { return streams[index_of(side)]; }
+
+  TcpPath path;
+  std::string key;
+  std::array<Stream, 2> streams;  // by Side
+  bool passes = true;             // what is sent now is to be seen
+  bool reset = false;
+};
+
+FrameExport::FrameExport(const Invocation& invocation, const Chain& chain, PeerNames& names,
+                         PcapngWriter& writer)
+    : invocation_(invocation),
+      names_(names),
+      writer_(writer),
+      interface_(writer.add_interface(chain.run + " worker " + std::to_string(chain.worker))) {}
+
+FrameExport::~FrameExport() = default;
+
+Result<> FrameExport::take(const Event& event, const At& at) {
+  const Result<Connection*> taken = table_.take(event, at);
+  if (!taken) return taken.error();
+  const Connection* connection = *taken;
+  if (connection == nullptr) return {};
+  Exported* exported = find_or_begin(*connection);
+  if (event.type == Event::Type::finding) {
+    if (exported == nullptr) return {};
+    const Finding& finding = event.finding;
+    missing({finding.stream_offset, finding.bytes, 0}, finding.side, *exported);
+    return {};
+  }
+  wall_ns_ = event.header.wall_ns;
+  if (exported != nullptr) {
+    exported->passes = invocation_.filter.takes_time(wall_ns_);
+    take_record(event, *connection, *exported);
+  }
+  if (connection->closed) {
+    if (exported != nullptr) names_.free(exported->key);
+    exported_.erase(connection->number);
+    table_.forget(*connection, at);
+  }
+  return {};
+}
+
+void FrameExport::finish() {
+  for (const auto& [number, exported] : exported_) {
+    if (exported) names_.free(exported->key);
+  }
+  exported_.clear();
+  writer_.write(interface_, statistics_);
+}
+
+// Null: it does not pass the filter.
+FrameExport::Exported* FrameExport::find_or_begin(const Connection& connection) {
+  // Its peers may still come to be known.
+  const bool may_pass_later = !connection.introduced && !invocation_.filter.takes_all_connections();
+  if (may_pass_later) return nullptr;
+  const auto [place, is_new] = exported_.try_emplace(connection.number);
+  if (!is_new) return place->second.get();
+  if (!invocation_.filter.takes(connection.info)) return nullptr;
+  place->second = std::make_unique<Exported>(names_.take(connection.info));
+  Exported& exported = *place->second;
+  // Others for the next connection between the same two: a SYN with the number of the one before
+  // is a repetition of it. Any odd step does not come back for 2^32 connections.
+  constexpr std::uint32_t kStep = 0x9E3779B1;
+  for (const Side side : {Side::client, Side::upstream}) {
+    Stream& stream = exported.of(side);
+    stream.first = (2 * begun_ + static_cast<std::uint32_t>(side)) * kStep;
+    stream.offset = connection.sides[index_of(side)].begin;
+  }
+  ++begun_;
+  return &exported;
+}
+
+void FrameExport::take_record(const Event& event, const Connection& connection,
+                              Exported& exported) {
+  const RecordHeader& header = event.header;
+  switch (static_cast<Kind>(header.kind)) {
+    case Kind::open:
+      // From the middle, it looks like what a sniffer sees that came late.
+      if (exported.streams[0].offset == 0 && exported.streams[1].offset == 0) {
+        shake_hands(connection, exported);
+      }
+      break;
+    case Kind::data:
+      send_data(event, exported);
+      break;
+    case Kind::gap: {
+      const GapInfo gap = *decode_gap(event.payload);
+      missing({event.fresh_offset(), gap.bytes - event.effect.skip_bytes, gap.reason},
+              header.side(), exported);
+      break;
+    }
+    case Kind::eof:
+      end(header.side(), TcpSegment::kFin, exported);
+      break;
+    case Kind::reset:
+      end(header.side(), TcpSegment::kRst, exported);
+      break;
+    case Kind::close:
+      close(*decode_close(event.payload), exported);
+      break;
+    default:
+      break;
+  }
+}
+
+void FrameExport::missing(const Gap& gap, Side side, Exported& exported) {
+  Stream& stream = exported.of(side);
+  stream.offset = gap.offset + gap.bytes;
+  const bool wanted = !invocation_.side || *invocation_.side == side;
+  if (gap.bytes == 0 || !exported.passes || !wanted) return;
+  stream.dropped += (gap.bytes - 1) / TcpPath::kMostPayloadBytes + 1;
+  constexpr std::size_t kMostCommentBytes = 1024;
+  if (stream.comment.size() > kMostCommentBytes) return;
+  if (!stream.comment.empty()) stream.comment += "; ";
+  stream.comment += std::to_string(gap.bytes) + " bytes from offset " + std::to_string(gap.offset) +
+                    " on are missing: " + reason_name(gap.reason);
+}
+
+void FrameExport::shake_hands(const Connection& connection, Exported& exported) {
+  const OpenInfo& info = connection.info;
+  // Who reads the file may show it on a terminal.
+  constexpr std::size_t kMostBytes = 1000;
+  const std::string text = "connection " + info.id + ", route " + info.route + ", " + info.client +
+                           " > " + info.upstream;
+  comment_ = printable(text.substr(0, kMostBytes));
+  // A SYN takes the number before the first byte's.
+  send(Side::client, TcpSegment::kSyn, ~std::uint64_t{0}, {}, exported);
+  send(Side::upstream, TcpSegment::kSyn | TcpSegment::kAck, ~std::uint64_t{0}, {}, exported);
+  acknowledge(Side::client, exported);
+}
+
+void FrameExport::send_data(const Event& event, Exported& exported) {
+  const Side side = event.header.side();
+  Stream& stream = exported.of(side);
+  std::span<const std::byte> bytes = event.fresh();
+  std::uint64_t offset = event.fresh_offset();
+  stream.offset = offset + bytes.size();
+  if (invocation_.side && *invocation_.side != side) return;
+  while (!bytes.empty()) {
+    const auto part = bytes.first(std::min(bytes.size(), TcpPath::kMostPayloadBytes));
+    bytes = bytes.subspan(part.size());
+    const std::uint8_t push = bytes.empty() ? TcpSegment::kPsh : std::uint8_t{0};
+    send(side, TcpSegment::kAck | push, offset, part, exported);
+    offset += part.size();
+  }
+  // Long before the window is full, which is a GiB.
+  constexpr std::uint64_t kAcknowledgeEvery = 256 << 10;
+  stream.unacknowledged += event.fresh().size();
+  if (stream.unacknowledged >= kAcknowledgeEvery) acknowledge(other(side), exported);
+}
+
+void FrameExport::acknowledge(Side from, Exported& exported) {
+  const Stream& stream = exported.of(from);
+  send(from, TcpSegment::kAck, stream.offset + (stream.finished ? 1 : 0), {}, exported);
+}
+
+void FrameExport::end(Side from, std::uint8_t flag, Exported& exported) {
+  Stream& stream = exported.of(from);
+  if (stream.finished || exported.reset) return;
+  send(from, flag | TcpSegment::kAck, stream.offset, {}, exported);
+  (flag == TcpSegment::kFin ? stream.finished : exported.reset) = true;
+  ++stream.unacknowledged;
+}
+
+void FrameExport::close(const CloseInfo& info, Exported& exported) {
+  // A side that was not recorded, or that sluice itself has ended.
+  for (const Side side : {Side::client, Side::upstream}) {
+    const bool in_order = info.sides[index_of(side)].ended == SideEnd::eof;
+    if (!exported.of(side).finished) {
+      end(side, in_order ? TcpSegment::kFin : TcpSegment::kRst, exported);
+    }
+  }
+  if (exported.reset) return;
+  for (const Side side : {Side::client, Side::upstream}) {
+    if (exported.of(other(side)).unacknowledged > 0) acknowledge(side, exported);
+  }
+}
+
+void FrameExport::send(Side from, std::uint8_t flags, std::uint64_t offset,
+                       std::span<const std::byte> payload, Exported& exported) {
+  Stream& stream = exported.of(from);
+  Stream& opposite = exported.of(other(from));
+  opposite.unacknowledged = 0;
+  if (!exported.passes) return;
+  const bool has_ack = (flags & TcpSegment::kAck) != 0;
+  const bool is_pure_ack = flags == TcpSegment::kAck && payload.empty();
+  // Modulo 2^32, as they are meant.
+  const auto sequence = static_cast<std::uint32_t>(stream.first + 1 + offset);
+  const auto acknowledged = static_cast<std::uint32_t>(opposite.first + 1 + opposite.offset +
+                                                       (opposite.finished ? 1 : 0));
+  TcpPath::Head head{};
+  PcapngWriter::Frame frame;
+  frame.head =
+      exported.path.head({from, sequence, has_ack ? acknowledged : 0, flags, payload}, head);
+  frame.payload = payload;
+  frame.interface = interface_;
+  frame.wall_ns = wall_ns_;
+  frame.direction =
+      from == Side::client ? PcapngWriter::Direction::inbound : PcapngWriter::Direction::outbound;
+  std::string comment = std::exchange(comment_, {});
+  if (!is_pure_ack) {
+    frame.dropped = std::exchange(stream.dropped, 0);
+    comment += std::exchange(stream.comment, {});
+  }
+  frame.comment = comment;
+  writer_.write(frame);
+  if (statistics_.frames++ == 0) statistics_.first_ns = wall_ns_;
+  statistics_.first_ns = std::min(statistics_.first_ns, wall_ns_);
+  statistics_.last_ns = std::max(statistics_.last_ns, wall_ns_);
+  statistics_.dropped += frame.dropped;
+}
+
+}  // namespace sluice::capture

@@ -1,0 +1,50 @@
+#include "tools/capture/out_stream.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "tools/capture/out_directory.h"
+
+namespace sluice::capture {
+
+Result<std::unique_ptr<OutStream>> OutStream::open(const std::string& path) {
+  if (path == "-") return std::make_unique<OutStream>(STDOUT_FILENO, OwnedFd(), "stdout");
+  Result<OwnedFd> file = create_file(AT_FDCWD, path);
+  if (!file) return file.error();
+  const int fd = file->get();
+  return std::make_unique<OutStream>(fd, *std::move(file), path);
+}
+
+OutStream::OutStream(int fd, OwnedFd owned, std::string name)
+    : fd_(fd), owned_(std::move(owned)), name_(std::move(name)) {
+  buffer_.reserve(kBufferBytes);
+}
+
+void OutStream::append(std::span<const std::byte> bytes) {
+  if (buffer_.size() + bytes.size() > kBufferBytes) flush();
+  if (bytes.size() <= kBufferBytes) {
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  } else if (!error_) {
+    const Result<> written = write_all(fd_, bytes, name_);
+    if (!written) error_ = written.error();
+  }
+}
+
+Result<> OutStream::status() const { return error_ ? Result<>(*error_) : Result<>(); }
+
+Result<> OutStream::finish() {
+  flush();
+  return status();
+}
+
+void OutStream::flush() {
+  if (!error_) {
+    const Result<> written = write_all(fd_, buffer_, name_);
+    if (!written) error_ = written.error();
+  }
+  buffer_.clear();
+}
+
+}  // namespace sluice::capture
