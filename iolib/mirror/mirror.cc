@@ -16,6 +16,7 @@ Mirror::Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options&
     : reactor_(reactor),
       addresses_(std::move(addresses)),
       most_streams_(options.most_streams),
+      drain_time_(options.drain_time),
       budget_{options.budget_bytes},
       breaker_(options.seed),
       waste_(kWasteBytes) {}

@@ -72,17 +72,18 @@ enum class Event : std::uint8_t {
 /// size() is 0, or after the reactor has run for the last time.
 class Mirror {
  public:
+  /// How long a stream may outlive its connection, to pass on what waits and to see the mirror's
+  /// end.
+  static constexpr Duration kDrainTime = std::chrono::seconds(10);
   struct Options {
     std::size_t budget_bytes = 64 << 20;  ///< of memory, for all backlogs together
     std::size_t most_streams = 4096;
     std::uint32_t seed = 1;  ///< of the breaker's jitter
+    Duration drain_time = kDrainTime;
   };
   /// A socket holds no more than this unsent (TCP_NOTSENT_LOWAT): what waits for the mirror waits
   /// where it is counted, and a mirror that never reads pins little of the kernel's memory.
   static constexpr int kUnsentBytes = 256 << 10;
-  /// How long a stream may outlive its connection, to pass on what waits and to see the mirror's
-  /// end.
-  static constexpr Duration kDrainTime = std::chrono::seconds(10);
 
   Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options);
   ~Mirror();
@@ -132,6 +133,7 @@ class Mirror {
   std::vector<Endpoint> addresses_;
   std::size_t preferred_ = 0;  ///< the address that connected last
   std::size_t most_streams_;
+  Duration drain_time_;
   Budget budget_;
   Breaker breaker_;
   std::list<Stream> streams_;

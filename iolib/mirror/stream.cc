@@ -147,7 +147,7 @@ void Stream::eof(std::uint64_t offset) {
 void Stream::reset(std::uint64_t /*offset*/) {
   if (state_ == State::gone) return;
   end_ = End::reset;
-  drain_deadline_ = mirror_.reactor_.now() + Mirror::kDrainTime;
+  drain_deadline_ = mirror_.reactor_.now() + mirror_.drain_time_;
   arm();
   if (sends_directly()) pass_on_end();
 }
@@ -155,7 +155,7 @@ void Stream::reset(std::uint64_t /*offset*/) {
 void Stream::closed(const StreamTotals& /*totals*/) {
   detach_ = nullptr;
   if (state_ == State::gone) return;
-  drain_deadline_ = std::min(drain_deadline_, mirror_.reactor_.now() + Mirror::kDrainTime);
+  drain_deadline_ = std::min(drain_deadline_, mirror_.reactor_.now() + mirror_.drain_time_);
   arm();
 }
 

@@ -108,6 +108,16 @@ Listener listen_tcp(int backlog, SocketOptions options, int family) {
   return listener;
 }
 
+Listener listen_at(std::uint16_t port) {
+  Listener listener{.fd = make_socket(AF_INET, {}), .port = port};
+  const int on = 1;
+  ::setsockopt(listener.fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const Address address = loopback(AF_INET, port);
+  if (::bind(listener.fd.get(), address.get(), address.size) != 0) fail("bind");
+  if (::listen(listener.fd.get(), SOMAXCONN) != 0) fail("listen");
+  return listener;
+}
+
 OwnedFd listen_unix(const std::string& path) {
   OwnedFd fd = make_socket(AF_UNIX, {});
   const Address address = unix_address(path);

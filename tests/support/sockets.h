@@ -39,6 +39,8 @@ struct Listener {
 /// Sockets are blocking; the waits are bounded by poll.
 [[nodiscard]] Listener listen_tcp(int backlog = 4096, SocketOptions options = {},
                                   int family = AF_INET);
+/// The same on a port that is free, or was lately in use.
+[[nodiscard]] Listener listen_at(std::uint16_t port);
 [[nodiscard]] OwnedFd listen_unix(const std::string& path);
 
 [[nodiscard]] OwnedFd connect_tcp(std::uint16_t port, SocketOptions options = {},
