@@ -217,8 +217,8 @@ TEST_P(MirrorTest, ShedKeepsNewConnectionsAwayWhileOthersLag) {
 }
 
 TEST_P(MirrorTest, OneThatIsDownIsLeftAloneUntilItIsBack) {
-  const std::uint16_t port = free_port();
-  start_mirrored({loopback_address(port)}, {"--workers", "1"});
+  const Listener mirror = bind_tcp();
+  start_mirrored({loopback_address(mirror.port)}, {"--workers", "1"});
   Forwarded first = forward_established();
   EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=open reason=\".*refused")));
   Forwarded second = forward_established();
@@ -228,7 +228,7 @@ TEST_P(MirrorTest, OneThatIsDownIsLeftAloneUntilItIsBack) {
     return states().back();
   };
   EXPECT_TRUE(wait_until([&] { return look() == "open" && states().size() == 3; }, kLate));
-  const Listener mirror = listen_at(port);
+  start_listening(mirror);
   EXPECT_TRUE(wait_until([&] { return look() == "closed"; }, kLate));
   EXPECT_EQ(states()[0] + states()[1] + states()[2], "openhalf_openopen");
   const OwnedFd probe = accept_from(mirror.fd.get());

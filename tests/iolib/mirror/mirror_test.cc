@@ -90,9 +90,6 @@ class MirrorTest : public RelayTest {
     test::finish_sending(session.upstream.get());
     EXPECT_EQ(session.end(), RelayEnd::closed);
   }
-  /// A port on which nobody listens, until listen_again().
-  void stop_listening() { listener_.fd.reset(); }
-  void listen_again() { listener_ = test::listen_at(listener_.port); }
 
   test::Listener listener_;
   std::unique_ptr<Mirror> mirror_;  ///< of the loop's thread, but for its counts
@@ -321,7 +318,7 @@ TEST_P(MirrorTest, OneThatBreaksOffDoesNoHarm) {
 }
 
 TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
-  stop_listening();
+  listener_ = test::bind_tcp();
   make_mirror();
   sluice::Session& first = start_mirrored();
   move(first, 1000);
@@ -337,7 +334,7 @@ TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
     return events().size() == 3;
   }));
   EXPECT_EQ(events(), (std::vector{Event::opened, Event::half_opened, Event::opened}));
-  listen_again();
+  test::start_listening(listener_);
   ASSERT_TRUE(test::wait_until([&] {
     start_mirrored();
     return events().size() == 5;
@@ -352,13 +349,13 @@ TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
 }
 
 TEST_P(MirrorTest, ARetryFindsOneThatWasJustRestarted) {
-  stop_listening();
+  listener_ = test::bind_tcp();
   make_mirror();
   // The first try fails at once, and the second comes later.
   loop_->call([this] {
     Stream* stream = mirror_->open({});
     ASSERT_NE(stream, nullptr);
-    listen_again();
+    test::start_listening(listener_);
     stream->reset(0);
   });
   static_cast<void>(accept_mirror());
