@@ -136,7 +136,7 @@ Result<> CommandLine::check_counts() const {
       // "--to --listen x": CLI11 takes the next option for the value; no value begins like that.
       if (text.empty() || text.starts_with("--")) return missing_value(option);
     }
-    if (texts.size() > 1 && option.name != "listen") {
+    if (texts.size() > 1 && !option.repeated) {
       return option_error(option.name, "given twice, expected once");
     }
   }
@@ -150,10 +150,13 @@ Result<std::vector<GivenOption>> given_options(const CommandLine& line) {
   RouteConfig route;
   for (const Option& option : options()) {
     if (std::holds_alternative<std::monostate>(option.field) || !line.has(option.name)) continue;
-    std::string text = line.value(option.name);
-    const Result<> done = set_option(option, text, config, route);
-    if (!done) return option_error(option.name, done.error().to_string());
-    given.push_back({&option, std::move(text)});
+    for (const std::string& text : line.values(option.name)) {
+      const Result<> done = set_option(option, text, config, route);
+      if (!done) return option_error(option.name, done.error().to_string());
+      given.push_back({&option, text});
+      // A flag's value has no meaning.
+      if (!option.repeated) break;
+    }
   }
   return given;
 }
@@ -176,11 +179,9 @@ Result<Config> single_route(const CommandLine& line, std::span<const GivenOption
   Result<TargetAddress> target = parse_target_address(line.value("to"));
   if (!target) return option_error("to", target.error().to_string());
   route.to = *std::move(target);
-  for (const GivenOption& option : given) {
-    static_cast<void>(set_option(*option.option, option.text, config, route));
-  }
+  apply_options(given, config, route);
   config.routes.push_back(std::move(route));
-  if (const auto conflict = find_capture_conflict(config)) {
+  if (const auto conflict = find_route_conflict(config)) {
     return option_error(conflict->option, conflict->text);
   }
   return config;
@@ -226,16 +227,22 @@ Invocation usage_error(const Error& error) {
 
 }  // namespace
 
-std::optional<CaptureConflict> find_capture_conflict(const Config& config) {
+std::optional<RouteConflict> find_route_conflict(const Config& config) {
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     const RouteConfig& route = config.routes[index];
+    if (!route.mirrors.empty() && std::holds_alternative<FileEndpoint>(route.to)) {
+      return RouteConflict{index, "mirror",
+                           "given with " + to_string(route.to) +
+                               ", which takes nothing from its clients, expected a server, "
+                               "discard: or echo:"};
+    }
     if (route.capture.empty()) continue;
     const bool answers = !std::holds_alternative<DiscardEndpoint>(route.to) &&
                          !std::holds_alternative<EchoEndpoint>(route.to);
     if (!answers && route.capture_direction == CaptureDirection::upstream) {
-      return CaptureConflict{index, "capture-direction",
-                             "upstream with " + to_string(route.to) +
-                                 ", which sends nothing of its own, expected both or client"};
+      return RouteConflict{index, "capture-direction",
+                           "upstream with " + to_string(route.to) +
+                               ", which sends nothing of its own, expected both or client"};
     }
     if (std::holds_alternative<FileEndpoint>(route.to) &&
         route.capture_direction == CaptureDirection::client) {
@@ -245,17 +252,17 @@ std::optional<CaptureConflict> find_capture_conflict(const Config& config) {
     }
     if (route.durability == capture::Durability::before_forward &&
         route.capture_full == CaptureFull::drop) {
-      return CaptureConflict{index, "capture-full",
-                             "drop with before-forward, expected auto, block or close"};
+      return RouteConflict{index, "capture-full",
+                           "drop with before-forward, expected auto, block or close"};
     }
     for (std::size_t other = 0; other < index; ++other) {
       if (config.routes[other].capture != route.capture) continue;
       const CaptureConfig& one = config.routes[other];
       if (one == route) continue;
-      return CaptureConflict{index, "capture",
-                             in_quotes(route.capture) + " is shared with route " +
-                                 in_quotes(config.routes[other].name) +
-                                 ", expected the same settings of capture"};
+      return RouteConflict{index, "capture",
+                           in_quotes(route.capture) + " is shared with route " +
+                               in_quotes(config.routes[other].name) +
+                               ", expected the same settings of capture"};
     }
   }
   return std::nullopt;

@@ -10,6 +10,8 @@
 #include "iolib/base/address.h"
 #include "iolib/base/error.h"
 #include "iolib/capture/policy.h"
+#include "iolib/mirror/mirror.h"
+#include "iolib/mirror/sample.h"
 
 namespace sluice {
 
@@ -61,6 +63,10 @@ struct RouteConfig : CaptureConfig {
   std::chrono::nanoseconds half_close_timeout = std::chrono::seconds(30);  ///< 0: never
   CaptureDirection capture_direction = CaptureDirection::both;
   std::uint64_t capture_limit_bytes = 0;  ///< of each connection and direction; 0: no bound
+  std::vector<TargetAddress> mirrors;     ///< what connects: HostPort or UnixEndpoint
+  std::uint64_t mirror_max_lag_bytes = 4 << 20;
+  mirror::OnLag mirror_on_lag = mirror::OnLag::disconnect;
+  std::uint64_t mirror_sample = mirror::kWholeShare;  ///< of the connections, in millionths
 };
 
 /// The whole configuration, checked: nothing in it can fail later but for the machine's sake.
@@ -73,19 +79,20 @@ struct Config {
   std::uint64_t pipe_size_bytes = 1 << 20;
   std::uint64_t pipe_budget_slots = 65'536;        ///< see PipePool: a slot can pin 32 KiB
   std::uint64_t capture_buffers_bytes = 32 << 20;  ///< of each worker
+  std::uint64_t mirror_buffers_bytes = 64 << 20;   ///< of each worker
   LogLevel log_level = LogLevel::info;
   LogFormat log_format = LogFormat::text;
   std::string log_file;  ///< empty: stderr
   std::vector<RouteConfig> routes;
 };
 
-/// What is wrong with what the routes record, together or with their targets.
-struct CaptureConflict {
+/// What is wrong with what the routes record and mirror, together or with their targets.
+struct RouteConflict {
   std::size_t route = 0;
   std::string_view option;  ///< to be blamed
   std::string text;
 };
-[[nodiscard]] std::optional<CaptureConflict> find_capture_conflict(const Config& config);
+[[nodiscard]] std::optional<RouteConflict> find_route_conflict(const Config& config);
 
 /// What the command line asks for.
 struct Invocation {

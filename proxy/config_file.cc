@@ -5,6 +5,8 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -120,6 +122,7 @@ class Reader {
   Result<> read_listen(const Entry& entry, RouteConfig& route);
   Result<> read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route);
   Result<> read_target(const Entry& entry, RouteConfig& route);
+  Result<> read_repeated(const Entry& entry, const Option& option, RouteConfig& route);
   Result<> read_option(const Entry& entry, const Option& option, RouteConfig& route);
   void apply_given();
   Result<> check_pipes() const;
@@ -163,7 +166,7 @@ Result<Config> Reader::read(const toml::table& root) {
   }
   apply_given();
   if (const Result<> done = check_pipes(); !done) return done.error();
-  if (const auto conflict = find_capture_conflict(config_)) {
+  if (const auto conflict = find_route_conflict(config_)) {
     return key_error(route_positions_[conflict->route], conflict->option, conflict->text);
   }
   return std::move(config_);
@@ -291,10 +294,39 @@ Result<> Reader::read_target(const Entry& entry, RouteConfig& route) {
   return {};
 }
 
+/// An address, or an array of them, instead of those that were there.
+Result<> Reader::read_repeated(const Entry& entry, const Option& option, RouteConfig& route) {
+  clear_option(option, route);
+  const auto read_one = [&](const toml::node& node) -> Result<> {
+    const auto text = node.value_exact<std::string>();
+    if (!text) return wrong_type(entry, node, "a string with an address, or an array of them");
+    const Result<> done = set_option(option, *text, config_, route);
+    if (!done) return key_error(node.source().begin, entry.key, done.error().to_string());
+    return {};
+  };
+  const toml::array* array = entry.value->as_array();
+  if (array == nullptr) return read_one(*entry.value);
+  for (const toml::node& node : *array) {
+    if (Result<> done = read_one(node); !done) return done;
+  }
+  return {};
+}
+
+/// The shortest text that gives the number again, without an exponent.
+std::string decimal(double number) {
+  std::array<char, 400> text{};
+  const auto [end, error] =
+      std::to_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  return {text.data(), end};
+}
+
 Result<> Reader::read_option(const Entry& entry, const Option& option, RouteConfig& route) {
+  if (option.repeated) return read_repeated(entry, option, route);
   const auto string = entry.value->value_exact<std::string>();
   const auto integer = entry.value->value_exact<std::int64_t>();
+  const auto number = entry.value->value_exact<double>();
   const bool measured = option.kind == OptionKind::duration || option.kind == OptionKind::size;
+  const bool fraction = option.kind == OptionKind::fraction;
   if (option.kind == OptionKind::flag) {
     const auto flag = entry.value->value_exact<bool>();
     if (!flag) return wrong_type(entry, *entry.value, "true or false");
@@ -302,12 +334,13 @@ Result<> Reader::read_option(const Entry& entry, const Option& option, RouteConf
   }
   if (option.kind == OptionKind::count) {
     if (!integer) return wrong_type(entry, *entry.value, "an integer, " + allowed_values(option));
-  } else if (!string && !(measured && integer)) {
+  } else if (fraction ? !string && !integer && !number : !string && !(measured && integer)) {
+    if (fraction) return wrong_type(entry, *entry.value, "a number, " + allowed_values(option));
     return wrong_type(entry, *entry.value,
                       "a string" + std::string(measured ? " with a number and a unit" : ""));
   }
   // An integer where a unit is due is read as its digits, so that 0 is taken and 5 lacks its unit.
-  const std::string text = string ? *string : std::to_string(*integer);
+  const std::string text = string ? *string : integer ? std::to_string(*integer) : decimal(*number);
   const Result<> done = set_option(option, text, config_, route);
   if (!done) {
     return key_error(entry.value->source().begin, entry.key, done.error().to_string());
@@ -316,12 +349,7 @@ Result<> Reader::read_option(const Entry& entry, const Option& option, RouteConf
 }
 
 void Reader::apply_given() {
-  for (const GivenOption& given : given_) {
-    for (RouteConfig& route : config_.routes) {
-      // It was checked when the command line was read.
-      static_cast<void>(set_option(*given.option, given.text, config_, route));
-    }
-  }
+  for (RouteConfig& route : config_.routes) apply_options(given_, config_, route);
 }
 
 /// Only what the file itself says about pipes; what the command line alone says is its own mistake.

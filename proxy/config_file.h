@@ -10,12 +10,6 @@
 
 namespace sluice {
 
-/// An option as the command line gave it, already checked.
-struct GivenOption {
-  const Option* option = nullptr;
-  std::string text;
-};
-
 /// The routes of any installation fit many times over, and a wrong path (a log, a disk image) is
 /// refused before it is read.
 inline constexpr std::size_t kLargestConfigFileBytes = 1 << 20;

@@ -43,9 +43,21 @@ std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
   return endpoints;
 }
 
-const HostPort* name_of(const Route& route) {
-  const auto* address = std::get_if<HostPort>(&route.config.to);
-  return address != nullptr && numeric_endpoints(*address).empty() ? address : nullptr;
+// Null where there is nothing to look up.
+const HostPort* name_of(const TargetAddress& address) {
+  const auto* name = std::get_if<HostPort>(&address);
+  return name != nullptr && numeric_endpoints(*name).empty() ? name : nullptr;
+}
+
+// Blocks while a name is looked up; none for what is not connected to.
+Result<std::vector<Endpoint>> find_endpoints(const TargetAddress& address) {
+  if (const auto* path = std::get_if<UnixEndpoint>(&address)) return {{make_endpoint(*path)}};
+  const auto* name = std::get_if<HostPort>(&address);
+  if (name == nullptr) return std::vector<Endpoint>();
+  if (std::vector<Endpoint> numeric = numeric_endpoints(*name); !numeric.empty()) return numeric;
+  Result<std::vector<SocketAddress>> found = resolve(*name, false);
+  if (found.has_error()) return found.error();
+  return endpoints_of(*found);
 }
 
 }  // namespace
@@ -61,23 +73,34 @@ Control::Control(const Config& config, Actions actions)
 }
 
 Result<std::vector<Route>> Control::resolve_routes() {
-  std::vector<Route> routes;
   for (std::size_t index = 0; index < config_.routes.size(); ++index) {
-    Route route = make_route(index, config_.routes[index]);
-    if (const auto* address = std::get_if<HostPort>(&route.config.to)) {
-      route.upstreams = numeric_endpoints(*address);
-      if (route.upstreams.empty()) {
-        Result<std::vector<SocketAddress>> found = resolve(*address, false);
-        if (found.has_error()) {
-          return Error{0, "route \"" + route.config.name + "\": " + found.error().to_string()};
-        }
-        route.upstreams = endpoints_of(*found);
+    const RouteConfig& config = config_.routes[index];
+    routes_.push_back(make_route(index, config));
+    if (Result<> done = look_up_first({config.to, index}); !done) return done.error();
+    for (std::size_t mirror = 0; mirror < config.mirrors.size(); ++mirror) {
+      routes_[index].mirrors.push_back({to_string(config.mirrors[mirror]), {}});
+      if (Result<> done = look_up_first({config.mirrors[mirror], index, mirror}); !done) {
+        return done.error();
       }
     }
-    routes_.push_back({route, {}, false});
-    routes.push_back(std::move(route));
   }
-  return routes;
+  return routes_;
+}
+
+Result<> Control::look_up_first(LookUp look_up) {
+  Result<std::vector<Endpoint>> found = find_endpoints(look_up.address);
+  if (found.has_error()) {
+    return Error{
+        0, "route \"" + routes_[look_up.route].config.name + "\": " + found.error().to_string()};
+  }
+  endpoints(look_up) = std::move(*found);
+  look_ups_.push_back(std::move(look_up));
+  return {};
+}
+
+std::vector<Endpoint>& Control::endpoints(const LookUp& look_up) {
+  Route& route = routes_[look_up.route];
+  return look_up.mirror == kNoMirror ? route.upstreams : route.mirrors[look_up.mirror].endpoints;
 }
 
 void Control::run() {
@@ -121,31 +144,45 @@ void Control::end_drain(Duration grace, std::string_view why) {
 }
 
 void Control::upstream_failed(std::size_t route) {
-  boost::asio::post(context_, [this, route] { resolve_again(route); });
+  boost::asio::post(context_, [this, route] {
+    for (LookUp& each : look_ups_) {
+      if (each.route == route && each.mirror == kNoMirror) resolve_again(each);
+    }
+  });
 }
 
-void Control::resolve_again(std::size_t route) {
-  Resolution& resolution = routes_[route];
-  const HostPort* name = name_of(resolution.route);
-  if (name == nullptr || resolution.under_way || Clock::now() < resolution.not_before) return;
-  resolution.under_way = true;
+void Control::mirror_failed(const std::string& address) {
+  boost::asio::post(context_, [this, address] {
+    for (LookUp& each : look_ups_) {
+      if (each.mirror != kNoMirror && to_string(each.address) == address) resolve_again(each);
+    }
+  });
+}
+
+void Control::resolve_again(LookUp& look_up) {
+  const HostPort* name = name_of(look_up.address);
+  if (name == nullptr || look_up.under_way || Clock::now() < look_up.not_before) return;
+  look_up.under_way = true;
   resolver_.async_resolve(
       name->host, std::to_string(name->port),
-      [this, route](const boost::system::error_code& error, const auto& results) {
-        routes_[route].under_way = false;
-        routes_[route].not_before = Clock::now() + kResolveInterval;
-        if (!error) resolved(route, results);
+      [this, &look_up](const boost::system::error_code& error, const auto& results) {
+        look_up.under_way = false;
+        look_up.not_before = Clock::now() + kResolveInterval;
+        if (!error) resolved(look_up, results);
       });
 }
 
-void Control::resolved(std::size_t route,
+void Control::resolved(const LookUp& look_up,
                        const boost::asio::ip::tcp::resolver::results_type& results) {
   std::vector<Endpoint> found = endpoints_of(addresses_of(results));
-  if (found.empty() || found == routes_[route].route.upstreams) return;
-  routes_[route].route.upstreams = std::move(found);
-  log::info("resolved", {{"route", routes_[route].route.config.name},
-                         {"upstream", routes_[route].route.upstreams.front().text}});
-  actions_.update_route(routes_[route].route);
+  std::vector<Endpoint>& known = endpoints(look_up);
+  if (found.empty() || found == known) return;
+  known = std::move(found);
+  const Route& route = routes_[look_up.route];
+  log::info("resolved",
+            {{"route", route.config.name},
+             {look_up.mirror == kNoMirror ? "upstream" : "mirror", known.front().text}});
+  actions_.update_route(route);
 }
 
 }  // namespace sluice

@@ -27,7 +27,7 @@ class Control {
     std::function<void()> end_drain;  ///< the deadline has passed
     std::function<void()> reopen_log;
     std::function<void()> print_stats;
-    std::function<void(const Route&)> update_route;
+    std::function<void(const Route&)> update_route;  ///< its upstream's addresses, or a mirror's
   };
   Control(const Config& config, Actions actions);
 
@@ -40,6 +40,8 @@ class Control {
   /// From any thread:
   /// an upstream's addresses failed; resolve its name again, soon.
   void upstream_failed(std::size_t route);
+  /// the same of a mirror.
+  void mirror_failed(const std::string& address);
   /// run() may return.
   void finish();
 
@@ -47,17 +49,23 @@ class Control {
   [[nodiscard]] std::string_view ending() const { return ending_; }
 
  private:
-  struct Resolution {
-    Route route;
-    TimePoint not_before;  ///< for the next look-up
+  // An address of a route that may be a name, and where its endpoints are kept.
+  struct LookUp {
+    TargetAddress address;
+    std::size_t route = 0;
+    std::size_t mirror = kNoMirror;  ///< its number; kNoMirror: the upstream
+    TimePoint not_before = {};       ///< for the next one
     bool under_way = false;
   };
+  static constexpr std::size_t kNoMirror = ~std::size_t{0};
 
   void await_signal();
   void handle(int signal);
   void end_drain(Duration grace, std::string_view why);
-  void resolve_again(std::size_t route);
-  void resolved(std::size_t route, const boost::asio::ip::tcp::resolver::results_type& results);
+  [[nodiscard]] Result<> look_up_first(LookUp look_up);
+  void resolve_again(LookUp& look_up);
+  void resolved(const LookUp& look_up, const boost::asio::ip::tcp::resolver::results_type& results);
+  [[nodiscard]] std::vector<Endpoint>& endpoints(const LookUp& look_up);
 
   const Config& config_;
   Actions actions_;
@@ -66,7 +74,8 @@ class Control {
   boost::asio::signal_set signals_;
   boost::asio::steady_timer drain_deadline_;
   boost::asio::ip::tcp::resolver resolver_;
-  std::vector<Resolution> routes_;
+  std::vector<Route> routes_;
+  std::vector<LookUp> look_ups_;  ///< all before run()
   bool draining_ = false;
   std::string_view ending_ = "drained";
 };

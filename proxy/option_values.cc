@@ -15,13 +15,26 @@
 namespace sluice {
 namespace {
 
+// Each costs every connection a descriptor, and each byte a copy in the kernel.
+constexpr std::size_t kMostAddresses = 16;
+
 Error bad(std::string_view what, std::string_view text, std::string_view expected) {
   return Error{
       0, std::string(what) + " in " + in_quotes(text) + ": expected " + std::string(expected)};
 }
 
+/// Millionths as a decimal fraction: 0.1.
+std::string format_fraction(std::uint64_t millionths) {
+  std::string digits = std::to_string(mirror::kWholeShare + millionths % mirror::kWholeShare);
+  digits.erase(digits.find_last_not_of('0') + 1);
+  std::string text = std::to_string(millionths / mirror::kWholeShare);
+  if (digits.size() > 1) text += "." + digits.substr(1);
+  return text;
+}
+
 std::string format_number(const Option& option, std::uint64_t number) {
   if (option.kind == OptionKind::size) return format_size_bytes(number);
+  if (option.kind == OptionKind::fraction) return format_fraction(number);
   if (option.kind != OptionKind::duration) return std::to_string(number);
   return format_duration(std::chrono::nanoseconds(static_cast<std::int64_t>(number)));
 }
@@ -34,7 +47,22 @@ std::optional<std::uint64_t> whole_number(std::string_view text) {
   return number;
 }
 
-/// The text of a count, size, duration or choice as the number that is stored.
+/// A decimal fraction as millionths; "0.25", ".25" and "1" are some, "1e-3" is none.
+std::optional<std::uint64_t> parse_fraction(std::string_view text) {
+  constexpr std::size_t kMostDigits = 6;
+  const std::size_t point = text.find('.');
+  const std::string_view whole = text.substr(0, point);
+  std::string decimals(point == text.npos ? "" : text.substr(point + 1));
+  if (decimals.size() > kMostDigits || (whole.empty() && decimals.empty())) return std::nullopt;
+  decimals.resize(kMostDigits, '0');
+  const auto units = whole.empty() ? 0 : whole_number(whole);
+  const auto millionths = whole_number(decimals);
+  // A larger number is out of bounds anyway, and would not fit.
+  if (!units || !millionths || *units > mirror::kWholeShare) return std::nullopt;
+  return *units * mirror::kWholeShare + *millionths;
+}
+
+/// The text of a count, size, duration, fraction or choice as the number that is stored.
 Result<std::uint64_t> parse_number(const Option& option, std::string_view text) {
   std::uint64_t number = 0;
   if (option.kind == OptionKind::choice) {
@@ -54,6 +82,10 @@ Result<std::uint64_t> parse_number(const Option& option, std::string_view text) 
     const Result<std::uint64_t> size_bytes = parse_size_bytes(text);
     if (!size_bytes) return size_bytes.error();
     number = *size_bytes;
+  } else if (option.kind == OptionKind::fraction) {
+    const std::optional<std::uint64_t> millionths = parse_fraction(text);
+    if (!millionths) return bad("no share", text, allowed_values(option));
+    number = *millionths;
   } else {
     const std::optional<std::uint64_t> count = whole_number(text);
     if (!count) return bad("no whole number", text, allowed_values(option));
@@ -130,11 +162,34 @@ Result<> set_path(const Option& option, std::string_view text, Config& config, R
   return {};
 }
 
+/// What mirrors go to is connected to.
+Result<> add_address(const Option& option, std::string_view text,
+                     std::vector<TargetAddress>& addresses) {
+  Result<TargetAddress> address = parse_target_address(text);
+  if (!address) return address.error();
+  if (!std::holds_alternative<HostPort>(*address) &&
+      !std::holds_alternative<UnixEndpoint>(*address)) {
+    return bad("no server", text, "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path");
+  }
+  if (std::ranges::find(addresses, *address) != addresses.end()) {
+    return Error{0, in_quotes(text) + " is given already, expected each address once"};
+  }
+  if (addresses.size() == kMostAddresses) {
+    return bad("one too many", text,
+               "at most " + std::to_string(kMostAddresses) + " of " + std::string(option.name));
+  }
+  addresses.push_back(*std::move(address));
+  return {};
+}
+
 }  // namespace
 
 Result<> set_option(const Option& option, std::string_view text, Config& config,
                     RouteConfig& route) {
   if (option.kind == OptionKind::path) return set_path(option, text, config, route);
+  if (const auto* field = std::get_if<std::vector<TargetAddress> RouteConfig::*>(&option.field)) {
+    return add_address(option, text, route.*(*field));
+  }
   if (const auto* field = std::get_if<bool RouteConfig::*>(&option.field)) {
     route.*(*field) = text == "true";
     return {};
@@ -149,6 +204,20 @@ Result<> set_option(const Option& option, std::string_view text, Config& config,
   if (!number) return number.error();
   std::visit(NumberStore{config, route, *number}, option.field);
   return {};
+}
+
+void clear_option(const Option& option, RouteConfig& route) {
+  if (const auto* field = std::get_if<std::vector<TargetAddress> RouteConfig::*>(&option.field)) {
+    (route.*(*field)).clear();
+  }
+}
+
+void apply_options(std::span<const GivenOption> given, Config& config, RouteConfig& route) {
+  for (const GivenOption& each : given) clear_option(*each.option, route);
+  // They were checked when the command line was read.
+  for (const GivenOption& each : given) {
+    static_cast<void>(set_option(*each.option, each.text, config, route));
+  }
 }
 
 std::string allowed_values(const Option& option) {

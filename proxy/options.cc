@@ -42,6 +42,12 @@ constexpr std::uint64_t kMostCaptureBuffers = 1 << 30;
 // A segment holds some blocks of the largest size at least.
 constexpr std::uint64_t kSmallestSegment = 8 << 20;
 constexpr std::uint64_t kLargestSegment = std::uint64_t{64} << 30;
+// Less than one receive would end mirrors at random; what lags by more than 1 GiB does not catch
+// up.
+constexpr std::uint64_t kLeastMirrorLag = 64 << 10;
+constexpr std::uint64_t kMostMirrorLag = 1 << 30;
+constexpr std::uint64_t kLeastMirrorBuffers = 1 << 20;
+constexpr std::uint64_t kMostMirrorBuffers = std::uint64_t{64} << 30;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 60;
 
 // In the order of the enumerators that they name.
@@ -52,6 +58,7 @@ constexpr std::array<std::string_view, 4> kDurabilities{"none", "interval", "bat
 constexpr std::array<std::string_view, 4> kCaptureFulls{"auto", "block", "drop", "close"};
 constexpr std::array<std::string_view, 2> kCaptureIos{"auto", "buffered"};
 constexpr std::array<std::string_view, 3> kDirections{"both", "client", "upstream"};
+constexpr std::array<std::string_view, 2> kOnLags{"disconnect", "shed"};
 constexpr std::array<std::string_view, 2> kCongestions{"auto", "system"};
 constexpr std::array<std::string_view, 6> kLogLevels{"trace", "debug", "info",
                                                      "warn",  "error", "off"};
@@ -65,6 +72,7 @@ constexpr auto kOptions = std::to_array<Option>({
      .kind = OptionKind::address,
      .places = kOnCommandLine | kInRoute,
      .value = "ADDR",
+     .repeated = true,
      .help = "Accept connections here: HOST:PORT, [IPV6]:PORT, :PORT or unix:/path; may be given "
              "more than once; port 0 lets the kernel choose."},
     {.name = "to",
@@ -253,6 +261,45 @@ constexpr auto kOptions = std::to_array<Option>({
      .highest = 100 * kLongestTimeout,
      .zero = "for ever",
      .help = "Delete sealed segments that are older than this."},
+    {.name = "mirror",
+     .kind = OptionKind::address,
+     .places = kEverywhere,
+     .field = &RouteConfig::mirrors,
+     .value = "ADDR",
+     .default_text = "nothing is mirrored",
+     .repeated = true,
+     .help = "Send what clients send there as well, and throw the answers away: HOST:PORT, "
+             "[IPV6]:PORT, :PORT or unix:/path; may be given more than once. Forwarding never "
+             "waits for a mirror."},
+    {.name = "mirror-max-lag",
+     .kind = OptionKind::size,
+     .places = kEverywhere,
+     .field = &RouteConfig::mirror_max_lag_bytes,
+     .value = "SIZE",
+     .default_text = "4MiB",
+     .lowest = kLeastMirrorLag,
+     .highest = kMostMirrorLag,
+     .help = "Hold so much of a connection that its mirror has not taken yet; see also "
+             "--mirror-buffers."},
+    {.name = "mirror-on-lag",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .field = &RouteConfig::mirror_on_lag,
+     .value = "POLICY",
+     .default_text = "disconnect",
+     .choices = kOnLags,
+     .help = "Beyond that, end this connection's mirror with a reset (disconnect), and besides "
+             "mirror no new connection until the others have caught up (shed)."},
+    {.name = "mirror-sample",
+     .kind = OptionKind::fraction,
+     .places = kEverywhere,
+     .field = &RouteConfig::mirror_sample,
+     .value = "SHARE",
+     .default_text = "1",
+     .lowest = 1,
+     .highest = mirror::kWholeShare,
+     .help = "Mirror this share of the connections, chosen by a hash of the client's address and "
+             "port, as in 0.1."},
     {.name = "drain-timeout",
      .kind = OptionKind::duration,
      .places = kGlobal,
@@ -328,6 +375,16 @@ constexpr auto kOptions = std::to_array<Option>({
      .highest = kMostCaptureBuffers,
      .help = "Hold so much in each worker that is recorded and not yet on the disk, over all "
              "directories."},
+    {.name = "mirror-buffers",
+     .kind = OptionKind::size,
+     .places = kGlobal,
+     .field = &Config::mirror_buffers_bytes,
+     .value = "SIZE",
+     .default_text = "64MiB",
+     .lowest = kLeastMirrorBuffers,
+     .highest = kMostMirrorBuffers,
+     .help = "Hold so much in each worker that mirrors have not taken yet; each mirror has an "
+             "equal share of it."},
     {.name = "log-level",
      .kind = OptionKind::choice,
      .places = kGlobal,

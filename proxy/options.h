@@ -14,7 +14,7 @@
 namespace sluice {
 
 /// How an option's text is read, and what it is measured in.
-enum class OptionKind { flag, address, name, path, count, size, duration, choice, cpus };
+enum class OptionKind { flag, address, name, path, count, size, duration, fraction, choice, cpus };
 
 /// Where an option may be written; a set of bits.
 enum OptionPlace : unsigned { kOnCommandLine = 1, kInDefaults = 2, kInRoute = 4 };
@@ -26,9 +26,10 @@ using OptionField =
                  std::chrono::nanoseconds Config::*, std::chrono::nanoseconds RouteConfig::*,
                  std::uint64_t RouteConfig::*, std::string RouteConfig::*, bool RouteConfig::*,
                  capture::Durability RouteConfig::*, CaptureFull RouteConfig::*,
-                 CaptureIo RouteConfig::*, CaptureDirection RouteConfig::*, Engine Config::*,
-                 ZeroCopy RouteConfig::*, Congestion RouteConfig::*, CpuAffinity Config::*,
-                 LogLevel Config::*, LogFormat Config::*>;
+                 CaptureIo RouteConfig::*, CaptureDirection RouteConfig::*,
+                 mirror::OnLag RouteConfig::*, std::vector<TargetAddress> RouteConfig::*,
+                 Engine Config::*, ZeroCopy RouteConfig::*, Congestion RouteConfig::*,
+                 CpuAffinity Config::*, LogLevel Config::*, LogFormat Config::*>;
 
 /// One row of the one table of options: the command line, the TOML keys, their checks and the help
 /// are all made from it.
@@ -39,7 +40,8 @@ struct Option {
   OptionField field = {};
   std::string_view value = {};         ///< as the help names it: "DURATION"
   std::string_view default_text = {};  ///< as the help tells it; "" has none
-  std::uint64_t lowest = 0;            ///< a count, bytes or nanoseconds
+  bool repeated = false;               ///< may be given more than once, as an array in TOML
+  std::uint64_t lowest = 0;            ///< a count, bytes, nanoseconds or millionths
   std::uint64_t highest = 0;           ///< the same; 0: the kind has no bounds
   std::string_view zero = {};          ///< what 0 means where it is allowed below `lowest`
   std::span<const std::string_view> choices = {};  ///< in the order of the enumerators
@@ -53,10 +55,21 @@ struct Option {
 /// The names of all options that may stand in any of `places`.
 [[nodiscard]] std::vector<std::string_view> option_names(unsigned places);
 
-/// Checks `text` and puts it where the option belongs. An error says what was wrong and what was
-/// expected, not which option it was: the caller knows how that was written.
+/// Checks `text` and puts it where the option belongs, behind what a repeated one has already. An
+/// error says what was wrong and what was expected, not which option it was: the caller knows how
+/// that was written.
 [[nodiscard]] Result<> set_option(const Option& option, std::string_view text, Config& config,
                                   RouteConfig& route);
+
+/// An option as the command line gave it, already checked.
+struct GivenOption {
+  const Option* option = nullptr;
+  std::string text;
+};
+/// Puts options where they belong, instead of what was there.
+void apply_options(std::span<const GivenOption> given, Config& config, RouteConfig& route);
+/// Takes away what a repeated option has collected so far; no effect on others.
+void clear_option(const Option& option, RouteConfig& route);
 
 /// What is allowed, as errors, the help and the man page say it: "0 (never), or 1ms to 365d".
 [[nodiscard]] std::string allowed_values(const Option& option);

@@ -37,6 +37,9 @@ constexpr Duration kCaptureGrace = std::chrono::seconds(10);
 constexpr Duration kCaptureLook = std::chrono::milliseconds(2);
 constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
 
+// Of the descriptors, what mirrors may take: never so many that no connection can be accepted.
+constexpr std::uint64_t kMirrorShare = 4;
+
 // Unique over restarts: the time of the start, and a random part for starts within one tick.
 std::string run_id() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -145,6 +148,11 @@ void Server::make_workers(const std::vector<Route>& routes, ListenSockets listen
   shared_->id_prefix = run;
   shared_->captures = &captures_;
   shared_->on_upstream_failed = [this](std::size_t route) { control_.upstream_failed(route); };
+  shared_->on_mirror_failed = [this](const std::string& address) {
+    control_.mirror_failed(address);
+  };
+  shared_->mirror_buffers_bytes = config_.mirror_buffers_bytes;
+  shared_->mirror_descriptors = machine_.descriptors / kMirrorShare / machine_.workers;
   shared_->on_drained = [this] { control_.finish(); };
   std::vector<WorkerOptions> options(machine_.workers);
   for (std::size_t index = 0; index < options.size(); ++index) {
@@ -234,6 +242,14 @@ void Server::print_stats() const {
     for (const CaptureSums::Field& field : CaptureSums(captures).fields) {
       fields.push_back({field.name, field.value});
     }
+  }
+  std::vector<const WorkerMirrors*> mirrors;
+  for (const auto& worker : workers_) {
+    if (!worker->mirrors().empty()) mirrors.push_back(&worker->mirrors());
+  }
+  if (!mirrors.empty()) {
+    const std::vector<log::Field> sums = mirror_sums(mirrors);
+    fields.insert(fields.end(), sums.begin(), sums.end());
   }
   fields.push_back({"pipe_slots", std::uint64_t{pool_.slots_in_use()}});
   fields.push_back({"log_lines_dropped", log::dropped_lines()});

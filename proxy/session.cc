@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "iolib/mirror/sample.h"
 #include "proxy/log.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
@@ -66,8 +67,7 @@ void attach(capture::Recording& recording, capture::Side side, Pump& pump) {
 }  // namespace
 
 void close_with_reset(OwnedFd& fd) {
-  const linger at_once{1, 0};
-  static_cast<void>(::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
+  reset_on_close(fd.get());
   fd.reset();
 }
 
@@ -131,9 +131,10 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
     } else {
       const bool device = std::holds_alternative<DiscardEndpoint>(session.route_->config.to);
       const Leg::Kind kind = device ? Leg::Kind::device
-                             : session.upstream_ == Session::kNoUpstream
-                                 ? Leg::Kind::tcp
-                                 : session.route_->upstreams[session.upstream_].kind;
+                             : session.upstream_ != Session::kNoUpstream &&
+                                     session.route_->upstreams[session.upstream_].is_unix()
+                                 ? Leg::Kind::unix_stream
+                                 : Leg::Kind::tcp;
       Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
                   std::move(*upstream), kind);
       session.relay_ = &relay;
@@ -142,10 +143,12 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
         attach(*recording, capture::Side::client, relay.to_upstream());
         attach(*recording, capture::Side::upstream, relay.to_client());
       }
+      session.begin_mirrors(relay.to_upstream());
       RelayEnd end = co_await relay.run();
       while (end == RelayEnd::running) {
+        // Between these two the session is nowhere: nobody can stop it.
         Worker& destination = worker.worker(relay.destination());
-        session.leave();
+        session.worker_->session_moves(session, destination);
         co_await destination.arrival();
         session.arrive(destination, relay);
         end = co_await relay.run();
@@ -210,6 +213,13 @@ capture::Recording* Session::begin_recording() {
   return &recording;
 }
 
+// Behind the recording, which decides how much of a tee is forwarded.
+void Session::begin_mirrors(Pump& pump) {
+  const std::uint64_t hash =
+      client_kind_ == Leg::Kind::tcp ? mirror::sample_hash(client_) : mirror::sample_hash(number_);
+  worker_->mirrors().attach(*route_, hash, pump);
+}
+
 std::string Session::client_text() const {
   return client_kind_ == Leg::Kind::tcp ? client_.to_string() : "unix:";
 }
@@ -218,9 +228,6 @@ std::string Session::upstream_text() const {
   return upstream_ != kNoUpstream ? route_->upstreams[upstream_].text
                                   : to_string(route_->config.to);
 }
-
-// Between these two the session is nowhere: nobody can stop it.
-void Session::leave() { worker_->session_left(*this); }
 
 void Session::arrive(Worker& worker, Relay& relay) {
   worker_ = &worker;

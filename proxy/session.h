@@ -62,8 +62,8 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// Its route is one that is recorded.
-  [[nodiscard]] bool recorded() const { return !route_->config.capture.empty(); }
+  /// Its route is one whose connections have taps.
+  [[nodiscard]] bool tapped() const { return sluice::tapped(route_->config); }
   /// Ends the session soon, with a reset both ways.
   void stop(SessionEnd why);
 
@@ -93,7 +93,7 @@ class Session {
   [[nodiscard]] std::uint8_t recorded_sides() const;
   void connect_failed(const Error& error);
   void relayed(RelayEnd end, Relay& relay);
-  void leave();
+  void begin_mirrors(Pump& pump);
   void arrive(Worker& worker, Relay& relay);
   void log_end();
 

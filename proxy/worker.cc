@@ -73,6 +73,7 @@ void Worker::stop_sessions(SessionEnd why) {
     for (Waiting& waiting : waiting_) close_with_reset(waiting.client);
     waiting_.clear();
     sessions_.stop_all(why);
+    mirrors_->stop();
     check_drained();
   });
 }
@@ -99,6 +100,7 @@ void Worker::join() {
 void Worker::update_route(const Route& route) {
   reactor_->post([this, route] {
     preferred_[route.index] = 0;
+    mirrors_->update(route);
     routes_[route.index] = std::make_shared<const Route>(route);
   });
 }
@@ -111,6 +113,7 @@ void Worker::run(const std::function<void(Result<>)>& started) {
   relay_context_ = std::make_unique<RelayContext>(*reactor_, shared_.pool);
   relay_context_->on_shortage = [this](PipeShortage why) { note_shortage(why); };
   relay_context_->choose_thread = [this] { return worker_with_fewer_streams(); };
+  open_mirrors();
   ready_ = true;
   for (Route& route : options_.routes) {
     routes_.push_back(std::make_shared<const Route>(std::move(route)));
@@ -144,6 +147,18 @@ Result<> Worker::open_reactor() {
   if (capture.has_error()) return capture.error();
   capture_ = std::move(*capture);
   return {};
+}
+
+void Worker::open_mirrors() {
+  mirrors_ = std::make_unique<WorkerMirrors>(
+      *reactor_, options_.routes,
+      MirrorOptions{options_.index, shared_.mirror_buffers_bytes, shared_.mirror_descriptors});
+  mirrors_->on_failed = shared_.on_mirror_failed;
+  mirrors_->on_began = [this] { ++shared_.mirror_streams; };
+  mirrors_->on_gone = [this] {
+    --shared_.mirror_streams;
+    check_drained();
+  };
 }
 
 void Worker::pin() const {
@@ -185,22 +200,22 @@ bool Worker::admit() {
   return false;
 }
 
-// A recorded connection stays with the worker that it began with: it begins with the one that has
+// A connection with taps stays with the worker that it began with: it begins with the one that has
 // the fewest of them.
 void Worker::adopt(OwnedFd client, std::size_t route, Leg::Kind kind) {
-  if (routes_[route]->config.capture.empty()) return begin(std::move(client), route, kind);
-  Worker& worker = take_recorded();
+  if (!tapped(routes_[route]->config)) return begin(std::move(client), route, kind);
+  Worker& worker = take_tapped();
   if (&worker == this) return begin(std::move(client), route, kind);
   worker.reactor_->post(
       [&worker, fd = client.release(), route, kind] { worker.begin(OwnedFd(fd), route, kind); });
 }
 
-Worker& Worker::take_recorded() {
+Worker& Worker::take_tapped() {
   Worker* best = this;
   for (Worker* other : shared_.workers) {
-    if (other->ready_ && other->recorded_ < best->recorded_) best = other;
+    if (other->ready_ && other->tapped_ < best->tapped_) best = other;
   }
-  ++best->recorded_;
+  ++best->tapped_;
   return *best;
 }
 
@@ -252,7 +267,7 @@ void Worker::session_began(Session& session) {
 
 void Worker::session_ended(Session& session) {
   session_left(session);
-  if (session.recorded()) --recorded_;
+  if (session.tapped()) --tapped_;
   shared_.connections.fetch_sub(1);
   // Its place is for who waits; from the timer, since this may be within somebody's turn.
   if (!waiting_.empty()) reactor_->set_timer(retry_accepting_, reactor_->now());
@@ -262,6 +277,14 @@ void Worker::session_ended(Session& session) {
 void Worker::session_left(Session& session) {
   sessions_.remove(session);
   stats_.subtract(Counter::active);
+}
+
+// One of a tapped route moves only when its taps have gone.
+void Worker::session_moves(Session& session, Worker& destination) {
+  session_left(session);
+  if (!session.tapped()) return;
+  --tapped_;
+  ++destination.tapped_;
 }
 
 // Another worker that would have fewer streams, with one more, than this one has.
@@ -313,7 +336,8 @@ void Worker::note_shortage(PipeShortage shortage) {
 }
 
 // The last worker to close while no connection is left, or the last connection to end while all are
-// closed, says so; connections on their way from one worker to another count.
+// closed, says so; connections on their way from one worker to another count, and so does what is
+// still mirrored.
 void Worker::check_drained() {
   if (!draining_) return;
   if (!closed_) {
@@ -324,7 +348,8 @@ void Worker::check_drained() {
     closed_ = true;
     shared_.workers_closed.fetch_add(1);
   }
-  if (shared_.workers_closed == shared_.workers.size() && shared_.connections == 0) {
+  if (shared_.workers_closed == shared_.workers.size() && shared_.connections == 0 &&
+      shared_.mirror_streams == 0) {
     shared_.on_drained();
   }
 }

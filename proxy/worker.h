@@ -19,6 +19,7 @@
 #include "proxy/capture.h"
 #include "proxy/file_thread.h"
 #include "proxy/listener.h"
+#include "proxy/mirrors.h"
 #include "proxy/route.h"
 #include "proxy/session.h"
 #include "proxy/stats.h"
@@ -40,11 +41,16 @@ struct Shared {
   std::string id_prefix;  ///< of connection ids: unique to this run of the program
   /// An upstream's addresses all failed: they may be outdated. Any thread.
   std::function<void(std::size_t route)> on_upstream_failed;
+  /// A mirror's addresses all failed. Any thread.
+  std::function<void(const std::string& address)> on_mirror_failed;
   /// All workers were told to drain, and no connection is left. Any thread.
   std::function<void()> on_drained;
   std::vector<Worker*> workers = {};
-  std::atomic<std::size_t> workers_closed{0};  ///< that accept no more
-  std::atomic<bool> shortage_reported{false};  ///< a lack of pipes is said once
+  std::uint64_t mirror_buffers_bytes = 0;        ///< of each worker
+  std::uint64_t mirror_descriptors = 0;          ///< likewise
+  std::atomic<std::uint64_t> mirror_streams{0};  ///< of all workers, at this moment
+  std::atomic<std::size_t> workers_closed{0};    ///< that accept no more
+  std::atomic<bool> shortage_reported{false};    ///< a lack of pipes is said once
   alignas(64) std::atomic<std::uint64_t> connections{0};
 };
 
@@ -71,7 +77,7 @@ class Worker {
   [[nodiscard]] Result<> start();
   /// Stops accepting, lets sessions end, and says so by Shared::on_drained.
   void drain();
-  /// Ends every session with a reset.
+  /// Ends every session, and what is mirrored, with a reset.
   void stop_sessions(SessionEnd why);
   /// Writes and seals what was recorded, then calls `done`, on the worker's thread. No connection
   /// is left.
@@ -80,6 +86,7 @@ class Worker {
   void give_up_capture();
   /// Null if nothing is recorded.
   [[nodiscard]] const WorkerCapture* capture() const { return capture_.get(); }
+  [[nodiscard]] const WorkerMirrors& mirrors() const { return *mirrors_; }
   /// Ends the thread, whatever it is doing.
   void join();
   /// New connections to this route go to these addresses.
@@ -98,6 +105,8 @@ class Worker {
     return route.capture.empty() ? nullptr : capture_->recorder(route.capture);
   }
 
+  [[nodiscard]] WorkerMirrors& mirrors() { return *mirrors_; }
+
   /// A listener accepted `client`: admits it, or lets it wait for a place.
   void accepted(OwnedFd client, std::size_t route, Leg::Kind kind);
   void accept_failed(int error);
@@ -105,9 +114,9 @@ class Worker {
 
   void session_began(Session& session);
   void session_ended(Session& session);
-  /// A session goes on with another worker: it leaves this one, goes to the other's thread by
+  /// A session goes on with `destination`: it leaves this worker, goes to the other's thread by
   /// `co_await arrival()`, and begins there.
-  void session_left(Session& session);
+  void session_moves(Session& session, Worker& destination);
   class Arrival;
   [[nodiscard]] Arrival arrival();
   [[nodiscard]] Worker& worker(int index) {
@@ -140,12 +149,14 @@ class Worker {
     std::function<void()> work_;
   };
 
+  void session_left(Session& session);
   void run(const std::function<void(Result<>)>& started);
   [[nodiscard]] Result<> open_reactor();
   void pin() const;
   void adopt(OwnedFd client, std::size_t route, Leg::Kind kind);
   void begin(OwnedFd client, std::size_t route, Leg::Kind kind);
-  [[nodiscard]] Worker& take_recorded();
+  [[nodiscard]] Worker& take_tapped();
+  void open_mirrors();
   [[nodiscard]] bool admit();
   void serve_waiting();
   void pause_accepting();
@@ -160,6 +171,7 @@ class Worker {
   Stats stats_;
   std::unique_ptr<Reactor> reactor_;
   std::unique_ptr<WorkerCapture> capture_;
+  std::unique_ptr<WorkerMirrors> mirrors_;
   std::unique_ptr<RelayContext> relay_context_;
   std::vector<RouteSnapshot> routes_;
   std::vector<std::size_t> preferred_;  ///< by route: the address that connected last
@@ -176,8 +188,8 @@ class Worker {
   bool draining_ = false;
   bool closed_ = false;  ///< drained, and counted in Shared::workers_closed
   std::optional<SessionEnd> stopping_;
-  std::atomic<std::uint32_t> recorded_{0};  ///< sessions that are recorded, here or on their way
-  std::atomic<bool> ready_{false};          ///< relay_context_ stands
+  std::atomic<std::uint32_t> tapped_{0};  ///< sessions of tapped routes, here or on their way
+  std::atomic<bool> ready_{false};        ///< relay_context_ stands
   std::thread thread_;
 };
 

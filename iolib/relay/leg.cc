@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "iolib/base/endpoint.h"
 #include "iolib/relay/relay.h"
 
 namespace sluice {
@@ -111,10 +112,7 @@ void Leg::set_receive_low_water(int bytes) {
 
 void Leg::close(bool abortive) {
   if (!fd_) return;
-  if (abortive && kind_ == Kind::tcp) {
-    const linger at_once{1, 0};
-    static_cast<void>(::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
-  }
+  if (abortive && kind_ == Kind::tcp) reset_on_close(fd());
   reactor_->forget(fd());
   fd_.reset();
 }

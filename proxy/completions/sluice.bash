@@ -34,6 +34,9 @@ _sluice() {
     --capture-direction)
       mapfile -t COMPREPLY < <(compgen -W "both client upstream" -- "$current")
       ;;
+    --mirror) _sluice_address ;;
+    --mirror-on-lag) mapfile -t COMPREPLY < <(compgen -W "disconnect shed" -- "$current") ;;
+    --mirror-max-lag | --mirror-sample | --mirror-buffers) ;;
     --congestion) mapfile -t COMPREPLY < <(compgen -W "auto system" -- "$current") ;;
     --zero-copy) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$current") ;;
     --engine) mapfile -t COMPREPLY < <(compgen -W "auto uring epoll" -- "$current") ;;
@@ -50,7 +53,8 @@ _sluice() {
       local options="--listen --to --config --check --zero-copy --congestion --connect-timeout --idle-timeout
         --half-close-timeout --capture --durability --capture-full --capture-exact
         --capture-io --capture-direction --capture-limit --flush-interval --sync-interval --segment-size
-        --segment-time --retain-size --retain-age --capture-buffers --drain-timeout --workers --engine --max-connections --cpu-affinity
+        --segment-time --retain-size --retain-age --mirror --mirror-max-lag --mirror-on-lag
+        --mirror-sample --mirror-buffers --capture-buffers --drain-timeout --workers --engine --max-connections --cpu-affinity
         --pipe-size --pipe-budget --log-level --log-format --log-file --version --help"
       mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
       ;;

@@ -194,6 +194,32 @@ TEST_F(CommandLine, EverythingElseMayNot) {
             "--workers: given twice, expected once");
 }
 
+TEST_F(CommandLine, MirrorsMayBeRepeatedAndAreServers) {
+  const Config config = good(run_route({"--mirror", "a:1", "--mirror=unix:/run/m",
+                                        "--mirror-max-lag", "1MiB", "--mirror-on-lag", "shed",
+                                        "--mirror-sample", "0.25", "--mirror-buffers", "8MiB"}));
+  const RouteConfig& route = config.routes[0];
+  ASSERT_EQ(route.mirrors.size(), 2U);
+  EXPECT_EQ(to_string(route.mirrors[0]), "a:1");
+  EXPECT_EQ(to_string(route.mirrors[1]), "unix:/run/m");
+  EXPECT_EQ(route.mirror_max_lag_bytes, 1U << 20);
+  EXPECT_EQ(route.mirror_on_lag, mirror::OnLag::shed);
+  EXPECT_EQ(route.mirror_sample, 250'000U);
+  EXPECT_EQ(config.mirror_buffers_bytes, 8U << 20);
+  EXPECT_EQ(usage_error(run_route({"--mirror", "a:1", "--mirror", "a:1"})),
+            "--mirror: \"a:1\" is given already, expected each address once");
+  EXPECT_EQ(usage_error(run_route({"--mirror", "discard:"})),
+            "--mirror: no server in \"discard:\": expected HOST:PORT, [IPV6]:PORT, :PORT or "
+            "unix:/path");
+  EXPECT_EQ(usage_error(run({"--listen", ":1", "--to", "file:/x", "--mirror", ":2"})),
+            "--mirror: given with file:/x, which takes nothing from its clients, expected a "
+            "server, discard: or echo:");
+  std::vector<std::string> many;
+  for (int port = 1; port <= 17; ++port) many.push_back("--mirror=:" + std::to_string(port));
+  EXPECT_EQ(usage_error(run_route(many)),
+            "--mirror: one too many in \":17\": expected at most 16 of mirror");
+}
+
 TEST_F(CommandLine, NothingAtAllPrintsTheUsage) {
   const Invocation invocation = run({});
   EXPECT_EQ(failure(invocation, 2, "usage: sluice "),
@@ -482,6 +508,42 @@ TEST_F(ConfigFile, RoutesRecordAsTheyOrTheDefaultsSay) {
   EXPECT_EQ(two.segment_time, std::chrono::minutes(5));
 }
 
+TEST_F(ConfigFile, ARoutesMirrorsReplaceThoseOfTheDefaults) {
+  const std::string text =
+      "[defaults]\nmirror = [\":5\", \":6\"]\nmirror-sample = 0.1\n"
+      "[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\nmirror = \":7\"\n"
+      "mirror-sample = 1\nmirror-max-lag = \"64KiB\"\n"
+      "[[route]]\nname = \"two\"\nlisten = \":3\"\nto = \":4\"\nmirror-on-lag = \"shed\"\n"
+      "[[route]]\nname = \"three\"\nlisten = \":8\"\nto = \":9\"\nmirror = []\n";
+  const Config config = load(text);
+  ASSERT_EQ(config.routes.size(), 3U);
+  ASSERT_EQ(config.routes[0].mirrors.size(), 1U);
+  EXPECT_EQ(to_string(config.routes[0].mirrors[0]), ":7");
+  EXPECT_EQ(config.routes[0].mirror_sample, 1'000'000U);
+  EXPECT_EQ(config.routes[0].mirror_max_lag_bytes, 64U << 10);
+  ASSERT_EQ(config.routes[1].mirrors.size(), 2U);
+  EXPECT_EQ(config.routes[1].mirror_sample, 100'000U);
+  EXPECT_EQ(config.routes[1].mirror_on_lag, mirror::OnLag::shed);
+  EXPECT_TRUE(config.routes[2].mirrors.empty());
+  for (const RouteConfig& route : load(text, {"--mirror", ":10", "--mirror", ":11"}).routes) {
+    ASSERT_EQ(route.mirrors.size(), 2U);
+    EXPECT_EQ(to_string(route.mirrors[1]), ":11");
+  }
+}
+
+TEST_F(ConfigFile, AWrongMirrorIsToldWithItsPlace) {
+  EXPECT_EQ(load_error(with_route("mirror = [\":5\", \"echo:\"]\n")),
+            "5:17: key \"mirror\": no server in \"echo:\": expected HOST:PORT, [IPV6]:PORT, "
+            ":PORT or unix:/path");
+  EXPECT_EQ(load_error(with_route("mirror = 5\n")),
+            "5:10: key \"mirror\": wrong type integer, expected a string with an address, or an "
+            "array of them");
+  EXPECT_EQ(load_error(with_route("mirror-sample = 1.5\n")),
+            "5:17: key \"mirror-sample\": out of bounds in \"1.5\": expected 0.000001 to 1");
+  EXPECT_EQ(load_error(with_route("mirror-sample = true\n")),
+            "5:17: key \"mirror-sample\": wrong type boolean, expected a number, 0.000001 to 1");
+}
+
 TEST_F(ConfigFile, RoutesThatShareACaptureMustAgree) {
   const std::string one =
       "[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\ncapture = \"/a\"\n";
@@ -508,15 +570,16 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
       "zero-copy, congestion, connect-timeout, idle-timeout, half-close-timeout, capture, "
       "durability, capture-full, capture-exact, capture-io, capture-direction, capture-limit, "
       "flush-interval, "
-      "sync-interval, segment-size, segment-time, retain-size";
+      "sync-interval, segment-size, segment-time, retain-size, retain-age, mirror, mirror-max-lag, "
+      "mirror-on-lag";
   EXPECT_EQ(load_error(with_defaults("idle-timeut = \"1h\"")),
             "2:1: key \"idle-timeut\": unknown key, expected one of " + of_routes +
-                ", retain-age, drain-timeout, workers, engine, max-connections, cpu-affinity, "
-                "pipe-size, pipe-budget, capture-buffers, log-level, log-format or log-file; did "
-                "you mean \"idle-timeout\"?");
+                ", mirror-sample, drain-timeout, workers, engine, max-connections, cpu-affinity, "
+                "pipe-size, pipe-budget, capture-buffers, mirror-buffers, log-level, log-format or "
+                "log-file; did you mean \"idle-timeout\"?");
   EXPECT_EQ(load_error(with_route("  lsten = \":2\"\n")),
             "5:3: key \"lsten\": unknown key, expected one of listen, to, name, " + of_routes +
-                " or retain-age; did you mean \"listen\"?");
+                " or mirror-sample; did you mean \"listen\"?");
   EXPECT_EQ(load_error("[[routes]]\nname = \"a\"\n"),
             "1:3: key \"routes\": unknown key, expected one of defaults or route; did you mean "
             "\"route\"?");

@@ -50,7 +50,7 @@ TEST(Options, TellTheDefaultThatTheConfigurationHas) {
   for (const Option& option : options()) {
     // Told in words: what they stand for is known only at the start.
     if (option.default_text.empty() || option.name == "workers" || option.name == "log-file" ||
-        option.name == "capture") {
+        option.name == "capture" || option.name == "mirror") {
       continue;
     }
     Config config;
@@ -82,6 +82,25 @@ TEST(Options, AreTakenAtTheirBoundsAndNotBeyond) {
     EXPECT_FALSE(taken(option.highest + 1)) << option.name;
     EXPECT_EQ(taken(0), !option.zero.empty()) << option.name;
   }
+}
+
+TEST(Options, AShareIsADecimalFraction) {
+  const Option& option = *find_option("mirror-sample");
+  const auto taken = [&](std::string_view text) -> std::uint64_t {
+    Config config;
+    RouteConfig route;
+    return set_option(option, text, config, route).has_value() ? route.mirror_sample : 0;
+  };
+  EXPECT_EQ(taken("0.1"), 100'000U);
+  EXPECT_EQ(taken(".25"), 250'000U);
+  EXPECT_EQ(taken("1"), 1'000'000U);
+  EXPECT_EQ(taken("1."), 1'000'000U);
+  EXPECT_EQ(taken("0.000001"), 1U);
+  for (const char* wrong : {"", ".", "0", "0.0", "0.0000001", "1.000001", "2", "-0.1", "+0.1",
+                            "1e-3", "0,1", "0.1 ", "10%", "0.-1", "18446744073709551617"}) {
+    EXPECT_EQ(taken(wrong), 0U) << wrong;
+  }
+  EXPECT_EQ(allowed_values(option), "0.000001 to 1");
 }
 
 TEST(Options, AreFarEnoughApartToBeSuggested) {

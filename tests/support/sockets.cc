@@ -99,12 +99,21 @@ int poll_for(int fd, short events, std::chrono::nanoseconds timeout) {
 
 }  // namespace
 
-Listener listen_tcp(int backlog, SocketOptions options, int family) {
+Listener bind_tcp(SocketOptions options, int family) {
   Listener listener{.fd = make_socket(family, options)};
   const Address address = loopback(family, 0);
   if (::bind(listener.fd.get(), address.get(), address.size) != 0) fail("bind");
-  if (::listen(listener.fd.get(), backlog) != 0) fail("listen");
   listener.port = local_port(listener.fd.get());
+  return listener;
+}
+
+void start_listening(const Listener& listener, int backlog) {
+  if (::listen(listener.fd.get(), backlog) != 0) fail("listen");
+}
+
+Listener listen_tcp(int backlog, SocketOptions options, int family) {
+  Listener listener = bind_tcp(options, family);
+  start_listening(listener, backlog);
   return listener;
 }
 

@@ -39,6 +39,9 @@ struct Listener {
 /// Sockets are blocking; the waits are bounded by poll.
 [[nodiscard]] Listener listen_tcp(int backlog = 4096, SocketOptions options = {},
                                   int family = AF_INET);
+/// One whose port refuses connections, and is nobody else's, until start_listening().
+[[nodiscard]] Listener bind_tcp(SocketOptions options = {}, int family = AF_INET);
+void start_listening(const Listener& listener, int backlog = 4096);
 [[nodiscard]] OwnedFd listen_unix(const std::string& path);
 
 [[nodiscard]] OwnedFd connect_tcp(std::uint16_t port, SocketOptions options = {},

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdio>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "tests/support/pattern.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
+#include "tests/system/mirror_server.h"
 
 namespace sluice::test {
 namespace {
@@ -136,6 +138,21 @@ TEST_P(CrowdTest, TenThousandShortConnections) {
   const std::uint64_t before_bytes = daemon_->pss_bytes();
   EXPECT_EQ(ask_often(daemon_->port(), count), 0U);
   EXPECT_EQ(answerer.wrong(), 0U);
+  expect_memory_as_before(before_bytes);
+}
+
+// SLUICE_LONG=1: a million.
+TEST_P(CrowdTest, ManyShortConnectionsWithAMirrorThatNeverReads) {
+  const int count = by_scale(1'000, 5'000, 1'000'000);
+  auto stuck = std::make_unique<StuckServer>(500);
+  start({"--mirror", stuck->address()});
+  const Answerer answerer(upstream_.fd.get());
+  EXPECT_EQ(ask_often(daemon_->port(), 2'000), 0U);
+  const std::uint64_t before_bytes = daemon_->pss_bytes();
+  EXPECT_EQ(ask_often(daemon_->port(), count), 0U);
+  EXPECT_EQ(answerer.wrong(), 0U);
+  EXPECT_GT(stuck->accepted(), static_cast<std::uint64_t>(count) / 2);
+  stuck.reset();
   expect_memory_as_before(before_bytes);
 }
 

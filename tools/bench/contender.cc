@@ -46,6 +46,9 @@ std::string replaced(std::string text, std::string_view what, const std::string&
   return text;
 }
 
+// As one word of the shell.
+std::string quoted(const std::string& word) { return "'" + replaced(word, "'", "'\\''") + "'"; }
+
 // Connections that a proxy with two descriptors to each may be told to take, since some refuse to
 // start with more than the limit allows.
 std::size_t most_connections() {
@@ -124,6 +127,22 @@ Contender recording(const ContenderOptions& options, const std::string& level, b
   return contender;
 }
 
+// The mirror that reads is part of the contender: what it costs is counted.
+Contender mirroring(const ContenderOptions& options, bool stuck) {
+  Contender contender =
+      sluice(options, stuck ? "sluice-mirror-stuck" : "sluice-mirror", "auto", "auto");
+  contender.stuck_mirror = stuck;
+  contender.command.insert(contender.command.end(), {"--mirror", "127.0.0.1:{mirror}"});
+  if (stuck) return contender;
+  std::string line;
+  for (const std::string& word : contender.command) line += quoted(word) + ' ';
+  contender.command = {"/bin/sh", "-c",
+                       quoted(options.sluice) +
+                           " --listen 127.0.0.1:{mirror} --to discard: --log-level warn & " + line +
+                           "& wait"};
+  return contender;
+}
+
 // What people do today.
 Contender haproxy_with_tcpdump(const std::string& haproxy, const std::string& tcpdump,
                                std::size_t threads) {
@@ -195,7 +214,7 @@ std::string first_line(const std::vector<std::string>& command) { return line_wi
 std::string line_with(const std::vector<std::string>& command, const std::string& word) {
   std::string line;
   for (const std::string& argument : command) {
-    line.append("'").append(replaced(argument, "'", "'\\''")).append("' ");
+    line.append(quoted(argument)).append(" ");
   }
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((line + "2>&1").c_str(), "re"),
                                                    &::pclose);
@@ -259,6 +278,7 @@ std::vector<Contender> installed_contenders(const ContenderOptions& options) {
       found.push_back(recording(options, level, false));
     }
     found.push_back(recording(options, "none", true));
+    for (const bool stuck : {false, true}) found.push_back(mirroring(options, stuck));
   }
   return found;
 }
@@ -287,7 +307,8 @@ Forwarder::Forwarder(const Contender& contender, std::uint16_t to) : port_(to) {
   directory_ = name;
   try {
     start(contender, to);
-    wait_until_listening();
+    if (mirror_port_ != 0) wait_until_listening(mirror_port_);
+    wait_until_listening(port_);
   } catch (const std::exception& failure) {
     const std::string words = last_words();
     end();
@@ -299,9 +320,21 @@ Forwarder::~Forwarder() { end(); }
 
 void Forwarder::start(const Contender& contender, std::uint16_t to) {
   port_ = free_port();
+  const bool mirrors = std::ranges::any_of(contender.command, [](const std::string& word) {
+    return word.find("{mirror}") != std::string::npos;
+  });
+  if (mirrors && contender.stuck_mirror) {
+    Result<OwnedFd> listener = listen_at(loopback(0));
+    if (listener.has_error()) throw Failure(listener.error().to_string());
+    mirror_ = std::move(*listener);
+    mirror_port_ = local_port(mirror_.get());
+  } else if (mirrors) {
+    mirror_port_ = free_port();
+  }
   const auto filled = [&](std::string text) {
     text = replaced(std::move(text), "{listen}", std::to_string(port_));
     text = replaced(std::move(text), "{to}", std::to_string(to));
+    text = replaced(std::move(text), "{mirror}", std::to_string(mirror_port_));
     text = replaced(std::move(text), "{dir}", directory_);
     return replaced(std::move(text), "{config}", directory_ + "/config");
   };
@@ -318,9 +351,9 @@ void Forwarder::start(const Contender& contender, std::uint16_t to) {
   ::setpgid(pid_, pid_);  // whoever of the two comes first
 }
 
-void Forwarder::wait_until_listening() {
+void Forwarder::wait_until_listening(std::uint16_t port) {
   const auto deadline = steady_clock::now() + kStartTimeout;
-  while (!listening(port_)) {
+  while (!listening(port)) {
     check_interrupted();
     if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
       ::kill(-pid_, SIGKILL);  // whom it has left behind

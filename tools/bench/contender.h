@@ -7,20 +7,22 @@
 #include <vector>
 
 #include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
 
 namespace sluice::bench {
 
 /// A way from a client to the serving end: a forwarder that this program starts and ends, or none.
 struct Contender {
   std::string name;
-  /// Program and arguments; {listen} and {to} stand for ports of 127.0.0.1, {config} for the file
-  /// that holds `config`, {dir} for a directory of the run's own. Empty: directly.
+  /// Program and arguments; {listen}, {to} and {mirror} stand for ports of 127.0.0.1, {config} for
+  /// the file that holds `config`, {dir} for a directory of the run's own. Empty: directly.
   std::vector<std::string> command = {};
   std::string config = {};
   std::string version = {};  ///< what the program says of itself
   /// A file below {dir} in which a tcpdump beside it says at its end what it lost; empty: none
   /// runs.
   std::string dump_log = {};
+  bool stuck_mirror = false;  ///< at {mirror} listens one who never accepts; else the command does
   [[nodiscard]] bool direct() const { return command.empty(); }
 };
 
@@ -32,7 +34,9 @@ struct ContenderOptions {
 /// Those that are installed, in the order in which they are shown: direct, haproxy-tuned, haproxy,
 /// nginx-tuned, nginx, socat, sluice, sluice-always, sluice-never and the three with --engine
 /// epoll; then those that record as well: haproxy-tcpdump (for root), sluice-capture-none,
-/// -interval, -batch, -before-forward, and -buffered, which is none through the page cache.
+/// -interval, -batch, -before-forward, and -buffered, which is none through the page cache; and
+/// those that mirror: sluice-mirror, to another sluice that reads and discards, and
+/// sluice-mirror-stuck, to one that never reads.
 [[nodiscard]] std::vector<Contender> installed_contenders(const ContenderOptions& options);
 
 /// `NAME=COMMAND`, the command split at spaces, as another contender.
@@ -60,12 +64,14 @@ class Forwarder {
 
  private:
   void start(const Contender& contender, std::uint16_t to);
-  void wait_until_listening();
+  void wait_until_listening(std::uint16_t port);
   void end();
   void end_processes();
 
   std::string directory_;
   std::uint16_t port_ = 0;
+  std::uint16_t mirror_port_ = 0;  ///< 0: nothing is mirrored
+  OwnedFd mirror_;                 ///< a mirror that never accepts
   pid_t pid_ = 0;
 };
 

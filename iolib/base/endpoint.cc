@@ -1,0 +1,96 @@
+#include "iolib/base/endpoint.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+namespace sluice {
+namespace {
+
+bool is_loopback(const sockaddr* address) {
+  if (address->sa_family == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, address, sizeof v4);
+    return (ntohl(v4.sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
+  }
+  if (address->sa_family != AF_INET6) return false;
+  sockaddr_in6 v6{};
+  std::memcpy(&v6, address, sizeof v6);
+  return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr) != 0;
+}
+
+void set_flag(int fd, int level, int option) {
+  const int on = 1;
+  static_cast<void>(::setsockopt(fd, level, option, &on, sizeof on));
+}
+
+}  // namespace
+
+Endpoint make_endpoint(const SocketAddress& address) {
+  Endpoint endpoint;
+  std::memcpy(&endpoint.address, address.data(), address.size_bytes());
+  endpoint.size_bytes = address.size_bytes();
+  endpoint.text = address.to_string();
+  return endpoint;
+}
+
+Endpoint make_endpoint(const UnixEndpoint& address) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  // The parser has seen to it that the path fits, with its NUL.
+  std::memcpy(&name.sun_path, address.path.c_str(), address.path.size() + 1);
+  Endpoint endpoint;
+  std::memcpy(&endpoint.address, &name, sizeof name);
+  endpoint.size_bytes = sizeof name;
+  endpoint.text = "unix:" + address.path;
+  return endpoint;
+}
+
+void choose_congestion_control(int fd, const sockaddr* address) {
+  if (!is_loopback(address)) return;
+  constexpr std::string_view kUnpaced = "reno";
+  static_cast<void>(
+      ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kUnpaced.data(), kUnpaced.size()));
+}
+
+Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion) {
+  OwnedFd fd(::socket(to.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return errno_error("socket");
+  if (!to.is_unix()) {
+    set_flag(fd.get(), IPPROTO_TCP, TCP_NODELAY);
+    set_flag(fd.get(), SOL_SOCKET, SO_KEEPALIVE);
+    if (choose_congestion) choose_congestion_control(fd.get(), to.data());
+  }
+  set_flag(fd.get(), SOL_SOCKET, SO_OOBINLINE);
+  return fd;
+}
+
+int begin_connect(int fd, const Endpoint& to) {
+  if (::connect(fd, to.data(), to.size_bytes) == 0) return 0;
+  return errno == EINTR || errno == EINPROGRESS ? connect_outcome(fd) : errno;
+}
+
+// A second connect(2) would tell as well, but it disconnects a connection that was reset since, and
+// with it goes what had been received.
+int connect_outcome(int fd) {
+  pollfd polled{.fd = fd, .events = POLLOUT, .revents = 0};
+  if (::poll(&polled, 1, 0) <= 0) return EINPROGRESS;
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return errno;
+  // Connected, and reset since: who reads finds what came before that, and the reset.
+  return error == ECONNRESET || error == EPIPE ? 0 : error;
+}
+
+void reset_on_close(int fd) {
+  const linger at_once{1, 0};
+  static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
+}
+
+}  // namespace sluice

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <sys/socket.h>
+
+#include <string>
+
+#include "iolib/base/address.h"
+#include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
+
+namespace sluice {
+
+/// Where something listens, as connect(2) takes it.
+struct Endpoint {
+  sockaddr_storage address{};
+  socklen_t size_bytes = 0;
+  std::string text;  ///< for the log
+
+  [[nodiscard]] bool is_unix() const { return address.ss_family == AF_UNIX; }
+  [[nodiscard]] const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&address); }
+  friend bool operator==(const Endpoint& a, const Endpoint& b) { return a.text == b.text; }
+};
+[[nodiscard]] Endpoint make_endpoint(const SocketAddress& address);
+[[nodiscard]] Endpoint make_endpoint(const UnixEndpoint& address);
+
+/// Lets a TCP socket, of which one end is at `address`, use the congestion control that suits it:
+/// on loopback there is no bottleneck to probe for, and one that paces (bbr) only makes both ends
+/// idle; reno, which every kernel has, does not. No effect elsewhere.
+void choose_congestion_control(int fd, const sockaddr* address);
+
+/// A stream socket that can be connected to `to`; TCP without delays, with keep-alives, and if
+/// asked for with the congestion control that suits it. Urgent data keeps its place in the stream.
+[[nodiscard]] Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion);
+
+/// Begins a connect, and on the same machine usually ends it: 0, EINPROGRESS while it is under way
+/// (until the socket is writable), or why it failed. EAGAIN: the backlog of a unix socket is full,
+/// and nobody tells when it has room again.
+[[nodiscard]] int begin_connect(int fd, const Endpoint& to);
+/// What has become of a connect that was under way, in the same words.
+[[nodiscard]] int connect_outcome(int fd);
+
+/// When the socket is closed, its connection is reset.
+void reset_on_close(int fd);
+
+}  // namespace sluice

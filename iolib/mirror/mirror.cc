@@ -1,0 +1,80 @@
+#include "iolib/mirror/mirror.h"
+
+#include <utility>
+
+#include "iolib/mirror/stream.h"
+
+namespace sluice::mirror {
+namespace {
+
+// In one call that many bytes of answers are dropped.
+constexpr std::size_t kWasteBytes = 64 << 10;
+
+}  // namespace
+
+Mirror::Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options)
+    : reactor_(reactor),
+      addresses_(std::move(addresses)),
+      most_streams_(options.most_streams),
+      drain_time_(options.drain_time),
+      budget_{options.budget_bytes},
+      breaker_(options.seed),
+      waste_(kWasteBytes) {}
+
+Mirror::~Mirror() = default;
+
+Stream* Mirror::open(const StreamOptions& options) {
+  if (shedding_) return add(Count::shed), nullptr;
+  if (streams_.size() >= most_streams_) return add(Count::crowded), nullptr;
+  const bool closed = breaker_.state() == Breaker::State::closed;
+  if (!breaker_.admit(reactor_.now())) return add(Count::refused), nullptr;
+  if (!closed) on_event(Event::half_opened);
+  streams_.emplace_front(*this, options, !closed);
+  Stream& stream = streams_.front();
+  stream.self_ = streams_.begin();
+  add(Count::streams);
+  add(Count::active);
+  on_began();
+  stream.connect();
+  return stream.state_ == Stream::State::gone ? nullptr : &stream;
+}
+
+void Mirror::stop() {
+  for (Stream& stream : streams_) stream.end(false);
+}
+
+void Mirror::connected(std::size_t address) {
+  preferred_ = address;
+  const bool was_closed = breaker_.state() == Breaker::State::closed;
+  breaker_.succeeded();
+  if (!was_closed) on_event(Event::closed);
+}
+
+void Mirror::connect_failed(const Error& error, bool probe) {
+  add(Count::failed);
+  const Breaker::State before = breaker_.state();
+  breaker_.failed(reactor_.now(), probe);
+  on_failed(error);
+  if (breaker_.state() != before) on_event(Event::opened);
+}
+
+void Mirror::lagged(const Stream& stream) {
+  add(Count::lagged);
+  on_event(Event::lagged);
+  if (stream.options_.on_lag != OnLag::shed || shedding_ || behind_ == 0) return;
+  shedding_ = true;
+  on_event(Event::shedding);
+}
+
+void Mirror::caught_up() {
+  if (--behind_ > 0 || !std::exchange(shedding_, false)) return;
+  on_event(Event::caught_up);
+}
+
+void Mirror::remove(Stream& stream) {
+  subtract(Count::active);
+  streams_.erase(stream.self_);
+  on_gone();
+}
+
+}  // namespace sluice::mirror

@@ -1,0 +1,146 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <string_view>
+#include <vector>
+
+#include "iolib/base/clock.h"
+#include "iolib/base/endpoint.h"
+#include "iolib/base/error.h"
+#include "iolib/mirror/backlog.h"
+#include "iolib/mirror/breaker.h"
+#include "iolib/reactor/reactor.h"
+
+namespace sluice::mirror {
+
+class Stream;
+
+/// What happens beyond the lag that a connection's mirror may have.
+enum class OnLag : std::uint8_t {
+  disconnect,  ///< that connection's mirror ends with a reset
+  shed,        ///< besides, no new connection is mirrored until the others have caught up
+};
+
+/// What one connection's route asks for.
+struct StreamOptions {
+  std::uint64_t max_lag_bytes = 4 << 20;  ///< that may wait for the mirror
+  OnLag on_lag = OnLag::disconnect;
+  Duration connect_timeout = std::chrono::seconds(5);
+  bool choose_congestion = true;  ///< see choose_congestion_control()
+};
+
+/// What is counted.
+enum class Count : std::uint8_t {
+  streams,     ///< connections that were mirrored, or were to be
+  active,      ///< at this moment, with those that outlive their connection
+  bytes,       ///< handed to the mirror's sockets
+  copied,      ///< of these, through a backlog
+  lag,         ///< bytes in backlogs at this moment
+  lagged,      ///< streams that were cut because of their lag
+  shed,        ///< connections kept away because others lagged
+  refused,     ///< connections kept away by the breaker
+  crowded,     ///< connections kept away because there were too many streams
+  failed,      ///< streams that could not connect
+  ended,       ///< streams that the mirror broke off
+  unfinished,  ///< streams that were cut because the mirror took too long at the end
+};
+inline constexpr std::size_t kCounts = static_cast<std::size_t>(Count::unfinished) + 1;
+inline constexpr std::array<std::string_view, kCounts> kCountNames = {
+    "mirror_streams", "mirror_active", "mirror_bytes", "mirror_copied",
+    "mirror_lag",     "mirror_lagged", "mirror_shed",  "mirror_refused",
+    "mirror_crowded", "mirror_failed", "mirror_ended", "mirror_unfinished"};
+
+/// What its owner may want to log: each change of state, and each cut.
+enum class Event : std::uint8_t {
+  opened,       ///< the breaker: it cannot be connected to
+  half_opened,  ///< the breaker: one connection tries
+  closed,       ///< the breaker: it is back
+  shedding,     ///< new connections are kept away, since one lags
+  caught_up,    ///< and are not any more
+  lagged,       ///< a stream was cut because of its lag
+};
+
+/// One server that gets a copy of what clients send, as one thread sees it: the streams to it, what
+/// they may hold together, and the breaker that keeps connections away while it is down.
+///
+/// Belongs to its reactor's thread, but for count(). Must outlive its streams: destroyed after
+/// size() is 0, or after the reactor has run for the last time.
+class Mirror {
+ public:
+  /// How long a stream may outlive its connection, to pass on what waits and to see the mirror's
+  /// end.
+  static constexpr Duration kDrainTime = std::chrono::seconds(10);
+  struct Options {
+    std::size_t budget_bytes = 64 << 20;  ///< of memory, for all backlogs together
+    std::size_t most_streams = 4096;
+    std::uint32_t seed = 1;  ///< of the breaker's jitter
+    Duration drain_time = kDrainTime;
+  };
+  /// A socket holds no more than this unsent (TCP_NOTSENT_LOWAT): what waits for the mirror waits
+  /// where it is counted, and a mirror that never reads pins little of the kernel's memory.
+  static constexpr int kUnsentBytes = 256 << 10;
+
+  Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options);
+  ~Mirror();
+  Mirror(const Mirror&) = delete;
+  Mirror& operator=(const Mirror&) = delete;
+
+  /// Where streams connect from now on.
+  void set_addresses(std::vector<Endpoint> addresses) { addresses_ = std::move(addresses); }
+
+  /// Begins a stream, which the caller attaches as a tap; null if the connection is not mirrored.
+  [[nodiscard]] Stream* open(const StreamOptions& options);
+  /// Ends every stream with a reset, soon.
+  void stop();
+  [[nodiscard]] std::size_t size() const { return streams_.size(); }
+
+  /// Called within the streams' own turns; they may not call back.
+  std::function<void(Event)> on_event = [](Event) {};
+  /// A stream could not connect, its retry included: the addresses may be outdated.
+  std::function<void(const Error&)> on_failed = [](const Error&) {};
+  /// A stream begins; and one is gone, from the reactor's turn.
+  std::function<void()> on_began = [] {};
+  std::function<void()> on_gone = [] {};
+
+  /// Any thread.
+  [[nodiscard]] std::uint64_t count(Count what) const {
+    return counts_[static_cast<std::size_t>(what)].load(std::memory_order_relaxed);
+  }
+
+ private:
+  friend class Stream;
+
+  void add(Count what, std::uint64_t amount = 1) {
+    std::atomic<std::uint64_t>& value = counts_[static_cast<std::size_t>(what)];
+    // The only writer needs no locked instruction.
+    value.store(value.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  }
+  void subtract(Count what, std::uint64_t amount = 1) { add(what, ~amount + 1); }
+
+  void connected(std::size_t address);
+  void connect_failed(const Error& error, bool probe);
+  void lagged(const Stream& stream);
+  void fell_behind() { ++behind_; }
+  void caught_up();
+  void remove(Stream& stream);
+
+  Reactor& reactor_;
+  std::vector<Endpoint> addresses_;
+  std::size_t preferred_ = 0;  ///< the address that connected last
+  std::size_t most_streams_;
+  Duration drain_time_;
+  Budget budget_;
+  Breaker breaker_;
+  std::list<Stream> streams_;
+  std::size_t behind_ = 0;  ///< streams with a backlog
+  bool shedding_ = false;
+  std::vector<std::byte> waste_;  ///< where answers go that the kernel cannot drop by itself
+  std::array<std::atomic<std::uint64_t>, kCounts> counts_{};
+};
+
+}  // namespace sluice::mirror

@@ -1,0 +1,376 @@
+#include "iolib/mirror/stream.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <utility>
+
+#include "iolib/pipe/splice.h"
+
+namespace sluice::mirror {
+namespace {
+
+// What one turn sends of a backlog, so that the next connection has its turn.
+constexpr std::size_t kFlushBytes = 512 << 10;
+// Receives of one turn, each of which drops as much as the waste holds.
+constexpr int kReceivesPerTurn = 16;
+// How often a send queue is looked at that must be acknowledged before a reset; the pause doubles.
+constexpr Duration kFirstLook = std::chrono::milliseconds(1);
+constexpr Duration kLongestLook = std::chrono::milliseconds(50);
+
+}  // namespace
+
+Stream::Stream(Mirror& mirror, const StreamOptions& options, bool probe)
+    : mirror_(mirror),
+      options_(options),
+      backlog_(mirror.budget_),
+      reader_(*this, &Stream::readable),
+      writer_(*this, &Stream::writable),
+      look_pause_(kFirstLook),
+      probe_(probe) {}
+
+Stream::~Stream() = default;
+
+// --- Connecting ---
+
+// One address after the other; what the kernel refuses at once takes no wait.
+void Stream::connect() {
+  state_ = State::connecting;
+  const std::vector<Endpoint>& addresses = mirror_.addresses_;
+  for (; tried_ < addresses.size(); ++tried_) {
+    which_ = static_cast<std::uint32_t>((mirror_.preferred_ + tried_) % addresses.size());
+    const Endpoint& to = addresses[which_];
+    Result<OwnedFd> opened = open_socket(to, options_.choose_congestion);
+    if (opened.has_error()) {
+      error_ = opened.error();
+      continue;
+    }
+    fd_ = std::move(*opened);
+    unix_ = to.is_unix();
+    const int outcome = begin_connect(fd_.get(), to);
+    if (outcome == 0) return connected();
+    if (outcome == EINPROGRESS) {
+      step_deadline_ = mirror_.reactor_.now() +
+                       options_.connect_timeout / static_cast<Duration::rep>(addresses.size());
+      arm();
+      return await_writable();
+    }
+    error_ = {outcome, "connect " + to.text};
+    close_socket();
+  }
+  round_failed();
+}
+
+void Stream::connect_ended(int outcome) {
+  if (outcome == EINPROGRESS) return await_writable();
+  step_deadline_ = TimePoint::max();
+  if (outcome == 0) return connected();
+  error_ = {outcome, "connect"};
+  if (which_ < mirror_.addresses_.size()) error_.context += " " + mirror_.addresses_[which_].text;
+  close_socket();
+  ++tried_;
+  connect();
+}
+
+void Stream::connected() {
+  state_ = State::open;
+  if (!unix_) {
+    const int unsent_bytes = Mirror::kUnsentBytes;
+    static_cast<void>(::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes,
+                                   sizeof unsent_bytes));
+  }
+  mirror_.connected(which_);
+  await_readable();
+  flush();
+}
+
+// One more round after a pause, unless others have found out meanwhile that there is no use in it.
+void Stream::round_failed() {
+  if (!retried_ && mirror_.breaker_.state() == Breaker::State::closed) {
+    retried_ = true;
+    state_ = State::pausing;
+    step_deadline_ = mirror_.reactor_.now() + mirror_.breaker_.retry_pause();
+    return arm();
+  }
+  mirror_.connect_failed(error_, probe_);
+  end(false);
+}
+
+void Stream::retry() {
+  tried_ = 0;
+  if (mirror_.breaker_.state() == Breaker::State::closed) return connect();
+  round_failed();
+}
+
+// Nothing is in flight on it.
+void Stream::close_socket() {
+  if (!fd_) return;
+  if (!orderly_ && !unix_) reset_on_close(fd_.get());
+  mirror_.reactor_.forget(fd_.get());
+  fd_.reset();
+}
+
+// --- The tap ---
+
+std::size_t Stream::allowance() { return std::numeric_limits<std::size_t>::max(); }
+
+void Stream::append(std::uint64_t offset, std::span<const std::byte> bytes) {
+  if (!follows(offset, bytes.size())) return;
+  if (sends_directly()) bytes = bytes.subspan(send_now(bytes));
+  if (state_ != State::gone && !bytes.empty() && !keep(bytes)) lagged();
+}
+
+void Stream::append(std::uint64_t offset, Pipe& pipe) {
+  if (follows(offset, pipe.held_bytes())) {
+    if (sends_directly()) splice_now(pipe);
+    if (state_ != State::gone && !pipe.empty() && !keep(pipe)) lagged();
+  }
+  discard(pipe);
+}
+
+void Stream::overrun(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {
+  if (state_ != State::gone) lagged();
+}
+
+void Stream::eof(std::uint64_t offset) {
+  if (!follows(offset, 0)) return;
+  end_ = End::eof;
+  if (sends_directly()) pass_on_end();
+}
+
+void Stream::reset(std::uint64_t /*offset*/) {
+  if (state_ == State::gone) return;
+  end_ = End::reset;
+  drain_deadline_ = mirror_.reactor_.now() + mirror_.drain_time_;
+  arm();
+  if (sends_directly()) pass_on_end();
+}
+
+void Stream::closed(const StreamTotals& /*totals*/) {
+  detach_ = nullptr;
+  if (state_ == State::gone) return;
+  drain_deadline_ = std::min(drain_deadline_, mirror_.reactor_.now() + mirror_.drain_time_);
+  arm();
+}
+
+// Whether `bytes` at `offset` come next; a stream that has missed something ends.
+bool Stream::follows(std::uint64_t offset, std::uint64_t bytes) {
+  if (state_ == State::gone) return false;
+  if (offset != seen_) return lagged(), false;
+  seen_ += bytes;
+  return true;
+}
+
+// --- Sending ---
+
+std::size_t Stream::send_now(std::span<const std::byte> bytes) {
+  for (;;) {
+    const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) {
+      mirror_.add(Count::bytes, static_cast<std::uint64_t>(sent));
+      return static_cast<std::size_t>(sent);
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) broken_off();
+    return 0;
+  }
+}
+
+void Stream::splice_now(Pipe& pipe) {
+  while (!pipe.empty()) {
+    const Transfer out = splice_out(pipe, fd_.get(), pipe.held_bytes());
+    if (out.status == Transfer::Status::would_block) return;
+    if (out.status != Transfer::Status::moved) return broken_off();
+    mirror_.add(Count::bytes, out.bytes);
+  }
+}
+
+// Both return false if the lag would be too large, or there is no memory for it.
+bool Stream::keep(std::span<const std::byte> bytes) {
+  if (backlog_.bytes() + bytes.size() > options_.max_lag_bytes) return false;
+  const bool kept = backlog_.append(bytes);
+  backlog_changed();
+  return kept;
+}
+
+bool Stream::keep(Pipe& pipe) {
+  if (backlog_.bytes() + pipe.held_bytes() > options_.max_lag_bytes) return false;
+  while (!pipe.empty()) {
+    const std::span<std::byte> to = backlog_.space(pipe.held_bytes());
+    if (to.empty()) break;
+    const Transfer out = read_out(pipe, to.data(), to.size());
+    if (out.status != Transfer::Status::moved) break;
+    backlog_.commit(out.bytes);
+  }
+  backlog_changed();
+  return pipe.empty();
+}
+
+void Stream::flush() {
+  std::size_t left = kFlushBytes;
+  while (!backlog_.empty() && left > 0) {
+    std::span<const std::byte> bytes = backlog_.front();
+    bytes = bytes.first(std::min(bytes.size(), left));
+    const std::size_t sent = send_now(bytes);
+    if (state_ == State::gone) return;
+    backlog_.pop(sent);
+    mirror_.add(Count::copied, sent);
+    left -= sent;
+    if (sent < bytes.size()) break;
+  }
+  backlog_changed();
+  if (backlog_.empty()) pass_on_end();
+}
+
+// Keeps the mirror's sums, and waits for the socket while there is something to send.
+void Stream::backlog_changed() {
+  const std::size_t before = std::exchange(noted_, backlog_.bytes());
+  mirror_.add(Count::lag, noted_ - before);
+  if (before == 0 && noted_ > 0) mirror_.fell_behind();
+  if (before > 0 && noted_ == 0) mirror_.caught_up();
+  if (noted_ > 0 && state_ == State::open) await_writable();
+}
+
+// All that came before the end is sent.
+void Stream::pass_on_end() {
+  if (end_ == End::reset) return look_at_reset();
+  if (end_ != End::eof || fin_sent_) return;
+  static_cast<void>(::shutdown(fd_.get(), SHUT_WR));
+  fin_sent_ = true;
+  if (answers_ended_) end(true);
+}
+
+void Stream::await_writable() {
+  if (!writer_.in_flight()) mirror_.reactor_.wait_writable(fd_.get(), writer_);
+}
+
+void Stream::writable(const Completion& completion) {
+  if (state_ == State::gone) return check_gone();
+  if (state_ == State::open) return flush();
+  const bool timed_out = std::exchange(timed_out_, false);
+  connect_ended(timed_out               ? ETIMEDOUT
+                : completion.result < 0 ? -completion.result
+                                        : connect_outcome(fd_.get()));
+}
+
+// What a tap does not want must be gone from the pipe all the same.
+void Stream::discard(Pipe& pipe) {
+  while (!pipe.empty()) {
+    const Transfer out = read_out(pipe, mirror_.waste_.data(), mirror_.waste_.size());
+    if (out.status != Transfer::Status::moved) return;
+  }
+}
+
+// --- Answers ---
+
+void Stream::await_readable() {
+  if (!reader_.in_flight()) mirror_.reactor_.wait_readable(fd_.get(), reader_);
+}
+
+// With MSG_TRUNC the kernel drops what came over TCP without copying it (tcp(7)).
+void Stream::readable(const Completion& /*completion*/) {
+  if (state_ == State::gone) return check_gone();
+  for (int i = 0; i < kReceivesPerTurn; ++i) {
+    const ssize_t got =
+        ::recv(fd_.get(), mirror_.waste_.data(), mirror_.waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
+    if (got > 0) continue;
+    if (got == 0) {
+      // It may still read: what it ends are its answers.
+      answers_ended_ = true;
+      if (fin_sent_) end(true);
+      return;
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) break;
+    return broken_off();
+  }
+  await_readable();
+}
+
+// --- The end ---
+
+// Nothing of what was sent may be destroyed by the reset that comes behind it.
+void Stream::look_at_reset() {
+  if (all_acknowledged()) return end(false);
+  step_deadline_ = mirror_.reactor_.now() + look_pause_;
+  look_pause_ = std::min(2 * look_pause_, kLongestLook);
+  arm();
+}
+
+// SIOCOUTQ counts the FIN as well. What a unix socket has sent is with the reader already.
+bool Stream::all_acknowledged() const {
+  int bytes = 0;
+  return unix_ || ::ioctl(fd_.get(), SIOCOUTQ, &bytes) != 0 || bytes == 0;
+}
+
+void Stream::drain_time_is_over() {
+  if (state_ != State::open) {
+    mirror_.connect_failed({ETIMEDOUT, "connect"}, probe_);
+    return end(false);
+  }
+  // A mirror that took everything, and only does not close, has what it was to have.
+  if (fin_sent_ && all_acknowledged()) return end(true);
+  mirror_.add(Count::unfinished);
+  end(false);
+}
+
+void Stream::lagged() {
+  end(false);
+  mirror_.lagged(*this);
+}
+
+void Stream::broken_off() {
+  mirror_.add(Count::ended);
+  end(false);
+}
+
+void Stream::end(bool orderly) {
+  if (std::exchange(state_, State::gone) == State::gone) return;
+  orderly_ = orderly;
+  mirror_.reactor_.cancel_timer(*this);
+  backlog_.clear();
+  backlog_changed();
+  if (reader_.in_flight()) mirror_.reactor_.cancel(reader_);
+  if (writer_.in_flight()) mirror_.reactor_.cancel(writer_);
+  check_gone();
+  // Last, since the direction may go on with its next turn.
+  if (const auto detach = std::exchange(detach_, nullptr)) detach();
+}
+
+// Goes from the timer, not from here: this may be deep within a turn.
+void Stream::check_gone() {
+  if (reader_.in_flight() || writer_.in_flight()) return;
+  close_socket();
+  mirror_.reactor_.set_timer(*this, mirror_.reactor_.now());
+}
+
+void Stream::expired() {
+  if (state_ == State::gone) return mirror_.remove(*this);
+  const TimePoint now = mirror_.reactor_.now();
+  if (now >= drain_deadline_) return drain_time_is_over();
+  if (now >= step_deadline_) {
+    step_deadline_ = TimePoint::max();
+    if (state_ == State::connecting) {
+      timed_out_ = true;
+      mirror_.reactor_.cancel(writer_);
+    } else if (state_ == State::pausing) {
+      retry();
+    } else {
+      look_at_reset();
+    }
+  }
+  arm();
+}
+
+void Stream::arm() {
+  const TimePoint next = std::min(step_deadline_, drain_deadline_);
+  if (state_ != State::gone && next != TimePoint::max()) mirror_.reactor_.set_timer(*this, next);
+}
+
+}  // namespace sluice::mirror

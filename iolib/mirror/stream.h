@@ -1,0 +1,126 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <span>
+
+#include "iolib/base/clock.h"
+#include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
+#include "iolib/mirror/backlog.h"
+#include "iolib/mirror/mirror.h"
+#include "iolib/reactor/operation.h"
+#include "iolib/reactor/timer.h"
+#include "iolib/relay/tap.h"
+
+namespace sluice::mirror {
+
+/// One connection's mirror: a tap that sends what it sees to a socket of its own, and throws away
+/// what comes back. It never makes the direction wait. What the socket does not take at once waits
+/// in a bounded backlog, also while the connection to the mirror is being made.
+///
+/// Ends as the direction ended, after the backlog: with a FIN, or a reset. It outlives the
+/// connection for at most Mirror::kDrainTime. If it ends earlier (it lags, the mirror broke off or
+/// cannot be reached) it detaches itself: a mirror never gets a stream with a hole. Made and owned
+/// by its Mirror.
+class Stream final : public Tap, private Timer {
+ public:
+  Stream(Mirror& mirror, const StreamOptions& options, bool probe);
+  ~Stream() override;
+
+  /// What takes the tap off its direction; called at most once, and not after closed().
+  void set_detach(std::function<void()> detach) { detach_ = std::move(detach); }
+
+  [[nodiscard]] std::size_t allowance() override;
+  void append(std::uint64_t offset, std::span<const std::byte> bytes) override;
+  void append(std::uint64_t offset, Pipe& pipe) override;
+  void overrun(std::uint64_t offset, std::uint64_t bytes) override;
+  void eof(std::uint64_t offset) override;
+  void reset(std::uint64_t offset) override;
+  void closed(const StreamTotals& totals) override;
+
+ private:
+  friend class Mirror;
+  enum class State : std::uint8_t {
+    connecting,
+    pausing,  ///< before the retry
+    open,
+    gone,  ///< but for what is still in flight
+  };
+  enum class End : std::uint8_t { none, eof, reset };
+  class Request final : public Operation {
+   public:
+    Request(Stream& stream, void (Stream::*then)(const Completion&))
+        : stream_(stream), then_(then) {}
+
+   private:
+    void complete(const Completion& completion) override { (stream_.*then_)(completion); }
+    Stream& stream_;
+    void (Stream::*then_)(const Completion&);
+  };
+
+  // Connecting.
+  void connect();
+  void connect_ended(int outcome);
+  void connected();
+  void round_failed();
+  void retry();
+  void close_socket();
+
+  // Sending.
+  [[nodiscard]] bool follows(std::uint64_t offset, std::uint64_t bytes);
+  [[nodiscard]] bool sends_directly() const { return state_ == State::open && backlog_.empty(); }
+  [[nodiscard]] std::size_t send_now(std::span<const std::byte> bytes);
+  void splice_now(Pipe& pipe);
+  [[nodiscard]] bool keep(std::span<const std::byte> bytes);
+  [[nodiscard]] bool keep(Pipe& pipe);
+  void flush();
+  void backlog_changed();
+  void pass_on_end();
+  void writable(const Completion& completion);
+  void await_writable();
+  void discard(Pipe& pipe);
+
+  // Answers, and the end.
+  void readable(const Completion& completion);
+  void await_readable();
+  void look_at_reset();
+  void drain_time_is_over();
+  void lagged();
+  void broken_off();
+  void end(bool orderly);
+  void check_gone();
+  void expired() override;
+  void arm();
+  [[nodiscard]] bool all_acknowledged() const;
+
+  Mirror& mirror_;
+  StreamOptions options_;
+  std::function<void()> detach_;
+  OwnedFd fd_;
+  Backlog backlog_;
+  Request reader_;
+  Request writer_;
+  std::list<Stream>::iterator self_;
+  std::uint64_t seen_ = 0;                      ///< bytes of the direction
+  std::size_t noted_ = 0;                       ///< of the backlog, in the mirror's sums
+  TimePoint step_deadline_ = TimePoint::max();  ///< of a connect, a pause, or the next look
+  TimePoint drain_deadline_ = TimePoint::max();
+  Error error_;              ///< of the last connect
+  Duration look_pause_;      ///< between looks at a send queue that a reset waits for
+  std::uint32_t tried_ = 0;  ///< addresses, in this round
+  std::uint32_t which_ = 0;  ///< the address that is tried, or was connected to
+  State state_ = State::connecting;
+  End end_ = End::none;
+  bool probe_;
+  bool retried_ = false;
+  bool timed_out_ = false;
+  bool fin_sent_ = false;
+  bool answers_ended_ = false;
+  bool orderly_ = false;  ///< how the socket is to be closed
+  bool unix_ = false;     ///< the socket is one
+};
+
+}  // namespace sluice::mirror

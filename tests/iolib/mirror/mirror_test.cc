@@ -1,0 +1,425 @@
+#include "iolib/mirror/mirror.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "iolib/mirror/stream.h"
+#include "tests/iolib/relay/relay_fixture.h"
+
+namespace sluice::mirror {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Ending;
+using test::Pattern;
+
+const Pattern kToUpstream(1);
+const Pattern kToClient(2);
+const Pattern kAnswers(3);
+/// More than every socket on the way holds.
+constexpr std::uint64_t kMuch = 32 << 20;
+constexpr std::uint64_t kNoBound = 1 << 30;
+
+/// Relayed connections of which the client's direction is mirrored to a listener of the test's.
+class MirrorTest : public RelayTest {
+ protected:
+  void SetUp() override {
+    RelayTest::SetUp();
+    if (!IsSkipped()) listener_ = test::listen_tcp();
+  }
+  void TearDown() override {
+    sessions_.clear();
+    if (mirror_) {
+      loop_->call([this] { mirror_->stop(); });
+      EXPECT_TRUE(test::wait_until([this] { return streams() == 0; }));
+      loop_->call([this] { mirror_.reset(); });
+    }
+    listener_.fd.reset();
+    RelayTest::TearDown();
+  }
+
+  void make_mirror(const Mirror::Options& options = {.budget_bytes = kNoBound}) {
+    const Result<SocketAddress> address = numeric_address({"127.0.0.1", listener_.port});
+    loop_->call([&] {
+      mirror_ = std::make_unique<Mirror>(loop_->reactor(),
+                                         std::vector<Endpoint>{make_endpoint(*address)}, options);
+      mirror_->on_event = [this](Event event) { events_.push_back(event); };
+    });
+  }
+  sluice::Session& start_mirrored(const StreamOptions& options = {.max_lag_bytes = kNoBound},
+                                  SessionOptions session = {}) {
+    session.before = [this, options](Relay& relay) {
+      Stream* const stream = mirror_->open(options);
+      if (stream == nullptr) return;
+      Pump& pump = relay.to_upstream();
+      stream->set_detach([&pump, stream] { pump.detach(*stream); });
+      pump.attach(*stream);
+    };
+    return start(std::move(session));
+  }
+  [[nodiscard]] OwnedFd accept_mirror() { return test::accept_from(listener_.fd.get()); }
+
+  [[nodiscard]] std::size_t streams() {
+    return loop_->call([this] { return mirror_->size(); });
+  }
+  [[nodiscard]] std::vector<Event> events() {
+    return loop_->call([this] { return events_; });
+  }
+  [[nodiscard]] bool wait_for(Count what, std::uint64_t count) {
+    return test::wait_until([&] { return mirror_->count(what) == count; });
+  }
+  /// Moves `size` bytes to the upstream; the client's stream stays open.
+  static void move(sluice::Session& session, std::uint64_t size) {
+    auto sender = std::async(std::launch::async, [&] {
+      return test::send_pattern(session.client.get(), kToUpstream, 0, size);
+    });
+    test::PatternChecker checker(kToUpstream);
+    test::read_pattern(session.upstream.get(), checker, {.stop_after_bytes = size});
+    EXPECT_EQ(checker.received_bytes(), size);
+    EXPECT_EQ(checker.mismatch(), std::nullopt);
+    EXPECT_TRUE(sender.get());
+  }
+  static void finish(sluice::Session& session) {
+    test::finish_sending(session.client.get());
+    test::finish_sending(session.upstream.get());
+    EXPECT_EQ(session.end(), RelayEnd::closed);
+  }
+
+  test::Listener listener_;
+  std::unique_ptr<Mirror> mirror_;  ///< of the loop's thread, but for its counts
+  std::vector<Event> events_;       ///< of the loop's thread
+};
+
+TEST_P(MirrorTest, GetsExactlyTheClientsBytesAndTheirEnd) {
+  make_mirror();
+  sluice::Session& session = start_mirrored();
+  const OwnedFd mirror = accept_mirror();
+  constexpr std::uint64_t kSize = 8 << 20;
+  auto sender = std::async(std::launch::async, [&] {
+    return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
+  });
+  auto mirrored =
+      std::async(std::launch::async, [&] { return read_whole(mirror.get(), kToUpstream, kSize); });
+  EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
+  EXPECT_TRUE(sender.get());
+  EXPECT_EQ(mirrored.get(), "");
+  // The other way is nothing of the mirror's.
+  EXPECT_TRUE(test::send_pattern(session.upstream.get(), kToClient, 0, kSize / 8));
+  test::finish_sending(session.upstream.get());
+  EXPECT_EQ(read_whole(session.client.get(), kToClient, kSize / 8), "");
+  EXPECT_EQ(session.end(), RelayEnd::closed);
+  test::finish_sending(mirror.get());
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::bytes), kSize);
+  EXPECT_EQ(mirror_->count(Count::lag), 0U);
+  EXPECT_EQ(mirror_->count(Count::unfinished) + mirror_->count(Count::ended), 0U);
+}
+
+TEST_P(MirrorTest, SeveralMirrorsEachGetAllOfIt) {
+  make_mirror();
+  SessionOptions options;
+  options.before = [this](Relay& relay) {
+    for (int i = 0; i < 3; ++i) {
+      Stream* const stream = mirror_->open({.max_lag_bytes = kNoBound});
+      Pump& pump = relay.to_upstream();
+      stream->set_detach([&pump, stream] { pump.detach(*stream); });
+      pump.attach(*stream);
+    }
+  };
+  sluice::Session& session = start(std::move(options));
+  constexpr std::uint64_t kSize = 3 << 20;
+  std::vector<OwnedFd> mirrors;
+  std::vector<std::future<std::string>> read;
+  for (int i = 0; i < 3; ++i) {
+    mirrors.push_back(accept_mirror());
+    read.push_back(std::async(std::launch::async, [fd = mirrors.back().get()] {
+      return read_whole(fd, kToUpstream, kSize);
+    }));
+  }
+  move(session, kSize);
+  finish(session);
+  for (auto& each : read) EXPECT_EQ(each.get(), "");
+}
+
+TEST_P(MirrorTest, ItsAnswersAreThrownAwayHoweverManyTheyAre) {
+  make_mirror();
+  sluice::Session& session = start_mirrored();
+  const OwnedFd mirror = accept_mirror();
+  EXPECT_TRUE(test::send_pattern(mirror.get(), kAnswers, 0, kMuch));
+  test::finish_sending(mirror.get());
+  // Who has answered may go on reading.
+  auto mirrored = std::async(std::launch::async,
+                             [&] { return read_whole(mirror.get(), kToUpstream, 100'000); });
+  move(session, 100'000);
+  finish(session);
+  EXPECT_EQ(mirrored.get(), "");
+  EXPECT_EQ(test::receive_text(session.client.get(), 1), "");
+}
+
+TEST_P(MirrorTest, WhatCameBeforeItsConnectionStoodIsKept) {
+  // Nobody accepts, and the backlog is full: the kernel answers no further SYN.
+  listener_ = test::listen_tcp(0);
+  std::vector<OwnedFd> fillers;
+  fillers.push_back(test::connect_tcp(listener_.port));
+  make_mirror();
+  sluice::Session& session = start_mirrored({.max_lag_bytes = kNoBound, .connect_timeout = 30s});
+  constexpr std::uint64_t kSize = 2 << 20;
+  move(session, kSize);
+  EXPECT_EQ(mirror_->count(Count::lag), kSize);
+  finish(session);
+  static_cast<void>(accept_mirror());
+  const OwnedFd mirror = accept_mirror();
+  EXPECT_EQ(read_whole(mirror.get(), kToUpstream, kSize), "");
+  EXPECT_EQ(mirror_->count(Count::copied), kSize);
+}
+
+TEST_P(MirrorTest, AHalfCloseIsPassedOnWhileTheOtherWayGoesOn) {
+  make_mirror();
+  sluice::Session& session = start_mirrored();
+  const OwnedFd mirror = accept_mirror();
+  move(session, 1000);
+  test::finish_sending(session.client.get());
+  EXPECT_EQ(read_whole(mirror.get(), kToUpstream, 1000), "");
+  EXPECT_TRUE(test::send_all(mirror.get(), "an answer"));
+  EXPECT_TRUE(test::send_all(session.upstream.get(), "hello"));
+  EXPECT_EQ(test::receive_text(session.client.get(), 5), "hello");
+  EXPECT_EQ(mirror_->count(Count::active), 1U);
+  test::finish_sending(session.upstream.get());
+  EXPECT_EQ(session.end(), RelayEnd::closed);
+}
+
+TEST_P(MirrorTest, AResetComesAfterAllThatCameBeforeIt) {
+  make_mirror();
+  sluice::Session& session = start_mirrored();
+  const OwnedFd mirror = accept_mirror();
+  move(session, kMuch);
+  test::reset(std::move(session.client));
+  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  // It only now begins to read.
+  EXPECT_EQ(read_until(mirror.get(), kToUpstream, Ending::reset), kMuch);
+  EXPECT_TRUE(wait_for(Count::active, 0));
+}
+
+TEST_P(MirrorTest, ItOutlivesTheConnectionUntilItHasEverything) {
+  make_mirror();
+  sluice::Session& session = start_mirrored();
+  const OwnedFd mirror = accept_mirror();
+  move(session, kMuch);
+  finish(session);
+  EXPECT_EQ(mirror_->count(Count::active), 1U);
+  EXPECT_EQ(read_whole(mirror.get(), kToUpstream, kMuch), "");
+}
+
+TEST_P(MirrorTest, ButNotForLong) {
+  make_mirror({.budget_bytes = kNoBound, .drain_time = 50ms});
+  sluice::Session& session = start_mirrored();
+  const OwnedFd mirror = accept_mirror();
+  move(session, kMuch);
+  finish(session);
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::unfinished), 1U);
+  EXPECT_EQ(mirror_->count(Count::lag), 0U);
+  EXPECT_LT(read_until(mirror.get(), kToUpstream, Ending::reset), kMuch);
+}
+
+TEST_P(MirrorTest, OneThatOnlyDoesNotCloseHasWhatItWasToHave) {
+  make_mirror({.budget_bytes = kNoBound, .drain_time = 50ms});
+  sluice::Session& session = start_mirrored();
+  const OwnedFd mirror = accept_mirror();
+  move(session, 1000);
+  finish(session);
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::unfinished), 0U);
+  EXPECT_EQ(read_whole(mirror.get(), kToUpstream, 1000), "");
+}
+
+TEST_P(MirrorTest, BeyondTheLagItIsCutAndTheConnectionGoesOn) {
+  make_mirror();
+  constexpr std::uint64_t kLag = 1 << 20;
+  sluice::Session& session = start_mirrored({.max_lag_bytes = kLag});
+  const OwnedFd mirror = accept_mirror();
+  move(session, kMuch);
+  EXPECT_EQ(mirror_->count(Count::lagged), 1U);
+  EXPECT_EQ(mirror_->count(Count::lag), 0U);
+  EXPECT_LT(read_until(mirror.get(), kToUpstream, Ending::reset), kMuch);
+  EXPECT_EQ(events(), std::vector{Event::lagged});
+  finish(session);
+  // The next one is mirrored again.
+  sluice::Session& next = start_mirrored({.max_lag_bytes = kLag});
+  const OwnedFd next_mirror = accept_mirror();
+  move(next, 1000);
+  finish(next);
+  EXPECT_EQ(read_whole(next_mirror.get(), kToUpstream, 1000), "");
+}
+
+TEST_P(MirrorTest, TheBudgetBoundsAllTogether) {
+  constexpr std::size_t kBudget = 2 << 20;
+  make_mirror({.budget_bytes = kBudget});
+  std::vector<OwnedFd> mirrors;
+  std::vector<sluice::Session*> connections;
+  std::uint64_t most = 0;
+  for (int i = 0; i < 6; ++i) {
+    connections.push_back(&start_mirrored());
+    mirrors.push_back(accept_mirror());
+    move(*connections.back(), kMuch);
+    most = std::max(most, mirror_->count(Count::lag));
+  }
+  EXPECT_GT(mirror_->count(Count::lagged), 0U);
+  EXPECT_LE(most, kBudget);
+  for (sluice::Session* connection : connections) finish(*connection);
+}
+
+TEST_P(MirrorTest, SheddingLastsUntilTheOthersHaveCaughtUp) {
+  make_mirror();
+  constexpr std::uint64_t kLag = kMuch;
+  const StreamOptions options{.max_lag_bytes = kLag, .on_lag = OnLag::shed};
+  sluice::Session& lagging = start_mirrored(options);
+  const OwnedFd lagging_mirror = accept_mirror();
+  move(lagging, kLag);
+  ASSERT_GT(mirror_->count(Count::lag), 0U);
+  sluice::Session& worst = start_mirrored(options);
+  const OwnedFd worst_mirror = accept_mirror();
+  move(worst, 2 * kLag);
+  EXPECT_EQ(events(), (std::vector{Event::lagged, Event::shedding}));
+  sluice::Session& kept_away = start_mirrored(options);
+  move(kept_away, 1000);
+  EXPECT_EQ(mirror_->count(Count::shed), 1U);
+  EXPECT_EQ(mirror_->count(Count::streams), 2U);
+  // Now the other one reads.
+  test::PatternChecker checker(kToUpstream);
+  test::read_pattern(lagging_mirror.get(), checker, {.stop_after_bytes = kLag});
+  EXPECT_EQ(checker.mismatch(), std::nullopt);
+  EXPECT_EQ(checker.received_bytes(), kLag);
+  EXPECT_EQ(events(), (std::vector{Event::lagged, Event::shedding, Event::caught_up}));
+  sluice::Session& mirrored = start_mirrored(options);
+  const OwnedFd mirror = accept_mirror();
+  move(mirrored, 1000);
+  for (sluice::Session* session : {&lagging, &worst, &kept_away, &mirrored}) finish(*session);
+  EXPECT_EQ(read_whole(mirror.get(), kToUpstream, 1000), "");
+}
+
+TEST_P(MirrorTest, OneThatBreaksOffDoesNoHarm) {
+  make_mirror();
+  sluice::Session& session = start_mirrored();
+  OwnedFd mirror = accept_mirror();
+  move(session, 1000);
+  test::reset(std::move(mirror));
+  EXPECT_TRUE(wait_for(Count::ended, 1));
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  move(session, 100'000);
+  EXPECT_EQ(session.look([](Relay& relay) { return relay.to_upstream().tapped(); }), false);
+  finish(session);
+}
+
+TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
+  listener_ = test::bind_tcp();
+  make_mirror();
+  sluice::Session& first = start_mirrored();
+  move(first, 1000);
+  // One try and, within a short time, another.
+  EXPECT_TRUE(wait_for(Count::failed, 1));
+  EXPECT_EQ(events(), std::vector{Event::opened});
+  sluice::Session& second = start_mirrored();
+  move(second, 1000);
+  EXPECT_EQ(mirror_->count(Count::refused), 1U);
+  // Half open, it is still down.
+  ASSERT_TRUE(test::wait_until([&] {
+    start_mirrored();
+    return events().size() == 3;
+  }));
+  EXPECT_EQ(events(), (std::vector{Event::opened, Event::half_opened, Event::opened}));
+  test::start_listening(listener_);
+  ASSERT_TRUE(test::wait_until([&] {
+    start_mirrored();
+    return events().size() == 5;
+  }));
+  EXPECT_EQ(events().back(), Event::closed);
+  const OwnedFd probe = accept_mirror();
+  sluice::Session& last = start_mirrored();
+  const OwnedFd mirror = accept_mirror();
+  move(last, 1000);
+  for (sluice::Session* session : {&first, &second, &last}) finish(*session);
+  EXPECT_EQ(read_whole(mirror.get(), kToUpstream, 1000), "");
+}
+
+TEST_P(MirrorTest, ARetryFindsOneThatWasJustRestarted) {
+  listener_ = test::bind_tcp();
+  make_mirror();
+  // The first try fails at once, and the second comes later.
+  loop_->call([this] {
+    Stream* stream = mirror_->open({});
+    ASSERT_NE(stream, nullptr);
+    test::start_listening(listener_);
+    stream->reset(0);
+  });
+  static_cast<void>(accept_mirror());
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::failed), 0U);
+  EXPECT_TRUE(events().empty());
+}
+
+TEST_P(MirrorTest, OneThatDoesNotAnswerTimesOut) {
+  listener_ = test::listen_tcp(0);
+  const OwnedFd filler = test::connect_tcp(listener_.port);
+  make_mirror();
+  sluice::Session& session = start_mirrored({.max_lag_bytes = kNoBound, .connect_timeout = 20ms});
+  EXPECT_TRUE(wait_for(Count::failed, 1));
+  move(session, 1000);
+  finish(session);
+  EXPECT_EQ(events(), std::vector{Event::opened});
+}
+
+TEST_P(MirrorTest, StreamsHaveABound) {
+  make_mirror({.most_streams = 2});
+  for (int i = 0; i < 3; ++i) start_mirrored();
+  EXPECT_EQ(mirror_->count(Count::streams), 2U);
+  EXPECT_EQ(mirror_->count(Count::crowded), 1U);
+}
+
+TEST_P(MirrorTest, StoppedItResetsAndTheConnectionGoesOn) {
+  make_mirror();
+  sluice::Session& session = start_mirrored();
+  const OwnedFd mirror = accept_mirror();
+  move(session, 1000);
+  loop_->call([this] { mirror_->stop(); });
+  EXPECT_EQ(read_until(mirror.get(), kToUpstream, Ending::reset), 1000U);
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  move(session, 1000);
+  finish(session);
+}
+
+// As a pump behaves that lost something on the way to this tap.
+TEST_P(MirrorTest, AStreamWithAHoleIsCut) {
+  make_mirror();
+  loop_->call([this] {
+    const std::vector<std::byte> bytes(10);
+    Stream* overrun = mirror_->open({});
+    overrun->append(0, bytes);
+    overrun->overrun(10, 5);
+    Stream* skipped = mirror_->open({});
+    skipped->append(0, bytes);
+    skipped->append(11, bytes);
+    Stream* short_end = mirror_->open({});
+    short_end->append(0, bytes);
+    short_end->eof(11);
+  });
+  for (int i = 0; i < 3; ++i) {
+    const OwnedFd mirror = accept_mirror();
+    test::PatternChecker checker(kToUpstream);
+    EXPECT_EQ(test::read_pattern(mirror.get(), checker), Ending::reset);
+    EXPECT_LE(checker.received_bytes(), 10U);
+  }
+  EXPECT_EQ(mirror_->count(Count::lagged), 3U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, MirrorTest, testing::ValuesIn(every_relay_mode()),
+                         name_of_relay_mode);
+
+}  // namespace
+}  // namespace sluice::mirror
