@@ -12,11 +12,17 @@
 #include <utility>
 
 #include "iolib/base/text.h"
+#include "iolib/disk/volume.h"
 
 namespace sluice::capture {
 namespace {
 
 std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
 
 Result<> add_file(std::string path, std::uint64_t size_bytes, std::vector<SegmentFile>& to) {
   std::optional<SegmentName> name = parse_segment_name(file_name(path));
@@ -104,12 +110,18 @@ Result<std::vector<Chain>> list_capture(const std::vector<std::string>& paths) {
   for (SegmentFile& file : files) {
     if (chains.empty() || chains.back().run != file.name.run ||
         chains.back().worker != file.name.worker) {
-      chains.push_back({file.name.run, file.name.worker, {}});
+      chains.push_back({file.name.run, file.name.worker, {}, false});
     }
     std::vector<SegmentFile>& segments = chains.back().segments;
     // The same file, listed before and after it was renamed, or given twice.
     if (!segments.empty() && stem(segments.back().path) == stem(file.path)) segments.pop_back();
     segments.push_back(std::move(file));
+  }
+  for (Chain& chain : chains) {
+    // One that a crash left behind has the same name.
+    const SegmentFile& last = chain.segments.back();
+    chain.being_written =
+        last.name.state == SegmentState::open && Directory::is_locked(folder_of(last.path));
   }
   return chains;
 }

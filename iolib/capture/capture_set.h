@@ -23,6 +23,8 @@ struct Chain {
   std::string run;
   std::uint32_t worker = 0;
   std::vector<SegmentFile> segments;
+  bool being_written =
+      false;  ///< when it was listed: its last segment is open, and its writer alive
 };
 
 /// More files than this are no capture.

@@ -21,7 +21,8 @@ bool names(const SegmentName& name, std::span<const std::byte> payload) {
 ChainReader::ChainReader(Chain chain, Options options)
     : segments_(std::make_move_iterator(chain.segments.begin()),
                 std::make_move_iterator(chain.segments.end())),
-      options_(std::move(options)) {}
+      options_(std::move(options)),
+      tracker_(options_.most_connections) {}
 
 Result<Event> ChainReader::next() {
   while (true) {

@@ -68,6 +68,7 @@ class ChainReader {
     bool live = false;                          ///< the last segment is read as it is written
     std::chrono::milliseconds reread_delay{0};  ///< see SegmentReader
     Opener open = open_segment;
+    std::size_t most_connections = kMostConnections;  ///< at a time
   };
 
   ChainReader(Chain chain, Options options);

@@ -42,8 +42,8 @@ Result<StreamEffect> StreamTracker::take(const RecordHeader& header,
   StreamEffect effect;
   if (!is_of_stream(header)) return effect;
   const auto found = connections_.find(header.connection);
-  if (found == connections_.end() && connections_.size() == kMostConnections) {
-    return Error{0, "more than " + std::to_string(kMostConnections) + " connections at a time"};
+  if (found == connections_.end() && connections_.size() == most_connections_) {
+    return Error{0, "more than " + std::to_string(most_connections_) + " connections at a time"};
   }
   Tracked& connection =
       found != connections_.end() ? found->second : connections_[header.connection];

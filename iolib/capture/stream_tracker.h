@@ -42,8 +42,11 @@ class StreamTracker {
   };
   using Streams = std::array<Stream, 2>;  // by Side
 
+  explicit StreamTracker(std::size_t most_connections = kMostConnections)
+      : most_connections_(most_connections) {}
+
   /// Takes the next good record of the chain; one of no stream has no effect. Fails beyond
-  /// kMostConnections.
+  /// `most_connections` that have not ended.
   [[nodiscard]] Result<StreamEffect> take(const RecordHeader& header,
                                           std::span<const std::byte> payload);
   /// The records that follow are of a segment in this state. In one that is not sealed, connections
@@ -69,6 +72,7 @@ class StreamTracker {
   void close(const RecordHeader& header, std::span<const std::byte> payload, Tracked& connection,
              StreamEffect& effect);
 
+  const std::size_t most_connections_;
   std::unordered_map<std::uint64_t, Tracked> connections_;
   std::vector<std::uint64_t> closed_;  // and still in the table
   SegmentState state_ = SegmentState::sealed;

@@ -1,6 +1,5 @@
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +31,15 @@ Result<> sync_parent(const std::string& path) {
   return {};
 }
 
+// All of the file, for as long as it is open: an open file description's lock, which a reader can
+// ask about without taking one.
+struct flock whole_file(short type) {
+  struct flock lock {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  return lock;
+}
+
 // Some filesystems open a file with O_DIRECT and refuse to write to it.
 bool takes_writes(int file, std::size_t grid_bytes) {
   const Result<AlignedBuffer> buffer = AlignedBuffer::allocate(grid_bytes);
@@ -60,10 +68,12 @@ Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode
   directory->lock_ =
       OwnedFd(::openat(fd, kLockName, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!directory->lock_) return directory->failed("open", kLockName);
-  if (::flock(directory->lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK)
+  const struct flock lock = whole_file(F_WRLCK);
+  if (::fcntl(directory->lock_.get(), F_OFD_SETLK, &lock) != 0) {
+    if (errno == EAGAIN || errno == EACCES) {
       return Error{EBUSY, path + " is being recorded to by another process"};
-    return directory->failed("flock", kLockName);
+    }
+    return directory->failed("lock", kLockName);
   }
   directory->direct_ = mode == Mode::direct_if_possible;
   if (Result<> found = directory->find_alignment(); found.has_error()) return found.error();
@@ -71,6 +81,13 @@ Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode
 }
 
 Directory::~Directory() = default;
+
+bool Directory::is_locked(const std::string& path) {
+  const OwnedFd file(
+      ::open((path + '/' + kLockName).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct flock lock = whole_file(F_RDLCK);
+  return file && ::fcntl(file.get(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
 
 // Tries what the filesystem can do on a file of its own.
 Result<> Directory::find_alignment() {

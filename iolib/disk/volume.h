@@ -69,6 +69,8 @@ class Directory final : public Volume {
   /// it. Not a symbolic link.
   [[nodiscard]] static Result<std::unique_ptr<Directory>> open(
       const std::string& path, Mode mode = Mode::direct_if_possible);
+  /// Whether one is open there, in any process. Takes no lock, so that it is in nobody's way.
+  [[nodiscard]] static bool is_locked(const std::string& path);
   ~Directory() override;
 
   /// Writes go to the disk without passing the page cache.

@@ -44,6 +44,7 @@ record. Adjacent gaps are not joined. What is not UTF-8 in a text becomes U+FFFD
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -251,8 +252,9 @@ class Chain:
         return (found[1] == self.run.encode() and number == int.from_bytes(found[3], "little")
                 and self.worker == int.from_bytes(found[2], "little"))
 
-    def documents(self):
-        return [self.connections[number].document(self.run, self.worker, self.last_suffix == "open")
+    def documents(self, writer_lives):
+        is_open = writer_lives and self.last_suffix == "open"
+        return [self.connections[number].document(self.run, self.worker, is_open)
                 for number in sorted(self.connections)]
 
 
@@ -265,6 +267,18 @@ def segments(directory):
             run, worker, number, suffix = match.groups()
             found.append((run, int(worker), int(number), suffix, entry.path))
     return sorted(found)
+
+
+def has_writer(directory):
+    """Whether somebody holds the lock on the file `lock`."""
+    layout = "hhqqi0q"  # struct flock of fcntl(2)
+    try:
+        with open(os.path.join(directory, "lock"), "rb") as file:
+            asked = struct.pack(layout, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+            found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked)
+    except FileNotFoundError:
+        return False
+    return struct.unpack(layout, found)[0] != fcntl.F_UNLCK
 
 
 def read_capture(directory):
@@ -280,7 +294,8 @@ def read_capture(directory):
             chain.read(os.path.basename(path), number, suffix, data, goes_on)
         except format.Unsupported:
             return {"refused": os.path.basename(path), "verdict": 1}
-    connections = [document for chain in chains.values() for document in chain.documents()]
+    lives = has_writer(directory)
+    connections = [document for chain in chains.values() for document in chain.documents(lives)]
     findings = [finding for chain in chains.values() for finding in chain.findings]
     lost = sum(chain.lost for chain in chains.values())
     return {"connections": connections, "lost_connections": lost, "findings": findings,

@@ -25,6 +25,7 @@ struct ProcessOptions {
   std::vector<std::string> environment;  ///< "NAME=value", beside what is inherited
   int standard_input = -1;               ///< borrowed; -1: /dev/null
   int standard_output = -1;              ///< borrowed; -1: captured
+  int standard_error = -1;               ///< the same
   std::optional<rlim_t> max_open_files;  ///< the soft and the hard limit
   std::optional<std::string> user;       ///< its name; needs root
   bool forbid_io_uring = false;          ///< a seccomp filter answers io_uring_setup with EPERM

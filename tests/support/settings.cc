@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <string>
 
 namespace sluice::test {
 namespace {
@@ -43,6 +44,12 @@ bool sanitized() {
 #else
   return false;
 #endif
+}
+
+std::string without_leak_check() {
+  const char* inherited = std::getenv("ASAN_OPTIONS");
+  const std::string options = inherited != nullptr ? inherited + std::string(":") : "";
+  return "ASAN_OPTIONS=" + options + "detect_leaks=0";
 }
 
 std::uint64_t seed() {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 
 namespace sluice::test {
 
@@ -25,6 +26,10 @@ template <class T>
 
 /// True if this program was built with a sanitizer, and so, by the same build, was the daemon.
 [[nodiscard]] bool sanitized();
+
+/// For a child's environment: its LeakSanitizer, if it has one, looks for nothing. It would wait
+/// for threads that it cannot stop, and cannot work while somebody traces.
+[[nodiscard]] std::string without_leak_check();
 
 /// From SLUICE_SEED, else from the system's randomness. Printed once, so that a run can be had
 /// again.

@@ -142,7 +142,8 @@ Spawned spawn(const std::string& program, const std::vector<std::string>& argv,
   prepared.standard_input = options.standard_input >= 0 ? options.standard_input : null.get();
   prepared.standard_output =
       options.standard_output >= 0 ? options.standard_output : output.writer.get();
-  prepared.standard_error = error.writer.get();
+  prepared.standard_error =
+      options.standard_error >= 0 ? options.standard_error : error.writer.get();
   prepared.limit_files = options.max_open_files.has_value();
   if (options.max_open_files) prepared.files = {*options.max_open_files, *options.max_open_files};
   if (options.user) set_user(prepared, *options.user);

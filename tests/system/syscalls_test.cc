@@ -6,7 +6,6 @@
 
 #include <charconv>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -22,6 +21,7 @@
 #include "iolib/reactor/reactor.h"
 #include "iolib/relay/pump.h"
 #include "tests/support/pattern.h"
+#include "tests/support/settings.h"
 #include "tests/support/wait.h"
 #include "tests/system/programs.h"
 
@@ -218,11 +218,9 @@ void SyscallTest::start_traced() {
   const auto route = route_arguments(GetParam(), loopback_address(upstream_.port));
   arguments.insert(arguments.end(), route.begin(), route.end());
   // Nothing that is traced can look for leaks.
-  const char* inherited = std::getenv("ASAN_OPTIONS");
-  const std::string options = inherited != nullptr ? inherited + std::string(":") : "";
   DaemonOptions traced;
   traced.binary = "strace";
-  traced.process.environment = {"ASAN_OPTIONS=" + options + "detect_leaks=0"};
+  traced.process.environment = {without_leak_check()};
   daemon_ = std::make_unique<Daemon>(arguments, traced);
   descriptors_before_ = descriptors();
 }

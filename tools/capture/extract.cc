@@ -42,11 +42,12 @@ class Extract {
     if (connection == nullptr) return go_on();
     if (event.type != Event::Type::record || !event.header.is(Kind::data)) return go_on();
     const Result<> written =
-        files_.append(file_name(*connection, event.header.side()), event.fresh());
+        files_.append(file_of(*connection, event.header.side()), event.fresh());
     return written ? go_on() : Result<bool>(written.error());
   }
 
   Result<> finish() {
+    OutFiles::File& file = files_.add(kIndexName);
     std::string index = "{\"connections\":[";
     const char* separator = "\n";
     for (const Connection& connection : table_.all()) {
@@ -54,33 +55,52 @@ class Extract {
       for (const Side side : {Side::client, Side::upstream}) {
         const auto i = static_cast<std::size_t>(side);
         if (connection.sides[i].recorded_bytes == 0) continue;
-        object[std::string(kSideNames[i]) + "_file"] = file_name(connection, side);
+        object[std::string(kSideNames[i]) + "_file"] = OutFiles::name(file_of(connection, side));
       }
       index += separator + json::serialize(object);
       separator = ",\n";
-      const Result<> written = files_.append(kIndexName, bytes_of(index));
+      const Result<> written = files_.append(file, bytes_of(index));
       if (!written) return written.error();
       index.clear();
     }
-    const Result<> written = files_.append(kIndexName, bytes_of(index + "]}\n"));
+    const Result<> written = files_.append(file, bytes_of(index + "]}\n"));
     return written ? files_.finish() : written;
   }
 
  private:
-  // A "~" is in no sanitized name.
-  std::string file_name(const Connection& connection, Side side) {
-    std::string& stem = stems_[&connection];
-    if (stem.empty()) {
-      stem = sanitized(connection.info.id);
-      const std::uint64_t again = ++taken_[stem];
-      if (again > 1) stem += '~' + std::to_string(again);
+  struct Files {
+    std::string stem;
+    std::array<OutFiles::File*, 2> sides{};  // by Side
+  };
+
+  OutFiles::File& file_of(const Connection& connection, Side side) {
+    // Mostly the one of the record before.
+    if (&connection != last_) {
+      last_ = &connection;
+      last_files_ = &by_connection_[&connection];
     }
-    return stem + '.' + std::string(kSideNames[static_cast<std::size_t>(side)]);
+    const auto i = static_cast<std::size_t>(side);
+    OutFiles::File*& file = last_files_->sides[i];
+    if (file == nullptr) {
+      std::string& stem = last_files_->stem;
+      if (stem.empty()) stem = stem_of(connection);
+      file = &files_.add(stem + '.' + std::string(kSideNames[i]));
+    }
+    return *file;
+  }
+
+  // A "~" is in no sanitized name.
+  std::string stem_of(const Connection& connection) {
+    std::string stem = sanitized(connection.info.id);
+    const std::uint64_t again = ++taken_[stem];
+    return again > 1 ? stem + '~' + std::to_string(again) : stem;
   }
 
   OutFiles files_;
   ConnectionTable table_{ConnectionTable::Keeps::all};
-  std::unordered_map<const Connection*, std::string> stems_;
+  std::unordered_map<const Connection*, Files> by_connection_;
+  const Connection* last_ = nullptr;
+  Files* last_files_ = nullptr;
   std::unordered_map<std::string, std::uint64_t> taken_;
 };
 

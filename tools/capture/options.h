@@ -36,6 +36,8 @@ struct Invocation {
 
 /// A pattern of `search` is no longer than this.
 inline constexpr std::size_t kMostPatternBytes = 4096;
+/// A match of a regular expression across records is found whole up to this length.
+inline constexpr std::size_t kMostMatchBytes = 4096;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 

@@ -2,57 +2,81 @@
 
 #include <fcntl.h>
 
+#include <utility>
+
 #include "tools/capture/out_directory.h"
 
 namespace sluice::capture {
 
-Result<> OutFiles::append(const std::string& name, std::span<const std::byte> bytes) {
-  const Result<File*> found = find_or_open(name);
-  if (!found) return found.error();
-  File& file = **found;
-  if (bytes.size() < kDirectBytes) {
-    file.gathered.insert(file.gathered.end(), bytes.begin(), bytes.end());
-    return file.gathered.size() < kDirectBytes ? Result<>() : flush(file);
+class OutFiles::File {
+ public:
+  explicit File(std::string name) : name_(std::move(name)) {}
+
+ private:
+  friend class OutFiles;
+  std::string name_;
+  bool created_ = false;
+  OwnedFd fd_;
+  std::vector<std::byte> gathered_;
+  std::list<File*>::iterator place_;  // in open_, while fd_ is there
+};
+
+OutFiles::OutFiles(int directory) : directory_(directory) {}
+OutFiles::~OutFiles() = default;
+
+OutFiles::File& OutFiles::add(std::string name) { return files_.emplace_back(std::move(name)); }
+
+const std::string& OutFiles::name(const File& file) { return file.name_; }
+
+Result<> OutFiles::append(File& file, std::span<const std::byte> bytes) {
+  if (file.fd_) {
+    open_.splice(open_.begin(), open_, file.place_);
+  } else if (const Result<> opened = open(file); !opened) {
+    return opened;
   }
-  const Result<> flushed = flush(file);
-  return flushed ? write_all(file.fd.get(), bytes, name) : flushed;
+  // Never more than kDirectBytes are gathered: a vector that grows would be copied.
+  if (file.gathered_.size() + bytes.size() >= kDirectBytes) {
+    if (const Result<> flushed = flush(file); !flushed) return flushed;
+    if (bytes.size() >= kDirectBytes) return write_all(file.fd_.get(), bytes, file.name_);
+  }
+  file.gathered_.insert(file.gathered_.end(), bytes.begin(), bytes.end());
+  return {};
 }
 
 Result<> OutFiles::finish() {
-  for (File& file : open_) {
-    const Result<> flushed = flush(file);
+  for (File* file : open_) {
+    const Result<> flushed = flush(*file);
     if (!flushed) return flushed.error();
   }
   return {};
 }
 
-Result<OutFiles::File*> OutFiles::find_or_open(const std::string& name) {
-  const auto found = by_name_.find(name);
-  if (found != by_name_.end()) {
-    open_.splice(open_.begin(), open_, found->second);
-    return &open_.front();
-  }
+Result<> OutFiles::open(File& file) {
   if (open_.size() == kMostOpen) {
-    const Result<> flushed = flush(open_.back());
+    File& last = *open_.back();
+    const Result<> flushed = flush(last);
     if (!flushed) return flushed.error();
-    by_name_.erase(open_.back().name);
+    last.fd_.reset();
+    last.gathered_ = {};
     open_.pop_back();
   }
-  const bool is_new = created_.insert(name).second;
   Result<OwnedFd> fd =
-      is_new ? create_file(directory_, name)
-             : Result<OwnedFd>(OwnedFd(::openat(directory_, name.c_str(),
-                                                O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC)));
+      file.created_
+          ? Result<OwnedFd>(OwnedFd(::openat(directory_, file.name_.c_str(),
+                                             O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC)))
+          : create_file(directory_, file.name_);
   if (!fd) return fd.error();
-  if (!*fd) return errno_error("open " + name);
-  open_.push_front({name, *std::move(fd), {}});
-  by_name_[name] = open_.begin();
-  return &open_.front();
+  if (!*fd) return errno_error("open " + file.name_);
+  file.created_ = true;
+  file.fd_ = *std::move(fd);
+  open_.push_front(&file);
+  file.place_ = open_.begin();
+  return {};
 }
 
 Result<> OutFiles::flush(File& file) {
-  const Result<> written = write_all(file.fd.get(), file.gathered, file.name);
-  file.gathered.clear();
+  const Result<> written = write_all(file.fd_.get(), file.gathered_, file.name_);
+  file.gathered_.clear();
   return written;
 }
 

@@ -2,10 +2,9 @@
 
 #include <cstddef>
 #include <list>
+#include <memory>
 #include <span>
 #include <string>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "iolib/base/error.h"
@@ -18,29 +17,31 @@ class OutFiles {
  public:
   static constexpr std::size_t kMostOpen = 128;
   /// Less than this is gathered first.
-  static constexpr std::size_t kDirectBytes = 16 << 10;
+  static constexpr std::size_t kDirectBytes = 32 << 10;
+
+  /// One of the files. Stays where it is as long as OutFiles.
+  class File;
 
   /// Borrows `directory`.
-  explicit OutFiles(int directory) : directory_(directory) {}
+  explicit OutFiles(int directory);
+  ~OutFiles();
+  OutFiles(const OutFiles&) = delete;
+  OutFiles& operator=(const OutFiles&) = delete;
 
-  /// Appends to the file, which is created when it is named first and must not exist then.
-  [[nodiscard]] Result<> append(const std::string& name, std::span<const std::byte> bytes);
+  /// A file that is created when it is first appended to, and must not exist then.
+  [[nodiscard]] File& add(std::string name);
+  [[nodiscard]] static const std::string& name(const File& file);
+  [[nodiscard]] Result<> append(File& file, std::span<const std::byte> bytes);
   /// Writes out what was gathered.
   [[nodiscard]] Result<> finish();
 
  private:
-  struct File {
-    std::string name;
-    OwnedFd fd;
-    std::vector<std::byte> gathered;
-  };
-  [[nodiscard]] Result<File*> find_or_open(const std::string& name);
+  [[nodiscard]] Result<> open(File& file);
   static Result<> flush(File& file);
 
   int directory_;
-  std::list<File> open_;  // written to last first
-  std::unordered_map<std::string, std::list<File>::iterator> by_name_;
-  std::unordered_set<std::string> created_;
+  std::list<File> files_;
+  std::list<File*> open_;  // written to last first
 };
 
 }  // namespace sluice::capture

@@ -96,7 +96,7 @@ Result<Connection*> ConnectionTable::take(const Event& event, const At& at) {
     const Result<> introduced = introduce(event, **found);
     if (!introduced) return introduced.error();
   }
-  (*found)->being_written = at.chain.segments.back().name.state == SegmentState::open;
+  (*found)->being_written = at.chain.being_written;
   update(event, **found);
   return *found;
 }
@@ -145,8 +145,8 @@ void ConnectionTable::forget(const Connection& connection, const At& at) {
 Result<Connection*> ConnectionTable::find_or_add(std::uint64_t number, const At& at) {
   const auto found = numbers_.find(number);
   if (found != numbers_.end()) return &*found->second;
-  if (connections_.size() == kMostConnections) {
-    return Error{0, "more than " + std::to_string(kMostConnections) +
+  if (connections_.size() == most_connections_) {
+    return Error{0, "more than " + std::to_string(most_connections_) +
                         " connections: name fewer segments at a time"};
   }
   Connection& added = connections_.emplace_back();

@@ -56,7 +56,7 @@ struct Connection {
 [[nodiscard]] std::string reason_name(std::uint32_t reason);
 
 /// The connections of a capture, or of its current chain, in the order in which they appear; at
-/// most kMostConnections, and no more text than kMostTextBytes.
+/// most `most_connections`, and no more text than kMostTextBytes.
 class ConnectionTable {
  public:
   static constexpr std::size_t kMostTextBytes = 512 << 20;
@@ -64,7 +64,8 @@ class ConnectionTable {
   static constexpr std::size_t kMostListedGaps = 1'000'000;
   enum class Keeps : std::uint8_t { chain, all };
 
-  explicit ConnectionTable(Keeps keeps) : keeps_(keeps) {}
+  explicit ConnectionTable(Keeps keeps, std::size_t most_connections = kMostConnections)
+      : keeps_(keeps), most_connections_(most_connections) {}
 
   /// Takes note of the event, and returns the connection that it is about, or null. One that has
   /// been forgotten begins anew.
@@ -81,6 +82,7 @@ class ConnectionTable {
   [[nodiscard]] Result<> introduce(const Event& event, Connection& connection);
 
   const Keeps keeps_;
+  const std::size_t most_connections_;
   std::list<Connection> connections_;
   Numbers numbers_;  // of the current chain
   std::size_t chain_index_ = 0;

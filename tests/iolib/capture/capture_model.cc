@@ -299,7 +299,10 @@ bool CaptureModel::expects_damage(
       if (!header) break;
       const std::size_t end = at + header->frame_bytes;
       const auto same = [&](std::size_t size) {
-        return found.size() >= at + size && std::memcmp(&written[at], &found[at], size) == 0;
+        // What was written last may be the beginning of a frame: a short write that nothing
+        // followed.
+        return std::min(written.size(), found.size()) >= at + size &&
+               std::memcmp(&written[at], &found[at], size) == 0;
       };
       if (!same(header->used_bytes))
         first_bad = std::min(first_bad.value_or(header->number), header->number);

@@ -38,10 +38,13 @@ TEST(Directory, IsItsOwnersAloneAndSoAreItsFiles) {
 
 TEST(Directory, IsRefusedToASecondOneUntilTheFirstIsGone) {
   const TempDir temp;
+  EXPECT_FALSE(Directory::is_locked(temp.path()));
   auto first = Directory::open(temp.path());
   ASSERT_TRUE(first.has_value());
+  EXPECT_TRUE(Directory::is_locked(temp.path()));
   EXPECT_EQ(Directory::open(temp.path()).error().code, EBUSY);
   first->reset();
+  EXPECT_FALSE(Directory::is_locked(temp.path()));
   EXPECT_TRUE(Directory::open(temp.path()).has_value());
 }
 

@@ -1,10 +1,13 @@
 // The real program on captures good and bad.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -16,9 +19,12 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "iolib/base/owned_fd.h"
 #include "iolib/capture/format.h"
+#include "iolib/disk/volume.h"
 #include "tests/support/capture_builder.h"
 #include "tests/support/process.h"
 #include "tests/support/settings.h"
@@ -111,14 +117,22 @@ TEST(Ls, ListsConnectionsWithPeersBytesAndStates) {
   EXPECT_EQ(connections[2].at("state"), "cut");
 }
 
-TEST(Ls, OfASegmentThatIsBeingWrittenSaysOpen) {
+TEST(Ls, CallsAConnectionOpenAsLongAsItsWriterLives) {
   const TempDir folder;
   SegmentPlan plan;
   plan.footer = false;
   plan.zeros_behind_bytes = 1 << 20;
-  write_segment(folder.path(), plan, {open_record(1)}, SegmentState::open);
-  const Outcome outcome = run({"ls", "--json", folder.path()});
-  EXPECT_EQ(json::parse(outcome.output).at("connections").at(0).at("state"), "open");
+  const std::string file = write_segment(folder.path(), plan, {open_record(1)}, SegmentState::open);
+  const auto state = [](const std::string& path) {
+    const Outcome outcome = run({"ls", "--json", path});
+    return std::string(json::parse(outcome.output).at("connections").at(0).at("state").as_string());
+  };
+  auto writer = Directory::open(folder.path());
+  ASSERT_TRUE(writer.has_value());
+  EXPECT_EQ(state(folder.path()), "open");
+  EXPECT_EQ(state(file), "open") << "the segment alone";
+  writer->reset();
+  EXPECT_EQ(state(folder.path()), "cut") << "what a crash leaves behind";
 }
 
 TEST(Stat, AddsUp) {
@@ -274,6 +288,55 @@ TEST(Search, FindsWhatANaiveSearchFinds) {
   EXPECT_EQ(found, expected) << wanted;
 }
 
+// What `search --regex` finds in a stream that comes in pieces of `piece_bytes`.
+std::string matches_of(const std::string& regex, const std::string& text, std::size_t piece_bytes) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  write_segment(folder.path(), plan, connection_records(1, bytes_of(text), {}, piece_bytes));
+  const Outcome outcome = run({"search", "--json", "--regex", regex, folder.path()});
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
+  std::string found;
+  const auto document = json::parse(outcome.output);
+  for (const json::value& match : document.at("matches").as_array()) {
+    found += std::to_string(match.at("offset").to_number<std::size_t>()) + '+' +
+             std::to_string(match.at("bytes").to_number<std::size_t>()) + ' ';
+  }
+  return found;
+}
+
+TEST(Search, FindsARegexAcrossRecords) {
+  EXPECT_EQ(matches_of("GET /[a-z]+ ", "xGET /index HTTP", 3), "1+11 ");
+  EXPECT_EQ(matches_of("[0-9]+", "a12345", 2), "1+5 ") << "the end of the stream ends it";
+  EXPECT_EQ(matches_of("^ab|ab$", "abxababxab", 1), "0+2 8+2 ") << "of the stream, not of a record";
+  EXPECT_EQ(matches_of("\\bab", "cab ab", 1), "4+2 ") << "what is before a piece counts";
+  const std::string long_one = std::string(100, 'y') + 'a' + std::string(4094, 'x') + "by";
+  EXPECT_EQ(matches_of("ax+b", long_one, 1000), "100+4096 ");
+  EXPECT_EQ(matches_of("ax+b", 'a' + std::string(20'000, 'x') + 'b', 60'000), "0+20002 ");
+}
+
+TEST(Search, FindsTheSameRegexMatchesHoweverTheStreamIsCut) {
+  std::mt19937_64 random(seed());
+  std::string text;
+  for (int i = 0; i < 9000; ++i) text += static_cast<char>('a' + random() % 3);
+  for (const char* regex : {"ab+c", "c[ab]{3,9}c", "(aa|bb)c"}) {
+    const std::string whole = matches_of(regex, text, text.size());
+    EXPECT_NE(whole, "");
+    EXPECT_EQ(matches_of(regex, text, random() % 50 + 1), whole) << regex;
+  }
+}
+
+TEST(Search, FindsNoRegexAcrossAGap) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, with_gap());
+  const auto output = [&](const char* regex) {
+    return run({"search", "--regex", regex, folder.path()}).output;
+  };
+  EXPECT_EQ(output("low"), "");
+  EXPECT_TRUE(has(output("l+o"), "c7 client 2: llo"));
+  EXPECT_EQ(output("^w|o$"), "");
+}
+
 TEST(Search, FiltersByPeerPortAndTime) {
   const TempDir folder;
   write_segment(folder.path(), {}, joined({request(1), request(2), request(3)}));
@@ -330,6 +393,43 @@ TEST(Follow, EndsOnceIdle) {
   const Outcome outcome = run({"follow", "--until-idle", "50ms", folder.path()});
   EXPECT_EQ(outcome.status, 0);
   EXPECT_TRUE(has(outcome.output, "c1 close"));
+}
+
+// --- Progress ---
+
+// Runs `cat` with its stderr on a terminal and its stdout held back for so long.
+std::string said_on_a_terminal(const std::string& path, std::chrono::milliseconds held_back) {
+  int master = -1;
+  int slave = -1;
+  EXPECT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+  const OwnedFd terminal(master);
+  int pipe_ends[2];
+  EXPECT_EQ(::pipe2(pipe_ends, O_CLOEXEC), 0);
+  const OwnedFd reader(pipe_ends[0]);
+  ProcessOptions options;
+  options.standard_output = pipe_ends[1];
+  options.standard_error = slave;
+  Process process({program(), "cat", "--connection", "c1", "--side", "client", path}, options);
+  ::close(pipe_ends[1]);
+  ::close(slave);
+  std::this_thread::sleep_for(held_back);
+  std::vector<char> buffer(1 << 16);
+  while (::read(reader.get(), buffer.data(), buffer.size()) > 0) continue;
+  EXPECT_EQ(process.wait(), 0);
+  ::fcntl(terminal.get(), F_SETFL, O_NONBLOCK);
+  const ssize_t got = ::read(terminal.get(), buffer.data(), buffer.size());
+  return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+}
+
+TEST(Progress, IsShownOnATerminalOnceItTakesASecondAndTakenAwayAtTheEnd) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  write_segment(folder.path(), plan, connection_records(1, random_bytes(4 << 20, 1), {}, 9000));
+  const std::string said = said_on_a_terminal(folder.path(), std::chrono::milliseconds(1050));
+  EXPECT_TRUE(std::regex_match(said, std::regex("(\r[0-9]+% of 4 MiB\x1b\\[K)+\r\x1b\\[K")))
+      << said;
+  EXPECT_EQ(said_on_a_terminal(folder.path(), std::chrono::milliseconds(0)), "");
 }
 
 // --- extract ---

@@ -1,0 +1,143 @@
+#include "tools/capture/stream_match.h"
+
+#include <regex.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "tools/common/text.h"
+
+namespace sluice::capture {
+namespace {
+
+// What a stream needs between two pieces is a number: how much of the text its end has (Knuth,
+// Morris, Pratt 1977).
+class Literal final : public StreamMatcher {
+ public:
+  explicit Literal(std::string text) : text_(std::move(text)), border_(text_.size() + 1) {
+    std::size_t matched = 0;
+    for (std::size_t i = 1; i < text_.size(); ++i) {
+      matched = step(matched, text_[i]);
+      border_[i + 1] = matched;
+    }
+  }
+
+  void find(std::string_view piece, std::uint64_t offset, Stream& stream,
+            const OnMatch& found) override {
+    // Across the pieces' border byte by byte; within the piece with the C library's search.
+    const std::size_t head = std::min(piece.size(), text_.size() - 1);
+    std::size_t& matched = stream.matched;
+    for (std::size_t i = 0; i < head; ++i) {
+      matched = step(matched, piece[i]);
+      if (matched == text_.size()) found(offset + i + 1 - text_.size(), text_);
+    }
+    if (piece.size() < text_.size()) return;
+    for (std::size_t at = 0; at + text_.size() <= piece.size(); ++at) {
+      const void* next = ::memmem(piece.data() + at, piece.size() - at, text_.data(), text_.size());
+      if (next == nullptr) break;
+      at = static_cast<std::size_t>(static_cast<const char*>(next) - piece.data());
+      found(offset + at, text_);
+    }
+    matched = 0;
+    for (const char c : piece.substr(piece.size() - (text_.size() - 1))) matched = step(matched, c);
+  }
+
+  void end(End /*what*/, Stream& stream, const OnMatch& /*found*/) override { stream = {}; }
+
+ private:
+  [[nodiscard]] std::size_t step(std::size_t matched, char next) const {
+    while (matched > 0 && (matched == text_.size() || text_[matched] != next)) {
+      matched = border_[matched];
+    }
+    return text_[matched] == next ? matched + 1 : 0;
+  }
+
+  std::string text_;
+  std::vector<std::size_t> border_;  // [n]: the longest proper border of the first n bytes
+};
+
+// The C library's matcher cannot stop in the middle: the bytes in which a match may have begun are
+// kept, kMostMatchBytes at most, and looked at again with the next piece.
+class Regex final : public StreamMatcher {
+ public:
+  Regex() = default;
+  Regex(const Regex&) = delete;
+  Regex& operator=(const Regex&) = delete;
+  ~Regex() override {
+    if (compiled_well_) ::regfree(&compiled_);
+  }
+  Result<> compile(const std::string& text) {
+    const int error = ::regcomp(&compiled_, text.c_str(), REG_EXTENDED);
+    compiled_well_ = error == 0;
+    if (compiled_well_) return {};
+    std::array<char, 128> why{};
+    ::regerror(error, &compiled_, why.data(), why.size());
+    return Error{0, "--regex: " + printable(text) + ": " + why.data()};
+  }
+
+  void find(std::string_view piece, std::uint64_t offset, Stream& stream,
+            const OnMatch& found) override {
+    if (stream.kept.empty()) stream.kept_offset = offset;
+    window_.assign(stream.kept).append(piece);
+    const std::size_t at = scan(stream, REG_NOTEOL, found);
+    const std::size_t still_open = window_.size() - std::min(window_.size(), kMostMatchBytes - 1);
+    const std::size_t from = std::max(at, still_open);
+    // With the byte before, which \b and the like look at.
+    const std::size_t cut = from - std::min<std::size_t>(from, 1);
+    stream.kept.assign(window_, cut);
+    stream.kept_offset += cut;
+    stream.from = from - cut;
+  }
+
+  void end(End what, Stream& stream, const OnMatch& found) override {
+    window_.swap(stream.kept);
+    scan(stream, what == End::of_stream ? kFinal : kFinal | REG_NOTEOL, found);
+    stream = {};
+  }
+
+ private:
+  static constexpr int kFinal = 1 << 30;  // beside the C library's flags
+
+  // Returns up to where all is decided.
+  std::size_t scan(const Stream& stream, int flags, const OnMatch& found) const {
+    const bool final = (flags & kFinal) != 0;
+    flags = (flags & ~kFinal) | REG_STARTEND | (stream.kept_offset == 0 ? 0 : REG_NOTBOL);
+    std::size_t at = stream.from;
+    while (at < window_.size()) {
+      regmatch_t match{};
+      match.rm_so = static_cast<regoff_t>(at);
+      match.rm_eo = static_cast<regoff_t>(window_.size());
+      if (::regexec(&compiled_, window_.data(), 1, &match, flags) != 0) break;
+      const auto begin = static_cast<std::size_t>(match.rm_so);
+      const auto end = static_cast<std::size_t>(match.rm_eo);
+      const bool may_go_on = end == window_.size() && end - begin < kMostMatchBytes;
+      if (may_go_on && !final) return begin;
+      if (end > begin) {
+        found(stream.kept_offset + begin, std::string_view(window_).substr(begin, end - begin));
+      }
+      at = std::max(end, at + 1);
+    }
+    return at;
+  }
+
+  regex_t compiled_{};
+  bool compiled_well_ = false;
+  std::string window_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<StreamMatcher>> StreamMatcher::create(const Pattern& pattern) {
+  if (pattern.regex.empty()) {
+    return std::unique_ptr<StreamMatcher>(std::make_unique<Literal>(pattern.bytes));
+  }
+  auto regex = std::make_unique<Regex>();
+  const Result<> compiled = regex->compile(pattern.regex);
+  if (!compiled) return compiled.error();
+  return std::unique_ptr<StreamMatcher>(std::move(regex));
+}
+
+}  // namespace sluice::capture
