@@ -26,8 +26,8 @@ constexpr milliseconds kLookAgain{1};
 // Then others have their turn.
 constexpr int kMostActsInATurn = 64;
 
-// Several records that are due at once leave in full segments: to send each by itself took 1.5 times
-// as long. The first is not held back, since mostly there is no second.
+// Several records that are due at once leave in full segments: to send each by itself took 1.5
+// times as long. The first is not held back, since mostly there is no second.
 class Cork {
  public:
   explicit Cork(const OwnedFd& fd) : fd_(fd) {}

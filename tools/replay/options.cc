@@ -140,8 +140,7 @@ std::vector<Ignored> ignored_of(const std::vector<std::string>& texts) {
 Invocation parse_command_line(int argc, char** argv) {
   Invocation invocation;
   Words words;
-  CLI::App app("Sends again what clients had sent while sluice --capture was recording.",
-               "sluice-replay");
+  CLI::App app("Sends again what clients had sent while sluice was recording.", "sluice-replay");
   app.set_version_flag("--version", "sluice-replay " SLUICE_VERSION);
   app.footer(kFooter);
   add_options(app, words, invocation);

@@ -64,8 +64,11 @@ struct PlannedConnection {
   bool answer_recorded = false;
 };
 
+static_assert(sizeof(Action) == 64 && sizeof(Answer) == 32 && sizeof(PlannedConnection) == 80,
+              "the man page says so");
+
 /// All that is to be replayed. Its size grows with the capture: 64 bytes for each record of the
-/// client, 32 for each of the upstream (with answers), and 96 and its id for each connection, in
+/// client, 32 for each of the upstream (with answers), and 80 and its id for each connection, in
 /// files without names. In memory are the segments' names, and the connections that were alive at
 /// one time while it is made.
 struct Plan {

@@ -181,8 +181,8 @@ TEST(ReplayHostile, FlippedBytesDoNoHarm) {
       bytes[random() % bytes.size()] ^= static_cast<std::byte>(1U << random() % 8);
     }
     write_segment_bytes(folder.path(), {}, bytes);
-    const Replayed replayed =
-        replay({folder.path(), "--to", target.address(), "--speed", "max", "--compare"});
+    const Replayed replayed = replay({folder.path(), "--to", target.address(), "--speed", "max",
+                                      "--compare", "--response-timeout", "100ms"});
     ASSERT_TRUE(replayed.status == 0 || replayed.status == 1 || replayed.status == 4 ||
                 replayed.status == 6)
         << replayed.status.value_or(-1) << replayed.output << replayed.error;
@@ -346,7 +346,7 @@ TEST(ReplayReport, ThePageHoldsThePictureAndNothingFromElsewhere) {
   std::vector<CaptureRecord> records{open_record(1, info)};
   for (std::uint64_t i = 0; i < 20; ++i) {
     records.push_back(after(milliseconds(i), data_record(1, Side::client, i, "?")));
-    records.push_back(after(milliseconds(i), data_record(1, Side::upstream, i, "!")));
+    records.push_back(after(milliseconds(i + 1), data_record(1, Side::upstream, i, "!")));
   }
   records.push_back(closed(milliseconds(20), 1, std::string(20, '?'), std::string(20, '!')));
   write_segment(folder.path(), {}, records);
