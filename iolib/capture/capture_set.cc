@@ -75,6 +75,23 @@ Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to) {
 
 std::string stem(const std::string& path) { return path.substr(0, path.rfind('.')); }
 
+// Opens it under the first of the names that it may have by now; nothing, if it has none of them.
+template <class Opened, class Open>
+Result<Opened> open_as_named_now(SegmentFile& file, Open open) {
+  Result<Opened> opened = open(file.path);
+  if (opened || opened.error().code != ENOENT) return opened;
+  for (const SegmentState state : {SegmentState::sealed, SegmentState::suspect}) {
+    SegmentFile renamed = file;
+    renamed.name.state = state;
+    const std::string name = to_string(renamed.name);
+    renamed.path = stem(file.path) + name.substr(name.rfind('.'));
+    opened = open(renamed.path);
+    if (opened) file = std::move(renamed);
+    if (opened || opened.error().code != ENOENT) return opened;
+  }
+  return Opened();
+}
+
 }  // namespace
 
 Result<std::vector<Chain>> list_capture(const std::vector<std::string>& paths) {
@@ -110,18 +127,11 @@ Result<std::vector<Chain>> list_capture(const std::vector<std::string>& paths) {
 }
 
 Result<std::unique_ptr<Source>> open_segment(SegmentFile& file) {
-  Result<std::unique_ptr<Source>> source = FileSource::open(file.path);
-  if (source || source.error().code != ENOENT) return source;
-  for (const SegmentState state : {SegmentState::sealed, SegmentState::suspect}) {
-    SegmentFile renamed = file;
-    renamed.name.state = state;
-    const std::string name = to_string(renamed.name);
-    renamed.path = stem(file.path) + name.substr(name.rfind('.'));
-    source = FileSource::open(renamed.path);
-    if (source) file = std::move(renamed);
-    if (source || source.error().code != ENOENT) return source;
-  }
-  return std::unique_ptr<Source>();
+  return open_as_named_now<std::unique_ptr<Source>>(file, FileSource::open);
+}
+
+Result<OwnedFd> open_segment_file(SegmentFile& file) {
+  return open_as_named_now<OwnedFd>(file, open_regular_file);
 }
 
 }  // namespace sluice::capture

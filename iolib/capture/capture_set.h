@@ -38,5 +38,7 @@ inline constexpr std::size_t kMostSegments = 1'000'000;
 /// Opens the file, under the name that it has meanwhile if its writer has renamed it, which changes
 /// `file`. No source, if it is gone.
 [[nodiscard]] Result<std::unique_ptr<Source>> open_segment(SegmentFile& file);
+/// The same as a descriptor, for sendfile.
+[[nodiscard]] Result<OwnedFd> open_segment_file(SegmentFile& file);
 
 }  // namespace sluice::capture

@@ -22,17 +22,23 @@ Result<std::span<const std::byte>> MemorySource::read(std::uint64_t offset, std:
   return rest.first(std::min(bytes, rest.size()));
 }
 
-Result<std::unique_ptr<Source>> FileSource::open(const std::string& path) {
+Result<OwnedFd> open_regular_file(const std::string& path) {
   // Without O_NONBLOCK a FIFO of that name would hold the reader for ever.
   OwnedFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return errno_error("open " + one_line(path));
   struct stat about {};
   if (::fstat(fd.get(), &about) != 0) return errno_error("fstat " + one_line(path));
   if (!S_ISREG(about.st_mode)) return Error{0, one_line(path) + ": no regular file"};
+  return fd;
+}
+
+Result<std::unique_ptr<Source>> FileSource::open(const std::string& path) {
+  Result<OwnedFd> fd = open_regular_file(path);
+  if (!fd) return fd.error();
   Result<AlignedBuffer> buffer = AlignedBuffer::allocate(kMaxFrameBytes);
   if (!buffer) return buffer.error();
   return std::unique_ptr<Source>(
-      std::make_unique<FileSource>(std::move(fd), *std::move(buffer), path));
+      std::make_unique<FileSource>(*std::move(fd), *std::move(buffer), path));
 }
 
 Result<std::uint64_t> FileSource::size_bytes() {

@@ -40,10 +40,14 @@ class MemorySource final : public Source {
   std::span<const std::byte> bytes_;
 };
 
+/// Opens a segment's file for reading; follows no symbolic link, and refuses what is no regular
+/// file.
+[[nodiscard]] Result<OwnedFd> open_regular_file(const std::string& path);
+
 /// A regular file, read buffered into memory of its own (kMaxFrameBytes).
 class FileSource final : public Source {
  public:
-  /// Follows no symbolic link, and refuses what is no regular file.
+  /// By open_regular_file().
   [[nodiscard]] static Result<std::unique_ptr<Source>> open(const std::string& path);
   FileSource(OwnedFd fd, AlignedBuffer buffer, std::string path)
       : fd_(std::move(fd)), buffer_(std::move(buffer)), path_(std::move(path)) {}

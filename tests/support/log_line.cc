@@ -1,8 +1,9 @@
 #include "tests/support/log_line.h"
 
-#include <boost/json/src.hpp>
 #include <charconv>
 #include <cstddef>
+
+#include "tools/common/json.h"
 
 namespace sluice::test {
 namespace {

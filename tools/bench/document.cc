@@ -313,13 +313,6 @@ Result<json::object> read_document(const std::string& path) {
   }
 }
 
-Result<> write_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text << std::flush;
-  if (!file) return errno_error("write " + path);
-  return {};
-}
-
 std::string to_text(const json::object& document) {
   std::ostringstream out;
   out << std::setprecision(9);

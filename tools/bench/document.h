@@ -30,8 +30,7 @@ void summarize(json::object& workload, const std::vector<std::string>& contender
 
 /// Reads a document from a file; an error that names what is wrong with it.
 [[nodiscard]] Result<json::object> read_document(const std::string& path);
-/// Writes it, indented.
-[[nodiscard]] Result<> write_file(const std::string& path, const std::string& text);
+/// It, indented.
 [[nodiscard]] std::string to_text(const json::object& document);
 
 /// A number of the document, or nothing where there is none.

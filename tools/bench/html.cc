@@ -11,36 +11,19 @@
 #include "tools/bench/html_chart.h"
 #include "tools/bench/html_look.h"
 #include "tools/bench/html_model.h"
-#include "tools/bench/html_style.h"
 #include "tools/bench/html_table.h"
-#include "tools/bench/html_text.h"
 #include "tools/bench/names.h"
+#include "tools/common/html_page.h"
+#include "tools/common/html_text.h"
 
 namespace sluice::bench {
 namespace html {
 namespace {
 
-std::string counted(std::size_t count, const std::string& what) {
-  return std::to_string(count) + ' ' + what + (count == 1 ? "" : "s");
-}
-
-// "2026-11-23T23:13:18Z" for a reader.
-std::string when(std::string started) {
-  constexpr std::size_t kLength = 20;
-  if (started.size() != kLength || started[10] != 'T' || started.back() != 'Z') return started;
-  started[10] = ' ';
-  started.pop_back();
-  return started + " UTC";
-}
-
 std::string in_bytes(const std::string& text) {
   double bytes = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
   return error == std::errc{} && bytes >= 0 ? as_bytes(bytes) : text;
-}
-
-std::string note(const std::string& html) {
-  return "<div class=\"note\" role=\"note\">" + html + "</div>\n";
 }
 
 std::string summary_of(const Report& report) {
@@ -351,16 +334,7 @@ std::string repeat(const Report& report, const Looks& looks) {
 std::string to_html(const json::object& document) {
   const html::Report report = html::read_report(document);
   const html::Looks looks = html::looks_of(report);
-  // Without any script and without anything from elsewhere, whatever the document's names hold.
-  std::string text =
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
-      "'unsafe-inline'\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<meta name=\"color-scheme\" content=\"light dark\">\n<title>sluice-bench, " +
-      html::escape(html::when(report.started)) + "</title>\n<style>" + std::string(html::kStyle) +
-      "</style>\n</head>\n<body>\n<main>\n<h1>TCP paths side by side</h1>\n" +
-      html::summary_of(report);
+  std::string text = html::summary_of(report);
   if (report.interrupted) {
     text += html::note(
         "<b>This run was interrupted.</b> What had been measured until then follows; some "
@@ -370,7 +344,8 @@ std::string to_html(const json::object& document) {
   for (std::size_t i = 0; i < report.sections.size(); ++i) {
     text += html::workload(report, report.sections[i], i + 1, looks);
   }
-  return text + html::repeat(report, looks) + "</main>\n</body>\n</html>\n";
+  return html::page("sluice-bench, " + html::when(report.started), "TCP paths side by side",
+                    text + html::repeat(report, looks));
 }
 
 }  // namespace sluice::bench

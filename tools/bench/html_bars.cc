@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "tools/bench/html_chart.h"
-#include "tools/bench/html_text.h"
+#include "tools/common/html_text.h"
 
 namespace sluice::bench::html {
 namespace {

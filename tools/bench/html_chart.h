@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "tools/bench/html_look.h"
 #include "tools/bench/html_model.h"
 
 /// Drawings, as SVG inside the page: colours and fonts are the style sheet's.
@@ -21,15 +20,5 @@ struct Bar {
 /// own unit, which is a pixel of the narrowest page.
 [[nodiscard]] std::string bar_chart(const std::string& title, const std::vector<Bar>& bars,
                                     int digits, double width);
-
-struct Line {
-  std::string contender;
-  Look look;
-  Curve curve;
-};
-
-/// µs over the percentile, both logarithmic: the percentile by its nines. Empty without points to
-/// draw.
-[[nodiscard]] std::string curve_chart(const std::string& title, const std::vector<Line>& lines);
 
 }  // namespace sluice::bench::html

@@ -8,11 +8,15 @@
 #include <utility>
 #include <vector>
 
+#include "tools/common/html_curves.h"
 #include "tools/common/json.h"
 
 /// What the HTML report shows of a document, read leniently: a field that is not there, or is of
 /// another type, is empty.
 namespace sluice::bench::html {
+
+// What every tool's page is made of.
+using namespace sluice::html;  // NOLINT(google-global-names-in-headers): a namespace of pages too
 
 struct Spread {
   double median = 0;
@@ -35,9 +39,6 @@ struct Column {
   int digits = 2;
   bool compared = true;
 };
-
-/// Percentile and µs, rising.
-using Curve = std::vector<std::pair<double, double>>;
 
 /// A contender's summary in one workload.
 struct Row {

@@ -1,14 +1,10 @@
 #pragma once
 
-#include <chrono>
+#include "tools/common/interrupt.h"
 
 namespace sluice::bench {
 
-/// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of ending the program.
-void catch_interrupts();
-/// One has come.
-[[nodiscard]] bool interrupted();
-/// Throws Interrupted if one has come.
+/// Throws Interrupted if a signal has asked the program to end.
 void check_interrupted();
 
 }  // namespace sluice::bench

@@ -1,4 +1,3 @@
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -17,6 +16,7 @@
 #include "tools/bench/options.h"
 #include "tools/bench/server.h"
 #include "tools/bench/table.h"
+#include "tools/common/system.h"
 
 namespace sluice::bench {
 namespace {
@@ -27,13 +27,6 @@ constexpr int kInterrupted = 130;
 int fail(const std::string& reason) {
   std::fprintf(stderr, "sluice-bench: %s\n", reason.c_str());
   return kFailed;
-}
-
-void allow_many_descriptors() {
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  files.rlim_cur = files.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &files);
 }
 
 bool all_valid(const json::object& document) {

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/un.h>
@@ -11,10 +10,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <memory>
 #include <utility>
-#include <variant>
 
+#include "iolib/base/address.h"
 #include "tools/bench/interrupt.h"
 
 namespace sluice::bench {
@@ -24,37 +22,6 @@ using std::chrono::steady_clock;
 
 constexpr int kBacklog = 4096;
 constexpr int kSendTimeoutMs = 20'000;
-
-const sockaddr* generic(const Endpoint& endpoint) {
-  return reinterpret_cast<const sockaddr*>(&endpoint.address);
-}
-
-Endpoint unix_endpoint(const UnixEndpoint& path, const std::string& text) {
-  Endpoint endpoint{.text = text};
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  // The parser has bounded the path.
-  std::memcpy(address.sun_path, path.path.c_str(), path.path.size());
-  std::memcpy(&endpoint.address, &address, sizeof address);
-  endpoint.size_bytes = sizeof address;
-  return endpoint;
-}
-
-Result<Endpoint> look_up(const HostPort& where, const std::string& text, bool listening) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV | (listening ? AI_PASSIVE : 0);
-  // What an empty host means is the same as in sluice itself.
-  if (where.host.empty()) hints.ai_family = listening ? AF_INET6 : AF_INET;
-  addrinfo* found = nullptr;
-  const char* host = where.host.empty() ? nullptr : where.host.c_str();
-  const int status = ::getaddrinfo(host, std::to_string(where.port).c_str(), &hints, &found);
-  if (status != 0) return Error{0, "resolve " + text + ": " + ::gai_strerror(status)};
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owned(found, &::freeaddrinfo);
-  Endpoint endpoint{.size_bytes = found->ai_addrlen, .text = text};
-  std::memcpy(&endpoint.address, found->ai_addr, found->ai_addrlen);
-  return endpoint;
-}
 
 void bind_to(int fd, std::uint32_t source) {
   const int on = 1;
@@ -96,21 +63,6 @@ void fail_errno(const std::string& call) {
   throw Failure(call + ": " + std::strerror(error));
 }
 
-Result<Endpoint> resolve_target(const std::string& text) {
-  const Result<TargetAddress> parsed = parse_target_address(text);
-  if (parsed.has_error()) return parsed.error();
-  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return unix_endpoint(*path, text);
-  if (const auto* host = std::get_if<HostPort>(&*parsed)) return look_up(*host, text, false);
-  return Error{0, text + ": expected HOST:PORT or unix:/path"};
-}
-
-Result<Endpoint> resolve_listen(const std::string& text) {
-  const Result<ListenAddress> parsed = parse_listen_address(text);
-  if (parsed.has_error()) return parsed.error();
-  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return unix_endpoint(*path, text);
-  return look_up(std::get<HostPort>(*parsed), text, true);
-}
-
 bool is_loopback(const Endpoint& endpoint) {
   if (endpoint.family() != AF_INET) return false;
   const auto& address = reinterpret_cast<const sockaddr_in&>(endpoint.address);
@@ -134,7 +86,7 @@ Result<OwnedFd> listen_at(const Endpoint& at) {
     const int on = 1;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   }
-  if (::bind(fd.get(), generic(at), at.size_bytes) != 0) return errno_error("bind " + at.text);
+  if (::bind(fd.get(), at.data(), at.size_bytes) != 0) return errno_error("bind " + at.text);
   if (::listen(fd.get(), kBacklog) != 0) return errno_error("listen " + at.text);
   return fd;
 }
@@ -174,7 +126,7 @@ OwnedFd connect_from(const Endpoint& to, std::uint32_t source) {
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(kConnectTimeoutMs);
   // Called again it goes on waiting (inet_stream_connect in net/ipv4/af_inet.c); what it says when
   // a step is over is in socket(7), for a unix socket whose listener has no room in unix(7).
-  while (::connect(fd.get(), generic(to), to.size_bytes) != 0 && errno != EISCONN) {
+  while (::connect(fd.get(), to.data(), to.size_bytes) != 0 && errno != EISCONN) {
     const int error = errno;
     check_interrupted();
     const bool waits = error == EINPROGRESS || error == EALREADY || error == EAGAIN;

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "iolib/base/address.h"
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
+#include "tools/common/endpoint.h"
 
 namespace sluice::bench {
 
@@ -24,18 +24,6 @@ struct Failure : std::runtime_error {
 /// Throws a Failure naming the call and what errno says.
 [[noreturn]] void fail_errno(const std::string& call);
 
-/// Where to connect to or listen at, resolved.
-struct Endpoint {
-  sockaddr_storage address{};
-  socklen_t size_bytes = 0;
-  std::string text;  ///< as it was written
-  [[nodiscard]] int family() const { return address.ss_family; }
-};
-
-/// Resolves `HOST:PORT`, `[v6]:PORT`, `:PORT` or `unix:/path`; the first address of a name counts.
-[[nodiscard]] Result<Endpoint> resolve_target(const std::string& text);
-/// The same for listening: an empty host is every address, port 0 the kernel's choice.
-[[nodiscard]] Result<Endpoint> resolve_listen(const std::string& text);
 /// It is an address of 127.0.0.0/8.
 [[nodiscard]] bool is_loopback(const Endpoint& endpoint);
 /// 127.0.0.1:`port`.

@@ -2,7 +2,6 @@
 
 #include <signal.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <sstream>
@@ -14,11 +13,10 @@
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "tools/bench/names.h"
+#include "tools/common/command_line.h"
 
 namespace sluice::bench {
 namespace {
-
-constexpr int kUsageStatus = 2;
 
 constexpr const char* kWorkloads =
     "bulk1,bulk8,bulk64,bulk8both,rr1,rr32,rr128,rr8x16KiB,rr32@5000,crr1,crr4,idle3000,"
@@ -26,11 +24,6 @@ constexpr const char* kWorkloads =
 constexpr const char* kQuickWorkloads = "bulk1,bulk8,rr1,rr32,crr1,idle500";
 constexpr const char* kQuickPeers = "direct,haproxy-tuned,sluice";
 constexpr const char* kBaselines[] = {"haproxy-tuned", "nginx-tuned", "direct"};
-
-/// A wrong value, as one line.
-struct Wrong {
-  std::string message;
-};
 
 // As they are written, before they are understood.
 struct Words {
@@ -49,12 +42,6 @@ std::vector<std::string> split(const std::string& list) {
     if (!word.empty()) words.push_back(word);
   }
   return words;
-}
-
-template <class T>
-T value_of(const char* option, const Result<T>& parsed) {
-  if (parsed.has_error()) throw Wrong{std::string(option) + ": " + parsed.error().to_string()};
-  return *parsed;
 }
 
 double seconds_of(const char* option, const std::string& text, double least) {
@@ -256,23 +243,6 @@ Exit status: 0 all runs were valid, 1 some were void or something failed, 2 wron
 130 interrupted, after printing what was measured.
 )";
 
-std::string one_line_of(const std::string& text) {
-  std::string line = text.substr(0, text.find('\n'));
-  return "sluice-bench: " + one_line(line) + "\n";
-}
-
-std::string typed(int argc, char** argv) {
-  std::string command = "sluice-bench";
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    const bool plain = word.find_first_of(" \t'\"\\$*?;&|<>(){}") == std::string::npos;
-    std::string quoted;
-    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    command += plain && !word.empty() ? ' ' + word : " '" + quoted + "'";
-  }
-  return command;
-}
-
 }  // namespace
 
 Invocation parse_command_line(int argc, char** argv) {
@@ -324,8 +294,7 @@ Invocation parse_command_line(int argc, char** argv) {
       ->required();
   add_output(*report, invocation.output);
 
-  try {
-    app.parse(argc, argv);
+  const auto understand = [&] {
     if (serve->parsed()) {
       value_of("--listen", parse_listen_address(invocation.listen));
       invocation.action = Invocation::Action::serve;
@@ -339,23 +308,17 @@ Invocation parse_command_line(int argc, char** argv) {
       }
       invocation.load = load_command(words, to);
       invocation.action = Invocation::Action::load;
-      invocation.compare.command = typed(argc, argv);
+      invocation.compare.command = typed("sluice-bench", argc, argv);
     } else {
       invocation.compare = compare_options(words);
-      invocation.compare.command = typed(argc, argv);
+      invocation.compare.command = typed("sluice-bench", argc, argv);
       invocation.action = Invocation::Action::compare;
     }
-  } catch (const CLI::Success& asked) {
-    std::ostringstream text;
-    std::ostringstream ignored;
-    app.exit(asked, text, ignored);
-    invocation.message = text.str();
-  } catch (const CLI::ParseError& error) {
-    invocation.exit_status = kUsageStatus;
-    invocation.message = one_line_of(error.what());
-  } catch (const Wrong& wrong) {
-    invocation.exit_status = kUsageStatus;
-    invocation.message = one_line_of(wrong.message);
+  };
+  if (const std::optional<EarlyExit> exit = parse_with(app, argc, argv, understand)) {
+    invocation.action = Invocation::Action::exit;
+    invocation.exit_status = exit->status;
+    invocation.message = exit->message;
   }
   return invocation;
 }

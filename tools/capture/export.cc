@@ -11,7 +11,7 @@
 #include "tools/capture/out_stream.h"
 #include "tools/capture/pcapng.h"
 #include "tools/capture/printer.h"
-#include "tools/capture/walk.h"
+#include "tools/common/walk.h"
 
 namespace sluice::capture {
 namespace {

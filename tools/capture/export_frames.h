@@ -9,11 +9,11 @@
 
 #include "iolib/base/address.h"
 #include "iolib/capture/format.h"
-#include "tools/capture/connections.h"
 #include "tools/capture/options.h"
 #include "tools/capture/pcapng.h"
 #include "tools/capture/tcp_frame.h"
-#include "tools/capture/walk.h"
+#include "tools/common/connections.h"
+#include "tools/common/walk.h"
 
 namespace sluice::capture {
 

@@ -10,9 +10,9 @@
 
 #include "iolib/base/units.h"
 #include "tools/capture/commands.h"
-#include "tools/capture/connections.h"
-#include "tools/capture/text.h"
-#include "tools/capture/walk.h"
+#include "tools/common/connections.h"
+#include "tools/common/text.h"
+#include "tools/common/walk.h"
 
 namespace sluice::capture {
 namespace {

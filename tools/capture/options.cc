@@ -1,34 +1,22 @@
 #include "tools/capture/options.h"
 
-#include <CLI/CLI.hpp>
 #include <sstream>
 #include <string_view>
 #include <utility>
 
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
+#include "tools/common/command_line.h"
+#include "tools/common/filter_options.h"
 
 namespace sluice::capture {
 namespace {
 
-constexpr int kUsageStatus = 2;
-
-/// A wrong value, as one line.
-struct Wrong {
-  std::string message;
-};
-
 // As they are written, before they are understood.
 struct Words {
-  std::string side, text, hex, regex, from, to, until_idle;
-  std::vector<std::string> peers;
+  std::string side, text, hex, regex, until_idle;
+  FilterWords filter;
 };
-
-template <class T>
-T value_of(const char* option, const Result<T>& parsed) {
-  if (parsed.has_error()) throw Wrong{std::string(option) + ": " + parsed.error().to_string()};
-  return *parsed;
-}
 
 std::string bytes_of_hex(const std::string& text) {
   std::string bytes;
@@ -65,12 +53,7 @@ Pattern pattern_of(const Words& words) {
 }
 
 void understand(const Words& words, Invocation& invocation) {
-  Filter& filter = invocation.filter;
-  for (const std::string& peer : words.peers) {
-    filter.peers.push_back(value_of("--peer", Cidr::parse(peer)));
-  }
-  if (!words.from.empty()) filter.from_ns = value_of("--from", parse_time(words.from));
-  if (!words.to.empty()) filter.until_ns = value_of("--to", parse_time(words.to));
+  understand_filter(words.filter, invocation.filter);
   if (words.side == kSideNames[0]) invocation.side = Side::client;
   if (words.side == kSideNames[1]) invocation.side = Side::upstream;
   if (!words.until_idle.empty()) {
@@ -83,32 +66,10 @@ void understand(const Words& words, Invocation& invocation) {
   if (invocation.command == Invocation::Command::search) invocation.pattern = pattern_of(words);
 }
 
-CLI::Option* add_connection(CLI::App* command, Invocation& invocation) {
-  return command->add_option("--connection", invocation.filter.id, "its id, as `ls` shows it")
-      ->type_name("ID");
-}
-
 CLI::Option* add_side(CLI::App* command, Words& words) {
   return command->add_option("--side", words.side, "whose bytes: client or upstream")
       ->check(CLI::IsMember({"client", "upstream"}))
       ->type_name("SIDE");
-}
-
-void add_filters(CLI::App* command, Words& words, Invocation& invocation) {
-  add_connection(command, invocation);
-  add_side(command, words);
-  command
-      ->add_option("--peer", words.peers,
-                   "the client's or the upstream's address; may be given again")
-      ->type_name("CIDR");
-  command
-      ->add_option("--port", invocation.filter.ports,
-                   "the client's or the upstream's; may be given again")
-      ->type_name("PORT");
-  command->add_option("--route", invocation.filter.route, "the route's name")->type_name("NAME");
-  command->add_option("--from", words.from, "not before, as 2026-11-24T09:30:00Z")
-      ->type_name("TIME");
-  command->add_option("--to", words.to, "before")->type_name("TIME");
 }
 
 constexpr const char* kFooter = R"(
@@ -117,11 +78,6 @@ TIME is 2026-11-24T09:30:00Z (or with +02:00 for Z), 2026-11-24, or @SECONDS sin
 Exit status: 0 done; 1 something cannot be read or written; 2 wrong usage; 4 cat: bytes are
 missing; verify: 0 clean, 3 a torn tail only, 4 gaps, 5 damage.
 )";
-
-std::string one_line_of(const std::string& text) {
-  const std::string line = text.substr(0, text.find('\n'));
-  return "sluice-capture: " + one_line(line) + "\n";
-}
 
 using Command = Invocation::Command;
 
@@ -138,14 +94,15 @@ void add_commands(CLI::App& app, Words& words, Invocation& invocation) {
   add("ls", Command::ls, "The connections.");
   add("stat", Command::stat, "What there is, in numbers.");
   CLI::App* cat = add("cat", Command::cat, "The bytes of one side of a connection, to stdout.");
-  add_connection(cat, invocation)->required();
+  add_connection_filter(*cat, invocation.filter)->required();
   add_side(cat, words)->required();
   cat->add_flag("--skip-gaps", invocation.skip_gaps, "go on behind missing bytes");
   CLI::App* show = add("show", Command::show, "The records, readable, with their times.");
   CLI::App* follow =
       add("follow", Command::follow, "The same while it is being written, until SIGINT.");
   for (CLI::App* command : {show, follow}) {
-    add_filters(command, words, invocation);
+    add_side(command, words);
+    add_filter(*command, words.filter, invocation.filter);
     command->add_flag("--hex", invocation.hex, "bytes as hexadecimal numbers");
   }
   follow->add_option("--until-idle", words.until_idle, "end once nothing has come for so long")
@@ -163,7 +120,8 @@ void add_commands(CLI::App& app, Words& words, Invocation& invocation) {
       ->type_name("FILE");
   add_filters(exports, words, invocation);
   CLI::App* search = add("search", Command::search, "Where the bytes of a stream match.");
-  add_filters(search, words, invocation);
+  add_side(search, words);
+  add_filter(*search, words.filter, invocation.filter);
   search->add_option("--text", words.text, "these bytes")->type_name("TEXT");
   search->add_option("--hex", words.hex, "these bytes, as hexadecimal numbers")->type_name("HEX");
   search
@@ -188,23 +146,12 @@ Invocation parse_command_line(int argc, char** argv) {
   app.footer(kFooter);
   app.require_subcommand(1);
   add_commands(app, words, invocation);
-  try {
-    app.parse(argc, argv);
-    understand(words, invocation);
-    return invocation;
-  } catch (const CLI::Success& asked) {
-    std::ostringstream text;
-    std::ostringstream ignored;
-    app.exit(asked, text, ignored);
-    invocation.message = text.str();
-  } catch (const CLI::ParseError& error) {
-    invocation.exit_status = kUsageStatus;
-    invocation.message = one_line_of(error.what());
-  } catch (const Wrong& wrong) {
-    invocation.exit_status = kUsageStatus;
-    invocation.message = one_line_of(wrong.message);
+  const auto exit = parse_with(app, argc, argv, [&] { understand(words, invocation); });
+  if (exit) {
+    invocation.command = Command::exit;
+    invocation.exit_status = exit->status;
+    invocation.message = exit->message;
   }
-  invocation.command = Command::exit;
   return invocation;
 }
 

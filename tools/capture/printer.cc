@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <string_view>
 
-#include "tools/capture/text.h"
+#include "tools/common/text.h"
 
 namespace sluice::capture {
 namespace {

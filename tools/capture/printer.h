@@ -2,9 +2,9 @@
 
 #include <string>
 
-#include "tools/capture/connections.h"
 #include "tools/capture/options.h"
-#include "tools/capture/walk.h"
+#include "tools/common/connections.h"
+#include "tools/common/walk.h"
 
 namespace sluice::capture {
 

@@ -9,11 +9,11 @@
 
 #include "iolib/base/crc32c.h"
 #include "tools/capture/commands.h"
-#include "tools/capture/connections.h"
 #include "tools/capture/out_directory.h"
 #include "tools/capture/segment_output.h"
-#include "tools/capture/text.h"
-#include "tools/capture/walk.h"
+#include "tools/common/connections.h"
+#include "tools/common/text.h"
+#include "tools/common/walk.h"
 
 namespace sluice::capture {
 namespace {

@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "tools/capture/commands.h"
-#include "tools/capture/connections.h"
 #include "tools/capture/stream_match.h"
-#include "tools/capture/text.h"
-#include "tools/capture/walk.h"
+#include "tools/common/connections.h"
+#include "tools/common/text.h"
+#include "tools/common/walk.h"
 
 namespace sluice::capture {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "tools/capture/commands.h"
 #include "tools/capture/printer.h"
-#include "tools/capture/walk.h"
+#include "tools/common/walk.h"
 
 namespace sluice::capture {
 namespace {

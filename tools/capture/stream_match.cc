@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "tools/capture/text.h"
+#include "tools/common/text.h"
 
 namespace sluice::capture {
 namespace {

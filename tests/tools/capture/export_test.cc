@@ -19,8 +19,8 @@
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/tools/capture/tool.h"
-#include "tools/capture/text.h"
 #include "tools/common/json.h"
+#include "tools/common/text.h"
 
 namespace sluice::test {
 namespace {

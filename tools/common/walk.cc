@@ -1,4 +1,4 @@
-#include "tools/capture/walk.h"
+#include "tools/common/walk.h"
 
 #include <unistd.h>
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace sluice::bench::html {
+namespace sluice::html {
 
 /// What stands where there is no figure.
 inline constexpr std::string_view kNothing = "–";
@@ -39,4 +39,4 @@ inline constexpr std::string_view kNothing = "–";
 [[nodiscard]] std::string text_element(std::string_view anchor, double x, double y,
                                        std::string_view text);
 
-}  // namespace sluice::bench::html
+}  // namespace sluice::html

@@ -1,11 +1,12 @@
+#include "tools/common/html_curves.h"
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
-#include "tools/bench/html_chart.h"
-#include "tools/bench/html_text.h"
+#include "tools/common/html_text.h"
 
-namespace sluice::bench::html {
+namespace sluice::html {
 namespace {
 
 constexpr double kWidth = 940;
@@ -172,8 +173,42 @@ class CurveChart {
 
 }  // namespace
 
+std::string class_of(const Look& look) {
+  std::string classes = "k" + std::to_string(look.colour);
+  if (look.ours) classes += " ours";
+  if (!look.competes) classes += " aside";
+  return classes;
+}
+
+std::string marker_path(const Look& look, double x, double y, double radius) {
+  const auto at = [&](double dx, double dy) {
+    return coordinate(x + dx * radius) + ' ' + coordinate(y + dy * radius);
+  };
+  const std::string r = coordinate(radius * 0.95);
+  switch (look.shape) {
+    case 0:
+      return 'M' + at(-0.95, 0) + 'a' + r + ' ' + r + " 0 1 0 " + coordinate(radius * 1.9) + " 0a" +
+             r + ' ' + r + " 0 1 0 " + coordinate(radius * -1.9) + " 0Z";
+    case 1:
+      return 'M' + at(-0.85, -0.85) + 'L' + at(0.85, -0.85) + 'L' + at(0.85, 0.85) + 'L' +
+             at(-0.85, 0.85) + 'Z';
+    case 2:
+      return 'M' + at(0, -1.1) + 'L' + at(1.1, 0.85) + 'L' + at(-1.1, 0.85) + 'Z';
+    case 3:
+      return 'M' + at(0, -1.2) + 'L' + at(1.2, 0) + 'L' + at(0, 1.2) + 'L' + at(-1.2, 0) + 'Z';
+    default:
+      return 'M' + at(0, 1.1) + 'L' + at(1.1, -0.85) + 'L' + at(-1.1, -0.85) + 'Z';
+  }
+}
+
+std::string key_of(const Look& look) {
+  return "<svg class=\"key " + class_of(look) +
+         R"(" viewBox="-7 -7 14 14" width="12" height="12" aria-hidden="true"><path class="mark" d=")" +
+         marker_path(look, 0, 0, 5) + "\"/></svg>";
+}
+
 std::string curve_chart(const std::string& title, const std::vector<Line>& lines) {
   return CurveChart(lines).draw(title);
 }
 
-}  // namespace sluice::bench::html
+}  // namespace sluice::html

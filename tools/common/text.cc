@@ -1,4 +1,4 @@
-#include "tools/capture/text.h"
+#include "tools/common/text.h"
 
 #include <array>
 #include <chrono>

@@ -1,9 +1,9 @@
-#include "tools/capture/connections.h"
+#include "tools/common/connections.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "tools/capture/text.h"
+#include "tools/common/text.h"
 
 namespace sluice::capture {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-namespace sluice::bench::html {
+namespace sluice::html {
 
 /// The page's style sheet. The colours of contenders (--c in .k0 to .k7) keep apart for the usual
 /// colour-blindnesses too, on their background: by lightness where the hue does not.
@@ -144,4 +144,4 @@ figcaption span { font-weight: 400; color: var(--soft); }
 }
 )css";
 
-}  // namespace sluice::bench::html
+}  // namespace sluice::html

@@ -1,11 +1,11 @@
-#include "tools/bench/html_text.h"
+#include "tools/common/html_text.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
 
-namespace sluice::bench::html {
+namespace sluice::html {
 namespace {
 
 std::string formatted(const char* format, int digits, double value) {
@@ -123,4 +123,4 @@ std::string text_element(std::string_view anchor, double x, double y, std::strin
   return element.append(coordinate(y)).append("\">").append(escape(text)).append("</text>\n");
 }
 
-}  // namespace sluice::bench::html
+}  // namespace sluice::html

@@ -1,4 +1,4 @@
-#include "tools/capture/connections.h"
+#include "tools/common/connections.h"
 
 #include <gtest/gtest.h>
 

@@ -9,8 +9,8 @@
 
 #include "iolib/base/error.h"
 #include "iolib/capture/reader.h"
-#include "tools/capture/walk.h"
 #include "tools/common/json.h"
+#include "tools/common/walk.h"
 
 namespace sluice::capture {
 

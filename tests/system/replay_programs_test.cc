@@ -1,0 +1,185 @@
+// Real databases, recorded and replayed to fresh ones: in the end both hold the same.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/system/postgres.h"
+#include "tests/system/programs.h"
+#include "tests/system/recorded.h"
+#include "tests/system/replayed.h"
+
+namespace sluice::test {
+namespace {
+
+class ReplayProgramTest : public ProgramTest {
+ protected:
+  void start_recording(std::uint16_t port) {
+    start_before(port, {"--capture", directory_, "--capture-full", "block"});
+  }
+  void end_recording() {
+    EXPECT_EQ(daemon_->terminate(kProgramPatience), 0) << daemon_->log();
+    daemon_.reset();
+    EXPECT_EQ(verify_status(directory_), 0);
+  }
+  [[nodiscard]] Replayed replay_to(std::uint16_t port, std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), {directory_, "--to", loopback_address(port)});
+    return replay(more);
+  }
+  std::string directory_ = folder_.file("capture");
+};
+
+// --- redis
+
+class ReplayRedisTest : public ReplayProgramTest {
+ protected:
+  [[nodiscard]] std::unique_ptr<Process> redis(std::uint16_t port) const {
+    auto server = std::make_unique<Process>(std::vector<std::string>{
+        "redis-server", "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
+        "--appendonly", "no", "--enable-debug-command", "local", "--dir", folder_.path()});
+    wait_for_listener(*server, port);
+    return server;
+  }
+  void benchmark(const std::string& clients, const std::string& tests) const {
+    static_cast<void>(run_program({"redis-benchmark", "-h", "127.0.0.1", "-p", entrance(), "-n",
+                                   std::to_string(by_scale(500, 5'000, 50'000)), "-c", clients,
+                                   "-r", "1000", "-d", "100", "-t", tests, "--csv"}));
+  }
+  [[nodiscard]] static std::string ask(std::uint16_t port, std::vector<std::string> command) {
+    std::vector<std::string> argv{"redis-cli", "-p", std::to_string(port)};
+    argv.insert(argv.end(), command.begin(), command.end());
+    return run_program(argv);
+  }
+};
+
+// Several clients at once, in whatever order their commands come: none of these depends on it.
+TEST_P(ReplayRedisTest, AFreshServerHoldsTheSameKeysAfterwards) {
+  for (const char* program : {"redis-server", "redis-cli", "redis-benchmark"}) {
+    SLUICE_NEEDS_PROGRAM(program);
+  }
+  const std::uint16_t first_port = free_port();
+  const std::unique_ptr<Process> first = redis(first_port);
+  start_recording(first_port);
+  benchmark("20", "set,get,incr,lpush,sadd,hset");
+  end_recording();
+  const std::string digest = ask(first_port, {"DEBUG", "DIGEST"});
+  EXPECT_EQ(digest.size(), 41U) << digest;
+  EXPECT_NE(ask(first_port, {"DBSIZE"}), "0\n");
+  for (const char* speed : {"1x", "max"}) {
+    const std::uint16_t port = free_port();
+    const std::unique_ptr<Process> fresh = redis(port);
+    const Replayed replayed = replay_to(port, {"--speed", speed});
+    EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+    EXPECT_EQ(ask(port, {"DEBUG", "DIGEST"}), digest) << speed;
+    EXPECT_EQ(ask(port, {"DBSIZE"}), ask(first_port, {"DBSIZE"}));
+  }
+}
+
+// One client, whose commands come in one order: every answer is the same too.
+TEST_P(ReplayRedisTest, AFreshServerGivesTheSameAnswers) {
+  for (const char* program : {"redis-server", "redis-cli", "redis-benchmark"}) {
+    SLUICE_NEEDS_PROGRAM(program);
+  }
+  const std::uint16_t first_port = free_port();
+  const std::unique_ptr<Process> first = redis(first_port);
+  start_recording(first_port);
+  benchmark("1", "set,get,incr,lpush,rpop,zadd,zpopmin,mset");
+  end_recording();
+  const std::uint16_t port = free_port();
+  const std::unique_ptr<Process> fresh = redis(port);
+  const Replayed replayed = replay_to(port, {"--speed", "max", "--wait-responses", "--compare"});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_EQ(ask(port, {"DEBUG", "DIGEST"}), ask(first_port, {"DEBUG", "DIGEST"}));
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryEngine, ReplayRedisTest, testing::ValuesIn(both_engines()),
+                         name_of_mode);
+
+// --- postgres
+
+class ReplayPostgresTest : public ReplayProgramTest {
+ protected:
+  void pgbench(std::vector<std::string> more) const {
+    more.insert(more.begin(), {"pgbench", "-h", "127.0.0.1", "-p", entrance(), "-U", "tester"});
+    more.emplace_back("postgres");
+    static_cast<void>(run_program(more));
+  }
+  /// A checksum of every table that pgbench fills; of the history without its times.
+  [[nodiscard]] static std::string tables(std::uint16_t port) {
+    std::string sums;
+    for (const char* table : {"(select * from pgbench_accounts)", "(select * from pgbench_tellers)",
+                              "(select * from pgbench_branches)",
+                              "(select tid, bid, aid, delta from pgbench_history)"}) {
+      sums += run_program({"psql", "-h", "127.0.0.1", "-p", std::to_string(port), "-U", "tester",
+                           "-At", "-c",
+                           "select count(*), md5(string_agg(t::text, '|' order by t::text)) from " +
+                               std::string(table) + " t",
+                           "postgres"});
+    }
+    return sums;
+  }
+};
+
+TEST_P(ReplayPostgresTest, AFreshServerHoldsTheSameRowsAfterwards) {
+  for (const char* program : {"initdb", "postgres", "pgbench", "psql"}) {
+    SLUICE_NEEDS_PROGRAM(program);
+  }
+  const TempDir first_folder;
+  const Postgres first(first_folder, Postgres::owner());
+  start_recording(first.port());
+  pgbench({"-i", "-q", "-s", "1"});
+  const std::string transactions = std::to_string(by_scale(10, 50, 500));
+  pgbench({"-n", "-c", "4", "-j", "2", "-t", transactions, "--random-seed=1"});
+  pgbench({"-n", "-c", "1", "-M", "extended", "-t", transactions, "--random-seed=2"});
+  pgbench({"-n", "-c", "1", "-M", "prepared", "-t", transactions, "--random-seed=3"});
+  end_recording();
+  const TempDir fresh_folder;
+  const Postgres fresh(fresh_folder, Postgres::owner());
+  const Replayed replayed = replay_to(fresh.port(), {"--wait-responses", "--speed", "max"});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  const std::string rows = tables(first.port());
+  EXPECT_EQ(tables(fresh.port()), rows);
+  EXPECT_EQ(rows.find("100000|"), 0U) << rows;
+}
+
+// The key for cancelling, which each server draws, is what differs, and nothing else.
+TEST_P(ReplayPostgresTest, OnlyTheCancelKeyOfTheAnswersDiffers) {
+  for (const char* program : {"initdb", "postgres", "psql"}) {
+    SLUICE_NEEDS_PROGRAM(program);
+  }
+  const TempDir first_folder;
+  const Postgres first(first_folder, Postgres::owner());
+  start_recording(first.port());
+  static_cast<void>(run_program({"psql", "-h", "127.0.0.1", "-p", entrance(), "-U", "tester", "-c",
+                                 "create table t (n int); insert into t select generate_series(1, "
+                                 "1000); select * from t",
+                                 "postgres"}));
+  end_recording();
+  const TempDir fresh_folder;
+  const TempDir another_folder;
+  const Postgres fresh(fresh_folder, Postgres::owner());
+  const Replayed replayed = replay_to(fresh.port(), {"--wait-responses", "--compare"});
+  EXPECT_EQ(replayed.status, 6) << replayed.output << replayed.error;
+  const json::value& difference = replayed.report.at("compare").at("differences").at(0);
+  const auto number = [&](const char* key) {
+    return difference.at(key).to_number<std::uint64_t>();
+  };
+  EXPECT_EQ(number("then_bytes"), number("now_bytes"));
+  constexpr std::uint64_t kKeyBytes = 8;  // a process's number and a secret
+  EXPECT_LT(number("last") - number("first"), kKeyBytes);
+  // Told so, it finds nothing else.
+  const Postgres another(another_folder, Postgres::owner());
+  const std::uint64_t from = number("last") - (kKeyBytes - 1);
+  const Replayed without = replay_to(
+      another.port(), {"--wait-responses", "--compare", "--ignore",
+                       std::to_string(from) + '+' + std::to_string(kKeyBytes + kKeyBytes)});
+  EXPECT_EQ(without.status, 0) << without.output << without.error;
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryEngine, ReplayPostgresTest, testing::ValuesIn(both_engines()),
+                         name_of_mode);
+
+}  // namespace
+}  // namespace sluice::test

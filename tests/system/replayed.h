@@ -1,0 +1,33 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+#include "tools/common/json.h"
+
+namespace sluice::test {
+
+/// $SLUICE_REPLAY, the program under test.
+[[nodiscard]] std::string replay_tool();
+
+/// What a replay has said.
+struct Replayed {
+  std::optional<int> status;
+  std::string output;
+  std::string error;
+  json::object report;  ///< what --json has written, if anything
+
+  /// A number of the report's part "replay".
+  [[nodiscard]] std::uint64_t count(const char* key) const {
+    return report.at("replay").at(key).to_number<std::uint64_t>();
+  }
+};
+
+/// Runs it to its end with these arguments and --json.
+[[nodiscard]] Replayed replay(std::vector<std::string> arguments,
+                              const ProcessOptions& options = {});
+
+}  // namespace sluice::test

@@ -1,0 +1,401 @@
+// The real program on captures that were made by hand, good and bad.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <random>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/support/capture_builder.h"
+#include "tests/support/daemon.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
+#include "tests/system/keeper.h"
+#include "tests/system/replayed.h"
+
+namespace sluice::test {
+namespace {
+
+using capture::GapReason;
+using capture::Kind;
+using capture::Side;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+CaptureRecord after(milliseconds time, CaptureRecord record) {
+  const auto ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count());
+  record.header.monotonic_ns = 1'000'000'000'000 + ns;
+  record.header.wall_ns = 1'790'000'000'000'000'000 + ns;
+  return record;
+}
+CaptureRecord opened(milliseconds time, std::uint64_t connection) {
+  const CaptureRecord stamp = after(time, {});
+  capture::OpenInfo info = open_info(connection);
+  info.began_monotonic_ns = stamp.header.monotonic_ns;
+  info.began_wall_ns = stamp.header.wall_ns;
+  return after(time, open_record(connection, info));
+}
+/// Where this was recorded of the two sides.
+CaptureRecord closed(milliseconds time, std::uint64_t connection, const std::string& client = "",
+                     const std::string& upstream = "") {
+  capture::CloseInfo info;
+  info.sides = {totals_of(bytes_of(client)), totals_of(bytes_of(upstream))};
+  info.reason = "closed";
+  return after(time, close_record(connection, info));
+}
+
+/// One that sends `text` after 1 ms and ends in order after 2, both sides.
+std::vector<CaptureRecord> simple(std::uint64_t connection, const std::string& text,
+                                  milliseconds begin = milliseconds(0)) {
+  const milliseconds ms(1);
+  return {opened(begin, connection),
+          after(begin + ms, data_record(connection, Side::client, 0, text)),
+          after(begin + 2 * ms, end_record(Kind::eof, connection, Side::client, text.size())),
+          after(begin + 2 * ms, end_record(Kind::eof, connection, Side::upstream, 0)),
+          closed(begin + 3 * ms, connection, text)};
+}
+
+std::vector<CaptureRecord> joined(const std::vector<std::vector<CaptureRecord>>& parts) {
+  std::vector<CaptureRecord> all;
+  for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+// --- Time ---
+
+TEST(ReplayTime, NothingComesBeforeItIsDue) {
+  const TempDir folder;
+  write_segment(
+      folder.path(), {},
+      {opened(milliseconds(0), 1), after(milliseconds(0), data_record(1, Side::client, 0, "a")),
+       after(milliseconds(600), data_record(1, Side::client, 1, "b")),
+       after(milliseconds(600), end_record(Kind::eof, 1, Side::client, 2)),
+       after(milliseconds(600), end_record(Kind::eof, 1, Side::upstream, 0)),
+       closed(milliseconds(600), 1, "ab")});
+  for (const auto& [speed, least] : std::vector<std::pair<std::string, milliseconds>>{
+           {"1x", milliseconds(600)}, {"2x", milliseconds(300)}, {"0.5x", milliseconds(1200)}}) {
+    steady_clock::time_point first;
+    steady_clock::time_point second;
+    Keeper target([&](const std::string& so_far, bool) {
+      (so_far.size() == 1 ? first : second) = steady_clock::now();
+      return std::string();
+    });
+    EXPECT_EQ(replay({folder.path(), "--to", target.address(), "--speed", speed}).status, 0);
+    ASSERT_EQ(target.wait_for(1).at(0).bytes, "ab");
+    // The first may have been noticed late, by a little.
+    EXPECT_GE(second - first, least - least / 4) << speed;
+    EXPECT_LT(second - first, 3 * least + std::chrono::seconds(5)) << speed;
+  }
+}
+
+TEST(ReplayTime, ConnectionsBeyondTheBoundWaitAndTheirLagIsTold) {
+  const TempDir folder;
+  // Both from the first moment to 300 ms.
+  std::vector<CaptureRecord> records;
+  for (const std::uint64_t each : {1U, 2U}) records.push_back(opened(milliseconds(0), each));
+  for (const std::uint64_t each : {1U, 2U}) {
+    records.push_back(after(milliseconds(300), end_record(Kind::eof, each, Side::client, 0)));
+    records.push_back(after(milliseconds(300), end_record(Kind::eof, each, Side::upstream, 0)));
+    records.push_back(closed(milliseconds(300), each));
+  }
+  write_segment(folder.path(), {}, records);
+  Keeper target;
+  const Replayed replayed = replay({folder.path(), "--to", target.address(), "--connections", "1"});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_EQ(target.wait_for(2).size(), 2U);
+  EXPECT_EQ(target.most_at_once(), 1U);
+  const json::value& lag = replayed.report.at("lag_us").at("connections");
+  EXPECT_GE(lag.at("max").to_number<double>(), 300'000 * 0.99);
+}
+
+// --- What is missing ---
+
+TEST(ReplayGaps, AConnectionEndsByAResetAtAGap) {
+  const TempDir folder;
+  write_segment(
+      folder.path(), {},
+      joined({{opened(milliseconds(0), 1),
+               after(milliseconds(1), data_record(1, Side::client, 0, "hello")),
+               after(milliseconds(2), gap_record(1, Side::client, 5, 50, GapReason::buffers_full)),
+               after(milliseconds(3), data_record(1, Side::client, 55, "world")),
+               closed(milliseconds(4), 1, "helloworld")},
+              simple(2, "whole", milliseconds(50))}));
+  Keeper target;
+  const Replayed replayed = replay({folder.path(), "--to", target.address()});
+  EXPECT_EQ(replayed.status, 4) << replayed.output << replayed.error;
+  EXPECT_TRUE(has(replayed.output, "1 connection ended by a reset where the recording has a gap"))
+      << replayed.output;
+  const std::vector<Keeper::Kept> kept = target.wait_for(2);
+  EXPECT_EQ(kept.at(0), (Keeper::Kept{"hello", Ending::reset}));
+  EXPECT_EQ(kept.at(1), (Keeper::Kept{"whole", Ending::eof}));
+}
+
+TEST(ReplayGaps, AConnectionWithoutItsBeginningIsLeftOut) {
+  const TempDir folder;
+  write_segment(folder.path(), {},
+                joined({{after(milliseconds(0), data_record(7, Side::client, 9, "rest"))},
+                        simple(2, "whole", milliseconds(50))}));
+  Keeper target;
+  const Replayed replayed = replay({folder.path(), "--to", target.address()});
+  EXPECT_EQ(replayed.status, 4) << replayed.output << replayed.error;
+  EXPECT_EQ(target.wait_for(1).size(), 1U);
+  EXPECT_EQ(replayed.report.at("capture").at("without_beginning").to_number<int>(), 1);
+}
+
+TEST(ReplayGaps, ARecordingThatWasCutOffEndsByAReset) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.footer = false;
+  write_segment(folder.path(), plan,
+                {opened(milliseconds(0), 1),
+                 after(milliseconds(1), data_record(1, Side::client, 0, "hello"))},
+                capture::SegmentState::open);
+  Keeper target;
+  const Replayed replayed = replay({folder.path(), "--to", target.address()});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_EQ(target.wait_for(1).at(0), (Keeper::Kept{"hello", Ending::reset}));
+  EXPECT_EQ(replayed.count("cut_at_end"), 1U);
+}
+
+// Whatever a file says, the program ends in order, and sends nothing that was not recorded.
+TEST(ReplayHostile, FlippedBytesDoNoHarm) {
+  const auto good = build_segment(
+      {}, joined({simple(1, std::string(3000, 'a')), simple(2, std::string(3000, 'a'))}));
+  std::mt19937_64 random(seed());
+  Keeper target;
+  for (int round = 0; round < by_scale(10, 60, 1000); ++round) {
+    const TempDir folder;
+    auto bytes = good;
+    for (int flips = 0; flips < 3; ++flips) {
+      bytes[random() % bytes.size()] ^= static_cast<std::byte>(1U << random() % 8);
+    }
+    write_segment_bytes(folder.path(), {}, bytes);
+    const Replayed replayed = replay({folder.path(), "--to", target.address(), "--speed", "max",
+                                      "--compare", "--response-timeout", "100ms"});
+    ASSERT_TRUE(replayed.status == 0 || replayed.status == 1 || replayed.status == 4 ||
+                replayed.status == 6)
+        << replayed.status.value_or(-1) << replayed.output << replayed.error;
+  }
+  for (const Keeper::Kept& kept : target.wait_for(0)) {
+    EXPECT_EQ(kept.bytes.find_first_not_of('a'), std::string::npos);
+  }
+}
+
+TEST(ReplayHostile, ASegmentThatGetsShorterMeanwhileEndsItsConnections) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  const std::string path = write_segment(
+      folder.path(), plan,
+      joined({{opened(milliseconds(0), 1),
+               after(milliseconds(0), data_record(1, Side::client, 0, "first")),
+               after(milliseconds(1500), data_record(1, Side::client, 5, std::string(60'000, 'x'))),
+               closed(milliseconds(1500), 1, "first" + std::string(60'000, 'x'))}}));
+  Keeper target([&](const std::string&, bool) {
+    std::filesystem::resize_file(path, 1000);
+    return std::string();
+  });
+  const Replayed replayed = replay({folder.path(), "--to", target.address()});
+  EXPECT_EQ(replayed.status, 1) << replayed.output << replayed.error;
+  EXPECT_TRUE(has(replayed.output, "shorter")) << replayed.output;
+  EXPECT_EQ(target.wait_for(1).at(0).ending, Ending::reset);
+}
+
+// --- Ends ---
+
+TEST(ReplayEnds, AServerThatIsNotThereIsAFailure) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, simple(1, "hello"));
+  const Replayed replayed = replay({folder.path(), "--to", loopback_address(free_port())});
+  EXPECT_EQ(replayed.status, 1);
+  EXPECT_TRUE(has(replayed.output, "1 connection failed: connect: Connection refused"))
+      << replayed.output;
+}
+
+TEST(ReplayEnds, AServerThatDoesNotReadIsGivenUpInTime) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  std::vector<CaptureRecord> records{opened(milliseconds(0), 1)};
+  const std::string piece(60'000, 'x');
+  for (std::uint64_t at = 0; at < 400 * piece.size(); at += piece.size()) {
+    records.push_back(after(milliseconds(0), data_record(1, Side::client, at, piece)));
+  }
+  records.push_back(closed(milliseconds(0), 1, std::string(400 * piece.size(), 'x')));
+  write_segment(folder.path(), plan, records);
+  const Listener deaf = listen_tcp(16, {.receive_buffer_bytes = 4096});
+  const Replayed replayed =
+      replay({folder.path(), "--to", loopback_address(deaf.port), "--response-timeout", "300ms"});
+  EXPECT_EQ(replayed.status, 1) << replayed.output << replayed.error;
+  EXPECT_TRUE(has(replayed.output, "the server reads no more")) << replayed.output;
+}
+
+TEST(ReplayEnds, AnInterruptEndsTheConnectionsAndPrintsWhatWasMeasured) {
+  const TempDir folder;
+  write_segment(
+      folder.path(), {},
+      {opened(milliseconds(0), 1), after(milliseconds(0), data_record(1, Side::client, 0, "hello")),
+       after(std::chrono::hours(1), data_record(1, Side::client, 5, "late")),
+       closed(std::chrono::hours(1), 1, "hellolate")});
+  std::atomic<bool> arrived = false;
+  Keeper target([&](const std::string& so_far, bool) {
+    arrived = so_far == "hello";
+    return std::string();
+  });
+  const std::string report = folder.file("report.json");
+  Process process({replay_tool(), folder.path(), "--to", target.address(), "--json", report});
+  ASSERT_TRUE(wait_until([&] { return arrived.load(); })) << process.standard_error();
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(), 130) << process.standard_error();
+  EXPECT_EQ(target.wait_for(1).at(0), (Keeper::Kept{"hello", Ending::reset}));
+  EXPECT_TRUE(has(process.standard_output(), "1 connection interrupted"))
+      << process.standard_output();
+  EXPECT_TRUE(json::parse(read_text(report)).at("interrupted").as_bool());
+}
+
+// --- Options ---
+
+TEST(ReplayOptions, TheFilterChoosesConnections) {
+  const TempDir folder;
+  write_segment(folder.path(), {},
+                joined({simple(1, "one"), simple(2, "two", milliseconds(10)),
+                        simple(3, "three", milliseconds(20))}));
+  const auto brought = [&](std::vector<std::string> filter, std::size_t count) {
+    Keeper target;
+    filter.insert(filter.begin(), {folder.path(), "--to", target.address()});
+    const Replayed replayed = replay(filter);
+    EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+    std::set<std::string> all;
+    for (const Keeper::Kept& kept : target.wait_for(count)) all.insert(kept.bytes);
+    return all;
+  };
+  using Set = std::set<std::string>;
+  EXPECT_EQ(brought({"--connection", "c2"}, 1), (Set{"two"}));
+  EXPECT_EQ(brought({"--peer", "10.0.0.1", "--peer", "10.0.0.3/32"}, 2), (Set{"one", "three"}));
+  EXPECT_EQ(brought({"--until", "@1790000000.010"}, 1), (Set{"one"}));
+  EXPECT_EQ(brought({"--from", "@1790000000.010", "--port", "80"}, 2), (Set{"two", "three"}));
+}
+
+TEST(ReplayOptions, AFilterThatLetsNothingThroughIsAFailure) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, simple(1, "one"));
+  const Replayed replayed = replay({folder.path(), "--to", "127.0.0.1:1", "--route", "elsewhere"});
+  EXPECT_EQ(replayed.status, 1);
+  EXPECT_EQ(replayed.error, "sluice-replay: there is no connection to replay\n");
+}
+
+TEST(ReplayOptions, WrongOnesAreOneLineAndStatusTwo) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, simple(1, "one"));
+  const std::string path = folder.path();
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {},
+           {path},
+           {"--to", "127.0.0.1:1"},
+           {path, "--to", "nonsense"},
+           {path, "--to", "echo:"},
+           {path, "--to", "127.0.0.1:1", "--speed", "fast"},
+           {path, "--to", "127.0.0.1:1", "--connections", "0"},
+           {path, "--to", "127.0.0.1:1", "--repeat", "0"},
+           {path, "--to", "127.0.0.1:1", "--response-timeout", "5"},
+           {path, "--to", "127.0.0.1:1", "--response-timeout", "2h"},
+           {path, "--to", "127.0.0.1:1", "--ignore", "1+1"},
+           {path, "--to", "127.0.0.1:1", "--compare", "--ignore", "x"},
+           {path, "--to", "127.0.0.1:1", "--peer", "nobody"},
+           {path, "--to", "127.0.0.1:1", "--from", "yesterday"},
+           {path, "--to", "127.0.0.1:1", "--unknown"}}) {
+    std::vector<std::string> command{replay_tool()};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    Process process(command);
+    EXPECT_EQ(process.wait(), 2) << arguments.size();
+    EXPECT_TRUE(std::regex_match(process.standard_error(), std::regex("sluice-replay: [^\n]+\n")))
+        << process.standard_error();
+  }
+}
+
+TEST(ReplayOptions, WhatCannotBeReadOrWrittenIsOneLine) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, simple(1, "one"));
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {folder.file("nowhere"), "--to", "127.0.0.1:1"},
+           {folder.path(), "--to", "127.0.0.1:1", "--html", "/nowhere/page.html"}}) {
+    std::vector<std::string> command{replay_tool()};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    Process process(command);
+    EXPECT_EQ(process.wait(), 1);
+    EXPECT_TRUE(std::regex_match(process.standard_error(), std::regex("sluice-replay: [^\n]+\n")))
+        << process.standard_error();
+  }
+}
+
+TEST(ReplayReport, ThePageHoldsThePictureAndNothingFromElsewhere) {
+  const TempDir folder;
+  capture::OpenInfo info = open_info(1);
+  info.id = "<script>alert(1)</script>";
+  std::vector<CaptureRecord> records{open_record(1, info)};
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    records.push_back(after(milliseconds(i), data_record(1, Side::client, i, "?")));
+    records.push_back(after(milliseconds(i + 1), data_record(1, Side::upstream, i, "!")));
+  }
+  records.push_back(closed(milliseconds(20), 1, std::string(20, '?'), std::string(20, '!')));
+  write_segment(folder.path(), {}, records);
+  Keeper target([](const std::string&, bool ended) { return ended ? "" : "x"; });
+  const std::string page = folder.file("page.html");
+  const Replayed replayed = replay({folder.path(), "--to", target.address(), "--speed", "max",
+                                    "--wait-responses", "--compare", "--html", page});
+  EXPECT_EQ(replayed.status, 6) << replayed.output << replayed.error;
+  const std::string text = read_text(page);
+  EXPECT_TRUE(has(text, "class=\"chart curves\""));
+  EXPECT_TRUE(has(text, "data-contender=\"then\""));
+  EXPECT_TRUE(has(text, "data-contender=\"now\""));
+  EXPECT_TRUE(has(text, "&lt;script&gt;alert(1)"));
+  EXPECT_FALSE(has(text, "<script"));
+  EXPECT_FALSE(has(text, "src="));
+  EXPECT_TRUE(has(text, "default-src 'none'"));
+}
+
+std::set<std::string> long_options(const std::string& text) {
+  std::set<std::string> all;
+  const std::regex option("--[a-z]+(-[a-z]+)*");
+  for (auto each = std::sregex_iterator(text.begin(), text.end(), option);
+       each != std::sregex_iterator(); ++each) {
+    all.insert(each->str());
+  }
+  return all;
+}
+
+TEST(ReplayDocumentation, ManPageAndCompletionsHaveEveryOptionAndNoOther) {
+  Process help({replay_tool(), "--help"});
+  ASSERT_EQ(help.wait(), 0);
+  const std::set<std::string> options = long_options(help.standard_output());
+  EXPECT_GT(options.size(), 10U);
+  const std::string folder = SLUICE_REPLAY_DIR;
+  const std::string page =
+      std::regex_replace(read_text(folder + "/sluice-replay.1"), std::regex("\\\\-"), "-");
+  for (const std::string& option : options) {
+    EXPECT_TRUE(option == "--help" || has(page, ".B " + option)) << option;
+  }
+  for (const char* status : {"0", "1", "2", "4", "6", "130"}) {
+    EXPECT_TRUE(has(page, std::string("\n.B ") + status + "\n")) << status;
+  }
+  const std::string fish = std::regex_replace(read_text(folder + "/completions/sluice-replay.fish"),
+                                              std::regex(" -l "), " --");
+  for (const std::string& text : {read_text(folder + "/completions/_sluice-replay"), fish,
+                                  read_text(folder + "/completions/sluice-replay.bash")}) {
+    EXPECT_EQ(long_options(text), options) << text;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::test

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "iolib/capture/filter.h"
+#include "tools/common/command_line.h"
+
+namespace sluice::capture {
+
+/// The options of a Filter as they are written, before they are understood.
+struct FilterWords {
+  std::string from, until;
+  std::vector<std::string> peers;
+};
+
+CLI::Option* add_connection_filter(CLI::App& command, Filter& filter);
+
+/// --connection, --peer, --port, --route, --from and --until; both arguments outlive the parsing.
+/// `to_is_until`: --to is another name for --until.
+void add_filter(CLI::App& command, FilterWords& words, Filter& filter, bool to_is_until = true);
+
+/// Throws Wrong.
+void understand_filter(const FilterWords& words, Filter& filter);
+
+}  // namespace sluice::capture

@@ -1,0 +1,24 @@
+#include "tools/common/system.h"
+
+#include <sys/resource.h>
+
+#include <fstream>
+
+namespace sluice {
+
+std::size_t allow_many_descriptors() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return 0;
+  const rlim_t before = files.rlim_cur;
+  files.rlim_cur = files.rlim_max;
+  return ::setrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_max : before;
+}
+
+Result<> write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text << std::flush;
+  if (!file) return errno_error("write " + path);
+  return {};
+}
+
+}  // namespace sluice

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "iolib/base/error.h"
+
+namespace sluice {
+
+/// Raises the limit of open files as far as this process may; returns what it is then.
+std::size_t allow_many_descriptors();
+
+/// Replaces the file's contents.
+[[nodiscard]] Result<> write_file(const std::string& path, const std::string& text);
+
+}  // namespace sluice

@@ -1,0 +1,21 @@
+# Completion of sluice-replay(1) for fish.
+
+complete -c sluice-replay -F
+complete -c sluice-replay -l to -x -a 'unix:' -d 'Send there'
+complete -c sluice-replay -l speed -x -a '1x 10x 0.5x max' -d 'How fast'
+complete -c sluice-replay -l connections -x -d 'At most so many at once'
+complete -c sluice-replay -l repeat -x -d 'All of it so often'
+complete -c sluice-replay -l wait-responses -d 'Send only once as much of the answer has come as then'
+complete -c sluice-replay -l response-timeout -x -d 'Wait so long for the next bytes of an answer'
+complete -c sluice-replay -l compare -d 'Compare the answers with the recorded ones'
+complete -c sluice-replay -l ignore -x -d 'Bytes of each answer not to compare, as OFFSET+BYTES'
+complete -c sluice-replay -l json -r -F -d 'Write the report there, for programs'
+complete -c sluice-replay -l html -r -F -d 'Write the report there, with a picture'
+complete -c sluice-replay -l connection -x -d 'The connection of this id'
+complete -c sluice-replay -l peer -x -d 'Connections with an end among these addresses'
+complete -c sluice-replay -l port -x -d 'Connections with an end at this port'
+complete -c sluice-replay -l route -x -d 'Connections of this route'
+complete -c sluice-replay -l from -x -d 'Connections that began not before'
+complete -c sluice-replay -l until -x -d 'Connections that began before'
+complete -c sluice-replay -l version -d 'Print the version'
+complete -c sluice-replay -l help -d 'Print help'

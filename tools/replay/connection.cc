@@ -1,0 +1,408 @@
+#include "tools/replay/connection.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "iolib/pipe/splice.h"
+
+namespace sluice::replay {
+namespace {
+
+using capture::SideEnd;
+using std::chrono::milliseconds;
+
+constexpr std::chrono::seconds kConnectTimeout{10};
+// How long what was sent before a reset may take to be acknowledged, and what a server had sent
+// before it broke off to arrive.
+constexpr std::chrono::seconds kFlushTimeout{2};
+constexpr milliseconds kLookAgain{1};
+// Then others have their turn.
+constexpr int kMostActsInATurn = 64;
+
+// Several records that are due at once leave in full segments: to send each by itself took 1.5
+// times as long. The first is not held back, since mostly there is no second.
+class Cork {
+ public:
+  explicit Cork(const OwnedFd& fd) : fd_(fd) {}
+  Cork(const Cork&) = delete;
+  Cork& operator=(const Cork&) = delete;
+  ~Cork() {
+    if (set_ && fd_) set(0);
+  }
+  void set() {
+    if (!std::exchange(set_, true)) set(1);
+  }
+
+ private:
+  // A unix socket refuses it, and needs none.
+  void set(int on) const { ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_CORK, &on, sizeof on); }
+  const OwnedFd& fd_;
+  bool set_ = false;
+};
+
+std::uint64_t nanoseconds_of(Duration duration) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(
+      0, std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count()));
+}
+
+}  // namespace
+
+Connection::Connection(const Stage& stage, const Schedule& schedule, std::uint64_t index,
+                       Owner& owner)
+    : stage_(stage),
+      schedule_(schedule),
+      index_(index),
+      owner_(owner),
+      action_(planned().first_action),
+      turn_(planned().first_action) {
+  if (stage_.settings.compare && planned().answer_recorded) {
+    check_.emplace(stage_.plan, stage_.files, stage_.settings.ignored, planned().first_answer);
+  }
+}
+
+void Connection::Writable::complete(const Completion& /*completion*/) {
+  if (connection_.state_ == State::closing) {
+    connection_.close_when_idle();
+  } else if (connection_.state_ == State::connecting) {
+    connection_.connected();
+  } else {
+    connection_.proceed();
+  }
+}
+
+void Connection::Receive::complete(const Completion& completion) {
+  if (connection_.state_ == State::closing) {
+    connection_.close_when_idle();
+  } else {
+    connection_.received(completion);
+  }
+}
+
+void Connection::Due::expired() {
+  if (connection_.state_ == State::connecting) {
+    connection_.connect();
+  } else if (connection_.state_ == State::flushing) {
+    connection_.flush_then_reset();
+  } else {
+    connection_.proceed();
+  }
+}
+
+void Connection::Limit::expired() { connection_.out_of_time(); }
+
+void Connection::start() {
+  began_ = Clock::now();
+  stage_.tally.last_lag_ns = nanoseconds_of(began_ - schedule_.due(planned().start_ns));
+  stage_.tally.start_lag.add(stage_.tally.last_lag_ns);
+  ++stage_.tally.connections;
+  set_limit(kConnectTimeout);
+  const Endpoint& to = stage_.settings.to;
+  fd_.reset(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd_) return fail(errno_error("socket").to_string(), How::by_reset);
+  // As the client's packets came, so they are to arrive.
+  const int on = 1;
+  if (to.family() != AF_UNIX) ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  connect();
+}
+
+void Connection::connect() {
+  const Endpoint& to = stage_.settings.to;
+  if (::connect(fd_.get(), to.data(), to.size_bytes) == 0 || errno == EINPROGRESS) {
+    stage_.reactor.wait_writable(fd_.get(), writable_);
+  } else if (errno == EAGAIN && to.family() == AF_UNIX) {
+    // The listener has no room, and nothing tells when it has: unix(7).
+    stage_.reactor.set_timer(due_, Clock::now() + kLookAgain);
+  } else {
+    fail(errno_error("connect").to_string(), How::by_reset);
+  }
+}
+
+void Connection::connected() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) return fail(Error{error, "connect"}.to_string(), How::by_reset);
+  stage_.reactor.cancel_timer(limit_);
+  state_ = State::running;
+  stage_.reactor.receive(fd_.get(), receive_);
+  proceed();
+}
+
+AnswerState Connection::answer_state() const {
+  return {stage_.settings.wait_responses, received_bytes_ + forgiven_bytes_,
+          answer_end_ != SideEnd::none};
+}
+
+void Connection::proceed() {
+  if (state_ != State::running || writable_.in_flight()) return;
+  Cork cork(fd_);
+  for (int acts = 0; acts < kMostActsInATurn; ++acts) {
+    if (action_ == kNone) return finish_when_answered();
+    Action& action = stage_.plan.actions[action_];
+    const TimePoint now = Clock::now();
+    const TimePoint due = schedule_.due(action.at_ns);
+    const Step step = next_step(action, due, now, answer_state());
+    if (step == Step::wait_for_answer) return wait_for_answer();
+    stage_.reactor.cancel_timer(limit_);
+    if (step == Step::wait_until_due) return stage_.reactor.set_timer(due_, due);
+    if (!std::exchange(lag_noted_, true)) {
+      stage_.tally.last_lag_ns = nanoseconds_of(now - due);
+      stage_.tally.lag.add(stage_.tally.last_lag_ns);
+    }
+    if (acts > 0) cork.set();
+    if (!act(action, now)) return;
+    action_ = action.next;
+    part_bytes_ = 0;
+    lag_noted_ = false;
+  }
+  stage_.reactor.set_timer(due_, Clock::now());
+}
+
+bool Connection::act(Action& action, TimePoint now) {
+  switch (action.kind) {
+    case Action::Kind::send:
+      return send(action, now);
+    case Action::Kind::eof:
+      ::shutdown(fd_.get(), SHUT_WR);
+      client_ended_ = true;
+      owner_.client_ended(*this);
+      return true;
+    case Action::Kind::gap:
+      ++stage_.tally.cut_at_gap;
+      break;
+    case Action::Kind::cut:
+      ++stage_.tally.cut_at_end;
+      break;
+    case Action::Kind::reset:
+      ++stage_.tally.completed;
+      break;
+    case Action::Kind::close:
+      finish_when_answered();
+      return false;
+  }
+  flush_then_reset();
+  return false;
+}
+
+bool Connection::send(Action& action, TimePoint now) {
+  const Result<int> file = stage_.files.at(action.segment, action.position + part_bytes_);
+  if (!file) {
+    fail(file.error().to_string(), How::by_reset);
+    return false;
+  }
+  while (part_bytes_ < action.bytes) {
+    if (action.ends_turn) action.sent_ns = nanoseconds_of(now.time_since_epoch());
+    const Transfer sent =
+        send_file(fd_.get(), *file, action.position + part_bytes_, action.bytes - part_bytes_);
+    if (sent.status == Transfer::Status::would_block) {
+      set_limit(stage_.settings.response_timeout);
+      stage_.reactor.wait_writable(fd_.get(), writable_);
+      return false;
+    }
+    if (sent.status == Transfer::Status::end) {
+      fail("a segment has become shorter meanwhile", How::by_reset);
+      return false;
+    }
+    if (sent.status == Transfer::Status::failed) {
+      broke();
+      return false;
+    }
+    part_bytes_ += static_cast<std::uint32_t>(sent.bytes);
+    stage_.tally.sent_bytes += sent.bytes;
+  }
+  turns_sent_ += action.ends_turn ? 1 : 0;
+  return true;
+}
+
+// What the server had sent before it broke off is still there.
+void Connection::broke() {
+  state_ = State::broken;
+  set_limit(kFlushTimeout);
+  if (!receive_.in_flight()) out_of_time();
+}
+
+void Connection::flush_then_reset() {
+  if (state_ == State::running) {
+    state_ = State::flushing;
+    set_limit(kFlushTimeout);
+  }
+  // A reset throws away what has not been acknowledged; a unix socket's peer has everything.
+  int waiting = 0;
+  if (stage_.settings.to.family() == AF_UNIX || ::ioctl(fd_.get(), SIOCOUTQ, &waiting) != 0 ||
+      waiting == 0) {
+    return finish(How::by_reset);
+  }
+  stage_.reactor.set_timer(due_, Clock::now() + kLookAgain);
+}
+
+void Connection::finish_when_answered() {
+  const bool will_end =
+      planned().answer_recorded ? planned().answer_end == SideEnd::eof : client_ended_;
+  if (answer_end_ != SideEnd::none) {
+    ++stage_.tally.completed;
+    return finish(How::in_order);
+  }
+  if (!will_end) {
+    // It was cut, by its server, by sluice or by its client: it must not look whole.
+    ++stage_.tally.completed;
+    return flush_then_reset();
+  }
+  state_ = State::draining;
+  set_limit(stage_.settings.response_timeout);
+}
+
+void Connection::wait_for_answer() {
+  if (!limit_.is_set()) set_limit(stage_.settings.response_timeout);
+}
+
+void Connection::received(const Completion& completion) {
+  if (completion.result > 0) {
+    const TimePoint now = Clock::now();
+    received_bytes_ += completion.data.size();
+    stage_.tally.received_bytes += completion.data.size();
+    count_turns(now);
+    if (check_) {
+      if (const Result<> checked = check_->take(completion.data); !checked) {
+        return fail(checked.error().to_string(), How::by_reset);
+      }
+    }
+    stage_.reactor.receive(fd_.get(), receive_);
+    // While something of the answer is still to come, its time begins anew with each part.
+    const bool awaited = state_ == State::draining || state_ == State::running;
+    if (limit_.is_set() && awaited && !writable_.in_flight() &&
+        received_bytes_ <= planned().answer_bytes) {
+      set_limit(stage_.settings.response_timeout);
+    }
+    if (stage_.settings.wait_responses && !due_.is_set()) proceed();
+    return;
+  }
+  answer_end_ = completion.result == 0 ? SideEnd::eof : SideEnd::reset;
+  if (answer_end_ == SideEnd::eof && state_ == State::running) return proceed();
+  // It has still to acknowledge what it was sent.
+  if (answer_end_ == SideEnd::eof && state_ == State::flushing) return;
+  if (answer_end_ == SideEnd::eof && state_ == State::draining) {
+    ++stage_.tally.completed;
+    return finish(How::in_order);
+  }
+  out_of_time();
+}
+
+void Connection::count_turns(TimePoint now) {
+  const std::uint64_t reached = received_bytes_ + forgiven_bytes_;
+  while (turns_answered_ < turns_sent_) {
+    const Action& action = stage_.plan.actions[turn_];
+    if (action.ends_turn) {
+      if (action.answers_before >= reached) return;
+      ++turns_answered_;
+      stage_.tally.then.add(action.then_ns);
+      stage_.tally.now.add(nanoseconds_of(now.time_since_epoch()) - action.sent_ns);
+    }
+    turn_ = action.next;
+  }
+}
+
+// Whatever was waited for has not come, or will not.
+void Connection::out_of_time() {
+  switch (state_) {
+    case State::connecting:
+      return fail(Error{ETIMEDOUT, "connect"}.to_string(), How::by_reset);
+    case State::running:
+      if (answer_end_ == SideEnd::none && writable_.in_flight()) {
+        return fail("the server reads no more", How::by_reset);
+      }
+      if (answer_end_ == SideEnd::none) {
+        // A short answer: the next ones are measured from where it ended.
+        ++stage_.tally.short_answers;
+        forgiven_bytes_ = std::max(forgiven_bytes_,
+                                   stage_.plan.actions[action_].answers_before - received_bytes_);
+        return proceed();
+      }
+      [[fallthrough]];
+    case State::broken:
+      if (planned().answer_end == SideEnd::reset) {
+        ++stage_.tally.completed;
+        return finish(How::by_reset);
+      }
+      return fail("cut by the server", How::by_reset);
+    case State::flushing:
+      return finish(How::by_reset);
+    case State::draining:
+      return fail(
+          answer_end_ == SideEnd::reset ? "reset by the server" : "not ended by the server in time",
+          How::by_reset);
+    case State::closing:
+      break;
+  }
+}
+
+void Connection::interrupt() {
+  if (state_ == State::closing) return;
+  ++stage_.tally.interrupted;
+  // What it would still have said is no difference.
+  check_.reset();
+  finish(How::by_reset);
+}
+
+void Connection::fail(const std::string& why, How how) {
+  stage_.tally.fail(why);
+  finish(how);
+}
+
+void Connection::finish(How how) {
+  if (state_ == State::closing) return;
+  state_ = State::closing;
+  how_ = how;
+  stage_.reactor.cancel_timer(due_);
+  stage_.reactor.cancel_timer(limit_);
+  compare_ends();
+  if (writable_.in_flight()) stage_.reactor.cancel(writable_);
+  if (receive_.in_flight()) stage_.reactor.cancel(receive_);
+  close_when_idle();
+}
+
+void Connection::close_when_idle() {
+  if (writable_.in_flight() || receive_.in_flight()) return;
+  if (fd_) {
+    if (how_ == How::by_reset) {
+      const linger at_once{1, 0};
+      ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }
+    stage_.reactor.forget(fd_.get());
+    fd_.reset();
+  }
+  owner_.ended(*this);
+}
+
+void Connection::compare_ends() {
+  if (!stage_.settings.compare) return;
+  const PlannedConnection& planned = this->planned();
+  if (!planned.answer_recorded || planned.answer_missing > 0) ++stage_.tally.incomparable;
+  if (!check_) return;
+  ++stage_.tally.compared;
+  // Where the client, or the recording, cut the answer off, it may have come farther by now.
+  const bool whole = planned.answer_end == SideEnd::eof;
+  const bool must_come = whole || stage_.settings.wait_responses;
+  const bool other_size = whole ? received_bytes_ != planned.answer_bytes
+                                : must_come && received_bytes_ < planned.answer_bytes;
+  const bool other_end = whole && answer_end_ != planned.answer_end;
+  if (!check_->mismatch().first && !other_size && !other_end) return;
+  ++stage_.tally.different;
+  if (stage_.tally.differences.size() == Tally::kMostDifferences) return;
+  stage_.tally.differences.push_back({stage_.plan.name_of(planned), check_->mismatch(),
+                                      planned.answer_bytes, received_bytes_, planned.answer_end,
+                                      answer_end_, planned.end_ns - planned.start_ns,
+                                      nanoseconds_of(Clock::now() - began_)});
+}
+
+void Connection::set_limit(std::chrono::nanoseconds time) {
+  stage_.reactor.set_timer(limit_, Clock::now() + time);
+}
+
+}  // namespace sluice::replay

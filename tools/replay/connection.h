@@ -1,0 +1,151 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "iolib/base/owned_fd.h"
+#include "iolib/reactor/reactor.h"
+#include "tools/common/endpoint.h"
+#include "tools/replay/answer_check.h"
+#include "tools/replay/plan.h"
+#include "tools/replay/schedule.h"
+#include "tools/replay/segment_files.h"
+#include "tools/replay/tally.h"
+
+namespace sluice::replay {
+
+/// How connections are to be replayed.
+struct Settings {
+  Endpoint to;
+  bool wait_responses = false;
+  bool compare = false;
+  std::chrono::nanoseconds response_timeout{};
+  std::vector<Ignored> ignored = {};  ///< ordered, and apart
+};
+
+/// What the connections of a replay share; all borrowed.
+struct Stage {
+  Reactor& reactor;
+  Plan& plan;
+  SegmentFiles& files;
+  const Settings& settings;
+  Tally& tally;
+};
+
+/// One connection to the target, which does what the client had done.
+class Connection {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    /// The client's side has ended in order; the answer may go on.
+    virtual void client_ended(Connection& connection) = 0;
+    /// It is over, and may be destroyed, but not before this call has returned to the reactor.
+    virtual void ended(Connection& connection) = 0;
+  };
+
+  /// Of the plan's connection of that number.
+  Connection(const Stage& stage, const Schedule& schedule, std::uint64_t index, Owner& owner);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void start();
+  /// Ends it with a reset.
+  void interrupt();
+  [[nodiscard]] const PlannedConnection& planned() const { return stage_.plan.connections[index_]; }
+
+ private:
+  enum class State : std::uint8_t {
+    connecting,
+    running,
+    broken,    ///< the server takes no more: what it has still sent is read
+    flushing,  ///< a reset comes once all that was sent has been acknowledged
+    draining,  ///< the answer's end is waited for
+    closing,   ///< requests in flight are
+  };
+  enum class How : std::uint8_t { in_order, by_reset };
+
+  class Writable final : public Operation {
+   public:
+    explicit Writable(Connection& connection) : connection_(connection) {}
+
+   private:
+    void complete(const Completion& completion) override;
+    Connection& connection_;
+  };
+  class Receive final : public Operation {
+   public:
+    explicit Receive(Connection& connection) : connection_(connection) {}
+
+   private:
+    void complete(const Completion& completion) override;
+    Connection& connection_;
+  };
+  class Due final : public Timer {
+   public:
+    explicit Due(Connection& connection) : connection_(connection) {}
+
+   private:
+    void expired() override;
+    Connection& connection_;
+  };
+  class Limit final : public Timer {
+   public:
+    explicit Limit(Connection& connection) : connection_(connection) {}
+
+   private:
+    void expired() override;
+    Connection& connection_;
+  };
+
+  void connect();
+  void connected();
+  void proceed();
+  /// False if there is nothing more to be done now.
+  [[nodiscard]] bool act(Action& action, TimePoint now);
+  [[nodiscard]] bool send(Action& action, TimePoint now);
+  void broke();
+  void flush_then_reset();
+  void finish_when_answered();
+  void wait_for_answer();
+  void received(const Completion& completion);
+  void count_turns(TimePoint now);
+  void out_of_time();
+  void fail(const std::string& why, How how);
+  void finish(How how);
+  void close_when_idle();
+  void compare_ends();
+  [[nodiscard]] AnswerState answer_state() const;
+  void set_limit(std::chrono::nanoseconds time);
+
+  const Stage& stage_;
+  const Schedule& schedule_;
+  const std::uint64_t index_;
+  Owner& owner_;
+  OwnedFd fd_;
+  State state_ = State::connecting;
+  How how_ = How::in_order;
+  capture::SideEnd answer_end_ = capture::SideEnd::none;
+  bool client_ended_ = false;     // in order
+  bool lag_noted_ = false;        // of the current action
+  std::uint64_t action_;          // the next one
+  std::uint32_t part_bytes_ = 0;  // of it, sent
+  std::uint64_t received_bytes_ = 0;
+  std::uint64_t forgiven_bytes_ = 0;  // waited for in vain
+  std::uint64_t turn_;  // the next action that an answer may come to, or one before it
+  std::uint64_t turns_sent_ = 0;
+  std::uint64_t turns_answered_ = 0;
+  std::optional<AnswerCheck> check_;
+  TimePoint began_;
+  Writable writable_{*this};
+  Receive receive_{*this};
+  Due due_{*this};
+  Limit limit_{*this};
+};
+
+}  // namespace sluice::replay

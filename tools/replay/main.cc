@@ -1,0 +1,113 @@
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <string>
+
+#include "iolib/base/text.h"
+#include "iolib/reactor/asio_reactor.h"
+#include "iolib/reactor/uring_reactor.h"
+#include "tools/common/interrupt.h"
+#include "tools/common/system.h"
+#include "tools/common/text.h"
+#include "tools/replay/options.h"
+#include "tools/replay/report.h"
+
+namespace sluice::replay {
+namespace {
+
+int fail(const std::string& reason) {
+  std::fprintf(stderr, "sluice-replay: %s\n", one_line(reason).c_str());
+  return kFailed;
+}
+
+Result<std::unique_ptr<Reactor>> make_reactor() {
+  Result<std::unique_ptr<UringReactor>> uring = UringReactor::create();
+  if (uring) return std::unique_ptr<Reactor>(*std::move(uring));
+  Result<std::unique_ptr<AsioReactor>> asio = AsioReactor::create();
+  if (!asio) return asio.error();
+  return std::unique_ptr<Reactor>(*std::move(asio));
+}
+
+// As many connections as descriptors allow, beside the segments and what else is open.
+void bound_connections(Pace& pace) {
+  constexpr std::size_t kOthers = SegmentFiles::kMostOpen + 64;
+  const std::size_t files = allow_many_descriptors();
+  const std::size_t most = files > kOthers + 1 ? files - kOthers : 1;
+  pace.most_connections = pace.most_connections == 0 ? most : std::min(most, pace.most_connections);
+}
+
+std::string now_text() {
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const std::string text = capture::format_time(static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count()));
+  return text.substr(0, text.find('.')) + 'Z';
+}
+
+// Prints and writes the report; returns the exit status.
+int report(const Outcome& outcome) {
+  int status = status_of(outcome);
+  std::fputs(to_text(outcome).c_str(), stdout);
+  if (std::fflush(stdout) != 0) status = fail("stdout cannot be written");
+  const auto write = [&](const std::string& path, const std::string& text) {
+    if (path.empty()) return;
+    if (const Result<> written = write_file(path, text); !written) {
+      status = fail(written.error().to_string());
+    }
+  };
+  write(outcome.invocation.json, json::serialize(to_json(outcome)) + '\n');
+  if (!outcome.invocation.html.empty()) write(outcome.invocation.html, to_html(outcome));
+  return status;
+}
+
+int run(Invocation& invocation) {
+  std::signal(SIGPIPE, SIG_IGN);
+  // A timer is to go off when it is due, not up to 50 µs later.
+  ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  bound_connections(invocation.pace);
+  Result<Endpoint> to = resolve_target(invocation.to);
+  if (!to) return fail(to.error().to_string());
+  invocation.settings.to = *std::move(to);
+  // What cannot be written is said before anything is sent.
+  for (const std::string& path : {invocation.json, invocation.html}) {
+    if (path.empty()) continue;
+    if (const Result<> written = write_file(path, ""); !written) {
+      return fail(written.error().to_string());
+    }
+  }
+  catch_interrupts();
+  Plan plan;
+  const Result<> planned =
+      make_plan(invocation.paths, invocation.filter, invocation.settings.compare, plan);
+  if (!planned) return fail(planned.error().to_string());
+  Tally tally;
+  const std::string began = now_text();
+  if (!plan.interrupted && plan.connections.size() > 0) {
+    Result<std::unique_ptr<Reactor>> reactor = make_reactor();
+    if (!reactor) return fail(reactor.error().to_string());
+    Replayer(**reactor, plan, invocation.settings, invocation.pace, tally).run();
+  } else if (!plan.interrupted && plan.without_beginning == 0 && plan.without_client == 0) {
+    return fail("there is no connection to replay");
+  }
+  return report({invocation, plan, tally, began, interrupted()});
+}
+
+}  // namespace
+}  // namespace sluice::replay
+
+int main(int argc, char** argv) {
+  try {
+    sluice::replay::Invocation invocation = sluice::replay::parse_command_line(argc, argv);
+    if (!invocation.exits) return sluice::replay::run(invocation);
+    std::fputs(invocation.message.c_str(), invocation.exit_status == 0 ? stdout : stderr);
+    return invocation.exit_status;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sluice-replay: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,157 @@
+#include "tools/replay/options.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <optional>
+#include <string_view>
+#include <variant>
+
+#include "iolib/base/address.h"
+#include "iolib/base/text.h"
+#include "iolib/base/units.h"
+#include "tools/common/command_line.h"
+#include "tools/common/filter_options.h"
+
+namespace sluice::replay {
+namespace {
+
+constexpr double kLeastSpeed = 0.001;
+constexpr double kMostSpeed = 1'000'000;
+constexpr std::uint64_t kMostRepeats = 1'000'000;
+constexpr std::size_t kMostConnections = 1'000'000;
+
+constexpr const char* kFooter = R"(
+TIME is 2026-11-24T09:30:00Z (or with +02:00 for Z), 2026-11-24, or @SECONDS since 1970.
+
+Exit status: 0 all was replayed; 1 something cannot be read or written, connections failed, or
+answers that were waited for did not come; 2 wrong usage; 4 bytes or connections are missing in the
+recording; 6 answers differ; 130 interrupted, after printing what was measured.
+)";
+
+// As they are written, before they are understood.
+struct Words {
+  std::string speed = "1x", response_timeout = "10s";
+  std::vector<std::string> ignored;
+  capture::FilterWords filter;
+};
+
+template <class T>
+std::optional<T> number_of(std::string_view text) {
+  T number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return {};
+  return number;
+}
+
+void add_options(CLI::App& app, Words& words, Invocation& invocation) {
+  app.add_option("PATH", invocation.paths, "directories of captures, or segments of them")
+      ->required()
+      ->type_name("DIR|FILE");
+  app.add_option("--to", invocation.to, "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path")
+      ->required()
+      ->type_name("ADDR");
+  app.add_option("--speed", words.speed, "1x, 10x, 0.5x, or max (default: 1x)")->type_name("SPEED");
+  app.add_option("--connections", invocation.pace.most_connections,
+                 "at most so many at once; the others wait (default: as many as descriptors allow)")
+      ->check(CLI::Range(std::size_t{1}, kMostConnections))
+      ->type_name("N");
+  app.add_option("--repeat", invocation.pace.repeat, "all of it so often (default: 1)")
+      ->check(CLI::Range(std::uint64_t{1}, kMostRepeats))
+      ->type_name("N");
+  app.add_flag("--wait-responses", invocation.settings.wait_responses,
+               "send only once as much of the answer has come as in the recording");
+  app.add_option("--response-timeout", words.response_timeout,
+                 "wait so long for the next bytes of an answer, or its end (default: 10s)")
+      ->type_name("TIME");
+  app.add_flag("--compare", invocation.settings.compare,
+               "compare the answers with the recorded ones");
+  app.add_option("--ignore", words.ignored,
+                 "bytes of each answer not to compare, as OFFSET+BYTES; may be given again")
+      ->type_name("RANGE");
+  app.add_option("--json", invocation.json, "write the report there, for programs")
+      ->type_name("FILE");
+  app.add_option("--html", invocation.html, "write the report there, with a picture")
+      ->type_name("FILE");
+  capture::add_filter(app, words.filter, invocation.filter, false);
+}
+
+void understand(const Words& words, Invocation& invocation) {
+  const TargetAddress to = value_of("--to", parse_target_address(invocation.to));
+  if (!std::holds_alternative<HostPort>(to) && !std::holds_alternative<UnixEndpoint>(to)) {
+    throw Wrong{"--to: " + in_quotes(invocation.to) + ": expected HOST:PORT or unix:/path"};
+  }
+  invocation.pace.speed = speed_of(words.speed);
+  invocation.settings.response_timeout =
+      value_of("--response-timeout", parse_duration(words.response_timeout));
+  constexpr std::chrono::hours kMost{1};
+  if (invocation.settings.response_timeout < std::chrono::milliseconds(1) ||
+      invocation.settings.response_timeout > kMost) {
+    throw Wrong{"--response-timeout: " + in_quotes(words.response_timeout) +
+                ": expected 1ms to 1h"};
+  }
+  invocation.settings.ignored = ignored_of(words.ignored);
+  if (!words.ignored.empty() && !invocation.settings.compare) {
+    throw Wrong{"--ignore: of no use without --compare"};
+  }
+  capture::understand_filter(words.filter, invocation.filter);
+}
+
+}  // namespace
+
+double speed_of(const std::string& text) {
+  if (text == "max") return 0;
+  std::optional<double> speed;
+  if (text.ends_with('x'))
+    speed = number_of<double>(std::string_view(text).substr(0, text.size() - 1));
+  // Not-a-number is in no range.
+  if (!speed || !(*speed >= kLeastSpeed && *speed <= kMostSpeed)) {
+    throw Wrong{"--speed: " + in_quotes(text) + ": expected 0.001x to 1000000x, or max"};
+  }
+  return *speed;
+}
+
+std::vector<Ignored> ignored_of(const std::vector<std::string>& texts) {
+  std::vector<Ignored> ranges;
+  for (const std::string& text : texts) {
+    const std::size_t plus = text.find('+');
+    const std::string_view words = text;
+    const auto offset = number_of<std::uint64_t>(words.substr(0, plus));
+    const auto bytes = plus == std::string::npos ? std::optional<std::uint64_t>(1)
+                                                 : number_of<std::uint64_t>(words.substr(plus + 1));
+    if (!offset || !bytes || *bytes == 0 || *offset + *bytes < *offset) {
+      throw Wrong{"--ignore: " + in_quotes(text) + ": expected OFFSET+BYTES"};
+    }
+    ranges.push_back({*offset, *bytes});
+  }
+  std::ranges::sort(ranges, {}, [](const Ignored& each) { return each.offset; });
+  std::vector<Ignored> joined;
+  for (const Ignored& range : ranges) {
+    if (joined.empty() || range.offset > joined.back().offset + joined.back().bytes) {
+      joined.push_back(range);
+    } else {
+      Ignored& last = joined.back();
+      last.bytes = std::max(last.bytes, range.offset + range.bytes - last.offset);
+    }
+  }
+  return joined;
+}
+
+Invocation parse_command_line(int argc, char** argv) {
+  Invocation invocation;
+  Words words;
+  CLI::App app("Sends again what clients had sent while sluice was recording.", "sluice-replay");
+  app.set_version_flag("--version", "sluice-replay " SLUICE_VERSION);
+  app.footer(kFooter);
+  add_options(app, words, invocation);
+  const auto exit = parse_with(app, argc, argv, [&] { understand(words, invocation); });
+  if (exit) {
+    invocation.exits = true;
+    invocation.exit_status = exit->status;
+    invocation.message = exit->message;
+  }
+  invocation.command = typed("sluice-replay", argc, argv);
+  return invocation;
+}
+
+}  // namespace sluice::replay

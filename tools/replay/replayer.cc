@@ -1,0 +1,113 @@
+#include "tools/replay/replayer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "tools/common/interrupt.h"
+
+namespace sluice::replay {
+namespace {
+
+// Then those that are open have their turn.
+constexpr int kMostOpenedInATurn = 32;
+constexpr std::chrono::milliseconds kTick{50};
+
+}  // namespace
+
+void Replayer::run() {
+  stage_.tally.began = Clock::now();
+  begin_pass();
+  tick();
+  stage_.reactor.run();
+  stage_.tally.ended = Clock::now();
+}
+
+void Replayer::begin_pass() {
+  schedule_.emplace(stage_.plan.first_ns, pace_.speed, Clock::now());
+  next_ = 0;
+  stage_.reactor.set_timer(opener_, Clock::now());
+}
+
+void Replayer::open_due() {
+  for (int opened = 0; next_ < stage_.plan.connections.size(); ++opened) {
+    const PlannedConnection& planned = stage_.plan.connections[next_];
+    const TimePoint due = schedule_->due(planned.start_ns);
+    const TimePoint now = Clock::now();
+    if (due > now || opened == kMostOpenedInATurn) {
+      return stage_.reactor.set_timer(opener_, std::max(due, now));
+    }
+    // Those that end let it go on.
+    if (comes_later(planned)) return;
+    if (live_.size() >= pace_.most_connections) {
+      stage_.tally.waited += std::exchange(waits_, true) ? 0 : 1;
+      return;
+    }
+    waits_ = false;
+    auto connection = std::make_unique<Connection>(stage_, *schedule_, next_++, *this);
+    Connection& opened_one = *connection;
+    live_.emplace(&opened_one, std::move(connection));
+    stage_.tally.most_at_once = std::max(stage_.tally.most_at_once, live_.size());
+    held_.emplace(&opened_one, client_ends_.insert(planned.client_end_ns));
+    opened_one.start();
+  }
+  if (next_ == stage_.plan.connections.size() && live_.empty()) {
+    stage_.reactor.set_timer(sweeper_, Clock::now());
+  }
+}
+
+// Where the clock does not keep them apart, a connection that began after another's client had
+// come to its end does so again.
+bool Replayer::comes_later(const PlannedConnection& planned) const {
+  const bool by_order = pace_.speed == 0 || stage_.settings.wait_responses;
+  return by_order && !client_ends_.empty() && *client_ends_.begin() <= planned.start_ns;
+}
+
+void Replayer::client_ended(Connection& connection) {
+  // With its answers before it. Otherwise the server may not have seen any of it yet.
+  if (!stage_.settings.wait_responses) return;
+  release(connection);
+  stage_.reactor.set_timer(opener_, Clock::now());
+}
+
+void Replayer::ended(Connection& connection) {
+  release(connection);
+  const auto found = live_.find(&connection);
+  over_.push_back(std::move(found->second));
+  live_.erase(found);
+  stage_.reactor.set_timer(sweeper_, Clock::now());
+}
+
+void Replayer::release(const Connection& connection) {
+  const auto found = held_.find(&connection);
+  if (found == held_.end()) return;
+  client_ends_.erase(found->second);
+  held_.erase(found);
+}
+
+void Replayer::sweep() {
+  over_.clear();
+  if (next_ < stage_.plan.connections.size()) return open_due();
+  if (!live_.empty()) return;
+  if (++pass_ < pace_.repeat && !interrupted()) return begin_pass();
+  stage_.reactor.cancel_timer(ticker_);
+  stage_.reactor.stop();
+}
+
+void Replayer::tick() {
+  if (interrupted()) return stop();
+  progress_.show({stage_.tally.connections, stage_.plan.connections.size() * pace_.repeat,
+                  live_.size(), stage_.tally.sent_bytes, stage_.tally.last_lag_ns});
+  stage_.reactor.set_timer(ticker_, Clock::now() + kTick);
+}
+
+void Replayer::stop() {
+  next_ = stage_.plan.connections.size();
+  stage_.reactor.cancel_timer(opener_);
+  std::vector<Connection*> all;
+  for (const auto& [connection, owned] : live_) all.push_back(connection);
+  for (Connection* connection : all) connection->interrupt();
+  stage_.reactor.set_timer(sweeper_, Clock::now());
+}
+
+}  // namespace sluice::replay

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "iolib/reactor/reactor.h"
+#include "tools/replay/connection.h"
+#include "tools/replay/progress.h"
+
+namespace sluice::replay {
+
+/// How often, how fast and how much at once.
+struct Pace {
+  double speed = 1;  ///< 0: as fast as it goes
+  std::size_t most_connections = 0;
+  std::uint64_t repeat = 1;
+};
+
+/// Replays a plan on one thread: begins each connection when it is due, bounded in number.
+class Replayer final : public Connection::Owner {
+ public:
+  /// All are borrowed.
+  Replayer(Reactor& reactor, Plan& plan, const Settings& settings, const Pace& pace, Tally& tally)
+      : files_(plan.segments), pace_(pace), stage_{reactor, plan, files_, settings, tally} {}
+
+  /// Returns when all is done, or at a signal, after all connections have ended.
+  void run();
+
+ private:
+  template <void (Replayer::*kCall)()>
+  class Call final : public Timer {
+   public:
+    explicit Call(Replayer& replayer) : replayer_(replayer) {}
+
+   private:
+    void expired() override { (replayer_.*kCall)(); }
+    Replayer& replayer_;
+  };
+
+  void begin_pass();
+  void open_due();
+  [[nodiscard]] bool comes_later(const PlannedConnection& planned) const;
+  void sweep();
+  void tick();
+  void stop();
+  void client_ended(Connection& connection) override;
+  void ended(Connection& connection) override;
+  void release(const Connection& connection);
+
+  SegmentFiles files_;
+  const Pace pace_;
+  const Stage stage_;
+  std::optional<Schedule> schedule_;
+  std::uint64_t next_ = 0;  // of the plan's connections
+  std::uint64_t pass_ = 0;
+  bool waits_ = false;  // the next one is due, but as many as may be are open
+  std::unordered_map<Connection*, std::unique_ptr<Connection>> live_;
+  std::vector<std::unique_ptr<Connection>> over_;
+  // Of those whose client has not come to its end: when that was.
+  std::unordered_map<const Connection*, std::multiset<std::uint64_t>::iterator> held_;
+  std::multiset<std::uint64_t> client_ends_;
+  Progress progress_;
+  Call<&Replayer::open_due> opener_{*this};
+  Call<&Replayer::sweep> sweeper_{*this};
+  Call<&Replayer::tick> ticker_{*this};
+};
+
+}  // namespace sluice::replay

@@ -1,0 +1,247 @@
+#include "tools/replay/report.h"
+
+#include <cstdarg>
+#include <cstdio>
+
+#include "iolib/base/units.h"
+#include "tools/common/html_page.h"
+#include "tools/common/html_text.h"
+#include "tools/common/text.h"
+
+namespace sluice::replay {
+namespace {
+
+using capture::printable;
+using capture::SideEnd;
+using html::counted;
+
+constexpr double kNsPerUs = 1e3;
+constexpr double kNsPerMs = 1e6;
+
+[[gnu::format(printf, 1, 2)]] std::string formatted(const char* format, ...) {
+  std::va_list arguments;
+  va_start(arguments, format);
+  char text[512];
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  return text;
+}
+
+const char* name_of(SideEnd end) {
+  return end == SideEnd::eof ? "eof" : end == SideEnd::reset ? "reset" : "no end";
+}
+
+double seconds_of(const Tally& tally) {
+  return std::chrono::duration<double>(tally.ended - tally.began).count();
+}
+
+double recorded_seconds(const Plan& plan) {
+  return static_cast<double>(plan.last_ns - plan.first_ns) / 1e9;
+}
+
+std::string speed_text(double speed) { return speed == 0 ? "max" : formatted("%gx", speed); }
+
+std::string latency_table(const Tally& tally) {
+  std::string text = formatted("\n%-32s", "request to first answer byte, us");
+  for (const auto& [rank, name] : kPercentiles) text += formatted(" %11s", name);
+  text += formatted(" %11s\n", "most");
+  const auto line = [&](const char* name, const Histogram& of) {
+    text += formatted("%-32s", name);
+    for (const auto& [rank, title] : kPercentiles)
+      text += formatted(" %11.1f", percentile(of, rank));
+    text += formatted(" %11.1f\n", static_cast<double>(of.max()) / kNsPerUs);
+  };
+  line(formatted("  then, %llu", static_cast<unsigned long long>(tally.then.total())).c_str(),
+       tally.then);
+  line("  now", tally.now);
+  return text;
+}
+
+json::object percentiles_of(const Histogram& of) {
+  json::object object;
+  for (const auto& [rank, name] : kPercentiles) object[name] = percentile(of, rank);
+  object["max"] = static_cast<double>(of.max()) / kNsPerUs;
+  return object;
+}
+
+json::object to_json(const Difference& difference) {
+  json::object object{{"connection", capture::valid_utf8(difference.id)},
+                      {"then_bytes", difference.then_bytes},
+                      {"now_bytes", difference.now_bytes},
+                      {"then_end", name_of(difference.then_end)},
+                      {"now_end", name_of(difference.now_end)},
+                      {"then_ns", difference.then_ns},
+                      {"now_ns", difference.now_ns},
+                      {"bytes_that_differ", difference.mismatch.bytes}};
+  if (difference.mismatch.first) {
+    object["first"] = *difference.mismatch.first;
+    object["last"] = difference.mismatch.last;
+    object["then"] = capture::to_hex(std::as_bytes(std::span(difference.mismatch.then)));
+    object["now"] = capture::to_hex(std::as_bytes(std::span(difference.mismatch.now)));
+  }
+  return object;
+}
+
+json::object settings_of(const Outcome& outcome) {
+  const Invocation& asked = outcome.invocation;
+  return {{"to", asked.to},
+          {"speed", speed_text(asked.pace.speed)},
+          {"connections", asked.pace.most_connections},
+          {"repeat", asked.pace.repeat},
+          {"wait_responses", asked.settings.wait_responses},
+          {"response_timeout_ns", asked.settings.response_timeout.count()},
+          {"compare", asked.settings.compare}};
+}
+
+}  // namespace
+
+int status_of(const Outcome& outcome) {
+  const Tally& tally = outcome.tally;
+  const Plan& plan = outcome.plan;
+  if (outcome.interrupted) return kInterrupted;
+  if (tally.different > 0) return kDiffers;
+  if (tally.failed > 0 || tally.short_answers > 0) return kFailed;
+  const bool missing = tally.cut_at_gap > 0 || tally.incomparable > 0 ||
+                       plan.without_beginning > 0 || plan.without_client > 0 || plan.lost > 0 ||
+                       plan.damaged > 0;
+  return missing ? kGaps : 0;
+}
+
+double percentile(const Histogram& of, double percentile) {
+  return of.quantile(percentile / 100) / kNsPerUs;
+}
+
+std::vector<std::string> remarks(const Outcome& outcome) {
+  const Tally& tally = outcome.tally;
+  const Plan& plan = outcome.plan;
+  std::vector<std::string> lines;
+  const auto say = [&](std::uint64_t number, const char* what, const std::string& then) {
+    if (number > 0) lines.push_back(counted(number, what) + ' ' + then);
+  };
+  say(plan.without_beginning, "connection", "left out: the beginning is not in the capture");
+  say(plan.without_client, "connection", "left out: only the upstream's side was recorded");
+  say(plan.lost, "connection", "lost: ended while nothing could be recorded");
+  say(plan.damaged, "place", "in the capture damaged: see sluice-capture verify");
+  say(tally.cut_at_gap, "connection", "ended by a reset where the recording has a gap");
+  say(tally.cut_at_end, "connection", "ended by a reset where the recording of it ends");
+  for (const auto& [why, number] : tally.failures) say(number, "connection", "failed: " + why);
+  say(tally.short_answers, "time", "an answer was shorter than recorded, and waited for in vain");
+  say(tally.interrupted, "connection", "interrupted");
+  say(tally.waited, "time", "a connection had to wait for another to end (--connections)");
+  say(tally.incomparable, "connection", "of which not all of the answer was recorded to compare");
+  return lines;
+}
+
+std::string describe(const Difference& difference) {
+  const auto side = [](const char* when, std::uint64_t bytes, SideEnd end, std::uint64_t ns) {
+    return formatted("%s %llu bytes, %s, %.1f ms", when, static_cast<unsigned long long>(bytes),
+                     name_of(end), static_cast<double>(ns) / kNsPerMs);
+  };
+  std::string text = side("then", difference.then_bytes, difference.then_end, difference.then_ns) +
+                     "; " +
+                     side("now", difference.now_bytes, difference.now_end, difference.now_ns);
+  const Mismatch& mismatch = difference.mismatch;
+  if (mismatch.first) {
+    text +=
+        formatted("; first differs at %llu, %llu in all, the last at %llu: then \"%s\", now ",
+                  static_cast<unsigned long long>(*mismatch.first),
+                  static_cast<unsigned long long>(mismatch.bytes),
+                  static_cast<unsigned long long>(mismatch.last), printable(mismatch.then).c_str());
+    text += '"' + printable(mismatch.now) + '"';
+  }
+  return text;
+}
+
+std::string to_text(const Outcome& outcome) {
+  const Tally& tally = outcome.tally;
+  const double seconds = seconds_of(tally);
+  constexpr double kMiB = 1 << 20;
+  const double sent = static_cast<double>(tally.sent_bytes) / kMiB;
+  std::string text = formatted(
+      "%llu of %llu connections replayed to %s at %s in %.3f s; recorded in %.3f s\n",
+      static_cast<unsigned long long>(tally.connections),
+      static_cast<unsigned long long>(outcome.plan.connections.size() *
+                                      outcome.invocation.pace.repeat),
+      printable(outcome.invocation.to).c_str(), speed_text(outcome.invocation.pace.speed).c_str(),
+      seconds, recorded_seconds(outcome.plan));
+  text += formatted(
+      "%.1f MiB sent (%.1f MiB/s), %.1f MiB received; at most %zu at once\n"
+      "behind schedule: connections p50 %.3f ms, p99 %.3f ms, at most %.3f ms; all else p99 %.3f "
+      "ms, at most %.3f ms\n",
+      sent, seconds > 0 ? sent / seconds : 0, static_cast<double>(tally.received_bytes) / kMiB,
+      tally.most_at_once, tally.start_lag.quantile(0.5) / kNsPerMs,
+      tally.start_lag.quantile(0.99) / kNsPerMs,
+      static_cast<double>(tally.start_lag.max()) / kNsPerMs, tally.lag.quantile(0.99) / kNsPerMs,
+      static_cast<double>(tally.lag.max()) / kNsPerMs);
+  for (const std::string& line : remarks(outcome)) text += line + '\n';
+  if (tally.now.total() > 0) text += latency_table(tally);
+  if (!outcome.invocation.settings.compare) return text;
+  text += formatted("\n%llu answers compared, %llu differ\n",
+                    static_cast<unsigned long long>(tally.compared),
+                    static_cast<unsigned long long>(tally.different));
+  constexpr std::size_t kShown = 20;
+  for (std::size_t i = 0; i < std::min(kShown, tally.differences.size()); ++i) {
+    const Difference& difference = tally.differences[i];
+    text += "  " + printable(difference.id) + ": " + describe(difference) + '\n';
+  }
+  if (tally.different > kShown) {
+    text +=
+        formatted("  and %llu more\n", static_cast<unsigned long long>(tally.different - kShown));
+  }
+  return text;
+}
+
+json::object to_json(const Outcome& outcome) {
+  const Tally& tally = outcome.tally;
+  const Plan& plan = outcome.plan;
+  json::object failures;
+  for (const auto& [why, number] : tally.failures) failures[why] = number;
+  json::array differences;
+  for (const Difference& difference : tally.differences) differences.push_back(to_json(difference));
+  json::object document{
+      {"format", "sluice-replay"},
+      {"version", 1},
+      {"tool", SLUICE_VERSION},
+      {"began", outcome.began},
+      {"command", capture::valid_utf8(outcome.invocation.command)},
+      {"interrupted", outcome.interrupted},
+      {"exit_status", status_of(outcome)},
+      {"settings", settings_of(outcome)},
+      {"capture",
+       {{"connections", plan.connections.size()},
+        {"client_bytes", plan.client_bytes},
+        {"seconds", recorded_seconds(plan)},
+        {"without_beginning", plan.without_beginning},
+        {"without_client", plan.without_client},
+        {"lost", plan.lost},
+        {"damaged", plan.damaged}}},
+      {"replay",
+       {{"seconds", seconds_of(tally)},
+        {"connections", tally.connections},
+        {"completed", tally.completed},
+        {"failed", tally.failed},
+        {"failures", std::move(failures)},
+        {"cut_at_gap", tally.cut_at_gap},
+        {"cut_at_end", tally.cut_at_end},
+        {"interrupted", tally.interrupted},
+        {"short_answers", tally.short_answers},
+        {"waited", tally.waited},
+        {"most_at_once", tally.most_at_once},
+        {"sent_bytes", tally.sent_bytes},
+        {"received_bytes", tally.received_bytes}}},
+      {"lag_us",
+       {{"connections", percentiles_of(tally.start_lag)}, {"rest", percentiles_of(tally.lag)}}},
+      {"latency_us",
+       {{"requests", tally.now.total()},
+        {"then", percentiles_of(tally.then)},
+        {"now", percentiles_of(tally.now)}}}};
+  if (outcome.invocation.settings.compare) {
+    document["compare"] = {{"connections", tally.compared},
+                           {"incomparable", tally.incomparable},
+                           {"different", tally.different},
+                           {"differences", std::move(differences)}};
+  }
+  return document;
+}
+
+}  // namespace sluice::replay

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tools/common/histogram.h"
+#include "tools/common/json.h"
+#include "tools/replay/options.h"
+#include "tools/replay/plan.h"
+#include "tools/replay/tally.h"
+
+namespace sluice::replay {
+
+// --- Exit statuses, besides 0 and that of wrong usage ---
+inline constexpr int kFailed = 1;
+inline constexpr int kGaps = 4;
+inline constexpr int kDiffers = 6;
+inline constexpr int kInterrupted = 130;
+
+/// All that is known in the end; borrowed.
+struct Outcome {
+  const Invocation& invocation;
+  const Plan& plan;
+  const Tally& tally;
+  std::string began;  ///< "2026-11-24T09:30:00Z"
+  bool interrupted = false;
+};
+
+[[nodiscard]] int status_of(const Outcome& outcome);
+
+/// Percentiles that reports show, and their names.
+inline constexpr std::pair<double, const char*> kPercentiles[] = {
+    {50, "p50"}, {90, "p90"}, {99, "p99"}, {99.9, "p99.9"}, {99.99, "p99.99"}};
+/// In µs.
+[[nodiscard]] double percentile(const Histogram& of, double percentile);
+
+/// What was not replayed, or not well, a line each; empty if there is none.
+[[nodiscard]] std::vector<std::string> remarks(const Outcome& outcome);
+/// "then 120 bytes and eof in 1.2 ms, now ..."; "first at 353 ..." of one that differs.
+[[nodiscard]] std::string describe(const Difference& difference);
+
+[[nodiscard]] std::string to_text(const Outcome& outcome);
+[[nodiscard]] json::object to_json(const Outcome& outcome);
+[[nodiscard]] std::string to_html(const Outcome& outcome);
+
+}  // namespace sluice::replay
