@@ -426,5 +426,15 @@ TEST(Export, WritesALineOfJsonForEachRecord) {
             std::string::npos);
 }
 
+TEST(Export, TellsWhatWasLostInALineOfJson) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, {open_record(1), data_record(1, Side::upstream, 70, "x")});
+  const Outcome outcome = run({"export", "--jsonl", "-", folder.path()});
+  EXPECT_TRUE(has(outcome.output,
+                  "{\"connection\":\"c1\",\"kind\":\"gap\",\"side\":\"upstream\",\"offset\":0,"
+                  "\"bytes\":70,\"reason\":\"lost\"}\n"))
+      << outcome.output;
+}
+
 }  // namespace
 }  // namespace sluice::test
