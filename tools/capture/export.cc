@@ -101,7 +101,9 @@ Result<> export_all(const Invocation& invocation, OutStream& out, const Make& ma
         if (!done || !written) return !done ? done.error() : written.error();
         return go_on();
       });
-  return walked ? out.finish() : walked;
+  // What could be read is there in any case.
+  const Result<> finished = out.finish();
+  return walked ? finished : walked;
 }
 
 }  // namespace
