@@ -364,6 +364,19 @@ TEST(Export, PutsTheWorkersOfARunInTheOrderOfTheirTimes) {
   EXPECT_TRUE(std::ranges::is_sorted(times));
 }
 
+TEST(Export, TakesMoreWorkersThanItPutsInOrderAtOnce) {
+  const TempDir folder;
+  constexpr std::uint32_t kWorkers = 300;
+  SegmentPlan plan;
+  for (plan.worker = 0; plan.worker < kWorkers; ++plan.worker) {
+    write_segment(folder.path(), plan, {open_record(1 + plan.worker)});
+  }
+  const File file = exported(folder.path());
+  EXPECT_EQ(file.interfaces.size(), kWorkers);
+  EXPECT_EQ(file.frames.size(), 3 * kWorkers);
+  EXPECT_EQ(file.statistics.size(), kWorkers);
+}
+
 TEST(Export, FiltersAsSearchDoes) {
   const TempDir folder;
   std::vector<CaptureRecord> records;
