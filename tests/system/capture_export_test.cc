@@ -137,9 +137,7 @@ TEST_P(CaptureExportTest, RedisIsWhatItWas) {
   SLUICE_NEEDS_PROGRAM("redis-server");
   SLUICE_NEEDS_PROGRAM("redis-benchmark");
   const std::uint16_t port = free_port();
-  Process server({"redis-server", "--port", std::to_string(port), "--bind", "127.0.0.1", "--save",
-                  "", "--appendonly", "no", "--dir", folder_.path()});
-  wait_for_listener(server, port);
+  const auto server = start_redis(port);
   start_recording(port);
   static_cast<void>(run_program({"redis-benchmark", "-h", "127.0.0.1", "-p", entrance(), "-n",
                                  std::to_string(by_scale(200, 1000, 5000)), "-c", "5", "-d", "1000",
@@ -169,16 +167,7 @@ TEST_P(CaptureExportTest, HttpIsWhatItWas) {
   SLUICE_NEEDS_PROGRAM("curl");
   write_pattern_file(folder_.file("bulk"), Pattern(1), 8 << 20);
   const std::uint16_t port = free_port();
-  std::string text =
-      "daemon off; master_process off; error_log stderr warn; pid nginx.pid;\n"
-      "events {}\nhttp {\n  access_log off; sendfile on;\n";
-  for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
-    text += "  " + std::string(kind) + "_temp_path " + kind + ";\n";
-  }
-  text += "  server { listen " + loopback_address(port) + "; root " + folder_.path() + "; }\n}\n";
-  Process server(
-      {"nginx", "-e", "stderr", "-p", folder_.path(), "-c", folder_.write("nginx.conf", text)});
-  wait_for_listener(server, port);
+  const auto server = start_nginx(port, folder_.path());
   start_recording(port);
   const std::string url = "http://127.0.0.1:" + entrance();
   for (int i = 0; i < 3; ++i) {
@@ -191,10 +180,7 @@ TEST_P(CaptureExportTest, HttpIsWhatItWas) {
 TEST_P(CaptureExportTest, TlsIsWhatItWas) {
   SLUICE_NEEDS_PROGRAM("openssl");
   SLUICE_NEEDS_PROGRAM("curl");
-  static_cast<void>(
-      run_program({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                   "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-days", "2",
-                   "-keyout", folder_.file("key"), "-out", folder_.file("certificate")}));
+  make_certificate();
   write_pattern_file(folder_.file("bulk"), Pattern(1), 4 << 20);
   const std::uint16_t port = free_port();
   ProcessOptions there;

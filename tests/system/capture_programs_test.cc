@@ -128,13 +128,6 @@ void CaptureProgramTest::compare_cut() {
 
 class CaptureRedisTest : public CaptureProgramTest {
  protected:
-  [[nodiscard]] std::unique_ptr<Process> redis(std::uint16_t port) const {
-    auto server = std::make_unique<Process>(std::vector<std::string>{
-        "redis-server", "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
-        "--appendonly", "no", "--dir", folder_.path()});
-    wait_for_listener(*server, port);
-    return server;
-  }
   [[nodiscard]] std::vector<std::string> benchmark(std::uint64_t requests) const {
     return {"redis-benchmark",        "-h",   "127.0.0.1", "-p", witnessed_port(), "-n",
             std::to_string(requests), "-c",   "50",        "-d", "1000",           "-t",
@@ -146,7 +139,7 @@ TEST_P(CaptureRedisTest, BenchmarkIsRecordedAsItWas) {
   SLUICE_NEEDS_PROGRAM("redis-server");
   SLUICE_NEEDS_PROGRAM("redis-benchmark");
   const std::uint16_t port = free_port();
-  const std::unique_ptr<Process> server = redis(port);
+  const std::unique_ptr<Process> server = start_redis(port);
   start_witnessed(port, "batch");
   static_cast<void>(run_program(benchmark(by_scale<std::uint64_t>(500, 3'000, 20'000))));
   compare_whole();
@@ -156,7 +149,7 @@ TEST_P(CaptureRedisTest, KilledBenchmarksAreRecordedAsTheyWere) {
   SLUICE_NEEDS_PROGRAM("redis-server");
   SLUICE_NEEDS_PROGRAM("redis-benchmark");
   const std::uint16_t port = free_port();
-  const std::unique_ptr<Process> server = redis(port);
+  const std::unique_ptr<Process> server = start_redis(port);
   start_witnessed(port, "before-forward");
   std::mt19937_64 random(seed());
   for (int round = 0; round < by_scale(2, 5, 50); ++round) {
@@ -202,8 +195,11 @@ class CaptureNginxTest : public CaptureProgramTest {
  protected:
   static constexpr std::uint64_t kFile = 12;
 
-  /// Serves `bulk`, with all its files in the test's folder.
-  [[nodiscard]] std::unique_ptr<Process> nginx(std::uint16_t port, std::uint64_t size) const;
+  /// Serves `bulk`.
+  [[nodiscard]] std::unique_ptr<Process> nginx(std::uint16_t port, std::uint64_t size) const {
+    write_pattern_file(folder_.file("bulk"), Pattern(kFile), size);
+    return start_nginx(port, folder_.path());
+  }
   [[nodiscard]] std::vector<std::string> curl() const {
     return {
         "curl",      "-q",          "--noproxy",        "*",
@@ -213,22 +209,6 @@ class CaptureNginxTest : public CaptureProgramTest {
   /// Reads it all, every answer's body compared with the file.
   [[nodiscard]] Recorded check_answers() const;
 };
-
-std::unique_ptr<Process> CaptureNginxTest::nginx(std::uint16_t port, std::uint64_t size) const {
-  write_pattern_file(folder_.file("bulk"), Pattern(kFile), size);
-  std::string text =
-      "daemon off; master_process off; error_log stderr warn; pid nginx.pid;\n"
-      "events { worker_connections 256; }\n"
-      "http {\n  access_log off; sendfile on;\n";
-  for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
-    text += "  " + std::string(kind) + "_temp_path " + kind + ";\n";
-  }
-  text += "  server { listen " + loopback_address(port) + "; root " + folder_.path() + "; }\n}\n";
-  auto server = std::make_unique<Process>(std::vector<std::string>{
-      "nginx", "-e", "stderr", "-p", folder_.path(), "-c", folder_.write("nginx.conf", text)});
-  wait_for_listener(*server, port);
-  return server;
-}
 
 Recorded CaptureNginxTest::check_answers() const {
   std::map<std::string, std::size_t> head_bytes;  // of each connection's answer

@@ -38,6 +38,37 @@ void ProgramTest::start_before(std::uint16_t port, const std::vector<std::string
   descriptors_before_ = descriptors();
 }
 
+std::unique_ptr<Process> ProgramTest::start_nginx(std::uint16_t port,
+                                                  const std::string& root) const {
+  std::string text =
+      "daemon off; master_process off; error_log stderr warn; pid nginx.pid;\n"
+      "events { worker_connections 256; }\n"
+      "http {\n  access_log off; sendfile on;\n";
+  for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
+    text += "  " + std::string(kind) + "_temp_path " + kind + ";\n";
+  }
+  text += "  server { listen " + loopback_address(port) + "; root " + root + "; }\n}\n";
+  auto server = std::make_unique<Process>(std::vector<std::string>{
+      "nginx", "-e", "stderr", "-p", folder_.path(), "-c", folder_.write("nginx.conf", text)});
+  wait_for_listener(*server, port);
+  return server;
+}
+
+std::unique_ptr<Process> ProgramTest::start_redis(std::uint16_t port) const {
+  auto server = std::make_unique<Process>(std::vector<std::string>{
+      "redis-server", "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
+      "--appendonly", "no", "--dir", folder_.path()});
+  wait_for_listener(*server, port);
+  return server;
+}
+
+void ProgramTest::make_certificate() const {
+  static_cast<void>(
+      run_program({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                   "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-days", "2",
+                   "-keyout", folder_.file("key"), "-out", folder_.file("certificate")}));
+}
+
 void wait_for_listener(Process& program, std::uint16_t port) {
   const bool ready =
       wait_until([&] { return listens(port) || !program.running(); }, kProgramPatience);

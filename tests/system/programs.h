@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,14 @@ class ProgramTest : public ForwardingTest {
   void start_before(std::uint16_t port, const std::vector<std::string>& more = {});
   /// The port on which the daemon listens, as an argument.
   [[nodiscard]] std::string entrance() const { return std::to_string(daemon_->port()); }
+
+  /// They listen on `port` of loopback, as one process each, with their own files in the test's
+  /// folder. nginx serves the files of `root`.
+  [[nodiscard]] std::unique_ptr<Process> start_nginx(std::uint16_t port,
+                                                     const std::string& root) const;
+  [[nodiscard]] std::unique_ptr<Process> start_redis(std::uint16_t port) const;
+  /// For localhost, as the files `key` and `certificate` in the test's folder.
+  void make_certificate() const;
 
   TempDir folder_;
 };

@@ -45,9 +45,7 @@ TEST_P(RedisTest, BenchmarkedAndItsValuesSurvive) {
   SLUICE_NEEDS_PROGRAM("redis-cli");
   const std::uint16_t port = free_port();
   const std::string direct = std::to_string(port);
-  Process server({"redis-server", "--port", direct, "--bind", "127.0.0.1", "--save", "",
-                  "--appendonly", "no", "--dir", folder_.path()});
-  wait_for_listener(server, port);
+  const auto server = start_redis(port);
   start_before(port);
 
   const auto requests = by_scale<std::uint64_t>(2'000, 20'000, 500'000);

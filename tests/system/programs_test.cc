@@ -47,30 +47,14 @@ class NginxTest : public ProgramTest {
   [[nodiscard]] static std::uint64_t size_bytes() {
     return by_scale<std::uint64_t>(64 << 20, 1 << 30, 1 << 30);
   }
-  /// One process, so that it is ended by its pid, with all its files in the test's folder.
-  [[nodiscard]] std::vector<std::string> nginx(std::uint16_t port) const;
-
   static inline std::unique_ptr<TempDir> site_;
 };
-
-std::vector<std::string> NginxTest::nginx(std::uint16_t port) const {
-  std::string text =
-      "daemon off; master_process off; error_log stderr warn; pid nginx.pid;\n"
-      "events { worker_connections 256; }\n"
-      "http {\n  access_log off; sendfile on;\n";
-  for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
-    text += "  " + std::string(kind) + "_temp_path " + kind + ";\n";
-  }
-  text += "  server { listen " + loopback_address(port) + "; root " + site_->path() + "; }\n}\n";
-  return {"nginx", "-e", "stderr", "-p", folder_.path(), "-c", folder_.write("nginx.conf", text)};
-}
 
 TEST_P(NginxTest, CurlFetchesALargeFileUnchanged) {
   SLUICE_NEEDS_PROGRAM("nginx");
   SLUICE_NEEDS_PROGRAM("curl");
   const std::uint16_t port = free_port();
-  Process server(nginx(port));
-  wait_for_listener(server, port);
+  const auto server = start_nginx(port, site_->path());
   start_before(port);
   const std::string fetched = folder_.file("fetched");
   static_cast<void>(
@@ -181,12 +165,6 @@ class Feed {
 
 class OpensslTest : public ProgramTest {
  protected:
-  void make_certificate() const {
-    static_cast<void>(
-        run_program({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                     "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-days",
-                     "2", "-keyout", folder_.file("key"), "-out", folder_.file("certificate")}));
-  }
   [[nodiscard]] bool has_size(const std::string& name, std::uint64_t size_bytes) const {
     std::error_code none;
     const std::uintmax_t size = std::filesystem::file_size(folder_.file(name), none);

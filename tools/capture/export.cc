@@ -11,6 +11,7 @@
 #include "tools/capture/out_stream.h"
 #include "tools/capture/pcapng.h"
 #include "tools/capture/printer.h"
+#include "tools/common/text.h"
 #include "tools/common/walk.h"
 
 namespace sluice::capture {
@@ -43,8 +44,10 @@ class LineExport {
     const Result<Connection*> taken = table_.take(event, at);
     if (!taken) return taken.error();
     const Connection* connection = *taken;
-    if (connection == nullptr || event.type != Event::Type::record) return {};
-    if (passes(invocation_, event, *connection)) {
+    if (connection == nullptr) return {};
+    if (event.type == Event::Type::finding) {
+      write_lost(event.finding, *connection);
+    } else if (passes(invocation_, event, *connection)) {
       std::string line = json::serialize(to_json(event, *connection));
       if (event.header.is(Kind::data)) {
         line.back() = ',';
@@ -61,6 +64,19 @@ class LineExport {
   void finish() {}
 
  private:
+  // No record tells it, nor when it was.
+  void write_lost(const Finding& finding, const Connection& connection) {
+    if (invocation_.side && *invocation_.side != finding.side) return;
+    if (!invocation_.filter.takes(connection.info)) return;
+    const json::object object{{"connection", valid_utf8(connection.info.id)},
+                              {"kind", "gap"},
+                              {"side", kSideNames[static_cast<std::size_t>(finding.side)]},
+                              {"offset", finding.stream_offset},
+                              {"bytes", finding.bytes},
+                              {"reason", reason_name(0)}};
+    out_.append(json::serialize(object) + '\n');
+  }
+
   const Invocation& invocation_;
   OutStream& out_;
   ConnectionTable table_{ConnectionTable::Keeps::chain};
@@ -85,7 +101,9 @@ Result<> export_all(const Invocation& invocation, OutStream& out, const Make& ma
         if (!done || !written) return !done ? done.error() : written.error();
         return go_on();
       });
-  return walked ? out.finish() : walked;
+  // What could be read is there in any case.
+  const Result<> finished = out.finish();
+  return walked ? finished : walked;
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ Result<int> run(const Invocation& invocation) {
       return run_follow(invocation);
     case Invocation::Command::extract:
       return run_extract(invocation);
-    case Invocation::Command::export_:
+    case Invocation::Command::exports:
       return run_export(invocation);
     case Invocation::Command::search:
       return run_search(invocation);

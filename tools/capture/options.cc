@@ -59,7 +59,7 @@ void understand(const Words& words, Invocation& invocation) {
   if (!words.until_idle.empty()) {
     invocation.until_idle = value_of("--until-idle", parse_duration(words.until_idle));
   }
-  const bool exports = invocation.command == Invocation::Command::export_;
+  const bool exports = invocation.command == Invocation::Command::exports;
   if (exports && invocation.pcapng.empty() == invocation.jsonl.empty()) {
     throw Wrong{"export: expected one of --pcapng and --jsonl"};
   }
@@ -112,7 +112,7 @@ void add_commands(CLI::App& app, Words& words, Invocation& invocation) {
   extract->add_option("--out", invocation.out, "a new or empty directory")
       ->type_name("DIR")
       ->required();
-  CLI::App* exports = add("export", Command::export_,
+  CLI::App* exports = add("export", Command::exports,
                           "For other programs: as frames for Wireshark, or as lines of JSON.");
   exports->add_option("--pcapng", invocation.pcapng, "a new file, or - for stdout: frames")
       ->type_name("FILE");

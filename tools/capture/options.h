@@ -26,7 +26,7 @@ struct Invocation {
     show,
     follow,
     extract,
-    export_,
+    exports,
     search,
     verify,
     recover,

@@ -65,7 +65,7 @@ std::uint64_t add_to_checksum(std::span<const std::byte> bytes, std::uint64_t su
     sum += word;
   }
   std::uint32_t rest = 0;
-  std::memcpy(&rest, bytes.data() + at, bytes.size() - at);
+  if (at < bytes.size()) std::memcpy(&rest, bytes.data() + at, bytes.size() - at);
   return sum + rest;
 }
 

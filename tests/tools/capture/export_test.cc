@@ -364,6 +364,19 @@ TEST(Export, PutsTheWorkersOfARunInTheOrderOfTheirTimes) {
   EXPECT_TRUE(std::ranges::is_sorted(times));
 }
 
+TEST(Export, TakesMoreWorkersThanItPutsInOrderAtOnce) {
+  const TempDir folder;
+  constexpr std::uint32_t kWorkers = 300;
+  SegmentPlan plan;
+  for (plan.worker = 0; plan.worker < kWorkers; ++plan.worker) {
+    write_segment(folder.path(), plan, {open_record(1 + plan.worker)});
+  }
+  const File file = exported(folder.path());
+  EXPECT_EQ(file.interfaces.size(), kWorkers);
+  EXPECT_EQ(file.frames.size(), 3 * kWorkers);
+  EXPECT_EQ(file.statistics.size(), kWorkers);
+}
+
 TEST(Export, FiltersAsSearchDoes) {
   const TempDir folder;
   std::vector<CaptureRecord> records;
@@ -424,6 +437,16 @@ TEST(Export, WritesALineOfJsonForEachRecord) {
   EXPECT_TRUE(has(outcome.output, "\"data\":\"YWI=\""));
   EXPECT_EQ(run({"export", "--jsonl", "-", "--connection", "c2", folder.path()}).output.find("c1"),
             std::string::npos);
+}
+
+TEST(Export, TellsWhatWasLostInALineOfJson) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, {open_record(1), data_record(1, Side::upstream, 70, "x")});
+  const Outcome outcome = run({"export", "--jsonl", "-", folder.path()});
+  EXPECT_TRUE(has(outcome.output,
+                  "{\"connection\":\"c1\",\"kind\":\"gap\",\"side\":\"upstream\",\"offset\":0,"
+                  "\"bytes\":70,\"reason\":\"lost\"}\n"))
+      << outcome.output;
 }
 
 }  // namespace
