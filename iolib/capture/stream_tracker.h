@@ -72,7 +72,7 @@ class StreamTracker {
   void close(const RecordHeader& header, std::span<const std::byte> payload, Tracked& connection,
              StreamEffect& effect);
 
-  const std::size_t most_connections_;
+  std::size_t most_connections_;
   std::unordered_map<std::uint64_t, Tracked> connections_;
   std::vector<std::uint64_t> closed_;  // and still in the table
   SegmentState state_ = SegmentState::sealed;

@@ -66,6 +66,7 @@ class Search {
     struct Stream {
       StreamMatcher::Stream matched;
       std::uint64_t wall_ns = 0;  // of its last record
+      std::uint64_t offset = 0;   // reached
     };
     std::string id;
     std::array<Stream, 2> streams;  // by Side
@@ -88,6 +89,10 @@ class Search {
       return;
     }
     State::Stream& stream = state.streams[static_cast<std::size_t>(header.side())];
+    if (event.fresh_offset() != stream.offset) {
+      end(connection.number, header.side(), StreamMatcher::End::of_what_is_known);
+    }
+    stream.offset = event.fresh_offset() + event.fresh().size();
     kept_bytes_ -= stream.matched.kept.size();
     const std::uint64_t wall_before_ns = std::exchange(stream.wall_ns, header.wall_ns);
     matcher_->find(text_of(event.fresh()), event.fresh_offset(), stream.matched,
