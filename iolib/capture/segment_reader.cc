@@ -105,8 +105,13 @@ Result<std::span<const std::byte>> SegmentReader::bytes_at(std::uint64_t offset,
 Result<std::optional<FrameHeader>> SegmentReader::header_at(const Place& place, bool exact) {
   const Result<std::span<const std::byte>> bytes = bytes_at(place.offset, kFrameHeaderBytes);
   if (!bytes) return bytes.error();
+  return header_in(*bytes, place, exact);
+}
+
+Result<std::optional<FrameHeader>> SegmentReader::header_in(std::span<const std::byte> bytes,
+                                                            const Place& place, bool exact) {
   FrameFault fault{};
-  std::optional<FrameHeader> header = decode_frame_header(*bytes, &fault);
+  std::optional<FrameHeader> header = decode_frame_header(bytes, &fault);
   if (!header && fault == FrameFault::unsupported && exact) {
     return Error{0, "written in a later version of the format"};
   }
@@ -116,6 +121,23 @@ Result<std::optional<FrameHeader>> SegmentReader::header_at(const Place& place, 
   }
   segment_ = header->segment;
   return header;
+}
+
+// What the frames that have come since say of those before. Each header is read once, alone.
+Result<> SegmentReader::look_ahead() {
+  if (ahead_.offset < next_.offset) ahead_ = next_;
+  view_ = {};
+  if (const Result<> size = refresh_size(); !size) return size.error();
+  while (ahead_.offset < size_bytes_) {
+    const Result<std::span<const std::byte>> bytes = source_.read(ahead_.offset, kFrameHeaderBytes);
+    if (!bytes) return bytes.error();
+    const Result<std::optional<FrameHeader>> header = header_in(*bytes, ahead_, true);
+    if (!header) return header.error();
+    if (!*header) break;
+    durable_frames_ = std::max(durable_frames_, (*header)->durable_frames);
+    ahead_ = {ahead_.offset + (*header)->frame_bytes, (*header)->number + 1};
+  }
+  return {};
 }
 
 // From a frame that is bad, the next good one.
@@ -251,12 +273,17 @@ Result<Step> SegmentReader::read_record() {
     while (end < limit && !decode_record_header(rest_from(end), seed_)) end += kRecordAlignment;
     return bad_until(end < limit ? end : frame_->used_bytes, "bad record");
   }
+  if (holds_back() && !header->is(Kind::segment)) {
+    if (const Result<> looked = look_ahead(); !looked) return looked.error();
+    return holds_back() ? Step(stop_here()) : Step();
+  }
   const std::size_t whole = record_bytes(header->payload_bytes);
   const auto payload = rest.subspan(kRecordHeaderBytes, header->payload_bytes);
   if (crc32c(payload) != header->payload_crc) return bad_until(at_ + whole, "bad payload");
   if (!is_understood(*header, payload)) return bad_until(at_ + whole, "senseless record");
   if (std::optional<SegmentEvent> wrong = behind_footer(frame_->offset + at_)) return wrong;
   footer_passed_ |= header->is(Kind::footer);
+  if (header->is(Kind::segment)) written_suffices_ = decode_segment(payload)->durability == "none";
   count_as_progress();
   SegmentEvent event{.type = SegmentEvent::Type::record,
                      .position = frame_->offset + at_,

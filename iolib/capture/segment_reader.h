@@ -44,7 +44,9 @@ class SegmentReader {
     /// Somebody writes to the segment, if it is an open one: what is not good beyond the durable
     /// mark is not there yet, whatever follows it. The reader ends there.
     bool being_written = false;
-    /// With `being_written`: waits there instead, until settle() is called.
+    /// With `being_written`: waits there instead, and shows no record before a later frame says
+    /// that it is durable, unless the segment was written at the level `none`; until settle() is
+    /// called.
     bool live = false;
     /// How long after a bad tail of an open segment that nobody is known to write to it is read
     /// again, which is done a few times before it is believed.
@@ -86,6 +88,9 @@ class SegmentReader {
   [[nodiscard]] Result<std::span<const std::byte>> bytes_at(std::uint64_t offset,
                                                             std::size_t bytes);
   [[nodiscard]] Result<std::optional<FrameHeader>> header_at(const Place& place, bool exact);
+  [[nodiscard]] Result<std::optional<FrameHeader>> header_in(std::span<const std::byte> bytes,
+                                                             const Place& place, bool exact);
+  [[nodiscard]] Result<> look_ahead();
   [[nodiscard]] Result<Found> look_on(const Place& from);
   [[nodiscard]] Result<> survey();
   [[nodiscard]] Result<bool> ends_with_footer(const FrameHeader& header);
@@ -111,6 +116,10 @@ class SegmentReader {
   [[nodiscard]] Result<> refresh_size();
   [[nodiscard]] bool being_written() const {
     return options_.being_written && state_ == SegmentState::open;
+  }
+  /// Whether the frame's records have to be waited for, as far as was seen.
+  [[nodiscard]] bool holds_back() const {
+    return waits() && !written_suffices_ && durable_frames_ <= frame_->number;
   }
   [[nodiscard]] bool waits() const { return options_.live && being_written(); }
 
@@ -140,6 +149,8 @@ class SegmentReader {
   bool end_told_ = false;
   bool behind_footer_told_ = false;
   bool unfinished_ = false;
+  bool written_suffices_ = false;  // nothing is made durable: the level is `none`
+  Place ahead_;                    // live: where the headers that were looked at end
   int rereads_left_ = kMostRereads;
   bool rereading_ = false;                       // no good record or frame has come since
   std::optional<std::uint64_t> looked_at_ = {};  // bad offset that was read again

@@ -208,8 +208,10 @@ TEST(Segment, WithOffsetsThatWrapAroundIsDamaged) {
 
 // Frames of 64 KiB: about so many of them, without one.
 constexpr std::size_t kBigFrame = 64 << 10;
-std::vector<std::byte> frames_but_one(std::size_t missing, std::uint32_t in_flight) {
+std::vector<std::byte> frames_but_one(std::size_t missing, std::uint32_t in_flight,
+                                      const std::string& durability = "batch") {
   SegmentPlan plan;
+  plan.durability = durability;
   plan.footer = false;
   plan.frame_bytes = kBigFrame;
   plan.frames_in_flight = in_flight;
@@ -316,7 +318,7 @@ TEST(Written, WhileItIsReadHasNothingWrongWithIt) {
 TEST(Written, FollowedIsReadOnOnceTheHoleIsFilled) {
   for (const bool is_damage : {false, true}) {
     std::vector<MemorySegment> segments = {
-        {frames_but_one(5, is_damage ? 2 : 100), SegmentState::open, 0}};
+        {frames_but_one(5, is_damage ? 2 : 100, "none"), SegmentState::open, 0}};
     ChainReader::Options options = test::memory_options(segments);
     options.live = true;
     ChainReader reader(written_chain(segments), options);
@@ -335,7 +337,7 @@ TEST(Written, FollowedIsReadOnOnceTheHoleIsFilled) {
     for (int i = 0; i < 100; ++i) turn();
     EXPECT_EQ(findings > 0, is_damage) << "not before long, for it may be late";
     if (is_damage) continue;
-    const auto whole = frames_but_one(60, 100);
+    const auto whole = frames_but_one(60, 100, "none");
     std::ranges::copy(whole, segments[0].bytes.begin());
     turn();
     EXPECT_GT(records, 40U);

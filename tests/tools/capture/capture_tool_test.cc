@@ -361,7 +361,10 @@ TEST(Search, FiltersByPeerPortAndTime) {
 
 TEST(Follow, ShowsWhatIsAppendedAndWhatComesInTheNextSegment) {
   const TempDir folder;
+  const auto writer = Directory::open(folder.path());
+  ASSERT_TRUE(writer.has_value());
   SegmentPlan plan;
+  plan.frames_in_flight = 0;
   const auto whole =
       build_segment(plan, connection_records(1, bytes_of(std::string(9000, 'a')), {}));
   ASSERT_EQ(whole.size(), 3U * 4096);
@@ -379,12 +382,47 @@ TEST(Follow, ShowsWhatIsAppendedAndWhatComesInTheNextSegment) {
   std::filesystem::rename(path, folder.path() + "/run1-w000-0000000000.sluice");
   plan.number = 1;
   plan.id = 2;
-  write_segment(folder.path(), plan, request(2), SegmentState::open);
+  auto records = joined({request(2), with_gap()});
+  records.push_back(data_record(9, Side::client, 0, std::string(3500, 'x')));
+  write_segment(folder.path(), plan, records, SegmentState::open);
   EXPECT_TRUE(process.wait_for_output_line(std::regex("c1 close closed")));
   EXPECT_TRUE(process.wait_for_output_line(std::regex("c2 close closed")));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(), 0) << process.standard_error();
   EXPECT_EQ(count_lines(process.standard_output(), std::regex("c1 client data")), 9U);
+}
+
+// Of three frames the last confirms the one before, or none. Returns how many records were shown.
+std::size_t followed(const std::string& directory, std::uint32_t frames_in_flight,
+                     const std::string& durability, SegmentState state) {
+  SegmentPlan plan;
+  plan.frames_in_flight = frames_in_flight;
+  plan.durability = durability;
+  plan.footer = false;
+  plan.zeros_behind_bytes = 1 << 20;
+  std::vector<CaptureRecord> records = {open_record(1)};
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    records.push_back(data_record(1, Side::client, i * 3500, std::string(3500, 'x')));
+  }
+  const std::string file = write_segment(directory, plan, records, state);
+  const Outcome outcome = run({"follow", "--until-idle", "200ms", directory});
+  EXPECT_EQ(outcome.status, 0);
+  std::filesystem::remove(file);
+  return count_lines(outcome.output, std::regex(" client data "));
+}
+
+TEST(Follow, HoldsBackWhatIsNotDurableYet) {
+  const TempDir folder;
+  auto writer = Directory::open(folder.path());
+  ASSERT_TRUE(writer.has_value());
+  for (const char* level : {"interval", "batch", "before-forward"}) {
+    EXPECT_EQ(followed(folder.path(), 100, level, SegmentState::open), 0U) << level;
+    EXPECT_EQ(followed(folder.path(), 0, level, SegmentState::open), 2U) << level;
+    EXPECT_EQ(followed(folder.path(), 100, level, SegmentState::sealed), 3U) << level;
+  }
+  EXPECT_EQ(followed(folder.path(), 100, "none", SegmentState::open), 3U);
+  writer->reset();
+  EXPECT_EQ(followed(folder.path(), 100, "batch", SegmentState::open), 3U) << "left behind";
 }
 
 TEST(Follow, EndsOnceIdle) {
