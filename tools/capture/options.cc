@@ -1,6 +1,7 @@
 #include "tools/capture/options.h"
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -20,7 +21,8 @@ struct Wrong {
 
 // As they are written, before they are understood.
 struct Words {
-  std::string side, text, hex, regex, from, to, until_idle;
+  std::string side, from, to, until_idle;
+  std::optional<std::string> text, hex, regex;
   std::vector<std::string> peers;
 };
 
@@ -53,11 +55,13 @@ std::string bytes_of_hex(const std::string& text) {
 
 Pattern pattern_of(const Words& words) {
   Pattern pattern;
-  pattern.regex = words.regex;
-  pattern.bytes = !words.hex.empty() ? bytes_of_hex(words.hex) : words.text;
-  const int given =
-      (words.text.empty() ? 0 : 1) + (words.hex.empty() ? 0 : 1) + (words.regex.empty() ? 0 : 1);
-  if (given != 1) throw Wrong{"search: expected one of --text, --hex and --regex"};
+  if (int{words.text.has_value()} + int{words.hex.has_value()} + int{words.regex.has_value()} !=
+      1) {
+    throw Wrong{"search: expected one of --text, --hex and --regex"};
+  }
+  pattern.regex = words.regex.value_or("");
+  pattern.bytes = words.hex ? bytes_of_hex(*words.hex) : words.text.value_or("");
+  if (pattern.bytes.empty() && pattern.regex.empty()) throw Wrong{"search: an empty pattern"};
   if (pattern.bytes.size() > kMostPatternBytes || pattern.regex.size() > kMostPatternBytes) {
     throw Wrong{"search: a pattern has at most " + std::to_string(kMostPatternBytes) + " bytes"};
   }
@@ -96,10 +100,12 @@ void add_filters(CLI::App* command, Words& words, Invocation& invocation) {
   command
       ->add_option("--peer", words.peers,
                    "the client's or the upstream's address; may be given again")
+      ->allow_extra_args(false)
       ->type_name("CIDR");
   command
       ->add_option("--port", invocation.filter.ports,
                    "the client's or the upstream's; may be given again")
+      ->allow_extra_args(false)
       ->type_name("PORT");
   command->add_option("--route", invocation.filter.route, "the route's name")->type_name("NAME");
   command->add_option("--from", words.from, "not before, as 2026-11-24T09:30:00Z")
@@ -110,8 +116,9 @@ void add_filters(CLI::App* command, Words& words, Invocation& invocation) {
 constexpr const char* kFooter = R"(
 TIME is 2026-11-24T09:30:00Z (or with +02:00 for Z), 2026-11-24, or @SECONDS since 1970.
 
-Exit status: 0 done; 1 something cannot be read or written; 2 wrong usage; 4 cat: bytes are
-missing; verify: 0 clean, 3 a torn tail only, 4 gaps, 5 damage.
+Exit status: 0 done; 1 something cannot be read or written, or is no capture; 2 wrong usage; cat,
+extract, ls, search, show, stat: 4 bytes are missing without a record (cat: missing), 5 damage;
+verify: 0 clean, 3 a torn tail only, 4 gaps, 5 damage.
 )";
 
 std::string one_line_of(const std::string& text) {
