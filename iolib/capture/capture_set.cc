@@ -46,12 +46,14 @@ Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to, bo
   if (directory == nullptr) return errno_error("open " + one_line(path));
   const std::size_t before = to.size();
   bool has_others = false;
+  bool has_lock = false;
   while (true) {
     errno = 0;
     const dirent* entry = ::readdir(directory.get());
     if (entry == nullptr) break;
     const std::string name = entry->d_name;
     if (!parse_segment_name(name)) {
+      has_lock |= name == kLockName;
       has_others |= name != "." && name != ".." && name != kLockName;
       continue;
     }
@@ -70,7 +72,8 @@ Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to, bo
   }
   if (errno != 0) return errno_error("read " + one_line(path));
   // To find nothing wrong in it would be a wrong answer to who mistook the directory.
-  if (has_others && to.size() == before) return Error{0, "no capture in " + one_line(path)};
+  if ((has_others || !has_lock) && to.size() == before)
+    return Error{0, "no capture in " + one_line(path)};
   return {};
 }
 
