@@ -124,8 +124,8 @@ class Cat {
 
 Result<int> run_cat(const Invocation& invocation) {
   Cat cat(invocation);
-  const Result<> walked =
-      walk(invocation.paths, [&](const Event& event, const At& at) { return cat.take(event, at); });
+  const auto visit = [&](const Event& event, const At& at) { return cat.take(event, at); };
+  const Result<> walked = walk(invocation.paths, visit, Stdout::streams);
   if (!walked) return walked.error();
   return cat.finish();
 }

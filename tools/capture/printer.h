@@ -18,7 +18,6 @@ class Printer {
  private:
   void print(const Event& event, const Connection& connection) const;
   void print_json(const Event& event, const Connection& connection) const;
-  void print_finding(const Event& event, const Connection* connection) const;
   [[nodiscard]] bool passes(const Event& event, const Connection& connection) const;
 
   const Invocation& invocation_;

@@ -4,19 +4,24 @@
 
 #include <chrono>
 #include <cstdio>
+#include <utility>
 
 #include "iolib/base/units.h"
 
 namespace sluice::capture {
 namespace {
 
+// Of the program: there is one terminal.
+bool progress_shown = false;
+
 // One line on a terminal, written over and over, and taken away at the end.
 class Progress {
  public:
-  explicit Progress(std::uint64_t total_bytes) : total_bytes_(total_bytes) {}
-  ~Progress() {
-    if (shown_) std::fputs("\r\033[K", stderr);
-  }
+  Progress(std::uint64_t total_bytes, Stdout use)
+      : total_bytes_(total_bytes),
+        terminal_(::isatty(STDERR_FILENO) == 1 &&
+                  (use == Stdout::lines || ::isatty(STDOUT_FILENO) == 0)) {}
+  ~Progress() { clear_progress(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
@@ -24,7 +29,7 @@ class Progress {
     const auto now = std::chrono::steady_clock::now();
     if (!terminal_ || now < next_) return;
     next_ = now + kInterval;
-    shown_ = true;
+    progress_shown = true;
     constexpr std::uint64_t kMiB = 1 << 20;
     const std::uint64_t percent = total_bytes_ == 0 ? 100 : bytes * 100 / total_bytes_;
     std::fprintf(stderr, "\r%llu%% of %llu MiB\033[K", static_cast<unsigned long long>(percent),
@@ -34,22 +39,25 @@ class Progress {
  private:
   static constexpr std::chrono::milliseconds kInterval{250};
   const std::uint64_t total_bytes_;
-  const bool terminal_ = ::isatty(STDERR_FILENO) == 1;
+  const bool terminal_;
   std::chrono::steady_clock::time_point next_ =
       std::chrono::steady_clock::now() + std::chrono::seconds(1);
-  bool shown_ = false;
 };
 
 }  // namespace
 
-Result<> walk(const std::vector<std::string>& paths, const Visit& visit) {
+void clear_progress() {
+  if (std::exchange(progress_shown, false)) std::fputs("\r\033[K", stderr);
+}
+
+Result<> walk(const std::vector<std::string>& paths, const Visit& visit, Stdout use) {
   Result<std::vector<Chain>> chains = list_capture(paths);
   if (!chains) return chains.error();
   std::uint64_t total_bytes = 0;
   for (const Chain& chain : *chains) {
     for (const SegmentFile& file : chain.segments) total_bytes += file.size_bytes;
   }
-  Progress progress(total_bytes);
+  Progress progress(total_bytes, use);
   std::uint64_t done_bytes = 0;
   // Looking at the clock at each record would be felt.
   constexpr unsigned kEventsPerLook = 64;
