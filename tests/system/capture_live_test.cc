@@ -1,8 +1,12 @@
 // The capture of a daemon that runs, read by the tool meanwhile.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
@@ -90,7 +94,7 @@ class CaptureLoadTest : public testing::TestWithParam<Load> {
       GTEST_SKIP() << "the kernel refuses io_uring here";
     }
     std::vector<std::string> options = {"--capture", directory_, "--segment-size", "8MiB"};
-    if (retains) options.insert(options.end(), {"--retain-size", "24MiB"});
+    if (retains) options.insert(options.end(), {"--retain-size", "24MiB", "--workers", "1"});
     daemon_ = std::make_unique<Daemon>(route_arguments(mode, "discard:", options));
     for (std::size_t i = 0; i < kClients; ++i) {
       sockets_.push_back(connect_tcp(daemon_->port()));
@@ -197,6 +201,34 @@ TEST_P(CaptureLoadTest, IsCleanWheneverItIsReadAndExtractedAsItWasSent) {
   const auto segments = segments_in(directory_, ".sluice");
   ASSERT_FALSE(segments.empty());
   EXPECT_EQ(segments.front().ends_with("0000000000.sluice"), !std::get<1>(GetParam()));
+}
+
+// The tool is held up by its stdout for as long as it takes to delete what it has to read next.
+TEST_P(CaptureLoadTest, IsNotDamagedByRetentionWhileItIsRead) {
+  if (!std::get<1>(GetParam())) GTEST_SKIP() << "nothing is deleted";
+  const auto listed = [&] { return segments_in(directory_, ".sluice"); };
+  const auto sealed = [&] {
+    allow_more();
+    return listed().size() >= 3;
+  };
+  ASSERT_TRUE(wait_until(sealed));
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const OwnedFd reader(ends[0]);
+  ProcessOptions options;
+  options.standard_output = ends[1];
+  Process show({capture_tool(), "show", directory_}, options);
+  ::close(ends[1]);
+  // It has listed the segments by now, and reads the first.
+  pollfd ready{reader.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&ready, 1, 30'000), 1);
+  const std::string next = listed().at(1);
+  allow_more();
+  ASSERT_TRUE(wait_until([&] { return !std::filesystem::exists(next); }));
+  std::vector<char> buffer(1 << 20);
+  while (::read(reader.get(), buffer.data(), buffer.size()) > 0) continue;
+  EXPECT_EQ(show.wait(), 0);
+  EXPECT_EQ(show.standard_error(), "");
 }
 
 std::string name_of_load(const testing::TestParamInfo<Load>& info) {
