@@ -37,7 +37,8 @@ Result<> add_file(std::string path, std::uint64_t size_bytes, std::vector<Segmen
 // What the writer's directory holds besides segments.
 constexpr std::string_view kLockName = "lock";
 
-Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to) {
+// A listing is no snapshot: `changed`, if a file was deleted or renamed while it was made.
+Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to, bool& changed) {
   struct Close {
     void operator()(DIR* directory) const { ::closedir(directory); }
   };
@@ -45,21 +46,23 @@ Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to) {
   if (directory == nullptr) return errno_error("open " + one_line(path));
   const std::size_t before = to.size();
   bool has_others = false;
+  bool has_lock = false;
   while (true) {
     errno = 0;
     const dirent* entry = ::readdir(directory.get());
     if (entry == nullptr) break;
     const std::string name = entry->d_name;
     if (!parse_segment_name(name)) {
+      has_lock |= name == kLockName;
       has_others |= name != "." && name != ".." && name != kLockName;
       continue;
     }
     struct stat about {};
-    // One that is gone was deleted or renamed meanwhile.
-    if (::fstatat(::dirfd(directory.get()), name.c_str(), &about, AT_SYMLINK_NOFOLLOW) != 0 ||
-        !S_ISREG(about.st_mode)) {
+    if (::fstatat(::dirfd(directory.get()), name.c_str(), &about, AT_SYMLINK_NOFOLLOW) != 0) {
+      changed = true;
       continue;
     }
+    if (!S_ISREG(about.st_mode)) continue;
     std::string file_path = path;
     file_path += '/';
     file_path += name;
@@ -69,7 +72,8 @@ Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to) {
   }
   if (errno != 0) return errno_error("read " + one_line(path));
   // To find nothing wrong in it would be a wrong answer to who mistook the directory.
-  if (has_others && to.size() == before) return Error{0, "no capture in " + one_line(path)};
+  if ((has_others || !has_lock) && to.size() == before)
+    return Error{0, "no capture in " + one_line(path)};
   return {};
 }
 
@@ -92,15 +96,21 @@ Result<Opened> open_as_named_now(SegmentFile& file, Open open) {
   return Opened();
 }
 
-}  // namespace
+// One made while files come, go and change their names can lack one in the middle.
+bool has_hole(const Chain& chain) {
+  const std::vector<SegmentFile>& segments = chain.segments;
+  return std::ranges::adjacent_find(segments, [](const SegmentFile& a, const SegmentFile& b) {
+           return b.name.number > a.name.number + 1;
+         }) != segments.end();
+}
 
-Result<std::vector<Chain>> list_capture(const std::vector<std::string>& paths) {
+Result<std::vector<Chain>> list_once(const std::vector<std::string>& paths, bool& changed) {
   std::vector<SegmentFile> files;
   for (const std::string& path : paths) {
     struct stat about {};
     if (::stat(path.c_str(), &about) != 0) return errno_error("open " + one_line(path));
     const Result<> added = S_ISDIR(about.st_mode)
-                               ? add_directory(path, files)
+                               ? add_directory(path, files, changed)
                                : add_file(path, static_cast<std::uint64_t>(about.st_size), files);
     if (!added) return added.error();
   }
@@ -124,6 +134,18 @@ Result<std::vector<Chain>> list_capture(const std::vector<std::string>& paths) {
         last.name.state == SegmentState::open && Directory::is_locked(folder_of(last.path));
   }
   return chains;
+}
+
+}  // namespace
+
+Result<std::vector<Chain>> list_capture(const std::vector<std::string>& paths) {
+  constexpr int kMostTries = 3;
+  for (int tries = 1;; ++tries) {
+    bool changed = false;
+    Result<std::vector<Chain>> listed = list_once(paths, changed);
+    if (!listed || tries == kMostTries) return listed;
+    if (!changed && std::ranges::none_of(*listed, has_hole)) return listed;
+  }
 }
 
 Result<std::unique_ptr<Source>> open_segment(SegmentFile& file) {

@@ -32,7 +32,8 @@ inline constexpr std::size_t kMostSegments = 1'000'000;
 
 /// The capture in `paths`: each a directory, of which it takes the regular files that bear a
 /// segment's name, or such a file. The chains come in the order of their runs and workers. There
-/// are none in a directory that is empty; one of other things alone is an error.
+/// are none in a directory that holds but the writer's lock; an empty one, and one of other things
+/// alone, is an error.
 [[nodiscard]] Result<std::vector<Chain>> list_capture(const std::vector<std::string>& paths);
 
 /// Opens the file, under the name that it has meanwhile if its writer has renamed it, which changes

@@ -9,6 +9,8 @@ namespace sluice::capture {
 
 namespace {
 
+using boost::system::in_place_value;
+
 // A write that went astray can put one segment's first frame, and with it its id, into another.
 bool names(const SegmentName& name, std::span<const std::byte> payload) {
   const std::optional<SegmentInfo> info = decode_segment(payload);
@@ -22,7 +24,8 @@ ChainReader::ChainReader(Chain chain, Options options)
     : segments_(std::make_move_iterator(chain.segments.begin()),
                 std::make_move_iterator(chain.segments.end())),
       options_(std::move(options)),
-      tracker_(options_.most_connections) {}
+      tracker_(options_.most_connections),
+      being_written_(chain.being_written) {}
 
 Result<Event> ChainReader::next() {
   while (true) {
@@ -63,11 +66,14 @@ Result<Event> ChainReader::next() {
     }
     inside_ = false;
     ++current_;
+    // What comes next has been prepared, or follows what is not there yet.
+    if (reader_->unfinished()) current_ = segments_.size();
     return Event{.type = Event::Type::segment_end, .segment = &file};
   }
 }
 
 void ChainReader::update(const Chain& chain) {
+  being_written_ = chain.being_written;
   for (const SegmentFile& file : chain.segments) {
     const auto known = std::ranges::find(segments_, file.name.number,
                                          [](const SegmentFile& each) { return each.name.number; });
@@ -81,6 +87,8 @@ void ChainReader::update(const Chain& chain) {
       if (is_current) reader_->settle(file.name.state);
     }
   }
+  // Left behind: what is there is all.
+  if (inside_ && !being_written_) reader_->settle(segments_[current_].name.state);
 }
 
 Result<std::optional<Event>> ChainReader::begin_segment() {
@@ -93,20 +101,30 @@ Result<std::optional<Event>> ChainReader::begin_segment() {
     ++current_;
     return std::optional<Event>();
   }
+  const Result<bool> missing = is_missing_before(file);
+  if (!missing) return missing.error();
+  before_ = file;
   reader_.reset();
   source_ = *std::move(source);
   reader_.emplace(*source_, file.name.state,
-                  SegmentReader::Options{options_.live, options_.reread_delay});
+                  SegmentReader::Options{being_written_, options_.live, options_.reread_delay});
   tracker_.begin_segment(file.name.state);
   inside_ = true;
   given_up_ = false;
-  const bool missing = number_before_ && file.name.number > *number_before_ + 1;
-  number_before_ = file.name.number;
-  if (missing) {
+  if (*missing) {
     queue_.push_back(finding(
         {.severity = Finding::Severity::damage, .what = "the segment before it is missing"}));
   }
   return std::optional<Event>(Event{.type = Event::Type::segment, .segment = &file});
+}
+
+Result<bool> ChainReader::is_missing_before(const SegmentFile& file) {
+  if (!before_ || file.name.number <= before_->name.number + 1) return {in_place_value, false};
+  const Result<std::unique_ptr<Source>> still_there = options_.open(*before_);
+  if (!still_there) return still_there.error();
+  // Retention deletes the oldest first: with the one before gone, those between were no damage.
+  if (*still_there == nullptr) tracker_ = StreamTracker(options_.most_connections);
+  return {in_place_value, *still_there != nullptr};
 }
 
 Result<Event> ChainReader::take(const SegmentEvent& from) {

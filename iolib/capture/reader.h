@@ -59,13 +59,13 @@ struct Event {
   [[nodiscard]] std::uint64_t fresh_offset() const { return header.offset + effect.skip_bytes; }
 };
 
-/// Reads one chain from its first segment to its last. Memory: one frame, and what StreamTracker
-/// keeps of live connections.
+/// Reads one chain from its first segment to its last; while it is being written, up to what is
+/// there. Memory: one frame, and what StreamTracker keeps of live connections.
 class ChainReader {
  public:
   using Opener = std::function<Result<std::unique_ptr<Source>>(SegmentFile&)>;
   struct Options {
-    bool live = false;                          ///< the last segment is read as it is written
+    bool live = false;                          ///< waits for more while it is being written
     std::chrono::milliseconds reread_delay{0};  ///< see SegmentReader
     Opener open = open_segment;
     std::size_t most_connections = kMostConnections;  ///< at a time
@@ -88,6 +88,9 @@ class ChainReader {
 
  private:
   [[nodiscard]] Result<std::optional<Event>> begin_segment();
+  /// Whether segments are missing before `file`; if retention has deleted them since the walk
+  /// began, begins anew with it.
+  [[nodiscard]] Result<bool> is_missing_before(const SegmentFile& file);
   [[nodiscard]] Result<Event> take(const SegmentEvent& from);
   [[nodiscard]] Event told(const BadRange& bad);
   [[nodiscard]] Event finding(Finding what) const;
@@ -96,8 +99,9 @@ class ChainReader {
   std::deque<SegmentFile> segments_;  // keeps its elements' places when it grows
   Options options_;
   StreamTracker tracker_;
+  bool being_written_;
   std::size_t current_ = 0;
-  std::optional<std::uint64_t> number_before_;
+  std::optional<SegmentFile> before_;  // the last one that was read
   std::unique_ptr<Source> source_;
   std::optional<SegmentReader> reader_;
   bool inside_ = false;

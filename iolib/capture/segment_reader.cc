@@ -1,6 +1,7 @@
 #include "iolib/capture/segment_reader.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <thread>
 #include <utility>
@@ -49,6 +50,7 @@ SegmentReader::SegmentReader(Source& source, SegmentState state, Options options
     : source_(source), state_(state), options_(options) {}
 
 Result<SegmentEvent> SegmentReader::next() {
+  if (unfinished_) return SegmentEvent();
   if (std::exchange(size_is_old_, false)) {
     if (const Result<> size = refresh_size(); !size) return size.error();
   }
@@ -70,6 +72,7 @@ Result<SegmentEvent> SegmentReader::next() {
 void SegmentReader::settle(SegmentState state) {
   state_ = state;
   options_.live = false;
+  options_.being_written = false;
   view_ = {};
   size_is_old_ = true;
 }
@@ -102,8 +105,13 @@ Result<std::span<const std::byte>> SegmentReader::bytes_at(std::uint64_t offset,
 Result<std::optional<FrameHeader>> SegmentReader::header_at(const Place& place, bool exact) {
   const Result<std::span<const std::byte>> bytes = bytes_at(place.offset, kFrameHeaderBytes);
   if (!bytes) return bytes.error();
+  return header_in(*bytes, place, exact);
+}
+
+Result<std::optional<FrameHeader>> SegmentReader::header_in(std::span<const std::byte> bytes,
+                                                            const Place& place, bool exact) {
   FrameFault fault{};
-  std::optional<FrameHeader> header = decode_frame_header(*bytes, &fault);
+  std::optional<FrameHeader> header = decode_frame_header(bytes, &fault);
   if (!header && fault == FrameFault::unsupported && exact) {
     return Error{0, "written in a later version of the format"};
   }
@@ -113,6 +121,23 @@ Result<std::optional<FrameHeader>> SegmentReader::header_at(const Place& place, 
   }
   segment_ = header->segment;
   return header;
+}
+
+// What the frames that have come since say of those before. Each header is read once, alone.
+Result<> SegmentReader::look_ahead() {
+  if (ahead_.offset < next_.offset) ahead_ = next_;
+  view_ = {};
+  if (const Result<> size = refresh_size(); !size) return size.error();
+  while (ahead_.offset < size_bytes_) {
+    const Result<std::span<const std::byte>> bytes = source_.read(ahead_.offset, kFrameHeaderBytes);
+    if (!bytes) return bytes.error();
+    const Result<std::optional<FrameHeader>> header = header_in(*bytes, ahead_, true);
+    if (!header) return header.error();
+    if (!*header) break;
+    durable_frames_ = std::max(durable_frames_, (*header)->durable_frames);
+    ahead_ = {ahead_.offset + (*header)->frame_bytes, (*header)->number + 1};
+  }
+  return {};
 }
 
 // From a frame that is bad, the next good one.
@@ -194,18 +219,19 @@ Result<Step> SegmentReader::begin_frame() {
   durable_frames_ = std::max(durable_frames_, frame_->durable_frames);
   next_ = {frame_->offset + frame_->frame_bytes, frame_->number + 1};
   ++frames_;
+  count_as_progress();
   return Step();
 }
 
 Result<Step> SegmentReader::skip_bad_frames() {
-  if (waits()) return Step(SegmentEvent{.type = SegmentEvent::Type::wait});
+  if (waits() && !looks_behind(next_.offset)) return Step(stop_here());
   if (const Result<> size = refresh_size(); !size) return size.error();
   const Result<Found> found = look_on(next_);
   if (!found) return found.error();
   if (found->header) {
     const Place after{found->header->offset, found->header->number};
     Result<Step> event = bad(next_.offset, after.offset - next_.offset, "no good frame");
-    if (event && *event) next_ = after;
+    if (event && *event && (*event)->type == SegmentEvent::Type::bad) next_ = after;
     return event;
   }
   // A segment that was left behind may have zeros at its end; so may one that a footer has just
@@ -213,12 +239,13 @@ Result<Step> SegmentReader::skip_bad_frames() {
   const bool may_have_zeros = !footer_passed_ || state_ != SegmentState::sealed;
   const std::uint64_t end = may_have_zeros ? found->nonzero_end : size_bytes_;
   if (end <= next_.offset) {
+    if (being_written() && !footer_passed_) return Step(stop_here());
     next_.offset = size_bytes_;
     return Step();
   }
   Result<Step> event = bad(next_.offset, end - next_.offset,
                            footer_passed_ ? "something behind the footer" : "no good frame");
-  if (event && *event) next_.offset = size_bytes_;
+  if (event && *event && (*event)->type == SegmentEvent::Type::bad) next_.offset = size_bytes_;
   return event;
 }
 
@@ -246,12 +273,18 @@ Result<Step> SegmentReader::read_record() {
     while (end < limit && !decode_record_header(rest_from(end), seed_)) end += kRecordAlignment;
     return bad_until(end < limit ? end : frame_->used_bytes, "bad record");
   }
+  if (holds_back() && !header->is(Kind::segment)) {
+    if (const Result<> looked = look_ahead(); !looked) return looked.error();
+    return holds_back() ? Step(stop_here()) : Step();
+  }
   const std::size_t whole = record_bytes(header->payload_bytes);
   const auto payload = rest.subspan(kRecordHeaderBytes, header->payload_bytes);
   if (crc32c(payload) != header->payload_crc) return bad_until(at_ + whole, "bad payload");
   if (!is_understood(*header, payload)) return bad_until(at_ + whole, "senseless record");
   if (std::optional<SegmentEvent> wrong = behind_footer(frame_->offset + at_)) return wrong;
   footer_passed_ |= header->is(Kind::footer);
+  if (header->is(Kind::segment)) written_suffices_ = decode_segment(payload)->durability == "none";
+  count_as_progress();
   SegmentEvent event{.type = SegmentEvent::Type::record,
                      .position = frame_->offset + at_,
                      .header = *header,
@@ -287,7 +320,7 @@ Result<Step> SegmentReader::finish_frame() {
 }
 
 SegmentEvent SegmentReader::finish_segment() {
-  if (waits()) return {.type = SegmentEvent::Type::wait};
+  if (waits() || (being_written() && !footer_passed_)) return stop_here();
   if (end_told_ || state_ != SegmentState::sealed || footer_passed_) return {};
   end_told_ = true;
   return {.type = SegmentEvent::Type::bad,
@@ -295,24 +328,58 @@ SegmentEvent SegmentReader::finish_segment() {
 }
 
 Result<Step> SegmentReader::bad(std::uint64_t offset, std::uint64_t bytes, std::string_view what) {
-  if (waits()) return Step(SegmentEvent{.type = SegmentEvent::Type::wait});
-  if (state_ == SegmentState::open && rereads_left_ > 0) {
-    --rereads_left_;
-    if (options_.reread_delay.count() > 0) std::this_thread::sleep_for(options_.reread_delay);
-    view_ = {};
-    if (const Result<> size = refresh_size(); !size) return size.error();
-    return Step();
+  if (frame_ && waits() && !looks_behind(offset)) return Step(stop_here());
+  // Who waits has read anew each time.
+  if (being_written() && !waits() && looked_at_ != offset) {
+    looked_at_ = offset;
+    return read_again();
   }
-  if (!surveyed_) {
-    if (const Result<> done = survey(); !done) return done.error();
+  if (state_ == SegmentState::open && !being_written() && rereads_left_ > 0) {
+    --rereads_left_;
+    rereading_ = true;
+    if (options_.reread_delay.count() > 0) std::this_thread::sleep_for(options_.reread_delay);
+    return read_again();
   }
   const std::uint32_t number = frame_ ? frame_->number : next_.number;
+  const bool mark_is_old = being_written() && durable_frames_ <= number;
+  const bool surveys = !surveyed_ || mark_is_old;
+  if (surveys) {
+    if (const Result<> done = survey(); !done) return done.error();
+  }
   // In an unfinished segment a footer may have come to the disk before what it ends.
   const bool sealed = footer_ahead_ && state_ == SegmentState::sealed;
   const bool is_damage = footer_passed_ || sealed || durable_frames_ > number;
+  // The mark is younger than the look at the place: what was a hole then may have been written.
+  if (is_damage && surveys && state_ == SegmentState::open) return read_again();
+  if (!is_damage && being_written()) return Step(stop_here());
   return Step(
       SegmentEvent{.type = SegmentEvent::Type::bad,
                    .bad = {.offset = offset, .bytes = bytes, .damage = is_damage, .what = what}});
+}
+
+Result<Step> SegmentReader::read_again() {
+  view_ = {};
+  if (const Result<> size = refresh_size(); !size) return size.error();
+  return Step();
+}
+
+// A file that changes is read again as often as it does; one that does not, a few times in all.
+void SegmentReader::count_as_progress() {
+  if (std::exchange(rereading_, false)) rereads_left_ = kMostRereads;
+}
+
+SegmentEvent SegmentReader::stop_here() {
+  if (waits()) return {.type = SegmentEvent::Type::wait};
+  unfinished_ = true;
+  return {};
+}
+
+// Behind the end of what is written lies mostly nothing, up to 256 MiB of it: that is looked
+// through ever more seldom.
+bool SegmentReader::looks_behind(std::uint64_t offset) {
+  if (std::exchange(waits_at_, offset) != offset) waits_ = 0;
+  constexpr std::uint32_t kFirst = 16;
+  return ++waits_ >= kFirst && std::has_single_bit(waits_);
 }
 
 std::optional<SegmentEvent> SegmentReader::behind_footer(std::uint64_t offset) {

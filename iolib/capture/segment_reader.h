@@ -26,7 +26,7 @@ struct SegmentEvent {
     record,
     bad,
     wait,  ///< only while live: what follows is not there yet; ask again later
-    end,
+    end,   ///< of the segment, or of what is there: see unfinished()
   };
   Type type = Type::end;
   std::uint64_t position = 0;  ///< record: of its header in the file; the payload follows it
@@ -41,10 +41,15 @@ struct SegmentEvent {
 class SegmentReader {
  public:
   struct Options {
-    /// Waits at what is not good, since it is still being written, until settle() is called.
+    /// Somebody writes to the segment, if it is an open one: what is not good beyond the durable
+    /// mark is not there yet, whatever follows it. The reader ends there.
+    bool being_written = false;
+    /// With `being_written`: waits there instead, and shows no record before a later frame says
+    /// that it is durable, unless the segment was written at the level `none`; until settle() is
+    /// called.
     bool live = false;
-    /// How long after a bad tail of an unsealed segment it is read again, which is done a few times
-    /// before it is believed.
+    /// How long after a bad tail of an open segment that nobody is known to write to it is read
+    /// again, which is done a few times before it is believed.
     std::chrono::milliseconds reread_delay{0};
   };
 
@@ -61,6 +66,8 @@ class SegmentReader {
   // --- What was seen so far ---
   [[nodiscard]] std::uint64_t frames() const { return frames_; }
   [[nodiscard]] bool has_footer() const { return footer_passed_; }
+  /// The segment has ended, but more of it may come: it is being written.
+  [[nodiscard]] bool unfinished() const { return unfinished_; }
   /// How many frames are known to have been durable.
   [[nodiscard]] std::uint32_t durable_frames() const { return durable_frames_; }
   /// Where it reads: all before this offset is done with.
@@ -81,6 +88,9 @@ class SegmentReader {
   [[nodiscard]] Result<std::span<const std::byte>> bytes_at(std::uint64_t offset,
                                                             std::size_t bytes);
   [[nodiscard]] Result<std::optional<FrameHeader>> header_at(const Place& place, bool exact);
+  [[nodiscard]] Result<std::optional<FrameHeader>> header_in(std::span<const std::byte> bytes,
+                                                             const Place& place, bool exact);
+  [[nodiscard]] Result<> look_ahead();
   [[nodiscard]] Result<Found> look_on(const Place& from);
   [[nodiscard]] Result<> survey();
   [[nodiscard]] Result<bool> ends_with_footer(const FrameHeader& header);
@@ -90,6 +100,13 @@ class SegmentReader {
   [[nodiscard]] Result<std::optional<SegmentEvent>> read_record();
   [[nodiscard]] Result<std::optional<SegmentEvent>> finish_frame();
   [[nodiscard]] SegmentEvent finish_segment();
+  /// What is from here on is not there yet: waits, or ends.
+  [[nodiscard]] SegmentEvent stop_here();
+  /// Whether it is time to look what is behind a place that is waited for.
+  [[nodiscard]] bool looks_behind(std::uint64_t offset);
+  /// Forgets what was read, which may be older than what is there.
+  [[nodiscard]] Result<std::optional<SegmentEvent>> read_again();
+  void count_as_progress();
   /// The bad range at `offset`, which the reader goes on behind; or, first, nothing (it reads
   /// again) or `wait`.
   [[nodiscard]] Result<std::optional<SegmentEvent>> bad(std::uint64_t offset, std::uint64_t bytes,
@@ -97,7 +114,14 @@ class SegmentReader {
   /// What is wrong behind the footer, once.
   [[nodiscard]] std::optional<SegmentEvent> behind_footer(std::uint64_t offset);
   [[nodiscard]] Result<> refresh_size();
-  [[nodiscard]] bool waits() const { return options_.live && state_ == SegmentState::open; }
+  [[nodiscard]] bool being_written() const {
+    return options_.being_written && state_ == SegmentState::open;
+  }
+  /// Whether the frame's records have to be waited for, as far as was seen.
+  [[nodiscard]] bool holds_back() const {
+    return waits() && !written_suffices_ && durable_frames_ <= frame_->number;
+  }
+  [[nodiscard]] bool waits() const { return options_.live && being_written(); }
 
   Source& source_;
   SegmentState state_;
@@ -124,7 +148,14 @@ class SegmentReader {
   bool surveyed_ = false;
   bool end_told_ = false;
   bool behind_footer_told_ = false;
+  bool unfinished_ = false;
+  bool written_suffices_ = false;  // nothing is made durable: the level is `none`
+  Place ahead_;                    // live: where the headers that were looked at end
   int rereads_left_ = kMostRereads;
+  bool rereading_ = false;                       // no good record or frame has come since
+  std::optional<std::uint64_t> looked_at_ = {};  // bad offset that was read again
+  std::uint64_t waits_at_ = 0;                   // bad offset that is waited for ...
+  std::uint32_t waits_ = 0;                      // ... so many times
 };
 
 }  // namespace sluice::capture

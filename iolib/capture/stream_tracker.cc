@@ -41,6 +41,10 @@ Result<StreamEffect> StreamTracker::take(const RecordHeader& header,
                                          std::span<const std::byte> payload) {
   StreamEffect effect;
   if (!is_of_stream(header)) return effect;
+  if (header.is(Kind::gap) && decode_gap(payload)->bytes == 0) {
+    effect.repeated = true;
+    return effect;
+  }
   const auto found = connections_.find(header.connection);
   if (found == connections_.end() && connections_.size() == most_connections_) {
     return Error{0, "more than " + std::to_string(most_connections_) + " connections at a time"};

@@ -21,7 +21,8 @@ struct StreamEffect {
     std::uint64_t offset = 0;  ///< in the stream
     std::uint64_t bytes = 0;   ///< 0: nothing
   };
-  bool repeated = false;              ///< written again after a disk error: known already
+  bool repeated =
+      false;  ///< says nothing new: written again after a disk error, or a gap of nothing
   std::uint64_t skip_bytes = 0;       ///< data, gap: so many of its first bytes are known already
   std::array<Lost, 2> lost = {};      ///< by Side: before it, bytes without a record
   std::array<bool, 2> mismatch = {};  ///< by Side, close: its checksum is not that of what was read
@@ -72,7 +73,7 @@ class StreamTracker {
   void close(const RecordHeader& header, std::span<const std::byte> payload, Tracked& connection,
              StreamEffect& effect);
 
-  const std::size_t most_connections_;
+  std::size_t most_connections_;
   std::unordered_map<std::uint64_t, Tracked> connections_;
   std::vector<std::uint64_t> closed_;  // and still in the table
   SegmentState state_ = SegmentState::sealed;

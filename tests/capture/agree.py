@@ -6,7 +6,8 @@
 makes COUNT captures (1000) from the seeds behind FIRST_SEED (0) and compares, of each,
 - the exit status of `sluice-capture verify DIR` with reader.py's verdict;
 - `sluice-capture ls --json DIR`: the id and state of each connection and the bytes and gaps of its
-  sides, under the same keys as reader.py's; in any order, other keys ignored;
+  sides, under the same keys as reader.py's; in any order, other keys ignored; and its exit status,
+  5 for damage and 4 for a gap that is `lost`;
 - `sluice-capture extract --out OUT DIR`: the SHA-256 of all files that are not empty and whose name
   does not begin with `index`, in any order, with those of the sides that have bytes.
 A difference is printed with its seed, which makes the capture again.
@@ -45,13 +46,25 @@ def checksums(directory):
                   if path.is_file() and path.stat().st_size and not path.name.startswith("index"))
 
 
+def listing_status(document):
+    """How a command ends that lists recorded gaps by itself."""
+    if document["verdict"] == 5:
+        return 5
+    lost = any(reason == "lost" for connection in document["connections"]
+               for side in connection["sides"].values() for _, _, reason in side["gaps"])
+    return 4 if lost else 0
+
+
 def differences(tool, capture, out):
     """What the two say differently, in words."""
     expected = reader.read_capture(capture)
     verified = run(tool, "verify", capture).returncode
     if verified != expected["verdict"]:
         yield f"verify exits with {verified}, the verdict is {expected['verdict']}"
-    listed = connections(json.loads(run(tool, "ls", "--json", capture).stdout))
+    ls = run(tool, "ls", "--json", capture)
+    if ls.returncode != listing_status(expected):
+        yield f"ls exits with {ls.returncode}, expected {listing_status(expected)}"
+    listed = connections(json.loads(ls.stdout))
     known = connections(expected)
     for name in sorted(listed.keys() | known.keys()):
         if listed.get(name) != known.get(name):

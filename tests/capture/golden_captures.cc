@@ -91,6 +91,26 @@ std::vector<SegmentFile> gaps() {
   return writer.files();
 }
 
+// Gaps of 0 bytes, which are none: where the stream is, beyond it, of an unknown connection.
+std::vector<SegmentFile> gap_of_nothing() {
+  ChainWriter writer = chain(17);
+  writer.open(1, peers("run1-0-1"));
+  writer.data(1, kClient, "before, ");
+  writer.gap(1, kClient, 0, GapReason::limit);
+  RecordHeader beyond;
+  beyond.kind = static_cast<std::uint8_t>(Kind::gap);
+  beyond.connection = 1;
+  beyond.offset = 1000;
+  writer.append(beyond, encode(GapInfo{}));
+  beyond.connection = 2;
+  writer.append(beyond, encode(GapInfo{}));
+  writer.data(1, kClient, "after.");
+  writer.end(1, kClient, SideEnd::eof);
+  writer.close(1, "closed");
+  writer.finish();
+  return writer.files();
+}
+
 std::vector<SegmentFile> reset() {
   ChainWriter writer = chain(4);
   writer.open(1, peers("run1-0-1"));
@@ -283,6 +303,7 @@ void write_golden_captures(const std::string& directory) {
   write_files(directory + "/plain", plain());
   write_files(directory + "/half-close", half_close());
   write_files(directory + "/gaps", gaps());
+  write_files(directory + "/gap-of-nothing", gap_of_nothing());
   write_files(directory + "/reset", reset());
   write_files(directory + "/continued", without(three_segments(5), 0));
   write_files(directory + "/missing", without(three_segments(6), 1));

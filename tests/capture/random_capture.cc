@@ -103,7 +103,8 @@ class Traffic {
     }
     if (drops_ && random_.one_in(8)) {
       const auto reason = static_cast<GapReason>(1 + random_.below(5));
-      writer_.gap(connection.number, side, 1 + random_.below(1 << 20), reason);
+      writer_.gap(connection.number, side, random_.below(8) == 0 ? 0 : 1 + random_.below(1 << 20),
+                  reason);
     } else {
       writer_.data(connection.number, side, payload());
     }
@@ -228,6 +229,7 @@ void write_random_capture(std::uint64_t seed, const std::string& directory) {
   std::vector<SegmentFile> files = record(random);
   if (random.one_in(2)) harm(random, files);
   write_files(directory, files);
+  write_file(directory + "/lock", {});
 }
 
 }  // namespace sluice::capture

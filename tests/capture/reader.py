@@ -236,6 +236,8 @@ class Chain:
         for record in contents.records:
             if record.kind == format.SEGMENT and not self.is_own(number, record.payload):
                 self.findings.append([name, record.at, 0, "damage"])
+            if record.kind == format.GAP and not any(record.payload[:8]):
+                continue  # of nothing
             if record.kind == format.LOST:
                 self.lost += int.from_bytes(record.payload[:8], "little")
             elif record.kind in format.OF_A_CONNECTION:

@@ -162,7 +162,7 @@ std::vector<CaptureRecord> connection_records(std::uint64_t connection,
 std::vector<std::byte> build_segment(const SegmentPlan& plan,
                                      const std::vector<CaptureRecord>& records) {
   SegmentBuilder builder(plan);
-  const capture::SegmentInfo info{plan.run, plan.worker, plan.number, "test 1", "batch"};
+  const capture::SegmentInfo info{plan.run, plan.worker, plan.number, "test 1", plan.durability};
   builder.add(record(Kind::segment, 0, Side::client, 0, capture::encode(info)));
   capture::FooterInfo footer{0, static_cast<std::uint32_t>(capture::SegmentEnd::rotation)};
   for (const CaptureRecord& each : records) {

@@ -61,6 +61,7 @@ struct SegmentPlan {
   std::uint32_t frames_in_flight = 2;
   std::uint8_t id = 1;  ///< the segment's id is made of it
   std::size_t zeros_behind_bytes = 0;
+  std::string durability = "batch";
 };
 
 /// The segment's file: its `segment` record, `records`, and the footer, if it is to have one.

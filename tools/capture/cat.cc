@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <optional>
@@ -43,7 +44,10 @@ class Cat {
     }
     chain_index_ = at.chain_index;
     if (!found_) begin(*connection);
-    const bool own_side = event.header.side() == *invocation_.side;
+    const bool own_side = event.header.side() == *invocation_.side &&
+                          !event.header.is(Kind::open) && !event.header.is(Kind::close);
+    if (own_side) check_offset(event);
+    if (status_ != 0) return go_on(false);
     if (event.header.is(Kind::data) && own_side) {
       const Result<> written = write_out(event.fresh());
       if (!written) return written.error();
@@ -71,6 +75,18 @@ class Cat {
     }
     const std::uint64_t begin = connection.sides[side].begin;
     if (begin > 0) missing(0, begin, "the segments before are gone");
+    reached_ = begin;
+  }
+
+  // What is no finding has been deleted with its segment since the walk began.
+  void check_offset(const Event& event) {
+    const std::uint64_t offset = event.fresh_offset();
+    if (offset > reached_) missing(reached_, offset - reached_, "the segments before are gone");
+    reached_ = std::max(reached_, offset);
+    if (event.header.is(Kind::data)) reached_ += event.fresh().size();
+    if (event.header.is(Kind::gap)) {
+      reached_ += decode_gap(event.payload)->bytes - event.effect.skip_bytes;
+    }
   }
 
   Result<bool> take_finding(const Event& event, const Connection* connection) {
@@ -80,6 +96,7 @@ class Cat {
     }
     if (connection != nullptr) {
       missing(finding.stream_offset, finding.bytes, "no record");
+      reached_ = finding.stream_offset + finding.bytes;
     } else {
       std::fputs("sluice-capture: damage: the bytes do not match their checksum\n", stderr);
       status_ = kDamage;
@@ -99,6 +116,7 @@ class Cat {
   bool found_ = false;
   std::size_t chain_index_ = 0;
   std::uint64_t number_ = 0;
+  std::uint64_t reached_ = 0;  // offset of the side
   int status_ = 0;
 };
 
@@ -106,8 +124,8 @@ class Cat {
 
 Result<int> run_cat(const Invocation& invocation) {
   Cat cat(invocation);
-  const Result<> walked =
-      walk(invocation.paths, [&](const Event& event, const At& at) { return cat.take(event, at); });
+  const auto visit = [&](const Event& event, const At& at) { return cat.take(event, at); };
+  const Result<> walked = walk(invocation.paths, visit, Stdout::streams);
   if (!walked) return walked.error();
   return cat.finish();
 }

@@ -8,6 +8,7 @@
 
 #include "tools/capture/commands.h"
 #include "tools/capture/export_frames.h"
+#include "tools/capture/findings.h"
 #include "tools/capture/out_stream.h"
 #include "tools/capture/pcapng.h"
 #include "tools/capture/printer.h"
@@ -84,26 +85,26 @@ class LineExport {
 
 // Shows every chain to an exporter of its own, which `make` makes.
 template <class Exporter, class Make>
-Result<> export_all(const Invocation& invocation, OutStream& out, const Make& make) {
+Result<int> export_all(const Invocation& invocation, OutStream& out, const Make& make) {
   std::unordered_map<std::size_t, std::unique_ptr<Exporter>> exporters;
-  const Result<> walked =
-      walk_by_time(invocation.paths, [&](const Event& event, const At& at) -> Result<bool> {
-        std::unique_ptr<Exporter>& exporter = exporters[at.chain_index];
-        if (!exporter) exporter = make(at.chain);
-        if (event.type == Event::Type::end) {
-          exporter->finish();
-          exporters.erase(at.chain_index);
-          return go_on();
-        }
-        if (event.type == Event::Type::finding) print_finding(event, nullptr);
-        const Result<> done = exporter->take(event, at);
-        const Result<> written = out.status();
-        if (!done || !written) return !done ? done.error() : written.error();
-        return go_on();
-      });
+  const auto visit = [&](const Event& event, const At& at) -> Result<bool> {
+    std::unique_ptr<Exporter>& exporter = exporters[at.chain_index];
+    if (!exporter) exporter = make(at.chain);
+    if (event.type == Event::Type::end) {
+      exporter->finish();
+      exporters.erase(at.chain_index);
+      return go_on();
+    }
+    const Result<> done = exporter->take(event, at);
+    const Result<> written = out.status();
+    if (!done || !written) return !done ? done.error() : written.error();
+    return go_on();
+  };
+  const Result<int> status = walk_and_tell(invocation.paths, visit, walk_by_time);
   // What could be read is there in any case.
   const Result<> finished = out.finish();
-  return walked ? finished : walked;
+  if (status && !finished) return finished.error();
+  return status;
 }
 
 }  // namespace
@@ -116,20 +117,16 @@ Result<int> run_export(const Invocation& invocation) {
   }
   Result<std::unique_ptr<OutStream>> out = OutStream::open(path);
   if (!out) return out.error();
-  Result<> done;
-  if (frames) {
-    PcapngWriter writer(**out);
-    PeerNames names;
-    done = export_all<FrameExport>(invocation, **out, [&](const Chain& chain) {
-      return std::make_unique<FrameExport>(invocation, chain, names, writer);
-    });
-  } else {
-    done = export_all<LineExport>(invocation, **out, [&](const Chain& /*chain*/) {
+  if (!frames) {
+    return export_all<LineExport>(invocation, **out, [&](const Chain& /*chain*/) {
       return std::make_unique<LineExport>(invocation, **out);
     });
   }
-  if (!done) return done.error();
-  return {boost::system::in_place_value, 0};
+  PcapngWriter writer(**out);
+  PeerNames names;
+  return export_all<FrameExport>(invocation, **out, [&](const Chain& chain) {
+    return std::make_unique<FrameExport>(invocation, chain, names, writer);
+  });
 }
 
 }  // namespace sluice::capture

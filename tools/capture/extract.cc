@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "tools/capture/commands.h"
+#include "tools/capture/findings.h"
 #include "tools/capture/out_directory.h"
 #include "tools/capture/out_files.h"
 #include "tools/common/connections.h"
@@ -110,12 +111,12 @@ Result<int> run_extract(const Invocation& invocation) {
   const Result<OwnedFd> directory = open_out_directory(invocation.out);
   if (!directory) return directory.error();
   Extract extract(directory->get());
-  const Result<> walked = walk(
+  const Result<int> walked = walk_and_tell(
       invocation.paths, [&](const Event& event, const At& at) { return extract.take(event, at); });
   if (!walked) return walked.error();
   const Result<> finished = extract.finish();
   if (!finished) return finished.error();
-  return {boost::system::in_place_value, 0};
+  return walked;
 }
 
 }  // namespace sluice::capture

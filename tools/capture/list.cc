@@ -10,14 +10,13 @@
 
 #include "iolib/base/units.h"
 #include "tools/capture/commands.h"
+#include "tools/capture/findings.h"
 #include "tools/common/connections.h"
 #include "tools/common/text.h"
 #include "tools/common/walk.h"
 
 namespace sluice::capture {
 namespace {
-
-using boost::system::in_place_value;
 
 constexpr std::size_t kColumns = 10;
 using Row = std::array<std::string, kColumns>;
@@ -173,7 +172,7 @@ void print_numbers(const json::object& object, const std::string& prefix) {
 
 Result<int> run_ls(const Invocation& invocation) {
   ConnectionTable table(ConnectionTable::Keeps::all);
-  const Result<> walked = walk(invocation.paths, [&](const Event& event, const At& at) {
+  const Result<int> walked = walk_and_tell(invocation.paths, [&](const Event& event, const At& at) {
     const Result<Connection*> taken = table.take(event, at);
     return taken ? go_on() : Result<bool>(taken.error());
   });
@@ -183,12 +182,12 @@ Result<int> run_ls(const Invocation& invocation) {
   } else {
     print_table(table.all());
   }
-  return {in_place_value, 0};
+  return walked;
 }
 
 Result<int> run_stat(const Invocation& invocation) {
   Numbers numbers;
-  const Result<> walked = walk(invocation.paths, [&](const Event& event, const At& at) {
+  const Result<int> walked = walk_and_tell(invocation.paths, [&](const Event& event, const At& at) {
     numbers.chains = at.chain_index + 1;
     if (event.type == Event::Type::record) count_record(event, numbers);
     if (event.type == Event::Type::finding && event.finding.severity == Finding::Severity::lost) {
@@ -209,7 +208,7 @@ Result<int> run_stat(const Invocation& invocation) {
   } else {
     print_numbers(object, "");
   }
-  return {in_place_value, 0};
+  return walked;
 }
 
 }  // namespace sluice::capture

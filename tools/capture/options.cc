@@ -1,5 +1,6 @@
 #include "tools/capture/options.h"
 
+#include <optional>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -14,7 +15,8 @@ namespace {
 
 // As they are written, before they are understood.
 struct Words {
-  std::string side, text, hex, regex, until_idle;
+  std::string side, until_idle;
+  std::optional<std::string> text, hex, regex;
   FilterWords filter;
 };
 
@@ -41,11 +43,13 @@ std::string bytes_of_hex(const std::string& text) {
 
 Pattern pattern_of(const Words& words) {
   Pattern pattern;
-  pattern.regex = words.regex;
-  pattern.bytes = !words.hex.empty() ? bytes_of_hex(words.hex) : words.text;
-  const int given =
-      (words.text.empty() ? 0 : 1) + (words.hex.empty() ? 0 : 1) + (words.regex.empty() ? 0 : 1);
-  if (given != 1) throw Wrong{"search: expected one of --text, --hex and --regex"};
+  if (int{words.text.has_value()} + int{words.hex.has_value()} + int{words.regex.has_value()} !=
+      1) {
+    throw Wrong{"search: expected one of --text, --hex and --regex"};
+  }
+  pattern.regex = words.regex.value_or("");
+  pattern.bytes = words.hex ? bytes_of_hex(*words.hex) : words.text.value_or("");
+  if (pattern.bytes.empty() && pattern.regex.empty()) throw Wrong{"search: an empty pattern"};
   if (pattern.bytes.size() > kMostPatternBytes || pattern.regex.size() > kMostPatternBytes) {
     throw Wrong{"search: a pattern has at most " + std::to_string(kMostPatternBytes) + " bytes"};
   }
@@ -75,8 +79,9 @@ CLI::Option* add_side(CLI::App* command, Words& words) {
 constexpr const char* kFooter = R"(
 TIME is 2026-11-24T09:30:00Z (or with +02:00 for Z), 2026-11-24, or @SECONDS since 1970.
 
-Exit status: 0 done; 1 something cannot be read or written; 2 wrong usage; 4 cat: bytes are
-missing; verify: 0 clean, 3 a torn tail only, 4 gaps, 5 damage.
+Exit status: 0 done; 1 something cannot be read or written, or is no capture; 2 wrong usage; cat,
+export, extract, ls, search, show, stat: 4 bytes are missing without a record (cat: missing), 5
+damage; verify: 0 clean, 3 a torn tail only, 4 gaps, 5 damage.
 )";
 
 using Command = Invocation::Command;
@@ -118,7 +123,8 @@ void add_commands(CLI::App& app, Words& words, Invocation& invocation) {
       ->type_name("FILE");
   exports->add_option("--jsonl", invocation.jsonl, "the same: an object for each record")
       ->type_name("FILE");
-  add_filters(exports, words, invocation);
+  add_side(exports, words);
+  add_filter(*exports, words.filter, invocation.filter);
   CLI::App* search = add("search", Command::search, "Where the bytes of a stream match.");
   add_side(search, words);
   add_filter(*search, words.filter, invocation.filter);

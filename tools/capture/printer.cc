@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <string_view>
 
+#include "tools/capture/findings.h"
 #include "tools/common/text.h"
 
 namespace sluice::capture {
@@ -80,7 +81,7 @@ Result<> Printer::take(const Event& event, const At& at) {
   if (!taken) return taken.error();
   const Connection* connection = *taken;
   if (event.type == Event::Type::finding) {
-    print_finding(event, connection);
+    print_finding(event, connection != nullptr ? printable(connection->info.id) : "");
   } else if (connection != nullptr) {
     if (passes(invocation_, event, *connection)) {
       if (invocation_.json) {
@@ -142,14 +143,6 @@ json::object to_json(const Event& event, const Connection& connection) {
   }
   if (header.is(Kind::close)) object["reason"] = valid_utf8(connection.reason);
   return object;
-}
-
-void print_finding(const Event& event, const Connection* connection) {
-  const Finding& finding = event.finding;
-  const std::string id = connection != nullptr ? printable(connection->info.id) + ", " : "";
-  std::fprintf(stderr, "sluice-capture: %s, offset %llu: %s%.*s, %llu bytes\n",
-               printable(event.segment->path).c_str(), number(finding.offset), id.c_str(),
-               static_cast<int>(finding.what.size()), finding.what.data(), number(finding.bytes));
 }
 
 }  // namespace sluice::capture

@@ -9,6 +9,7 @@
 
 #include "iolib/base/crc32c.h"
 #include "tools/capture/commands.h"
+#include "tools/capture/findings.h"
 #include "tools/capture/out_directory.h"
 #include "tools/capture/segment_output.h"
 #include "tools/common/connections.h"
@@ -33,7 +34,10 @@ class Recovery {
       const Result<> begun = begin_segment(event, at);
       return begun ? go_on() : Result<bool>(begun.error());
     }
-    if (event.type == Event::Type::finding) print(event);
+    if (event.type == Event::Type::finding) {
+      ++findings_;
+      print_finding(event);
+    }
     if (event.type != Event::Type::record || event.effect.repeated) return go_on();
     const Result<> copied = *taken != nullptr ? copy_of_stream(event, **taken) : copy(event);
     if (!copied) return copied.error();
@@ -66,15 +70,6 @@ class Recovery {
     const Connection* connection = nullptr;
     std::array<SideState, 2> sides;  // as written, by Side
   };
-
-  void print(const Event& event) {
-    ++findings_;
-    std::fprintf(stderr, "sluice-capture: %s, offset %llu: %.*s, %llu bytes\n",
-                 printable(event.segment->path).c_str(),
-                 static_cast<unsigned long long>(event.finding.offset),
-                 static_cast<int>(event.finding.what.size()), event.finding.what.data(),
-                 static_cast<unsigned long long>(event.finding.bytes));
-  }
 
   // The new one begins with its first record: one that was only prepared leaves none.
   Result<> begin_segment(const Event& event, const At& at) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tools/capture/commands.h"
+#include "tools/capture/findings.h"
 #include "tools/capture/stream_match.h"
 #include "tools/common/connections.h"
 #include "tools/common/text.h"
@@ -55,10 +56,10 @@ class Search {
     return go_on();
   }
 
-  [[nodiscard]] int finish() {
+  /// `error`: why it ends early, if it does.
+  void finish(std::string_view error) {
     end_all();
-    if (invocation_.json) std::puts("]}");
-    return 0;
+    if (invocation_.json) std::puts(json_end({}, error).c_str());
   }
 
  private:
@@ -66,6 +67,7 @@ class Search {
     struct Stream {
       StreamMatcher::Stream matched;
       std::uint64_t wall_ns = 0;  // of its last record
+      std::uint64_t offset = 0;   // reached
     };
     std::string id;
     std::array<Stream, 2> streams;  // by Side
@@ -88,6 +90,10 @@ class Search {
       return;
     }
     State::Stream& stream = state.streams[static_cast<std::size_t>(header.side())];
+    if (event.fresh_offset() != stream.offset) {
+      end(connection.number, header.side(), StreamMatcher::End::of_what_is_known);
+    }
+    stream.offset = event.fresh_offset() + event.fresh().size();
     kept_bytes_ -= stream.matched.kept.size();
     const std::uint64_t wall_before_ns = std::exchange(stream.wall_ns, header.wall_ns);
     matcher_->find(text_of(event.fresh()), event.fresh_offset(), stream.matched,
@@ -125,6 +131,7 @@ class Search {
              std::string_view bytes) {
     const std::string side(kSideNames[static_cast<std::size_t>(of)]);
     constexpr std::size_t kShownBytes = 64;
+    clear_progress();
     if (invocation_.json) {
       const json::object object{{"time", format_time(wall_ns)},
                                 {"connection", valid_utf8(state.id)},
@@ -160,10 +167,10 @@ Result<int> run_search(const Invocation& invocation) {
     return {in_place_value, kUsageStatus};
   }
   Search search(invocation, *std::move(matcher));
-  const Result<> walked = walk(
+  const Result<int> walked = walk_and_tell(
       invocation.paths, [&](const Event& event, const At& at) { return search.take(event, at); });
-  if (!walked) return walked.error();
-  return {in_place_value, search.finish()};
+  search.finish(walked ? "" : walked.error().to_string());
+  return walked;
 }
 
 }  // namespace sluice::capture

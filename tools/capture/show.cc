@@ -1,5 +1,6 @@
 // show and follow.
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "tools/capture/commands.h"
+#include "tools/capture/findings.h"
 #include "tools/capture/printer.h"
 #include "tools/common/walk.h"
 
@@ -89,12 +91,15 @@ class Follower {
 
 Result<int> run_show(const Invocation& invocation) {
   Printer printer(invocation);
-  const Result<> walked = walk(invocation.paths, [&](const Event& event, const At& at) {
+  int status = 0;
+  const auto visit = [&](const Event& event, const At& at) {
+    status = std::max(status, status_of(event));
     const Result<> printed = printer.take(event, at);
     return printed ? go_on() : Result<bool>(printed.error());
-  });
+  };
+  const Result<> walked = walk(invocation.paths, visit, Stdout::streams);
   if (!walked) return walked.error();
-  return {in_place_value, 0};
+  return {in_place_value, status};
 }
 
 Result<int> run_follow(const Invocation& invocation) {

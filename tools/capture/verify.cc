@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include "tools/capture/commands.h"
 #include "tools/common/connections.h"
@@ -80,14 +81,17 @@ class Report {
       }
     }
   }
-  [[nodiscard]] int finish() const {
+  /// `error`: why it ends early, if it does.
+  [[nodiscard]] int finish(std::string_view error) const {
     if (json_) {
-      const json::object rest{{"result", name_of(status_)}, {"segments", segments_},
-                              {"frames", frames_},          {"records", records_},
-                              {"data_bytes", data_bytes_},  {"number", findings_}};
-      // Without its brace, behind the array that was begun.
-      std::printf("],%s\n", json::serialize(rest).substr(1).c_str());
-    } else {
+      json::object rest{{"segments", segments_},
+                        {"frames", frames_},
+                        {"records", records_},
+                        {"data_bytes", data_bytes_},
+                        {"number", findings_}};
+      if (error.empty()) rest["result"] = name_of(status_);
+      std::puts(json_end(std::move(rest), error).c_str());
+    } else if (error.empty()) {
       std::printf(
           "%s: %llu segments, %llu frames, %llu records, %llu bytes of data\n", name_of(status_),
           static_cast<unsigned long long>(segments_), static_cast<unsigned long long>(frames_),
@@ -99,6 +103,7 @@ class Report {
  private:
   void add(const SegmentFile& file, const Line& line) {
     status_ = std::max(status_, line.status);
+    clear_progress();
     const std::string side(kSideNames[static_cast<std::size_t>(line.side)]);
     if (json_) {
       json::object object{{"file", valid_utf8(file.path)},
@@ -138,8 +143,8 @@ Result<int> run_verify(const Invocation& invocation) {
     report.take(event, at);
     return go_on();
   });
-  if (!walked) return walked.error();
-  return {boost::system::in_place_value, report.finish()};
+  const int status = report.finish(walked ? "" : walked.error().to_string());
+  return walked ? Result<int>(boost::system::in_place_value, status) : walked.error();
 }
 
 }  // namespace sluice::capture

@@ -107,6 +107,11 @@ void ConnectionTable::update(const Event& event, Connection& connection) {
   connection.last_monotonic_ns = std::max(connection.last_monotonic_ns, header.monotonic_ns);
   // One without its beginning: at the first record's offset.
   const bool first = !connection.introduced && side.offset == 0 && side.recorded_bytes == 0;
+  const bool has_offset = !header.is(Kind::open) && !header.is(Kind::close);
+  if (has_offset && !first && event.fresh_offset() > side.offset) {
+    // What the reader does not call lost has been deleted meanwhile, with its segment.
+    add_gap({side.offset, event.fresh_offset() - side.offset, 0}, side);
+  }
   if (header.is(Kind::data)) {
     if (first) side.begin = event.fresh_offset();
     side.recorded_bytes += event.fresh().size();
@@ -163,10 +168,10 @@ Result<> ConnectionTable::introduce(const Event& event, Connection& connection) 
   if (text_bytes_ > kMostTextBytes) {
     return Error{0, "the connections' names are too long: name fewer segments at a time"};
   }
-  connection.introduced = true;
+  const bool goes_on = std::exchange(connection.introduced, true);
   for (std::size_t i = 0; i < info.so_far.size(); ++i) {
     SideSummary& side = connection.sides[i];
-    if (!event.header.continued() || side.offset != 0) continue;
+    if (!event.header.continued() || goes_on || side.offset != 0) continue;
     side.begin = side.offset = info.so_far[i].offset;
     side.ended = info.so_far[i].ended;
   }

@@ -12,8 +12,10 @@ void add_filter(CLI::App& command, FilterWords& words, Filter& filter, bool to_i
   command
       .add_option("--peer", words.peers,
                   "the client's or the upstream's address; may be given again")
+      ->allow_extra_args(false)
       ->type_name("CIDR");
   command.add_option("--port", filter.ports, "the client's or the upstream's; may be given again")
+      ->allow_extra_args(false)
       ->type_name("PORT");
   command.add_option("--route", filter.route, "the route's name")->type_name("NAME");
   command.add_option("--from", words.from, "not before, as 2026-11-24T09:30:00Z")

@@ -92,4 +92,10 @@ std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+std::string json_end(json::object rest, std::string_view error) {
+  if (!error.empty()) rest["error"] = valid_utf8(error);
+  // Without its brace, behind the array that was begun.
+  return (rest.empty() ? "]" : "],") + json::serialize(rest).substr(1);
+}
+
 }  // namespace sluice::capture

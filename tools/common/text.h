@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "tools/common/json.h"
+
 namespace sluice::capture {
 
 /// `text` with all but printable ASCII escaped: nothing that a peer sent, or a capture says,
@@ -16,5 +18,9 @@ namespace sluice::capture {
 [[nodiscard]] std::string format_time(std::uint64_t wall_ns);
 [[nodiscard]] std::string to_hex(std::span<const std::byte> bytes);
 [[nodiscard]] std::string_view text_of(std::span<const std::byte> bytes);
+
+/// The end of a document that is an object and begins with an array, behind that array's last
+/// element: the `rest` of the object, and `error`, if there is one.
+[[nodiscard]] std::string json_end(json::object rest, std::string_view error);
 
 }  // namespace sluice::capture

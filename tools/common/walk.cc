@@ -7,23 +7,27 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "iolib/base/units.h"
 
 namespace sluice::capture {
 namespace {
 
+// Of the program: there is one terminal.
+bool progress_shown = false;
+
 // One line on a terminal, written over and over, and taken away at the end.
 class Progress {
  public:
-  explicit Progress(const std::vector<Chain>& chains) {
+  Progress(const std::vector<Chain>& chains, Stdout use)
+      : terminal_(::isatty(STDERR_FILENO) == 1 &&
+                  (use == Stdout::lines || ::isatty(STDOUT_FILENO) == 0)) {
     for (const Chain& chain : chains) {
       for (const SegmentFile& file : chain.segments) total_bytes_ += file.size_bytes;
     }
   }
-  ~Progress() {
-    if (shown_) std::fputs("\r\033[K", stderr);
-  }
+  ~Progress() { clear_progress(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
@@ -40,7 +44,7 @@ class Progress {
     const auto now = std::chrono::steady_clock::now();
     if (now < next_) return;
     next_ = now + kInterval;
-    shown_ = true;
+    progress_shown = true;
     constexpr std::uint64_t kMiB = 1 << 20;
     const std::uint64_t bytes =
         done_bytes_ + (reader.segment_reader() ? reader.segment_reader()->offset() : 0);
@@ -53,10 +57,9 @@ class Progress {
   std::uint64_t total_bytes_ = 0;
   std::uint64_t done_bytes_ = 0;
   unsigned events_ = 0;
-  const bool terminal_ = ::isatty(STDERR_FILENO) == 1;
+  const bool terminal_;
   std::chrono::steady_clock::time_point next_ =
       std::chrono::steady_clock::now() + std::chrono::seconds(1);
-  bool shown_ = false;
 };
 
 ChainReader::Options reading_options() {
@@ -112,10 +115,14 @@ class Merge {
 
 }  // namespace
 
-Result<> walk(const std::vector<std::string>& paths, const Visit& visit) {
+void clear_progress() {
+  if (std::exchange(progress_shown, false)) std::fputs("\r\033[K", stderr);
+}
+
+Result<> walk(const std::vector<std::string>& paths, const Visit& visit, Stdout use) {
   Result<std::vector<Chain>> chains = list_capture(paths);
   if (!chains) return chains.error();
-  Progress progress(*chains);
+  Progress progress(*chains, use);
   for (std::size_t i = 0; i < chains->size(); ++i) {
     ChainReader reader((*chains)[i], reading_options());
     const At at{i, (*chains)[i], reader};
@@ -132,12 +139,12 @@ Result<> walk(const std::vector<std::string>& paths, const Visit& visit) {
   return {};
 }
 
-Result<> walk_by_time(const std::vector<std::string>& paths, const Visit& visit) {
+Result<> walk_by_time(const std::vector<std::string>& paths, const Visit& visit, Stdout use) {
   // Each has a frame in memory.
   constexpr std::size_t kMostChains = 256;
   Result<std::vector<Chain>> chains = list_capture(paths);
   if (!chains) return chains.error();
-  Progress progress(*chains);
+  Progress progress(*chains, use);
   for (std::size_t begin = 0; begin < chains->size();) {
     Merge merge;
     std::size_t end = begin;

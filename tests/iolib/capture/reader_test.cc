@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,8 +41,7 @@ struct Read {
   }
 };
 
-Read read(const std::vector<MemorySegment>& segments) {
-  ChainReader reader(test::memory_chain(segments), test::memory_options(segments));
+Read read(ChainReader reader) {
   Read result;
   while (true) {
     const Result<Event> event = reader.next();
@@ -57,6 +57,20 @@ Read read(const std::vector<MemorySegment>& segments) {
     const auto fresh = event->fresh();
     result.client.append(reinterpret_cast<const char*>(fresh.data()), fresh.size());
   }
+}
+
+Read read(const std::vector<MemorySegment>& segments) {
+  return read(ChainReader(test::memory_chain(segments), test::memory_options(segments)));
+}
+
+// As one whose writer lives.
+Chain written_chain(const std::vector<MemorySegment>& segments) {
+  Chain chain = test::memory_chain(segments);
+  chain.being_written = true;
+  return chain;
+}
+Read read_written(const std::vector<MemorySegment>& segments) {
+  return read(ChainReader(written_chain(segments), test::memory_options(segments)));
 }
 
 std::string text_of(std::span<const std::byte> bytes) {
@@ -190,6 +204,147 @@ TEST(Segment, WithOffsetsThatWrapAroundIsDamaged) {
   EXPECT_EQ(got.client, "");
 }
 
+// --- A segment that is being written ---
+
+// Frames of 64 KiB: about so many of them, without one.
+constexpr std::size_t kBigFrame = 64 << 10;
+std::vector<std::byte> frames_but_one(std::size_t missing, std::uint32_t in_flight,
+                                      const std::string& durability = "batch") {
+  SegmentPlan plan;
+  plan.durability = durability;
+  plan.footer = false;
+  plan.frame_bytes = kBigFrame;
+  plan.frames_in_flight = in_flight;
+  plan.zeros_behind_bytes = 1 << 20;
+  auto records = connection_records(1, random_bytes(3 << 20, 1), {}, 60'000);
+  records.resize(records.size() - 3);
+  auto bytes = build_segment(plan, records);
+  const auto hole = bytes.begin() + static_cast<std::ptrdiff_t>(missing * kBigFrame);
+  std::fill_n(hole, kBigFrame, std::byte{0});
+  return bytes;
+}
+
+TEST(Written, EndsAtAHoleThatIsNotDurableYet) {
+  const auto whole = text_of(random_bytes(3 << 20, 1));
+  const std::vector<MemorySegment> segments = {
+      {frames_but_one(5, 100), SegmentState::open, 0},
+      segment(1, {open_record(2)}, false, SegmentState::open)};
+  const Read got = read_written(segments);
+  EXPECT_TRUE(got.findings.empty()) << got.findings.front().what;
+  EXPECT_EQ(got.client, whole.substr(0, 5 * 60'000));
+  EXPECT_EQ(got.records, 7U) << "nothing of the next";
+  EXPECT_TRUE(read(segments).has(Severity::torn)) << "its writer is dead";
+}
+
+TEST(Written, EndsWithinAFrameOfWhichTheRestIsNotThereYet) {
+  auto bytes = frames_but_one(20, 100);
+  std::fill_n(bytes.begin() + 5 * kBigFrame + 4096, kBigFrame - 4096, std::byte{0});
+  const Read got = read_written({{bytes, SegmentState::open, 0}});
+  EXPECT_TRUE(got.findings.empty()) << got.findings.front().what;
+  EXPECT_EQ(got.client.size(), 5U * 60'000);
+}
+
+TEST(Written, IsDamagedBelowTheDurableMark) {
+  const Read got = read_written({{frames_but_one(5, 2), SegmentState::open, 0}});
+  EXPECT_TRUE(got.has(Severity::damage));
+  EXPECT_TRUE(got.has(Severity::lost));
+  EXPECT_GT(got.client.size(), (3U << 20) - 3 * 60'000);
+}
+
+TEST(Written, WithoutAFooterYetIsTheLastToBeRead) {
+  SegmentPlan plan;
+  plan.footer = false;
+  plan.zeros_behind_bytes = 1 << 20;
+  const auto records = connection_records(1, random_bytes(3000, 1), {});
+  const std::vector<MemorySegment> segments = {
+      {build_segment(plan, {records.begin(), records.begin() + 2}), SegmentState::open, 0},
+      segment(1, {records.begin() + 3, records.end()}, false, SegmentState::open)};
+  const Read got = read_written(segments);
+  EXPECT_TRUE(got.findings.empty()) << got.findings.front().what;
+  EXPECT_EQ(got.client.size(), 1000U);
+  // With it, the next one counts.
+  plan.footer = true;
+  const std::vector<MemorySegment> ended = {
+      {build_segment(plan, records), SegmentState::open, 0},
+      segment(1, {open_record(2)}, false, SegmentState::open)};
+  EXPECT_EQ(read_written(ended).records, records.size() + 4);
+}
+
+/// Shows what was there before, and from the so-manieth read on what is there now.
+class ChangingSource final : public Source {
+ public:
+  ChangingSource(std::span<const std::byte> before, std::span<const std::byte> now, int reads)
+      : before_(before), now_(now), reads_left_(reads) {}
+  Result<std::uint64_t> size_bytes() override { return now_.size_bytes(); }
+  Result<std::span<const std::byte>> read(std::uint64_t offset, std::size_t bytes) override {
+    return (reads_left_-- > 0 ? before_ : now_).read(offset, bytes);
+  }
+
+ private:
+  MemorySource before_;
+  MemorySource now_;
+  int reads_left_;
+};
+
+TEST(Written, WhileItIsReadHasNothingWrongWithIt) {
+  // Before: a frame was not there, nor was it durable. Now all is there, and nearly all durable.
+  const auto before = frames_but_one(5, 100);
+  auto now = frames_but_one(60, 2);
+  const auto whole = text_of(random_bytes(3 << 20, 1));
+  std::set<std::size_t> sizes;
+  for (const bool being_written : {true, false}) {
+    for (int reads = 0; reads < 16; ++reads) {
+      Chain chain = test::memory_chain({{now, SegmentState::open, 0}});
+      chain.being_written = being_written;
+      ChainReader::Options options;
+      options.open = [&](SegmentFile&) -> Result<std::unique_ptr<Source>> {
+        return std::unique_ptr<Source>(std::make_unique<ChangingSource>(before, now, reads));
+      };
+      const Read got = read(ChainReader(chain, options));
+      // Without a sign of a writer, a hole that is there four times is believed.
+      if (being_written || reads < 3) {
+        EXPECT_TRUE(got.findings.empty()) << reads << ": " << got.findings.front().what;
+      }
+      EXPECT_FALSE(got.has(Severity::damage)) << reads;
+      if (being_written) {
+        EXPECT_TRUE(whole.starts_with(got.client)) << reads;
+      }
+      sizes.insert(got.client.size());
+    }
+  }
+  EXPECT_GT(sizes.size(), 1U) << "the moment made no difference";
+}
+
+TEST(Written, FollowedIsReadOnOnceTheHoleIsFilled) {
+  for (const bool is_damage : {false, true}) {
+    std::vector<MemorySegment> segments = {
+        {frames_but_one(5, is_damage ? 2 : 100, "none"), SegmentState::open, 0}};
+    ChainReader::Options options = test::memory_options(segments);
+    options.live = true;
+    ChainReader reader(written_chain(segments), options);
+    std::size_t records = 0, findings = 0;
+    const auto turn = [&] {
+      while (true) {
+        const auto event = reader.next();
+        ASSERT_TRUE(event);
+        if (event->type == Event::Type::wait) return;
+        records += event->type == Event::Type::record ? 1 : 0;
+        findings += event->type == Event::Type::finding ? 1 : 0;
+      }
+    };
+    turn();
+    EXPECT_EQ(records, 7U);
+    for (int i = 0; i < 100; ++i) turn();
+    EXPECT_EQ(findings > 0, is_damage) << "not before long, for it may be late";
+    if (is_damage) continue;
+    const auto whole = frames_but_one(60, 100, "none");
+    std::ranges::copy(whole, segments[0].bytes.begin());
+    turn();
+    EXPECT_GT(records, 40U);
+    EXPECT_EQ(findings, 0U);
+  }
+}
+
 // --- Chains and streams ---
 
 TEST(Chain, WithASegmentMissingInTheMiddleIsDamaged) {
@@ -201,6 +356,37 @@ TEST(Chain, WithASegmentMissingInTheMiddleIsDamaged) {
   EXPECT_TRUE(got.has(Severity::damage));
   EXPECT_TRUE(got.has(Severity::lost));
   EXPECT_FALSE(read({segment(5, head), segment(6, {})}).has(Severity::damage)) << "deleted head";
+}
+
+// As retention does, oldest first.
+TEST(Chain, WhoseSegmentsAreDeletedWhileItIsReadBeginsAnew) {
+  const auto bytes = random_bytes(9000, 1);
+  const auto all = connection_records(1, bytes, {});
+  OpenInfo info = test::open_info(1);
+  info.so_far[0] = {7000, 7000, crc32c(std::span(bytes).first(7000)), SideEnd::none};
+  std::vector<CaptureRecord> last(all.begin() + 8, all.end());
+  last.insert(last.begin(), open_record(1, info, true));
+  const std::vector<MemorySegment> segments = {
+      segment(0, {all.begin(), all.begin() + 4}), segment(1, {all.begin() + 4, all.begin() + 6}),
+      segment(2, {all.begin() + 6, all.begin() + 8}), segment(3, last)};
+  for (const bool of_retention : {true, false}) {
+    for (const bool listed : {true, false}) {
+      std::set<std::uint64_t> gone;
+      Chain chain = test::memory_chain(segments);
+      if (!listed) chain.segments.erase(chain.segments.begin() + 1);
+      ChainReader::Options options = test::memory_options(segments);
+      options.open = [&, open = options.open](SegmentFile& file) {
+        return gone.contains(file.name.number) ? std::unique_ptr<Source>() : open(file);
+      };
+      ChainReader reader(chain, options);
+      EXPECT_EQ(reader.next()->type, Event::Type::segment);
+      gone = of_retention ? std::set<std::uint64_t>{0, 1, 2} : std::set<std::uint64_t>{1, 2};
+      const Read got = read(std::move(reader));
+      EXPECT_EQ(got.has(Severity::damage), !of_retention);
+      EXPECT_EQ(got.findings.empty(), of_retention);
+      EXPECT_EQ(got.client, text_of(bytes).substr(0, 3000) + text_of(bytes).substr(7000));
+    }
+  }
 }
 
 TEST(Chain, WhoseHeadWasDeletedGoesOnFromTheContinuedOpen) {

@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "iolib/base/crc32c.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/capture/format.h"
 #include "iolib/disk/volume.h"
@@ -111,6 +112,54 @@ TEST(Stat, AddsUp) {
   EXPECT_EQ(document.at("gaps").at("buffers_full").at("bytes").to_number<int>(), 50);
   EXPECT_EQ(document.at("durability").at(0), "batch");
   EXPECT_TRUE(has(run({"stat", folder.path()}).output, "segments.sealed"));
+}
+
+// A flipped payload, and thirty of them.
+std::vector<std::byte> damaged(int places) {
+  SegmentPlan plan;
+  std::vector<std::byte> bytes =
+      build_segment(plan, connection_records(1, random_bytes(40'000, 1), {}));
+  for (int i = 0; i < places; ++i) bytes[static_cast<std::size_t>(i) * 1200 + 600] ^= std::byte{4};
+  return bytes;
+}
+
+TEST(Damage, IsSaidByEveryCommandAndItsStatus) {
+  const TempDir folder;
+  const std::vector<std::vector<std::string>> commands = {{"ls"},
+                                                          {"ls", "--json"},
+                                                          {"stat"},
+                                                          {"show"},
+                                                          {"search", "--text", "x"},
+                                                          {"search", "--json", "--text", "x"},
+                                                          {"extract", "--out", folder.file("out")}};
+  for (const int places : {1, 30}) {
+    const TempDir capture;
+    write_segment_bytes(capture.path(), {}, damaged(places));
+    for (auto words : commands) {
+      const std::string name = words[0];
+      words.push_back(capture.path());
+      const Outcome outcome = run(words);
+      EXPECT_EQ(outcome.status, kDamage) << name << outcome.error;
+      const std::size_t lines = count_lines(outcome.error, std::regex("sluice, offset \\d+: "));
+      if (places == 1) {
+        EXPECT_TRUE(has(outcome.error, "offset ")) << name;
+        EXPECT_EQ(lines, 2U) << name << outcome.error << "the damage, and what it lost";
+      } else if (name != "show") {
+        EXPECT_EQ(lines, 10U) << name << outcome.error;
+        EXPECT_TRUE(std::regex_search(outcome.error, std::regex("and \\d+ more: "))) << name;
+      }
+    }
+    std::filesystem::remove_all(folder.file("out"));
+  }
+  const TempDir torn;
+  SegmentPlan plan;
+  plan.footer = false;
+  write_segment(torn.path(), plan, joined({request(1), with_gap()}));
+  EXPECT_EQ(run({"ls", torn.path()}).status, 0) << "torn, with a recorded gap: no loss";
+  const TempDir lost;
+  write_segment(lost.path(), {}, {open_record(1), data_record(1, Side::client, 9, "x")});
+  EXPECT_EQ(run({"ls", lost.path()}).status, kGaps);
+  EXPECT_EQ(run({"show", lost.path()}).status, kGaps);
 }
 
 // --- cat ---
@@ -328,7 +377,10 @@ TEST(Search, FiltersByPeerPortAndTime) {
 
 TEST(Follow, ShowsWhatIsAppendedAndWhatComesInTheNextSegment) {
   const TempDir folder;
+  const auto writer = Directory::open(folder.path());
+  ASSERT_TRUE(writer.has_value());
   SegmentPlan plan;
+  plan.frames_in_flight = 0;
   const auto whole =
       build_segment(plan, connection_records(1, bytes_of(std::string(9000, 'a')), {}));
   ASSERT_EQ(whole.size(), 3U * 4096);
@@ -346,12 +398,47 @@ TEST(Follow, ShowsWhatIsAppendedAndWhatComesInTheNextSegment) {
   std::filesystem::rename(path, folder.path() + "/run1-w000-0000000000.sluice");
   plan.number = 1;
   plan.id = 2;
-  write_segment(folder.path(), plan, request(2), SegmentState::open);
+  auto records = joined({request(2), with_gap()});
+  records.push_back(data_record(9, Side::client, 0, std::string(3500, 'x')));
+  write_segment(folder.path(), plan, records, SegmentState::open);
   EXPECT_TRUE(process.wait_for_output_line(std::regex("c1 close closed")));
   EXPECT_TRUE(process.wait_for_output_line(std::regex("c2 close closed")));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(), 0) << process.standard_error();
   EXPECT_EQ(count_lines(process.standard_output(), std::regex("c1 client data")), 9U);
+}
+
+// Of three frames the last confirms the one before, or none. Returns how many records were shown.
+std::size_t followed(const std::string& directory, std::uint32_t frames_in_flight,
+                     const std::string& durability, SegmentState state) {
+  SegmentPlan plan;
+  plan.frames_in_flight = frames_in_flight;
+  plan.durability = durability;
+  plan.footer = false;
+  plan.zeros_behind_bytes = 1 << 20;
+  std::vector<CaptureRecord> records = {open_record(1)};
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    records.push_back(data_record(1, Side::client, i * 3500, std::string(3500, 'x')));
+  }
+  const std::string file = write_segment(directory, plan, records, state);
+  const Outcome outcome = run({"follow", "--until-idle", "200ms", directory});
+  EXPECT_EQ(outcome.status, 0);
+  std::filesystem::remove(file);
+  return count_lines(outcome.output, std::regex(" client data "));
+}
+
+TEST(Follow, HoldsBackWhatIsNotDurableYet) {
+  const TempDir folder;
+  auto writer = Directory::open(folder.path());
+  ASSERT_TRUE(writer.has_value());
+  for (const char* level : {"interval", "batch", "before-forward"}) {
+    EXPECT_EQ(followed(folder.path(), 100, level, SegmentState::open), 0U) << level;
+    EXPECT_EQ(followed(folder.path(), 0, level, SegmentState::open), 2U) << level;
+    EXPECT_EQ(followed(folder.path(), 100, level, SegmentState::sealed), 3U) << level;
+  }
+  EXPECT_EQ(followed(folder.path(), 100, "none", SegmentState::open), 3U);
+  writer->reset();
+  EXPECT_EQ(followed(folder.path(), 100, "batch", SegmentState::open), 3U) << "left behind";
 }
 
 TEST(Follow, EndsOnceIdle) {
@@ -363,6 +450,30 @@ TEST(Follow, EndsOnceIdle) {
 }
 
 // --- Progress ---
+
+// Runs a command with stdout and stderr on a terminal that is not read for so long, and returns
+// what came there.
+std::string shown_on_a_terminal(std::vector<std::string> command,
+                                std::chrono::milliseconds held_back) {
+  int master = -1;
+  int slave = -1;
+  EXPECT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+  const OwnedFd terminal(master);
+  ProcessOptions options;
+  options.standard_output = slave;
+  options.standard_error = slave;
+  command.insert(command.begin(), program());
+  const Process process(command, options);
+  ::close(slave);
+  std::this_thread::sleep_for(held_back);
+  std::string shown;
+  std::vector<char> buffer(1 << 16);
+  // Once the last end of the terminal is closed, EIO.
+  for (ssize_t got = 0; (got = ::read(terminal.get(), buffer.data(), buffer.size())) > 0;) {
+    shown.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  return shown;
+}
 
 // Runs `cat` with its stderr on a terminal and its stdout held back for so long.
 std::string said_on_a_terminal(const std::string& path, std::chrono::milliseconds held_back) {
@@ -397,6 +508,31 @@ TEST(Progress, IsShownOnATerminalOnceItTakesASecondAndTakenAwayAtTheEnd) {
   EXPECT_TRUE(std::regex_match(said, std::regex("(\r[0-9]+% of 4 MiB\x1b\\[K)+\r\x1b\\[K")))
       << said;
   EXPECT_EQ(said_on_a_terminal(folder.path(), std::chrono::milliseconds(0)), "");
+}
+
+TEST(Progress, DoesNotGarbleWhatIsOnTheSameTerminal) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  auto records = connection_records(1, random_bytes(4 << 20, 1), {}, 9000);
+  write_segment(folder.path(), plan, records);
+  for (const char* command : {"show", "cat"}) {
+    std::vector<std::string> words = {command,  "--connection", "c1",
+                                      "--side", "client",       folder.path()};
+    const std::string shown = shown_on_a_terminal(words, std::chrono::milliseconds(1300));
+    EXPECT_GT(shown.size(), 4U << 20) << command;
+    EXPECT_FALSE(has(shown, "% of 4 MiB")) << command;
+  }
+  // Many gaps make many lines.
+  std::vector<CaptureRecord> gaps = {open_record(1)};
+  for (std::uint64_t i = 0; i < 20'000; ++i) {
+    gaps.push_back(gap_record(1, Side::client, i, 1, GapReason::limit));
+  }
+  write_segment(folder.path(), plan, gaps);
+  const std::string shown =
+      shown_on_a_terminal({"verify", folder.path()}, std::chrono::milliseconds(1300));
+  EXPECT_TRUE(has(shown, "% of 1 MiB")) << "the test shows nothing";
+  EXPECT_FALSE(std::regex_search(shown, std::regex("MiB\x1b\\[K[^\r]")));
 }
 
 // --- extract ---
@@ -498,6 +634,46 @@ TEST(Verify, NamesFileAndOffsetOfDamage) {
   EXPECT_EQ(document.at("findings").at(0).at("file").as_string(), path);
 }
 
+TEST(Verify, AndSearchPrintADocumentThoughTheyFail) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, with_gap());
+  SegmentPlan plan;
+  plan.number = 1;
+  auto later = build_segment(plan, request(2));
+  later[8] = std::byte{2};
+  const std::uint32_t crc = crc32c(std::span(later).first(60));
+  for (std::size_t i = 0; i < 4; ++i) later[60 + i] = static_cast<std::byte>(crc >> (8 * i));
+  write_segment_bytes(folder.path(), plan, later);
+  for (const std::string& path : {folder.path(), folder.file("none")}) {
+    for (const std::vector<std::string>& command :
+         {std::vector<std::string>{"verify"}, std::vector<std::string>{"search", "--text", "l"}}) {
+      std::vector<std::string> words = command;
+      words.insert(words.end(), {"--json", path});
+      const Outcome outcome = run(words);
+      EXPECT_EQ(outcome.status, kUnreadable) << outcome.error;
+      const auto document = json::parse(outcome.output);
+      EXPECT_NE(document.at("error").as_string(), "");
+      EXPECT_FALSE(document.as_object().contains("result"));
+    }
+  }
+}
+
+TEST(Verify, PassesOverAGapOfNothing) {
+  const TempDir folder;
+  auto records = request(1);
+  records.insert(records.begin() + 1, gap_record(1, Side::client, 0, 0, GapReason::limit));
+  records.insert(records.begin() + 1, gap_record(1, Side::client, 900, 0, GapReason::limit));
+  records.push_back(gap_record(5, Side::client, 900, 0, GapReason::limit));
+  write_segment(folder.path(), {}, records);
+  EXPECT_EQ(verify(folder), kClean);
+  const auto index = json::parse(run({"ls", "--json", folder.path()}).output);
+  ASSERT_EQ(index.at("connections").as_array().size(), 1U);
+  EXPECT_EQ(index.at("connections").at(0).at("sides").at("client").at("gap_number"), 0);
+  EXPECT_EQ(
+      json::parse(run({"stat", "--json", folder.path()}).output).at("gaps").as_object().size(), 0U);
+  EXPECT_EQ(run({"cat", "--connection", "c1", "--side", "client", folder.path()}).status, 0);
+}
+
 TEST(Verify, TellsATornTailFromDamage) {
   const TempDir folder;
   SegmentPlan plan;
@@ -537,6 +713,22 @@ TEST(Verify, HasPrecedenceDamageThenGapsThenTorn) {
 
 TEST(Verify, OfWhatIsNoCaptureFails) {
   const TempDir folder;
+  for (const std::vector<std::string>& command : {std::vector<std::string>{"verify"},
+                                                  {"ls"},
+                                                  {"stat"},
+                                                  {"show"},
+                                                  {"follow"},
+                                                  {"extract", "--out", folder.file("out")},
+                                                  {"recover", "--out", folder.file("out2")}}) {
+    const TempDir empty;
+    std::vector<std::string> words = command;
+    words.push_back(empty.path());
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.status, kUnreadable) << command[0];
+    EXPECT_TRUE(has(outcome.error, "no capture in " + empty.path())) << outcome.error;
+  }
+  std::filesystem::remove_all(folder.file("out"));
+  std::filesystem::remove_all(folder.file("out2"));
   folder.write("lock", "");
   EXPECT_EQ(run({"verify", folder.path()}).status, kClean) << "nothing was recorded yet";
   folder.write("letter.txt", "");
@@ -551,6 +743,7 @@ TEST(Verify, FollowsNoSymbolicLinksAndReadsNoPipes) {
   const TempDir folder;
   const TempDir other;
   const std::string target = write_segment(other.path(), {}, request(1));
+  folder.write("lock", "");
   const std::string link = folder.file("run1-w000-0000000000.sluice");
   std::filesystem::create_symlink(target, link);
   ASSERT_EQ(::mkfifo(folder.file("run1-w000-0000000001.sluice").c_str(), 0600), 0);
@@ -619,6 +812,11 @@ TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
       {"search", folder.path()},
       {"search", "--text", "a", "--hex", "61", folder.path()},
       {"search", "--hex", "6", folder.path()},
+      {"search", "--hex", " ", folder.path()},
+      {"search", "--hex", "", folder.path()},
+      {"search", "--text", "", folder.path()},
+      {"search", "--regex", "", folder.path()},
+      {"search", "--text", "", "--hex", "61", folder.path()},
       {"search", "--regex", "(", folder.path()},
       {"search", "--text", "a", "--peer", "10.0.0.1/8", folder.path()},
       {"search", "--text", "a", "--from", "yesterday", folder.path()},
@@ -632,6 +830,25 @@ TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
     EXPECT_EQ(count_lines(outcome.error, std::regex(".")), 1U) << outcome.error;
     EXPECT_EQ(outcome.output, "");
   }
+}
+
+TEST(CommandLine, AFilterTakesOneValueEachTime) {
+  const TempDir folder;
+  const TempDir other;
+  write_segment(folder.path(), {}, request(1));
+  write_segment(other.path(), {}, request(2));
+  const auto connections = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), "show");
+    words.insert(words.end(), {folder.path(), other.path()});
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.status, 0) << outcome.error;
+    return count_lines(outcome.output, std::regex(" open "));
+  };
+  EXPECT_EQ(connections({"--peer", "10.0.0.0/8"}), 2U);
+  EXPECT_EQ(connections({"--port", "80"}), 2U);
+  EXPECT_EQ(connections({"--peer", "10.0.0.2", "--peer", "10.0.0.9"}), 1U);
+  EXPECT_EQ(connections({"--port", "4000", "--port", "1"}), 2U);
+  EXPECT_EQ(connections({"--port", "1", "--port", "2"}), 0U);
 }
 
 TEST(CommandLine, ManPageAndCompletionsHaveEveryCommandAndOption) {
