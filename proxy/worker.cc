@@ -204,16 +204,19 @@ bool Worker::admit() {
 // the fewest of them.
 void Worker::adopt(OwnedFd client, std::size_t route, Leg::Kind kind) {
   if (!tapped(routes_[route]->config)) return begin(std::move(client), route, kind);
-  Worker& worker = take_tapped();
+  Worker& worker = take_tapped(routes_[route]->config);
   if (&worker == this) return begin(std::move(client), route, kind);
   worker.reactor_->post(
       [&worker, fd = client.release(), route, kind] { worker.begin(OwnedFd(fd), route, kind); });
 }
 
-Worker& Worker::take_tapped() {
+// A recording loads a worker so much that each counts; what is only mirrored stays on the CPU where
+// it arrived unless that evens the load.
+Worker& Worker::take_tapped(const RouteConfig& route) {
+  const std::uint32_t slack = route.capture.empty() ? 1 : 0;
   Worker* best = this;
   for (Worker* other : shared_.workers) {
-    if (other->ready_ && other->tapped_ < best->tapped_) best = other;
+    if (other->ready_ && other->tapped_ + slack < best->tapped_) best = other;
   }
   ++best->tapped_;
   return *best;

@@ -155,7 +155,7 @@ class Worker {
   void pin() const;
   void adopt(OwnedFd client, std::size_t route, Leg::Kind kind);
   void begin(OwnedFd client, std::size_t route, Leg::Kind kind);
-  [[nodiscard]] Worker& take_tapped();
+  [[nodiscard]] Worker& take_tapped(const RouteConfig& route);
   void open_mirrors();
   [[nodiscard]] bool admit();
   void serve_waiting();

@@ -39,7 +39,7 @@ enum class Count : std::uint8_t {
   streams,     ///< connections that were mirrored, or were to be
   active,      ///< at this moment, with those that outlive their connection
   bytes,       ///< handed to the mirror's sockets
-  copied,      ///< of these, through a backlog
+  copied,      ///< of these, through a backlog: gathered, or late
   lag,         ///< bytes in backlogs at this moment
   lagged,      ///< streams that were cut because of their lag
   shed,        ///< connections kept away because others lagged
@@ -84,6 +84,10 @@ class Mirror {
   /// A socket holds no more than this unsent (TCP_NOTSENT_LOWAT): what waits for the mirror waits
   /// where it is counted, and a mirror that never reads pins little of the kernel's memory.
   static constexpr int kUnsentBytes = 256 << 10;
+  /// Pieces that are smaller than this together are gathered for so long, but for the first after a
+  /// pause: a call for each message would cost the worker as much as forwarding it does.
+  static constexpr std::size_t kGatherBytes = 16 << 10;
+  static constexpr Duration kGatherTime = std::chrono::milliseconds(10);
 
   Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options);
   ~Mirror();
@@ -137,7 +141,7 @@ class Mirror {
   Budget budget_;
   Breaker breaker_;
   std::list<Stream> streams_;
-  std::size_t behind_ = 0;  ///< streams with a backlog
+  std::size_t behind_ = 0;  ///< streams that have more than the mirror takes
   bool shedding_ = false;
   std::vector<std::byte> waste_;  ///< where answers go that the kernel cannot drop by itself
   std::array<std::atomic<std::uint64_t>, kCounts> counts_{};

@@ -122,14 +122,20 @@ std::size_t Stream::allowance() { return std::numeric_limits<std::size_t>::max()
 
 void Stream::append(std::uint64_t offset, std::span<const std::byte> bytes) {
   if (!follows(offset, bytes.size())) return;
-  if (sends_directly()) bytes = bytes.subspan(send_now(bytes));
-  if (state_ != State::gone && !bytes.empty() && !keep(bytes)) lagged();
+  const bool direct = sends_directly(bytes.size());
+  if (direct) bytes = bytes.subspan(send_now(bytes));
+  if (state_ == State::gone || bytes.empty()) return;
+  if (!keep(bytes)) return lagged();
+  kept(direct);
 }
 
 void Stream::append(std::uint64_t offset, Pipe& pipe) {
   if (follows(offset, pipe.held_bytes())) {
-    if (sends_directly()) splice_now(pipe);
-    if (state_ != State::gone && !pipe.empty() && !keep(pipe)) lagged();
+    const bool direct = sends_directly(pipe.held_bytes());
+    if (direct) splice_now(pipe);
+    if (state_ != State::gone && !pipe.empty()) {
+      keep(pipe) ? kept(direct) : lagged();
+    }
   }
   discard(pipe);
 }
@@ -141,7 +147,7 @@ void Stream::overrun(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {
 void Stream::eof(std::uint64_t offset) {
   if (!follows(offset, 0)) return;
   end_ = End::eof;
-  if (sends_directly()) pass_on_end();
+  if (state_ == State::open && !behind_) flush();
 }
 
 void Stream::reset(std::uint64_t /*offset*/) {
@@ -149,7 +155,7 @@ void Stream::reset(std::uint64_t /*offset*/) {
   end_ = End::reset;
   drain_deadline_ = mirror_.reactor_.now() + mirror_.drain_time_;
   arm();
-  if (sends_directly()) pass_on_end();
+  if (state_ == State::open && !behind_) flush();
 }
 
 void Stream::closed(const StreamTotals& /*totals*/) {
@@ -168,6 +174,17 @@ bool Stream::follows(std::uint64_t offset, std::uint64_t bytes) {
 }
 
 // --- Sending ---
+
+// Whether `bytes` more may and should go now. What was gathered goes first.
+bool Stream::sends_directly(std::size_t bytes) {
+  if (state_ != State::open || behind_) return false;
+  const bool much = backlog_.bytes() + bytes >= Mirror::kGatherBytes;
+  const TimePoint now = mirror_.reactor_.now();
+  if (!much && now < last_sent_ + Mirror::kGatherTime) return false;
+  if (!backlog_.empty()) flush();
+  last_sent_ = now;
+  return state_ == State::open && !behind_;
+}
 
 std::size_t Stream::send_now(std::span<const std::byte> bytes) {
   for (;;) {
@@ -194,9 +211,7 @@ void Stream::splice_now(Pipe& pipe) {
 // Both return false if the lag would be too large, or there is no memory for it.
 bool Stream::keep(std::span<const std::byte> bytes) {
   if (backlog_.bytes() + bytes.size() > options_.max_lag_bytes) return false;
-  const bool kept = backlog_.append(bytes);
-  backlog_changed();
-  return kept;
+  return backlog_.append(bytes);
 }
 
 bool Stream::keep(Pipe& pipe) {
@@ -208,11 +223,22 @@ bool Stream::keep(Pipe& pipe) {
     if (out.status != Transfer::Status::moved) break;
     backlog_.commit(out.bytes);
   }
-  backlog_changed();
   return pipe.empty();
 }
 
+// Something waits: for the socket, which takes no more (`refused`) or does not stand yet, or for
+// what comes within a short time.
+void Stream::kept(bool refused) {
+  note_lag();
+  if (refused || state_ != State::open) return fall_behind();
+  if (behind_ || step_deadline_ != TimePoint::max()) return;
+  step_deadline_ = mirror_.reactor_.now() + Mirror::kGatherTime;
+  arm();
+}
+
 void Stream::flush() {
+  step_deadline_ = TimePoint::max();
+  if (!backlog_.empty()) last_sent_ = mirror_.reactor_.now();
   std::size_t left = kFlushBytes;
   while (!backlog_.empty() && left > 0) {
     std::span<const std::byte> bytes = backlog_.front();
@@ -224,17 +250,24 @@ void Stream::flush() {
     left -= sent;
     if (sent < bytes.size()) break;
   }
-  backlog_changed();
-  if (backlog_.empty()) pass_on_end();
+  note_lag();
+  if (!backlog_.empty()) return fall_behind();
+  catch_up();
+  pass_on_end();
 }
 
-// Keeps the mirror's sums, and waits for the socket while there is something to send.
-void Stream::backlog_changed() {
+void Stream::note_lag() {
   const std::size_t before = std::exchange(noted_, backlog_.bytes());
   mirror_.add(Count::lag, noted_ - before);
-  if (before == 0 && noted_ > 0) mirror_.fell_behind();
-  if (before > 0 && noted_ == 0) mirror_.caught_up();
-  if (noted_ > 0 && state_ == State::open) await_writable();
+}
+
+void Stream::fall_behind() {
+  if (!std::exchange(behind_, true)) mirror_.fell_behind();
+  if (state_ == State::open) await_writable();
+}
+
+void Stream::catch_up() {
+  if (std::exchange(behind_, false)) mirror_.caught_up();
 }
 
 // All that came before the end is sent.
@@ -335,7 +368,8 @@ void Stream::end(bool orderly) {
   orderly_ = orderly;
   mirror_.reactor_.cancel_timer(*this);
   backlog_.clear();
-  backlog_changed();
+  note_lag();
+  catch_up();
   if (reader_.in_flight()) mirror_.reactor_.cancel(reader_);
   if (writer_.in_flight()) mirror_.reactor_.cancel(writer_);
   check_gone();
@@ -361,7 +395,9 @@ void Stream::expired() {
       mirror_.reactor_.cancel(writer_);
     } else if (state_ == State::pausing) {
       retry();
-    } else {
+    } else if (!backlog_.empty()) {
+      flush();
+    } else if (end_ == End::reset) {
       look_at_reset();
     }
   }

@@ -19,7 +19,8 @@ namespace sluice::mirror {
 
 /// One connection's mirror: a tap that sends what it sees to a socket of its own, and throws away
 /// what comes back. It never makes the direction wait. What the socket does not take at once waits
-/// in a bounded backlog, also while the connection to the mirror is being made.
+/// in a bounded backlog, also while the connection to the mirror is being made; and so do small
+/// pieces, for a moment.
 ///
 /// Ends as the direction ended, after the backlog: with a FIN, or a reset. It outlives the
 /// connection for at most Mirror::kDrainTime. If it ends earlier (it lags, the mirror broke off or
@@ -71,13 +72,16 @@ class Stream final : public Tap, private Timer {
 
   // Sending.
   [[nodiscard]] bool follows(std::uint64_t offset, std::uint64_t bytes);
-  [[nodiscard]] bool sends_directly() const { return state_ == State::open && backlog_.empty(); }
+  [[nodiscard]] bool sends_directly(std::size_t bytes);
   [[nodiscard]] std::size_t send_now(std::span<const std::byte> bytes);
   void splice_now(Pipe& pipe);
   [[nodiscard]] bool keep(std::span<const std::byte> bytes);
   [[nodiscard]] bool keep(Pipe& pipe);
+  void kept(bool refused);
   void flush();
-  void backlog_changed();
+  void note_lag();
+  void fall_behind();
+  void catch_up();
   void pass_on_end();
   void writable(const Completion& completion);
   void await_writable();
@@ -106,8 +110,9 @@ class Stream final : public Tap, private Timer {
   std::list<Stream>::iterator self_;
   std::uint64_t seen_ = 0;                      ///< bytes of the direction
   std::size_t noted_ = 0;                       ///< of the backlog, in the mirror's sums
-  TimePoint step_deadline_ = TimePoint::max();  ///< of a connect, a pause, or the next look
+  TimePoint step_deadline_ = TimePoint::max();  ///< of a connect, a pause, gathering, a look
   TimePoint drain_deadline_ = TimePoint::max();
+  TimePoint last_sent_ = TimePoint::min();
   Error error_;              ///< of the last connect
   Duration look_pause_;      ///< between looks at a send queue that a reset waits for
   std::uint32_t tried_ = 0;  ///< addresses, in this round
@@ -117,6 +122,7 @@ class Stream final : public Tap, private Timer {
   bool probe_;
   bool retried_ = false;
   bool timed_out_ = false;
+  bool behind_ = false;  ///< the mirror does not take what is there: connecting, or slow
   bool fin_sent_ = false;
   bool answers_ended_ = false;
   bool orderly_ = false;  ///< how the socket is to be closed

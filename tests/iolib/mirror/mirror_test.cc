@@ -394,6 +394,43 @@ TEST_P(MirrorTest, StoppedItResetsAndTheConnectionGoesOn) {
   finish(session);
 }
 
+TEST_P(MirrorTest, SmallPiecesAreGatheredForAMoment) {
+  make_mirror();
+  Stream* stream = nullptr;
+  std::vector<std::byte> bytes(100);
+  kToUpstream.fill(0, bytes);
+  loop_->call([&] { stream = mirror_->open({.on_lag = OnLag::shed}); });
+  const OwnedFd mirror = accept_mirror();
+  loop_->call([&] {
+    // The first goes at once, and those right behind it wait.
+    stream->append(0, std::span(bytes).first(1));
+    EXPECT_EQ(mirror_->count(Count::bytes), 1U);
+    for (std::size_t i = 1; i < bytes.size(); ++i)
+      stream->append(i, std::span(bytes).subspan(i, 1));
+    EXPECT_EQ(mirror_->count(Count::bytes), 1U);
+    EXPECT_EQ(mirror_->count(Count::lag), 99U);
+    // Who gathers does not lag: another one's lag keeps nobody away.
+    Stream* const other = mirror_->open({.on_lag = OnLag::shed});
+    other->overrun(0, 1);
+    EXPECT_EQ(events_, std::vector{Event::lagged});
+  });
+  test::PatternChecker checker(kToUpstream);
+  test::read_pattern(mirror.get(), checker, {.stop_after_bytes = bytes.size()});
+  EXPECT_EQ(checker.received_bytes(), bytes.size());
+  EXPECT_EQ(checker.mismatch(), std::nullopt);
+  loop_->call([&] {
+    const std::vector<std::byte> much(Mirror::kGatherBytes);
+    stream->append(100, bytes);
+    stream->append(200, much);
+    EXPECT_EQ(mirror_->count(Count::bytes), 200 + much.size());
+    stream->append(200 + much.size(), bytes);
+    // An end does not wait.
+    stream->eof(300 + much.size());
+    EXPECT_EQ(mirror_->count(Count::bytes), 300 + much.size());
+    EXPECT_EQ(mirror_->count(Count::lag), 0U);
+  });
+}
+
 // As a pump behaves that lost something on the way to this tap.
 TEST_P(MirrorTest, AStreamWithAHoleIsCut) {
   make_mirror();
