@@ -294,15 +294,17 @@ void Connection::received(const Completion& completion) {
   out_of_time();
 }
 
-void Connection::count_turns(TimePoint now) {
+void Connection::count_turns(std::optional<TimePoint> now) {
   const std::uint64_t reached = received_bytes_ + forgiven_bytes_;
   while (turns_answered_ < turns_sent_) {
     const Action& action = stage_.plan.actions[turn_];
     if (action.ends_turn) {
       if (action.answers_before >= reached) return;
       ++turns_answered_;
-      stage_.tally.then.add(action.then_ns);
-      stage_.tally.now.add(nanoseconds_of(now.time_since_epoch()) - action.sent_ns);
+      if (now) {
+        stage_.tally.then.add(action.then_ns);
+        stage_.tally.now.add(nanoseconds_of(now->time_since_epoch()) - action.sent_ns);
+      }
     }
     turn_ = action.next;
   }
@@ -322,6 +324,7 @@ void Connection::out_of_time() {
         ++stage_.tally.short_answers;
         forgiven_bytes_ = std::max(forgiven_bytes_,
                                    stage_.plan.actions[action_].answers_before - received_bytes_);
+        count_turns({});
         return proceed();
       }
       [[fallthrough]];

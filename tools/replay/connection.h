@@ -114,7 +114,8 @@ class Connection {
   void finish_when_answered();
   void wait_for_answer();
   void received(const Completion& completion);
-  void count_turns(TimePoint now);
+  /// Those that have an answer by now; without a time they are only passed over.
+  void count_turns(std::optional<TimePoint> now);
   void out_of_time();
   void fail(const std::string& why, How how);
   void finish(How how);

@@ -32,13 +32,13 @@ class Replayer final : public Connection::Owner {
   void run();
 
  private:
-  template <void (Replayer::*kCall)()>
+  template <void (Replayer::*Callee)()>
   class Call final : public Timer {
    public:
     explicit Call(Replayer& replayer) : replayer_(replayer) {}
 
    private:
-    void expired() override { (replayer_.*kCall)(); }
+    void expired() override { (replayer_.*Callee)(); }
     Replayer& replayer_;
   };
 

@@ -157,11 +157,10 @@ std::string to_text(const Outcome& outcome) {
   const double seconds = seconds_of(tally);
   constexpr double kMiB = 1 << 20;
   const double sent = static_cast<double>(tally.sent_bytes) / kMiB;
+  const std::uint64_t wanted = outcome.plan.connections.size() * outcome.invocation.pace.repeat;
   std::string text = formatted(
       "%llu of %llu connections replayed to %s at %s in %.3f s; recorded in %.3f s\n",
-      static_cast<unsigned long long>(tally.connections),
-      static_cast<unsigned long long>(outcome.plan.connections.size() *
-                                      outcome.invocation.pace.repeat),
+      static_cast<unsigned long long>(tally.connections), static_cast<unsigned long long>(wanted),
       printable(outcome.invocation.to).c_str(), speed_text(outcome.invocation.pace.speed).c_str(),
       seconds, recorded_seconds(outcome.plan));
   text += formatted(
@@ -185,8 +184,8 @@ std::string to_text(const Outcome& outcome) {
     text += "  " + printable(difference.id) + ": " + describe(difference) + '\n';
   }
   if (tally.different > kShown) {
-    text +=
-        formatted("  and %llu more\n", static_cast<unsigned long long>(tally.different - kShown));
+    const std::uint64_t more = tally.different - kShown;
+    text += formatted("  and %llu more\n", static_cast<unsigned long long>(more));
   }
   return text;
 }

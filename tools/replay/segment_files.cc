@@ -17,11 +17,12 @@ constexpr std::uint64_t kReadAhead = 16 << 20;
 Result<int> SegmentFiles::at(std::uint32_t segment, std::uint64_t position) {
   Open& open = open_[segment];
   if (!open.fd) {
-    if (order_.size() == kMostOpen) {
-      open_[order_.front()].fd.reset();
-      order_.pop_front();
-    }
+    if (order_.size() == kMostOpen) close_oldest();
     Result<OwnedFd> opened = capture::open_segment_file(segments_[segment]);
+    while (!opened && opened.error().code == EMFILE && !order_.empty()) {
+      close_oldest();
+      opened = capture::open_segment_file(segments_[segment]);
+    }
     if (!opened) return opened.error();
     if (!*opened) return Error{ENOENT, "open " + one_line(segments_[segment].path)};
     open = {*std::move(opened), position};
@@ -32,6 +33,11 @@ Result<int> SegmentFiles::at(std::uint32_t segment, std::uint64_t position) {
     open.ahead = position + kReadAhead;
   }
   return {boost::system::in_place_value, open.fd.get()};
+}
+
+void SegmentFiles::close_oldest() {
+  open_[order_.front()].fd.reset();
+  order_.pop_front();
 }
 
 Result<> SegmentFiles::read(std::uint32_t segment, std::uint64_t position,

@@ -34,6 +34,8 @@ class SegmentFiles {
     OwnedFd fd;
     std::uint64_t ahead = 0;  ///< read in, or being read in, up to here
   };
+  void close_oldest();
+
   std::vector<capture::SegmentFile>& segments_;
   std::vector<Open> open_;
   std::deque<std::uint32_t> order_;  // in which they were opened
