@@ -246,7 +246,7 @@ std::optional<RouteConflict> find_route_conflict(const Config& config) {
     }
     if (std::holds_alternative<FileEndpoint>(route.to) &&
         route.capture_direction == CaptureDirection::client) {
-      return CaptureConflict{index, "capture-direction",
+      return RouteConflict{index, "capture-direction",
                              "client with " + to_string(route.to) +
                                  ", to which nothing is forwarded, expected both or upstream"};
     }
