@@ -48,7 +48,9 @@ void Replayer::open_due() {
     Connection& opened_one = *connection;
     live_.emplace(&opened_one, std::move(connection));
     stage_.tally.most_at_once = std::max(stage_.tally.most_at_once, live_.size());
-    held_.emplace(&opened_one, client_ends_.insert(planned.client_end_ns));
+    ends_.insert(planned.end_ns);
+    client_ends_.insert(planned.client_end_ns);
+    client_open_.insert(&opened_one);
     opened_one.start();
   }
   if (next_ == stage_.plan.connections.size() && live_.empty()) {
@@ -56,33 +58,35 @@ void Replayer::open_due() {
   }
 }
 
-// Where the clock does not keep them apart, a connection that began after another's client had
-// come to its end does so again.
+// Where the clock does not keep them apart, a connection that began after another, or its client's
+// side, had come to its end does so again.
 bool Replayer::comes_later(const PlannedConnection& planned) const {
   const bool by_order = pace_.speed == 0 || stage_.settings.wait_responses;
-  return by_order && !client_ends_.empty() && *client_ends_.begin() <= planned.start_ns;
+  const auto one_is_before = [&](const std::multiset<std::uint64_t>& times) {
+    return !times.empty() && *times.begin() <= planned.start_ns;
+  };
+  return by_order && (one_is_before(client_ends_) || one_is_before(ends_));
 }
 
 void Replayer::client_ended(Connection& connection) {
   // With its answers before it. Otherwise the server may not have seen any of it yet.
   if (!stage_.settings.wait_responses) return;
-  release(connection);
+  release_client(connection);
   stage_.reactor.set_timer(opener_, Clock::now());
 }
 
 void Replayer::ended(Connection& connection) {
-  release(connection);
+  release_client(connection);
+  ends_.erase(ends_.find(connection.planned().end_ns));
   const auto found = live_.find(&connection);
   over_.push_back(std::move(found->second));
   live_.erase(found);
   stage_.reactor.set_timer(sweeper_, Clock::now());
 }
 
-void Replayer::release(const Connection& connection) {
-  const auto found = held_.find(&connection);
-  if (found == held_.end()) return;
-  client_ends_.erase(found->second);
-  held_.erase(found);
+void Replayer::release_client(const Connection& connection) {
+  if (client_open_.erase(&connection) == 0) return;
+  client_ends_.erase(client_ends_.find(connection.planned().client_end_ns));
 }
 
 void Replayer::sweep() {

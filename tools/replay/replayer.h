@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "iolib/reactor/reactor.h"
@@ -50,7 +51,7 @@ class Replayer final : public Connection::Owner {
   void stop();
   void client_ended(Connection& connection) override;
   void ended(Connection& connection) override;
-  void release(const Connection& connection);
+  void release_client(const Connection& connection);
 
   SegmentFiles files_;
   const Pace pace_;
@@ -61,9 +62,11 @@ class Replayer final : public Connection::Owner {
   bool waits_ = false;  // the next one is due, but as many as may be are open
   std::unordered_map<Connection*, std::unique_ptr<Connection>> live_;
   std::vector<std::unique_ptr<Connection>> over_;
-  // Of those whose client has not come to its end: when that was.
-  std::unordered_map<const Connection*, std::multiset<std::uint64_t>::iterator> held_;
+  // When those that are open had ended in the recording, and their clients' sides: the latter only
+  // until they have done so again.
+  std::multiset<std::uint64_t> ends_;
   std::multiset<std::uint64_t> client_ends_;
+  std::unordered_set<const Connection*> client_open_;
   Progress progress_;
   Call<&Replayer::open_due> opener_{*this};
   Call<&Replayer::sweep> sweeper_{*this};

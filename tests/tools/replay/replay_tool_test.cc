@@ -212,6 +212,34 @@ TEST(ReplayHostile, ASegmentThatGetsShorterMeanwhileEndsItsConnections) {
   EXPECT_EQ(target.wait_for(1).at(0).ending, Ending::reset);
 }
 
+// What is known of each record is in a file, not in memory.
+TEST(ReplayHostile, MemoryDoesNotGrowWithTheCapture) {
+  if (sanitized()) GTEST_SKIP() << "a sanitizer's memory is its own";
+  constexpr std::uint64_t kConnections = 50'000;
+  constexpr std::uint64_t kMostKiB = 8 << 10;  // half of what 4 actions and 1 connection take
+  const TempDir folder;
+  std::vector<CaptureRecord> records;
+  for (std::uint64_t each = 1; each <= kConnections; ++each) {
+    // One now, all others much later.
+    const auto begin = each == 1 ? milliseconds(0) : milliseconds(3'600'000);
+    const std::vector<CaptureRecord> one = simple(each, "hello", begin);
+    records.insert(records.end(), one.begin(), one.end());
+  }
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  write_segment(folder.path(), plan, records);
+  Keeper target;
+  Process process({replay_tool(), folder.path(), "--to", target.address(), "--compare"});
+  // The plan is made.
+  ASSERT_EQ(target.wait_for(1).size(), 1U) << process.standard_error();
+  const std::string status = read_text("/proc/" + std::to_string(process.pid()) + "/status");
+  std::smatch found;
+  ASSERT_TRUE(std::regex_search(status, found, std::regex("RssAnon:\\s+([0-9]+) kB")));
+  EXPECT_LT(std::stoull(found[1]), kMostKiB);
+  process.signal(SIGTERM);
+  EXPECT_EQ(process.wait(), 130);
+}
+
 // --- Ends ---
 
 TEST(ReplayEnds, AServerThatIsNotThereIsAFailure) {
