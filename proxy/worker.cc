@@ -18,6 +18,9 @@
 namespace sluice {
 namespace {
 
+// So many more mirrored connections than another worker has are a crowd: fewer are better off on
+// the CPU where their packets arrive, since a hop can double a small message's time.
+constexpr std::uint32_t kCrowd = 4;
 // How often pipes that nobody needed are closed.
 constexpr Duration kTrimInterval = std::chrono::seconds(10);
 // Of failing upstreams one is reported in so long a time; every connection's own line has its
@@ -211,9 +214,9 @@ void Worker::adopt(OwnedFd client, std::size_t route, Leg::Kind kind) {
 }
 
 // A recording loads a worker so much that each counts; what is only mirrored stays on the CPU where
-// it arrived unless that evens the load.
+// it arrived, unless there is a crowd.
 Worker& Worker::take_tapped(const RouteConfig& route) {
-  const std::uint32_t slack = route.capture.empty() ? 1 : 0;
+  const std::uint32_t slack = route.capture.empty() ? kCrowd : 0;
   Worker* best = this;
   for (Worker* other : shared_.workers) {
     if (other->ready_ && other->tapped_ + slack < best->tapped_) best = other;
