@@ -247,8 +247,8 @@ std::optional<RouteConflict> find_route_conflict(const Config& config) {
     if (std::holds_alternative<FileEndpoint>(route.to) &&
         route.capture_direction == CaptureDirection::client) {
       return RouteConflict{index, "capture-direction",
-                             "client with " + to_string(route.to) +
-                                 ", to which nothing is forwarded, expected both or upstream"};
+                           "client with " + to_string(route.to) +
+                               ", to which nothing is forwarded, expected both or upstream"};
     }
     if (route.durability == capture::Durability::before_forward &&
         route.capture_full == CaptureFull::drop) {

@@ -9,10 +9,10 @@
 #include <string_view>
 #include <vector>
 
+#include "iolib/base/byte_queue.h"
 #include "iolib/base/clock.h"
 #include "iolib/base/endpoint.h"
 #include "iolib/base/error.h"
-#include "iolib/mirror/backlog.h"
 #include "iolib/mirror/breaker.h"
 #include "iolib/reactor/reactor.h"
 
@@ -138,7 +138,7 @@ class Mirror {
   std::size_t preferred_ = 0;  ///< the address that connected last
   std::size_t most_streams_;
   Duration drain_time_;
-  Budget budget_;
+  ByteBudget budget_;
   Breaker breaker_;
   std::list<Stream> streams_;
   std::size_t behind_ = 0;  ///< streams that have more than the mirror takes

@@ -29,7 +29,7 @@ constexpr Duration kLongestLook = std::chrono::milliseconds(50);
 Stream::Stream(Mirror& mirror, const StreamOptions& options, bool probe)
     : mirror_(mirror),
       options_(options),
-      backlog_(mirror.budget_),
+      backlog_(&mirror.budget_),
       reader_(*this, &Stream::readable),
       writer_(*this, &Stream::writable),
       look_pause_(kFirstLook),
@@ -178,7 +178,7 @@ bool Stream::follows(std::uint64_t offset, std::uint64_t bytes) {
 // Whether `bytes` more may and should go now. What was gathered goes first.
 bool Stream::sends_directly(std::size_t bytes) {
   if (state_ != State::open || behind_) return false;
-  const bool much = backlog_.bytes() + bytes >= Mirror::kGatherBytes;
+  const bool much = backlog_.size() + bytes >= Mirror::kGatherBytes;
   const TimePoint now = mirror_.reactor_.now();
   if (!much && now < last_sent_ + Mirror::kGatherTime) return false;
   if (!backlog_.empty()) flush();
@@ -210,12 +210,12 @@ void Stream::splice_now(Pipe& pipe) {
 
 // Both return false if the lag would be too large, or there is no memory for it.
 bool Stream::keep(std::span<const std::byte> bytes) {
-  if (backlog_.bytes() + bytes.size() > options_.max_lag_bytes) return false;
+  if (backlog_.size() + bytes.size() > options_.max_lag_bytes) return false;
   return backlog_.append(bytes);
 }
 
 bool Stream::keep(Pipe& pipe) {
-  if (backlog_.bytes() + pipe.held_bytes() > options_.max_lag_bytes) return false;
+  if (backlog_.size() + pipe.held_bytes() > options_.max_lag_bytes) return false;
   while (!pipe.empty()) {
     const std::span<std::byte> to = backlog_.space(pipe.held_bytes());
     if (to.empty()) break;
@@ -257,7 +257,7 @@ void Stream::flush() {
 }
 
 void Stream::note_lag() {
-  const std::size_t before = std::exchange(noted_, backlog_.bytes());
+  const std::size_t before = std::exchange(noted_, backlog_.size());
   mirror_.add(Count::lag, noted_ - before);
 }
 

@@ -6,10 +6,10 @@
 #include <list>
 #include <span>
 
+#include "iolib/base/byte_queue.h"
 #include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
-#include "iolib/mirror/backlog.h"
 #include "iolib/mirror/mirror.h"
 #include "iolib/reactor/operation.h"
 #include "iolib/reactor/timer.h"
@@ -104,7 +104,7 @@ class Stream final : public Tap, private Timer {
   StreamOptions options_;
   std::function<void()> detach_;
   OwnedFd fd_;
-  Backlog backlog_;
+  ByteQueue backlog_;
   Request reader_;
   Request writer_;
   std::list<Stream>::iterator self_;

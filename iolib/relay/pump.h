@@ -9,7 +9,7 @@
 #include "iolib/pipe/pipe_pool.h"
 #include "iolib/pipe/splice.h"
 #include "iolib/reactor/reactor.h"
-#include "iolib/relay/byte_queue.h"
+#include "iolib/base/byte_queue.h"
 #include "iolib/relay/tap_set.h"
 
 namespace sluice {

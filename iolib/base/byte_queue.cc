@@ -1,4 +1,4 @@
-#include "iolib/relay/byte_queue.h"
+#include "iolib/base/byte_queue.h"
 
 #include <algorithm>
 #include <cstring>
@@ -6,28 +6,37 @@
 
 namespace sluice {
 
-void ByteQueue::append(std::span<const std::byte> bytes) {
+bool ByteQueue::append(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const std::span<std::byte> room = space(bytes.size());
+    if (room.empty()) return false;
     std::memcpy(room.data(), bytes.data(), room.size());
     commit(room.size());
     bytes = bytes.subspan(room.size());
   }
+  return true;
 }
 
 std::span<std::byte> ByteQueue::space(std::size_t most) {
   if (empty()) clear();
-  if (last_ == nullptr || last_->end == last_->capacity) {
-    const std::size_t capacity = std::max(most, std::min(size_, kMostInAPiece));
-    auto piece = std::make_unique<Piece>();
-    piece->bytes = std::make_unique_for_overwrite<std::byte[]>(capacity);
-    piece->capacity = static_cast<std::uint32_t>(capacity);
-    Piece* const added = piece.get();
-    (last_ != nullptr ? last_->next : first_) = std::move(piece);
-    last_ = added;
-  }
+  if ((last_ == nullptr || last_->end == last_->capacity) && !add_piece(most)) return {};
   return {last_->bytes.get() + last_->end,
           std::min<std::size_t>(most, last_->capacity - last_->end)};
+}
+
+bool ByteQueue::add_piece(std::size_t most) {
+  const std::size_t capacity = std::min(std::max(most, size_), kMostInAPiece);
+  if (budget_ != nullptr) {
+    if (budget_->used_bytes + capacity > budget_->limit_bytes) return false;
+    budget_->used_bytes += capacity;
+  }
+  auto piece = std::make_unique<Piece>();
+  piece->bytes = std::make_unique_for_overwrite<std::byte[]>(capacity);
+  piece->capacity = static_cast<std::uint32_t>(capacity);
+  Piece* const added = piece.get();
+  (last_ != nullptr ? last_->next : first_) = std::move(piece);
+  last_ = added;
+  return true;
 }
 
 void ByteQueue::commit(std::size_t bytes) {
@@ -46,14 +55,19 @@ void ByteQueue::pop(std::size_t bytes) {
   size_ -= bytes;
   if (first_->begin < first_->end) return;
   if (empty()) return clear();
-  first_ = std::move(first_->next);
+  drop_first();
 }
 
 // One by one: the destructors would nest.
 void ByteQueue::clear() {
-  while (first_) first_ = std::move(first_->next);
+  while (first_) drop_first();
   last_ = nullptr;
   size_ = 0;
+}
+
+void ByteQueue::drop_first() {
+  if (budget_ != nullptr) budget_->used_bytes -= first_->capacity;
+  first_ = std::move(first_->next);
 }
 
 }  // namespace sluice

@@ -1,4 +1,4 @@
-#include "iolib/relay/byte_queue.h"
+#include "iolib/base/byte_queue.h"
 
 #include <gtest/gtest.h>
 
@@ -49,7 +49,7 @@ TEST(ByteQueue, WhatIsReadIntoAnEmptyOneLiesInOnePiece) {
   ByteQueue queue;
   put(queue, "gone");
   take(queue, 4);
-  for (std::size_t left = 100'000; left > 0;) {
+  for (std::size_t left = 60'000; left > 0;) {
     const std::span<std::byte> space = queue.space(left);
     ASSERT_EQ(space.size(), left);
     const std::size_t got = std::min<std::size_t>(left, 30'000);
@@ -57,10 +57,50 @@ TEST(ByteQueue, WhatIsReadIntoAnEmptyOneLiesInOnePiece) {
     queue.commit(got);
     left -= got;
   }
-  EXPECT_EQ(queue.front().size(), 100'000U);
+  EXPECT_EQ(queue.front().size(), 60'000U);
   queue.clear();
   EXPECT_TRUE(queue.empty());
   EXPECT_TRUE(queue.front().empty());
+}
+
+TEST(ByteQueue, BytesBoundItsMemoryHoweverSmallTheyCome) {
+  constexpr std::size_t kMost = ByteQueue::kMostInAPiece;
+  ByteBudget budget{1 << 30};
+  ByteQueue queue(&budget);
+  for (std::size_t i = 0; i < 3 * kMost; ++i) {
+    put(queue, "x");
+    ASSERT_LE(budget.used_bytes, 2 * queue.size());
+  }
+  while (!queue.empty()) {
+    ASSERT_LE(budget.used_bytes, queue.size() + 2 * kMost);
+    take(queue, 1000);
+  }
+  EXPECT_EQ(budget.used_bytes, 0U);
+}
+
+TEST(ByteQueue, TakesNoMoreMemoryThanTheBudgetHas) {
+  constexpr std::size_t kMost = ByteQueue::kMostInAPiece;
+  ByteBudget budget{2 * kMost};
+  ByteQueue one(&budget);
+  ByteQueue other(&budget);
+  const std::string piece(kMost, 'x');
+  put(one, piece);
+  put(other, piece);
+  EXPECT_FALSE(other.append(std::as_bytes(std::span("x"))));
+  EXPECT_FALSE(one.append(std::as_bytes(std::span("x"))));
+  EXPECT_EQ(budget.used_bytes, budget.limit_bytes);
+  take(other, kMost);
+  EXPECT_TRUE(one.append(std::as_bytes(std::span("x"))));
+}
+
+// Long enough that a recursive end would not fit the stack.
+TEST(ByteQueue, GivesItsMemoryBackWhenItGoes) {
+  ByteBudget budget{1 << 30};
+  {
+    ByteQueue queue(&budget);
+    for (int i = 0; i < 4'000; ++i) put(queue, std::string(ByteQueue::kMostInAPiece, 'x'));
+  }
+  EXPECT_EQ(budget.used_bytes, 0U);
 }
 
 }  // namespace
