@@ -76,25 +76,32 @@ Result<std::vector<Route>> Control::resolve_routes() {
   for (std::size_t index = 0; index < config_.routes.size(); ++index) {
     const RouteConfig& config = config_.routes[index];
     routes_.push_back(make_route(index, config));
-    if (Result<> done = look_up_first({config.to, index}); !done) return done.error();
-    for (std::size_t mirror = 0; mirror < config.mirrors.size(); ++mirror) {
-      routes_[index].mirrors.push_back({to_string(config.mirrors[mirror]), {}});
-      if (Result<> done = look_up_first({config.mirrors[mirror], index, mirror}); !done) {
-        return done.error();
-      }
+    if (Result<> done = look_up_first({config.to, index}); !done) {
+      return Error{0, "route \"" + config.name + "\": " + done.error().to_string()};
     }
+    look_up_mirrors(index);
   }
   return routes_;
 }
 
+// Production starts without them: what cannot be found now is looked up again when a connection
+// asks for it.
+void Control::look_up_mirrors(std::size_t route) {
+  const RouteConfig& config = config_.routes[route];
+  for (std::size_t mirror = 0; mirror < config.mirrors.size(); ++mirror) {
+    const std::string address = to_string(config.mirrors[mirror]);
+    routes_[route].mirrors.push_back({address, {}});
+    if (Result<> done = look_up_first({config.mirrors[mirror], route, mirror}); !done) {
+      unresolved_.push_back({config.name, address, done.error().to_string()});
+    }
+  }
+}
+
 Result<> Control::look_up_first(LookUp look_up) {
   Result<std::vector<Endpoint>> found = find_endpoints(look_up.address);
-  if (found.has_error()) {
-    return Error{
-        0, "route \"" + routes_[look_up.route].config.name + "\": " + found.error().to_string()};
-  }
-  endpoints(look_up) = std::move(*found);
   look_ups_.push_back(std::move(look_up));
+  if (found.has_error()) return found.error();
+  endpoints(look_ups_.back()) = std::move(*found);
   return {};
 }
 

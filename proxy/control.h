@@ -31,8 +31,17 @@ class Control {
   };
   Control(const Config& config, Actions actions);
 
-  /// The routes with their upstreams' addresses, or which name cannot be resolved. Before run().
+  /// What a mirror's name could not be looked up for.
+  struct Unresolved {
+    std::string route;
+    std::string mirror;
+    std::string reason;
+  };
+  /// The routes with their upstreams' addresses, or which upstream's name cannot be resolved. A
+  /// mirror whose name cannot be has no addresses for now, and is one of unresolved(). Before
+  /// run().
   [[nodiscard]] Result<std::vector<Route>> resolve_routes();
+  [[nodiscard]] const std::vector<Unresolved>& unresolved() const { return unresolved_; }
 
   /// Serves signals until finish(). A second SIGTERM or SIGINT ends the process at once.
   void run();
@@ -63,6 +72,7 @@ class Control {
   void handle(int signal);
   void end_drain(Duration grace, std::string_view why);
   [[nodiscard]] Result<> look_up_first(LookUp look_up);
+  void look_up_mirrors(std::size_t route);
   void resolve_again(LookUp& look_up);
   void resolved(const LookUp& look_up, const boost::asio::ip::tcp::resolver::results_type& results);
   [[nodiscard]] std::vector<Endpoint>& endpoints(const LookUp& look_up);
@@ -76,6 +86,7 @@ class Control {
   boost::asio::ip::tcp::resolver resolver_;
   std::vector<Route> routes_;
   std::vector<LookUp> look_ups_;  ///< all before run()
+  std::vector<Unresolved> unresolved_;
   bool draining_ = false;
   std::string_view ending_ = "drained";
 };

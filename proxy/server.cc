@@ -125,6 +125,10 @@ Result<> Server::start() {
   if (listeners.has_error()) return listeners.error();
   unix_paths_ = listeners->unix_paths;
   if (Result<> opened = log::open(config_); opened.has_error()) return opened.error();
+  for (const Control::Unresolved& each : control_.unresolved()) {
+    log::warn("mirror_unresolved",
+              {{"route", each.route}, {"mirror", each.mirror}, {"reason", each.reason}});
+  }
   bound_ = listeners->bound;
   const std::string run = run_id();
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
@@ -295,6 +299,9 @@ int check_server(const Config& config) {
   Control control(config, {});
   if (Result<std::vector<Route>> routes = control.resolve_routes(); routes.has_error()) {
     return fail(routes.error());
+  }
+  for (const Control::Unresolved& each : control.unresolved()) {
+    std::printf("mirror: %s: %s, at the moment\n", each.mirror.c_str(), each.reason.c_str());
   }
   std::vector<std::string> probed;
   for (const RouteConfig& route : config.routes) {

@@ -89,6 +89,7 @@ class Mirror {
   static constexpr std::size_t kGatherBytes = 16 << 10;
   static constexpr Duration kGatherTime = std::chrono::milliseconds(10);
 
+  /// Without addresses it is down, as far as is known.
   Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options);
   ~Mirror();
   Mirror(const Mirror&) = delete;

@@ -16,8 +16,10 @@
 namespace sluice::mirror {
 namespace {
 
-// What one turn sends of a backlog, so that the next connection has its turn.
-constexpr std::size_t kFlushBytes = 512 << 10;
+// What one turn sends of a backlog, so that the next connection has its turn. A direction's own
+// turn adds as much as a pipe holds, 1 MiB and at times more: with less than that a mirror that is
+// as fast as production would never catch up.
+constexpr std::size_t kFlushBytes = 4 << 20;
 // Receives of one turn, each of which drops as much as the waste holds.
 constexpr int kReceivesPerTurn = 16;
 // How often a send queue is looked at that must be acknowledged before a reset; the pause doubles.
@@ -86,13 +88,16 @@ void Stream::connected() {
                                    sizeof unsent_bytes));
   }
   mirror_.connected(which_);
+  if (given_up_) return end(false);
   await_readable();
   flush();
 }
 
 // One more round after a pause, unless others have found out meanwhile that there is no use in it.
 void Stream::round_failed() {
-  if (!retried_ && mirror_.breaker_.state() == Breaker::State::closed) {
+  if (mirror_.addresses_.empty()) error_ = {0, "its name has not been resolved"};
+  if (!mirror_.addresses_.empty() && !retried_ && !given_up_ &&
+      mirror_.breaker_.state() == Breaker::State::closed) {
     retried_ = true;
     state_ = State::pausing;
     step_deadline_ = mirror_.reactor_.now() + mirror_.breaker_.retry_pause();
@@ -141,7 +146,7 @@ void Stream::append(std::uint64_t offset, Pipe& pipe) {
 }
 
 void Stream::overrun(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {
-  if (state_ != State::gone) lagged();
+  if (wants_more()) lagged();
 }
 
 void Stream::eof(std::uint64_t offset) {
@@ -151,7 +156,7 @@ void Stream::eof(std::uint64_t offset) {
 }
 
 void Stream::reset(std::uint64_t /*offset*/) {
-  if (state_ == State::gone) return;
+  if (!wants_more()) return;
   end_ = End::reset;
   drain_deadline_ = mirror_.reactor_.now() + mirror_.drain_time_;
   arm();
@@ -167,7 +172,7 @@ void Stream::closed(const StreamTotals& /*totals*/) {
 
 // Whether `bytes` at `offset` come next; a stream that has missed something ends.
 bool Stream::follows(std::uint64_t offset, std::uint64_t bytes) {
-  if (state_ == State::gone) return false;
+  if (!wants_more()) return false;
   if (offset != seen_) return lagged(), false;
   seen_ += bytes;
   return true;
@@ -354,8 +359,15 @@ void Stream::drain_time_is_over() {
 }
 
 void Stream::lagged() {
-  end(false);
+  state_ == State::open ? end(false) : give_up();
   mirror_.lagged(*this);
+}
+
+// Fast connections lag while a mirror is connected to, whether it is far away or down: only the
+// connect's own end tells the breaker which, and perhaps all others wait for just this one.
+void Stream::give_up() {
+  given_up_ = true;
+  leave_direction();
 }
 
 void Stream::broken_off() {
@@ -367,13 +379,17 @@ void Stream::end(bool orderly) {
   if (std::exchange(state_, State::gone) == State::gone) return;
   orderly_ = orderly;
   mirror_.reactor_.cancel_timer(*this);
-  backlog_.clear();
-  note_lag();
-  catch_up();
   if (reader_.in_flight()) mirror_.reactor_.cancel(reader_);
   if (writer_.in_flight()) mirror_.reactor_.cancel(writer_);
   check_gone();
-  // Last, since the direction may go on with its next turn.
+  leave_direction();
+}
+
+// The last of what is to be done: the direction may go on with its next turn.
+void Stream::leave_direction() {
+  backlog_.clear();
+  note_lag();
+  catch_up();
   if (const auto detach = std::exchange(detach_, nullptr)) detach();
 }
 

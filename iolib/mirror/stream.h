@@ -24,8 +24,9 @@ namespace sluice::mirror {
 ///
 /// Ends as the direction ended, after the backlog: with a FIN, or a reset. It outlives the
 /// connection for at most Mirror::kDrainTime. If it ends earlier (it lags, the mirror broke off or
-/// cannot be reached) it detaches itself: a mirror never gets a stream with a hole. Made and owned
-/// by its Mirror.
+/// cannot be reached) it detaches itself: a mirror never gets a stream with a hole. One that lags
+/// before it is connected still waits for that, empty, and tells the breaker. Made and owned by its
+/// Mirror.
 class Stream final : public Tap, private Timer {
  public:
   Stream(Mirror& mirror, const StreamOptions& options, bool probe);
@@ -71,6 +72,7 @@ class Stream final : public Tap, private Timer {
   void close_socket();
 
   // Sending.
+  [[nodiscard]] bool wants_more() const { return state_ != State::gone && !given_up_; }
   [[nodiscard]] bool follows(std::uint64_t offset, std::uint64_t bytes);
   [[nodiscard]] bool sends_directly(std::size_t bytes);
   [[nodiscard]] std::size_t send_now(std::span<const std::byte> bytes);
@@ -93,6 +95,8 @@ class Stream final : public Tap, private Timer {
   void look_at_reset();
   void drain_time_is_over();
   void lagged();
+  void give_up();
+  void leave_direction();
   void broken_off();
   void end(bool orderly);
   void check_gone();
@@ -122,7 +126,8 @@ class Stream final : public Tap, private Timer {
   bool probe_;
   bool retried_ = false;
   bool timed_out_ = false;
-  bool behind_ = false;  ///< the mirror does not take what is there: connecting, or slow
+  bool given_up_ = false;  ///< detached, and only there to learn whether the mirror can be reached
+  bool behind_ = false;    ///< the mirror does not take what is there: connecting, or slow
   bool fin_sent_ = false;
   bool answers_ended_ = false;
   bool orderly_ = false;  ///< how the socket is to be closed

@@ -268,6 +268,30 @@ TEST_F(HostsTest, ANameIsResolvedAgainWhenConnectingFails) {
       1U);
 }
 
+TEST_F(HostsTest, AMirrorsNameMayBeFoundLater) {
+  const std::string hosts = folder_.write("hosts", "127.0.0.2 other.test\n");
+  const Listener upstream = listen_tcp();
+  const Listener mirror = listen_tcp();
+  const std::string port = std::to_string(mirror.port);
+  const Daemon daemon({"--listen", "127.0.0.1:0", "--to", loopback_address(upstream.port),
+                       "--mirror", "late.invalid:" + port, "--workers", "1"},
+                      options_with(hosts));
+  EXPECT_TRUE(daemon.wait_for_log(std::regex(
+      "mirror_unresolved route=default mirror=late.invalid:" + port + " reason=\"resolve late")));
+  EXPECT_EQ(exchange(forward(daemon.port(), upstream.fd.get())), "");
+  EXPECT_TRUE(daemon.wait_for_log(std::regex("mirror .*state=open reason=\"its name")));
+
+  static_cast<void>(folder_.write("hosts", "127.0.0.1 late.invalid\n"));
+  ASSERT_TRUE(wait_until(
+      [&] {
+        EXPECT_EQ(exchange(forward(daemon.port(), upstream.fd.get())), "");
+        return readable_within(mirror.fd.get(), milliseconds(100));
+      },
+      kLate));
+  EXPECT_TRUE(daemon.wait_for_log(std::regex("resolved route=default mirror=127.0.0.1:" + port)));
+  EXPECT_TRUE(daemon.wait_for_log(std::regex("mirror .*state=closed")));
+}
+
 /// Two routes; the first has the short idle time-out of [defaults], the second a long one.
 class TwoRoutesTest : public testing::Test {
  protected:

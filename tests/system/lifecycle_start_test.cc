@@ -178,6 +178,17 @@ TEST(CheckTest, BadConfigurationIsOne) {
   EXPECT_EQ(refusal({"--config", unknown, "--check"}, 1, {"nobody.invalid"}, brief_lookups()), "");
 }
 
+TEST(CheckTest, AMirrorThatCannotBeFoundIsSaidAndZero) {
+  const Outcome outcome = run_to_end(
+      {"--listen", "127.0.0.1:0", "--to", "echo:", "--mirror", "nobody.invalid:80", "--check"},
+      brief_lookups());
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
+  EXPECT_NE(outcome.output.find("mirror: nobody.invalid:80: resolve nobody.invalid"),
+            std::string::npos)
+      << outcome.output;
+  EXPECT_NE(outcome.output.find("configuration: good"), std::string::npos) << outcome.output;
+}
+
 TEST(CheckTest, WhatTheMachineRefusesIsOne) {
   const std::string address = "192.0.2.1:7";  // for documentation: nobody has it
   EXPECT_EQ(refusal({"--listen", address, "--to", "echo:", "--check"}, 1, {address}), "");

@@ -90,6 +90,9 @@ json::object run_here(const CompareOptions& options, const Contender& contender,
       if (const double lost = forwarder.end_and_tell_lost(contender); lost >= 0) {
         result.at("metrics").as_object()["dump_lost_percent"] = lost;
       }
+      if (contender.whole_mirror && forwarder.complained_of_mirror()) {
+        throw Failure("the mirror did not get everything");
+      }
       return result;
     } catch (const Failure& failure) {
       return {{"valid", false}, {"reason", failure.what() + forwarder.last_words()}};

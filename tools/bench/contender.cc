@@ -132,6 +132,7 @@ Contender mirroring(const ContenderOptions& options, bool stuck) {
   Contender contender =
       sluice(options, stuck ? "sluice-mirror-stuck" : "sluice-mirror", "auto", "auto");
   contender.stuck_mirror = stuck;
+  contender.whole_mirror = !stuck;
   contender.command.insert(contender.command.end(), {"--mirror", "127.0.0.1:{mirror}"});
   if (stuck) return contender;
   std::string line;
@@ -363,6 +364,14 @@ void Forwarder::wait_until_listening(std::uint16_t port) {
     if (steady_clock::now() > deadline) throw Failure("does not listen");
     std::this_thread::sleep_for(kPoll);
   }
+}
+
+bool Forwarder::complained_of_mirror() const {
+  std::ifstream file(directory_ + "/log");
+  for (std::string line; std::getline(file, line);) {
+    if (line.find(" mirror address=") != line.npos) return true;
+  }
+  return false;
 }
 
 std::string Forwarder::last_words() const {

@@ -22,6 +22,7 @@ struct Contender {
   /// A file below {dir} in which a tcpdump beside it says at its end what it lost; empty: none
   /// runs.
   std::string dump_log = {};
+  bool whole_mirror = false;  ///< void without all of it: what the log says of mirrors tells
   bool stuck_mirror = false;  ///< at {mirror} listens one who never accepts; else the command does
   [[nodiscard]] bool direct() const { return command.empty(); }
 };
@@ -59,6 +60,8 @@ class Forwarder {
   /// Ends it, and returns the share of packets that Contender::dump_log tells were lost, in
   /// percent; negative if it tells nothing.
   [[nodiscard]] double end_and_tell_lost(const Contender& contender);
+  /// Whether it said of a mirror that it does not get everything.
+  [[nodiscard]] bool complained_of_mirror() const;
   /// The end of what it wrote to stderr.
   [[nodiscard]] std::string last_words() const;
 

@@ -1,6 +1,7 @@
 #include "iolib/mirror/mirror.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <atomic>
@@ -25,6 +26,17 @@ const Pattern kAnswers(3);
 /// More than every socket on the way holds.
 constexpr std::uint64_t kMuch = 32 << 20;
 constexpr std::uint64_t kNoBound = 1 << 30;
+
+/// Reads as fast as can be, to the end of the stream; returns how many bytes there were.
+std::uint64_t drop_whole(int fd) {
+  std::uint64_t bytes = 0;
+  test::set_nonblocking(fd, false);
+  for (;;) {
+    const ssize_t got = ::recv(fd, nullptr, 1 << 20, MSG_TRUNC);
+    if (got <= 0) return bytes;
+    bytes += static_cast<std::uint64_t>(got);
+  }
+}
 
 /// Relayed connections of which the client's direction is mirrored to a listener of the test's.
 class MirrorTest : public RelayTest {
@@ -258,6 +270,22 @@ TEST_P(MirrorTest, BeyondTheLagItIsCutAndTheConnectionGoesOn) {
   EXPECT_EQ(read_whole(next_mirror.get(), kToUpstream, 1000), "");
 }
 
+TEST_P(MirrorTest, OneThatStopsForAMomentCatchesUpWithAFastStream) {
+  make_mirror({});
+  sluice::Session& session = start_mirrored({});
+  const OwnedFd mirror = accept_mirror();
+  constexpr std::uint64_t kStep = 256 << 10;
+  std::uint64_t before = 0;
+  for (; mirror_->count(Count::lag) == 0 && before < kMuch; before += kStep) move(session, kStep);
+  ASSERT_EQ(mirror_->count(Count::lagged), 0U);
+  auto dropped = std::async(std::launch::async, [&] { return drop_whole(mirror.get()); });
+  const auto size = test::by_scale<std::uint64_t>(64 << 20, 512 << 20, 2 << 30);
+  move(session, size);
+  finish(session);
+  EXPECT_EQ(dropped.get(), before + size);
+  EXPECT_EQ(mirror_->count(Count::lagged), 0U);
+}
+
 TEST_P(MirrorTest, TheBudgetBoundsAllTogether) {
   constexpr std::size_t kBudget = 2 << 20;
   make_mirror({.budget_bytes = kBudget});
@@ -373,6 +401,76 @@ TEST_P(MirrorTest, OneThatDoesNotAnswerTimesOut) {
   move(session, 1000);
   finish(session);
   EXPECT_EQ(events(), std::vector{Event::opened});
+}
+
+// Much faster than the mirror's address answers, which is what is down as well.
+TEST_P(MirrorTest, BulkStreamsToOneThatDoesNotAnswerOpenTheBreaker) {
+  listener_ = test::listen_tcp(0);
+  const OwnedFd filler = test::connect_tcp(listener_.port);
+  make_mirror();
+  const StreamOptions options{.max_lag_bytes = 1 << 20, .connect_timeout = 50ms};
+  sluice::Session& first = start_mirrored(options);
+  move(first, kMuch);
+  EXPECT_TRUE(wait_for(Count::failed, 1));
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::lagged), 1U);
+  EXPECT_EQ(mirror_->count(Count::lag), 0U);
+  EXPECT_EQ(events(), (std::vector{Event::lagged, Event::opened}));
+  EXPECT_FALSE(*first.look([](Relay& relay) { return relay.to_upstream().tapped(); }));
+  finish(first);
+}
+
+TEST_P(MirrorTest, AProbeThatLagsStillTellsTheBreaker) {
+  listener_ = test::listen_tcp(0);
+  OwnedFd filler = test::connect_tcp(listener_.port);
+  make_mirror();
+  // Each of them lags at once.
+  const auto lag_once = [this](Duration connect_timeout) {
+    return loop_->call([&] {
+      Stream* const stream = mirror_->open({.connect_timeout = connect_timeout});
+      if (stream != nullptr) stream->overrun(0, 1);
+      return stream != nullptr;
+    });
+  };
+  const auto probe = [&](Duration connect_timeout) {
+    return test::wait_until([&] { return lag_once(connect_timeout); });
+  };
+  ASSERT_TRUE(lag_once(20ms));
+  EXPECT_TRUE(wait_for(Count::failed, 1));
+  ASSERT_TRUE(probe(20ms));
+  EXPECT_TRUE(wait_for(Count::failed, 2));
+  EXPECT_EQ(events(), (std::vector{Event::lagged, Event::opened, Event::half_opened, Event::lagged,
+                                   Event::opened}));
+  // The next one finds it back, late: with nothing to send, and yet for all others.
+  ASSERT_TRUE(probe(30s));
+  static_cast<void>(accept_mirror());
+  EXPECT_EQ(test::receive_text(accept_mirror().get(), 1), "");
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(events().back(), Event::closed);
+  EXPECT_EQ(mirror_->count(Count::failed), 2U);
+}
+
+// Whether a short connection ends in order or not is nothing of the mirror's.
+TEST_P(MirrorTest, AProbeWhoseClientLeavesAtOnceStillTellsTheBreaker) {
+  listener_ = test::bind_tcp();
+  make_mirror();
+  const auto come_and_leave = [this] {
+    return loop_->call([this] {
+      Stream* const stream = mirror_->open({});
+      if (stream != nullptr) {
+        stream->reset(0);
+        stream->closed({});
+      }
+      return stream != nullptr;
+    });
+  };
+  ASSERT_TRUE(come_and_leave());
+  EXPECT_TRUE(wait_for(Count::failed, 1));
+  test::start_listening(listener_);
+  ASSERT_TRUE(test::wait_until(come_and_leave));
+  static_cast<void>(accept_mirror());
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(events(), (std::vector{Event::opened, Event::half_opened, Event::closed}));
 }
 
 TEST_P(MirrorTest, StreamsHaveABound) {
