@@ -176,6 +176,7 @@ bool Connection::act(Action& action, TimePoint now) {
       return true;
     case Action::Kind::gap:
       ++stage_.tally.cut_at_gap;
+      cut_at_gap_ = true;
       break;
     case Action::Kind::cut:
       ++stage_.tally.cut_at_end;
@@ -360,11 +361,12 @@ void Connection::fail(const std::string& why, How how) {
 
 void Connection::finish(How how) {
   if (state_ == State::closing) return;
+  const bool stood = state_ != State::connecting;
   state_ = State::closing;
   how_ = how;
   stage_.reactor.cancel_timer(due_);
   stage_.reactor.cancel_timer(limit_);
-  compare_ends();
+  if (stood) compare_ends();
   if (writable_.in_flight()) stage_.reactor.cancel(writable_);
   if (receive_.in_flight()) stage_.reactor.cancel(receive_);
   close_when_idle();
@@ -386,12 +388,15 @@ void Connection::close_when_idle() {
 void Connection::compare_ends() {
   if (!stage_.settings.compare) return;
   const PlannedConnection& planned = this->planned();
-  if (!planned.answer_recorded || planned.answer_missing > 0) ++stage_.tally.incomparable;
+  if (!planned.answer_recorded || planned.answer_missing > 0 || cut_at_gap_) {
+    ++stage_.tally.incomparable;
+  }
   if (!check_) return;
   ++stage_.tally.compared;
-  // Where the client, or the recording, cut the answer off, it may have come farther by now.
-  const bool whole = planned.answer_end == SideEnd::eof;
-  const bool must_come = whole || stage_.settings.wait_responses;
+  // Where the client, or the recording, cut the answer off, it may have come farther by now; and
+  // nothing answers requests that are lost.
+  const bool whole = planned.answer_end == SideEnd::eof && !cut_at_gap_;
+  const bool must_come = whole || (stage_.settings.wait_responses && !cut_at_gap_);
   const bool other_size = whole ? received_bytes_ != planned.answer_bytes
                                 : must_come && received_bytes_ < planned.answer_bytes;
   const bool other_end = whole && answer_end_ != planned.answer_end;

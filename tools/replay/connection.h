@@ -132,7 +132,8 @@ class Connection {
   State state_ = State::connecting;
   How how_ = How::in_order;
   capture::SideEnd answer_end_ = capture::SideEnd::none;
-  bool client_ended_ = false;     // in order
+  bool client_ended_ = false;  // in order
+  bool cut_at_gap_ = false;
   bool lag_noted_ = false;        // of the current action
   std::uint64_t action_;          // the next one
   std::uint32_t part_bytes_ = 0;  // of it, sent

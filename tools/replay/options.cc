@@ -26,7 +26,7 @@ TIME is 2026-11-24T09:30:00Z (or with +02:00 for Z), 2026-11-24, or @SECONDS sin
 
 Exit status: 0 all was replayed; 1 something cannot be read or written, connections failed, or
 answers that were waited for did not come; 2 wrong usage; 4 bytes or connections are missing in the
-recording; 6 answers differ; 130 interrupted, after printing what was measured.
+recording, or their ends; 6 answers differ; 130 interrupted, after printing what was measured.
 )";
 
 // As they are written, before they are understood.

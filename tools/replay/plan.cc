@@ -228,7 +228,8 @@ class Planner {
   }
 
   Result<> append(Action action, Live& live) {
-    action.answers_before = live.answers;
+    // By then the answer may have come to requests that are lost: a gap waits for nothing.
+    if (action.kind != Action::Kind::gap) action.answers_before = live.answers;
     const std::uint64_t index = plan_.actions.size();
     if (const Result<> added = plan_.actions.push_back(action); !added) return added;
     std::uint64_t& link = live.last_action == kNone ? plan_.connections[live.planned].first_action

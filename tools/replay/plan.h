@@ -30,7 +30,7 @@ struct Action {
   std::uint64_t next = kNone;  ///< of the same connection
   std::uint64_t at_ns = 0;
   std::uint64_t position = 0;        ///< in the file
-  std::uint64_t answers_before = 0;  ///< how far the upstream's stream had come by then
+  std::uint64_t answers_before = 0;  ///< how far the upstream's stream had come by then; gap: 0
   std::uint64_t then_ns = 0;         ///< ends_turn: until the first byte of the answer, then
   std::uint64_t sent_ns = 0;         ///< ends_turn: when it was sent in this replay
   std::uint32_t segment = 0;

@@ -101,7 +101,7 @@ int status_of(const Outcome& outcome) {
   if (outcome.interrupted) return kInterrupted;
   if (tally.different > 0) return kDiffers;
   if (tally.failed > 0 || tally.short_answers > 0) return kFailed;
-  const bool missing = tally.cut_at_gap > 0 || tally.incomparable > 0 ||
+  const bool missing = tally.cut_at_gap > 0 || tally.cut_at_end > 0 || tally.incomparable > 0 ||
                        plan.without_beginning > 0 || plan.without_client > 0 || plan.lost > 0 ||
                        plan.damaged > 0;
   return missing ? kGaps : 0;
