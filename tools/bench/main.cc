@@ -147,7 +147,7 @@ int run(int argc, char** argv) {
   for (const std::string& path :
        {invocation.output.json, invocation.output.html, invocation.output.markdown}) {
     if (path.empty()) continue;
-    if (const Result<> written = write_file(path, ""); written.has_error()) {
+    if (const Result<> written = check_writable(path); written.has_error()) {
       return fail(written.error().to_string());
     }
   }

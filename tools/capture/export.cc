@@ -6,6 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "iolib/capture/capture_set.h"
 #include "tools/capture/commands.h"
 #include "tools/capture/export_frames.h"
 #include "tools/capture/findings.h"
@@ -114,6 +115,10 @@ Result<int> run_export(const Invocation& invocation) {
   const std::string& path = frames ? invocation.pcapng : invocation.jsonl;
   if (frames && path == "-" && ::isatty(STDOUT_FILENO) == 1) {
     return Error{0, "--pcapng -: stdout is a terminal"};
+  }
+  // Before there is a file, which would be in the way of the next try.
+  if (const Result<std::vector<Chain>> found = list_capture(invocation.paths); !found) {
+    return found.error();
   }
   Result<std::unique_ptr<OutStream>> out = OutStream::open(path);
   if (!out) return out.error();

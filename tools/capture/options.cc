@@ -67,6 +67,7 @@ void understand(const Words& words, Invocation& invocation) {
   if (exports && invocation.pcapng.empty() == invocation.jsonl.empty()) {
     throw Wrong{"export: expected one of --pcapng and --jsonl"};
   }
+  if (exports && invocation.json) throw Wrong{"export: --json is of no use: see --jsonl"};
   if (invocation.command == Invocation::Command::search) invocation.pattern = pattern_of(words);
 }
 

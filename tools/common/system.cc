@@ -21,4 +21,10 @@ Result<> write_file(const std::string& path, const std::string& text) {
   return {};
 }
 
+Result<> check_writable(const std::string& path) {
+  const std::ofstream file(path, std::ios::binary | std::ios::app);
+  if (!file) return errno_error("write " + path);
+  return {};
+}
+
 }  // namespace sluice

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "iolib/base/text.h"
+#include "iolib/capture/format.h"
 #include "iolib/reactor/asio_reactor.h"
 #include "iolib/reactor/uring_reactor.h"
 #include "tools/common/interrupt.h"
@@ -76,8 +77,12 @@ int run(Invocation& invocation) {
   // What cannot be written is said before anything is sent.
   for (const std::string& path : {invocation.json, invocation.html}) {
     if (path.empty()) continue;
-    if (const Result<> written = write_file(path, ""); !written) {
-      return fail(written.error().to_string());
+    // Only such files can be a capture's: none is written over.
+    if (capture::parse_segment_name(path.substr(path.rfind('/') + 1))) {
+      return fail(path + " has the name of a capture's segment");
+    }
+    if (const Result<> writable = check_writable(path); !writable) {
+      return fail(writable.error().to_string());
     }
   }
   catch_interrupts();

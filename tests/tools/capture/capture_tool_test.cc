@@ -823,6 +823,7 @@ TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
       {"follow", "--until-idle", "5", folder.path()},
       {"extract", folder.path()},
       {"export", folder.path()},
+      {"export", "--pcapng", "a", "--json", folder.path()},
       {"export", "--pcapng", "a", "--jsonl", "b", folder.path()}};
   for (const auto& words : wrong) {
     const Outcome outcome = run(words);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 #include <regex>
 #include <span>
@@ -260,6 +261,16 @@ TEST(Export, AGapIsAJumpWithItsDropCount) {
   EXPECT_EQ(frames[4].comment, "99990 bytes from offset 100010 on are missing: lost");
   EXPECT_EQ(frames[4].dropped, 4U);
   EXPECT_EQ(frames[2].dropped, 0U);
+}
+
+TEST(Export, WithoutACaptureLeavesNoFile) {
+  const TempDir folder;
+  const std::string file = folder.file("frames.pcapng");
+  const TempDir empty;
+  for (const std::string& path : {empty.path(), folder.file("missing")}) {
+    EXPECT_EQ(run({"export", "--pcapng", file, path}).status, 1);
+    EXPECT_FALSE(std::filesystem::exists(file));
+  }
 }
 
 TEST(Export, EndsAConnectionAsItEnded) {

@@ -265,6 +265,23 @@ TEST(ReplayHostile, MemoryDoesNotGrowWithTheCapture) {
 
 // --- Ends ---
 
+TEST(ReplayEnds, AReportReplacesNothingBeforeItIsThere) {
+  const TempDir folder;
+  const TempDir capture;
+  write_segment(capture.path(), {}, simple(1, "hello"));
+  const std::string earlier = folder.write("report.json", "earlier");
+  const std::string to = loopback_address(free_port());
+  EXPECT_EQ(replay({folder.file("missing"), "--to", to, "--html", earlier}).status, 1);
+  EXPECT_EQ(read_text(earlier), "earlier");
+  for (const auto& entry : std::filesystem::directory_iterator(capture.path())) {
+    const auto size = entry.file_size();
+    const Replayed refused = replay({capture.path(), "--to", to, "--html", entry.path().string()});
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_TRUE(has(refused.error, "segment")) << refused.error;
+    EXPECT_EQ(entry.file_size(), size);
+  }
+}
+
 TEST(ReplayEnds, AServerThatIsNotThereIsAFailure) {
   const TempDir folder;
   write_segment(folder.path(), {}, simple(1, "hello"));
