@@ -5,11 +5,11 @@
 #include <memory>
 #include <span>
 
+#include "iolib/base/byte_queue.h"
 #include "iolib/base/clock.h"
 #include "iolib/pipe/pipe_pool.h"
 #include "iolib/pipe/splice.h"
 #include "iolib/reactor/reactor.h"
-#include "iolib/base/byte_queue.h"
 #include "iolib/relay/tap_set.h"
 
 namespace sluice {
