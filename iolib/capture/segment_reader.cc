@@ -350,7 +350,11 @@ Result<Step> SegmentReader::bad(std::uint64_t offset, std::uint64_t bytes, std::
   const bool sealed = footer_ahead_ && state_ == SegmentState::sealed;
   const bool is_damage = footer_passed_ || sealed || durable_frames_ > number;
   // The mark is younger than the look at the place: what was a hole then may have been written.
-  if (is_damage && surveys && state_ == SegmentState::open) return read_again();
+  // Once: behind a footer the mark tells nothing, however often it is looked for.
+  if (is_damage && surveys && state_ == SegmentState::open && surveyed_at_ != offset) {
+    surveyed_at_ = offset;
+    return read_again();
+  }
   if (!is_damage && being_written()) return Step(stop_here());
   return Step(
       SegmentEvent{.type = SegmentEvent::Type::bad,
