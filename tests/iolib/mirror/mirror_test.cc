@@ -497,10 +497,27 @@ TEST_P(MirrorTest, AProbeWhoseClientLeavesAtOnceStillTellsTheBreaker) {
 }
 
 TEST_P(MirrorTest, StreamsHaveABound) {
-  make_mirror({.most_streams = 2});
-  for (int i = 0; i < 3; ++i) start_mirrored();
-  EXPECT_EQ(mirror_->count(Count::streams), 2U);
-  EXPECT_EQ(mirror_->count(Count::crowded), 1U);
+  make_mirror({.most_streams = 8});
+  std::vector<sluice::Session*> connections;
+  std::vector<OwnedFd> mirrors;
+  const auto start_some = [&](int count) {
+    for (int i = 0; i < count; ++i) connections.push_back(&start_mirrored());
+  };
+  start_some(10);
+  for (int i = 0; i < 8; ++i) mirrors.push_back(accept_mirror());
+  EXPECT_EQ(mirror_->count(Count::streams), 8U);
+  EXPECT_EQ(mirror_->count(Count::crowded), 2U);
+  EXPECT_EQ(events(), std::vector{Event::crowded});
+  // Which of them is whose is all the same.
+  test::reset(std::move(mirrors[0]));
+  EXPECT_TRUE(wait_for(Count::active, 7));
+  EXPECT_EQ(events(), std::vector{Event::crowded});
+  test::reset(std::move(mirrors[1]));
+  EXPECT_TRUE(wait_for(Count::active, 6));
+  EXPECT_EQ(events(), (std::vector{Event::crowded, Event::uncrowded}));
+  start_some(3);
+  EXPECT_EQ(mirror_->count(Count::streams), 10U);
+  EXPECT_EQ(events(), (std::vector{Event::crowded, Event::uncrowded, Event::crowded}));
 }
 
 TEST_P(MirrorTest, StoppedItResetsAndTheConnectionGoesOn) {
