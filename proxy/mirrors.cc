@@ -102,6 +102,10 @@ void WorkerMirrors::log_event(Entry& entry, mirror::Event event) {
       return say(LogLevel::warn, "shedding", "");
     case mirror::Event::caught_up:
       return say(LogLevel::info, "caught_up", "");
+    case mirror::Event::crowded:
+      return say(LogLevel::warn, "crowded", "");
+    case mirror::Event::uncrowded:
+      return say(LogLevel::info, "uncrowded", "");
     case mirror::Event::lagged:
       break;
   }

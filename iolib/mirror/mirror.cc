@@ -25,7 +25,7 @@ Mirror::~Mirror() = default;
 
 Stream* Mirror::open(const StreamOptions& options) {
   if (shedding_) return add(Count::shed), nullptr;
-  if (streams_.size() >= most_streams_) return add(Count::crowded), nullptr;
+  if (streams_.size() >= most_streams_) return keep_out(), nullptr;
   const bool closed = breaker_.state() == Breaker::State::closed;
   if (!breaker_.admit(reactor_.now())) return add(Count::refused), nullptr;
   if (!closed) on_event(Event::half_opened);
@@ -37,6 +37,11 @@ Stream* Mirror::open(const StreamOptions& options) {
   on_began();
   stream.connect();
   return stream.state_ == Stream::State::gone ? nullptr : &stream;
+}
+
+void Mirror::keep_out() {
+  add(Count::crowded);
+  if (!std::exchange(crowded_, true)) on_event(Event::crowded);
 }
 
 void Mirror::stop() {
@@ -74,6 +79,11 @@ void Mirror::caught_up() {
 void Mirror::remove(Stream& stream) {
   subtract(Count::active);
   streams_.erase(stream.self_);
+  // Not with the first place: the next connection may take it, and the one after that be kept away.
+  if (crowded_ && 4 * streams_.size() <= 3 * most_streams_) {
+    crowded_ = false;
+    on_event(Event::uncrowded);
+  }
   on_gone();
 }
 

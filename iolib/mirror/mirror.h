@@ -62,6 +62,8 @@ enum class Event : std::uint8_t {
   closed,       ///< the breaker: it is back
   shedding,     ///< new connections are kept away, since one lags
   caught_up,    ///< and are not any more
+  crowded,      ///< connections are kept away, since there are too many streams
+  uncrowded,    ///< a quarter of the places is free again
   lagged,       ///< a stream was cut because of its lag
 };
 
@@ -132,6 +134,7 @@ class Mirror {
   void lagged(const Stream& stream);
   void fell_behind() { ++behind_; }
   void caught_up();
+  void keep_out();
   void remove(Stream& stream);
 
   Reactor& reactor_;
@@ -144,6 +147,7 @@ class Mirror {
   std::list<Stream> streams_;
   std::size_t behind_ = 0;  ///< streams that have more than the mirror takes
   bool shedding_ = false;
+  bool crowded_ = false;
   std::vector<std::byte> waste_;  ///< where answers go that the kernel cannot drop by itself
   std::array<std::atomic<std::uint64_t>, kCounts> counts_{};
 };
