@@ -76,7 +76,11 @@ std::string mirror_verdict(const MirrorServer::Stream& mirror, const Exchange& e
   if (exchange.upstream.ending() == Ending::eof && mirror.ending != Ending::eof) {
     return "another end than the upstream's";
   }
-  if (mirror.ending == Ending::eof && got != exchange.client.sent_bytes()) {
+  // As for the upstream itself (stream_verdict): once it has closed, and its FIN has been passed
+  // on, a client's reset may look like an end.
+  const bool upstream_left =
+      exchange.upstream.has_reset() || exchange.upstream.plan().closes_after_sending;
+  if (mirror.ending == Ending::eof && got != exchange.client.sent_bytes() && !upstream_left) {
     return "a clean end after " + std::to_string(got) + " of " +
            std::to_string(exchange.client.sent_bytes());
   }
