@@ -118,64 +118,79 @@ void Session::stop(SessionEnd why) {
   if (pending_ != nullptr) worker_->reactor().cancel(*pending_);
 }
 
-// The whole life of a connection.
+// The whole life of a connection. What lives across a wait is in the frame, and an idle connection
+// is little else: locals that only one step needs are its own.
 Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind) {
   Session session(worker, std::move(route), client.get(), client_kind);
   if (const auto* file = std::get_if<FileEndpoint>(&session.route_->config.to)) {
     co_await session.send_file(client, *file);
-  } else {
-    Result<OwnedFd> upstream = co_await session.open_upstream();
-    if (upstream.has_error() || session.stopped_) {
-      if (upstream.has_error()) session.connect_failed(upstream.error());
-      close_with_reset(client);
-    } else {
-      const bool device = std::holds_alternative<DiscardEndpoint>(session.route_->config.to);
-      const Leg::Kind kind = device ? Leg::Kind::device
-                             : session.upstream_ != Session::kNoUpstream &&
-                                     session.route_->upstreams[session.upstream_].is_unix()
-                                 ? Leg::Kind::unix_stream
-                                 : Leg::Kind::tcp;
-      Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
-                  std::move(*upstream), kind);
-      session.relay_ = &relay;
-      capture::Recording* const recording = session.begin_recording();
-      if (recording != nullptr) {
-        attach(*recording, capture::Side::client, relay.to_upstream());
-        attach(*recording, capture::Side::upstream, relay.to_client());
+  } else if (OwnedFd upstream; co_await session.open_upstream(upstream)) {
+    Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
+                std::move(upstream), session.upstream_kind());
+    session.relay_ = &relay;
+    capture::Recording* const recording = session.begin_taps(relay);
+    for (;;) {
+      const RelayEnd end = co_await relay.run();
+      if (end != RelayEnd::running) {
+        session.relayed(end, relay);
+        break;
       }
-      session.begin_mirrors(relay.to_upstream());
-      RelayEnd end = co_await relay.run();
-      while (end == RelayEnd::running) {
-        // Between these two the session is nowhere: nobody can stop it.
-        Worker& destination = worker.worker(relay.destination());
-        session.worker_->session_moves(session, destination);
-        co_await destination.arrival();
-        session.arrive(destination, relay);
-        end = co_await relay.run();
-      }
-      session.relayed(end, relay);
-      if (recording != nullptr) recording->close(to_string(session.end_));
+      // Between these two the session is nowhere: nobody can stop it.
+      Worker& destination = worker.worker(relay.destination());
+      session.worker_->session_moves(session, destination);
+      co_await destination.arrival();
+      session.arrive(destination, relay);
     }
+    if (recording != nullptr) recording->close(to_string(session.end_));
+  } else {
+    close_with_reset(client);
   }
   session.log_end();
 }
 
-// A connection to one of the route's addresses; /dev/null for discard, and nothing for echo.
-Task<Result<OwnedFd>> Session::open_upstream() {
+// Whether there is now a connection to one of the route's addresses: /dev/null for discard, and no
+// descriptor for echo.
+Task<bool> Session::open_upstream(OwnedFd& upstream) {
   const TargetAddress& to = route_->config.to;
-  if (std::holds_alternative<EchoEndpoint>(to)) co_return OwnedFd();
+  if (std::holds_alternative<EchoEndpoint>(to)) co_return true;
+  Result<> opened;
   if (std::holds_alternative<DiscardEndpoint>(to)) {
-    OwnedFd null(::open("/dev/null", O_WRONLY | O_CLOEXEC));
-    if (!null) co_return errno_error("open /dev/null");
-    co_return null;
+    upstream = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    if (!upstream) opened = errno_error("open /dev/null");
+  } else {
+    const std::size_t first = worker_->preferred_upstream(*route_);
+    Result<Connected> connected =
+        co_await connect_upstream(worker_->reactor(), *route_, first, pending_, stopped_);
+    if (connected) {
+      upstream = std::move(connected->fd);
+      upstream_ = static_cast<std::uint16_t>(connected->upstream);
+      if (connected->upstream != first) worker_->prefer_upstream(*route_, connected->upstream);
+    } else {
+      opened = connected.error();
+    }
   }
-  const std::size_t first = worker_->preferred_upstream(*route_);
-  Result<Connected> connected =
-      co_await connect_upstream(worker_->reactor(), *route_, first, pending_, stopped_);
-  if (connected.has_error()) co_return connected.error();
-  upstream_ = static_cast<std::uint16_t>(connected->upstream);
-  if (connected->upstream != first) worker_->prefer_upstream(*route_, connected->upstream);
-  co_return std::move(connected->fd);
+  if (opened.has_error()) connect_failed(opened.error());
+  co_return !opened.has_error() && !stopped_;
+}
+
+Leg::Kind Session::upstream_kind() const {
+  if (std::holds_alternative<DiscardEndpoint>(route_->config.to)) return Leg::Kind::device;
+  const bool is_unix = upstream_ != kNoUpstream && route_->upstreams[upstream_].is_unix();
+  return is_unix ? Leg::Kind::unix_stream : Leg::Kind::tcp;
+}
+
+// Null if the route is not recorded. The mirrors stand behind the recording, which decides how much
+// of a tee is forwarded.
+capture::Recording* Session::begin_taps(Relay& relay) {
+  capture::Recording* const recording = begin_recording();
+  if (recording != nullptr) {
+    attach(*recording, capture::Side::client, relay.to_upstream());
+    attach(*recording, capture::Side::upstream, relay.to_client());
+  }
+  const std::uint64_t hash =
+      client_kind_ == Leg::Kind::tcp ? mirror::sample_hash(client_) : mirror::sample_hash(number_);
+  worker_->mirrors().attach(*route_, hash, relay.to_upstream());
+  return recording;
 }
 
 // Whose bytes pass a tap: what the upstream of a discard or echo route sends is nothing, or the
@@ -211,13 +226,6 @@ capture::Recording* Session::begin_recording() {
   capture::Recording& recording = recorder->open(number_, std::move(info), options);
   recording.set_on_failed([this] { stop(SessionEnd::capture_failed); });
   return &recording;
-}
-
-// Behind the recording, which decides how much of a tee is forwarded.
-void Session::begin_mirrors(Pump& pump) {
-  const std::uint64_t hash =
-      client_kind_ == Leg::Kind::tcp ? mirror::sample_hash(client_) : mirror::sample_hash(number_);
-  worker_->mirrors().attach(*route_, hash, pump);
 }
 
 std::string Session::client_text() const {

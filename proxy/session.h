@@ -71,7 +71,8 @@ class Session {
   friend Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);
   friend class SessionList;
 
-  [[nodiscard]] Task<Result<OwnedFd>> open_upstream();
+  [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
+  [[nodiscard]] Leg::Kind upstream_kind() const;
   [[nodiscard]] std::string client_text() const;
   [[nodiscard]] std::string upstream_text() const;
   [[nodiscard]] Task<> send_file(OwnedFd& client, const FileEndpoint& file);
@@ -89,11 +90,11 @@ class Session {
   [[nodiscard]] Task<SessionEnd> send_all(int client, std::span<const std::byte> bytes);
   [[nodiscard]] Task<int> await_writable(int client);
   [[nodiscard]] Task<SessionEnd> await_end(int client);
+  [[nodiscard]] capture::Recording* begin_taps(Relay& relay);
   [[nodiscard]] capture::Recording* begin_recording();
   [[nodiscard]] std::uint8_t recorded_sides() const;
   void connect_failed(const Error& error);
   void relayed(RelayEnd end, Relay& relay);
-  void begin_mirrors(Pump& pump);
   void arrive(Worker& worker, Relay& relay);
   void log_end();
 
