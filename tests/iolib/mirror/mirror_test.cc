@@ -65,8 +65,8 @@ class MirrorTest : public RelayTest {
       mirror_->on_event = [this](Event event) { events_.push_back(event); };
     });
   }
-  sluice::Session& start_mirrored(const StreamOptions& options = {.max_lag_bytes = kNoBound},
-                                  SessionOptions session = {}) {
+  sluice::RelaySession& start_mirrored(const StreamOptions& options = {.max_lag_bytes = kNoBound},
+                                       SessionOptions session = {}) {
     session.before = [this, options](Relay& relay) {
       Stream* const stream = mirror_->open(options);
       if (stream == nullptr) return;
@@ -88,7 +88,7 @@ class MirrorTest : public RelayTest {
     return test::wait_until([&] { return mirror_->count(what) == count; });
   }
   /// Moves `size` bytes to the upstream; the client's stream stays open.
-  static void move(sluice::Session& session, std::uint64_t size) {
+  static void move(sluice::RelaySession& session, std::uint64_t size) {
     auto sender = std::async(std::launch::async, [&] {
       return test::send_pattern(session.client.get(), kToUpstream, 0, size);
     });
@@ -98,7 +98,7 @@ class MirrorTest : public RelayTest {
     EXPECT_EQ(checker.mismatch(), std::nullopt);
     EXPECT_TRUE(sender.get());
   }
-  static void finish(sluice::Session& session) {
+  static void finish(sluice::RelaySession& session) {
     test::finish_sending(session.client.get());
     test::finish_sending(session.upstream.get());
     EXPECT_EQ(session.end(), RelayEnd::closed);
@@ -111,7 +111,7 @@ class MirrorTest : public RelayTest {
 
 TEST_P(MirrorTest, GetsExactlyTheClientsBytesAndTheirEnd) {
   make_mirror();
-  sluice::Session& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored();
   const OwnedFd mirror = accept_mirror();
   constexpr std::uint64_t kSize = 8 << 20;
   auto sender = std::async(std::launch::async, [&] {
@@ -145,7 +145,7 @@ TEST_P(MirrorTest, SeveralMirrorsEachGetAllOfIt) {
       pump.attach(*stream);
     }
   };
-  sluice::Session& session = start(std::move(options));
+  sluice::RelaySession& session = start(std::move(options));
   constexpr std::uint64_t kSize = 3 << 20;
   std::vector<OwnedFd> mirrors;
   std::vector<std::future<std::string>> read;
@@ -162,7 +162,7 @@ TEST_P(MirrorTest, SeveralMirrorsEachGetAllOfIt) {
 
 TEST_P(MirrorTest, ItsAnswersAreThrownAwayHoweverManyTheyAre) {
   make_mirror();
-  sluice::Session& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored();
   const OwnedFd mirror = accept_mirror();
   EXPECT_TRUE(test::send_pattern(mirror.get(), kAnswers, 0, kMuch));
   test::finish_sending(mirror.get());
@@ -181,7 +181,8 @@ TEST_P(MirrorTest, WhatCameBeforeItsConnectionStoodIsKept) {
   std::vector<OwnedFd> fillers;
   fillers.push_back(test::connect_tcp(listener_.port));
   make_mirror();
-  sluice::Session& session = start_mirrored({.max_lag_bytes = kNoBound, .connect_timeout = 30s});
+  sluice::RelaySession& session =
+      start_mirrored({.max_lag_bytes = kNoBound, .connect_timeout = 30s});
   constexpr std::uint64_t kSize = 2 << 20;
   move(session, kSize);
   EXPECT_EQ(mirror_->count(Count::lag), kSize);
@@ -194,7 +195,7 @@ TEST_P(MirrorTest, WhatCameBeforeItsConnectionStoodIsKept) {
 
 TEST_P(MirrorTest, AHalfCloseIsPassedOnWhileTheOtherWayGoesOn) {
   make_mirror();
-  sluice::Session& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored();
   const OwnedFd mirror = accept_mirror();
   move(session, 1000);
   test::finish_sending(session.client.get());
@@ -209,7 +210,7 @@ TEST_P(MirrorTest, AHalfCloseIsPassedOnWhileTheOtherWayGoesOn) {
 
 TEST_P(MirrorTest, AResetComesAfterAllThatCameBeforeIt) {
   make_mirror();
-  sluice::Session& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored();
   const OwnedFd mirror = accept_mirror();
   move(session, kMuch);
   test::reset(std::move(session.client));
@@ -221,7 +222,7 @@ TEST_P(MirrorTest, AResetComesAfterAllThatCameBeforeIt) {
 
 TEST_P(MirrorTest, ItOutlivesTheConnectionUntilItHasEverything) {
   make_mirror();
-  sluice::Session& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored();
   const OwnedFd mirror = accept_mirror();
   move(session, kMuch);
   finish(session);
@@ -231,7 +232,7 @@ TEST_P(MirrorTest, ItOutlivesTheConnectionUntilItHasEverything) {
 
 TEST_P(MirrorTest, ButNotForLong) {
   make_mirror({.budget_bytes = kNoBound, .drain_time = 50ms});
-  sluice::Session& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored();
   const OwnedFd mirror = accept_mirror();
   move(session, kMuch);
   finish(session);
@@ -243,7 +244,7 @@ TEST_P(MirrorTest, ButNotForLong) {
 
 TEST_P(MirrorTest, OneThatOnlyDoesNotCloseHasWhatItWasToHave) {
   make_mirror({.budget_bytes = kNoBound, .drain_time = 50ms});
-  sluice::Session& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored();
   const OwnedFd mirror = accept_mirror();
   move(session, 1000);
   finish(session);
@@ -255,7 +256,7 @@ TEST_P(MirrorTest, OneThatOnlyDoesNotCloseHasWhatItWasToHave) {
 TEST_P(MirrorTest, BeyondTheLagItIsCutAndTheConnectionGoesOn) {
   make_mirror();
   constexpr std::uint64_t kLag = 1 << 20;
-  sluice::Session& session = start_mirrored({.max_lag_bytes = kLag});
+  sluice::RelaySession& session = start_mirrored({.max_lag_bytes = kLag});
   const OwnedFd mirror = accept_mirror();
   move(session, kMuch);
   EXPECT_EQ(mirror_->count(Count::lagged), 1U);
@@ -264,7 +265,7 @@ TEST_P(MirrorTest, BeyondTheLagItIsCutAndTheConnectionGoesOn) {
   EXPECT_EQ(events(), std::vector{Event::lagged});
   finish(session);
   // The next one is mirrored again.
-  sluice::Session& next = start_mirrored({.max_lag_bytes = kLag});
+  sluice::RelaySession& next = start_mirrored({.max_lag_bytes = kLag});
   const OwnedFd next_mirror = accept_mirror();
   move(next, 1000);
   finish(next);
@@ -313,7 +314,7 @@ TEST_P(MirrorTest, TheBudgetBoundsAllTogether) {
   constexpr std::size_t kBudget = 2 << 20;
   make_mirror({.budget_bytes = kBudget});
   std::vector<OwnedFd> mirrors;
-  std::vector<sluice::Session*> connections;
+  std::vector<sluice::RelaySession*> connections;
   std::uint64_t most = 0;
   for (int i = 0; i < 6; ++i) {
     connections.push_back(&start_mirrored());
@@ -323,22 +324,22 @@ TEST_P(MirrorTest, TheBudgetBoundsAllTogether) {
   }
   EXPECT_GT(mirror_->count(Count::lagged), 0U);
   EXPECT_LE(most, kBudget);
-  for (sluice::Session* connection : connections) finish(*connection);
+  for (sluice::RelaySession* connection : connections) finish(*connection);
 }
 
 TEST_P(MirrorTest, SheddingLastsUntilTheOthersHaveCaughtUp) {
   make_mirror();
   constexpr std::uint64_t kLag = kMuch;
   const StreamOptions options{.max_lag_bytes = kLag, .on_lag = OnLag::shed};
-  sluice::Session& lagging = start_mirrored(options);
+  sluice::RelaySession& lagging = start_mirrored(options);
   const OwnedFd lagging_mirror = accept_mirror();
   move(lagging, kLag);
   ASSERT_GT(mirror_->count(Count::lag), 0U);
-  sluice::Session& worst = start_mirrored(options);
+  sluice::RelaySession& worst = start_mirrored(options);
   const OwnedFd worst_mirror = accept_mirror();
   move(worst, 2 * kLag);
   EXPECT_EQ(events(), (std::vector{Event::lagged, Event::shedding}));
-  sluice::Session& kept_away = start_mirrored(options);
+  sluice::RelaySession& kept_away = start_mirrored(options);
   move(kept_away, 1000);
   EXPECT_EQ(mirror_->count(Count::shed), 1U);
   EXPECT_EQ(mirror_->count(Count::streams), 2U);
@@ -348,16 +349,16 @@ TEST_P(MirrorTest, SheddingLastsUntilTheOthersHaveCaughtUp) {
   EXPECT_EQ(checker.mismatch(), std::nullopt);
   EXPECT_EQ(checker.received_bytes(), kLag);
   EXPECT_EQ(events(), (std::vector{Event::lagged, Event::shedding, Event::caught_up}));
-  sluice::Session& mirrored = start_mirrored(options);
+  sluice::RelaySession& mirrored = start_mirrored(options);
   const OwnedFd mirror = accept_mirror();
   move(mirrored, 1000);
-  for (sluice::Session* session : {&lagging, &worst, &kept_away, &mirrored}) finish(*session);
+  for (sluice::RelaySession* session : {&lagging, &worst, &kept_away, &mirrored}) finish(*session);
   EXPECT_EQ(read_whole(mirror.get(), kToUpstream, 1000), "");
 }
 
 TEST_P(MirrorTest, OneThatBreaksOffDoesNoHarm) {
   make_mirror();
-  sluice::Session& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored();
   OwnedFd mirror = accept_mirror();
   move(session, 1000);
   test::reset(std::move(mirror));
@@ -371,12 +372,12 @@ TEST_P(MirrorTest, OneThatBreaksOffDoesNoHarm) {
 TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
   listener_ = test::bind_tcp();
   make_mirror();
-  sluice::Session& first = start_mirrored();
+  sluice::RelaySession& first = start_mirrored();
   move(first, 1000);
   // One try and, within a short time, another.
   EXPECT_TRUE(wait_for(Count::failed, 1));
   EXPECT_EQ(events(), std::vector{Event::opened});
-  sluice::Session& second = start_mirrored();
+  sluice::RelaySession& second = start_mirrored();
   move(second, 1000);
   EXPECT_EQ(mirror_->count(Count::refused), 1U);
   // Half open, it is still down.
@@ -392,10 +393,10 @@ TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
   }));
   EXPECT_EQ(events().back(), Event::closed);
   const OwnedFd probe = accept_mirror();
-  sluice::Session& last = start_mirrored();
+  sluice::RelaySession& last = start_mirrored();
   const OwnedFd mirror = accept_mirror();
   move(last, 1000);
-  for (sluice::Session* session : {&first, &second, &last}) finish(*session);
+  for (sluice::RelaySession* session : {&first, &second, &last}) finish(*session);
   EXPECT_EQ(read_whole(mirror.get(), kToUpstream, 1000), "");
 }
 
@@ -419,7 +420,8 @@ TEST_P(MirrorTest, OneThatDoesNotAnswerTimesOut) {
   listener_ = test::listen_tcp(0);
   const OwnedFd filler = test::connect_tcp(listener_.port);
   make_mirror();
-  sluice::Session& session = start_mirrored({.max_lag_bytes = kNoBound, .connect_timeout = 20ms});
+  sluice::RelaySession& session =
+      start_mirrored({.max_lag_bytes = kNoBound, .connect_timeout = 20ms});
   EXPECT_TRUE(wait_for(Count::failed, 1));
   move(session, 1000);
   finish(session);
@@ -432,7 +434,7 @@ TEST_P(MirrorTest, BulkStreamsToOneThatDoesNotAnswerOpenTheBreaker) {
   const OwnedFd filler = test::connect_tcp(listener_.port);
   make_mirror();
   const StreamOptions options{.max_lag_bytes = 1 << 20, .connect_timeout = 50ms};
-  sluice::Session& first = start_mirrored(options);
+  sluice::RelaySession& first = start_mirrored(options);
   move(first, kMuch);
   EXPECT_TRUE(wait_for(Count::failed, 1));
   EXPECT_TRUE(wait_for(Count::active, 0));
@@ -498,7 +500,7 @@ TEST_P(MirrorTest, AProbeWhoseClientLeavesAtOnceStillTellsTheBreaker) {
 
 TEST_P(MirrorTest, StreamsHaveABound) {
   make_mirror({.most_streams = 8});
-  std::vector<sluice::Session*> connections;
+  std::vector<sluice::RelaySession*> connections;
   std::vector<OwnedFd> mirrors;
   const auto start_some = [&](int count) {
     for (int i = 0; i < count; ++i) connections.push_back(&start_mirrored());
@@ -522,7 +524,7 @@ TEST_P(MirrorTest, StreamsHaveABound) {
 
 TEST_P(MirrorTest, StoppedItResetsAndTheConnectionGoesOn) {
   make_mirror();
-  sluice::Session& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored();
   const OwnedFd mirror = accept_mirror();
   move(session, 1000);
   loop_->call([this] { mirror_->stop(); });

@@ -31,23 +31,23 @@ SessionOptions small_buffers() {
   return {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers};
 }
 
-std::size_t held_bytes(Session& session) {
+std::size_t held_bytes(RelaySession& session) {
   return session.look([](Relay& relay) { return relay.to_upstream().held_bytes(); }).value();
 }
-bool holds_pipe(Session& session) {
+bool holds_pipe(RelaySession& session) {
   return session.look([](Relay& relay) { return relay.to_upstream().holds_pipe(); }).value();
 }
-std::uint64_t received_bytes(Session& session) {
+std::uint64_t received_bytes(RelaySession& session) {
   return session.look([](Relay& relay) { return relay.to_upstream().received_bytes(); }).value();
 }
-std::uint64_t spliced_bytes(Session& session) {
+std::uint64_t spliced_bytes(RelaySession& session) {
   return session.look([](Relay& relay) { return relay.to_upstream().spliced_bytes(); }).value();
 }
 
 // --- Slow readers
 
 TEST_P(BackPressureTest, AReaderWhoDoesNotReadStopsTheSenderAndHoldsABoundedAmount) {
-  Session& session = start(small_buffers());
+  RelaySession& session = start(small_buffers());
   const std::uint64_t sent = test::send_until_full(session.client.get(), kToUpstream, kMuch, 50ms);
   EXPECT_LT(sent, kMuch);
   EXPECT_GT(held_bytes(session), 0U);
@@ -59,7 +59,7 @@ TEST_P(BackPressureTest, AReaderWhoDoesNotReadStopsTheSenderAndHoldsABoundedAmou
 
 TEST_P(BackPressureTest, AStalledDirectionLeavesTheOtherAlone) {
   constexpr std::uint64_t kSize = 1 << 20;
-  Session& session = start(small_buffers());
+  RelaySession& session = start(small_buffers());
   test::send_until_full(session.client.get(), kToUpstream, kMuch, 50ms);
   auto sender = std::async(std::launch::async, [&] {
     return send_in_pieces(session.upstream.get(), kToClient, kSize, test::seed());
@@ -70,7 +70,7 @@ TEST_P(BackPressureTest, AStalledDirectionLeavesTheOtherAlone) {
 
 TEST_P(BackPressureTest, AReaderWhoReadsInSmallBitesGetsAll) {
   constexpr std::uint64_t kSize = 600'000;
-  Session& session = start(small_buffers());
+  RelaySession& session = start(small_buffers());
   auto sender = std::async(std::launch::async, [&] {
     return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
   });
@@ -87,10 +87,10 @@ TEST_P(BackPressureTest, MoreStalledReadersThanSharedBuffersHoldUpNobody) {
   constexpr std::size_t kStalled = 80;
   std::vector<std::uint64_t> sent;
   for (std::size_t i = 0; i < kStalled; ++i) {
-    Session& session = start(small_buffers());
+    RelaySession& session = start(small_buffers());
     sent.push_back(test::send_until_full(session.client.get(), Pattern(i), kMuch, 5ms));
   }
-  Session& lively = start();
+  RelaySession& lively = start();
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(test::send_all(lively.client.get(), "ping"));
     ASSERT_EQ(test::receive_text(lively.upstream.get(), 4), "ping");
@@ -108,7 +108,7 @@ TEST_P(BackPressureTest, MoreStalledReadersThanSharedBuffersHoldUpNobody) {
 // --- Paused pipes
 
 // Fills the way to an upstream that does not read, until the relay holds a little for good.
-std::uint64_t fill_until_held(Session& session) {
+std::uint64_t fill_until_held(RelaySession& session) {
   std::uint64_t sent = 0;
   for (bool held = false; !held;) {
     EXPECT_TRUE(test::send_pattern(session.client.get(), kToUpstream, sent, 1000));
@@ -121,7 +121,7 @@ std::uint64_t fill_until_held(Session& session) {
 
 TEST_P(PipePressureTest, APausedPipeWithLittleInItGoesBackToThePool) {
   use_splice(SpliceMode::always);
-  Session& session = start({.upstream = test::kSmallBuffers});
+  RelaySession& session = start({.upstream = test::kSmallBuffers});
   const std::uint64_t sent = fill_until_held(session);
   EXPECT_TRUE(test::wait_until([&] { return !holds_pipe(session); }));
   EXPECT_EQ(lent_pipes(), 0U);
@@ -134,7 +134,7 @@ TEST_P(PipePressureTest, APausedPipeWithLittleInItGoesBackToThePool) {
 
 TEST_P(PipePressureTest, APausedPipeWithMuchInItIsKept) {
   use_splice(SpliceMode::always);
-  Session& session =
+  RelaySession& session =
       start({.client = {.near_receive_bytes = 1 << 20}, .upstream = test::kSmallBuffers});
   const std::uint64_t sent = test::send_until_full(session.client.get(), kToUpstream, kMuch, 50ms);
   ASSERT_TRUE(test::wait_until([&] { return held_bytes(session) > 0; }));
@@ -160,7 +160,7 @@ TEST_P(PipePressureTest, WithoutABudgetBytesAreCopiedAndItIsSaid) {
   use_pool({.pipe_bytes = 65'536, .budget_slots = 0, .thread_pipes = 16});
   for (const SpliceMode mode : {SpliceMode::automatic, SpliceMode::always}) {
     use_splice(mode);
-    Session& session = start();
+    RelaySession& session = start();
     auto sender = std::async(std::launch::async, [&] {
       return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
     });
@@ -177,7 +177,7 @@ TEST_P(PipePressureTest, WithoutABudgetBytesAreCopiedAndItIsSaid) {
 TEST_P(PipePressureTest, AfterAShortageNobodyAsksForAPipeForAWhile) {
   use_pool({.pipe_bytes = 65'536, .budget_slots = 0, .thread_pipes = 16});
   use_splice(SpliceMode::always);
-  Session& session = start();
+  RelaySession& session = start();
   const TimePoint begin = Clock::now();
   for (int i = 0; i < 200; ++i) {
     ASSERT_TRUE(test::send_all(session.client.get(), "x"));
@@ -190,7 +190,7 @@ TEST_P(PipePressureTest, AfterAShortageNobodyAsksForAPipeForAWhile) {
 TEST_P(PipePressureTest, SpliceBeginsAgainOnceThereIsAPipe) {
   use_pool({.pipe_bytes = 65'536, .budget_slots = 16, .thread_pipes = 16});
   use_splice(SpliceMode::always);
-  Session& session = start();
+  RelaySession& session = start();
   // The only pipe is taken; a lease belongs to the thread that took it.
   PipeLease taken = loop_->call([&] { return pool_->acquire(); });
   ASSERT_TRUE(taken);

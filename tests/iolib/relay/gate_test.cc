@@ -21,19 +21,19 @@ const Pattern kToClient(2);
 // A direction that copies, behind a tap that holds its bytes back.
 class GateTest : public RelayTest {
  protected:
-  Session& start_gated(SessionOptions options = {}) {
+  RelaySession& start_gated(SessionOptions options = {}) {
     tap_.hold_back_from = 0;
     tap_.wants_exact = true;
     options.before = [this](Relay& relay) { relay.to_upstream().attach(tap_); };
     return start(std::move(options));
   }
   /// Sends bytes [begin, end) of the pattern, and waits until the tap has seen them all.
-  void gather(Session& session, std::uint64_t begin, std::uint64_t end) {
+  void gather(RelaySession& session, std::uint64_t begin, std::uint64_t end) {
     ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, begin, end - begin));
     ASSERT_TRUE(test::wait_until([&] { return seen() == end; }));
     EXPECT_EQ(held(session), end - session.forwarded_to_upstream());
   }
-  void open_gate(Session& session, std::uint64_t until = Tap::kNoLimit) {
+  void open_gate(RelaySession& session, std::uint64_t until = Tap::kNoLimit) {
     session.with([&](Relay& relay) {
       tap_.hold_back_from = until;
       relay.to_upstream().wake();
@@ -42,10 +42,10 @@ class GateTest : public RelayTest {
   [[nodiscard]] std::uint64_t seen() {
     return loop_->call([this] { return tap_.bytes; });
   }
-  [[nodiscard]] static std::size_t held(Session& session) {
+  [[nodiscard]] static std::size_t held(RelaySession& session) {
     return session.look([](Relay& relay) { return relay.to_upstream().held_bytes(); }).value();
   }
-  void expect_closed(Session& session, std::uint64_t bytes) {
+  void expect_closed(RelaySession& session, std::uint64_t bytes) {
     EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, bytes), "");
     test::finish_sending(session.upstream.get());
     EXPECT_EQ(session.end(), RelayEnd::closed);
@@ -64,7 +64,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, GateTest, testing::ValuesIn(every_relay_mode()),
                          name_of_relay_mode);
 
 TEST_P(GateTest, ManyReceivesWaitForTheWatermarkTogether) {
-  Session& session = start_gated();
+  RelaySession& session = start_gated();
   gather(session, 0, kPart);
   EXPECT_EQ(session.forwarded_to_upstream(), 0U);
   open_gate(session, kPart);
@@ -79,7 +79,7 @@ TEST_P(GateTest, ManyReceivesWaitForTheWatermarkTogether) {
 
 TEST_P(GateTest, NoMoreThanTheBoundIsGathered) {
   constexpr std::uint64_t kSize = 16 << 20;
-  Session& session = start_gated();
+  RelaySession& session = start_gated();
   auto sender = std::async(std::launch::async, [&] {
     return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
   });
@@ -94,7 +94,7 @@ TEST_P(GateTest, NoMoreThanTheBoundIsGathered) {
 
 TEST_P(GateTest, GathersAlsoForATapThatIsAskedWhenBytesAreThere) {
   tap_.stands = false;
-  Session& session = start_gated({.upstream = test::kSmallBuffers});
+  RelaySession& session = start_gated({.upstream = test::kSmallBuffers});
   gather(session, 0, kPart);
   open_gate(session);
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, kPart, 1000));
@@ -104,7 +104,7 @@ TEST_P(GateTest, GathersAlsoForATapThatIsAskedWhenBytesAreThere) {
 
 TEST_P(GateTest, TheWatermarkRisesByPartsWhileMoreIsGathered) {
   constexpr std::uint64_t kStep = 7000;
-  Session& session = start_gated();
+  RelaySession& session = start_gated();
   test::PatternChecker checker(kToUpstream);
   std::uint64_t sent = 0;
   for (std::uint64_t mark = kStep; mark < 2 * kPart; mark += kStep) {
@@ -124,7 +124,7 @@ TEST_P(GateTest, TheWatermarkRisesByPartsWhileMoreIsGathered) {
 }
 
 TEST_P(GateTest, NothingMoreIsReadWhenTheTargetTurnsOutToBeSlow) {
-  Session& session = start_gated({.upstream = test::kSmallBuffers});
+  RelaySession& session = start_gated({.upstream = test::kSmallBuffers});
   gather(session, 0, kPart);
   open_gate(session);
   EXPECT_TRUE(loop_->sleeps());
@@ -143,7 +143,7 @@ TEST_P(GateTest, NothingMoreIsReadWhenTheTargetTurnsOutToBeSlow) {
 }
 
 TEST_P(GateTest, TheEndWaitsBehindWhatWasGathered) {
-  Session& session = start_gated();
+  RelaySession& session = start_gated();
   gather(session, 0, kPart);
   test::finish_sending(session.client.get());
   EXPECT_TRUE(loop_->sleeps());
@@ -155,7 +155,7 @@ TEST_P(GateTest, TheEndWaitsBehindWhatWasGathered) {
 }
 
 TEST_P(GateTest, AResetWaitsBehindWhatWasGathered) {
-  Session& session = start_gated();
+  RelaySession& session = start_gated();
   gather(session, 0, kPart);
   test::reset(std::move(session.client));
   EXPECT_TRUE(loop_->sleeps());
@@ -167,7 +167,7 @@ TEST_P(GateTest, AResetWaitsBehindWhatWasGathered) {
 }
 
 TEST_P(GateTest, AResetOfTheTargetEndsItAtOnce) {
-  Session& session = start_gated();
+  RelaySession& session = start_gated();
   gather(session, 0, kPart);
   test::reset(std::move(session.upstream));
   EXPECT_EQ(session.end(), RelayEnd::upstream_reset);
@@ -179,7 +179,7 @@ TEST_P(GateTest, AResetOfTheTargetEndsItAtOnce) {
 
 // The wake finds the reset in its own send, while a receive is under way.
 TEST_P(GateTest, AGateThatOpensOntoABrokenTargetIsToldOnce) {
-  Session& session = start_gated();
+  RelaySession& session = start_gated();
   gather(session, 0, kPart);
   session.with([&](Relay& relay) {
     test::reset(std::move(session.upstream));
@@ -192,7 +192,7 @@ TEST_P(GateTest, AGateThatOpensOntoABrokenTargetIsToldOnce) {
 }
 
 TEST_P(GateTest, RestsWithWhatItGatheredAndGoesOn) {
-  Session& session = start_gated();
+  RelaySession& session = start_gated();
   gather(session, 0, kPart);
   session.with([](Relay& relay) { relay.to_upstream().pause(); });
   ASSERT_TRUE(test::wait_until(
@@ -210,7 +210,7 @@ TEST_P(GateTest, RestsWithWhatItGatheredAndGoesOn) {
 }
 
 TEST_P(GateTest, ADetachedGateLetsGoOfWhatItGathered) {
-  Session& session = start_gated();
+  RelaySession& session = start_gated();
   gather(session, 0, kPart);
   session.with([this](Relay& relay) { relay.to_upstream().detach(tap_); });
   ASSERT_TRUE(test::wait_until([&] { return session.forwarded_to_upstream() == kPart; }));
@@ -222,7 +222,7 @@ TEST_P(GateTest, ADetachedGateLetsGoOfWhatItGathered) {
 
 TEST_P(GateTest, TimeBehindAGateIsNotIdle) {
   constexpr Duration kShort = 200ms;
-  Session& session = start_gated({.idle_timeout = kShort});
+  RelaySession& session = start_gated({.idle_timeout = kShort});
   gather(session, 0, 1000);
   std::this_thread::sleep_for(3 * kShort);
   EXPECT_FALSE(session.ended());

@@ -31,9 +31,9 @@ class LowWaterTest : public EngineTest {
  protected:
   // One direction, from the client.
   struct Stream {
-    explicit Stream(Session& its_session, Pattern pattern)
+    explicit Stream(RelaySession& its_session, Pattern pattern)
         : session(its_session), sent(pattern), received(pattern) {}
-    Session& session;
+    RelaySession& session;
     Pattern sent;
     PatternChecker received;
     int source = -1;  ///< the relay's own end, borrowed
@@ -41,7 +41,7 @@ class LowWaterTest : public EngineTest {
 
   void start_streams(std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
-      Session& session = start({.client = {.near_receive_bytes = 1 << 20}});
+      RelaySession& session = start({.client = {.near_receive_bytes = 1 << 20}});
       streams_.emplace_back(session, Pattern(i));
       streams_.back().source =
           session.look([](Relay& relay) { return relay.to_upstream().source().fd(); }).value();

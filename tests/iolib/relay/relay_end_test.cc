@@ -35,7 +35,7 @@ void talk(int from, int to) {
 
 TEST_P(RelayEndTest, ASilentConnectionEndsWithAResetBothWays) {
   const TimePoint begin = Clock::now();
-  Session& session = start({.idle_timeout = kShort});
+  RelaySession& session = start({.idle_timeout = kShort});
   EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
   EXPECT_GE(Clock::now() - begin, kShort);
   EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), 0U);
@@ -43,7 +43,7 @@ TEST_P(RelayEndTest, ASilentConnectionEndsWithAResetBothWays) {
 }
 
 TEST_P(RelayEndTest, BytesOneWayKeepAConnectionAlive) {
-  Session& session = start({.idle_timeout = kShort});
+  RelaySession& session = start({.idle_timeout = kShort});
   talk(session.client.get(), session.upstream.get());
   EXPECT_FALSE(session.ended());
   talk(session.upstream.get(), session.client.get());
@@ -53,20 +53,21 @@ TEST_P(RelayEndTest, BytesOneWayKeepAConnectionAlive) {
 
 TEST_P(RelayEndTest, ASilentEchoAndASilentDeviceEndToo) {
   for (const bool to_device : {false, true}) {
-    Session& session = start({.idle_timeout = kShort, .echo = !to_device, .to_device = to_device});
+    RelaySession& session =
+        start({.idle_timeout = kShort, .echo = !to_device, .to_device = to_device});
     EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
   }
 }
 
 TEST_P(RelayEndTest, AReaderWhoNeverReadsCountsAsSilence) {
-  Session& session = start(
+  RelaySession& session = start(
       {.idle_timeout = kShort, .client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
   test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
   EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
 }
 
 TEST_P(RelayEndTest, AHalfClosedConnectionEndsWhenTheOtherDirectionIsSilent) {
-  Session& session = start({.half_close_timeout = kShort});
+  RelaySession& session = start({.half_close_timeout = kShort});
   test::finish_sending(session.upstream.get());
   EXPECT_EQ(read_whole(session.client.get(), kToClient, 0), "");
   talk(session.client.get(), session.upstream.get());
@@ -77,14 +78,14 @@ TEST_P(RelayEndTest, AHalfClosedConnectionEndsWhenTheOtherDirectionIsSilent) {
 }
 
 TEST_P(RelayEndTest, TheHalfCloseTimeoutIsNothingToAConnectionThatIsWhole) {
-  Session& session = start({.half_close_timeout = 50ms});
+  RelaySession& session = start({.half_close_timeout = 50ms});
   ASSERT_TRUE(test::send_all(session.client.get(), "x"));
   std::this_thread::sleep_for(kShort);
   EXPECT_FALSE(session.ended());
 }
 
 TEST_P(RelayEndTest, ZeroMeansNoTimeout) {
-  Session& session = start({.idle_timeout = 0ns, .half_close_timeout = 0ns});
+  RelaySession& session = start({.idle_timeout = 0ns, .half_close_timeout = 0ns});
   test::finish_sending(session.client.get());
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, 0), "");
   EXPECT_TRUE(loop_->sleeps());
@@ -94,7 +95,7 @@ TEST_P(RelayEndTest, ZeroMeansNoTimeout) {
 // --- stop()
 
 TEST_P(RelayEndTest, StoppedItResetsBothSides) {
-  Session& session = start();
+  RelaySession& session = start();
   ASSERT_TRUE(test::send_all(session.client.get(), "x"));
   ASSERT_EQ(test::receive_text(session.upstream.get(), 1), "x");
   session.with([](Relay& relay) {
@@ -108,7 +109,7 @@ TEST_P(RelayEndTest, StoppedItResetsBothSides) {
 }
 
 TEST_P(RelayEndTest, StoppedWhileAReaderStallsItEndsAtOnceAndGivesItsPipesBack) {
-  Session& session = start({.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
+  RelaySession& session = start({.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
   test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
   test::send_until_full(session.upstream.get(), kToClient, 64 << 20, 20ms);
   session.with([](Relay& relay) { relay.stop(); });
@@ -117,14 +118,14 @@ TEST_P(RelayEndTest, StoppedWhileAReaderStallsItEndsAtOnceAndGivesItsPipesBack) 
 }
 
 TEST_P(RelayEndTest, StoppedBeforeItRanItEndsAtOnce) {
-  Session& session = start({.before = [](Relay& relay) { relay.stop(); }});
+  RelaySession& session = start({.before = [](Relay& relay) { relay.stop(); }});
   EXPECT_EQ(session.end(), RelayEnd::stopped);
   EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), 0U);
 }
 
 TEST_P(RelayEndTest, StoppedInTheMiddleOfAStreamItCanNeverLookWhole) {
   for (int i = 0; i < 20; ++i) {
-    Session& session = start();
+    RelaySession& session = start();
     const std::uint64_t sent = test::send_until_full(session.client.get(), kToUpstream,
                                                      1 + 17'000U * static_cast<unsigned>(i), 0ms);
     session.with([](Relay& relay) { relay.stop(); });

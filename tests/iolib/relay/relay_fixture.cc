@@ -91,9 +91,10 @@ bool LoopThread::sleeps() {
   return cpu_time() - before < kWindow / 5;
 }
 
-// --- Session
+// --- RelaySession
 
-Session::Session(LoopThread& loop, RelayContext& context, SpliceMode splice, SessionOptions options)
+RelaySession::RelaySession(LoopThread& loop, RelayContext& context, SpliceMode splice,
+                           SessionOptions options)
     : loop_(loop),
       relay_options_{.splice = splice,
                      .idle_timeout = options.idle_timeout,
@@ -128,14 +129,14 @@ Session::Session(LoopThread& loop, RelayContext& context, SpliceMode splice, Ses
   });
 }
 
-Session::~Session() {
+RelaySession::~RelaySession() {
   with([](Relay& relay) { relay.stop(); });
   static_cast<void>(end());
   // The coroutine's frame belongs to the loop's thread.
   loop_.call([this] { task_ = {}; });
 }
 
-Task<> Session::serve() {
+Task<> RelaySession::serve() {
   const RelayEnd how = co_await relay_->run(std::as_bytes(std::span(held_)));
   report_ = {
       .end = how,
@@ -149,7 +150,7 @@ Task<> Session::serve() {
   ended_ = true;
 }
 
-RelayEnd Session::end() {
+RelayEnd RelaySession::end() {
   if (!test::wait_until([this] { return ended(); })) {
     std::fputs("the relay does not end\n", stderr);
     std::abort();
@@ -157,7 +158,7 @@ RelayEnd Session::end() {
   return report_.end;
 }
 
-std::uint64_t Session::forwarded_to_upstream() {
+std::uint64_t RelaySession::forwarded_to_upstream() {
   const auto bytes = look([](Relay& relay) { return relay.to_upstream().forwarded_bytes(); });
   return bytes.value_or(report_.to_upstream_bytes);
 }
@@ -174,7 +175,7 @@ void RelayTestBase::start_loop(Engine engine, SpliceMode splice) {
 
 void RelayTestBase::use_pool(const PipePool::Options& options) { pool_options_ = options; }
 
-Session& RelayTestBase::start(SessionOptions options) {
+RelaySession& RelayTestBase::start(SessionOptions options) {
   if (!pool_) {
     pool_ = std::make_unique<PipePool>(pool_options_);
     loop_->call([this] {
@@ -182,7 +183,8 @@ Session& RelayTestBase::start(SessionOptions options) {
       context_->on_shortage = [this](PipeShortage shortage) { shortages_.push_back(shortage); };
     });
   }
-  sessions_.push_back(std::make_unique<Session>(*loop_, *context_, splice_, std::move(options)));
+  sessions_.push_back(
+      std::make_unique<RelaySession>(*loop_, *context_, splice_, std::move(options)));
   return *sessions_.back();
 }
 

@@ -85,7 +85,7 @@ struct RelayReport {
 };
 
 /// What a relayed connection is made of.
-class Session;
+class RelaySession;
 
 struct SessionOptions {
   Duration idle_timeout = std::chrono::hours(1);
@@ -100,18 +100,18 @@ struct SessionOptions {
   /// Called on the loop's thread before the relay starts: taps are attached here.
   std::function<void(Relay&)> before = nullptr;
   /// Called when both connections stand and the relay does not exist yet.
-  std::function<void(Session& session, int upstream_near)> connected = nullptr;
+  std::function<void(RelaySession& session, int upstream_near)> connected = nullptr;
 };
 
 /// One relayed connection, with the test's ends of it. The relay is destroyed as soon as it has
 /// ended, so that whatever touches it later shows.
-class Session {
+class RelaySession {
  public:
-  Session(LoopThread& loop, RelayContext& context, SpliceMode splice, SessionOptions options);
+  RelaySession(LoopThread& loop, RelayContext& context, SpliceMode splice, SessionOptions options);
   /// Stops the relay if it still runs.
-  ~Session();
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
+  ~RelaySession();
+  RelaySession(const RelaySession&) = delete;
+  RelaySession& operator=(const RelaySession&) = delete;
 
   OwnedFd client;
   OwnedFd upstream;
@@ -159,7 +159,7 @@ class RelayTestBase : public testing::Test {
 
   /// Before the first session: another pool than the usual one of 64 pipes of 256 KiB.
   void use_pool(const PipePool::Options& options);
-  Session& start(SessionOptions options = {});
+  RelaySession& start(SessionOptions options = {});
   [[nodiscard]] SpliceMode splice() const { return splice_; }
   /// Shortages of pipes so far.
   [[nodiscard]] std::vector<PipeShortage> shortages();
@@ -171,7 +171,7 @@ class RelayTestBase : public testing::Test {
   std::unique_ptr<LoopThread> loop_;
   std::unique_ptr<PipePool> pool_;
   std::unique_ptr<RelayContext> context_;  ///< of the loop's thread
-  std::vector<std::unique_ptr<Session>> sessions_;
+  std::vector<std::unique_ptr<RelaySession>> sessions_;
   std::vector<PipeShortage> shortages_;  ///< of the loop's thread
   PipePool::Options pool_options_{
       .pipe_bytes = kPipeBytes, .budget_slots = 64 * kPipeBytes / 4096, .thread_pipes = 16};

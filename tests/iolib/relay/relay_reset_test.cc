@@ -28,7 +28,7 @@ struct Sides {
   Pattern sent;     ///< by the cutter
   Pattern counter;  ///< what the other side sends
 };
-Sides sides(Session& session, bool client_cuts) {
+Sides sides(RelaySession& session, bool client_cuts) {
   if (client_cuts) return {session.client, session.upstream, kToUpstream, kToClient};
   return {session.upstream, session.client, kToClient, kToUpstream};
 }
@@ -40,7 +40,7 @@ class ResetTest : public RelayTest {
   void from_either_side(const SessionOptions& options, Try one_try) {
     for (const bool client_cuts : {true, false}) {
       SCOPED_TRACE(client_cuts ? "cut by the client" : "cut by the upstream");
-      Session& session = start(options);
+      RelaySession& session = start(options);
       one_try(session, sides(session, client_cuts));
       EXPECT_EQ(session.end(), client_cuts ? RelayEnd::client_reset : RelayEnd::upstream_reset);
     }
@@ -61,7 +61,7 @@ SessionOptions small_buffers() {
 // --- Resets
 
 TEST_P(ResetTest, AResetOfAnIdleConnectionReachesTheOtherSide) {
-  from_either_side({}, [&](Session&, const Sides& side) {
+  from_either_side({}, [&](RelaySession&, const Sides& side) {
     test::reset(std::move(side.cutter));
     EXPECT_EQ(read_until(side.other.get(), side.sent, Ending::reset), 0U);
   });
@@ -69,7 +69,7 @@ TEST_P(ResetTest, AResetOfAnIdleConnectionReachesTheOtherSide) {
 
 TEST_P(ResetTest, WhatWasReceivedBeforeAResetIsDeliveredBeforeIt) {
   constexpr std::uint64_t kSize = 300'000;
-  from_either_side({}, [&](Session&, const Sides& side) {
+  from_either_side({}, [&](RelaySession&, const Sides& side) {
     ASSERT_TRUE(test::send_pattern(side.cutter.get(), side.sent, 0, kSize));
     ASSERT_TRUE(all_acknowledged(side.cutter.get()));
     test::reset(std::move(side.cutter));
@@ -80,7 +80,7 @@ TEST_P(ResetTest, WhatWasReceivedBeforeAResetIsDeliveredBeforeIt) {
 // The other direction meets the reset first, in its sends, and takes the error away.
 TEST_P(ResetTest, NothingAcknowledgedIsLostWhileBytesFlowTheOtherWay) {
   constexpr std::uint64_t kSize = 200'000;
-  from_either_side({}, [&](Session&, const Sides& side) {
+  from_either_side({}, [&](RelaySession&, const Sides& side) {
     ASSERT_TRUE(test::send_pattern(side.cutter.get(), side.sent, 0, kSize));
     // More than all buffers take: the relay is in the middle of sending when the reset comes.
     test::send_until_full(side.other.get(), side.counter, 64 << 20, 10ms);
@@ -91,7 +91,7 @@ TEST_P(ResetTest, NothingAcknowledgedIsLostWhileBytesFlowTheOtherWay) {
 }
 
 TEST_P(ResetTest, NothingAcknowledgedIsLostBehindAReaderWhoReadsLate) {
-  from_either_side(small_buffers(), [this](Session& session, const Sides& side) {
+  from_either_side(small_buffers(), [this](RelaySession& session, const Sides& side) {
     const std::uint64_t sent = test::send_until_full(side.cutter.get(), side.sent, 64 << 20, 20ms);
     const std::uint64_t acknowledged = sent - test::unacknowledged_bytes(side.cutter.get());
     ASSERT_GT(acknowledged, 0U);
@@ -105,7 +105,7 @@ TEST_P(ResetTest, NothingAcknowledgedIsLostBehindAReaderWhoReadsLate) {
 }
 
 TEST_P(ResetTest, AResetIsNoticedWhileBothDirectionsArePaused) {
-  from_either_side(small_buffers(), [](Session& session, const Sides& side) {
+  from_either_side(small_buffers(), [](RelaySession& session, const Sides& side) {
     test::send_until_full(side.cutter.get(), side.sent, 64 << 20, 20ms);
     test::send_until_full(side.other.get(), side.counter, 64 << 20, 20ms);
     test::reset(std::move(side.cutter));
@@ -121,7 +121,7 @@ TEST_P(ResetTest, AResetIsNoticedWhileBothDirectionsArePaused) {
 }
 
 TEST_P(ResetTest, AResetAfterAFinCutsTheDirectionThatIsLeft) {
-  from_either_side({}, [&](Session&, const Sides& side) {
+  from_either_side({}, [&](RelaySession&, const Sides& side) {
     ASSERT_TRUE(test::send_pattern(side.cutter.get(), side.sent, 0, 1000));
     test::finish_sending(side.cutter.get());
     EXPECT_EQ(read_whole(side.other.get(), side.sent, 1000), "") << "its own stream is whole";
@@ -133,7 +133,7 @@ TEST_P(ResetTest, AResetAfterAFinCutsTheDirectionThatIsLeft) {
 
 // What is read then ends with a 0, which must not be taken for the end: the connection is gone.
 TEST_P(ResetTest, AFinAndAResetThatComeAtOnceAreAReset) {
-  from_either_side({}, [this](Session&, const Sides& side) {
+  from_either_side({}, [this](RelaySession&, const Sides& side) {
     // On the loop's thread, which sees both only afterwards.
     loop_->call([&] {
       EXPECT_TRUE(test::send_pattern(side.cutter.get(), side.sent, 0, 1000));
@@ -149,7 +149,7 @@ TEST_P(ResetTest, AFinAndAResetThatComeAtOnceAreAReset) {
 TEST_P(ResetTest, AResetWhoseErrorWasTakenAwayIsNotAnEnd) {
   constexpr std::uint64_t kSize = 20'000;
   SessionOptions options;
-  options.connected = [&](Session& session, int upstream_near) {
+  options.connected = [&](RelaySession& session, int upstream_near) {
     ASSERT_TRUE(test::send_pattern(session.upstream.get(), kToClient, 0, kSize));
     ASSERT_TRUE(all_acknowledged(session.upstream.get()));
     test::finish_sending(session.client.get());
@@ -159,13 +159,13 @@ TEST_P(ResetTest, AResetWhoseErrorWasTakenAwayIsNotAnEnd) {
     ASSERT_EQ(::getsockopt(upstream_near, SOL_SOCKET, SO_ERROR, &error, &size), 0);
     ASSERT_EQ(error, ECONNRESET);
   };
-  Session& session = start(options);
+  RelaySession& session = start(options);
   EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), kSize);
   EXPECT_EQ(session.end(), RelayEnd::upstream_reset);
 }
 
 TEST_P(ResetTest, AResetBehindAFinWithBytesStillQueuedLosesNone) {
-  from_either_side(small_buffers(), [&](Session&, const Sides& side) {
+  from_either_side(small_buffers(), [&](RelaySession&, const Sides& side) {
     const std::uint64_t sent = test::send_until_full(side.cutter.get(), side.sent, 64 << 20, 20ms);
     const std::uint64_t acknowledged = sent - test::unacknowledged_bytes(side.cutter.get());
     test::finish_sending(side.cutter.get());
@@ -175,7 +175,7 @@ TEST_P(ResetTest, AResetBehindAFinWithBytesStillQueuedLosesNone) {
 }
 
 TEST_P(ResetTest, APeerThatClosesWithUnreadBytesResets) {
-  from_either_side({}, [](Session& session, const Sides& side) {
+  from_either_side({}, [](RelaySession& session, const Sides& side) {
     ASSERT_TRUE(test::send_pattern(side.other.get(), side.counter, 0, 1000));
     ASSERT_TRUE(test::readable_within(side.cutter.get(), test::kPatience));
     static_cast<void>(session);
@@ -188,7 +188,7 @@ TEST_P(ResetTest, AReaderWhoNeverReadsGetsAResetAllTheSameAfterTheDeadline) {
   if (test::scale() != test::Scale::thorough) {
     GTEST_SKIP() << "takes " << Relay::kResetFlushTimeout / 1s << " s: SLUICE_LONG=1 runs it";
   }
-  Session& session = start(small_buffers());
+  RelaySession& session = start(small_buffers());
   test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
   test::reset(std::move(session.client));
   EXPECT_EQ(session.end(), RelayEnd::client_reset);
@@ -201,7 +201,7 @@ TEST_P(ResetTest, ACutStreamNeverEndsInACleanEof) {
   std::mt19937_64 random(test::seed());
   for (int i = 0; i < tries; ++i) {
     const bool client_cuts = i % 2 == 0;
-    Session& session = start(i % 3 == 0 ? small_buffers() : SessionOptions{});
+    RelaySession& session = start(i % 3 == 0 ? small_buffers() : SessionOptions{});
     const Sides side = sides(session, client_cuts);
     const std::uint64_t sent =
         test::send_until_full(side.cutter.get(), side.sent, 1 + random() % 400'000, 0ms);
@@ -221,7 +221,7 @@ TEST_P(ResetTest, ACutStreamNeverEndsInACleanEof) {
 }
 
 TEST_P(ResetTest, BytesThatWereNeverAcknowledgedAreCounted) {
-  Session& session = start(small_buffers());
+  RelaySession& session = start(small_buffers());
   test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
   test::reset(std::move(session.client));
   // The relay waits for the upstream to take what was forwarded; but that goes as well.
@@ -235,7 +235,7 @@ TEST_P(ResetTest, BytesThatWereNeverAcknowledgedAreCounted) {
 }
 
 TEST_P(ResetTest, AllAcknowledgedNothingIsCounted) {
-  Session& session = start();
+  RelaySession& session = start();
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 100'000));
   ASSERT_TRUE(test::wait_until([&] { return session.forwarded_to_upstream() == 100'000; }));
   test::reset(std::move(session.client));
@@ -245,7 +245,7 @@ TEST_P(ResetTest, AllAcknowledgedNothingIsCounted) {
 }
 
 TEST_P(ResetTest, AUnixPeerSeesAResetAsAnEnd) {
-  Session& session = start({.unix_sockets = true});
+  RelaySession& session = start({.unix_sockets = true});
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 1000));
   ASSERT_TRUE(test::wait_until([&] { return session.forwarded_to_upstream() == 1000; }));
   ASSERT_TRUE(test::send_pattern(session.upstream.get(), kToClient, 0, 1000));
@@ -272,7 +272,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, UrgentTest, testing::ValuesIn(every_relay_mode()
 TEST_P(UrgentTest, AnUrgentByteInAStreamKeepsItsPlace) {
   constexpr std::uint64_t kBefore = 400'000;
   constexpr std::uint64_t kSize = 2 * kBefore;
-  Session& session = start({.urgent_inline = true});
+  RelaySession& session = start({.urgent_inline = true});
   std::thread sender([&] {
     const int fd = session.client.get();
     EXPECT_TRUE(test::send_pattern(fd, kToUpstream, 0, kBefore));
@@ -285,7 +285,7 @@ TEST_P(UrgentTest, AnUrgentByteInAStreamKeepsItsPlace) {
 }
 
 TEST_P(UrgentTest, UrgentBytesAmongMessagesArriveAtOnceAndNothingSpins) {
-  Session& session = start({.urgent_inline = true});
+  RelaySession& session = start({.urgent_inline = true});
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(test::send_all(session.client.get(), "a"));
     test::send_urgent(session.client.get(), std::byte{'!'});
@@ -300,7 +300,7 @@ TEST_P(UrgentTest, UrgentBytesAmongMessagesArriveAtOnceAndNothingSpins) {
 TEST_P(UrgentTest, ManyUrgentBytesInAStreamAllKeepTheirPlaces) {
   constexpr std::uint64_t kPieces = 40;
   constexpr std::uint64_t kPiece = 50'000;
-  Session& session = start({.urgent_inline = true});
+  RelaySession& session = start({.urgent_inline = true});
   std::thread sender([&] {
     const int fd = session.client.get();
     for (std::uint64_t i = 0; i < kPieces; ++i) {
@@ -316,7 +316,7 @@ TEST_P(UrgentTest, ManyUrgentBytesInAStreamAllKeepTheirPlaces) {
 TEST_P(UrgentTest, AnUrgentByteBehindBackPressureDoesNotSpinAndArrives) {
   constexpr std::uint64_t kBefore = 300'000;
   constexpr test::PairOptions kRoomy{.near_receive_bytes = 1 << 20};
-  Session& session =
+  RelaySession& session =
       start({.client = kRoomy, .upstream = test::kSmallBuffers, .urgent_inline = true});
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, kBefore));
   ASSERT_TRUE(all_acknowledged(session.client.get()));
@@ -327,7 +327,7 @@ TEST_P(UrgentTest, AnUrgentByteBehindBackPressureDoesNotSpinAndArrives) {
 }
 
 TEST_P(UrgentTest, AResetBehindAnUrgentByteIsPassedOn) {
-  Session& session = start({.urgent_inline = true});
+  RelaySession& session = start({.urgent_inline = true});
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 100'000));
   test::send_urgent(session.client.get(), byte_at(kToUpstream, 100'000));
   ASSERT_TRUE(all_acknowledged(session.client.get()));

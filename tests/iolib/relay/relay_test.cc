@@ -26,7 +26,7 @@ INSTANTIATE_TEST_SUITE_P(Engines, EngineTest, testing::Values(Engine::uring, Eng
 
 // --- Bytes
 
-void relay_both_ways(Session& session, std::uint64_t size, std::uint64_t seed) {
+void relay_both_ways(RelaySession& session, std::uint64_t size, std::uint64_t seed) {
   auto client_sends = std::async(std::launch::async, [&] {
     return send_in_pieces(session.client.get(), kToUpstream, size, seed);
   });
@@ -48,7 +48,7 @@ void relay_both_ways(Session& session, std::uint64_t size, std::uint64_t seed) {
 
 TEST_P(RelayTest, BytesOfRandomSizesArriveBothWaysAtOnce) {
   const std::uint64_t size = test::by_scale(2U, 8U, 64U) << 20;
-  Session& session = start();
+  RelaySession& session = start();
   relay_both_ways(session, size, test::seed());
   if (splice() == SpliceMode::never) {
     EXPECT_EQ(session.report().spliced_bytes, 0U);
@@ -84,7 +84,7 @@ TEST_P(RelayTest, SeveralConnectionsDoNotMix) {
 }
 
 TEST_P(RelayTest, MessagesGoBackAndForth) {
-  Session& session = start();
+  RelaySession& session = start();
   for (int i = 0; i < 100; ++i) {
     const std::string question = "question " + std::to_string(i);
     const std::string answer = "answer " + std::to_string(i);
@@ -98,7 +98,7 @@ TEST_P(RelayTest, MessagesGoBackAndForth) {
 TEST_P(RelayTest, BytesReceivedBeforeTheRelayBeganComeFirst) {
   std::string held(Pump::kMaxHeldBytes, '\0');
   kToUpstream.fill(0, std::as_writable_bytes(std::span(held)));
-  Session& session = start({.upstream = test::kSmallBuffers, .held = held});
+  RelaySession& session = start({.upstream = test::kSmallBuffers, .held = held});
   constexpr std::uint64_t kMore = 100'000;
   auto sender = std::async(std::launch::async, [&] {
     const bool sent = test::send_pattern(session.client.get(), kToUpstream, held.size(), kMore);
@@ -111,7 +111,7 @@ TEST_P(RelayTest, BytesReceivedBeforeTheRelayBeganComeFirst) {
 
 // An idle connection costs two sockets and nothing else.
 TEST_P(RelayTest, AnIdleConnectionHoldsNoPipeAndTheLoopSleeps) {
-  Session& session = start();
+  RelaySession& session = start();
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 1 << 20));
   test::PatternChecker checker(kToUpstream);
   test::read_pattern(session.upstream.get(), checker, {.stop_after_bytes = 1 << 20});
@@ -124,14 +124,14 @@ TEST_P(RelayTest, AnIdleConnectionHoldsNoPipeAndTheLoopSleeps) {
 // --- Promotion and demotion
 
 // So many bytes at once, all of them received before the relay looks.
-void send_burst(LoopThread& loop, Session& session, std::size_t bytes) {
+void send_burst(LoopThread& loop, RelaySession& session, std::size_t bytes) {
   const std::string burst(bytes, 'x');
   // On the loop's thread, which meanwhile receives nothing.
   ASSERT_TRUE(loop.call([&] { return test::send_all(session.client.get(), burst); }));
   ASSERT_EQ(test::receive_text(session.upstream.get(), bytes).size(), bytes);
 }
 
-bool streaming(Session& session) {
+bool streaming(RelaySession& session) {
   return session.look([](Relay& relay) { return relay.to_upstream().streaming(); }).value();
 }
 
@@ -142,7 +142,7 @@ constexpr std::size_t kFull = Reactor::kReceiveBytes;
 constexpr std::size_t kStream = Pump::kPromoteAfter * kFull + 1;
 
 TEST_P(EngineTest, SpliceBeginsAfterSoManyFullReceivesInARow) {
-  Session& session = start({.client = kRoomy});
+  RelaySession& session = start({.client = kRoomy});
   send_burst(*loop_, session, kStream - kFull - 1);
   EXPECT_FALSE(streaming(session));
   send_burst(*loop_, session, 1);  // the row is broken
@@ -158,13 +158,13 @@ TEST_P(EngineTest, SpliceBeginsAfterSoManyFullReceivesInARow) {
 }
 
 TEST_P(EngineTest, MessagesThatOneReceiveTakesWholeAreNoStream) {
-  Session& session = start({.client = kRoomy});
+  RelaySession& session = start({.client = kRoomy});
   for (int i = 0; i < 3 * Pump::kPromoteAfter; ++i) send_burst(*loop_, session, kFull);
   EXPECT_FALSE(streaming(session));
 }
 
 TEST_P(EngineTest, CopyingBeginsAgainAfterSoManySmallTurnsInARow) {
-  Session& session = start({.client = kRoomy});
+  RelaySession& session = start({.client = kRoomy});
   send_burst(*loop_, session, kStream);  // its last byte is the first small turn
   ASSERT_TRUE(streaming(session));
   for (int i = 0; i < Pump::kDemoteAfter - 2; ++i) send_burst(*loop_, session, 1);
@@ -180,12 +180,12 @@ TEST_P(EngineTest, CopyingBeginsAgainAfterSoManySmallTurnsInARow) {
 
 TEST_P(EngineTest, AlwaysSplicesTheSmallestMessageAndNeverTheLargestStream) {
   use_splice(SpliceMode::always);
-  Session& always = start();
+  RelaySession& always = start();
   for (int i = 0; i < 2 * Pump::kDemoteAfter; ++i) send_burst(*loop_, always, 1);
   EXPECT_EQ(always.look([](Relay& relay) { return relay.to_upstream().spliced_bytes(); }),
             2U * Pump::kDemoteAfter);
   use_splice(SpliceMode::never);
-  Session& never = start({.client = kRoomy});
+  RelaySession& never = start({.client = kRoomy});
   send_burst(*loop_, never, 2 * kStream);
   EXPECT_EQ(never.look([](Relay& relay) { return relay.to_upstream().spliced_bytes(); }), 0U);
 }
@@ -194,7 +194,7 @@ TEST_P(EngineTest, AlwaysSplicesTheSmallestMessageAndNeverTheLargestStream) {
 
 TEST_P(RelayTest, AfterTheClientsFinTheUpstreamMayGoOnSending) {
   constexpr std::uint64_t kSize = 1 << 20;
-  Session& session = start();
+  RelaySession& session = start();
   ASSERT_TRUE(test::send_all(session.client.get(), "request"));
   test::finish_sending(session.client.get());
   EXPECT_EQ(test::receive_text(session.upstream.get(), 100), "request");  // to its end
@@ -208,7 +208,7 @@ TEST_P(RelayTest, AfterTheClientsFinTheUpstreamMayGoOnSending) {
 
 TEST_P(RelayTest, AfterTheUpstreamsFinTheClientMayGoOnSending) {
   constexpr std::uint64_t kSize = 1 << 20;
-  Session& session = start();
+  RelaySession& session = start();
   ASSERT_TRUE(test::send_all(session.upstream.get(), "banner"));
   test::finish_sending(session.upstream.get());
   EXPECT_EQ(test::receive_text(session.client.get(), 100), "banner");
@@ -221,7 +221,7 @@ TEST_P(RelayTest, AfterTheUpstreamsFinTheClientMayGoOnSending) {
 }
 
 TEST_P(RelayTest, AFinAloneEndsAnEmptyStream) {
-  Session& session = start();
+  RelaySession& session = start();
   test::finish_sending(session.client.get());
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, 0), "");
   EXPECT_FALSE(session.ended());
@@ -231,14 +231,14 @@ TEST_P(RelayTest, AFinAloneEndsAnEmptyStream) {
 }
 
 TEST_P(RelayTest, AHalfClosedConnectionDoesNotSpin) {
-  Session& session = start();
+  RelaySession& session = start();
   test::finish_sending(session.client.get());
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, 0), "");
   EXPECT_TRUE(loop_->sleeps());
 }
 
 TEST_P(RelayTest, TheFinWaitsForTheBytesThatAreHeld) {
-  Session& session = start({.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
+  RelaySession& session = start({.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
   const std::uint64_t sent =
       test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 50ms);
   EXPECT_GT(session.look([](Relay& relay) { return relay.to_upstream().held_bytes(); }), 0U);
@@ -250,7 +250,7 @@ TEST_P(RelayTest, TheFinWaitsForTheBytesThatAreHeld) {
 
 TEST_P(RelayTest, WithoutAnUpstreamTheBytesGoBackToTheClient) {
   constexpr std::uint64_t kSize = 2 << 20;
-  Session& session = start({.echo = true});
+  RelaySession& session = start({.echo = true});
   auto sender = std::async(std::launch::async, [&] {
     return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
   });
@@ -260,7 +260,7 @@ TEST_P(RelayTest, WithoutAnUpstreamTheBytesGoBackToTheClient) {
 }
 
 TEST_P(RelayTest, AnEchoWhoseClientReadsLateLosesNothing) {
-  Session& session = start({.client = test::kSmallBuffers, .echo = true});
+  RelaySession& session = start({.client = test::kSmallBuffers, .echo = true});
   const std::uint64_t sent =
       test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 50ms);
   EXPECT_TRUE(loop_->sleeps());
@@ -271,7 +271,7 @@ TEST_P(RelayTest, AnEchoWhoseClientReadsLateLosesNothing) {
 
 TEST_P(RelayTest, ADeviceTakesEverything) {
   constexpr std::uint64_t kSize = 2 << 20;
-  Session& session = start({.to_device = true});
+  RelaySession& session = start({.to_device = true});
   EXPECT_TRUE(send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()));
   EXPECT_EQ(read_whole(session.client.get(), kToClient, 0), "");
   EXPECT_EQ(session.end(), RelayEnd::closed);
@@ -280,7 +280,7 @@ TEST_P(RelayTest, ADeviceTakesEverything) {
 
 TEST_P(RelayTest, AResetEndsAnEchoAndADevice) {
   for (const bool to_device : {false, true}) {
-    Session& session = start({.echo = !to_device, .to_device = to_device});
+    RelaySession& session = start({.echo = !to_device, .to_device = to_device});
     ASSERT_TRUE(test::send_all(session.client.get(), "some"));
     ASSERT_TRUE(test::wait_until([&] { return session.forwarded_to_upstream() == 4; }));
     test::reset(std::move(session.client));
@@ -293,7 +293,7 @@ TEST_P(RelayTest, UnixSocketsAreRelayedBothWays) {
 }
 
 TEST_P(RelayTest, AUnixClientThatGoesAwayEndsTheRelay) {
-  Session& session = start({.unix_sockets = true});
+  RelaySession& session = start({.unix_sockets = true});
   ASSERT_TRUE(test::send_all(session.client.get(), "last words"));
   session.client.reset();
   EXPECT_EQ(test::receive_text(session.upstream.get(), 100), "last words");  // to its end

@@ -26,7 +26,7 @@ class TapChangeTest : public RelayTest {
   TestTap& make_tap(Pattern pattern) { return taps_.emplace_back(pattern); }
   /// Runs `middle` when about half of a stream has passed, and checks that all of it arrives.
   template <class Middle>
-  void in_the_middle(Session& session, Middle middle) {
+  void in_the_middle(RelaySession& session, Middle middle) {
     auto sender = std::async(std::launch::async, [&] {
       return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
     });
@@ -71,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, TapChangeTest, testing::ValuesIn(every_relay_mod
 
 TEST_P(TapChangeTest, ATapAttachedInTheMiddleSeesWhatIsReceivedFromThenOn) {
   TestTap& tap = make_tap(kToUpstream);
-  Session& session = start(modest());
+  RelaySession& session = start(modest());
   std::uint64_t received = 0;
   in_the_middle(session, [&] {
     session.with([&](Relay& relay) {
@@ -87,7 +87,7 @@ TEST_P(TapChangeTest, ATapAttachedInTheMiddleSeesWhatIsReceivedFromThenOn) {
 
 TEST_P(TapChangeTest, ATapAttachedWhileBytesAreHeldSeesOnlyWhatComesBehindThem) {
   TestTap& tap = make_tap(kToUpstream);
-  Session& session = start({.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
+  RelaySession& session = start({.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
   const std::uint64_t sent =
       test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 50ms);
   std::uint64_t received = 0;
@@ -107,7 +107,7 @@ TEST_P(TapChangeTest, ATapAttachedWhileBytesAreHeldSeesOnlyWhatComesBehindThem) 
 TEST_P(TapChangeTest, ATapAttachedWhileTheDirectionWaitsIsAskedBeforeItGetsAnything) {
   TestTap& tap = make_tap(kToUpstream);
   tap.can_take = 10;
-  Session& session = start();
+  RelaySession& session = start();
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 100));
   ASSERT_TRUE(test::wait_until([&] { return session.forwarded_to_upstream() == 100; }));
   session.with([&](Relay& relay) { relay.to_upstream().attach(tap); });
@@ -137,7 +137,7 @@ TEST_P(TapChangeTest, ATapAttachedByAnotherTapComesBehindWhatThatOneSaw) {
 TEST_P(TapChangeTest, ATapDetachedInTheMiddleSeesNoMore) {
   TestTap& tap = make_tap(kToUpstream);
   TestTap& stays = make_tap(kToUpstream);
-  Session& session = start(tapped(tap, &stays));
+  RelaySession& session = start(tapped(tap, &stays));
   std::uint64_t bytes = 0;
   in_the_middle(session, [&] {
     session.with([&](Relay& relay) {
@@ -156,7 +156,7 @@ TEST_P(TapChangeTest, AfterTheLastTapIsGoneTheDirectionSplicesAsBefore) {
   if (splice() == SpliceMode::never) GTEST_SKIP() << "never splices";
   TestTap& tap = make_tap(kToUpstream);
   tap.wants_exact = true;
-  Session& session = start(tapped(tap));
+  RelaySession& session = start(tapped(tap));
   in_the_middle(session, [&] {
     session.with([&](Relay& relay) {
       EXPECT_EQ(relay.to_upstream().spliced_bytes(), 0U);
@@ -215,7 +215,7 @@ TEST_P(TapChangeTest, ATapMayDetachItselfWhenTheStreamEnds) {
 TEST_P(TapChangeTest, ADetachedGateLetsEverythingGo) {
   TestTap& tap = make_tap(kToUpstream);
   tap.hold_back_from = 0;
-  Session& session = start(tapped(tap));
+  RelaySession& session = start(tapped(tap));
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 50'000));
   ASSERT_TRUE(test::wait_until([&] { return loop_->call([&] { return tap.bytes; }) > 0; }));
   EXPECT_EQ(session.forwarded_to_upstream(), 0U);
@@ -226,7 +226,7 @@ TEST_P(TapChangeTest, ADetachedGateLetsEverythingGo) {
 TEST_P(TapChangeTest, ADetachedTapThatCouldTakeNothingHoldsUpNobody) {
   TestTap& tap = make_tap(kToUpstream);
   tap.can_take = 0;
-  Session& session = start(tapped(tap));
+  RelaySession& session = start(tapped(tap));
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 50'000));
   EXPECT_TRUE(loop_->sleeps());
   session.with([&](Relay& relay) { relay.to_upstream().detach(tap); });
@@ -238,7 +238,7 @@ TEST_P(TapChangeTest, ADetachedTapThatCouldTakeNothingHoldsUpNobody) {
 TEST_P(TapChangeTest, ATapIsToldOnceWhereTheStreamWasCut) {
   constexpr std::uint64_t kPart = 100'000;
   TestTap& tap = make_tap(kToUpstream);
-  Session& session = start(tapped(tap));
+  RelaySession& session = start(tapped(tap));
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, kPart));
   ASSERT_TRUE(
       test::wait_until([&] { return test::unacknowledged_bytes(session.client.get()) == 0; }));
@@ -257,7 +257,7 @@ TEST_P(TapChangeTest, ATapIsToldOnceWhereTheStreamWasCut) {
 TEST_P(TapChangeTest, ATapOfAStoppedRelayIsToldOfAResetAndTheTotals) {
   TestTap& tap = make_tap(kToUpstream);
   tap.hold_back_from = 100;
-  Session& session = start(tapped(tap));
+  RelaySession& session = start(tapped(tap));
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 1000));
   ASSERT_TRUE(test::wait_until([&] { return loop_->call([&] { return tap.bytes; }) == 1000; }));
   ASSERT_TRUE(test::wait_until([&] { return session.forwarded_to_upstream() == 100; }));
@@ -274,7 +274,7 @@ TEST_P(TapChangeTest, AFinThatIsNotAcknowledgedIsNoByteOfTheStream) {
   SessionOptions options = tapped(tap);
   // All of it, and the FIN, waits in the relay's send queue for an upstream that does not read.
   options.upstream = {.near_send_bytes = 1 << 20, .far_receive_bytes = 4096};
-  Session& session = start(std::move(options));
+  RelaySession& session = start(std::move(options));
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, kPart));
   test::finish_sending(session.client.get());
   ASSERT_TRUE(test::wait_until([&] {
@@ -293,7 +293,7 @@ TEST_P(TapChangeTest, AFinThatIsNotAcknowledgedIsNoByteOfTheStream) {
 TEST_P(TapChangeTest, AGateThatOpensOntoABrokenTargetIsToldOnce) {
   TestTap& tap = make_tap(kToUpstream);
   tap.hold_back_from = 0;
-  Session& session = start(tapped(tap));
+  RelaySession& session = start(tapped(tap));
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 1000));
   ASSERT_TRUE(test::wait_until([&] { return loop_->call([&] { return tap.bytes; }) == 1000; }));
   session.with([&](Relay& relay) {
@@ -311,7 +311,7 @@ TEST_P(TapChangeTest, AGateThatOpensOntoABrokenTargetIsToldOnce) {
 TEST_P(TapChangeTest, AResetWhileATapHoldsTheStreamUpStillReachesTheOtherSide) {
   TestTap& tap = make_tap(kToUpstream);
   tap.hold_back_from = 0;
-  Session& session = start(tapped(tap));
+  RelaySession& session = start(tapped(tap));
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 1000));
   ASSERT_TRUE(test::wait_until([&] { return loop_->call([&] { return tap.bytes; }) == 1000; }));
   test::reset(std::move(session.client));

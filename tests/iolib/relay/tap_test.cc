@@ -28,7 +28,7 @@ class TapTest : public RelayTest {
   /// Taps outlive the relays, also of a test that fails in the middle.
   TestTap& make_tap(Pattern pattern) { return taps_.emplace_back(pattern); }
   /// A connection whose client's bytes are seen by `taps`, in that order.
-  Session& start_tapped(const std::vector<TestTap*>& taps, SessionOptions options = {}) {
+  RelaySession& start_tapped(const std::vector<TestTap*>& taps, SessionOptions options = {}) {
     options.before = [this, taps](Relay& relay) {
       pump_ = &relay.to_upstream();
       for (TestTap* tap : taps) relay.to_upstream().attach(*tap);
@@ -36,7 +36,7 @@ class TapTest : public RelayTest {
     return start(std::move(options));
   }
   /// Sends `size` bytes from the client in pieces, and reads them to the end at the upstream.
-  void transfer(Session& session, std::uint64_t size) {
+  void transfer(RelaySession& session, std::uint64_t size) {
     auto sender = std::async(std::launch::async, [&] {
       return send_in_pieces(session.client.get(), kToUpstream, size, test::seed());
     });
@@ -45,10 +45,10 @@ class TapTest : public RelayTest {
     test::finish_sending(session.upstream.get());
     EXPECT_EQ(session.end(), RelayEnd::closed);
   }
-  static void wake(Session& session) {
+  static void wake(RelaySession& session) {
     session.with([](Relay& relay) { relay.to_upstream().wake(); });
   }
-  static std::uint64_t forwarded(Session& session) { return session.forwarded_to_upstream(); }
+  static std::uint64_t forwarded(RelaySession& session) { return session.forwarded_to_upstream(); }
   static constexpr std::uint64_t kSize = 2 << 20;
 
   Pump* pump_ = nullptr;  ///< of the loop's thread: for taps
@@ -93,7 +93,7 @@ TEST_P(TapTest, TwoTapsBothSeeEverything) {
 TEST_P(TapTest, BothDirectionsAreTappedEachByItsOwnTap) {
   TestTap& to_upstream = make_tap(kToUpstream);
   TestTap& to_client = make_tap(kToClient);
-  Session& session = start({.before = [&](Relay& relay) {
+  RelaySession& session = start({.before = [&](Relay& relay) {
     relay.to_upstream().attach(to_upstream);
     relay.to_client().attach(to_client);
   }});
@@ -118,7 +118,7 @@ TEST_P(TapTest, BytesThatWereReceivedBeforeTheRelayPassTheTapToo) {
   std::string held(5000, '\0');
   kToUpstream.fill(0, std::as_writable_bytes(std::span(held)));
   TestTap& tap = make_tap(kToUpstream);
-  Session& session = start_tapped({&tap}, {.held = held});
+  RelaySession& session = start_tapped({&tap}, {.held = held});
   EXPECT_EQ(test::receive_text(session.upstream.get(), held.size()), held);
   session.with([](Relay& relay) { relay.stop(); });
   static_cast<void>(session.end());
@@ -128,7 +128,7 @@ TEST_P(TapTest, BytesThatWereReceivedBeforeTheRelayPassTheTapToo) {
 
 TEST_P(TapTest, ASlowReaderIsNoConcernOfTheTap) {
   TestTap& tap = make_tap(kToUpstream);
-  Session& session =
+  RelaySession& session =
       start_tapped({&tap}, {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
   const std::uint64_t sent =
       test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 50ms);
@@ -146,7 +146,7 @@ TEST_P(TapTest, ASlowReaderIsNoConcernOfTheTap) {
 TEST_P(TapTest, AnExactTapMakesTheDirectionCopy) {
   TestTap& tap = make_tap(kToUpstream);
   tap.wants_exact = true;
-  Session& session = start_tapped({&tap});
+  RelaySession& session = start_tapped({&tap});
   transfer(session, kSize);
   EXPECT_TRUE(tap.content());
   EXPECT_EQ(tap.bytes, kSize);
@@ -157,7 +157,7 @@ TEST_P(TapTest, AnExactTapMakesTheDirectionCopy) {
 TEST_P(TapTest, AnEchoAndADeviceAreTappedAsWell) {
   for (const bool to_device : {false, true}) {
     TestTap& tap = make_tap(kToUpstream);
-    Session& session = start_tapped({&tap}, {.echo = !to_device, .to_device = to_device});
+    RelaySession& session = start_tapped({&tap}, {.echo = !to_device, .to_device = to_device});
     auto sender = std::async(std::launch::async, [&] {
       return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
     });
@@ -185,7 +185,7 @@ TEST_P(TapTest, ATapThatCanTakeNothingStopsTheStreamUntilItIsAwake) {
   constexpr std::uint64_t kPart = 30'000;
   TestTap& tap = make_tap(kToUpstream);
   tap.can_take = 0;
-  Session& session = start_tapped({&tap});
+  RelaySession& session = start_tapped({&tap});
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 3 * kPart));
   test::PatternChecker checker(kToUpstream);
   for (std::uint64_t part = 0; part < 3; ++part) {
@@ -227,7 +227,7 @@ TEST_P(TapTest, ATapWhoseAllowanceDoesNotStandIsAskedWhenBytesAreThere) {
     TestTap& tap = make_tap(kToUpstream);
     tap.stands = false;
     tap.wants_exact = exact;
-    Session& session = start_tapped({&tap});
+    RelaySession& session = start_tapped({&tap});
     ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 100));
     ASSERT_TRUE(test::wait_until([&] { return forwarded(session) == 100; }));
     loop_->call([&] { tap.can_take = 0; });
@@ -255,7 +255,7 @@ TEST_P(TapTest, ATapWhoseAllowanceDoesNotStandIsAskedWhenBytesAreThere) {
 TEST_P(TapTest, WakingWhomNobodyWaitsForIsNothing) {
   TestTap& tap = make_tap(kToUpstream);
   tap.at_append = [this] { pump_->wake(); };  // from within a turn
-  Session& session = start_tapped({&tap});
+  RelaySession& session = start_tapped({&tap});
   for (int i = 0; i < 5; ++i) wake(session);
   transfer(session, 500'000);
   EXPECT_TRUE(tap.content());
@@ -269,7 +269,7 @@ TEST_P(TapTest, NothingPassesTheWatermarkBeforeItRises) {
   constexpr std::uint64_t kParts = 5;
   TestTap& tap = make_tap(kToUpstream);
   tap.hold_back_from = 0;
-  Session& session = start_tapped({&tap});
+  RelaySession& session = start_tapped({&tap});
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, kParts * kPart));
   test::finish_sending(session.client.get());
   test::PatternChecker checker(kToUpstream);
@@ -297,7 +297,7 @@ TEST_P(TapTest, TheLowestOfTwoWatermarksHolds) {
   TestTap& second = make_tap(kToUpstream);
   first.hold_back_from = 300;
   second.hold_back_from = 100;
-  Session& session = start_tapped({&first, &second});
+  RelaySession& session = start_tapped({&first, &second});
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 1000));
   ASSERT_TRUE(test::wait_until([&] { return forwarded(session) == 100; }));
   session.with([&](Relay& relay) {
@@ -318,7 +318,7 @@ TEST_P(TapTest, AGateInFrontOfASlowReaderLosesNothing) {
   TestTap& tap = make_tap(kToUpstream);
   tap.hold_back_from = 0;
   // Durable a little at a time, always behind what was shown.
-  Session& session =
+  RelaySession& session =
       start_tapped({&tap}, {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
   auto sender = std::async(std::launch::async, [&] {
     return send_in_pieces(session.client.get(), kToUpstream, 300'000, test::seed());
