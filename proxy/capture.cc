@@ -12,7 +12,6 @@
 
 #include "iolib/base/aligned_buffer.h"
 #include "iolib/base/clock.h"
-#include "proxy/log.h"
 
 namespace sluice {
 namespace {
@@ -177,50 +176,48 @@ void WorkerCapture::give_up() {
 
 // --- Statistics ---
 
-CaptureSums::CaptureSums(const std::vector<const WorkerCapture*>& workers) {
-  const auto sum = [&](auto member) {
-    std::uint64_t total = 0;
+std::vector<log::Field> capture_sums(const std::vector<const WorkerCapture*>& workers) {
+  using Counters = capture::RecorderCounters;
+  const auto for_each = [&](const auto& take) {
     for (const WorkerCapture* worker : workers) {
-      for (const auto& recorder : worker->recorders()) {
-        total += member(recorder->counters()).load(std::memory_order_relaxed);
-      }
+      for (const auto& recorder : worker->recorders()) take(recorder->counters());
     }
+  };
+  const auto sum = [&](Counters::Count Counters::*count) {
+    std::uint64_t total = 0;
+    for_each([&](const Counters& each) { total += (each.*count).load(std::memory_order_relaxed); });
     return total;
   };
-  using Counters = capture::RecorderCounters;
-  using Count = const Counters::Count&;
   const auto dropped = [&](capture::GapReason reason) {
-    return sum([reason](const Counters& c) -> Count {
-      return c.dropped_bytes[static_cast<std::size_t>(reason)];
+    std::uint64_t total = 0;
+    for_each([&](const Counters& each) {
+      total += each.dropped_bytes[static_cast<std::size_t>(reason)].load(std::memory_order_relaxed);
     });
+    return total;
   };
+  std::uint64_t longest_sync_ns = 0;
+  for_each([&](const Counters& each) {
+    longest_sync_ns = std::max(longest_sync_ns, each.longest_sync_ns.load());
+  });
   using capture::GapReason;
-  fields = {
-      {"capture_bytes", sum([](const Counters& c) -> Count { return c.recorded_bytes; })},
-      {"capture_lag", sum([](const Counters& c) -> Count { return c.lag_bytes; })},
+  return {
+      {"capture_bytes", sum(&Counters::recorded_bytes)},
+      {"capture_lag", sum(&Counters::lag_bytes)},
       {"capture_dropped_full", dropped(GapReason::buffers_full)},
       {"capture_dropped_disk_full", dropped(GapReason::disk_full)},
       {"capture_dropped_disk_failed", dropped(GapReason::disk_failed)},
       {"capture_dropped_limit", dropped(GapReason::limit)},
       {"capture_dropped_not_duplicated", dropped(GapReason::not_duplicated)},
-      {"capture_lost_connections",
-       sum([](const Counters& c) -> Count { return c.lost_connections; })},
-      {"capture_blocks", sum([](const Counters& c) -> Count { return c.blocks_in_use; })},
-      {"capture_segments", sum([](const Counters& c) -> Count { return c.segments; })},
-      {"capture_disk_failures", sum([](const Counters& c) -> Count { return c.disk_failures; })},
-      {"capture_segments_refused",
-       sum([](const Counters& c) -> Count { return c.segments_refused; })},
-      {"capture_seal_failures", sum([](const Counters& c) -> Count { return c.seal_failures; })},
-      {"capture_syncs", sum([](const Counters& c) -> Count { return c.syncs; })},
-      {"capture_sync_us", sum([](const Counters& c) -> Count { return c.sync_ns; }) / 1000},
+      {"capture_lost_connections", sum(&Counters::lost_connections)},
+      {"capture_blocks", sum(&Counters::blocks_in_use)},
+      {"capture_segments", sum(&Counters::segments)},
+      {"capture_disk_failures", sum(&Counters::disk_failures)},
+      {"capture_segments_refused", sum(&Counters::segments_refused)},
+      {"capture_seal_failures", sum(&Counters::seal_failures)},
+      {"capture_syncs", sum(&Counters::syncs)},
+      {"capture_sync_us", sum(&Counters::sync_ns) / 1000},
+      {"capture_longest_sync_us", longest_sync_ns / 1000},
   };
-  std::uint64_t longest = 0;
-  for (const WorkerCapture* worker : workers) {
-    for (const auto& recorder : worker->recorders()) {
-      longest = std::max(longest, recorder->counters().longest_sync_ns.load());
-    }
-  }
-  fields.push_back({"capture_longest_sync_us", longest / 1000});
 }
 
 // --- Probe ---

@@ -16,6 +16,7 @@
 #include "iolib/disk/disk.h"
 #include "iolib/disk/volume.h"
 #include "proxy/config.h"
+#include "proxy/log.h"
 
 namespace sluice {
 
@@ -94,14 +95,8 @@ class WorkerCapture {
 };
 
 /// The sums of all workers, as fields of the statistics.
-struct CaptureSums {
-  explicit CaptureSums(const std::vector<const WorkerCapture*>& workers);
-  struct Field {
-    std::string_view name;
-    std::uint64_t value;
-  };
-  std::vector<Field> fields;
-};
+[[nodiscard]] std::vector<log::Field> capture_sums(
+    const std::vector<const WorkerCapture*>& workers);
 
 /// What --check says about a directory, on one line: whether O_DIRECT is to be had, the alignment,
 /// how long a durable write of 4 KiB takes. Leaves nothing behind.

@@ -243,9 +243,8 @@ void Server::print_stats() const {
     if (worker->capture() != nullptr) captures.push_back(worker->capture());
   }
   if (!captures.empty()) {
-    for (const CaptureSums::Field& field : CaptureSums(captures).fields) {
-      fields.push_back({field.name, field.value});
-    }
+    const std::vector<log::Field> sums = capture_sums(captures);
+    fields.insert(fields.end(), sums.begin(), sums.end());
   }
   std::vector<const WorkerMirrors*> mirrors;
   for (const auto& worker : workers_) {

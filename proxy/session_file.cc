@@ -1,7 +1,5 @@
 // What a session does on a route to file:, see Session.
 #include <fcntl.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -14,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "iolib/base/endpoint.h"
 #include "iolib/pipe/splice.h"
 #include "proxy/file_thread.h"
 #include "proxy/session.h"
@@ -54,9 +53,7 @@ constexpr Duration kTapPause = std::chrono::milliseconds(1);
 
 // Of `sent` bytes, those that the far end's TCP has confirmed.
 std::uint64_t acknowledged_bytes(int fd, std::uint64_t sent) {
-  int queued = 0;
-  if (::ioctl(fd, SIOCOUTQ, &queued) != 0) return sent;
-  return sent - std::min(sent, static_cast<std::uint64_t>(std::max(queued, 0)));
+  return sent - std::min(sent, send_queue_bytes(fd));
 }
 
 // A failed sendfile is the socket's doing or the file's.

@@ -1,9 +1,11 @@
 #include "iolib/base/endpoint.h"
 
 #include <arpa/inet.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/un.h>
 
 #include <cerrno>
@@ -60,7 +62,7 @@ void choose_congestion_control(int fd, const sockaddr* address) {
 }
 
 Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion) {
-  OwnedFd fd(::socket(to.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  OwnedFd fd(::socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return errno_error("socket");
   if (!to.is_unix()) {
     set_flag(fd.get(), IPPROTO_TCP, TCP_NODELAY);
@@ -86,6 +88,12 @@ int connect_outcome(int fd) {
   if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return errno;
   // Connected, and reset since: who reads finds what came before that, and the reset.
   return error == ECONNRESET || error == EPIPE ? 0 : error;
+}
+
+// SIOCOUTQ, see tcp(7).
+std::uint64_t send_queue_bytes(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? static_cast<std::uint64_t>(bytes) : 0;
 }
 
 void reset_on_close(int fd) {

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <cstdint>
 #include <string>
 
 #include "iolib/base/address.h"
@@ -16,7 +17,8 @@ struct Endpoint {
   socklen_t size_bytes = 0;
   std::string text;  ///< for the log
 
-  [[nodiscard]] bool is_unix() const { return address.ss_family == AF_UNIX; }
+  [[nodiscard]] int family() const { return address.ss_family; }
+  [[nodiscard]] bool is_unix() const { return family() == AF_UNIX; }
   [[nodiscard]] const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&address); }
   friend bool operator==(const Endpoint& a, const Endpoint& b) { return a.text == b.text; }
 };
@@ -38,6 +40,10 @@ void choose_congestion_control(int fd, const sockaddr* address);
 [[nodiscard]] int begin_connect(int fd, const Endpoint& to);
 /// What has become of a connect that was under way, in the same words.
 [[nodiscard]] int connect_outcome(int fd);
+
+/// What a TCP socket has sent and the far end's TCP not acknowledged, a FIN as one byte more; 0
+/// where nobody counts.
+[[nodiscard]] std::uint64_t send_queue_bytes(int fd);
 
 /// When the socket is closed, its connection is reset.
 void reset_on_close(int fd);

@@ -341,7 +341,8 @@ Result<Step> SegmentReader::bad(std::uint64_t offset, std::uint64_t bytes, std::
     return read_again();
   }
   const std::uint32_t number = frame_ ? frame_->number : next_.number;
-  const bool mark_is_old = being_written() && durable_frames_ <= number;
+  // Behind a footer the mark tells nothing.
+  const bool mark_is_old = being_written() && !footer_passed_ && durable_frames_ <= number;
   const bool surveys = !surveyed_ || mark_is_old;
   if (surveys) {
     if (const Result<> done = survey(); !done) return done.error();
@@ -350,11 +351,7 @@ Result<Step> SegmentReader::bad(std::uint64_t offset, std::uint64_t bytes, std::
   const bool sealed = footer_ahead_ && state_ == SegmentState::sealed;
   const bool is_damage = footer_passed_ || sealed || durable_frames_ > number;
   // The mark is younger than the look at the place: what was a hole then may have been written.
-  // Once: behind a footer the mark tells nothing, however often it is looked for.
-  if (is_damage && surveys && state_ == SegmentState::open && surveyed_at_ != offset) {
-    surveyed_at_ = offset;
-    return read_again();
-  }
+  if (is_damage && surveys && state_ == SegmentState::open) return read_again();
   if (!is_damage && being_written()) return Step(stop_here());
   return Step(
       SegmentEvent{.type = SegmentEvent::Type::bad,

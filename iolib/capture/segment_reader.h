@@ -152,11 +152,10 @@ class SegmentReader {
   bool written_suffices_ = false;  // nothing is made durable: the level is `none`
   Place ahead_;                    // live: where the headers that were looked at end
   int rereads_left_ = kMostRereads;
-  bool rereading_ = false;                         // no good record or frame has come since
-  std::optional<std::uint64_t> looked_at_ = {};    // bad offset that was read again
-  std::optional<std::uint64_t> surveyed_at_ = {};  // bad offset that was read again after a survey
-  std::uint64_t waits_at_ = 0;                     // bad offset that is waited for ...
-  std::uint32_t waits_ = 0;                        // ... so many times
+  bool rereading_ = false;                       // no good record or frame has come since
+  std::optional<std::uint64_t> looked_at_ = {};  // bad offset that was read again
+  std::uint64_t waits_at_ = 0;                   // bad offset that is waited for ...
+  std::uint32_t waits_ = 0;                      // ... so many times
 };
 
 }  // namespace sluice::capture

@@ -1,9 +1,7 @@
 #include "iolib/mirror/stream.h"
 
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -341,11 +339,8 @@ void Stream::look_at_reset() {
   arm();
 }
 
-// SIOCOUTQ counts the FIN as well. What a unix socket has sent is with the reader already.
-bool Stream::all_acknowledged() const {
-  int bytes = 0;
-  return unix_ || ::ioctl(fd_.get(), SIOCOUTQ, &bytes) != 0 || bytes == 0;
-}
+// The FIN as well. What a unix socket has sent is with the reader already.
+bool Stream::all_acknowledged() const { return unix_ || send_queue_bytes(fd_.get()) == 0; }
 
 void Stream::drain_time_is_over() {
   if (state_ != State::open) {

@@ -1,6 +1,5 @@
 #include "iolib/relay/leg.h"
 
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -53,11 +52,8 @@ void Leg::send_fin() {
   fin_sent_ = ::shutdown(fd(), SHUT_WR) == 0;
 }
 
-// SIOCOUTQ counts the FIN as one more byte.
 std::uint64_t Leg::send_queue_bytes() const {
-  if (kind_ != Kind::tcp || !fd_) return 0;
-  int bytes = 0;
-  return ::ioctl(fd(), SIOCOUTQ, &bytes) == 0 ? static_cast<std::uint64_t>(bytes) : 0;
+  return kind_ == Kind::tcp && fd_ ? sluice::send_queue_bytes(fd()) : 0;
 }
 
 std::uint64_t Leg::unacknowledged_bytes() const {

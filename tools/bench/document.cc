@@ -6,7 +6,6 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -19,6 +18,7 @@
 
 #include "iolib/pipe/pipe.h"
 #include "tools/bench/metric.h"
+#include "tools/common/system.h"
 
 namespace sluice::bench {
 namespace {
@@ -64,15 +64,6 @@ json::object machine() {
     machine["pipe_bytes_granted_of_1MiB"] = pipe->capacity_bytes();
   }
   return machine;
-}
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
 }
 
 double median(std::vector<double> values) {

@@ -14,6 +14,7 @@
 #include "iolib/base/units.h"
 #include "tools/bench/names.h"
 #include "tools/common/command_line.h"
+#include "tools/common/endpoint.h"
 
 namespace sluice::bench {
 namespace {
@@ -301,11 +302,7 @@ Invocation parse_command_line(int argc, char** argv) {
     } else if (report->parsed()) {
       invocation.action = Invocation::Action::report;
     } else if (load->parsed()) {
-      const TargetAddress target = value_of("--to", parse_target_address(to));
-      if (!std::holds_alternative<HostPort>(target) &&
-          !std::holds_alternative<UnixEndpoint>(target)) {
-        throw Wrong{"--to: " + in_quotes(to) + ": expected HOST:PORT or unix:/path"};
-      }
+      value_of("--to", parse_server_address(to));
       invocation.load = load_command(words, to);
       invocation.action = Invocation::Action::load;
       invocation.compare.command = typed("sluice-bench", argc, argv);

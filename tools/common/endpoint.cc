@@ -2,27 +2,15 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <sys/un.h>
 
 #include <cstring>
 #include <memory>
 #include <variant>
 
-#include "iolib/base/address.h"
+#include "iolib/base/text.h"
 
 namespace sluice {
 namespace {
-
-Endpoint unix_endpoint(const UnixEndpoint& path, const std::string& text) {
-  Endpoint endpoint{.text = text};
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  // The parser has bounded the path.
-  std::memcpy(address.sun_path, path.path.c_str(), path.path.size());
-  std::memcpy(&endpoint.address, &address, sizeof address);
-  endpoint.size_bytes = sizeof address;
-  return endpoint;
-}
 
 Result<Endpoint> look_up(const HostPort& where, const std::string& text, bool listening) {
   addrinfo hints{};
@@ -42,18 +30,26 @@ Result<Endpoint> look_up(const HostPort& where, const std::string& text, bool li
 
 }  // namespace
 
+Result<TargetAddress> parse_server_address(const std::string& text) {
+  Result<TargetAddress> parsed = parse_target_address(text);
+  if (parsed.has_error() || std::holds_alternative<HostPort>(*parsed) ||
+      std::holds_alternative<UnixEndpoint>(*parsed)) {
+    return parsed;
+  }
+  return Error{0, in_quotes(text) + ": expected HOST:PORT or unix:/path"};
+}
+
 Result<Endpoint> resolve_target(const std::string& text) {
-  const Result<TargetAddress> parsed = parse_target_address(text);
+  const Result<TargetAddress> parsed = parse_server_address(text);
   if (parsed.has_error()) return parsed.error();
-  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return unix_endpoint(*path, text);
-  if (const auto* host = std::get_if<HostPort>(&*parsed)) return look_up(*host, text, false);
-  return Error{0, text + ": expected HOST:PORT or unix:/path"};
+  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return make_endpoint(*path);
+  return look_up(std::get<HostPort>(*parsed), text, false);
 }
 
 Result<Endpoint> resolve_listen(const std::string& text) {
   const Result<ListenAddress> parsed = parse_listen_address(text);
   if (parsed.has_error()) return parsed.error();
-  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return unix_endpoint(*path, text);
+  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return make_endpoint(*path);
   return look_up(std::get<HostPort>(*parsed), text, true);
 }
 

@@ -10,6 +10,9 @@ namespace sluice {
 /// Raises the limit of open files as far as this process may; returns what it is then.
 std::size_t allow_many_descriptors();
 
+/// "2026-11-24T09:30:00Z"
+[[nodiscard]] std::string utc_now();
+
 /// Replaces the file's contents.
 [[nodiscard]] Result<> write_file(const std::string& path, const std::string& text);
 /// Whether write_file() may work later: makes the file if there is none, and leaves one that there

@@ -1,9 +1,7 @@
 #include "tools/replay/connection.h"
 
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -108,7 +106,7 @@ void Connection::start() {
   if (!fd_) return fail(errno_error("socket").to_string(), How::by_reset);
   // As the client's packets came, so they are to arrive.
   const int on = 1;
-  if (to.family() != AF_UNIX) ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (!to.is_unix()) ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   connect();
 }
 
@@ -116,7 +114,7 @@ void Connection::connect() {
   const Endpoint& to = stage_.settings.to;
   if (::connect(fd_.get(), to.data(), to.size_bytes) == 0 || errno == EINPROGRESS) {
     stage_.reactor.wait_writable(fd_.get(), writable_);
-  } else if (errno == EAGAIN && to.family() == AF_UNIX) {
+  } else if (errno == EAGAIN && to.is_unix()) {
     // The listener has no room, and nothing tells when it has: unix(7).
     stage_.reactor.set_timer(due_, Clock::now() + kLookAgain);
   } else {
@@ -235,9 +233,7 @@ void Connection::flush_then_reset() {
     set_limit(kFlushTimeout);
   }
   // A reset throws away what has not been acknowledged; a unix socket's peer has everything.
-  int waiting = 0;
-  if (stage_.settings.to.family() == AF_UNIX || ::ioctl(fd_.get(), SIOCOUTQ, &waiting) != 0 ||
-      waiting == 0) {
+  if (stage_.settings.to.is_unix() || send_queue_bytes(fd_.get()) == 0) {
     return finish(How::by_reset);
   }
   stage_.reactor.set_timer(due_, Clock::now() + kLookAgain);
@@ -375,10 +371,7 @@ void Connection::finish(How how) {
 void Connection::close_when_idle() {
   if (writable_.in_flight() || receive_.in_flight()) return;
   if (fd_) {
-    if (how_ == How::by_reset) {
-      const linger at_once{1, 0};
-      ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    }
+    if (how_ == How::by_reset) reset_on_close(fd_.get());
     stage_.reactor.forget(fd_.get());
     fd_.reset();
   }

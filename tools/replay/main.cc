@@ -15,7 +15,6 @@
 #include "iolib/reactor/uring_reactor.h"
 #include "tools/common/interrupt.h"
 #include "tools/common/system.h"
-#include "tools/common/text.h"
 #include "tools/replay/options.h"
 #include "tools/replay/report.h"
 
@@ -41,13 +40,6 @@ void bound_connections(Pace& pace) {
   const std::size_t files = allow_many_descriptors();
   const std::size_t most = files > kOthers + 1 ? files - kOthers : 1;
   pace.most_connections = pace.most_connections == 0 ? most : std::min(most, pace.most_connections);
-}
-
-std::string now_text() {
-  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-  const std::string text = capture::format_time(static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count()));
-  return text.substr(0, text.find('.')) + 'Z';
 }
 
 // Prints and writes the report; returns the exit status.
@@ -91,7 +83,7 @@ int run(Invocation& invocation) {
       make_plan(invocation.paths, invocation.filter, invocation.settings.compare, plan);
   if (!planned) return fail(planned.error().to_string());
   Tally tally;
-  const std::string began = now_text();
+  const std::string began = utc_now();
   if (!plan.interrupted && plan.connections.size() > 0) {
     Result<std::unique_ptr<Reactor>> reactor = make_reactor();
     if (!reactor) return fail(reactor.error().to_string());

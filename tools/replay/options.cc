@@ -11,6 +11,7 @@
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "tools/common/command_line.h"
+#include "tools/common/endpoint.h"
 #include "tools/common/filter_options.h"
 
 namespace sluice::replay {
@@ -77,10 +78,7 @@ void add_options(CLI::App& app, Words& words, Invocation& invocation) {
 }
 
 void understand(const Words& words, Invocation& invocation) {
-  const TargetAddress to = value_of("--to", parse_target_address(invocation.to));
-  if (!std::holds_alternative<HostPort>(to) && !std::holds_alternative<UnixEndpoint>(to)) {
-    throw Wrong{"--to: " + in_quotes(invocation.to) + ": expected HOST:PORT or unix:/path"};
-  }
+  value_of("--to", parse_server_address(invocation.to));
   invocation.pace.speed = speed_of(words.speed);
   invocation.settings.response_timeout =
       value_of("--response-timeout", parse_duration(words.response_timeout));
