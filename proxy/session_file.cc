@@ -56,6 +56,14 @@ std::uint64_t acknowledged_bytes(int fd, std::uint64_t sent) {
   return sent - std::min(sent, send_queue_bytes(fd));
 }
 
+// Whether a slow reader has taken something since the last look, which found `queued`; the first
+// look is for any that is left.
+bool drains(int fd, std::uint64_t& queued) {
+  const std::uint64_t before = std::exchange(queued, send_queue_bytes(fd));
+  return queued > 0 && queued < before;
+}
+constexpr std::uint64_t kNotLooked = ~std::uint64_t{0};
+
 // A failed sendfile is the socket's doing or the file's.
 SessionEnd failed_send(int error) {
   return error == EIO || error == ESTALE ? SessionEnd::file_failed : SessionEnd::client_reset;
@@ -166,6 +174,7 @@ Task<SessionEnd> Session::await_end(int client) {
   Reactor& reactor = worker_->reactor();
   std::array<std::byte, 4096> waste;
   const Duration limit = route_->config.half_close_timeout;
+  std::uint64_t queued = kNotLooked;
   while (!stopped_) {
     const ssize_t got = ::recv(client, waste.data(), waste.size(), MSG_DONTWAIT);
     if (got == 0) break;
@@ -175,16 +184,20 @@ Task<SessionEnd> Session::await_end(int client) {
     pending_ = &readable;
     const int ready = co_await readable;
     pending_ = nullptr;
-    if (ready == -ETIMEDOUT) co_return SessionEnd::half_close_timeout;
+    if (ready == -ETIMEDOUT && !drains(client, queued)) co_return SessionEnd::half_close_timeout;
   }
   co_return SessionEnd::closed;
 }
 
 Task<int> Session::await_writable(int client) {
-  Reactor::Wait writable = worker_->reactor().writable(client, idle_deadline());
-  pending_ = &writable;
-  const int ready = co_await writable;
-  pending_ = nullptr;
+  std::uint64_t queued = kNotLooked;
+  int ready = 0;
+  do {
+    Reactor::Wait writable = worker_->reactor().writable(client, idle_deadline());
+    pending_ = &writable;
+    ready = co_await writable;
+    pending_ = nullptr;
+  } while (ready == -ETIMEDOUT && drains(client, queued));
   co_return ready;
 }
 

@@ -200,15 +200,26 @@ TimePoint Relay::check_timeouts(TimePoint now) {
     limit = options_.half_close_timeout;
   }
   if (limit > Duration::zero()) {
-    if (now - active >= limit) {
+    if (now - std::max(active, drained_at_) >= limit && !drains(active, now)) {
       stop_as(why);
       return TimePoint::max();
     }
-    next = std::min(next, active + limit);
+    next = std::min(next, std::max(active, drained_at_) + limit);
   }
   next = std::min(next, to_upstream_.tidy(now));
   if (two_way_) next = std::min(next, to_client_.tidy(now));
   return next;
+}
+
+// Whether a slow reader is still taking what was forwarded long ago: megabytes can wait in a send
+// queue, and a reset would destroy them. The first look since a byte was moved only remembers.
+bool Relay::drains(TimePoint active, TimePoint now) {
+  const std::uint64_t queued = client_.unacknowledged_bytes() + upstream_.unacknowledged_bytes();
+  const bool first_look = drained_at_ < active;
+  if (queued == 0 || (!first_look && queued >= queued_bytes_)) return false;
+  queued_bytes_ = queued;
+  drained_at_ = now;
+  return true;
 }
 
 void Relay::stop_as(RelayEnd end) {

@@ -126,6 +126,7 @@ class Relay final : private Timer {
   void expired() override;
   void arm(TimePoint deadline);
   [[nodiscard]] TimePoint check_timeouts(TimePoint now);
+  [[nodiscard]] bool drains(TimePoint active, TimePoint now);
   [[nodiscard]] bool pumps_ended() const;
   [[nodiscard]] bool joined() const;
   [[nodiscard]] bool moving() const { return destination_ >= 0; }
@@ -146,6 +147,8 @@ class Relay final : private Timer {
   std::coroutine_handle<> waiter_;
   TimePoint first_end_ = TimePoint::max();       ///< when the first direction ended
   TimePoint reset_deadline_ = TimePoint::max();  ///< of passing on a reset
+  TimePoint drained_at_ = TimePoint::min();      ///< when the send queues were seen to shrink ...
+  std::uint64_t queued_bytes_ = 0;               ///< ... to this
   std::uint64_t unacknowledged_bytes_ = 0;
   RelayEnd end_ = RelayEnd::running;
   bool two_way_;

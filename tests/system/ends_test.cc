@@ -31,6 +31,7 @@ class EndsTest : public ForwardingTest {
     return ends.empty() ? ConnectionEnd{} : ends.front();
   }
   void answer_slowly(bool client_asks);
+  void read_slower_than(const std::string& timeout);
 };
 
 /// The asking side finishes at once; the answer then takes longer than the half-close time-out,
@@ -74,6 +75,34 @@ TEST_P(EndsTest, HalfClosedConnectionWithoutABytePassesAway) {
   EXPECT_EQ(read_pattern(pair.upstream.get(), nothing), Ending::eof);
   EXPECT_NE(read_pattern(pair.client.get(), nothing), Ending::timed_out);
   EXPECT_EQ(only_end().reason, "half_close_timeout");
+}
+
+/// The answer is complete long before its reader has it: what still leaves the send queue is not
+/// to be destroyed by a time-out.
+void EndsTest::read_slower_than(const std::string& timeout) {
+  constexpr std::uint64_t kBytes = 4'000'000;
+  start({timeout, "300ms"});
+  Forwarded pair = forward_one({.receive_buffer_bytes = 16 << 10});
+  ASSERT_TRUE(send_pattern(pair.upstream.get(), Pattern(kBack), 0, kBytes));
+  if (timeout == "--half-close-timeout") finish_sending(pair.upstream.get());
+  PatternChecker answer{Pattern(kBack)};
+  const auto began = SteadyClock::now();
+  for (std::uint64_t taken = 0; taken < kBytes; taken += kBytes / 20) {
+    ASSERT_EQ(read_pattern(pair.client.get(), answer, {.stop_after_bytes = taken + kBytes / 20}),
+              Ending::open);
+    // The pace of the reader: not waited for by anything.
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  EXPECT_GE(SteadyClock::now() - began, milliseconds(600));
+  EXPECT_EQ(answer.received_bytes(), kBytes);
+  EXPECT_FALSE(answer.mismatch().has_value());
+}
+
+TEST_P(EndsTest, AnswerThatIsReadSlowlyIsNotCutByTheHalfCloseTimeout) {
+  read_slower_than("--half-close-timeout");
+}
+TEST_P(EndsTest, AnswerThatIsReadSlowlyIsNotCutByTheIdleTimeout) {
+  read_slower_than("--idle-timeout");
 }
 
 TEST_P(EndsTest, IdleConnectionEndsButABusyOneDoesNot) {
