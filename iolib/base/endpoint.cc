@@ -90,6 +90,18 @@ int connect_outcome(int fd) {
   return error == ECONNRESET || error == EPIPE ? 0 : error;
 }
 
+bool is_connected_to_itself(int fd, const Endpoint& to) {
+  const auto name = [fd](auto* ask) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    auto* plain = reinterpret_cast<sockaddr*>(&address);
+    return ask(fd, plain, &size) == 0 ? SocketAddress::from(plain, size) : SocketAddress();
+  };
+  const SocketAddress own = name(::getsockname);
+  if (own.port() != SocketAddress::from(to.data(), to.size_bytes).port()) return false;
+  return own == name(::getpeername);
+}
+
 // SIOCOUTQ, see tcp(7).
 std::uint64_t send_queue_bytes(int fd) {
   int bytes = 0;

@@ -41,6 +41,10 @@ void choose_congestion_control(int fd, const sockaddr* address);
 /// What has become of a connect that was under way, in the same words.
 [[nodiscard]] int connect_outcome(int fd);
 
+/// Whether a connected TCP socket is its own peer: towards a local port where nobody listens, the
+/// kernel may choose that very port as the source, and the two SYNs that cross make a connection.
+[[nodiscard]] bool is_connected_to_itself(int fd, const Endpoint& to);
+
 /// What a TCP socket has sent and the far end's TCP not acknowledged, a FIN as one byte more; 0
 /// where nobody counts.
 [[nodiscard]] std::uint64_t send_queue_bytes(int fd);

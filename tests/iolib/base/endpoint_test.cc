@@ -1,0 +1,36 @@
+#include "iolib/base/endpoint.h"
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+
+#include "tests/support/sockets.h"
+
+namespace sluice {
+namespace {
+
+Endpoint loopback(std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return make_endpoint(SocketAddress(address));
+}
+
+TEST(EndpointTest, SocketThatIsItsOwnPeerIsFoundOut) {
+  // Nobody listens there any more, and the source port is the same.
+  const std::uint16_t port = test::listen_tcp().port;
+  const Endpoint to = loopback(port);
+  const OwnedFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::bind(fd.get(), to.data(), to.size_bytes), 0);
+  ASSERT_EQ(::connect(fd.get(), to.data(), to.size_bytes), 0);
+  EXPECT_TRUE(is_connected_to_itself(fd.get(), to));
+}
+
+TEST(EndpointTest, SocketWithAnotherPeerIsNotItsOwn) {
+  const test::Listener listener = test::listen_tcp();
+  const OwnedFd fd = test::connect_tcp(listener.port);
+  EXPECT_FALSE(is_connected_to_itself(fd.get(), loopback(listener.port)));
+}
+
+}  // namespace
+}  // namespace sluice
