@@ -1,5 +1,6 @@
 #include "proxy/control.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <chrono>
 #include <csignal>
@@ -66,10 +67,16 @@ Control::Control(const Config& config, Actions actions)
     : config_(config),
       actions_(std::move(actions)),
       work_(context_.get_executor()),
-      signals_(context_, SIGTERM, SIGINT, SIGHUP),
+      signals_(context_),
       drain_deadline_(context_),
-      resolver_(context_) {
-  signals_.add(SIGUSR1);
+      resolver_(context_) {}
+
+void Control::catch_signals() {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) signals_.add(signal);
+}
+
+bool Control::looking_up() const {
+  return std::ranges::any_of(look_ups_, [](const LookUp& each) { return each.under_way; });
 }
 
 Result<std::vector<Route>> Control::resolve_routes() {

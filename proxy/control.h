@@ -43,6 +43,8 @@ class Control {
   [[nodiscard]] Result<std::vector<Route>> resolve_routes();
   [[nodiscard]] const std::vector<Unresolved>& unresolved() const { return unresolved_; }
 
+  /// From now on SIGTERM, SIGINT, SIGHUP and SIGUSR1 are for run() to serve.
+  void catch_signals();
   /// Serves signals until finish(). A second SIGTERM or SIGINT ends the process at once.
   void run();
 
@@ -54,6 +56,9 @@ class Control {
   /// run() may return.
   void finish();
 
+  /// A name is being looked up: the destructor would wait for it, as long as name servers are
+  /// silent. After run().
+  [[nodiscard]] bool looking_up() const;
   /// Why run() returned, for the log.
   [[nodiscard]] std::string_view ending() const { return ending_; }
 

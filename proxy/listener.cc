@@ -9,12 +9,14 @@
 
 namespace sluice {
 
-Listener::Listener(Worker& worker, ListenSocket socket)
-    : worker_(worker), socket_(std::move(socket)) {}
+Listener::Listener(Worker& worker, ListenSocket socket, bool one_by_one)
+    : worker_(worker), socket_(std::move(socket)), one_by_one_(one_by_one) {}
 
 void Listener::start() {
   paused_ = false;
-  if (!in_flight() && socket_.fd) worker_.reactor().accept(socket_.fd.get(), *this);
+  if (in_flight() || !socket_.fd) return;
+  if (one_by_one_) return worker_.reactor().accept_one(socket_.fd.get(), *this);
+  worker_.reactor().accept(socket_.fd.get(), *this);
 }
 
 void Listener::pause() {

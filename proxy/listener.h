@@ -17,7 +17,8 @@ class Listener final : private Operation {
   /// that a client hardly notices.
   static constexpr Duration kPause = std::chrono::milliseconds(100);
 
-  Listener(Worker& worker, ListenSocket socket);
+  /// `one_by_one`: nobody is accepted before the one before has been taken by the worker.
+  Listener(Worker& worker, ListenSocket socket, bool one_by_one);
 
   void start();
   /// Accepts nothing until start().
@@ -32,6 +33,7 @@ class Listener final : private Operation {
 
   Worker& worker_;
   ListenSocket socket_;
+  bool one_by_one_;
   bool paused_ = false;
   bool draining_ = false;
 };

@@ -37,6 +37,10 @@ constexpr Duration kCaptureGrace = std::chrono::seconds(10);
 constexpr Duration kCaptureLook = std::chrono::milliseconds(2);
 constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
 
+// What is set aside of the descriptors for listeners, the log, captures, and a few pipes; and for
+// each worker, whose loop has up to six.
+constexpr std::uint64_t kOwnDescriptors = 64;
+constexpr std::uint64_t kWorkerDescriptors = 16;
 // Of the descriptors, what mirrors may take: never so many that no connection can be accepted.
 constexpr std::uint64_t kMirrorShare = 4;
 
@@ -57,20 +61,35 @@ int fail(const Error& error) {
   return kExitFailed;
 }
 
-// Only the control thread handles signals.
-void block_signals() {
-  ::signal(SIGPIPE, SIG_IGN);
-  sigset_t handled;
-  sigemptyset(&handled);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&handled, signal);
-  pthread_sigmask(SIG_BLOCK, &handled, nullptr);
+// What a connection of the route holds open, pipes aside.
+std::uint64_t descriptors_of(const RouteConfig& route) {
+  if (std::holds_alternative<EchoEndpoint>(route.to)) return 1;
+  return std::holds_alternative<FileEndpoint>(route.to) ? 3 : 2;
 }
 
-void unblock_signals() {
-  sigset_t handled;
-  sigemptyset(&handled);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&handled, signal);
-  pthread_sigmask(SIG_UNBLOCK, &handled, nullptr);
+// How many connections can be served with the descriptors that there are: a client that is accepted
+// with the last one could not be. Where a connection is one descriptor, accepting itself finds out.
+std::uint64_t connections_that_fit(const Config& config, const Machine& machine) {
+  std::uint64_t each = 1;
+  bool mirrored = false;
+  for (const RouteConfig& route : config.routes) {
+    each = std::max(each, descriptors_of(route));
+    mirrored = mirrored || !route.mirrors.empty();
+  }
+  if (each == 1) return config.max_connections;
+  std::uint64_t left = machine.descriptors;
+  if (mirrored) left -= left / kMirrorShare;
+  const std::uint64_t own = kOwnDescriptors + kWorkerDescriptors * machine.workers;
+  left = std::max(left / 2, left - std::min(left, own));
+  return std::min(config.max_connections, std::max<std::uint64_t>(1, left / each));
+}
+
+// Only the control thread handles signals. `how` is SIG_BLOCK or SIG_UNBLOCK.
+void mask_signals(int how, std::initializer_list<int> signals) {
+  sigset_t masked;
+  sigemptyset(&masked);
+  for (const int signal : signals) sigaddset(&masked, signal);
+  pthread_sigmask(how, &masked, nullptr);
 }
 
 // The running daemon: what its control thread owns.
@@ -94,12 +113,13 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  /// Looks names up, which may take long; nothing has been started yet.
+  Result<> resolve();
   Result<> start();
   int run();
 
  private:
-  void make_workers(const std::vector<Route>& routes, ListenSockets listeners,
-                    const std::string& run);
+  void make_workers(ListenSockets listeners, const std::string& run);
   void unlink_sockets();
   void close_captures();
   void begin_drain();
@@ -110,6 +130,7 @@ class Server {
   Machine machine_;
   PipePool pool_;
   Control control_;
+  std::vector<Route> routes_;  ///< as they were at the start
   CaptureDirectories captures_;
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
@@ -118,9 +139,14 @@ class Server {
   bool incomplete_ = false;  ///< something that was recorded did not reach the disk
 };
 
-Result<> Server::start() {
+Result<> Server::resolve() {
   Result<std::vector<Route>> routes = control_.resolve_routes();
   if (routes.has_error()) return routes.error();
+  routes_ = std::move(*routes);
+  return {};
+}
+
+Result<> Server::start() {
   Result<ListenSockets> listeners = open_listeners(config_, machine_.workers, machine_.cpus);
   if (listeners.has_error()) return listeners.error();
   unix_paths_ = listeners->unix_paths;
@@ -134,21 +160,21 @@ Result<> Server::start() {
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
   if (captures.has_error()) return captures.error();
   captures_ = std::move(*captures);
-  make_workers(*routes, std::move(*listeners), run);
+  make_workers(std::move(*listeners), run);
   for (const auto& worker : workers_) {
     if (Result<> started = worker->start(); started.has_error()) return started.error();
   }
   return {};
 }
 
-void Server::make_workers(const std::vector<Route>& routes, ListenSockets listeners,
-                          const std::string& run) {
+void Server::make_workers(ListenSockets listeners, const std::string& run) {
   shared_ = std::make_unique<Shared>(pool_);
-  for (const Route& route : routes) {
+  for (const Route& route : routes_) {
     const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.to);
     shared_->files.push_back(sends_file ? std::make_unique<FileThread>() : nullptr);
   }
-  shared_->max_connections = config_.max_connections;
+  shared_->max_connections = connections_that_fit(config_, machine_);
+  shared_->accepts_one_by_one = shared_->max_connections < config_.max_connections;
   shared_->id_prefix = run;
   shared_->captures = &captures_;
   shared_->on_upstream_failed = [this](std::size_t route) { control_.upstream_failed(route); };
@@ -163,7 +189,7 @@ void Server::make_workers(const std::vector<Route>& routes, ListenSockets listen
     options[index].index = index;
     options[index].uring = machine_.uring;
     options[index].cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
-    options[index].routes = routes;
+    options[index].routes = routes_;
   }
   for (ListenSocket& socket : listeners.sockets) {
     options[socket.worker].listeners.push_back(std::move(socket));
@@ -182,17 +208,29 @@ int Server::run() {
     log::info("listening",
               {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
   }
+  if (shared_->max_connections < config_.max_connections) {
+    log::warn("connections_bounded", {{"max_connections", shared_->max_connections},
+                                      {"descriptors", machine_.descriptors}});
+  }
   captures_.log();
   log::info("started", {{"workers", std::uint64_t{machine_.workers}},
                         {"engine", machine_.uring ? "uring" : "epoll"},
                         {"pinned", machine_.cpus.empty() ? "no" : "yes"}});
+  control_.catch_signals();
+  mask_signals(SIG_UNBLOCK, {SIGTERM, SIGINT, SIGHUP, SIGUSR1});
   control_.run();
   close_captures();
   for (const auto& worker : workers_) worker->join();
   print_stats();
   log::info("ended", {{"reason", control_.ending()}});
   log::close();
-  return incomplete_ ? kExitFailed : kExitDone;
+  const int status = incomplete_ ? kExitFailed : kExitDone;
+  if (control_.looking_up()) {
+    unlink_sockets();
+    std::fflush(nullptr);
+    std::_Exit(status);
+  }
+  return status;
 }
 
 // At the first opportunity, and once: later the path may be a successor's.
@@ -265,10 +303,11 @@ void report(const Config& config, const Machine& machine) {
               machine.uring_refused.empty() ? "" : ", since ", machine.uring_refused.c_str());
   std::printf("workers: %zu%s\n", machine.workers, machine.cpus.empty() ? "" : ", pinned");
   std::printf("descriptors: %llu", static_cast<unsigned long long>(machine.descriptors));
-  // Each connection has two; the rest is for pipes, listeners and the log.
-  std::printf(machine.descriptors < 2 * config.max_connections ? " (fewer than two for each of "
-                                                                 "--max-connections %llu)\n"
-                                                               : "\n",
+  const std::uint64_t most = connections_that_fit(config, machine);
+  std::printf(most < config.max_connections
+                  ? " (enough for %llu connections at once, not for --max-connections %llu)\n"
+                  : "\n",
+              static_cast<unsigned long long>(most),
               static_cast<unsigned long long>(config.max_connections));
   Result<Pipe> pipe = Pipe::create(config.pipe_size_bytes);
   if (pipe.has_error()) {
@@ -284,10 +323,13 @@ void report(const Config& config, const Machine& machine) {
 int run_server(const Config& config) {
   Result<Machine> machine = probe_machine(config);
   if (machine.has_error()) return fail(machine.error());
-  block_signals();
+  ::signal(SIGPIPE, SIG_IGN);
+  // Whoever waits for a name may end the program; the other two wait until it runs.
+  mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
   Server server(config, std::move(*machine));
+  if (Result<> resolved = server.resolve(); resolved.has_error()) return fail(resolved.error());
+  mask_signals(SIG_BLOCK, {SIGTERM, SIGINT});
   if (Result<> started = server.start(); started.has_error()) return fail(started.error());
-  unblock_signals();
   return server.run();
 }
 

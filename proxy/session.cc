@@ -50,6 +50,14 @@ Counter counter_of(SessionEnd end) {
   }
 }
 
+// How often one who waits for a descriptor tries again: sooner than anybody else is accepted.
+constexpr Duration kShortagePause = std::chrono::milliseconds(20);
+
+// No descriptor or memory is left, at this moment.
+bool is_shortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 SocketAddress peer_of(int fd) {
   sockaddr_storage peer{};
   socklen_t size = sizeof peer;
@@ -148,29 +156,41 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
   session.log_end();
 }
 
-// Whether there is now a connection to one of the route's addresses: /dev/null for discard, and no
-// descriptor for echo.
+// Whether there is now a connection to the upstream. Without descriptors it waits for one, like
+// those who are not accepted yet, but before them.
 Task<bool> Session::open_upstream(OwnedFd& upstream) {
-  const TargetAddress& to = route_->config.to;
-  if (std::holds_alternative<EchoEndpoint>(to)) co_return true;
-  Result<> opened;
-  if (std::holds_alternative<DiscardEndpoint>(to)) {
-    upstream = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
-    if (!upstream) opened = errno_error("open /dev/null");
-  } else {
-    const std::size_t first = worker_->preferred_upstream(*route_);
-    Result<Connected> connected =
-        co_await connect_upstream(worker_->reactor(), *route_, first, pending_, stopped_);
-    if (connected) {
-      upstream = std::move(connected->fd);
-      upstream_ = static_cast<std::uint16_t>(connected->upstream);
-      if (connected->upstream != first) worker_->prefer_upstream(*route_, connected->upstream);
-    } else {
-      opened = connected.error();
+  const TimePoint deadline = worker_->reactor().now() + route_->config.connect_timeout;
+  Result<> opened = co_await open_upstream_once(upstream);
+  if (opened.has_error() && is_shortage(opened.error().code)) {
+    worker_->descriptor_wanted(opened.error().code);
+    while (opened.has_error() && is_shortage(opened.error().code) && !stopped_ &&
+           worker_->reactor().now() < deadline) {
+      co_await worker_->reactor().sleep_until(worker_->reactor().now() + kShortagePause);
+      opened = co_await open_upstream_once(upstream);
     }
+    worker_->descriptor_had();
   }
   if (opened.has_error()) connect_failed(opened.error());
   co_return !opened.has_error() && !stopped_;
+}
+
+// To one of the route's addresses; /dev/null for discard, and no descriptor for echo.
+Task<Result<>> Session::open_upstream_once(OwnedFd& upstream) {
+  const TargetAddress& to = route_->config.to;
+  if (std::holds_alternative<EchoEndpoint>(to)) co_return Result<>();
+  if (std::holds_alternative<DiscardEndpoint>(to)) {
+    upstream = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    if (!upstream) co_return errno_error("open /dev/null");
+    co_return Result<>();
+  }
+  const std::size_t first = worker_->preferred_upstream(*route_);
+  Result<Connected> connected =
+      co_await connect_upstream(worker_->reactor(), *route_, first, pending_, stopped_);
+  if (connected.has_error()) co_return connected.error();
+  upstream = std::move(connected->fd);
+  upstream_ = static_cast<std::uint16_t>(connected->upstream);
+  if (connected->upstream != first) worker_->prefer_upstream(*route_, connected->upstream);
+  co_return Result<>();
 }
 
 Leg::Kind Session::upstream_kind() const {

@@ -72,6 +72,7 @@ class Session {
   friend class SessionList;
 
   [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
+  [[nodiscard]] Task<Result<>> open_upstream_once(OwnedFd& upstream);
   [[nodiscard]] Leg::Kind upstream_kind() const;
   [[nodiscard]] std::string client_text() const;
   [[nodiscard]] std::string upstream_text() const;

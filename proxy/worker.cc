@@ -123,7 +123,8 @@ void Worker::run(const std::function<void(Result<>)>& started) {
   }
   preferred_.resize(routes_.size());
   for (ListenSocket& socket : options_.listeners) {
-    listeners_.push_back(std::make_unique<Listener>(*this, std::move(socket)));
+    listeners_.push_back(
+        std::make_unique<Listener>(*this, std::move(socket), shared_.accepts_one_by_one));
     listeners_.back()->start();
   }
   reactor_->set_timer(trim_, reactor_->now() + kTrimInterval);
@@ -182,7 +183,8 @@ void Worker::pin() const {
 
 void Worker::accepted(OwnedFd client, std::size_t route, Leg::Kind kind) {
   if (stopping_) return close_with_reset(client);
-  if (waiting_.empty() && admit()) return adopt(std::move(client), route, kind);
+  if (waiting_.empty() && descriptors_wanted_ == 0 && admit())
+    return adopt(std::move(client), route, kind);
   waiting_.push_back({std::move(client), route, kind});
   pause_accepting();
 }
@@ -243,8 +245,14 @@ void Worker::accept_failed(int error) {
   log::warn("accept_paused", {{"reason", reason}});
 }
 
+void Worker::descriptor_wanted(int error) {
+  ++descriptors_wanted_;
+  shared_.pool.trim();
+  accept_failed(error);
+}
+
 void Worker::serve_waiting() {
-  while (!waiting_.empty() && admit()) {
+  while (!waiting_.empty() && descriptors_wanted_ == 0 && admit()) {
     Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
     adopt(std::move(next.client), next.route, next.kind);
@@ -254,7 +262,7 @@ void Worker::serve_waiting() {
 // After a pause: first those who were accepted already, then the listeners.
 void Worker::resume_accepting() {
   serve_waiting();
-  if (!waiting_.empty()) {
+  if (!waiting_.empty() || descriptors_wanted_ > 0) {
     reactor_->set_timer(retry_accepting_, reactor_->now() + Listener::kPause);
     return;
   }

@@ -38,6 +38,8 @@ struct Shared {
   std::vector<std::unique_ptr<FileThread>> files = {};
   const CaptureDirectories* captures = nullptr;  ///< null or empty: nothing is recorded
   std::uint64_t max_connections = 0;
+  /// Descriptors are so few that a burst of clients could take those of the upstreams.
+  bool accepts_one_by_one = false;
   std::string id_prefix;  ///< of connection ids: unique to this run of the program
   /// An upstream's addresses all failed: they may be outdated. Any thread.
   std::function<void(std::size_t route)> on_upstream_failed;
@@ -110,6 +112,10 @@ class Worker {
   /// A listener accepted `client`: admits it, or lets it wait for a place.
   void accepted(OwnedFd client, std::size_t route, Leg::Kind kind);
   void accept_failed(int error);
+  /// A session waits for a descriptor, for want of which `error` came: nobody is accepted, until
+  /// descriptor_had() has been called as often.
+  void descriptor_wanted(int error);
+  void descriptor_had() { --descriptors_wanted_; }
   void listener_closed() { check_drained(); }
 
   void session_began(Session& session);
@@ -184,6 +190,7 @@ class Worker {
   Chore trim_{[this] { trim_pipes(); }};
   TimePoint next_pause_report_;
   TimePoint next_failure_report_;
+  std::uint32_t descriptors_wanted_ = 0;  ///< by sessions that wait for one
   bool accepting_ = true;
   bool draining_ = false;
   bool closed_ = false;  ///< drained, and counted in Shared::workers_closed

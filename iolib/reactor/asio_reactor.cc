@@ -11,7 +11,7 @@
 namespace sluice {
 namespace {
 
-enum Kind : std::uint8_t { kReceive, kReadable, kWritable, kWatch, kAccept };
+enum Kind : std::uint8_t { kReceive, kReadable, kWritable, kWatch, kAccept, kAcceptOne };
 
 // Connections taken from one listener in one turn.
 constexpr int kAcceptsPerTurn = 64;
@@ -78,29 +78,29 @@ AsioReactor::Descriptor* AsioReactor::descriptor_of(int fd, Operation& operation
   return entry.get();
 }
 
-void AsioReactor::receive(int fd, Operation& operation, std::size_t max_bytes) {
-  prepare(operation, fd, kReceive);
-  operation.max_bytes_ = static_cast<std::uint32_t>(max_bytes);
+void AsioReactor::begin_reading(int fd, Operation& operation, std::uint8_t kind) {
+  prepare(operation, fd, kind);
   if (Descriptor* descriptor = descriptor_of(fd, operation)) {
     descriptor->reader = &operation;
     await_reading(*descriptor, fd);
   }
+}
+
+void AsioReactor::receive(int fd, Operation& operation, std::size_t max_bytes) {
+  operation.max_bytes_ = static_cast<std::uint32_t>(max_bytes);
+  begin_reading(fd, operation, kReceive);
 }
 
 void AsioReactor::wait_readable(int fd, Operation& operation) {
-  prepare(operation, fd, kReadable);
-  if (Descriptor* descriptor = descriptor_of(fd, operation)) {
-    descriptor->reader = &operation;
-    await_reading(*descriptor, fd);
-  }
+  begin_reading(fd, operation, kReadable);
 }
 
 void AsioReactor::accept(int listener, Operation& operation) {
-  prepare(operation, listener, kAccept);
-  if (Descriptor* descriptor = descriptor_of(listener, operation)) {
-    descriptor->reader = &operation;
-    await_reading(*descriptor, listener);
-  }
+  begin_reading(listener, operation, kAccept);
+}
+
+void AsioReactor::accept_one(int listener, Operation& operation) {
+  begin_reading(listener, operation, kAcceptOne);
 }
 
 void AsioReactor::wait_writable(int fd, Operation& operation) {
@@ -180,6 +180,7 @@ void AsioReactor::read_ready(int fd, std::uint64_t serial) {
     case kReceive:
       return receive_ready(*descriptor, fd);
     case kAccept:
+    case kAcceptOne:
       return accept_ready(fd, serial);
     default:
       return finish(*std::exchange(descriptor->reader, nullptr), {EPOLLIN, false, {}});
@@ -200,6 +201,9 @@ void AsioReactor::accept_ready(int fd, std::uint64_t serial) {
     Descriptor* descriptor = find(fd, serial);
     if (descriptor == nullptr || descriptor->reader == nullptr) return;
     const int accepted = ::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted >= 0 && descriptor->reader->kind_ == kAcceptOne) {
+      return finish(*std::exchange(descriptor->reader, nullptr), {accepted, false, {}});
+    }
     if (accepted >= 0) {
       descriptor->reader->complete({accepted, true, {}});
     } else if (errno == EAGAIN) {

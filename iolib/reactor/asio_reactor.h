@@ -23,6 +23,7 @@ class AsioReactor final : public Reactor {
   void wait_writable(int fd, Operation& operation) override;
   void watch_errors(int fd, Operation& operation) override;
   void accept(int listener, Operation& operation) override;
+  void accept_one(int listener, Operation& operation) override;
   void cancel(Operation& operation) override;
   void forget(int fd) override;
 
@@ -47,6 +48,7 @@ class AsioReactor final : public Reactor {
   void turn(std::optional<TimePoint> deadline) override;
   [[nodiscard]] Descriptor* find(int fd, std::uint64_t serial);
   [[nodiscard]] Descriptor* descriptor_of(int fd, Operation& operation);
+  void begin_reading(int fd, Operation& operation, std::uint8_t kind);
   void await_reading(Descriptor& descriptor, int fd);
   void await_writing(Descriptor& descriptor, int fd);
   void await_errors();

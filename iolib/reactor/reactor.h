@@ -21,7 +21,7 @@ namespace sluice {
 /// Everything but post() and stop() belongs to the thread that created it. Descriptors are
 /// borrowed, must be O_NONBLOCK, and are closed only after every request on them has completed and
 /// forget() was called: a request in flight holds the file, and close() would then send nothing. At
-/// most one reading request (receive, wait_readable, accept), one wait_writable and one
+/// most one reading request (receive, wait_readable, accept, accept_one), one wait_writable and one
 /// watch_errors may be in flight on a descriptor.
 class Reactor {
  public:
@@ -48,6 +48,9 @@ class Reactor {
   /// Stands until cancelled or failed; completes with a descriptor (CLOEXEC, NONBLOCK, now the
   /// caller's) for each connection.
   virtual void accept(int listener, Operation& operation) = 0;
+  /// Completes with one connection: for who must not be given more than it asks for, since a
+  /// standing request may bring all that are queued before the first completes.
+  virtual void accept_one(int listener, Operation& operation) = 0;
   /// Asks for `operation` to end. It still completes: with -ECANCELED, or with what it had got.
   virtual void cancel(Operation& operation) = 0;
   /// `fd` is about to be closed.

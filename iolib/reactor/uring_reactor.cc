@@ -165,6 +165,13 @@ void UringReactor::accept(int listener, Operation& operation) {
   io_uring_sqe_set_data(sqe, &operation);
 }
 
+void UringReactor::accept_one(int listener, Operation& operation) {
+  prepare(operation, listener, kAccept);
+  io_uring_sqe* sqe = next_sqe(&operation);
+  io_uring_prep_accept(sqe, listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  io_uring_sqe_set_data(sqe, &operation);
+}
+
 // One registered buffer may have at most 1 GiB (io_uring_register(2)).
 void UringReactor::register_buffer(std::span<std::byte> buffer) {
   constexpr std::size_t kMostBytes = 1 << 30;

@@ -28,6 +28,7 @@ class UringReactor final : public Reactor {
   void wait_writable(int fd, Operation& operation) override;
   void watch_errors(int fd, Operation& operation) override;
   void accept(int listener, Operation& operation) override;
+  void accept_one(int listener, Operation& operation) override;
   void cancel(Operation& operation) override;
   void forget(int /*fd*/) override {}
 

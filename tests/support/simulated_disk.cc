@@ -66,6 +66,7 @@ void ManualReactor::receive(int /*fd*/, Operation& /*operation*/, std::size_t /*
 void ManualReactor::wait_writable(int /*fd*/, Operation& /*operation*/) { std::abort(); }
 void ManualReactor::watch_errors(int /*fd*/, Operation& /*operation*/) { std::abort(); }
 void ManualReactor::accept(int /*listener*/, Operation& /*operation*/) { std::abort(); }
+void ManualReactor::accept_one(int /*listener*/, Operation& /*operation*/) { std::abort(); }
 void ManualReactor::cancel(Operation& /*operation*/) { std::abort(); }
 void ManualReactor::forget(int /*fd*/) {}
 

@@ -8,7 +8,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
+#include <filesystem>
 #include <regex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -42,6 +44,23 @@ class LimitsTest : public testing::TestWithParam<std::string> {
     return route_arguments({GetParam(), "auto"}, to, more);
   }
 };
+
+/// Lets the process have one descriptor more than it has now; returns what it was allowed before.
+rlimit allow_one_more_descriptor(pid_t process) {
+  std::set<int> open;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd")) {
+    open.insert(std::stoi(entry.path().filename()));
+  }
+  int free_ones = 0;
+  int limit = 0;
+  for (; free_ones < 2; ++limit) free_ones += open.contains(limit) ? 0 : 1;
+  rlimit before{};
+  EXPECT_EQ(::prlimit(process, RLIMIT_NOFILE, nullptr, &before), 0);
+  const rlimit now{static_cast<rlim_t>(limit - 1), before.rlim_max};
+  EXPECT_EQ(::prlimit(process, RLIMIT_NOFILE, &now, nullptr), 0);
+  return before;
+}
 
 /// Clients of an echo route that have sent their byte, and those of them that it came back to.
 struct Askers {
@@ -108,6 +127,38 @@ TEST_P(LimitsTest, AcceptingPausesWithoutDescriptorsAndRecovers) {
   const auto ends = connection_ends(daemon.log());
   EXPECT_EQ(ends.size(), kClients + 1);
   EXPECT_EQ(count_lines(daemon.log(), std::regex("reason=closed")), ends.size());
+}
+
+/// Where each connection takes two descriptors, no more are served at once than can be.
+TEST_P(LimitsTest, NobodyIsResetForWantOfTheUpstreamsDescriptor) {
+  constexpr std::size_t kClients = 60;
+  const Daemon upstream(arguments("echo:", {"--workers", "1"}));
+  DaemonOptions options;
+  options.process.max_open_files = 64;
+  Daemon daemon(arguments(loopback_address(upstream.port()), {"--workers", "1"}), options);
+  ASSERT_TRUE(daemon.wait_for_log(std::regex("connections_bounded.*max_connections=16"), kLate));
+  Askers askers(daemon.port(), kClients);
+  do {
+    ASSERT_TRUE(wait_until([&] { return askers.answered() > 0; }, kLate)) << daemon.log();
+  } while (askers.dismiss_answered() > 0);
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("reason=closed")), kClients);
+}
+
+/// Descriptors may run out all the same: whoever has been accepted then waits for the next one.
+TEST_P(LimitsTest, AcceptedClientWaitsForTheUpstreamsDescriptor) {
+  const Daemon upstream(arguments("echo:", {"--workers", "1"}));
+  Daemon daemon(arguments(loopback_address(upstream.port()), {"--workers", "1"}));
+  ASSERT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  ASSERT_EQ(daemon.wait_for_ends(1, kLate).size(), 1U);
+  const rlimit before = allow_one_more_descriptor(daemon.process().pid());
+  const OwnedFd client = connect_tcp(daemon.port());
+  EXPECT_TRUE(send_all(client.get(), "?"));
+  ASSERT_TRUE(daemon.wait_for_log(std::regex("accept_paused.*[Tt]oo many open files"), kLate));
+  EXPECT_FALSE(readable_within(client.get(), milliseconds(200)));
+  ASSERT_EQ(::prlimit(daemon.process().pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  EXPECT_EQ(receive_text(client.get(), 1, kLate), "?");
+  EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
 }
 
 TEST_P(LimitsTest, ClientBeyondMaxConnectionsWaitsForAPlace) {

@@ -263,6 +263,29 @@ TYPED_TEST(ReactorTest, AcceptsManyConnections) {
   EXPECT_TRUE(accept->in_flight());
 }
 
+TYPED_TEST(ReactorTest, AcceptingOneLeavesTheOthersQueued) {
+  const test::Listener listener = test::listen_tcp();
+  test::set_nonblocking(listener.fd.get(), true);
+  const std::vector<OwnedFd> clients = [&] {
+    std::vector<OwnedFd> fds;
+    for (int i = 0; i < 3; ++i) fds.push_back(test::connect_tcp(listener.port));
+    return fds;
+  }();
+  for (int i = 0; i < 2; ++i) {
+    const auto accept = this->probe();
+    this->reactor().accept_one(listener.fd.get(), *accept);
+    ASSERT_TRUE(this->run_until_complete(*accept));
+    const OwnedFd accepted(accept->last().result);
+    ASSERT_TRUE(accepted);
+    EXPECT_FALSE(accept->last().more);
+    EXPECT_FALSE(accept->in_flight());
+    EXPECT_EQ(accept->completions(), 1U);
+  }
+  this->reactor().forget(listener.fd.get());
+  EXPECT_TRUE(OwnedFd(::accept(listener.fd.get(), nullptr, nullptr)));
+  EXPECT_FALSE(OwnedFd(::accept(listener.fd.get(), nullptr, nullptr)));
+}
+
 TYPED_TEST(ReactorTest, AcceptingWithoutDescriptorsFailsAndCanBeStartedAgain) {
   const test::Listener listener = test::listen_tcp();
   test::set_nonblocking(listener.fd.get(), true);

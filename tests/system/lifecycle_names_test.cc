@@ -1,0 +1,88 @@
+// A name that is being looked up, at a server that keeps silent, keeps nobody from ending.
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+
+#include "tests/support/daemon.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
+#include "tests/system/outcome.h"
+
+namespace sluice::test {
+namespace {
+
+/// The resolver would ask for ten seconds.
+constexpr std::chrono::seconds kSoon(4);
+constexpr char kNameServer[] = "127.0.0.9";
+
+class NamesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "only root can give a process name servers of its own";
+    SLUICE_NEEDS_PROGRAM("unshare");
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(53);
+    ASSERT_EQ(::inet_pton(AF_INET, kNameServer, &address.sin_addr), 1);
+    server_ = OwnedFd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (::bind(server_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      GTEST_SKIP() << "port 53 of " << kNameServer << " is taken";
+    }
+    folder_.write("resolv.conf", std::string("nameserver ") + kNameServer + "\n");
+    folder_.write("nsswitch.conf", "hosts: files dns\n");
+    know("127.0.0.1 upstream.test\n");
+    wrapper_ = folder_.write("sluice", "#!/bin/sh\nexec unshare -m sh -c '" + mounts() +
+                                           "exec \"$@\"' sh " + daemon_binary() + " \"$@\"\n");
+    ASSERT_EQ(::chmod(wrapper_.c_str(), 0755), 0);
+  }
+
+  void know(const std::string& hosts) { folder_.write("hosts", hosts); }
+  [[nodiscard]] std::string mounts() const {
+    std::string commands;
+    for (const char* name : {"hosts", "resolv.conf", "nsswitch.conf"}) {
+      commands += "mount --bind " + folder_.file(name) + " /etc/" + name + " && ";
+    }
+    return commands;
+  }
+  [[nodiscard]] bool asked() const { return readable_within(server_.get(), kLate); }
+
+  TempDir folder_;
+  OwnedFd server_;
+  std::string wrapper_;
+};
+
+TEST_F(NamesTest, SignalEndsTheProgramWhileANameIsLookedUpAgain) {
+  std::uint16_t nobody = listen_tcp().port;
+  DaemonOptions options;
+  options.binary = wrapper_;
+  Daemon daemon({"--listen", "127.0.0.1:0", "--to", "upstream.test:" + std::to_string(nobody)},
+                options);
+  know("");
+  const OwnedFd refused = connect_tcp(daemon.port());
+  ASSERT_TRUE(asked()) << daemon.log();
+  EXPECT_EQ(daemon.terminate(kSoon), 0);
+}
+
+TEST_F(NamesTest, SignalEndsAStartThatWaitsForAName) {
+  know("");
+  for (const bool checks : {false, true}) {
+    std::vector<std::string> command = {wrapper_, "--listen", "127.0.0.1:0", "--to",
+                                        "upstream.test:1"};
+    if (checks) command.push_back("--check");
+    Process start(command);
+    ASSERT_TRUE(asked()) << start.standard_error();
+    start.signal(SIGTERM);
+    EXPECT_EQ(start.wait(kSoon), -SIGTERM);
+    char query[512];
+    while (::recv(server_.get(), query, sizeof query, MSG_DONTWAIT) > 0) continue;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::test
