@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "iolib/pipe/pipe.h"
 #include "iolib/reactor/uring_reactor.h"
 
 namespace sluice {
@@ -55,11 +56,21 @@ Result<std::vector<int>> worker_cpus(const CpuAffinity& affinity, std::size_t wo
   return cpus;
 }
 
+void probe_pipe(std::size_t wanted_bytes, Machine& machine) {
+  const Result<Pipe> pipe = Pipe::create(wanted_bytes);
+  if (pipe.has_value()) {
+    machine.pipe_bytes = pipe->capacity_bytes();
+  } else {
+    machine.pipe_refused = pipe.error().to_string();
+  }
+}
+
 }  // namespace
 
 Result<Machine> probe_machine(const Config& config) {
   Machine machine;
   machine.descriptors = raise_descriptor_limit();
+  probe_pipe(config.pipe_size_bytes, machine);
   machine.workers =
       config.workers > 0 ? static_cast<std::size_t>(config.workers) : allowed_cpus().size();
   Result<std::vector<int>> cpus = worker_cpus(config.cpu_affinity, machine.workers);

@@ -17,6 +17,8 @@ struct Machine {
   std::size_t workers = 1;
   std::vector<int> cpus;          ///< worker i is pinned to cpus[i]; empty: none is
   std::uint64_t descriptors = 0;  ///< RLIMIT_NOFILE, raised as far as it goes
+  std::size_t pipe_bytes = 0;     ///< of a pipe now; 0: none is to be had
+  std::string pipe_refused;       ///< why not
 };
 
 /// Probes the machine and raises the soft limit of descriptors; fails where `config` insists on

@@ -11,6 +11,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -39,6 +40,9 @@ constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
 
 // Of the descriptors, what mirrors may take: never so many that no connection can be accepted.
 constexpr std::uint64_t kMirrorShare = 4;
+
+constexpr std::string_view kPipesSmaller =
+    "an ordinary user's limit: fs.pipe-max-size, or his quota, fs.pipe-user-pages-soft";
 
 // Unique over restarts: the time of the start, and a random part for starts within one tick.
 std::string run_id() {
@@ -178,6 +182,12 @@ int Server::run() {
   if (!machine_.uring_refused.empty()) {
     log::warn("engine_fallback", {{"engine", "epoll"}, {"reason", machine_.uring_refused}});
   }
+  // Without any the log says so once a connection needs one.
+  if (machine_.pipe_bytes > 0 && machine_.pipe_bytes < config_.pipe_size_bytes) {
+    log::warn("pipes_smaller", {{"granted", format_size_bytes(machine_.pipe_bytes)},
+                                {"asked", format_size_bytes(config_.pipe_size_bytes)},
+                                {"reason", kPipesSmaller}});
+  }
   for (const ListenSockets::Bound& bound : bound_) {
     log::info("listening",
               {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
@@ -270,11 +280,10 @@ void report(const Config& config, const Machine& machine) {
                                                                  "--max-connections %llu)\n"
                                                                : "\n",
               static_cast<unsigned long long>(config.max_connections));
-  Result<Pipe> pipe = Pipe::create(config.pipe_size_bytes);
-  if (pipe.has_error()) {
-    std::printf("pipes: none (%s): everything will be copied\n", pipe.error().to_string().c_str());
+  if (machine.pipe_bytes == 0) {
+    std::printf("pipes: none (%s): everything will be copied\n", machine.pipe_refused.c_str());
   } else {
-    std::printf("pipes: %s granted of %s\n", format_size_bytes(pipe->capacity_bytes()).c_str(),
+    std::printf("pipes: %s granted of %s\n", format_size_bytes(machine.pipe_bytes).c_str(),
                 format_size_bytes(config.pipe_size_bytes).c_str());
   }
 }
