@@ -36,14 +36,21 @@ void set_inherited_options(int fd) {
   set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
-Result<OwnedFd> bind_tcp(const SocketAddress& address, bool both_families, Sharing sharing,
-                         Congestion congestion, const std::string& name) {
+// An address to bind to, and whether IPv4 comes there as well.
+struct Place {
+  SocketAddress address;
+  bool both_families = false;
+};
+
+Result<OwnedFd> bind_tcp(const Place& place, Sharing sharing, Congestion congestion) {
+  const SocketAddress& address = place.address;
+  const std::string name = address.to_string();
   OwnedFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return errno_error("socket for " + name);
   set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (sharing == Sharing::reuse_port) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
   if (address.family() == AF_INET6) {
-    set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, both_families ? 0 : 1);
+    set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, place.both_families ? 0 : 1);
   }
   set_inherited_options(fd.get());
   if (congestion == Congestion::automatic) choose_congestion_control(fd.get(), address.data());
@@ -61,18 +68,59 @@ Result<SocketAddress> local_address(int fd) {
   return SocketAddress::from(address, size);
 }
 
-// The addresses that a listening HOST:PORT means; `:PORT` is IPv6 and IPv4 together.
-Result<std::vector<SocketAddress>> listen_addresses(const HostPort& address) {
-  if (address.host.empty()) {
-    sockaddr_in6 any{};
-    any.sin6_family = AF_INET6;
-    any.sin6_port = htons(address.port);
-    return std::vector{SocketAddress(any)};
+SocketAddress any_v4(std::uint16_t port) {
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  any.sin_port = htons(port);
+  return SocketAddress(any);
+}
+
+SocketAddress any_v6(std::uint16_t port) {
+  sockaddr_in6 any{};
+  any.sin6_family = AF_INET6;
+  any.sin6_port = htons(port);
+  return SocketAddress(any);
+}
+
+// This machine does not have the address, or not its family.
+bool is_lacking(const Error& error) {
+  return error.code == EADDRNOTAVAIL || error.code == EAFNOSUPPORT;
+}
+
+// Has `open` open `:PORT`: IPv6 and IPv4 together, or where there is no IPv6, IPv4 alone.
+template <typename Open>
+Result<> open_any(std::uint16_t port, const Open& open) {
+  const Result<> both = open(Place{any_v6(port), true});
+  if (both.has_value() || both.error().code != EAFNOSUPPORT) return both;
+  return open(Place{any_v4(port)});
+}
+
+// Has `open` open all addresses of a name but those that this machine lacks, as long as it has one:
+// hosts files know ::1 where IPv6 is switched off. Returns why each of those was passed over.
+template <typename Open>
+Result<std::vector<Error>> open_name(const HostPort& name, const Open& open) {
+  const Result<std::vector<SocketAddress>> addresses = resolve(name, true);
+  if (addresses.has_error()) return addresses.error();
+  std::vector<Error> lacking;
+  for (const SocketAddress& each : *addresses) {
+    const Result<> opened = open(Place{each});
+    if (opened.has_value()) continue;
+    if (!is_lacking(opened.error())) return opened.error();
+    lacking.push_back(opened.error());
   }
-  if (Result<SocketAddress> numeric = numeric_address(address); numeric.has_value()) {
-    return std::vector{*numeric};
-  }
-  return resolve(address, true);
+  if (lacking.size() == addresses->size() && !lacking.empty()) return lacking.front();
+  return lacking;
+}
+
+// Has `open` open all that a listening HOST:PORT means. Returns why addresses were passed over.
+template <typename Open>
+Result<std::vector<Error>> open_each(const HostPort& address, const Open& open) {
+  const Result<SocketAddress> numeric = numeric_address(address);
+  if (!address.host.empty() && numeric.has_error()) return open_name(address, open);
+  const Result<> opened =
+      address.host.empty() ? open_any(address.port, open) : open(Place{*numeric});
+  if (opened.has_error()) return opened.error();
+  return std::vector<Error>();
 }
 
 // Chooses a socket of the group by the CPU that the connection arrives on: a jump for each worker's
@@ -132,7 +180,7 @@ class Opener {
 
  private:
   Result<> open_tcp(const HostPort& address, std::size_t route);
-  Result<> open_group(SocketAddress address, bool both_families, std::size_t route);
+  Result<> open_group(Place place, std::size_t route);
   Result<> open_unix(const UnixEndpoint& address, std::size_t route);
 
   const Config& config_;
@@ -143,23 +191,24 @@ class Opener {
 };
 
 // One socket a worker on one address.
-Result<> Opener::open_group(SocketAddress address, bool both_families, std::size_t route) {
-  const std::string name = address.to_string();
+Result<> Opener::open_group(Place place, std::size_t route) {
   const Congestion congestion = config_.routes[route].congestion;
-  if (address.port() != 0) {
+  if (place.address.port() != 0) {
     // Alone first: with SO_REUSEPORT a second daemon of the same user would bind silently.
-    Result<OwnedFd> probe = bind_tcp(address, both_families, Sharing::alone, congestion, name);
+    Result<OwnedFd> probe = bind_tcp(place, Sharing::alone, congestion);
     if (probe.has_error()) return probe.error();
   }
   for (std::size_t worker = 0; worker < workers_; ++worker) {
-    Result<OwnedFd> fd = bind_tcp(address, both_families, Sharing::reuse_port, congestion, name);
+    Result<OwnedFd> fd = bind_tcp(place, Sharing::reuse_port, congestion);
     if (fd.has_error()) return fd.error();
-    if (::listen(fd->get(), kBacklog) != 0) return errno_error("listen " + name);
+    if (::listen(fd->get(), kBacklog) != 0) {
+      return errno_error("listen " + place.address.to_string());
+    }
     if (worker == 0) {
       Result<SocketAddress> local = local_address(fd->get());
       if (local.has_error()) return local.error();
-      address = *local;  // port 0 was chosen; the others follow
-      opened_.bound.push_back({route, address.to_string()});
+      place.address = *local;  // port 0 was chosen; the others follow
+      opened_.bound.push_back({route, place.address.to_string()});
     }
     opened_.sockets.push_back({std::move(*fd), route, worker, Leg::Kind::tcp});
   }
@@ -173,19 +222,11 @@ Result<> Opener::open_group(SocketAddress address, bool both_families, std::size
 }
 
 Result<> Opener::open_tcp(const HostPort& address, std::size_t route) {
-  Result<std::vector<SocketAddress>> addresses = listen_addresses(address);
-  if (addresses.has_error()) return addresses.error();
-  const bool both = address.host.empty();
-  for (const SocketAddress& each : *addresses) {
-    Result<> group = open_group(each, both, route);
-    if (group.has_error() && both && group.error().code == EAFNOSUPPORT) {
-      // No IPv6 here.
-      sockaddr_in any{};
-      any.sin_family = AF_INET;
-      any.sin_port = htons(address.port);
-      group = open_group(SocketAddress(any), false, route);
-    }
-    if (group.has_error()) return group.error();
+  const Result<std::vector<Error>> lacking =
+      open_each(address, [this, route](const Place& place) { return open_group(place, route); });
+  if (lacking.has_error()) return lacking.error();
+  for (const Error& each : *lacking) {
+    opened_.passed_over.push_back({route, to_string(ListenAddress(address)), each.to_string()});
   }
   return {};
 }
@@ -219,7 +260,14 @@ Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
 }
 
 Result<std::vector<std::string>> probe_listeners(const Config& config) {
-  std::vector<std::string> in_use;
+  std::vector<std::string> remarks;
+  const auto probe = [&remarks](const Place& place) -> Result<> {
+    const Result<OwnedFd> bound = bind_tcp(place, Sharing::alone, Congestion::system);
+    if (bound.has_value()) return {};
+    if (bound.error().code != EADDRINUSE) return bound.error();
+    remarks.push_back(place.address.to_string() + " is in use at the moment");
+    return {};
+  };
   for (const RouteConfig& route : config.routes) {
     for (const ListenAddress& address : route.listen) {
       if (const auto* path = std::get_if<UnixEndpoint>(&address)) {
@@ -228,20 +276,15 @@ Result<std::vector<std::string>> probe_listeners(const Config& config) {
           return errno_error("bind unix:" + path->path);
         continue;
       }
-      const auto& host_port = std::get<HostPort>(address);
-      Result<std::vector<SocketAddress>> found = listen_addresses(host_port);
-      if (found.has_error()) return found.error();
-      for (const SocketAddress& each : *found) {
-        const std::string name = each.to_string();
-        const bool both = host_port.host.empty();
-        Result<OwnedFd> probe = bind_tcp(each, both, Sharing::alone, Congestion::system, name);
-        if (probe.has_value() || (both && probe.error().code == EAFNOSUPPORT)) continue;
-        if (probe.error().code != EADDRINUSE) return probe.error();
-        in_use.push_back(name);
+      const Result<std::vector<Error>> lacking = open_each(std::get<HostPort>(address), probe);
+      if (lacking.has_error()) return lacking.error();
+      for (const Error& each : *lacking) {
+        remarks.push_back(to_string(address) +
+                          " is served without one address: " + each.to_string());
       }
     }
   }
-  return in_use;
+  return remarks;
 }
 
 }  // namespace sluice

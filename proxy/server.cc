@@ -133,6 +133,11 @@ Result<> Server::start() {
     log::warn("mirror_unresolved",
               {{"route", each.route}, {"mirror", each.mirror}, {"reason", each.reason}});
   }
+  for (const ListenSockets::PassedOver& each : listeners->passed_over) {
+    log::warn(
+        "address_passed_over",
+        {{"route", config_.routes[each.route].name}, {"name", each.name}, {"reason", each.reason}});
+  }
   bound_ = listeners->bound;
   const std::string run = run_id();
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
@@ -319,11 +324,9 @@ int check_server(const Config& config) {
     std::printf("capture: %s: %s\n", one_line(route.capture).c_str(), found->c_str());
     probed.push_back(route.capture);
   }
-  Result<std::vector<std::string>> in_use = probe_listeners(config);
-  if (in_use.has_error()) return fail(in_use.error());
-  for (const std::string& address : *in_use) {
-    std::printf("listen: %s is in use at the moment\n", address.c_str());
-  }
+  Result<std::vector<std::string>> remarks = probe_listeners(config);
+  if (remarks.has_error()) return fail(remarks.error());
+  for (const std::string& each : *remarks) std::printf("listen: %s\n", one_line(each).c_str());
   if (Result<> log_file = log::probe(config); log_file.has_error()) return fail(log_file.error());
   std::printf("configuration: good, %zu route%s\n", config.routes.size(),
               config.routes.size() == 1 ? "" : "s");
