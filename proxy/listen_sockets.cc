@@ -144,18 +144,28 @@ Result<> steer_by_cpu(int fd, const std::vector<int>& cpus) {
   return {};
 }
 
-// A socket file that nobody listens on is a leftover, and is removed.
-Result<> remove_leftover(const UnixEndpoint& address) {
-  struct stat about {};
-  if (::lstat(address.path.c_str(), &about) != 0) return {};
-  if (!S_ISSOCK(about.st_mode)) return Error{EEXIST, "bind unix:" + address.path};
+// What stands at the path of a unix listener.
+enum class UnixPath { nothing, leftover, in_use };
+
+// An error where it is no socket. A leftover is one that nobody listens on; who does listen there
+// sees one connection, which ends at once.
+Result<UnixPath> look_at(const UnixEndpoint& address) {
   const Endpoint endpoint = make_endpoint(address);
+  struct stat about {};
+  if (::lstat(address.path.c_str(), &about) != 0) return UnixPath::nothing;
+  if (!S_ISSOCK(about.st_mode)) return Error{EEXIST, "bind " + endpoint.text};
   const OwnedFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const auto* name = reinterpret_cast<const sockaddr*>(&endpoint.address);
-  if (::connect(probe.get(), name, endpoint.size_bytes) == 0 || errno == EAGAIN) {
-    return Error{EADDRINUSE, "bind unix:" + address.path};
-  }
-  if (errno == ECONNREFUSED) static_cast<void>(::unlink(address.path.c_str()));
+  if (!probe) return errno_error("socket for " + endpoint.text);
+  if (::connect(probe.get(), endpoint.data(), endpoint.size_bytes) == 0) return UnixPath::in_use;
+  if (errno == ENOENT) return UnixPath::nothing;  // it has gone meanwhile
+  return errno == ECONNREFUSED ? UnixPath::leftover : UnixPath::in_use;
+}
+
+Result<> remove_leftover(const UnixEndpoint& address) {
+  const Result<UnixPath> found = look_at(address);
+  if (found.has_error()) return found.error();
+  if (*found == UnixPath::in_use) return Error{EADDRINUSE, "bind unix:" + address.path};
+  if (*found == UnixPath::leftover) static_cast<void>(::unlink(address.path.c_str()));
   return {};
 }
 
@@ -246,6 +256,74 @@ Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
   return {};
 }
 
+bool is_any(const SocketAddress& address) {
+  return address == any_v4(address.port()) || address == any_v6(address.port());
+}
+
+// Whether nobody can listen on the one while somebody listens on the other.
+bool exclude_each_other(const Place& a, const Place& b) {
+  if (a.address.port() != b.address.port() || a.address.port() == 0) return false;
+  if (a.address.family() != b.address.family()) return a.both_families || b.both_families;
+  return a.address == b.address || is_any(a.address) || is_any(b.address);
+}
+
+// Looks at one listener after the other as Opener would, and leaves nothing behind.
+class Prober {
+ public:
+  Result<> probe(const ListenAddress& address) {
+    const auto* path = std::get_if<UnixEndpoint>(&address);
+    return path != nullptr ? probe_unix(*path) : probe_tcp(std::get<HostPort>(address));
+  }
+  [[nodiscard]] const std::vector<std::string>& remarks() const { return remarks_; }
+
+ private:
+  Result<> probe_unix(const UnixEndpoint& address);
+  Result<> probe_tcp(const HostPort& address);
+  Result<> probe_place(const Place& place);
+
+  std::vector<Place> places_;
+  std::vector<std::string> remarks_;
+};
+
+Result<> Prober::probe_unix(const UnixEndpoint& address) {
+  const Result<UnixPath> found = look_at(address);
+  if (found.has_error()) return found.error();
+  if (*found == UnixPath::in_use) {
+    remarks_.push_back("unix:" + address.path + " is in use at the moment");
+    return {};
+  }
+  const std::string folder = address.path.substr(0, address.path.rfind('/') + 1);
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) return errno_error("bind unix:" + address.path);
+  return {};
+}
+
+Result<> Prober::probe_tcp(const HostPort& address) {
+  const Result<std::vector<Error>> lacking =
+      open_each(address, [this](const Place& place) { return probe_place(place); });
+  if (lacking.has_error()) return lacking.error();
+  for (const Error& each : *lacking) {
+    remarks_.push_back(to_string(ListenAddress(address)) +
+                       " is served without one address: " + each.to_string());
+  }
+  return {};
+}
+
+// Sockets that do not listen are in nobody's way: whether this configuration is in its own way is
+// told by its addresses.
+Result<> Prober::probe_place(const Place& place) {
+  const std::string name = place.address.to_string();
+  for (const Place& other : places_) {
+    if (!exclude_each_other(place, other)) continue;
+    return Error{EADDRINUSE, "bind " + name + " beside " + other.address.to_string()};
+  }
+  const Result<OwnedFd> bound = bind_tcp(place, Sharing::alone, Congestion::system);
+  const bool in_use = bound.has_error() && bound.error().code == EADDRINUSE;
+  if (bound.has_error() && !in_use) return bound.error();
+  if (in_use) remarks_.push_back(name + " is in use at the moment");
+  places_.push_back(place);
+  return {};
+}
+
 }  // namespace
 
 Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
@@ -260,31 +338,13 @@ Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
 }
 
 Result<std::vector<std::string>> probe_listeners(const Config& config) {
-  std::vector<std::string> remarks;
-  const auto probe = [&remarks](const Place& place) -> Result<> {
-    const Result<OwnedFd> bound = bind_tcp(place, Sharing::alone, Congestion::system);
-    if (bound.has_value()) return {};
-    if (bound.error().code != EADDRINUSE) return bound.error();
-    remarks.push_back(place.address.to_string() + " is in use at the moment");
-    return {};
-  };
+  Prober prober;
   for (const RouteConfig& route : config.routes) {
     for (const ListenAddress& address : route.listen) {
-      if (const auto* path = std::get_if<UnixEndpoint>(&address)) {
-        const std::string folder = path->path.substr(0, path->path.rfind('/') + 1);
-        if (::access(folder.c_str(), W_OK | X_OK) != 0)
-          return errno_error("bind unix:" + path->path);
-        continue;
-      }
-      const Result<std::vector<Error>> lacking = open_each(std::get<HostPort>(address), probe);
-      if (lacking.has_error()) return lacking.error();
-      for (const Error& each : *lacking) {
-        remarks.push_back(to_string(address) +
-                          " is served without one address: " + each.to_string());
-      }
+      if (Result<> probed = prober.probe(address); probed.has_error()) return probed.error();
     }
   }
-  return remarks;
+  return prober.remarks();
 }
 
 }  // namespace sluice

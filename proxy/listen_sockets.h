@@ -44,8 +44,9 @@ struct ListenSockets {
 [[nodiscard]] Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
                                                    const std::vector<int>& cpus);
 
-/// Whether the listeners of `config` could be opened on this machine, without opening one; the
-/// error is that of the first that could not. Returns what else is worth saying: addresses in use
+/// Whether the listeners of `config` could be opened on this machine, without listening anywhere;
+/// the error is that of the first that could not. Who listens on a unix socket of `config` sees one
+/// connection, which ends at once. Returns what else is worth saying: addresses in use
 /// are no error, since the daemon whose configuration is being checked may have them; nor are
 /// those of a name that this machine lacks, while it has another one.
 [[nodiscard]] Result<std::vector<std::string>> probe_listeners(const Config& config);

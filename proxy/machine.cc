@@ -2,8 +2,12 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <variant>
 
 #include "iolib/pipe/pipe.h"
 #include "iolib/reactor/uring_reactor.h"
@@ -83,6 +87,19 @@ Result<Machine> probe_machine(const Config& config) {
   machine.uring_refused = probe.error().to_string();
   if (config.engine == Engine::uring) return Error{0, "--engine uring: " + machine.uring_refused};
   return machine;
+}
+
+Result<> probe_files(const Config& config) {
+  for (const RouteConfig& route : config.routes) {
+    const auto* file = std::get_if<FileEndpoint>(&route.to);
+    if (file == nullptr) continue;
+    struct stat about {};
+    if (::stat(file->path.c_str(), &about) != 0 || ::access(file->path.c_str(), R_OK) != 0) {
+      return errno_error("open " + file->path);
+    }
+    if (!S_ISREG(about.st_mode)) return Error{EINVAL, file->path + " is not a regular file"};
+  }
+  return {};
 }
 
 }  // namespace sluice

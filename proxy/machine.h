@@ -25,4 +25,8 @@ struct Machine {
 /// what is not to be had.
 [[nodiscard]] Result<Machine> probe_machine(const Config& config);
 
+/// Whether the files of all targets `file:` could be sent now: regular ones that may be read. A
+/// start does not ask: such a file is opened for each connection.
+[[nodiscard]] Result<> probe_files(const Config& config);
+
 }  // namespace sluice

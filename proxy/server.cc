@@ -327,6 +327,7 @@ int check_server(const Config& config) {
   Result<std::vector<std::string>> remarks = probe_listeners(config);
   if (remarks.has_error()) return fail(remarks.error());
   for (const std::string& each : *remarks) std::printf("listen: %s\n", one_line(each).c_str());
+  if (Result<> files = probe_files(config); files.has_error()) return fail(files.error());
   if (Result<> log_file = log::probe(config); log_file.has_error()) return fail(log_file.error());
   std::printf("configuration: good, %zu route%s\n", config.routes.size(),
               config.routes.size() == 1 ? "" : "s");
