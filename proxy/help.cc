@@ -76,7 +76,8 @@ std::string help_text() {
          "1m30s; a SIZE a whole number with one of B, KiB, MiB, GiB, TiB, kB, MB, GB, TB.\n"
          "Without a unit both are refused, except 0. The command line beats a route, and\n"
          "a route beats [defaults].\n"
-         "\nExit status: 0 done, 1 configuration or start failed, 2 wrong usage.\n";
+         "\nExit status: 0 done, 1 configuration or start failed, or a capture is\n"
+         "incomplete at the end, 2 wrong usage.\n";
 }
 
 }  // namespace sluice

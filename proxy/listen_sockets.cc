@@ -36,14 +36,21 @@ void set_inherited_options(int fd) {
   set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
-Result<OwnedFd> bind_tcp(const SocketAddress& address, bool both_families, Sharing sharing,
-                         Congestion congestion, const std::string& name) {
+// An address to bind to, and whether IPv4 comes there as well.
+struct Place {
+  SocketAddress address;
+  bool both_families = false;
+};
+
+Result<OwnedFd> bind_tcp(const Place& place, Sharing sharing, Congestion congestion) {
+  const SocketAddress& address = place.address;
+  const std::string name = address.to_string();
   OwnedFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return errno_error("socket for " + name);
   set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (sharing == Sharing::reuse_port) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
   if (address.family() == AF_INET6) {
-    set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, both_families ? 0 : 1);
+    set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, place.both_families ? 0 : 1);
   }
   set_inherited_options(fd.get());
   if (congestion == Congestion::automatic) choose_congestion_control(fd.get(), address.data());
@@ -61,18 +68,59 @@ Result<SocketAddress> local_address(int fd) {
   return SocketAddress::from(address, size);
 }
 
-// The addresses that a listening HOST:PORT means; `:PORT` is IPv6 and IPv4 together.
-Result<std::vector<SocketAddress>> listen_addresses(const HostPort& address) {
-  if (address.host.empty()) {
-    sockaddr_in6 any{};
-    any.sin6_family = AF_INET6;
-    any.sin6_port = htons(address.port);
-    return std::vector{SocketAddress(any)};
+SocketAddress any_v4(std::uint16_t port) {
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  any.sin_port = htons(port);
+  return SocketAddress(any);
+}
+
+SocketAddress any_v6(std::uint16_t port) {
+  sockaddr_in6 any{};
+  any.sin6_family = AF_INET6;
+  any.sin6_port = htons(port);
+  return SocketAddress(any);
+}
+
+// This machine does not have the address, or not its family.
+bool is_lacking(const Error& error) {
+  return error.code == EADDRNOTAVAIL || error.code == EAFNOSUPPORT;
+}
+
+// Has `open` open `:PORT`: IPv6 and IPv4 together, or where there is no IPv6, IPv4 alone.
+template <typename Open>
+Result<> open_any(std::uint16_t port, const Open& open) {
+  const Result<> both = open(Place{any_v6(port), true});
+  if (both.has_value() || both.error().code != EAFNOSUPPORT) return both;
+  return open(Place{any_v4(port)});
+}
+
+// Has `open` open all addresses of a name but those that this machine lacks, as long as it has one:
+// hosts files know ::1 where IPv6 is switched off. Returns why each of those was passed over.
+template <typename Open>
+Result<std::vector<Error>> open_name(const HostPort& name, const Open& open) {
+  const Result<std::vector<SocketAddress>> addresses = resolve(name, true);
+  if (addresses.has_error()) return addresses.error();
+  std::vector<Error> lacking;
+  for (const SocketAddress& each : *addresses) {
+    const Result<> opened = open(Place{each});
+    if (opened.has_value()) continue;
+    if (!is_lacking(opened.error())) return opened.error();
+    lacking.push_back(opened.error());
   }
-  if (Result<SocketAddress> numeric = numeric_address(address); numeric.has_value()) {
-    return std::vector{*numeric};
-  }
-  return resolve(address, true);
+  if (lacking.size() == addresses->size() && !lacking.empty()) return lacking.front();
+  return lacking;
+}
+
+// Has `open` open all that a listening HOST:PORT means. Returns why addresses were passed over.
+template <typename Open>
+Result<std::vector<Error>> open_each(const HostPort& address, const Open& open) {
+  const Result<SocketAddress> numeric = numeric_address(address);
+  if (!address.host.empty() && numeric.has_error()) return open_name(address, open);
+  const Result<> opened =
+      address.host.empty() ? open_any(address.port, open) : open(Place{*numeric});
+  if (opened.has_error()) return opened.error();
+  return std::vector<Error>();
 }
 
 // Chooses a socket of the group by the CPU that the connection arrives on: a jump for each worker's
@@ -96,18 +144,28 @@ Result<> steer_by_cpu(int fd, const std::vector<int>& cpus) {
   return {};
 }
 
-// A socket file that nobody listens on is a leftover, and is removed.
-Result<> remove_leftover(const UnixEndpoint& address) {
-  struct stat about {};
-  if (::lstat(address.path.c_str(), &about) != 0) return {};
-  if (!S_ISSOCK(about.st_mode)) return Error{EEXIST, "bind unix:" + address.path};
+// What stands at the path of a unix listener.
+enum class UnixPath { nothing, leftover, in_use };
+
+// An error where it is no socket. A leftover is one that nobody listens on; who does listen there
+// sees one connection, which ends at once.
+Result<UnixPath> look_at(const UnixEndpoint& address) {
   const Endpoint endpoint = make_endpoint(address);
+  struct stat about {};
+  if (::lstat(address.path.c_str(), &about) != 0) return UnixPath::nothing;
+  if (!S_ISSOCK(about.st_mode)) return Error{EEXIST, "bind " + endpoint.text};
   const OwnedFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const auto* name = reinterpret_cast<const sockaddr*>(&endpoint.address);
-  if (::connect(probe.get(), name, endpoint.size_bytes) == 0 || errno == EAGAIN) {
-    return Error{EADDRINUSE, "bind unix:" + address.path};
-  }
-  if (errno == ECONNREFUSED) static_cast<void>(::unlink(address.path.c_str()));
+  if (!probe) return errno_error("socket for " + endpoint.text);
+  if (::connect(probe.get(), endpoint.data(), endpoint.size_bytes) == 0) return UnixPath::in_use;
+  if (errno == ENOENT) return UnixPath::nothing;  // it has gone meanwhile
+  return errno == ECONNREFUSED ? UnixPath::leftover : UnixPath::in_use;
+}
+
+Result<> remove_leftover(const UnixEndpoint& address) {
+  const Result<UnixPath> found = look_at(address);
+  if (found.has_error()) return found.error();
+  if (*found == UnixPath::in_use) return Error{EADDRINUSE, "bind unix:" + address.path};
+  if (*found == UnixPath::leftover) static_cast<void>(::unlink(address.path.c_str()));
   return {};
 }
 
@@ -132,7 +190,7 @@ class Opener {
 
  private:
   Result<> open_tcp(const HostPort& address, std::size_t route);
-  Result<> open_group(SocketAddress address, bool both_families, std::size_t route);
+  Result<> open_group(Place place, std::size_t route);
   Result<> open_unix(const UnixEndpoint& address, std::size_t route);
 
   const Config& config_;
@@ -143,23 +201,24 @@ class Opener {
 };
 
 // One socket a worker on one address.
-Result<> Opener::open_group(SocketAddress address, bool both_families, std::size_t route) {
-  const std::string name = address.to_string();
+Result<> Opener::open_group(Place place, std::size_t route) {
   const Congestion congestion = config_.routes[route].congestion;
-  if (address.port() != 0) {
+  if (place.address.port() != 0) {
     // Alone first: with SO_REUSEPORT a second daemon of the same user would bind silently.
-    Result<OwnedFd> probe = bind_tcp(address, both_families, Sharing::alone, congestion, name);
+    Result<OwnedFd> probe = bind_tcp(place, Sharing::alone, congestion);
     if (probe.has_error()) return probe.error();
   }
   for (std::size_t worker = 0; worker < workers_; ++worker) {
-    Result<OwnedFd> fd = bind_tcp(address, both_families, Sharing::reuse_port, congestion, name);
+    Result<OwnedFd> fd = bind_tcp(place, Sharing::reuse_port, congestion);
     if (fd.has_error()) return fd.error();
-    if (::listen(fd->get(), kBacklog) != 0) return errno_error("listen " + name);
+    if (::listen(fd->get(), kBacklog) != 0) {
+      return errno_error("listen " + place.address.to_string());
+    }
     if (worker == 0) {
       Result<SocketAddress> local = local_address(fd->get());
       if (local.has_error()) return local.error();
-      address = *local;  // port 0 was chosen; the others follow
-      opened_.bound.push_back({route, address.to_string()});
+      place.address = *local;  // port 0 was chosen; the others follow
+      opened_.bound.push_back({route, place.address.to_string()});
     }
     opened_.sockets.push_back({std::move(*fd), route, worker, Leg::Kind::tcp});
   }
@@ -173,19 +232,11 @@ Result<> Opener::open_group(SocketAddress address, bool both_families, std::size
 }
 
 Result<> Opener::open_tcp(const HostPort& address, std::size_t route) {
-  Result<std::vector<SocketAddress>> addresses = listen_addresses(address);
-  if (addresses.has_error()) return addresses.error();
-  const bool both = address.host.empty();
-  for (const SocketAddress& each : *addresses) {
-    Result<> group = open_group(each, both, route);
-    if (group.has_error() && both && group.error().code == EAFNOSUPPORT) {
-      // No IPv6 here.
-      sockaddr_in any{};
-      any.sin_family = AF_INET;
-      any.sin_port = htons(address.port);
-      group = open_group(SocketAddress(any), false, route);
-    }
-    if (group.has_error()) return group.error();
+  const Result<std::vector<Error>> lacking =
+      open_each(address, [this, route](const Place& place) { return open_group(place, route); });
+  if (lacking.has_error()) return lacking.error();
+  for (const Error& each : *lacking) {
+    opened_.passed_over.push_back({route, to_string(ListenAddress(address)), each.to_string()});
   }
   return {};
 }
@@ -205,6 +256,74 @@ Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
   return {};
 }
 
+bool is_any(const SocketAddress& address) {
+  return address == any_v4(address.port()) || address == any_v6(address.port());
+}
+
+// Whether nobody can listen on the one while somebody listens on the other.
+bool exclude_each_other(const Place& a, const Place& b) {
+  if (a.address.port() != b.address.port() || a.address.port() == 0) return false;
+  if (a.address.family() != b.address.family()) return a.both_families || b.both_families;
+  return a.address == b.address || is_any(a.address) || is_any(b.address);
+}
+
+// Looks at one listener after the other as Opener would, and leaves nothing behind.
+class Prober {
+ public:
+  Result<> probe(const ListenAddress& address) {
+    const auto* path = std::get_if<UnixEndpoint>(&address);
+    return path != nullptr ? probe_unix(*path) : probe_tcp(std::get<HostPort>(address));
+  }
+  [[nodiscard]] const std::vector<std::string>& remarks() const { return remarks_; }
+
+ private:
+  Result<> probe_unix(const UnixEndpoint& address);
+  Result<> probe_tcp(const HostPort& address);
+  Result<> probe_place(const Place& place);
+
+  std::vector<Place> places_;
+  std::vector<std::string> remarks_;
+};
+
+Result<> Prober::probe_unix(const UnixEndpoint& address) {
+  const Result<UnixPath> found = look_at(address);
+  if (found.has_error()) return found.error();
+  if (*found == UnixPath::in_use) {
+    remarks_.push_back("unix:" + address.path + " is in use at the moment");
+    return {};
+  }
+  const std::string folder = address.path.substr(0, address.path.rfind('/') + 1);
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) return errno_error("bind unix:" + address.path);
+  return {};
+}
+
+Result<> Prober::probe_tcp(const HostPort& address) {
+  const Result<std::vector<Error>> lacking =
+      open_each(address, [this](const Place& place) { return probe_place(place); });
+  if (lacking.has_error()) return lacking.error();
+  for (const Error& each : *lacking) {
+    remarks_.push_back(to_string(ListenAddress(address)) +
+                       " is served without one address: " + each.to_string());
+  }
+  return {};
+}
+
+// Sockets that do not listen are in nobody's way: whether this configuration is in its own way is
+// told by its addresses.
+Result<> Prober::probe_place(const Place& place) {
+  const std::string name = place.address.to_string();
+  for (const Place& other : places_) {
+    if (!exclude_each_other(place, other)) continue;
+    return Error{EADDRINUSE, "bind " + name + " beside " + other.address.to_string()};
+  }
+  const Result<OwnedFd> bound = bind_tcp(place, Sharing::alone, Congestion::system);
+  const bool in_use = bound.has_error() && bound.error().code == EADDRINUSE;
+  if (bound.has_error() && !in_use) return bound.error();
+  if (in_use) remarks_.push_back(name + " is in use at the moment");
+  places_.push_back(place);
+  return {};
+}
+
 }  // namespace
 
 Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
@@ -219,29 +338,13 @@ Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
 }
 
 Result<std::vector<std::string>> probe_listeners(const Config& config) {
-  std::vector<std::string> in_use;
+  Prober prober;
   for (const RouteConfig& route : config.routes) {
     for (const ListenAddress& address : route.listen) {
-      if (const auto* path = std::get_if<UnixEndpoint>(&address)) {
-        const std::string folder = path->path.substr(0, path->path.rfind('/') + 1);
-        if (::access(folder.c_str(), W_OK | X_OK) != 0)
-          return errno_error("bind unix:" + path->path);
-        continue;
-      }
-      const auto& host_port = std::get<HostPort>(address);
-      Result<std::vector<SocketAddress>> found = listen_addresses(host_port);
-      if (found.has_error()) return found.error();
-      for (const SocketAddress& each : *found) {
-        const std::string name = each.to_string();
-        const bool both = host_port.host.empty();
-        Result<OwnedFd> probe = bind_tcp(each, both, Sharing::alone, Congestion::system, name);
-        if (probe.has_value() || (both && probe.error().code == EAFNOSUPPORT)) continue;
-        if (probe.error().code != EADDRINUSE) return probe.error();
-        in_use.push_back(name);
-      }
+      if (Result<> probed = prober.probe(address); probed.has_error()) return probed.error();
     }
   }
-  return in_use;
+  return prober.remarks();
 }
 
 }  // namespace sluice

@@ -27,18 +27,28 @@ struct ListenSockets {
     std::string address;  ///< with the port that was chosen
   };
   std::vector<Bound> bound;
+  /// An address of a name that this machine lacks, while it has another one.
+  struct PassedOver {
+    std::size_t route;
+    std::string name;
+    std::string reason;
+  };
+  std::vector<PassedOver> passed_over;
   std::vector<std::string> unix_paths;  ///< to be unlinked at the end
 };
 
 /// Opens every listener of every route: for TCP one socket a worker (SO_REUSEPORT), a unix socket
 /// for one worker. If `cpus` is not empty, connections go to the worker on the CPU that they arrive
-/// on; cpus[i] is worker i's. All or nothing.
+/// on; cpus[i] is worker i's. All or nothing, but for those addresses of a name that this machine
+/// lacks.
 [[nodiscard]] Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
                                                    const std::vector<int>& cpus);
 
-/// Whether the listeners of `config` could be opened on this machine, without opening one; the
-/// error is that of the first that could not. Addresses in use, perhaps by the daemon whose
-/// configuration is being checked, are no error, and are returned.
+/// Whether the listeners of `config` could be opened on this machine, without listening anywhere;
+/// the error is that of the first that could not. Who listens on a unix socket of `config` sees one
+/// connection, which ends at once. Returns what else is worth saying: addresses in use
+/// are no error, since the daemon whose configuration is being checked may have them; nor are
+/// those of a name that this machine lacks, while it has another one.
 [[nodiscard]] Result<std::vector<std::string>> probe_listeners(const Config& config);
 
 }  // namespace sluice

@@ -5,6 +5,7 @@
 #include <spdlog/async.h>
 #include <spdlog/async_logger.h>
 #include <spdlog/sinks/base_sink.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -259,6 +260,10 @@ std::uint64_t dropped_lines() {
 
 Result<> probe(const Config& config) {
   const std::string& path = config.log_file;
+  struct stat about {};
+  if (::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode)) {
+    return Error{EISDIR, "open " + path};
+  }
   if (path.empty() || ::access(path.c_str(), W_OK) == 0) return {};
   const std::size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);

@@ -2,9 +2,14 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <variant>
 
+#include "iolib/pipe/pipe.h"
 #include "iolib/reactor/uring_reactor.h"
 
 namespace sluice {
@@ -55,11 +60,21 @@ Result<std::vector<int>> worker_cpus(const CpuAffinity& affinity, std::size_t wo
   return cpus;
 }
 
+void probe_pipe(std::size_t wanted_bytes, Machine& machine) {
+  const Result<Pipe> pipe = Pipe::create(wanted_bytes);
+  if (pipe.has_value()) {
+    machine.pipe_bytes = pipe->capacity_bytes();
+  } else {
+    machine.pipe_refused = pipe.error().to_string();
+  }
+}
+
 }  // namespace
 
 Result<Machine> probe_machine(const Config& config) {
   Machine machine;
   machine.descriptors = raise_descriptor_limit();
+  probe_pipe(config.pipe_size_bytes, machine);
   machine.workers =
       config.workers > 0 ? static_cast<std::size_t>(config.workers) : allowed_cpus().size();
   Result<std::vector<int>> cpus = worker_cpus(config.cpu_affinity, machine.workers);
@@ -72,6 +87,19 @@ Result<Machine> probe_machine(const Config& config) {
   machine.uring_refused = probe.error().to_string();
   if (config.engine == Engine::uring) return Error{0, "--engine uring: " + machine.uring_refused};
   return machine;
+}
+
+Result<> probe_files(const Config& config) {
+  for (const RouteConfig& route : config.routes) {
+    const auto* file = std::get_if<FileEndpoint>(&route.to);
+    if (file == nullptr) continue;
+    struct stat about {};
+    if (::stat(file->path.c_str(), &about) != 0 || ::access(file->path.c_str(), R_OK) != 0) {
+      return errno_error("open " + file->path);
+    }
+    if (!S_ISREG(about.st_mode)) return Error{EINVAL, file->path + " is not a regular file"};
+  }
+  return {};
 }
 
 }  // namespace sluice

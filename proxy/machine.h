@@ -17,10 +17,16 @@ struct Machine {
   std::size_t workers = 1;
   std::vector<int> cpus;          ///< worker i is pinned to cpus[i]; empty: none is
   std::uint64_t descriptors = 0;  ///< RLIMIT_NOFILE, raised as far as it goes
+  std::size_t pipe_bytes = 0;     ///< of a pipe now; 0: none is to be had
+  std::string pipe_refused;       ///< why not
 };
 
 /// Probes the machine and raises the soft limit of descriptors; fails where `config` insists on
 /// what is not to be had.
 [[nodiscard]] Result<Machine> probe_machine(const Config& config);
+
+/// Whether the files of all targets `file:` could be sent now: regular ones that may be read. A
+/// start does not ask: such a file is opened for each connection.
+[[nodiscard]] Result<> probe_files(const Config& config);
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
 #include "proxy/resolve.h"
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <string>
 
@@ -21,7 +22,10 @@ std::vector<SocketAddress> addresses_of(
   std::vector<SocketAddress> addresses;
   for (const auto& entry : results) {
     const auto found = entry.endpoint();
-    addresses.push_back(SocketAddress::from(found.data(), static_cast<socklen_t>(found.size())));
+    const auto size_bytes = static_cast<socklen_t>(found.size());
+    const SocketAddress address = SocketAddress::from(found.data(), size_bytes);
+    // Hosts files and servers may name one twice.
+    if (std::ranges::find(addresses, address) == addresses.end()) addresses.push_back(address);
   }
   return addresses;
 }

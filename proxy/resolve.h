@@ -12,7 +12,7 @@ namespace sluice {
 /// thread, before there are workers. `to_listen`: addresses to bind to, not to connect to.
 [[nodiscard]] Result<std::vector<SocketAddress>> resolve(const HostPort& name, bool to_listen);
 
-/// What a look-up found, in its order.
+/// What a look-up found, in its order, each address once.
 [[nodiscard]] std::vector<SocketAddress> addresses_of(
     const boost::asio::ip::tcp::resolver::results_type& results);
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -43,6 +44,9 @@ constexpr std::uint64_t kOwnDescriptors = 64;
 constexpr std::uint64_t kWorkerDescriptors = 16;
 // Of the descriptors, what mirrors may take: never so many that no connection can be accepted.
 constexpr std::uint64_t kMirrorShare = 4;
+
+constexpr std::string_view kPipesSmaller =
+    "an ordinary user's limit: fs.pipe-max-size, or his quota, fs.pipe-user-pages-soft";
 
 // Unique over restarts: the time of the start, and a random part for starts within one tick.
 std::string run_id() {
@@ -155,6 +159,11 @@ Result<> Server::start() {
     log::warn("mirror_unresolved",
               {{"route", each.route}, {"mirror", each.mirror}, {"reason", each.reason}});
   }
+  for (const ListenSockets::PassedOver& each : listeners->passed_over) {
+    log::warn(
+        "address_passed_over",
+        {{"route", config_.routes[each.route].name}, {"name", each.name}, {"reason", each.reason}});
+  }
   bound_ = listeners->bound;
   const std::string run = run_id();
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
@@ -203,6 +212,12 @@ void Server::make_workers(ListenSockets listeners, const std::string& run) {
 int Server::run() {
   if (!machine_.uring_refused.empty()) {
     log::warn("engine_fallback", {{"engine", "epoll"}, {"reason", machine_.uring_refused}});
+  }
+  // Without any the log says so once a connection needs one.
+  if (machine_.pipe_bytes > 0 && machine_.pipe_bytes < config_.pipe_size_bytes) {
+    log::warn("pipes_smaller", {{"granted", format_size_bytes(machine_.pipe_bytes)},
+                                {"asked", format_size_bytes(config_.pipe_size_bytes)},
+                                {"reason", kPipesSmaller}});
   }
   for (const ListenSockets::Bound& bound : bound_) {
     log::info("listening",
@@ -309,11 +324,10 @@ void report(const Config& config, const Machine& machine) {
                   : "\n",
               static_cast<unsigned long long>(most),
               static_cast<unsigned long long>(config.max_connections));
-  Result<Pipe> pipe = Pipe::create(config.pipe_size_bytes);
-  if (pipe.has_error()) {
-    std::printf("pipes: none (%s): everything will be copied\n", pipe.error().to_string().c_str());
+  if (machine.pipe_bytes == 0) {
+    std::printf("pipes: none (%s): everything will be copied\n", machine.pipe_refused.c_str());
   } else {
-    std::printf("pipes: %s granted of %s\n", format_size_bytes(pipe->capacity_bytes()).c_str(),
+    std::printf("pipes: %s granted of %s\n", format_size_bytes(machine.pipe_bytes).c_str(),
                 format_size_bytes(config.pipe_size_bytes).c_str());
   }
 }
@@ -352,11 +366,10 @@ int check_server(const Config& config) {
     std::printf("capture: %s: %s\n", one_line(route.capture).c_str(), found->c_str());
     probed.push_back(route.capture);
   }
-  Result<std::vector<std::string>> in_use = probe_listeners(config);
-  if (in_use.has_error()) return fail(in_use.error());
-  for (const std::string& address : *in_use) {
-    std::printf("listen: %s is in use at the moment\n", address.c_str());
-  }
+  Result<std::vector<std::string>> remarks = probe_listeners(config);
+  if (remarks.has_error()) return fail(remarks.error());
+  for (const std::string& each : *remarks) std::printf("listen: %s\n", one_line(each).c_str());
+  if (Result<> files = probe_files(config); files.has_error()) return fail(files.error());
   if (Result<> log_file = log::probe(config); log_file.has_error()) return fail(log_file.error());
   std::printf("configuration: good, %zu route%s\n", config.routes.size(),
               config.routes.size() == 1 ? "" : "s");

@@ -14,7 +14,7 @@ class Spinlock {
   void lock() {
     for (unsigned pauses = 1; !try_lock();) {
       while (locked_.load(std::memory_order_relaxed)) {
-        for (unsigned i = 0; i < pauses; ++i) __builtin_ia32_pause();
+        for (unsigned i = 0; i < pauses; ++i) relax();
         if (pauses < kMaxPauses) pauses *= 2;
       }
     }
@@ -26,6 +26,16 @@ class Spinlock {
   void unlock() { locked_.store(false, std::memory_order_release); }
 
  private:
+  // Tells the CPU that this is a wait: PAUSE of x86, YIELD of arm64; others have nothing of the
+  // kind.
+  static void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
   static constexpr unsigned kMaxPauses = 64;
   std::atomic<bool> locked_{false};
 };

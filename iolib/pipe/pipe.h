@@ -13,9 +13,10 @@ namespace sluice {
 /// Not thread-safe: one thread uses it at a time.
 class Pipe {
  public:
-  /// Asks the kernel for a pipe of `wanted_bytes` and reads back what was granted, which can be
-  /// less: beyond the user's quota (pipe(7), pipe-user-pages-soft) a pipe is born with two slots,
-  /// and growing it is EPERM.
+  /// Asks the kernel for a pipe of `wanted_bytes`, then for half of that and so on, and reads back
+  /// what was granted. An ordinary user's can be smaller: beyond pipe-max-size, or where his quota
+  /// (pipe-user-pages-soft) has no room, growing is EPERM; beyond the quota a pipe is born with two
+  /// slots (pipe(7)).
   [[nodiscard]] static Result<Pipe> create(std::size_t wanted_bytes);
 
   [[nodiscard]] int read_end() const { return read_end_.get(); }

@@ -242,6 +242,43 @@ TEST_F(HostsTest, AddressesOfANameAreTriedInTurn) {
   }
 }
 
+/// Hosts files often name an address twice, or ::1 where IPv6 is switched off.
+TEST_F(HostsTest, AListeningNameIsServedOnTheAddressesThatThisMachineHas) {
+  const std::string hosts =
+      folder_.write("hosts", "127.0.0.1 some.test\n192.0.2.1 some.test\n127.0.0.1 some.test\n");
+  const std::string port = std::to_string(free_port());
+  const std::vector<std::string> arguments{"--listen", "some.test:" + port, "--to", "echo:"};
+  Daemon daemon(arguments, options_with(hosts));
+  ASSERT_EQ(daemon.listening().size(), 1U);
+  EXPECT_EQ(daemon.listening()[0].address, "127.0.0.1:" + port);
+  EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  EXPECT_EQ(daemon.terminate(), 0);
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("address_passed_over .*name=some.test:" + port +
+                                                 " .*192.0.2.1")),
+            1U)
+      << daemon.log();
+  EXPECT_EQ(count_lines(daemon.log(), std::regex(" listening ")), 1U) << daemon.log();
+
+  std::vector<std::string> check{with_hosts(folder_, hosts, daemon_binary())};
+  check.insert(check.end(), arguments.begin(), arguments.end());
+  check.emplace_back("--check");
+  Process checked(check);
+  EXPECT_EQ(checked.wait(kLate), 0) << checked.standard_error();
+  EXPECT_EQ(count_lines(checked.standard_output(), std::regex("listen: some.test.*192.0.2.1")), 1U)
+      << checked.standard_output();
+}
+
+/// Nothing would be left of it.
+TEST_F(HostsTest, AListeningNameWithoutAnAddressOfThisMachineIsRefused) {
+  const std::string hosts = folder_.write("hosts", "192.0.2.1 none.test\n203.0.113.1 none.test\n");
+  for (const char* more : {"--log-level=info", "--check"}) {
+    Process refused({with_hosts(folder_, hosts, daemon_binary()), "--listen", "none.test:0", "--to",
+                     "echo:", more});
+    EXPECT_EQ(refused.wait(kLate), 1) << more;
+    EXPECT_NE(refused.standard_error().find("Cannot assign"), std::string::npos) << more;
+  }
+}
+
 TEST_F(HostsTest, ANameIsResolvedAgainWhenConnectingFails) {
   const std::string hosts = folder_.write("hosts", "127.0.0.2 moved.test\n");
   const Listener upstream = listen_tcp();

@@ -164,6 +164,10 @@ TEST(CheckTest, BesideTheRunningDaemonIsZero) {
   const Outcome outcome = run_to_end({"--listen", loopback_address(daemon.port()), "--listen",
                                       "unix:" + socket_file, "--to", "echo:", "--check"});
   EXPECT_EQ(outcome.status, 0) << outcome.error;
+  for (const Listening& each : daemon.listening()) {
+    EXPECT_NE(outcome.output.find("listen: " + each.address + " is in use"), std::string::npos)
+        << outcome.output;
+  }
   EXPECT_TRUE(echoes(connect_unix(socket_file).get()));
   EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
 }
@@ -192,6 +196,78 @@ TEST(CheckTest, AMirrorThatCannotBeFoundIsSaidAndZero) {
 TEST(CheckTest, WhatTheMachineRefusesIsOne) {
   const std::string address = "192.0.2.1:7";  // for documentation: nobody has it
   EXPECT_EQ(refusal({"--listen", address, "--to", "echo:", "--check"}, 1, {address}), "");
+}
+
+TEST(CheckTest, WhatIsInTheWayOfAFileIsOneAsAtTheStart) {
+  const TempDir folder;
+  const std::string precious = folder.write("precious", "text");
+  for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--check"}}) {
+    std::vector<std::string> no_socket{"--listen", "unix:" + precious, "--to", "echo:"};
+    no_socket.insert(no_socket.end(), more.begin(), more.end());
+    EXPECT_EQ(refusal(no_socket, 1, {precious, "exists"}), "");
+    std::vector<std::string> no_log{"--listen", kAnyPort,     "--to",
+                                    "echo:",    "--log-file", folder.path()};
+    no_log.insert(no_log.end(), more.begin(), more.end());
+    EXPECT_EQ(refusal(no_log, 1, {folder.path(), "directory"}), "");
+  }
+  EXPECT_EQ(read_text(precious), "text");
+}
+
+TEST(CheckTest, ALeftoverSocketIsZeroAndStays) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  static_cast<void>(listen_unix(path));  // closed at once; its file stays
+  const Outcome outcome = run_to_end({"--listen", "unix:" + path, "--to", "echo:", "--check"});
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
+  EXPECT_EQ(outcome.output.find("in use"), std::string::npos) << outcome.output;
+  EXPECT_TRUE(std::filesystem::is_socket(path));
+}
+
+TEST(CheckTest, AFileToBeSentHasToBeThere) {
+  const TempDir folder;
+  const auto check = [&folder](const std::string& path) {
+    return refusal({"--listen", kAnyPort, "--to", "file:" + path, "--check"}, 1, {path});
+  };
+  EXPECT_EQ(check(folder.file("missing")), "");
+  EXPECT_EQ(check(folder.path()), "");
+  const std::string there = folder.write("there", "text");
+  EXPECT_EQ(run_to_end({"--listen", kAnyPort, "--to", "file:" + there, "--check"}).status, 0);
+  // The start does not ask: the file may come later.
+  const Daemon daemon({"--listen", kAnyPort, "--to", "file:" + folder.file("missing")});
+}
+
+/// Two listeners of one configuration, of which the start opens both or none.
+TEST(CheckTest, ListenersInEachOthersWayAreOneAsAtTheStart) {
+  struct Pair {
+    std::string one, other;
+    bool good;
+  };
+  std::vector<Pair> pairs{{"0.0.0.0", "127.0.0.1", false},
+                          {"127.0.0.1", "0.0.0.0", false},
+                          {"127.0.0.1", "127.0.0.2", true}};
+  if (has_ipv6()) {
+    pairs.insert(pairs.end(), {{"", "127.0.0.1", false},
+                               {"[::1]", "[::]", false},
+                               {"[::]", "127.0.0.1", true},
+                               {"[::]", "0.0.0.0", true}});
+  }
+  for (const Pair& pair : pairs) {
+    const std::string port = ":" + std::to_string(free_port());
+    std::vector<std::string> arguments{"--listen",        pair.one + port, "--listen",
+                                       pair.other + port, "--to",          "echo:"};
+    SCOPED_TRACE(pair.one + port + " " + pair.other + port);
+    if (pair.good) {
+      DaemonOptions options;
+      options.listeners = 2;
+      EXPECT_EQ(Daemon(arguments, options).terminate(), 0);
+      arguments.emplace_back("--check");
+      EXPECT_EQ(run_to_end(arguments).status, 0);
+    } else {
+      EXPECT_EQ(refusal(arguments, 1, {"in use"}), "");
+      arguments.emplace_back("--check");
+      EXPECT_EQ(refusal(arguments, 1, {"in use"}), "");
+    }
+  }
 }
 
 TEST(UnixListenerTest, FileInUseIsRefused) {

@@ -183,6 +183,26 @@ TEST(PipeShortageTest, OrdinaryUserBeyondThePipeQuotaCopies) {
   EXPECT_EQ(daemon.terminate(), 0);
 }
 
+TEST(PipeShortageTest, OrdinaryUserWhoAsksForTooLargePipesHasTheLargestAndIsTold) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  if (::getpwnam(kOrdinaryUser) == nullptr) GTEST_SKIP() << "there is no user " << kOrdinaryUser;
+  if (read_text("/proc/sys/fs/pipe-max-size") != "1048576\n") {
+    GTEST_SKIP() << "the largest pipe is not the usual one (fs.pipe-max-size)";
+  }
+  const Listener upstream = listen_tcp();
+  const TempDir folder;
+  DaemonOptions options;
+  options.binary = copy_of_daemon(folder);
+  options.process.user = kOrdinaryUser;
+  Daemon daemon(route_arguments({"auto", "always"}, loopback_address(upstream.port),
+                                {"--pipe-size", "16MiB"}),
+                options);
+  EXPECT_GT(spliced_bytes(stream_both_ways(daemon, upstream.fd.get(), 1)), 0U);
+  EXPECT_EQ(daemon.terminate(), 0);
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("pipes_smaller granted=1MiB asked=16MiB ")), 1U)
+      << daemon.log();
+}
+
 TEST(EngineTest, WithoutIoUringEpollServesAndSaysSoOnce) {
   const Listener upstream = listen_tcp();
   DaemonOptions options;

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
+#include <fstream>
 #include <latch>
 #include <memory>
 #include <optional>
@@ -337,24 +339,50 @@ std::string use_up_quota() {
   return "no quota";
 }
 
-TEST(PipePoolTest, BeyondTheUsersQuotaTinyPipesAreNotLent) {
+// Of an ordinary user: asks for more than pipe-max-size. Returns what went wrong, or nothing.
+std::string ask_beyond_largest_pipe() {
+  std::size_t largest_bytes = 0;
+  std::ifstream("/proc/sys/fs/pipe-max-size") >> largest_bytes;
+  const std::size_t wanted_bytes = 16 * largest_bytes;
+  PipePool pool({.pipe_bytes = wanted_bytes, .budget_slots = wanted_bytes / Pipe::kSlotBytes});
+  PipeShortage shortage = PipeShortage::none;
+  const PipeLease lease = pool.acquire(&shortage);
+  if (shortage == PipeShortage::quota) return "no room";
+  if (!lease) return "no pipe";
+  if (pool.slots_in_use() != lease->slots()) return "a slot was counted wrong";
+  const std::size_t bytes = lease->capacity_bytes();
+  return bytes == largest_bytes ? "" : "granted " + std::to_string(bytes);
+}
+
+// The exit status of a child, as which `work` runs as an ordinary user: 0 if all was well, 1 if
+// not, 77 if it cannot be told here, which is what `work` then returns.
+int run_as_nobody(std::string (*work)(), const std::string& untold) {
   constexpr uid_t kNobody = 65534;
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
   const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
   if (child == 0) {
     if (::setgid(kNobody) != 0 || ::setuid(kNobody) != 0) ::_exit(77);
-    const std::string problem = use_up_quota();
+    const std::string problem = work();
     std::fprintf(stderr, "%s", problem.c_str());
-    if (problem == "no quota") ::_exit(78);
-    ::_exit(problem.empty() ? 0 : 1);
+    ::_exit(problem.empty() ? 0 : problem == untold ? 77 : 1);
   }
   int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  ASSERT_TRUE(WIFEXITED(status));
-  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "cannot become another user";
-  if (WEXITSTATUS(status) == 78) GTEST_SKIP() << "fs.pipe-user-pages-soft is off or very large";
-  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+TEST(PipePoolTest, BeyondTheUsersQuotaTinyPipesAreNotLent) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
+  const int status = run_as_nobody(use_up_quota, "no quota");
+  if (status == 77) GTEST_SKIP() << "fs.pipe-user-pages-soft is off or very large";
+  EXPECT_EQ(status, 0);
+}
+
+TEST(PipePoolTest, BeyondTheLargestPipeAnOrdinaryUserHasTheLargest) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
+  const int status = run_as_nobody(ask_beyond_largest_pipe, "no room");
+  if (status == 77) GTEST_SKIP() << "nobody's pipe quota has no room";
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace

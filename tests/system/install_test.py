@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Installs what was built to a folder of its own, and looks at what is there.
+
+usage: install_test.py BUILD BIN DATA MAN UNITS
+
+The last four are the folders for programs, shared files, man pages and systemd units, as
+configured: what stands in the files has to agree with them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SKIP = 77  # meson's status for a test that was skipped
+PROGRAMS = ["sluice", "sluice-bench", "sluice-capture", "sluice-replay"]
+COMPLETED = ["sluice", "sluice-capture", "sluice-replay"]
+ENVIRONMENT = os.environ | {"LC_ALL": "C", "MANWIDTH": "80"}
+
+
+class Installed:
+    """The files below `root`, by the paths that they would have without it."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.seen: set[str] = set()
+        self.wrong: list[str] = []
+
+    def file(self, path: str) -> Path:
+        """Where the file of this path is; it counts as expected."""
+        self.seen.add(path)
+        return self.root / path.lstrip("/")
+
+    def text(self, path: str) -> str:
+        """What is in it; nothing, and a complaint, where it is missing."""
+        try:
+            return self.file(path).read_text()
+        except OSError as error:
+            self.wrong.append(f"{path}: {error.strerror}")
+            return ""
+
+    def expect(self, good: bool, complaint: str) -> None:
+        if not good:
+            self.wrong.append(complaint)
+
+    def surplus(self) -> list[str]:
+        """Files that nobody has looked at."""
+        found = {"/" + str(path.relative_to(self.root)) for path in self.root.rglob("*")
+                 if not path.is_dir()}
+        return sorted(found - self.seen)
+
+
+def output_of(*command: str | Path) -> str:
+    """What a command prints, if it ends well; otherwise why not."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              env=ENVIRONMENT)
+    except OSError as error:
+        return f"{command[0]}: {error.strerror}"
+    if done.returncode == 0 and not done.stderr:
+        return done.stdout
+    return f"status {done.returncode}: {done.stderr.strip()}"
+
+
+def install(build: Path, root: Path) -> str:
+    """Installs to `root`; empty, or what went wrong."""
+    # `ninja uninstall` goes by this: it is to be about what the user has installed.
+    log = build / "meson-logs" / "install-log.txt"
+    kept = log.read_bytes() if log.exists() else None
+    done = subprocess.run(["meson", "install", "--no-rebuild", "-C", build, "--destdir", root],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if kept is not None:
+        log.write_bytes(kept)
+    else:
+        log.unlink(missing_ok=True)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def check_program(there: Installed, folder: str, name: str) -> None:
+    said = output_of(there.file(f"{folder}/{name}"), "--version")
+    there.expect(said.startswith(f"{name} "), f"{name} --version: {said!r}")
+
+
+def check_man_page(there: Installed, folder: str, name: str) -> None:
+    path = f"{folder}/man1/{name}.1"
+    title = there.text(path).partition("\n")[0]
+    there.expect(title.startswith(f".TH {name.upper()} 1 "), f"{path}: {title!r}")
+    if shutil.which("man") is not None:
+        page = output_of("man", "--warnings", "-l", there.file(path))
+        there.expect(f"{name} - " in page, f"man {name}: {page[:300]!r}")
+
+
+def check_unit(there: Installed, folder: str, programs: str) -> None:
+    path = f"{folder}/sluice.service"
+    started = [line.partition("=")[2].split()[0] for line in there.text(path).splitlines()
+               if line.startswith("ExecStart=")]
+    there.expect(started == [f"{programs}/sluice"], f"{path} starts {started}")
+
+
+def check_completions(there: Installed, folder: str, name: str) -> None:
+    path = f"{folder}/bash-completion/completions/{name}"
+    said = output_of("bash", "-c", '. "$0" && complete -p "$1"', there.file(path), name)
+    there.expect(said.startswith("complete "), f"{path}: {said!r}")
+    path = f"{folder}/zsh/site-functions/_{name}"
+    there.expect(there.text(path).startswith(f"#compdef {name}\n"), f"{path}: not for {name}")
+    path = f"{folder}/fish/vendor_completions.d/{name}.fish"
+    there.expect(f"complete -c {name} " in there.text(path), f"{path}: not for {name}")
+
+
+def main() -> int:
+    build, programs, data, man, units = Path(sys.argv[1]), *sys.argv[2:]
+    if shutil.which("meson") is None:
+        print("skipped: meson is not in $PATH")
+        return SKIP
+    with tempfile.TemporaryDirectory() as folder:
+        there = Installed(Path(folder))
+        refused = install(build, there.root)
+        if refused:
+            print(refused)
+            return 1
+        for name in PROGRAMS:
+            check_program(there, programs, name)
+            check_man_page(there, man, name)
+        for name in COMPLETED:
+            check_completions(there, data, name)
+        check_unit(there, units, programs)
+        there.wrong += [f"{path}: nobody expects it" for path in there.surplus()]
+    print("\n".join(there.wrong) or f"{len(there.seen)} files")
+    return 1 if there.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
