@@ -15,10 +15,13 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -67,15 +70,39 @@ void enter_own_network() {
   if (::ioctl(any.get(), SIOCSIFFLAGS, &loopback) != 0) fail_errno("bring up loopback");
 }
 
+// What a contender writes. Removed by the run's process when it ends in order, so that nothing
+// stays where this program is ended at once; and by this one, whatever became of the run.
+class RunDirectory {
+ public:
+  explicit RunDirectory(const Contender& contender) {
+    if (contender.direct()) return;
+    std::string name = std::filesystem::temp_directory_path() / "sluice-bench-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) fail_errno("mkdtemp " + name);
+    path_ = name;
+  }
+  ~RunDirectory() { remove(); }
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  void remove() const {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+
+ private:
+  std::string path_;
+};
+
 // One run, in a process of its own.
 json::object run_here(const CompareOptions& options, const Contender& contender,
-                      const Workload& workload) {
+                      const Workload& workload, const std::string& directory) {
   try {
     if (own_network()) enter_own_network();
     Result<OwnedFd> listener = listen_at(loopback(0));
     if (listener.has_error()) throw Failure(listener.error().to_string());
     const std::uint16_t port = local_port(listener->get());
-    Forwarder forwarder(contender, port);
+    Forwarder forwarder(contender, port, directory);
     const Server server(std::move(*listener));
     LoadOptions load;
     load.to = loopback(forwarder.port());
@@ -151,12 +178,17 @@ json::object run_in_child(const CompareOptions& options, const Contender& conten
   if (::pipe2(ends, O_CLOEXEC) != 0) fail_errno("pipe");
   OwnedFd read_end(ends[0]);
   OwnedFd write_end(ends[1]);
+  const RunDirectory directory(contender);
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) fail_errno("fork");
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::raise(SIGTERM);
     read_end.reset();
-    write_all(write_end.get(), json::serialize(run_here(options, contender, workload)));
+    const json::object said = run_here(options, contender, workload, directory.path());
+    directory.remove();
+    write_all(write_end.get(), json::serialize(said));
     ::_exit(0);
   }
   write_end.reset();

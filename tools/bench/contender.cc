@@ -301,23 +301,21 @@ Result<Contender> parse_contender(const std::string& text) {
   return contender;
 }
 
-Forwarder::Forwarder(const Contender& contender, std::uint16_t to) : port_(to) {
+Forwarder::Forwarder(const Contender& contender, std::uint16_t to, std::string directory)
+    : directory_(std::move(directory)), port_(to) {
   if (contender.direct()) return;
-  std::string name = std::filesystem::temp_directory_path() / "sluice-bench-XXXXXX";
-  if (::mkdtemp(name.data()) == nullptr) fail_errno("mkdtemp");
-  directory_ = name;
   try {
     start(contender, to);
     if (mirror_port_ != 0) wait_until_listening(mirror_port_);
     wait_until_listening(port_);
   } catch (const std::exception& failure) {
     const std::string words = last_words();
-    end();
+    end_processes();
     throw Failure(contender.name + ": " + failure.what() + words);
   }
 }
 
-Forwarder::~Forwarder() { end(); }
+Forwarder::~Forwarder() { end_processes(); }
 
 void Forwarder::start(const Contender& contender, std::uint16_t to) {
   port_ = free_port();
@@ -384,14 +382,6 @@ std::string Forwarder::last_words() const {
   return "; it said: " + one_line(text);
 }
 
-// Asks once, then insists. The group goes too: nginx's workers, socat's children.
-void Forwarder::end() {
-  end_processes();
-  if (directory_.empty()) return;
-  std::error_code ignored;
-  std::filesystem::remove_all(directory_, ignored);
-}
-
 // "123 packets captured", "456 packets dropped by kernel".
 double Forwarder::end_and_tell_lost(const Contender& contender) {
   if (contender.dump_log.empty()) return -1;
@@ -408,6 +398,7 @@ double Forwarder::end_and_tell_lost(const Contender& contender) {
   return captured + dropped > 0 ? kPercent * dropped / (captured + dropped) : -1;
 }
 
+// Asks once, then insists. The group goes too: nginx's workers, socat's children.
 void Forwarder::end_processes() {
   if (pid_ > 0) {
     ::kill(-pid_, SIGTERM);

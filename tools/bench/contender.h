@@ -46,9 +46,9 @@ struct ContenderOptions {
 /// A running contender, in a process group of its own, which the destructor ends.
 class Forwarder {
  public:
-  /// Starts it with `to` as its upstream's port, and waits until it listens. Throws Failure, with
-  /// what it said last.
-  Forwarder(const Contender& contender, std::uint16_t to);
+  /// Starts it with `to` as its upstream's port, and waits until it listens. Its files go to
+  /// `directory`, which is there, and stays. Throws Failure, with what it said last.
+  Forwarder(const Contender& contender, std::uint16_t to, std::string directory);
   ~Forwarder();
   Forwarder(const Forwarder&) = delete;
   Forwarder& operator=(const Forwarder&) = delete;
@@ -68,7 +68,6 @@ class Forwarder {
  private:
   void start(const Contender& contender, std::uint16_t to);
   void wait_until_listening(std::uint16_t port);
-  void end();
   void end_processes();
 
   std::string directory_;

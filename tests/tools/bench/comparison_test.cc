@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <regex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/process.h"
@@ -153,6 +155,47 @@ TEST(ComparisonTest, InterruptedWhileAPathStallsEndsSoon) {
   EXPECT_NE(process.standard_output().find("direct"), std::string::npos);
   EXPECT_TRUE(forwarders().empty()) << "a child is left";
 }
+
+// How somebody ends a comparison: to the program and the run's process at once, as a terminal sends
+// it, so many times.
+struct Ending {
+  int signal;
+  int times;
+};
+
+class EndedAtOnce : public testing::TestWithParam<Ending> {};
+
+/// Two daemons, one of them beside the other: nobody but the run's process knows both.
+TEST_P(EndedAtOnce, LeavesNoProcessAndNoFile) {
+  const TempDir folder;
+  const TempDir temporary;
+  const std::string copy = folder.file("sluice-of-this-test");
+  std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
+  const auto forwarders = [&] { return processes_of(copy + std::string(1, '\0')); };
+  std::vector<std::string> command = bench({"--peers", "sluice-mirror", "--sluice", copy,
+                                            "--workloads", "rr1", "--rounds", "1", "--time", "1m"});
+  command.insert(command.begin(), "setsid");
+  ProcessOptions options;
+  options.environment = {"TMPDIR=" + temporary.path()};
+  Process process(command, options);
+  ASSERT_TRUE(wait_until([&] { return forwarders().size() == 2; }));
+  const auto [signal, times] = GetParam();
+  for (int i = 0; i < times; ++i) {
+    ::kill(-process.pid(), signal);
+    // What is still pending would swallow the next one.
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  // It may have ended in order before the second one came.
+  const std::optional<int> status = process.wait(kLong);
+  EXPECT_TRUE(status == 130 || (times > 1 && status == -signal)) << process.standard_error();
+  EXPECT_TRUE(wait_until([&] { return forwarders().empty(); })) << "a daemon is left";
+  EXPECT_TRUE(wait_until([&] { return std::filesystem::is_empty(temporary.path()); }))
+      << "a file is left";
+}
+
+INSTANTIATE_TEST_SUITE_P(Signals, EndedAtOnce,
+                         testing::Values(Ending{SIGTERM, 1}, Ending{SIGINT, 2}),
+                         [](const auto& about) { return "Number" + std::to_string(about.index); });
 
 // --- What --quick chooses ---
 
