@@ -20,6 +20,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <set>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -154,8 +155,18 @@ std::string read_child(int fd, double most_seconds) {
   return text;
 }
 
+// Children that this process had before its first run (of a shell that has become it, with
+// something in the background), and theirs.
+std::set<pid_t> spared_processes(const std::vector<pid_t>& children) {
+  std::set<pid_t> spared;
+  for (const pid_t child : children) {
+    for (const pid_t each : process_tree(child)) spared.insert(each);
+  }
+  return spared;
+}
+
 // Its exit status; what does not end in time is killed, with what it leaves behind.
-int reap(pid_t child) {
+int reap(pid_t child, const std::vector<pid_t>& earlier_children) {
   int status = 0;
   const auto deadline = steady_clock::now() + kChildEndTimeout;
   while (::waitpid(child, &status, WNOHANG) == 0) {
@@ -163,8 +174,9 @@ int reap(pid_t child) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   // Orphans of the run have become this process's children (PR_SET_CHILD_SUBREAPER).
+  const std::set<pid_t> spared = spared_processes(earlier_children);
   for (const pid_t orphan : process_tree(::getpid())) {
-    if (orphan != ::getpid()) ::kill(orphan, SIGKILL);
+    if (orphan != ::getpid() && !spared.contains(orphan)) ::kill(orphan, SIGKILL);
   }
   while (::waitpid(-1, nullptr, WNOHANG) > 0) {
   }
@@ -173,7 +185,7 @@ int reap(pid_t child) {
 
 // A child for each run: no run inherits another's memory, threads, descriptors or network.
 json::object run_in_child(const CompareOptions& options, const Contender& contender,
-                          const Workload& workload) {
+                          const Workload& workload, const std::vector<pid_t>& earlier_children) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) fail_errno("pipe");
   OwnedFd read_end(ends[0]);
@@ -198,7 +210,7 @@ json::object run_in_child(const CompareOptions& options, const Contender& conten
   json::value said = json::parse(text, wrong);
   // It ends its forwarder on a SIGTERM.
   if (text.empty()) ::kill(child, SIGTERM);
-  const int status = reap(child);
+  const int status = reap(child, earlier_children);
   if (wrong || !said.is_object()) {
     const bool crashed = WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL;
     said = json::object{{"valid", false},
@@ -280,6 +292,9 @@ double estimated_seconds(const CompareOptions& options) {
 }
 
 json::object compare(const CompareOptions& options) {
+  // All but itself, which comes first.
+  std::vector<pid_t> earlier_children = process_tree(::getpid());
+  earlier_children.erase(earlier_children.begin());
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   json::object document = new_document(options.command);
   document["settings"] = {{"rounds", options.rounds},
@@ -301,7 +316,7 @@ json::object compare(const CompareOptions& options) {
     for (std::size_t round = 1; round <= options.rounds && !interrupted(); ++round) {
       for (const Contender& contender : options.contenders) {
         progress.begin(workload, contender, round);
-        json::object run = run_in_child(options, contender, workload);
+        json::object run = run_in_child(options, contender, workload, earlier_children);
         if (interrupted()) break;
         progress.end(run, first);
         run["contender"] = contender.name;

@@ -156,6 +156,22 @@ TEST(ComparisonTest, InterruptedWhileAPathStallsEndsSoon) {
   EXPECT_TRUE(forwarders().empty()) << "a child is left";
 }
 
+/// What runs in the background of a shell that becomes the comparison is none of its.
+TEST(ComparisonTest, ChildrenThatItDidNotStartLiveOn) {
+  const TempDir folder;
+  const std::string copy = folder.file("sleep-of-this-test");
+  std::filesystem::copy_file("/bin/sleep", copy);
+  const auto sleepers = [&] { return processes_of(copy + std::string(1, '\0')); };
+  std::vector<std::string> command =
+      bench({"--peers", "direct", "--workloads", "rr1", "--rounds", "2", "--time", "100ms"});
+  command.insert(command.begin(), {"/bin/sh", "-c", "\"$0\" 1000 & exec \"$@\"", copy});
+  Process process(command);
+  EXPECT_EQ(process.wait(kLong), 0) << process.standard_error();
+  const std::set<std::string> left = sleepers();
+  EXPECT_EQ(left.size(), 1U);
+  for (const std::string& pid : left) ::kill(std::stoi(pid), SIGKILL);
+}
+
 // How somebody ends a comparison: to the program and the run's process at once, as a terminal sends
 // it, so many times.
 struct Ending {
