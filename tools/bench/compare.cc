@@ -20,6 +20,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <system_error>
@@ -115,8 +116,8 @@ json::object run_here(const CompareOptions& options, const Contender& contender,
     load.path = forwarder.pid();
     try {
       json::object result = run_load(load, workload);
-      if (const double lost = forwarder.end_and_tell_lost(contender); lost >= 0) {
-        result.at("metrics").as_object()["dump_lost_percent"] = lost;
+      if (const std::optional<double> lost = forwarder.end_and_tell_lost(contender)) {
+        result.at("metrics").as_object()["dump_lost_percent"] = *lost;
       }
       if (contender.whole_mirror && forwarder.complained_of_mirror()) {
         throw Failure("the mirror did not get everything");

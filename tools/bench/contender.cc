@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <string_view>
 #include <thread>
@@ -144,17 +145,19 @@ Contender mirroring(const ContenderOptions& options, bool stuck) {
   return contender;
 }
 
-// What people do today.
+// What people do today. The shell waits once more when it is told to end (a trapped signal ends the
+// first wait): tcpdump says at its end what it has lost, and the shell's end is the end of the
+// group.
 Contender haproxy_with_tcpdump(const std::string& haproxy, const std::string& tcpdump,
                                std::size_t threads) {
-  return {
-      .name = "haproxy-tcpdump",
-      .command = {"/bin/sh", "-c",
-                  tcpdump + " -i lo -s 0 -B 65536 -w {dir}/dump port {listen} 2>{dir}/tcpdump & " +
-                      haproxy + " -db -f {config} & wait"},
-      .config = haproxy_config(threads, true),
-      .version = first_line({tcpdump, "--version"}),
-      .dump_log = "tcpdump"};
+  return {.name = "haproxy-tcpdump",
+          .command = {"/bin/sh", "-c",
+                      "trap : TERM; " + tcpdump +
+                          " -i lo -s 0 -B 65536 -w {dir}/dump port {listen} 2>{dir}/tcpdump & " +
+                          haproxy + " -db -f {config} & wait; wait"},
+          .config = haproxy_config(threads, true),
+          .version = first_line({tcpdump, "--version"}),
+          .dump_log = "tcpdump"};
 }
 
 // The ports in LISTEN state, from the kernel's own table (proc_net_tcp(5)).
@@ -383,19 +386,21 @@ std::string Forwarder::last_words() const {
 }
 
 // "123 packets captured", "456 packets dropped by kernel".
-double Forwarder::end_and_tell_lost(const Contender& contender) {
-  if (contender.dump_log.empty()) return -1;
+std::optional<double> Forwarder::end_and_tell_lost(const Contender& contender) {
+  if (contender.dump_log.empty()) return std::nullopt;
   end_processes();
   std::ifstream file(directory_ + '/' + contender.dump_log);
-  double captured = 0;
-  double dropped = 0;
+  std::optional<double> captured;
+  std::optional<double> dropped;
   for (std::string line; std::getline(file, line);) {
     const double number = std::strtod(line.c_str(), nullptr);
     if (line.find("packets captured") != std::string::npos) captured = number;
     if (line.find("dropped by kernel") != std::string::npos) dropped = number;
   }
+  if (!captured || !dropped) throw Failure("tcpdump did not say what it has lost");
+  if (*captured + *dropped <= 0) throw Failure("tcpdump has seen nothing");
   constexpr double kPercent = 100;
-  return captured + dropped > 0 ? kPercent * dropped / (captured + dropped) : -1;
+  return kPercent * *dropped / (*captured + *dropped);
 }
 
 // Asks once, then insists. The group goes too: nginx's workers, socat's children.

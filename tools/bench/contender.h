@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,8 +59,8 @@ class Forwarder {
   /// 0 if there is none.
   [[nodiscard]] pid_t pid() const { return pid_; }
   /// Ends it, and returns the share of packets that Contender::dump_log tells were lost, in
-  /// percent; negative if it tells nothing.
-  [[nodiscard]] double end_and_tell_lost(const Contender& contender);
+  /// percent; nothing if there is no such log. Throws Failure if it does not tell.
+  [[nodiscard]] std::optional<double> end_and_tell_lost(const Contender& contender);
   /// Whether it said of a mirror that it does not get everything.
   [[nodiscard]] bool complained_of_mirror() const;
   /// The end of what it wrote to stderr.

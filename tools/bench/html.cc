@@ -230,6 +230,12 @@ std::string doubts(const Section& section) {
         "be the limit; part of the time, median: " +
         busy + '.');
   }
+  const std::string lost = where_high(section, &Row::dump_lost_percent, 0);
+  if (!lost.empty()) {
+    text +=
+        note("<b>Lost.</b> Packets that its tcpdump did not record, in percent of them, median: " +
+             lost + '.');
+  }
   return text;
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -83,6 +84,48 @@ INSTANTIATE_TEST_SUITE_P(Programs, OtherForwarder,
                            return std::regex_replace(std::string(about.param), std::regex("\\W"),
                                                      "_");
                          });
+
+struct Dump {
+  const char* at_end;  ///< what it does when it is told to end
+  int status;
+  const char* says;
+};
+
+class TcpdumpBeside : public testing::TestWithParam<Dump> {};
+
+/// A tcpdump that takes its time to say what it lost is waited for; one that says nothing voids the
+/// run.
+TEST_P(TcpdumpBeside, TellsWhatItLost) {
+  SLUICE_NEEDS_PROGRAM("haproxy");
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may record packets";
+  const TempDir folder;
+  const std::string file =
+      folder.write("tcpdump", std::string("#!/bin/sh\n"
+                                          "[ \"$1\" = --version ] && echo of this test && exit\n"
+                                          "trap '") +
+                                  GetParam().at_end +
+                                  "exit' TERM\n"
+                                  "while :; do sleep 0.05; done\n");
+  std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+  ProcessOptions options;
+  options.environment = {"PATH=" + folder.path() + ":" + environment("PATH")};
+  Process process(bench({"--peers", "haproxy-tcpdump", "--workloads", "rr1", "--rounds", "1",
+                         "--time", "100ms"}),
+                  options);
+  EXPECT_EQ(process.wait(kLong), GetParam().status) << process.standard_error();
+  EXPECT_NE(process.standard_output().find(GetParam().says), std::string::npos)
+      << process.standard_output();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ends, TcpdumpBeside,
+    testing::Values(Dump{"sleep 0.5; echo 90 packets captured >&2; "
+                         "echo 10 packets dropped by kernel >&2; ",
+                         0,
+                         "Lost: percent of the packets that its tcpdump did not record: "
+                         "haproxy-tcpdump 10.00"},
+                    Dump{"", 1, "VOID: haproxy-tcpdump, round 1: tcpdump did not say"}),
+    [](const auto& about) { return "Number" + std::to_string(about.index); });
 
 TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
   const TempDir folder;

@@ -7,6 +7,7 @@
 
 #include "tests/support/temp_dir.h"
 #include "tools/bench/baseline.h"
+#include "tools/bench/html.h"
 #include "tools/bench/table.h"
 
 namespace sluice::bench {
@@ -124,6 +125,21 @@ TEST(TableTest, AnEndThatWasTheLimitIsSaid) {
   const std::string table = to_table(document, TableStyle::plain);
   EXPECT_NE(table.find("Saturated: "), std::string::npos) << table;
   EXPECT_NE(table.find("limit: a 0.97.\n"), std::string::npos) << table;
+}
+
+TEST(TableTest, WhatATcpdumpHasLostIsSaid) {
+  json::object document = example();
+  EXPECT_EQ(to_table(document, TableStyle::plain).find("Lost"), std::string::npos);
+  EXPECT_EQ(to_html(document).find("Lost"), std::string::npos);
+  json::object& workload = document["workloads"].at(0).as_object();
+  for (json::value& run : workload["runs"].as_array()) {
+    if (run.at("contender") != "a") continue;
+    run.at("metrics").as_object()["dump_lost_percent"] = 12.5;
+  }
+  summarize(workload, {"a", "b"}, "a");
+  EXPECT_NE(to_table(document, TableStyle::plain).find("did not record: a 12.50.\n"),
+            std::string::npos);
+  EXPECT_NE(to_html(document).find("in percent of them, median: a 12.50."), std::string::npos);
 }
 
 TEST(TableTest, MarkdownRowsHaveOneWidth) {
