@@ -33,6 +33,7 @@
 #include "tools/bench/metric.h"
 #include "tools/bench/sample.h"
 #include "tools/bench/server.h"
+#include "tools/common/command_line.h"
 
 namespace sluice::bench {
 namespace {
@@ -274,7 +275,7 @@ json::array describe(const std::vector<Contender>& contenders) {
   for (const Contender& contender : contenders) {
     std::string command;
     for (const std::string& word : contender.command) {
-      command += (command.empty() ? "" : " ") + word;
+      command += (command.empty() ? "" : " ") + shell_word(word);
     }
     described.push_back(json::object{{"name", contender.name},
                                      {"version", contender.version},

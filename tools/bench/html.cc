@@ -330,7 +330,8 @@ std::string repeat(const Report& report, const Looks& looks) {
       "</div></div>\n";
   for (const Program& each : report.programs) text += program(each, looks);
   return text + "<p class=\"soft\">sluice-bench " + escape(report.tool) +
-         ". In command lines and files, {listen} and {to} are the ports, {config} the file and "
+         ". In command lines and files, {listen}, {to} and {mirror} are ports, {config} the file "
+         "and "
          "{dir} a directory of the run's own.</p>\n</section>\n";
 }
 

@@ -145,6 +145,23 @@ TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
       << second.standard_output();
 }
 
+/// A word with spaces in it stays one word for whoever pastes the command.
+TEST(ComparisonTest, ACommandOfTheResultCanBeTypedAgain) {
+  const TempDir folder;
+  const std::string file = folder.file("result.json");
+  Process process(
+      bench({"--peers", "sluice-mirror", "--sluice", environment("SLUICE_BINARY"), "--workloads",
+             "rr1", "--rounds", "1", "--time", "100ms", "--json", file}));
+  ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
+  const json::value document = json::parse(read_text(file));
+  const std::string command(document.at("contenders").at(0).at("command").as_string());
+  Process shell({"/bin/sh", "-c", "for word in " + command + "; do echo \"<$word>\"; done"});
+  ASSERT_EQ(shell.wait(kLong), 0) << shell.standard_error();
+  const std::string words = shell.standard_output();
+  EXPECT_EQ(std::count(words.begin(), words.end(), '\n'), 3) << words;
+  EXPECT_EQ(words.find("</bin/sh>\n<-c>\n<"), 0U) << words;
+}
+
 TEST(ComparisonTest, VoidsWhatDoesNotStart) {
   Process process(bench({"--peers", "direct", "--contender", "broken=/bin/false {listen} {to}",
                          "--workloads", "rr1", "--rounds", "1", "--time", "100ms"}));
