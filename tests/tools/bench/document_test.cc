@@ -148,37 +148,102 @@ TEST(TableTest, MarkdownRowsHaveOneWidth) {
   EXPECT_NE(table.find("| × a "), std::string::npos) << table;
 }
 
-TEST(BaselineTest, ChangesBeyondTheSpreadAreCalledSo) {
-  const json::object before = example();
-  json::object after = example();
-  for (json::value& run : after["workloads"].at(0).at("runs").as_array()) {
-    json::object& fields = run.as_object();
-    if (!fields.at("valid").as_bool()) continue;
-    json::value& rate = fields.at("metrics").at("trips_per_s");
-    rate = number(rate) * (fields.at("contender") == "a" ? 10 : 0.1);
+// The example, whole, with each of its runs changed.
+template <class Change>
+json::object changed_example(const Change& change) {
+  json::object document = example(true);
+  json::object& workload = document["workloads"].at(0).as_object();
+  for (json::value& run : workload["runs"].as_array()) {
+    change(run.at("contender") == "a", run.at("metrics").as_object());
   }
-  summarize(after["workloads"].at(0).as_object(), {"a", "b"}, "a");
-  const std::string text = compare_documents(before, after);
-  EXPECT_NE(text.find("10.00 ×   better"), std::string::npos) << text;
-  EXPECT_NE(text.find("0.10 ×   too few runs to say"), std::string::npos) << text;
-  EXPECT_NE(text.find("1.00 ×   within the spread"), std::string::npos) << text;
+  summarize(workload, {"a", "b"}, "a");
+  return document;
+}
+
+// The line of `title` below "rr1, CONTENDER".
+std::string line_of(const std::string& text, const std::string& contender,
+                    const std::string& title) {
+  const std::size_t at = text.find("    " + title, text.find("  rr1, " + contender + "\n"));
+  return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
+}
+
+TEST(BaselineTest, WhatIsJudgedIsTheRatioToTheBaseline) {
+  // A machine that has become ten times as fast, on which b has not.
+  const json::object after = changed_example([](bool a, json::object& metrics) {
+    if (a) metrics.at("trips_per_s") = 10 * number(metrics.at("trips_per_s"));
+  });
+  const std::string text = compare_documents(example(true), after);
+  EXPECT_NE(line_of(text, "a", "trips/s").find("10.00 ×   better (the figure itself)"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(line_of(text, "b", "trips/s").find(" 1.00 ×   × a: 2.62 → 0.26   worse"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(line_of(text, "b", "p50 µs").find("within the spread"), std::string::npos) << text;
   EXPECT_EQ(text.find("machines differ"), std::string::npos) << text;
 }
 
+TEST(BaselineTest, AMachineThatDriftsChangesNoVerdict) {
+  const json::object after = changed_example([](bool, json::object& metrics) {
+    metrics.at("trips_per_s") = 10 * number(metrics.at("trips_per_s"));
+  });
+  const std::string text = compare_documents(example(true), after);
+  EXPECT_NE(line_of(text, "b", "trips/s").find("10.00 ×   × a: 2.62 → 2.62   within the spread"),
+            std::string::npos)
+      << text;
+}
+
+TEST(BaselineTest, OfOtherBaselinesTheFiguresAreJudged) {
+  json::object before = example(true);
+  before["baseline"] = "b";
+  summarize(before["workloads"].at(0).as_object(), {"a", "b"}, "b");
+  const std::string text = compare_documents(before, example(true));
+  EXPECT_NE(text.find("the baselines differ: b, now a"), std::string::npos) << text;
+  EXPECT_NE(line_of(text, "b", "trips/s").find("within the spread (the figure itself)"),
+            std::string::npos)
+      << text;
+}
+
+TEST(BaselineTest, OfTooFewRunsNothingIsSaid) {
+  const std::string text = compare_documents(example(), example(true));
+  EXPECT_NE(line_of(text, "b", "trips/s").find("too few runs to say"), std::string::npos) << text;
+}
+
 TEST(BaselineTest, WorseIsSaidWhereMoreWouldBeBetter) {
-  const std::string text = [] {
-    json::object after = example();
-    for (json::value& run : after["workloads"].at(0).at("runs").as_array()) {
-      json::object& fields = run.as_object();
-      if (!fields.at("valid").as_bool()) continue;
-      fields.at("metrics").at("trips_per_s") = 1;
-      fields.at("metrics").at("p50_us") = 1;
-    }
-    summarize(after["workloads"].at(0).as_object(), {"a", "b"}, "a");
-    return compare_documents(example(), after);
-  }();
-  EXPECT_NE(text.find("0.01 ×   worse"), std::string::npos) << text;
-  EXPECT_NE(text.find("0.05 ×   better"), std::string::npos) << text;
+  const json::object after = changed_example([](bool, json::object& metrics) {
+    metrics.at("trips_per_s") = 1;
+    metrics.at("p50_us") = 1;
+  });
+  const std::string text = compare_documents(example(true), after);
+  EXPECT_NE(line_of(text, "a", "trips/s").find("0.01 ×   worse"), std::string::npos) << text;
+  EXPECT_NE(line_of(text, "a", "p50 µs").find("0.05 ×   better"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, NothingIsNoRatio) {
+  const json::object before =
+      changed_example([](bool, json::object& metrics) { metrics.at("trips_per_s") = 0; });
+  const std::string text = compare_documents(before, example(true));
+  EXPECT_NE(line_of(text, "a", "trips/s").find("better (the figure itself)"), std::string::npos)
+      << text;
+  EXPECT_EQ(line_of(text, "a", "trips/s").find("×"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, FiguresThatAreNotComparedAreNotJudged) {
+  json::object after =
+      changed_example([](bool, json::object& metrics) { metrics.at("trips_per_s") = 1; });
+  after["workloads"].at(0).at("metrics").at(0).at("compared") = false;
+  const std::string text = compare_documents(example(true), after);
+  EXPECT_NE(line_of(text, "b", "trips/s").find("×   not judged"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, WhatOnlyTheEarlierRunHasIsNamed) {
+  json::object after = example();
+  summarize(after["workloads"].at(0).as_object(), {"a"}, "a");
+  EXPECT_NE(compare_documents(example(), after).find("  rr1, b: only in the earlier run\n"),
+            std::string::npos);
+  after["workloads"].as_array().clear();
+  EXPECT_NE(compare_documents(example(), after).find("  rr1: only in the earlier run\n"),
+            std::string::npos);
 }
 
 TEST(BaselineTest, WhatHasNoPartnerIsSaid) {
