@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <filesystem>
 #include <fstream>
@@ -168,24 +169,51 @@ TEST(ServingEndTest, StrangersDoNotDisturbIt) {
   EXPECT_EQ(load(serving.port(), "rr2").status, 0);
 }
 
+// A connection's first bytes (protocol.h).
+std::string hello_of(char role, char run) {
+  std::string hello("SLB1\0\0\0\0\1\0\0\0", 12);
+  hello.resize(40);
+  hello[4] = role;
+  hello[16] = run;
+  return hello;
+}
+
 /// Sixteen runs at a time are served; who says no more than that there is one does not keep others
 /// out.
 TEST(ServingEndTest, SilentRunsDoNotHoldItForLong) {
   const ServingEnd serving;
-  // A control connection's first bytes (protocol.h), of a run each.
+  // Control connections, of a run each.
   constexpr std::size_t kMostRuns = 16;
   std::vector<OwnedFd> silent;
   for (std::size_t i = 0; i < kMostRuns; ++i) {
-    std::string hello("SLB1\0\0\0\0\1\0\0\0", 12);
-    hello.resize(40);
-    hello[16] = static_cast<char>(i + 1);
     silent.push_back(connect_tcp(serving.port()));
-    ASSERT_TRUE(send_all(silent.back().get(), hello));
+    ASSERT_TRUE(send_all(silent.back().get(), hello_of(0, static_cast<char>(i + 1))));
   }
   const Loaded kept_out = load(serving.port(), "rr1", {}, "100ms");
   ASSERT_FALSE(kept_out.valid());
   EXPECT_EQ(kept_out.reason(), "upstream: too many runs at a time");
   EXPECT_TRUE(wait_until([&] { return load(serving.port(), "rr1", {}, "100ms").valid(); }));
+}
+
+std::size_t threads_of(pid_t pid) {
+  const std::filesystem::directory_iterator tasks("/proc/" + std::to_string(pid) + "/task");
+  return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+/// A client that never closes its call does not keep the run, and its threads, at the serving end.
+TEST(ServingEndTest, ACallThatIsNotClosedDoesNotKeepItsRun) {
+  ServingEnd serving;
+  const std::size_t before = threads_of(serving.process().pid());
+  OwnedFd control = connect_tcp(serving.port());
+  ASSERT_TRUE(send_all(control.get(), hello_of(0, 1) + "begin {\"threads\":8}\n"));
+  ASSERT_TRUE(wait_until([&] { return threads_of(serving.process().pid()) >= before + 9; }));
+  const OwnedFd call = connect_tcp(serving.port());
+  ASSERT_TRUE(send_all(call.get(), hello_of(3, 1)));
+  char byte = 1;
+  ASSERT_TRUE(wait_until([&] { return ::recv(call.get(), &byte, 1, MSG_DONTWAIT) == 1; }));
+  control.reset();
+  // The session's own thread is joined when the next one comes.
+  EXPECT_TRUE(wait_until([&] { return threads_of(serving.process().pid()) <= before + 1; }));
 }
 
 TEST(ServingEndTest, ServesAUnixSocket) {
