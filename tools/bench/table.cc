@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "iolib/base/units.h"
+#include "tools/bench/best.h"
 #include "tools/bench/document.h"
 #include "tools/bench/names.h"
 
@@ -82,15 +83,14 @@ std::string with_spread(const json::object& spread, int digits) {
   return least == most ? median : median + " (" + least + "–" + most + ")";
 }
 
-// Marks the best of a column.
-void mark_best(std::vector<Row>& rows, std::size_t column,
-               const std::vector<std::optional<double>>& values, bool higher) {
-  std::optional<std::size_t> best;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (!values[i]) continue;
-    if (!best || (higher ? *values[i] > *values[*best] : *values[i] < *values[*best])) best = i;
-  }
-  if (best) rows[*best + 1][column].best = true;
+// Marks the best of a column, below its heading.
+void mark_best(std::vector<Row>& rows, std::size_t column, const json::object& metric,
+               const std::vector<Candidate>& candidates) {
+  if (!metric.at("compared").as_bool()) return;
+  const int digits = static_cast<int>(number(metric.at("digits")));
+  const std::vector<bool> best = best_of(candidates, text_of(metric.at("better")) == "higher",
+                                         [&](double median) { return format(median, digits); });
+  for (std::size_t i = 0; i < best.size(); ++i) rows[i + 1][column].best = best[i];
 }
 
 std::vector<Row> medians(const json::object& workload) {
@@ -99,12 +99,7 @@ std::vector<Row> medians(const json::object& workload) {
   std::vector<Row> rows{{{"median"}}};
   for (const json::value& metric : metrics) rows[0].push_back({text_of(metric.at("title"))});
   rows[0].push_back({"valid"});
-  double most_valid = 0;
-  for (const json::value& entry : summary) {
-    if (!competes(text_of(entry.at("contender")))) continue;
-    most_valid = std::max(most_valid, number(entry.at("valid")));
-  }
-  std::vector<std::vector<std::optional<double>>> values(metrics.size());
+  std::vector<std::vector<Candidate>> candidates(metrics.size());
   for (const json::value& entry : summary) {
     const std::string name = text_of(entry.at("contender"));
     Row row{{name}};
@@ -114,16 +109,15 @@ std::vector<Row> medians(const json::object& workload) {
       const json::value* spread = found != nullptr ? found->as_object().if_contains(key) : nullptr;
       const int digits = static_cast<int>(number(metrics[i].at("digits")));
       row.push_back({spread != nullptr ? with_spread(spread->as_object(), digits) : "–"});
-      const bool whole = number(entry.at("valid")) >= most_valid;
-      values[i].push_back(spread != nullptr && competes(name) && whole
-                              ? std::optional(number(spread->at("median")))
-                              : std::nullopt);
+      candidates[i].push_back(
+          {spread != nullptr ? std::optional(number(spread->at("median"))) : std::nullopt,
+           number(entry.at("valid")), competes(name)});
     }
     row.push_back({json::serialize(entry.at("valid")) + "/" + json::serialize(entry.at("runs"))});
     rows.push_back(std::move(row));
   }
   for (std::size_t i = 0; i < metrics.size(); ++i) {
-    mark_best(rows, i + 1, values[i], text_of(metrics[i].at("better")) == "higher");
+    mark_best(rows, i + 1, metrics[i].as_object(), candidates[i]);
   }
   return rows;
 }

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
 #include "tests/support/temp_dir.h"
 #include "tools/bench/baseline.h"
+#include "tools/bench/best.h"
 #include "tools/bench/html.h"
 #include "tools/bench/table.h"
 
@@ -109,7 +111,28 @@ TEST(TableTest, TheBestIsBoldOnATerminalOnly) {
 TEST(TableTest, WhatHasFewerValidRunsIsNeverTheBest) {
   const std::string bold = to_table(example(), TableStyle::terminal);
   EXPECT_EQ(bold.find("\x1b[1m525"), std::string::npos) << bold;
-  EXPECT_NE(bold.find("\x1b[1m200 (100–300)\x1b[0m"), std::string::npos) << bold;
+  // Nor is the other one, which is then alone.
+  EXPECT_EQ(bold.find("\x1b[1m200"), std::string::npos) << bold;
+}
+
+TEST(TableTest, WhatIsNotComparedHasNoBest) {
+  json::object document = example(true);
+  document["workloads"].at(0).at("metrics").at(0).at("compared") = false;
+  const std::string bold = to_table(document, TableStyle::terminal);
+  EXPECT_EQ(bold.find("\x1b[1m525"), std::string::npos) << bold;
+}
+
+TEST(BestTest, AllThatReadTheSameAreBestAndNoneIfTheyAllDo) {
+  const auto shown = [](double value) { return std::to_string(std::lround(value)); };
+  const auto best = [&](const std::vector<double>& medians) {
+    std::vector<Candidate> candidates{{100, 3, false}, {90, 2, true}};
+    for (const double median : medians) candidates.push_back({median, 3, true});
+    const std::vector<bool> marked = best_of(candidates, true, shown);
+    return std::vector<bool>(marked.begin() + 2, marked.end());
+  };
+  EXPECT_EQ(best({1, 2, 2.1}), (std::vector<bool>{false, true, true}));
+  EXPECT_EQ(best({2, 1.9}), (std::vector<bool>{false, false}));
+  EXPECT_EQ(best({2}), (std::vector<bool>{false}));
 }
 
 TEST(TableTest, AnEndThatWasTheLimitIsSaid) {
