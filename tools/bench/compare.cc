@@ -115,6 +115,7 @@ json::object run_here(const CompareOptions& options, const Contender& contender,
     load.verify_bytes = options.verify_bytes;
     load.verify_all = options.verify_all;
     load.path = forwarder.pid();
+    load.all_known = true;
     try {
       json::object result = run_load(load, workload);
       if (const std::optional<double> lost = forwarder.end_and_tell_lost(contender)) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -203,11 +204,12 @@ std::string voids(const Section& section) {
   return note(text + "</ul>");
 }
 
-// "sluice 0.97, A/A 0.95": the contenders of which a figure is at least so much.
-std::string where_high(const Section& section, double Row::*figure, double least) {
+// "sluice 0.97, A/A 0.95": the contenders of which a figure is at least so much; all but `except`.
+std::string where_high(const Section& section, double Row::*figure, double least,
+                       std::string_view except = {}) {
   std::string text;
   for (const Row& row : section.rows) {
-    if (row.*figure < least || row.contender == kDirectName) continue;
+    if (row.*figure < least || row.contender == except) continue;
     text += (text.empty() ? "" : ", ") + escape(row.contender) + ' ' + grouped(row.*figure, 2);
   }
   return text;
@@ -223,7 +225,7 @@ std::string doubts(const Section& section) {
         "programs, or the kernel's own threads), median: " +
         others + '.');
   }
-  const std::string busy = where_high(section, &Row::ends_busiest_thread, kSaturated);
+  const std::string busy = where_high(section, &Row::ends_busiest_thread, kSaturated, kDirectName);
   if (!busy.empty()) {
     text += note(
         "<b>Saturated.</b> One thread of the tool's own ends was busy nearly all the time, and may "

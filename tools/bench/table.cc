@@ -153,15 +153,18 @@ std::string void_runs(const json::object& workload) {
   return text;
 }
 
-// "sluice 0.97, A/A 0.95": the contenders of which a figure's median is at least so much.
-std::string where_high(const json::object& workload, const char* key, double least) {
+// "sluice 0.97, A/A 0.95": the contenders of which a figure's median is at least so much; all but
+// `except`.
+std::string where_high(const json::object& workload, const char* key, double least,
+                       std::string_view except = {}) {
   std::string text;
   for (const json::value& entry : workload.at("summary").as_array()) {
     const json::value* metrics = entry.as_object().if_contains("metrics");
     const json::value* spread =
         metrics != nullptr ? metrics->as_object().if_contains(key) : nullptr;
-    const bool direct = text_of(entry.at("contender")) == kDirectName;
-    if (spread == nullptr || direct || number(spread->at("median")) < least) continue;
+    if (spread == nullptr || text_of(entry.at("contender")) == except ||
+        number(spread->at("median")) < least)
+      continue;
     text += (text.empty() ? "" : ", ") + text_of(entry.at("contender")) + ' ' +
             format(number(spread->at("median")), 2);
   }
@@ -177,7 +180,7 @@ std::string doubts(const json::object& workload) {
         "programs, or the kernel's own threads): " +
         high + ".\n";
   }
-  if (const std::string high = where_high(workload, "ends_busiest_thread", kSaturated);
+  if (const std::string high = where_high(workload, "ends_busiest_thread", kSaturated, kDirectName);
       !high.empty()) {
     text +=
         "Saturated: one thread of the tool's own ends was busy nearly all the time, and may "

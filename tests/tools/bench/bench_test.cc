@@ -262,6 +262,14 @@ TEST(LoadTest, CallsElsewhereKeepNoPort) {
   EXPECT_LE(waiting_clients(serving.port()), 1U);
 }
 
+/// On one machine the serving end is another program, and nobody knows which.
+TEST(LoadTest, WhatTheServingEndUsesIsNotCalledOthers) {
+  const ServingEnd serving;
+  const Loaded loaded = load(serving.port(), "rr1");
+  ASSERT_EQ(loaded.status, 0) << loaded.error << loaded.output;
+  EXPECT_FALSE(loaded.run.at("metrics").as_object().contains("other_cpus"));
+}
+
 TEST(LoadTest, WhereNobodyServesSaysSo) {
   const Listener nobody = listen_tcp();
   const std::uint16_t port = nobody.port;

@@ -50,6 +50,11 @@ TEST(ComparisonTest, RunsEveryContenderInTurn) {
     }
     EXPECT_EQ(order, "direct1 sluice1 direct2 sluice2 ");
   }
+  for (const json::value& workload : document.at("workloads").as_array()) {
+    for (const json::value& run : workload.at("runs").as_array()) {
+      EXPECT_TRUE(run.at("metrics").as_object().contains("other_cpus"));
+    }
+  }
   const json::value& idle = document.at("workloads").at(3).at("summary").at(1).at("metrics");
   EXPECT_NE(idle.as_object().if_contains("memory_bytes_per_connection"), nullptr);
   const json::value& bulk = document.at("workloads").at(0).at("summary").at(1);
