@@ -40,8 +40,10 @@ class Remote {
 
  private:
   json::object ask(const std::string& request, int timeout_ms);
+  [[noreturn]] void fail_to_understand() const;
 
   OwnedFd fd_;
+  std::string to_;
   LineReader lines_;
 };
 

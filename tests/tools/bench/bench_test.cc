@@ -10,6 +10,7 @@
 #include <regex>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/process.h"
@@ -268,6 +269,23 @@ TEST(LoadTest, WhatTheServingEndUsesIsNotCalledOthers) {
   const Loaded loaded = load(serving.port(), "rr1");
   ASSERT_EQ(loaded.status, 0) << loaded.error << loaded.output;
   EXPECT_FALSE(loaded.run.at("metrics").as_object().contains("other_cpus"));
+}
+
+/// A web server, which answers with something else.
+TEST(LoadTest, WhereSomethingElseServesSaysSo) {
+  const Listener other = listen_tcp();
+  std::thread server([&] {
+    const OwnedFd client = accept_from(other.fd.get());
+    static_cast<void>(send_all(client.get(), "HTTP/1.1 400 Bad Request\r\n\r\n"));
+    char byte = 0;
+    while (::recv(client.get(), &byte, 1, 0) > 0) {
+    }
+  });
+  const Loaded loaded = load(other.port, "rr1");
+  server.join();
+  EXPECT_EQ(loaded.status, 1);
+  EXPECT_EQ(loaded.reason(),
+            "127.0.0.1:" + std::to_string(other.port) + " is not a sluice-bench serving end");
 }
 
 TEST(LoadTest, WhereNobodyServesSaysSo) {
