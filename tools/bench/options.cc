@@ -1,6 +1,7 @@
 #include "tools/bench/options.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -58,7 +59,8 @@ double seconds_of(const char* option, const std::string& text, double least) {
 
 constexpr double kLeastSeconds = 0.1;
 
-std::vector<Workload> workloads_of(const Words& words, const std::string& list) {
+std::vector<Workload> workloads_of(const Words& words, const char* option,
+                                   const std::string& list) {
   WorkloadDefaults defaults;
   defaults.connections = words.connections;
   defaults.size_bytes = static_cast<std::size_t>(value_of("--size", parse_size_bytes(words.size)));
@@ -68,9 +70,9 @@ std::vector<Workload> workloads_of(const Words& words, const std::string& list) 
   }
   std::vector<Workload> workloads;
   for (const std::string& name : split(list)) {
-    workloads.push_back(value_of("--workloads", parse_workload(name, defaults)));
+    workloads.push_back(value_of(option, parse_workload(name, defaults)));
   }
-  if (workloads.empty()) throw Wrong{"--workloads: expected at least one"};
+  if (workloads.empty()) throw Wrong{std::string(option) + ": expected at least one"};
   return workloads;
 }
 
@@ -85,12 +87,18 @@ std::string own_sluice() {
   return find_program("sluice");
 }
 
+// As execvp(3) looks for it.
+bool is_program(const std::string& name) {
+  if (name.find('/') == std::string::npos) return !find_program(name).empty();
+  std::error_code error;
+  return std::filesystem::is_regular_file(name, error) && ::access(name.c_str(), X_OK) == 0;
+}
+
 std::vector<Contender> contenders_of(const Words& words) {
   ContenderOptions options;
   options.workers = words.workers;
   options.sluice = words.sluice.empty() ? own_sluice() : words.sluice;
-  if (!words.sluice.empty() && find_program(words.sluice).empty() &&
-      !std::filesystem::exists(words.sluice)) {
+  if (!words.sluice.empty() && !is_program(words.sluice)) {
     throw Wrong{"--sluice: " + in_quotes(words.sluice) + ": no such program"};
   }
   std::vector<Contender> known = installed_contenders(options);
@@ -160,7 +168,7 @@ CompareOptions compare_options(const Words& words) {
   const std::string list = !words.workloads.empty() ? words.workloads
                            : words.quick            ? kQuickWorkloads
                                                     : kWorkloads;
-  options.workloads = workloads_of(words, list);
+  options.workloads = workloads_of(words, "--workloads", list);
   options.contenders = contenders_of(words);
   if (options.contenders.empty()) throw Wrong{"--peers: expected at least one"};
   add_control(words, options);
@@ -181,7 +189,7 @@ CompareOptions compare_options(const Words& words) {
 LoadCommand load_command(const Words& words, std::string to) {
   LoadCommand command;
   command.to = std::move(to);
-  command.workloads = workloads_of(words, words.workloads);
+  command.workloads = workloads_of(words, "--workload", words.workloads);
   command.rounds = words.rounds != 0 ? words.rounds : 1;
   command.seconds = seconds_of("--time", !words.time.empty() ? words.time : "3s", kLeastSeconds);
   command.warmup_seconds = seconds_of("--warmup", words.warmup, 0);
@@ -227,6 +235,37 @@ void add_common(CLI::App& app, Words& words, Output& output) {
                "compare every byte of every stream, at the cost of some speed");
   app.add_option("--json", output.json, "write the results there, for programs")->type_name("FILE");
   add_output(app, output);
+}
+
+// "--time ''" of a script whose variable is empty is no wish for the default.
+void refuse_empty_words(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+    refuse_empty_words(*command);
+  }
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_items_expected_max() == 0) continue;
+    option->check([](const std::string& word) {
+      return word.empty() ? std::string("expected a value, not nothing") : std::string();
+    });
+  }
+}
+
+// What stands before a command is the comparison's.
+void refuse_options_before(const CLI::App& app, const CLI::App& command) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->count() == 0) continue;
+    const std::string name = option->get_name();
+    const bool known = command.get_option_no_throw(name) != nullptr;
+    throw Wrong{name + ": " +
+                (known ? "expected behind " + command.get_name()
+                       : "not an option of " + command.get_name())};
+  }
+}
+
+void check_readable(const char* option, const std::string& path) {
+  std::error_code error;
+  if (path.empty() || std::filesystem::exists(path, error)) return;
+  throw Wrong{std::string(option) + ": " + in_quotes(path) + ": no such file"};
 }
 
 constexpr const char* kFooter = R"(
@@ -295,7 +334,11 @@ Invocation parse_command_line(int argc, char** argv) {
       ->required();
   add_output(*report, invocation.output);
 
+  refuse_empty_words(app);
   const auto understand = [&] {
+    for (const CLI::App* command : app.get_subcommands()) refuse_options_before(app, *command);
+    check_readable("--baseline", invocation.output.baseline);
+    check_readable("--from", invocation.from);
     if (serve->parsed()) {
       value_of("--listen", parse_listen_address(invocation.listen));
       invocation.action = Invocation::Action::serve;

@@ -337,6 +337,13 @@ TEST(BenchArgumentsTest, AreRefusedInOneLine) {
       {"--peers", "direct,direct"},
       {"load", "--to", "x:1"},
       {"--relative-to", "nobody"},
+      {"--time", ""},
+      {"--sluice", "/etc/passwd"},
+      {"--sluice", "/"},
+      {"--quick", "serve", "--listen", "127.0.0.1:0"},
+      {"--rounds", "3", "load", "--to", "127.0.0.1:1", "--workload", "rr1"},
+      {"--baseline", "/nonexistent/file"},
+      {"report", "--from", "/nonexistent/file"},
       {"--workloads", "rr1@0"},
       {"--workloads", "rr1x1TiB"}};
   for (const auto& arguments : wrong) {
@@ -348,12 +355,17 @@ TEST(BenchArgumentsTest, AreRefusedInOneLine) {
   }
 }
 
+TEST(BenchArgumentsTest, TheOptionThatIsWrongIsNamed) {
+  Process process(bench({"load", "--to", "127.0.0.1:1", "--workload", "nonsense"}));
+  EXPECT_EQ(process.wait(kLong), 2);
+  EXPECT_EQ(process.standard_error().find("sluice-bench: --workload: workload \"nonsense\""), 0U)
+      << process.standard_error();
+}
+
 TEST(BenchArgumentsTest, FilesThatAreNoResultsAreNamed) {
   const TempDir folder;
   const std::vector<std::string> files = {
-      folder.file("missing"),
-      folder.write("text", "no JSON"),
-      folder.write("list", "[]"),
+      folder.write("text", "no JSON"), folder.write("list", "[]"),
       folder.write("other", "{\"format\":\"other\"}"),
       folder.write("part", "{\"format\":\"sluice-bench\",\"version\":1}"),
       folder.write("later", "{\"format\":\"sluice-bench\",\"version\":2}")};
