@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -27,6 +28,7 @@
 #include "iolib/base/text.h"
 #include "tools/bench/interrupt.h"
 #include "tools/bench/net.h"
+#include "tools/bench/workload.h"
 
 namespace sluice::bench {
 namespace {
@@ -50,22 +52,19 @@ std::string replaced(std::string text, std::string_view what, const std::string&
 // As one word of the shell.
 std::string quoted(const std::string& word) { return "'" + replaced(word, "'", "'\\''") + "'"; }
 
-// Connections that a proxy with two descriptors to each may be told to take, since some refuse to
-// start with more than the limit allows.
-std::size_t most_connections() {
-  constexpr std::size_t kPipesAndOthers = 3000;
-  constexpr std::size_t kEnough = 20'000;
+Most most_of_each() {
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
-  const std::size_t limit = std::min<std::size_t>(files.rlim_max, 2 * kEnough + kPipesAndOthers);
-  return (limit - std::min(limit / 2, kPipesAndOthers)) / 2;
+  return most_within(files.rlim_max);
 }
 
 // Splice both ways, pipes of 1 MiB, enough of them for both ways of the largest bulk run.
 std::string haproxy_config(std::size_t threads, bool tuned) {
   std::string config = "global\n  nbthread " + std::to_string(threads) + "\n  maxconn " +
-                       std::to_string(most_connections()) + '\n';
-  if (tuned) config += "  maxpipes 1024\n  tune.pipesize 1048576\n";
+                       std::to_string(most_of_each().connections) + '\n';
+  if (tuned) {
+    config += "  maxpipes " + std::to_string(most_of_each().pipes) + "\n  tune.pipesize 1048576\n";
+  }
   config +=
       "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n";
   if (tuned) config += "  option splice-request\n  option splice-response\n";
@@ -77,7 +76,7 @@ constexpr const char* kStreamModule = "/usr/lib/nginx/modules/ngx_stream_module.
 
 bool has_streams(const std::string& nginx) {
   return std::filesystem::exists(kStreamModule) ||
-         !line_with({nginx, "-V"}, "--with-stream ").empty();
+         builds_in_streams(line_with({nginx, "-V"}, "--with-stream"));
 }
 
 std::string nginx_config(std::size_t processes, bool tuned) {
@@ -87,7 +86,7 @@ std::string nginx_config(std::size_t processes, bool tuned) {
   if (std::filesystem::exists(kStreamModule)) {
     config += std::string("load_module ") + kStreamModule + ";\n";
   }
-  config += "events { worker_connections " + std::to_string(2 * most_connections()) +
+  config += "events { worker_connections " + std::to_string(2 * most_of_each().connections) +
             "; }\nstream {\n  server {\n"
             "    listen 127.0.0.1:{listen};\n    proxy_pass 127.0.0.1:{to};\n"
             "    proxy_timeout 1h;\n    proxy_half_close on;\n    tcp_nodelay on;\n";
@@ -222,16 +221,35 @@ std::string line_with(const std::vector<std::string>& command, const std::string
   }
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((line + "2>&1").c_str(), "re"),
                                                    &::pclose);
-  constexpr std::size_t kLineBytes = 4096;
-  std::array<char, kLineBytes> text{};
-  std::string found;
-  while (pipe && std::fgets(text.data(), text.size(), pipe.get()) != nullptr) {
-    const std::string said(text.data());
-    if (found.empty() && said.find(word) != std::string::npos) {
-      found = said.substr(0, said.find('\n'));
-    }
+  constexpr std::size_t kChunkBytes = 4096;
+  std::array<char, kChunkBytes> chunk{};
+  std::string said;
+  while (pipe && std::fgets(chunk.data(), chunk.size(), pipe.get()) != nullptr) {
+    said += chunk.data();
   }
-  return found;
+  std::istringstream lines(said);
+  for (std::string each; std::getline(lines, each);) {
+    if (each.find(word) != std::string::npos) return each;
+  }
+  return "";
+}
+
+Most most_within(std::uint64_t descriptors) {
+  // Beside the connections of the largest part there are those that an idle one begins with, and
+  // the control connection (load.cc).
+  constexpr std::uint64_t kConnections = kMaxConnections + 100;
+  // Both ways of 1000 streams.
+  constexpr std::uint64_t kPipes = 2000;
+  constexpr std::uint64_t kPipesAndOthers = 2 * kPipes + 1000;
+  const std::uint64_t limit = std::min(descriptors, 2 * kConnections + kPipesAndOthers);
+  const std::uint64_t others = std::min(limit / 2, kPipesAndOthers);
+  return {(limit - others) / 2, std::min(kPipes, others * kPipes / kPipesAndOthers)};
+}
+
+bool builds_in_streams(const std::string& line) {
+  std::istringstream words(line);
+  return std::find(std::istream_iterator<std::string>(words), {}, "--with-stream") !=
+         std::istream_iterator<std::string>();
 }
 
 std::vector<Contender> installed_contenders(const ContenderOptions& options) {

@@ -78,6 +78,19 @@ class Forwarder {
   pid_t pid_ = 0;
 };
 
+/// What a proxy may be told to take, each with two descriptors.
+struct Most {
+  std::uint64_t connections = 0;
+  std::uint64_t pipes = 0;
+};
+/// Enough for the largest workload, within so many descriptors: some proxies refuse to start with
+/// more than the limit allows.
+[[nodiscard]] Most most_within(std::uint64_t descriptors);
+
+/// Whether nginx was built with streams in it, from the line of its configure arguments
+/// (`nginx -V`); with a module to be loaded it was not.
+[[nodiscard]] bool builds_in_streams(const std::string& line);
+
 /// An executable of that name in PATH, /usr/sbin or /sbin; empty if there is none.
 [[nodiscard]] std::string find_program(const std::string& name);
 /// The first line that a program prints.

@@ -1,0 +1,37 @@
+#include "tools/bench/contender.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+
+namespace sluice::bench {
+namespace {
+
+TEST(ContenderTest, NginxHasStreamsWhereverItSaysSo) {
+  EXPECT_TRUE(builds_in_streams("configure arguments: --with-stream --with-debug"));
+  EXPECT_TRUE(builds_in_streams("configure arguments: --with-debug --with-stream"));
+  EXPECT_FALSE(builds_in_streams("configure arguments: --with-stream=dynamic"));
+  EXPECT_FALSE(builds_in_streams("configure arguments: --with-stream_ssl_module"));
+  EXPECT_FALSE(builds_in_streams(""));
+}
+
+TEST(ContenderTest, ALineMayBeLong) {
+  const std::string line = line_with({"printf", "first\\n%05000d last\\n", "0"}, "last");
+  EXPECT_EQ(line.size(), 5005U);
+}
+
+/// 20,000 idle connections and the 65 that stand beside them; 1000 streams both ways.
+TEST(ContenderTest, ProxiesAreToldToTakeTheLargestWorkloads) {
+  const Most most = most_within(1 << 20);
+  EXPECT_GE(most.connections, 20'065U);
+  EXPECT_GE(most.pipes, 2000U);
+  for (const std::uint64_t limit : {256U, 1024U, 20'000U, 1U << 20}) {
+    const Most within = most_within(limit);
+    EXPECT_LT(2 * (within.connections + within.pipes), limit);
+    EXPECT_GT(within.connections, 0U);
+  }
+}
+
+}  // namespace
+}  // namespace sluice::bench
