@@ -65,6 +65,10 @@ class ServedRun {
       const std::lock_guard guard(lock_);
       auto& mine = counts_[hello.number];
       if (mine) return control_.fail("upstream: two connections with one number");
+      if (hello.role == Role::echo) message_bytes_ += hello.size_bytes;
+      if (message_bytes_ > kMaxRunMessageBytes) {
+        return control_.fail("upstream: the messages are too large, all together");
+      }
       mine = std::make_unique<StreamCounts>();
       counts = mine.get();
       ++arrived_;
@@ -141,6 +145,7 @@ class ServedRun {
   std::condition_variable arrival_;
   std::map<std::uint32_t, std::unique_ptr<StreamCounts>> counts_;  ///< under lock_, as is arrived_
   std::size_t arrived_ = 0;
+  std::uint64_t message_bytes_ = 0;           ///< under lock_: of echoes, whole
   std::vector<std::unique_ptr<Loop>> loops_;  ///< last: gone before what their connections use
 };
 

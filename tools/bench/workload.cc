@@ -242,6 +242,14 @@ Result<Workload> parse_workload(std::string_view name, const WorkloadDefaults& d
                ": expected bulk[N][up|down|both][-plain], rr[N][xSIZE][@RATE], crr[N][@RATE], "
                "idle[N], elephantsNmiceM, slow[N] or mix"};
   }
+  std::uint64_t under_way_bytes = 0;
+  for (const Part& part : *parts) {
+    if (part.kind == Kind::ping) under_way_bytes += part.connections * part.size_bytes;
+  }
+  if (under_way_bytes > kMaxRunMessageBytes) {
+    return Error{0, "workload " + in_quotes(name) + ": expected at most " +
+                        format_size_bytes(kMaxRunMessageBytes) + " in all messages together"};
+  }
   return Workload{full_name(name, *parts), *std::move(parts)};
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <regex>
@@ -215,6 +216,34 @@ TEST(ServingEndTest, ACallThatIsNotClosedDoesNotKeepItsRun) {
   control.reset();
   // The session's own thread is joined when the next one comes.
   EXPECT_TRUE(wait_until([&] { return threads_of(serving.process().pid()) <= before + 1; }));
+}
+
+/// The serving end holds a message until it is whole; a load may not ask for more than a bound.
+TEST(ServingEndTest, MessagesThatAreTooLargeTogetherEndTheRun) {
+  const ServingEnd serving;
+  const OwnedFd control = connect_tcp(serving.port());
+  std::string said;
+  const auto is_said = [&](const char* what) {
+    std::array<char, 256> chunk{};
+    const ssize_t got = ::recv(control.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
+    if (got > 0) said.append(chunk.data(), static_cast<std::size_t>(got));
+    return said.find(what) != std::string::npos;
+  };
+  ASSERT_TRUE(send_all(control.get(), hello_of(0, 1) + "begin {\"threads\":1}\n"));
+  ASSERT_TRUE(wait_until([&] { return is_said("{}\n"); }));
+  // Each of 16 MiB: little-endian, at byte 8; the number of the connection follows.
+  constexpr int kConnections = 65;
+  std::vector<OwnedFd> echoes;
+  for (int i = 0; i < kConnections; ++i) {
+    std::string hello = hello_of(2, 1);
+    hello[8] = 0;
+    hello[11] = 1;
+    hello[12] = static_cast<char>(i);
+    echoes.push_back(connect_tcp(serving.port()));
+    ASSERT_TRUE(send_all(echoes.back().get(), hello));
+  }
+  ASSERT_TRUE(send_all(control.get(), "await 65\n"));
+  EXPECT_TRUE(wait_until([&] { return is_said("too large"); })) << said;
 }
 
 TEST(ServingEndTest, ServesAUnixSocket) {

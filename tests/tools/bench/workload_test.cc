@@ -92,6 +92,8 @@ TEST(WorkloadTest, WhatIsTooMuchIsToldTheBound) {
   EXPECT_EQ(said("bulk30000"), "workload \"bulk30000\": expected at most 20000 connections");
   EXPECT_EQ(said("bulk99999999999999999999down"),
             "workload \"bulk99999999999999999999down\": expected at most 20000 connections");
+  EXPECT_EQ(said("rr20000x1MiB"),
+            "workload \"rr20000x1MiB\": expected at most 1GiB in all messages together");
   EXPECT_EQ(said("rr1x1TiB"), "workload \"rr1x1TiB\": expected at most 16MiB");
   EXPECT_EQ(said("rr1@99999999"), "workload \"rr1@99999999\": expected at most 10000000 a second");
 }
