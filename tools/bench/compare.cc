@@ -43,9 +43,11 @@ using std::chrono::steady_clock;
 
 // What a run takes besides its warm-up and its measured time, over many.
 constexpr double kOverheadSeconds = 0.3;
-// What the outer bound of a run has beyond its warm-up and its measured time; its own waits are
-// shorter.
+// What the outer bound of a run has beyond its warm-up, its measured time and what it verifies; its
+// own waits are shorter.
 constexpr double kRunGraceSeconds = 180;
+// A path that verifies no faster than this a second is not waited for.
+constexpr double kLeastVerifyRateBytes = 1 << 20;
 // What a run that was told to end has for that.
 constexpr seconds kChildEndTimeout{10};
 
@@ -207,8 +209,7 @@ json::object run_in_child(const CompareOptions& options, const Contender& conten
     ::_exit(0);
   }
   write_end.reset();
-  const std::string text =
-      read_child(read_end.get(), options.seconds + options.warmup_seconds + kRunGraceSeconds);
+  const std::string text = read_child(read_end.get(), most_seconds_of_run(options));
   boost::system::error_code wrong;
   json::value said = json::parse(text, wrong);
   // It ends its forwarder on a SIGTERM.
@@ -287,6 +288,12 @@ json::array describe(const std::vector<Contender>& contenders) {
 }
 
 }  // namespace
+
+double most_seconds_of_run(const CompareOptions& options) {
+  constexpr double kWays = 2;
+  return options.seconds + options.warmup_seconds + kRunGraceSeconds +
+         kWays * static_cast<double>(options.verify_bytes) / kLeastVerifyRateBytes;
+}
 
 double estimated_seconds(const CompareOptions& options) {
   const auto runs =

@@ -32,6 +32,9 @@ struct CompareOptions {
 /// "interrupted":true.
 [[nodiscard]] json::object compare(const CompareOptions& options);
 
+/// How long one run may take; it is then ended, and void. What it verifies first counts, each way.
+[[nodiscard]] double most_seconds_of_run(const CompareOptions& options);
+
 /// How long that will take.
 [[nodiscard]] double estimated_seconds(const CompareOptions& options);
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "tools/bench/compare.h"
+
 namespace sluice::bench {
 namespace {
 
@@ -31,6 +33,15 @@ TEST(ContenderTest, ProxiesAreToldToTakeTheLargestWorkloads) {
     EXPECT_LT(2 * (within.connections + within.pipes), limit);
     EXPECT_GT(within.connections, 0U);
   }
+}
+
+TEST(CompareTest, WhatIsVerifiedHasItsTime) {
+  CompareOptions options;
+  options.verify_bytes = 0;
+  const double without = most_seconds_of_run(options);
+  options.verify_bytes = std::uint64_t{10} << 30;
+  // Both ways at 10 MiB/s would take 2048 s.
+  EXPECT_GE(most_seconds_of_run(options), without + 2048);
 }
 
 }  // namespace
