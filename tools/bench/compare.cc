@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -34,6 +35,7 @@
 #include "tools/bench/sample.h"
 #include "tools/bench/server.h"
 #include "tools/common/command_line.h"
+#include "tools/common/html_text.h"
 
 namespace sluice::bench {
 namespace {
@@ -79,9 +81,9 @@ void enter_own_network() {
 // stays where this program is ended at once; and by this one, whatever became of the run.
 class RunDirectory {
  public:
-  explicit RunDirectory(const Contender& contender) {
+  RunDirectory(const Contender& contender, const std::string& where) {
     if (contender.direct()) return;
-    std::string name = std::filesystem::temp_directory_path() / "sluice-bench-XXXXXX";
+    std::string name = std::filesystem::path(where) / "sluice-bench-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) fail_errno("mkdtemp " + name);
     path_ = name;
   }
@@ -195,7 +197,7 @@ json::object run_in_child(const CompareOptions& options, const Contender& conten
   if (::pipe2(ends, O_CLOEXEC) != 0) fail_errno("pipe");
   OwnedFd read_end(ends[0]);
   OwnedFd write_end(ends[1]);
-  const RunDirectory directory(contender);
+  const RunDirectory directory(contender, options.directory);
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) fail_errno("fork");
@@ -287,7 +289,46 @@ json::array describe(const std::vector<Contender>& contenders) {
   return described;
 }
 
+bool moves_much(const Workload& workload) {
+  constexpr std::size_t kLargeMessageBytes = 4 << 10;
+  return std::any_of(workload.parts.begin(), workload.parts.end(), [](const Part& part) {
+    return part.kind == Kind::bulk ||
+           (part.kind == Kind::ping && part.size_bytes >= kLargeMessageBytes);
+  });
+}
+
 }  // namespace
+
+std::uint64_t most_recorded_bytes(const CompareOptions& options) {
+  constexpr double kMuchASecond = 2.0 * (1 << 30);
+  constexpr double kLittleASecond = 128 << 20;
+  // A worker's segment and the next one, which is allocated ahead.
+  constexpr std::uint64_t kAheadBytes = 2 * (std::uint64_t{256} << 20);
+  const bool records = std::any_of(options.contenders.begin(), options.contenders.end(),
+                                   [](const Contender& each) { return each.records; });
+  if (!records) return 0;
+  const bool much = std::any_of(options.workloads.begin(), options.workloads.end(), moves_much);
+  return static_cast<std::uint64_t>((options.seconds + options.warmup_seconds) *
+                                    (much ? kMuchASecond : kLittleASecond)) +
+         2 * options.verify_bytes + options.workers * kAheadBytes;
+}
+
+Result<> check_space(const CompareOptions& options) {
+  const std::uint64_t needed = most_recorded_bytes(options);
+  if (needed == 0) return {};
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(options.directory, error);
+  if (error) return Error{error.value(), "statvfs " + options.directory};
+  if (space.available >= needed) return {};
+  std::string names;
+  for (const Contender& each : options.contenders) {
+    if (each.records) names += (names.empty() ? "" : ", ") + each.name;
+  }
+  return Error{0, options.directory + ": " + html::as_bytes(static_cast<double>(space.available)) +
+                      " are free, and a run that records (" + names + ") may need " +
+                      html::as_bytes(static_cast<double>(needed)) +
+                      ": name another directory with --dir, or other --peers"};
+}
 
 double most_seconds_of_run(const CompareOptions& options) {
   constexpr double kWays = 2;
@@ -315,6 +356,7 @@ json::object compare(const CompareOptions& options) {
                           {"threads", options.threads},
                           {"workers", options.workers},
                           {"network", own_network() ? "own" : "shared"}};
+  document["machine"].as_object()["filesystem"] = filesystem_of(options.directory);
   document["baseline"] = options.baseline;
   document["contenders"] = describe(options.contenders);
   document["interrupted"] = false;

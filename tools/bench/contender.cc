@@ -118,6 +118,7 @@ Contender sluice(const ContenderOptions& options, const std::string& name, const
 Contender recording(const ContenderOptions& options, const std::string& level, bool buffered) {
   Contender contender =
       sluice(options, "sluice-capture-" + (buffered ? "buffered" : level), "auto", "auto");
+  contender.records = true;
   for (const char* word : {"--capture", "{dir}/capture", "--durability"}) {
     contender.command.emplace_back(word);
   }
@@ -156,7 +157,8 @@ Contender haproxy_with_tcpdump(const std::string& haproxy, const std::string& tc
                           haproxy + " -db -f {config} & wait; wait"},
           .config = haproxy_config(threads, true),
           .version = first_line({tcpdump, "--version"}),
-          .dump_log = "tcpdump"};
+          .dump_log = "tcpdump",
+          .records = true};
 }
 
 // The ports in LISTEN state, from the kernel's own table (proc_net_tcp(5)).
@@ -315,6 +317,7 @@ Result<Contender> parse_contender(const std::string& text) {
   const auto has = [&](const char* placeholder) {
     return text.find(placeholder) != std::string::npos;
   };
+  contender.records = has("{dir}");
   if (contender.name.empty() || contender.command.empty() || !has("{listen}") || !has("{to}")) {
     return Error{0, "contender " + in_quotes(text) +
                         ": expected NAME=COMMAND with {listen} and {to} for the ports"};

@@ -24,6 +24,7 @@ struct Contender {
   /// runs.
   std::string dump_log = {};
   bool whole_mirror = false;  ///< void without all of it: what the log says of mirrors tells
+  bool records = false;       ///< what passes it goes to {dir}, and takes up space there
   bool stuck_mirror = false;  ///< at {mirror} listens one who never accepts; else the command does
   [[nodiscard]] bool direct() const { return command.empty(); }
 };

@@ -328,6 +328,7 @@ std::string repeat(const Report& report, const Looks& looks) {
                                   {"kernel", "kernel"},
                                   {"congestion_control", "congestion control"},
                                   {"clock_source", "clock source"},
+                                  {"filesystem", "filesystem of --dir"},
                                   {"pipe_bytes_granted_of_1MiB", "granted to a pipe of 1 MiB"}}) +
       "</div></div>\n";
   for (const Program& each : report.programs) text += program(each, looks);

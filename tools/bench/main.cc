@@ -172,6 +172,9 @@ int run(int argc, char** argv) {
     return finish(load_document(invocation.load, invocation.compare.command, *to),
                   invocation.output, compared);
   }
+  if (const Result<> space = check_space(invocation.compare); space.has_error()) {
+    return fail(space.error().to_string());
+  }
   announce(invocation.compare);
   return finish(compare(invocation.compare), invocation.output, compared);
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 #include <string_view>
@@ -29,8 +30,8 @@ constexpr const char* kBaselines[] = {"haproxy-tuned", "nginx-tuned", "direct"};
 
 // As they are written, before they are understood.
 struct Words {
-  std::string peers, workloads, relative_to, sluice, time, warmup = "300ms", size = "1B",
-                                                           verify = "64MiB";
+  std::string peers, workloads, relative_to, sluice, directory, time, warmup = "300ms", size = "1B",
+                                                                      verify = "64MiB";
   std::vector<std::string> contenders;
   std::size_t rounds = 0, connections = 1, workers = 2, threads = 0;
   int path = 0;
@@ -163,6 +164,19 @@ void add_control(const Words& words, CompareOptions& options) {
   }
 }
 
+// As other programs choose it.
+std::string directory_of(const Words& words) {
+  const char* temporary = std::getenv("TMPDIR");
+  const bool named = temporary != nullptr && *temporary != '\0';
+  const char* option = words.directory.empty() && named ? "TMPDIR" : "--dir";
+  const std::string path = !words.directory.empty() ? words.directory : named ? temporary : "/tmp";
+  if (::access(path.c_str(), W_OK | X_OK) != 0 || !std::filesystem::is_directory(path)) {
+    throw Wrong{std::string(option) + ": " + in_quotes(path) +
+                ": expected a directory that can be written to"};
+  }
+  return path;
+}
+
 CompareOptions compare_options(const Words& words) {
   CompareOptions options;
   const std::string list = !words.workloads.empty() ? words.workloads
@@ -181,6 +195,7 @@ CompareOptions compare_options(const Words& words) {
   options.warmup_seconds = seconds_of("--warmup", words.warmup, 0);
   options.threads = words.threads;
   options.workers = words.workers;
+  options.directory = directory_of(words);
   options.verify_bytes = value_of("--verify", parse_size_bytes(words.verify));
   options.verify_all = words.verify_all;
   return options;
@@ -313,6 +328,9 @@ Invocation parse_command_line(int argc, char** argv) {
       ->check(CLI::Range(std::size_t{1}, kMostWorkers));
   app.add_option("--sluice", words.sluice, "the binary (default: the one beside this program)")
       ->type_name("PATH");
+  app.add_option("--dir", words.directory,
+                 "where runs have their files, captures among them (default: $TMPDIR, or /tmp)")
+      ->type_name("DIR");
   app.add_flag("--quick", words.quick, "fewer workloads, contenders and rounds: under two minutes");
 
   CLI::App* serve = app.add_subcommand("serve", "The serving end alone: run it behind a path.");

@@ -150,6 +150,32 @@ TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
       << second.standard_output();
 }
 
+/// A directory may be full: what would fill it is not begun.
+TEST(ComparisonTest, WhatMayNotHaveRoomIsNotStarted) {
+  Process process(bench({"--peers", "sluice-capture-none", "--sluice", environment("SLUICE_BINARY"),
+                         "--workloads", "bulk1", "--time", "1h"}));
+  const std::uintmax_t an_hour = std::uintmax_t{7200} << 30;
+  if (std::filesystem::space("/tmp").available > an_hour) GTEST_SKIP() << "a very large disk";
+  EXPECT_EQ(process.wait(kLong), 1);
+  const std::string error = process.standard_error();
+  EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
+  EXPECT_NE(error.find("(sluice-capture-none) may need 7.0 TiB"), std::string::npos) << error;
+}
+
+TEST(ComparisonTest, RunsHaveTheirFilesWhereItIsTold) {
+  const TempDir folder;
+  const std::string file = folder.file("result.json");
+  const std::string said = folder.file("said");
+  Process process(
+      bench({"--peers", "direct", "--contender",
+             "echo=/bin/sh -c echo${IFS}{dir}>" + said + ";exec${IFS}false${IFS}{listen}{to}",
+             "--workloads", "rr1", "--rounds", "1", "--time", "100ms", "--dir", folder.path(),
+             "--json", file}));
+  EXPECT_EQ(process.wait(kLong), 1) << "that one does not listen";
+  EXPECT_TRUE(read_text(said).starts_with(folder.path() + "/sluice-bench-")) << read_text(said);
+  EXPECT_TRUE(json::parse(read_text(file)).at("machine").as_object().contains("filesystem"));
+}
+
 /// A word with spaces in it stays one word for whoever pastes the command.
 TEST(ComparisonTest, ACommandOfTheResultCanBeTypedAgain) {
   const TempDir folder;
@@ -340,6 +366,7 @@ TEST(BenchArgumentsTest, AreRefusedInOneLine) {
       {"--time", ""},
       {"--sluice", "/etc/passwd"},
       {"--sluice", "/"},
+      {"--dir", "/nonexistent"},
       {"--quick", "serve", "--listen", "127.0.0.1:0"},
       {"--rounds", "3", "load", "--to", "127.0.0.1:1", "--workload", "rr1"},
       {"--baseline", "/nonexistent/file"},

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tools/bench/compare.h"
+#include "tools/bench/document.h"
 
 namespace sluice::bench {
 namespace {
@@ -33,6 +34,31 @@ TEST(ContenderTest, ProxiesAreToldToTakeTheLargestWorkloads) {
     EXPECT_LT(2 * (within.connections + within.pipes), limit);
     EXPECT_GT(within.connections, 0U);
   }
+}
+
+TEST(CompareTest, OnlyWhatIsRecordedTakesUpSpace) {
+  CompareOptions options;
+  options.workloads = {*parse_workload("bulk1")};
+  options.contenders = {{.name = "direct"}};
+  options.directory = "/proc";  // where nothing is free
+  EXPECT_EQ(most_recorded_bytes(options), 0U);
+  EXPECT_TRUE(check_space(options).has_value());
+  options.contenders.push_back({.name = "recorder", .records = true});
+  options.seconds = 2;
+  options.warmup_seconds = 0;
+  options.verify_bytes = 1 << 20;
+  options.workers = 2;
+  EXPECT_EQ(most_recorded_bytes(options), (std::uint64_t{5} << 30) + (2 << 20));
+  const Result<> space = check_space(options);
+  ASSERT_TRUE(space.has_error());
+  EXPECT_NE(space.error().to_string().find("/proc: 0 bytes are free"), std::string::npos)
+      << space.error().to_string();
+  EXPECT_NE(space.error().to_string().find("recorder"), std::string::npos);
+}
+
+TEST(CompareTest, AFilesystemHasAType) {
+  EXPECT_EQ(filesystem_of("/proc"), "proc at /proc");
+  EXPECT_EQ(filesystem_of("/nonexistent"), "?");
 }
 
 TEST(CompareTest, WhatIsVerifiedHasItsTime) {
