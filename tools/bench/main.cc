@@ -41,6 +41,7 @@ bool all_valid(const json::object& document) {
 // Prints and writes the results; returns the exit status.
 int finish(const json::object& document, const Output& output, const json::object* baseline) {
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+  std::fputs(describe_machine(document).c_str(), stdout);
   std::fputs(to_table(document, terminal ? TableStyle::terminal : TableStyle::plain).c_str(),
              stdout);
   if (baseline != nullptr) {

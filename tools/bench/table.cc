@@ -6,13 +6,16 @@
 #include <cstdio>
 #include <map>
 #include <optional>
+#include <sstream>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "iolib/base/units.h"
 #include "tools/bench/best.h"
 #include "tools/bench/document.h"
 #include "tools/bench/names.h"
+#include "tools/common/html_text.h"
 
 namespace sluice::bench {
 namespace {
@@ -215,29 +218,75 @@ std::string to_table(const json::object& document, TableStyle style) {
   return text;
 }
 
-std::string describe_conditions(const json::object& document) {
+namespace {
+
+std::string field(const json::object& object, const char* key) {
+  const json::value* value = object.if_contains(key);
+  if (value == nullptr) return "?";
+  return value->is_string() ? text_of(*value) : json::serialize(*value);
+}
+
+std::string machine_of(const json::object& document) {
   const json::object& machine = document.at("machine").as_object();
+  std::string text = field(machine, "cpus") + " × " + field(machine, "cpu") + ", ";
+  if (const json::value* memory = machine.if_contains("memory_bytes")) {
+    text += html::as_bytes(number(*memory)) + " of memory, ";
+  }
+  text += field(machine, "kernel") + ", congestion control " +
+          field(machine, "congestion_control") + ", a pipe of 1 MiB is granted " +
+          field(machine, "pipe_bytes_granted_of_1MiB") + " bytes";
+  // Of a comparison only.
+  if (machine.contains("filesystem")) text += ", files on " + field(machine, "filesystem");
+  return text;
+}
+
+std::string method_of(const json::object& document) {
   const json::object& settings = document.at("settings").as_object();
-  const auto field = [](const json::object& object, const char* key) {
-    const json::value* value = object.if_contains(key);
-    if (value == nullptr) return std::string("?");
-    return value->is_string() ? text_of(*value) : json::serialize(*value);
-  };
   const auto seconds = [&](const char* key) { return format(number(settings.at(key)), 1); };
-  std::string text =
-      "- command: `" + field(document, "command") + "`, " + field(document, "started") +
-      "\n- machine: " + field(machine, "cpus") + " × " + field(machine, "cpu") + ", " +
-      field(machine, "kernel") + ", congestion control " + field(machine, "congestion_control") +
-      ", a pipe of 1 MiB is granted " + field(machine, "pipe_bytes_granted_of_1MiB") +
-      " bytes\n- " + field(settings, "rounds") + " rounds of " + seconds("seconds") + " s after " +
-      seconds("warmup_seconds") +
-      " s of warm-up, contenders in turn, each started afresh; network namespace: " +
-      field(settings, "network") + '\n';
+  std::string text = field(settings, "rounds") + " rounds of " + seconds("seconds") + " s after " +
+                     seconds("warmup_seconds") +
+                     " s of warm-up; network namespace: " + field(settings, "network");
+  // A load's path is somebody else's.
+  if (!settings.contains("workers")) return text;
+  return text +
+         "; contenders in turn, each started afresh, with workers: " + field(settings, "workers");
+}
+
+}  // namespace
+
+std::string describe_machine(const json::object& document) {
+  std::string text = machine_of(document) + '\n' + method_of(document) + '\n';
+  // One line for all that are of one version.
+  std::vector<std::pair<std::string, std::string>> versions;
   for (const json::value& contender : document.at("contenders").as_array()) {
     const std::string version = text_of(contender.at("version"));
     if (version.empty()) continue;
-    text += "- " + text_of(contender.at("name")) + ": " + version + ", `" +
-            text_of(contender.at("command")) + "`\n";
+    const auto same = std::find_if(versions.begin(), versions.end(),
+                                   [&](const auto& each) { return each.first == version; });
+    if (same == versions.end()) {
+      versions.emplace_back(version, text_of(contender.at("name")));
+    } else {
+      same->second += ", " + text_of(contender.at("name"));
+    }
+  }
+  for (const auto& [version, names] : versions) text += names + ": " + version + '\n';
+  return text;
+}
+
+std::string describe_conditions(const json::object& document) {
+  std::string text = "- command: `" + field(document, "command") + "`, " +
+                     field(document, "started") + "\n- machine: " + machine_of(document) + "\n- " +
+                     method_of(document) + '\n';
+  for (const json::value& contender : document.at("contenders").as_array()) {
+    const std::string command = text_of(contender.at("command"));
+    if (command.empty()) continue;
+    const std::string version = text_of(contender.at("version"));
+    text += "- " + text_of(contender.at("name")) + ": " + (version.empty() ? "" : version + ", ") +
+            '`' + command + "`\n";
+    std::istringstream config(text_of(contender.at("config")));
+    std::string lines;
+    for (std::string line; std::getline(config, line);) lines += "      " + line + '\n';
+    if (!lines.empty()) text += "  with this as {config}:\n\n" + lines + '\n';
   }
   return text;
 }

@@ -165,6 +165,22 @@ TEST(TableTest, WhatATcpdumpHasLostIsSaid) {
   EXPECT_NE(to_html(document).find("in percent of them, median: a 12.50."), std::string::npos);
 }
 
+TEST(TableTest, TheMachineAndTheContendersAreDescribed) {
+  json::object document = example();
+  document["machine"].as_object()["filesystem"] = "ext4 at /";
+  document["settings"].as_object()["workers"] = 3;
+  document["contenders"].as_array()[1] = json::object{
+      {"name", "b"}, {"version", ""}, {"command", "b -f x"}, {"config", "global\n  tuned\n"}};
+  const std::string machine = describe_machine(document);
+  EXPECT_NE(machine.find(", files on ext4 at /\n"), std::string::npos) << machine;
+  EXPECT_NE(machine.find("with workers: 3\na: 1\n"), std::string::npos) << machine;
+  const std::string conditions = describe_conditions(document);
+  EXPECT_NE(conditions.find("with workers: 3\n- a: 1, `a`\n- b: `b -f x`\n"), std::string::npos)
+      << conditions;
+  EXPECT_NE(conditions.find("{config}:\n\n      global\n        tuned\n\n"), std::string::npos)
+      << conditions;
+}
+
 TEST(TableTest, MarkdownRowsHaveOneWidth) {
   const std::string table = to_table(example(), TableStyle::markdown);
   EXPECT_NE(table.find("| a "), std::string::npos) << table;
