@@ -1,7 +1,11 @@
 #include "tools/bench/baseline.h"
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstdio>
+#include <optional>
+#include <set>
 #include <string_view>
 
 #include "tools/bench/document.h"
@@ -16,7 +20,42 @@ const json::object* entry_of(const json::array& list, const char* key, const jso
   return nullptr;
 }
 
-constexpr double kFewRuns = 3;
+std::string text_of(const json::value& value) { return std::string(value.as_string()); }
+
+// Below that no spread means anything.
+constexpr std::size_t kFewRuns = 3;
+
+// One contender in one workload of both runs.
+struct Both {
+  const json::object& before;
+  const json::object& after;
+  std::size_t runs = 0;    ///< valid ones, of the run that has fewer
+  std::size_t rounds = 0;  ///< the same of rounds in which the baseline's run was valid too
+};
+
+std::set<std::int64_t> valid_rounds(const json::object& workload, const json::value& contender) {
+  std::set<std::int64_t> rounds;
+  for (const json::value& run : workload.at("runs").as_array()) {
+    if (run.at("contender") != contender || !run.at("valid").as_bool()) continue;
+    rounds.insert(run.at("round").to_number<std::int64_t>());
+  }
+  return rounds;
+}
+
+std::size_t common_rounds(const json::object& workload, const json::value& contender,
+                          const json::value& baseline) {
+  const std::set<std::int64_t> base = valid_rounds(workload, baseline);
+  const std::set<std::int64_t> mine = valid_rounds(workload, contender);
+  return static_cast<std::size_t>(std::count_if(
+      mine.begin(), mine.end(), [&](std::int64_t round) { return base.contains(round); }));
+}
+
+const json::object* spread_of(const json::object& entry, const char* kind, const json::value& key) {
+  const json::value* spreads = entry.if_contains(kind);
+  const json::value* spread =
+      spreads != nullptr ? spreads->as_object().if_contains(key.as_string()) : nullptr;
+  return spread != nullptr ? &spread->as_object() : nullptr;
+}
 
 // "worse" only where not even the luckiest run of the new one reaches the unluckiest of the old.
 const char* verdict(const json::object& before, const json::object& after, bool higher) {
@@ -28,19 +67,46 @@ const char* verdict(const json::object& before, const json::object& after, bool 
   return above == higher ? "better" : "worse";
 }
 
-std::string line(const json::object& metric, const json::object& before, const json::object& after,
-                 bool enough) {
-  const double old_median = number(before.at("median"));
-  const double new_median = number(after.at("median"));
+// What is the verdict, and of what: the ratios, where both runs have them, since the figures drift
+// with the machine, and the baseline's drift with them.
+std::string judged(const json::object& metric, const Both& both, const json::value* baseline) {
+  if (!metric.at("compared").as_bool()) return "not judged";
+  const bool higher = metric.at("better").as_string() == "higher";
+  const json::value& key = metric.at("key");
+  const json::object* before = spread_of(both.before, "ratios", key);
+  const json::object* after = spread_of(both.after, "ratios", key);
+  if (baseline == nullptr || before == nullptr || after == nullptr) {
+    if (both.runs < kFewRuns) return "too few runs to say";
+    return std::string(verdict(*spread_of(both.before, "metrics", key),
+                               *spread_of(both.after, "metrics", key), higher)) +
+           " (the figure itself)";
+  }
+  std::array<char, 64> ratios{};
+  std::snprintf(ratios.data(), ratios.size(), ": %.2f → %.2f   ", number(before->at("median")),
+                number(after->at("median")));
+  return "× " + text_of(*baseline) + ratios.data() +
+         (both.rounds < kFewRuns ? "too few runs to say" : verdict(*before, *after, higher));
+}
+
+// Empty where one of the two has no such figure.
+std::string line(const json::object& metric, const Both& both, const json::value* baseline) {
+  const json::object* before = spread_of(both.before, "metrics", metric.at("key"));
+  const json::object* after = spread_of(both.after, "metrics", metric.at("key"));
+  if (before == nullptr || after == nullptr) return "";
+  const double old_median = number(before->at("median"));
+  const double new_median = number(after->at("median"));
   const int digits = static_cast<int>(number(metric.at("digits")));
+  std::array<char, 16> ratio{"      –"};
+  if (old_median != 0) {
+    std::snprintf(ratio.data(), ratio.size(), "%5.2f ×", new_median / old_median);
+  } else if (new_median == 0) {
+    std::snprintf(ratio.data(), ratio.size(), "      =");
+  }
   std::array<char, 256> text{};
-  const double ratio = old_median != 0 ? new_median / old_median : 1;
-  std::snprintf(text.data(), text.size(), "    %-22s %12.*f → %12.*f   %5.2f ×   %s\n",
+  std::snprintf(text.data(), text.size(), "    %-22s %12.*f → %12.*f   %s   ",
                 metric.at("title").as_string().c_str(), digits, old_median, digits, new_median,
-                ratio,
-                enough ? verdict(before, after, metric.at("better").as_string() == "higher")
-                       : "too few runs to say");
-  return text.data();
+                ratio.data());
+  return text.data() + judged(metric, both, baseline) + '\n';
 }
 
 std::string differences(const char* what, const json::object& before, const json::object& after) {
@@ -55,45 +121,70 @@ std::string differences(const char* what, const json::object& before, const json
   return text;
 }
 
+// What the earlier one of two lists has and the later one has not.
+std::string only_before(const json::array& before, const json::array& after, const char* key,
+                        const std::string& of) {
+  std::string text;
+  for (const json::value& each : before) {
+    if (entry_of(after, key, each.at(key)) != nullptr) continue;
+    text += "  " + of + text_of(each.at(key)) + ": only in the earlier run\n";
+  }
+  return text;
+}
+
+// `baseline`: the one of both runs; nullptr if they have different ones.
+std::string compare_workloads(const json::object& before, const json::object& after,
+                              const json::value* baseline) {
+  const std::string name = text_of(after.at("name"));
+  const json::array& old_summary = before.at("summary").as_array();
+  std::string text;
+  for (const json::value& value : after.at("summary").as_array()) {
+    const json::object& entry = value.as_object();
+    const json::value& contender = entry.at("contender");
+    const json::object* old_entry = entry_of(old_summary, "contender", contender);
+    text += "  " + name + ", " + text_of(contender) + '\n';
+    if (old_entry == nullptr || !old_entry->contains("metrics") || !entry.contains("metrics")) {
+      text += "    not in both runs\n";
+      continue;
+    }
+    Both both{*old_entry, entry};
+    both.runs =
+        std::min(valid_rounds(before, contender).size(), valid_rounds(after, contender).size());
+    if (baseline != nullptr) {
+      both.rounds = std::min(common_rounds(before, contender, *baseline),
+                             common_rounds(after, contender, *baseline));
+    }
+    for (const json::value& metric : after.at("metrics").as_array()) {
+      text += line(metric.as_object(), both, baseline);
+    }
+  }
+  return text + only_before(old_summary, after.at("summary").as_array(), "contender", name + ", ");
+}
+
 }  // namespace
 
 std::string compare_documents(const json::object& before, const json::object& after) {
   std::string text =
-      "Against the run of " + std::string(before.at("started").as_string()) + ":\n" +
+      "Against the run of " + text_of(before.at("started")) + ":\n" +
       differences("machines", before.at("machine").as_object(), after.at("machine").as_object()) +
       differences("settings", before.at("settings").as_object(), after.at("settings").as_object());
-  for (const json::value& value : after.at("workloads").as_array()) {
-    const json::object& workload = value.as_object();
-    const json::object* old_workload =
-        entry_of(before.at("workloads").as_array(), "name", workload.at("name"));
+  const json::value* baseline =
+      before.at("baseline") == after.at("baseline") ? &after.at("baseline") : nullptr;
+  if (baseline == nullptr) {
+    text += "  the baselines differ: " + text_of(before.at("baseline")) + ", now " +
+            text_of(after.at("baseline")) + '\n';
+  }
+  const json::array& old_workloads = before.at("workloads").as_array();
+  const json::array& workloads = after.at("workloads").as_array();
+  for (const json::value& workload : workloads) {
+    const json::object* old_workload = entry_of(old_workloads, "name", workload.at("name"));
     if (old_workload == nullptr) {
-      text += "  " + std::string(workload.at("name").as_string()) + ": not in the earlier run\n";
+      text += "  " + text_of(workload.at("name")) + ": not in the earlier run\n";
       continue;
     }
-    for (const json::value& entry : workload.at("summary").as_array()) {
-      const json::object* old_entry =
-          entry_of(old_workload->at("summary").as_array(), "contender", entry.at("contender"));
-      const json::value* metrics = entry.as_object().if_contains("metrics");
-      const json::value* old_metrics =
-          old_entry != nullptr ? old_entry->if_contains("metrics") : nullptr;
-      text += "  " + std::string(workload.at("name").as_string()) + ", " +
-              std::string(entry.at("contender").as_string()) + '\n';
-      if (metrics == nullptr || old_metrics == nullptr) {
-        text += "    not in both runs\n";
-        continue;
-      }
-      const bool enough =
-          number(entry.at("valid")) >= kFewRuns && number(old_entry->at("valid")) >= kFewRuns;
-      for (const json::value& metric : workload.at("metrics").as_array()) {
-        const json::value* now = metrics->as_object().if_contains(metric.at("key").as_string());
-        const json::value* then =
-            old_metrics->as_object().if_contains(metric.at("key").as_string());
-        if (now == nullptr || then == nullptr) continue;
-        text += line(metric.as_object(), then->as_object(), now->as_object(), enough);
-      }
-    }
+    text += compare_workloads(*old_workload, workload.as_object(), baseline);
   }
-  return text;
+  return text + only_before(old_workloads, workloads, "name", "");
 }
 
 }  // namespace sluice::bench

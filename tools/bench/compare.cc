@@ -11,14 +11,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <iostream>
+#include <optional>
+#include <set>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -28,6 +34,8 @@
 #include "tools/bench/metric.h"
 #include "tools/bench/sample.h"
 #include "tools/bench/server.h"
+#include "tools/common/command_line.h"
+#include "tools/common/html_text.h"
 
 namespace sluice::bench {
 namespace {
@@ -37,9 +45,11 @@ using std::chrono::steady_clock;
 
 // What a run takes besides its warm-up and its measured time, over many.
 constexpr double kOverheadSeconds = 0.3;
-// What the outer bound of a run has beyond its warm-up and its measured time; its own waits are
-// shorter.
+// What the outer bound of a run has beyond its warm-up, its measured time and what it verifies; its
+// own waits are shorter.
 constexpr double kRunGraceSeconds = 180;
+// A path that verifies no faster than this a second is not waited for.
+constexpr double kLeastVerifyRateBytes = 1 << 20;
 // What a run that was told to end has for that.
 constexpr seconds kChildEndTimeout{10};
 
@@ -67,15 +77,39 @@ void enter_own_network() {
   if (::ioctl(any.get(), SIOCSIFFLAGS, &loopback) != 0) fail_errno("bring up loopback");
 }
 
+// What a contender writes. Removed by the run's process when it ends in order, so that nothing
+// stays where this program is ended at once; and by this one, whatever became of the run.
+class RunDirectory {
+ public:
+  RunDirectory(const Contender& contender, const std::string& where) {
+    if (contender.direct()) return;
+    std::string name = std::filesystem::path(where) / "sluice-bench-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) fail_errno("mkdtemp " + name);
+    path_ = name;
+  }
+  ~RunDirectory() { remove(); }
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  void remove() const {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+
+ private:
+  std::string path_;
+};
+
 // One run, in a process of its own.
 json::object run_here(const CompareOptions& options, const Contender& contender,
-                      const Workload& workload) {
+                      const Workload& workload, const std::string& directory) {
   try {
     if (own_network()) enter_own_network();
     Result<OwnedFd> listener = listen_at(loopback(0));
     if (listener.has_error()) throw Failure(listener.error().to_string());
     const std::uint16_t port = local_port(listener->get());
-    Forwarder forwarder(contender, port);
+    Forwarder forwarder(contender, port, directory);
     const Server server(std::move(*listener));
     LoadOptions load;
     load.to = loopback(forwarder.port());
@@ -85,10 +119,11 @@ json::object run_here(const CompareOptions& options, const Contender& contender,
     load.verify_bytes = options.verify_bytes;
     load.verify_all = options.verify_all;
     load.path = forwarder.pid();
+    load.all_known = true;
     try {
       json::object result = run_load(load, workload);
-      if (const double lost = forwarder.end_and_tell_lost(contender); lost >= 0) {
-        result.at("metrics").as_object()["dump_lost_percent"] = lost;
+      if (const std::optional<double> lost = forwarder.end_and_tell_lost(contender)) {
+        result.at("metrics").as_object()["dump_lost_percent"] = *lost;
       }
       if (contender.whole_mirror && forwarder.complained_of_mirror()) {
         throw Failure("the mirror did not get everything");
@@ -127,8 +162,18 @@ std::string read_child(int fd, double most_seconds) {
   return text;
 }
 
+// Children that this process had before its first run (of a shell that has become it, with
+// something in the background), and theirs.
+std::set<pid_t> spared_processes(const std::vector<pid_t>& children) {
+  std::set<pid_t> spared;
+  for (const pid_t child : children) {
+    for (const pid_t each : process_tree(child)) spared.insert(each);
+  }
+  return spared;
+}
+
 // Its exit status; what does not end in time is killed, with what it leaves behind.
-int reap(pid_t child) {
+int reap(pid_t child, const std::vector<pid_t>& earlier_children) {
   int status = 0;
   const auto deadline = steady_clock::now() + kChildEndTimeout;
   while (::waitpid(child, &status, WNOHANG) == 0) {
@@ -136,8 +181,9 @@ int reap(pid_t child) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   // Orphans of the run have become this process's children (PR_SET_CHILD_SUBREAPER).
+  const std::set<pid_t> spared = spared_processes(earlier_children);
   for (const pid_t orphan : process_tree(::getpid())) {
-    if (orphan != ::getpid()) ::kill(orphan, SIGKILL);
+    if (orphan != ::getpid() && !spared.contains(orphan)) ::kill(orphan, SIGKILL);
   }
   while (::waitpid(-1, nullptr, WNOHANG) > 0) {
   }
@@ -146,27 +192,31 @@ int reap(pid_t child) {
 
 // A child for each run: no run inherits another's memory, threads, descriptors or network.
 json::object run_in_child(const CompareOptions& options, const Contender& contender,
-                          const Workload& workload) {
+                          const Workload& workload, const std::vector<pid_t>& earlier_children) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) fail_errno("pipe");
   OwnedFd read_end(ends[0]);
   OwnedFd write_end(ends[1]);
+  const RunDirectory directory(contender, options.directory);
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) fail_errno("fork");
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::raise(SIGTERM);
     read_end.reset();
-    write_all(write_end.get(), json::serialize(run_here(options, contender, workload)));
+    const json::object said = run_here(options, contender, workload, directory.path());
+    directory.remove();
+    write_all(write_end.get(), json::serialize(said));
     ::_exit(0);
   }
   write_end.reset();
-  const std::string text =
-      read_child(read_end.get(), options.seconds + options.warmup_seconds + kRunGraceSeconds);
+  const std::string text = read_child(read_end.get(), most_seconds_of_run(options));
   boost::system::error_code wrong;
   json::value said = json::parse(text, wrong);
   // It ends its forwarder on a SIGTERM.
   if (text.empty()) ::kill(child, SIGTERM);
-  const int status = reap(child);
+  const int status = reap(child, earlier_children);
   if (wrong || !said.is_object()) {
     const bool crashed = WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL;
     said = json::object{{"valid", false},
@@ -229,7 +279,7 @@ json::array describe(const std::vector<Contender>& contenders) {
   for (const Contender& contender : contenders) {
     std::string command;
     for (const std::string& word : contender.command) {
-      command += (command.empty() ? "" : " ") + word;
+      command += (command.empty() ? "" : " ") + shell_word(word);
     }
     described.push_back(json::object{{"name", contender.name},
                                      {"version", contender.version},
@@ -239,7 +289,52 @@ json::array describe(const std::vector<Contender>& contenders) {
   return described;
 }
 
+bool moves_much(const Workload& workload) {
+  constexpr std::size_t kLargeMessageBytes = 4 << 10;
+  return std::any_of(workload.parts.begin(), workload.parts.end(), [](const Part& part) {
+    return part.kind == Kind::bulk ||
+           (part.kind == Kind::ping && part.size_bytes >= kLargeMessageBytes);
+  });
+}
+
 }  // namespace
+
+std::uint64_t most_recorded_bytes(const CompareOptions& options) {
+  constexpr double kMuchASecond = 2.0 * (1 << 30);
+  constexpr double kLittleASecond = 128 << 20;
+  // A worker's segment and the next one, which is allocated ahead.
+  constexpr std::uint64_t kAheadBytes = 2 * (std::uint64_t{256} << 20);
+  const bool records = std::any_of(options.contenders.begin(), options.contenders.end(),
+                                   [](const Contender& each) { return each.records; });
+  if (!records) return 0;
+  const bool much = std::any_of(options.workloads.begin(), options.workloads.end(), moves_much);
+  return static_cast<std::uint64_t>((options.seconds + options.warmup_seconds) *
+                                    (much ? kMuchASecond : kLittleASecond)) +
+         2 * options.verify_bytes + options.workers * kAheadBytes;
+}
+
+Result<> check_space(const CompareOptions& options) {
+  const std::uint64_t needed = most_recorded_bytes(options);
+  if (needed == 0) return {};
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(options.directory, error);
+  if (error) return Error{error.value(), "statvfs " + options.directory};
+  if (space.available >= needed) return {};
+  std::string names;
+  for (const Contender& each : options.contenders) {
+    if (each.records) names += (names.empty() ? "" : ", ") + each.name;
+  }
+  return Error{0, options.directory + ": " + html::as_bytes(static_cast<double>(space.available)) +
+                      " are free, and a run that records (" + names + ") may need " +
+                      html::as_bytes(static_cast<double>(needed)) +
+                      ": name another directory with --dir, or other --peers"};
+}
+
+double most_seconds_of_run(const CompareOptions& options) {
+  constexpr double kWays = 2;
+  return options.seconds + options.warmup_seconds + kRunGraceSeconds +
+         kWays * static_cast<double>(options.verify_bytes) / kLeastVerifyRateBytes;
+}
 
 double estimated_seconds(const CompareOptions& options) {
   const auto runs =
@@ -248,6 +343,9 @@ double estimated_seconds(const CompareOptions& options) {
 }
 
 json::object compare(const CompareOptions& options) {
+  // All but itself, which comes first.
+  std::vector<pid_t> earlier_children = process_tree(::getpid());
+  earlier_children.erase(earlier_children.begin());
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   json::object document = new_document(options.command);
   document["settings"] = {{"rounds", options.rounds},
@@ -258,6 +356,7 @@ json::object compare(const CompareOptions& options) {
                           {"threads", options.threads},
                           {"workers", options.workers},
                           {"network", own_network() ? "own" : "shared"}};
+  document["machine"].as_object()["filesystem"] = filesystem_of(options.directory);
   document["baseline"] = options.baseline;
   document["contenders"] = describe(options.contenders);
   document["interrupted"] = false;
@@ -269,7 +368,7 @@ json::object compare(const CompareOptions& options) {
     for (std::size_t round = 1; round <= options.rounds && !interrupted(); ++round) {
       for (const Contender& contender : options.contenders) {
         progress.begin(workload, contender, round);
-        json::object run = run_in_child(options, contender, workload);
+        json::object run = run_in_child(options, contender, workload, earlier_children);
         if (interrupted()) break;
         progress.end(run, first);
         run["contender"] = contender.name;

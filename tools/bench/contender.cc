@@ -17,7 +17,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <string_view>
 #include <thread>
@@ -26,6 +28,7 @@
 #include "iolib/base/text.h"
 #include "tools/bench/interrupt.h"
 #include "tools/bench/net.h"
+#include "tools/bench/workload.h"
 
 namespace sluice::bench {
 namespace {
@@ -49,22 +52,19 @@ std::string replaced(std::string text, std::string_view what, const std::string&
 // As one word of the shell.
 std::string quoted(const std::string& word) { return "'" + replaced(word, "'", "'\\''") + "'"; }
 
-// Connections that a proxy with two descriptors to each may be told to take, since some refuse to
-// start with more than the limit allows.
-std::size_t most_connections() {
-  constexpr std::size_t kPipesAndOthers = 3000;
-  constexpr std::size_t kEnough = 20'000;
+Most most_of_each() {
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
-  const std::size_t limit = std::min<std::size_t>(files.rlim_max, 2 * kEnough + kPipesAndOthers);
-  return (limit - std::min(limit / 2, kPipesAndOthers)) / 2;
+  return most_within(files.rlim_max);
 }
 
 // Splice both ways, pipes of 1 MiB, enough of them for both ways of the largest bulk run.
 std::string haproxy_config(std::size_t threads, bool tuned) {
   std::string config = "global\n  nbthread " + std::to_string(threads) + "\n  maxconn " +
-                       std::to_string(most_connections()) + '\n';
-  if (tuned) config += "  maxpipes 1024\n  tune.pipesize 1048576\n";
+                       std::to_string(most_of_each().connections) + '\n';
+  if (tuned) {
+    config += "  maxpipes " + std::to_string(most_of_each().pipes) + "\n  tune.pipesize 1048576\n";
+  }
   config +=
       "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n";
   if (tuned) config += "  option splice-request\n  option splice-response\n";
@@ -76,7 +76,7 @@ constexpr const char* kStreamModule = "/usr/lib/nginx/modules/ngx_stream_module.
 
 bool has_streams(const std::string& nginx) {
   return std::filesystem::exists(kStreamModule) ||
-         !line_with({nginx, "-V"}, "--with-stream ").empty();
+         builds_in_streams(line_with({nginx, "-V"}, "--with-stream"));
 }
 
 std::string nginx_config(std::size_t processes, bool tuned) {
@@ -86,7 +86,7 @@ std::string nginx_config(std::size_t processes, bool tuned) {
   if (std::filesystem::exists(kStreamModule)) {
     config += std::string("load_module ") + kStreamModule + ";\n";
   }
-  config += "events { worker_connections " + std::to_string(2 * most_connections()) +
+  config += "events { worker_connections " + std::to_string(2 * most_of_each().connections) +
             "; }\nstream {\n  server {\n"
             "    listen 127.0.0.1:{listen};\n    proxy_pass 127.0.0.1:{to};\n"
             "    proxy_timeout 1h;\n    proxy_half_close on;\n    tcp_nodelay on;\n";
@@ -118,6 +118,7 @@ Contender sluice(const ContenderOptions& options, const std::string& name, const
 Contender recording(const ContenderOptions& options, const std::string& level, bool buffered) {
   Contender contender =
       sluice(options, "sluice-capture-" + (buffered ? "buffered" : level), "auto", "auto");
+  contender.records = true;
   for (const char* word : {"--capture", "{dir}/capture", "--durability"}) {
     contender.command.emplace_back(word);
   }
@@ -144,17 +145,20 @@ Contender mirroring(const ContenderOptions& options, bool stuck) {
   return contender;
 }
 
-// What people do today.
+// What people do today. The shell waits once more when it is told to end (a trapped signal ends the
+// first wait): tcpdump says at its end what it has lost, and the shell's end is the end of the
+// group.
 Contender haproxy_with_tcpdump(const std::string& haproxy, const std::string& tcpdump,
                                std::size_t threads) {
-  return {
-      .name = "haproxy-tcpdump",
-      .command = {"/bin/sh", "-c",
-                  tcpdump + " -i lo -s 0 -B 65536 -w {dir}/dump port {listen} 2>{dir}/tcpdump & " +
-                      haproxy + " -db -f {config} & wait"},
-      .config = haproxy_config(threads, true),
-      .version = first_line({tcpdump, "--version"}),
-      .dump_log = "tcpdump"};
+  return {.name = "haproxy-tcpdump",
+          .command = {"/bin/sh", "-c",
+                      "trap : TERM; " + tcpdump +
+                          " -i lo -s 0 -B 65536 -w {dir}/dump port {listen} 2>{dir}/tcpdump & " +
+                          haproxy + " -db -f {config} & wait; wait"},
+          .config = haproxy_config(threads, true),
+          .version = first_line({tcpdump, "--version"}),
+          .dump_log = "tcpdump",
+          .records = true};
 }
 
 // The ports in LISTEN state, from the kernel's own table (proc_net_tcp(5)).
@@ -219,16 +223,35 @@ std::string line_with(const std::vector<std::string>& command, const std::string
   }
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((line + "2>&1").c_str(), "re"),
                                                    &::pclose);
-  constexpr std::size_t kLineBytes = 4096;
-  std::array<char, kLineBytes> text{};
-  std::string found;
-  while (pipe && std::fgets(text.data(), text.size(), pipe.get()) != nullptr) {
-    const std::string said(text.data());
-    if (found.empty() && said.find(word) != std::string::npos) {
-      found = said.substr(0, said.find('\n'));
-    }
+  constexpr std::size_t kChunkBytes = 4096;
+  std::array<char, kChunkBytes> chunk{};
+  std::string said;
+  while (pipe && std::fgets(chunk.data(), chunk.size(), pipe.get()) != nullptr) {
+    said += chunk.data();
   }
-  return found;
+  std::istringstream lines(said);
+  for (std::string each; std::getline(lines, each);) {
+    if (each.find(word) != std::string::npos) return each;
+  }
+  return "";
+}
+
+Most most_within(std::uint64_t descriptors) {
+  // Beside the connections of the largest part there are those that an idle one begins with, and
+  // the control connection (load.cc).
+  constexpr std::uint64_t kConnections = kMaxConnections + 100;
+  // Both ways of 1000 streams.
+  constexpr std::uint64_t kPipes = 2000;
+  constexpr std::uint64_t kPipesAndOthers = 2 * kPipes + 1000;
+  const std::uint64_t limit = std::min(descriptors, 2 * kConnections + kPipesAndOthers);
+  const std::uint64_t others = std::min(limit / 2, kPipesAndOthers);
+  return {(limit - others) / 2, std::min(kPipes, others * kPipes / kPipesAndOthers)};
+}
+
+bool builds_in_streams(const std::string& line) {
+  std::istringstream words(line);
+  return std::find(std::istream_iterator<std::string>(words), {}, "--with-stream") !=
+         std::istream_iterator<std::string>();
 }
 
 std::vector<Contender> installed_contenders(const ContenderOptions& options) {
@@ -294,6 +317,7 @@ Result<Contender> parse_contender(const std::string& text) {
   const auto has = [&](const char* placeholder) {
     return text.find(placeholder) != std::string::npos;
   };
+  contender.records = has("{dir}");
   if (contender.name.empty() || contender.command.empty() || !has("{listen}") || !has("{to}")) {
     return Error{0, "contender " + in_quotes(text) +
                         ": expected NAME=COMMAND with {listen} and {to} for the ports"};
@@ -301,23 +325,21 @@ Result<Contender> parse_contender(const std::string& text) {
   return contender;
 }
 
-Forwarder::Forwarder(const Contender& contender, std::uint16_t to) : port_(to) {
+Forwarder::Forwarder(const Contender& contender, std::uint16_t to, std::string directory)
+    : directory_(std::move(directory)), port_(to) {
   if (contender.direct()) return;
-  std::string name = std::filesystem::temp_directory_path() / "sluice-bench-XXXXXX";
-  if (::mkdtemp(name.data()) == nullptr) fail_errno("mkdtemp");
-  directory_ = name;
   try {
     start(contender, to);
     if (mirror_port_ != 0) wait_until_listening(mirror_port_);
     wait_until_listening(port_);
   } catch (const std::exception& failure) {
     const std::string words = last_words();
-    end();
+    end_processes();
     throw Failure(contender.name + ": " + failure.what() + words);
   }
 }
 
-Forwarder::~Forwarder() { end(); }
+Forwarder::~Forwarder() { end_processes(); }
 
 void Forwarder::start(const Contender& contender, std::uint16_t to) {
   port_ = free_port();
@@ -384,30 +406,25 @@ std::string Forwarder::last_words() const {
   return "; it said: " + one_line(text);
 }
 
-// Asks once, then insists. The group goes too: nginx's workers, socat's children.
-void Forwarder::end() {
-  end_processes();
-  if (directory_.empty()) return;
-  std::error_code ignored;
-  std::filesystem::remove_all(directory_, ignored);
-}
-
 // "123 packets captured", "456 packets dropped by kernel".
-double Forwarder::end_and_tell_lost(const Contender& contender) {
-  if (contender.dump_log.empty()) return -1;
+std::optional<double> Forwarder::end_and_tell_lost(const Contender& contender) {
+  if (contender.dump_log.empty()) return std::nullopt;
   end_processes();
   std::ifstream file(directory_ + '/' + contender.dump_log);
-  double captured = 0;
-  double dropped = 0;
+  std::optional<double> captured;
+  std::optional<double> dropped;
   for (std::string line; std::getline(file, line);) {
     const double number = std::strtod(line.c_str(), nullptr);
     if (line.find("packets captured") != std::string::npos) captured = number;
     if (line.find("dropped by kernel") != std::string::npos) dropped = number;
   }
+  if (!captured || !dropped) throw Failure("tcpdump did not say what it has lost");
+  if (*captured + *dropped <= 0) throw Failure("tcpdump has seen nothing");
   constexpr double kPercent = 100;
-  return captured + dropped > 0 ? kPercent * dropped / (captured + dropped) : -1;
+  return kPercent * *dropped / (*captured + *dropped);
 }
 
+// Asks once, then insists. The group goes too: nginx's workers, socat's children.
 void Forwarder::end_processes() {
   if (pid_ > 0) {
     ::kill(-pid_, SIGTERM);

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct Contender {
   /// runs.
   std::string dump_log = {};
   bool whole_mirror = false;  ///< void without all of it: what the log says of mirrors tells
+  bool records = false;       ///< what passes it goes to {dir}, and takes up space there
   bool stuck_mirror = false;  ///< at {mirror} listens one who never accepts; else the command does
   [[nodiscard]] bool direct() const { return command.empty(); }
 };
@@ -46,9 +48,9 @@ struct ContenderOptions {
 /// A running contender, in a process group of its own, which the destructor ends.
 class Forwarder {
  public:
-  /// Starts it with `to` as its upstream's port, and waits until it listens. Throws Failure, with
-  /// what it said last.
-  Forwarder(const Contender& contender, std::uint16_t to);
+  /// Starts it with `to` as its upstream's port, and waits until it listens. Its files go to
+  /// `directory`, which is there, and stays. Throws Failure, with what it said last.
+  Forwarder(const Contender& contender, std::uint16_t to, std::string directory);
   ~Forwarder();
   Forwarder(const Forwarder&) = delete;
   Forwarder& operator=(const Forwarder&) = delete;
@@ -58,8 +60,8 @@ class Forwarder {
   /// 0 if there is none.
   [[nodiscard]] pid_t pid() const { return pid_; }
   /// Ends it, and returns the share of packets that Contender::dump_log tells were lost, in
-  /// percent; negative if it tells nothing.
-  [[nodiscard]] double end_and_tell_lost(const Contender& contender);
+  /// percent; nothing if there is no such log. Throws Failure if it does not tell.
+  [[nodiscard]] std::optional<double> end_and_tell_lost(const Contender& contender);
   /// Whether it said of a mirror that it does not get everything.
   [[nodiscard]] bool complained_of_mirror() const;
   /// The end of what it wrote to stderr.
@@ -68,7 +70,6 @@ class Forwarder {
  private:
   void start(const Contender& contender, std::uint16_t to);
   void wait_until_listening(std::uint16_t port);
-  void end();
   void end_processes();
 
   std::string directory_;
@@ -77,6 +78,19 @@ class Forwarder {
   OwnedFd mirror_;                 ///< a mirror that never accepts
   pid_t pid_ = 0;
 };
+
+/// What a proxy may be told to take, each with two descriptors.
+struct Most {
+  std::uint64_t connections = 0;
+  std::uint64_t pipes = 0;
+};
+/// Enough for the largest workload, within so many descriptors: some proxies refuse to start with
+/// more than the limit allows.
+[[nodiscard]] Most most_within(std::uint64_t descriptors);
+
+/// Whether nginx was built with streams in it, from the line of its configure arguments
+/// (`nginx -V`); with a module to be loaded it was not.
+[[nodiscard]] bool builds_in_streams(const std::string& line);
 
 /// An executable of that name in PATH, /usr/sbin or /sbin; empty if there is none.
 [[nodiscard]] std::string find_program(const std::string& name);

@@ -214,6 +214,28 @@ const json::value* find(const json::object& object, std::string_view key) {
   return object.if_contains(key);
 }
 
+std::string filesystem_of(const std::string& directory) {
+  std::error_code error;
+  const std::string path = std::filesystem::canonical(directory, error).string();
+  std::ifstream mounts("/proc/self/mountinfo");
+  std::string found = "?";
+  std::size_t longest = 0;
+  for (std::string line; !error && std::getline(mounts, line);) {
+    std::istringstream fields(line);
+    std::string number, parent, device, root, point, type;
+    fields >> number >> parent >> device >> root >> point;
+    while (fields >> type && type != "-") {
+    }
+    fields >> type;
+    const bool below = path == point || point == "/" || path.starts_with(point + '/');
+    // Of two on the same place the later one is seen.
+    if (!below || point.size() < longest) continue;
+    longest = point.size();
+    found = type + " at " + point;
+  }
+  return found;
+}
+
 json::object new_document(const std::string& command) {
   return {{"format", "sluice-bench"},  {"version", kFormatVersion}, {"tool", SLUICE_VERSION},
           {"started", utc_now()},      {"command", command},        {"machine", machine()},

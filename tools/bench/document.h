@@ -19,6 +19,10 @@ inline constexpr double kSaturated = 0.9;     ///< ends_busiest_thread; of `dire
 /// A document without workloads: format, version, time, command and machine.
 [[nodiscard]] json::object new_document(const std::string& command);
 
+/// The type of the filesystem that a directory is on, "ext4", and where that is mounted; "?" if
+/// nobody knows (proc_pid_mountinfo(5)).
+[[nodiscard]] std::string filesystem_of(const std::string& directory);
+
 /// A workload's entry, without runs. `local`: CPU and memory of the path are known.
 [[nodiscard]] json::object new_workload(const Workload& workload, bool local);
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -203,11 +204,12 @@ std::string voids(const Section& section) {
   return note(text + "</ul>");
 }
 
-// "sluice 0.97, A/A 0.95": the contenders of which a figure is at least so much.
-std::string where_high(const Section& section, double Row::*figure, double least) {
+// "sluice 0.97, A/A 0.95": the contenders of which a figure is at least so much; all but `except`.
+std::string where_high(const Section& section, double Row::*figure, double least,
+                       std::string_view except = {}) {
   std::string text;
   for (const Row& row : section.rows) {
-    if (row.*figure < least || row.contender == kDirectName) continue;
+    if (row.*figure < least || row.contender == except) continue;
     text += (text.empty() ? "" : ", ") + escape(row.contender) + ' ' + grouped(row.*figure, 2);
   }
   return text;
@@ -223,12 +225,18 @@ std::string doubts(const Section& section) {
         "programs, or the kernel's own threads), median: " +
         others + '.');
   }
-  const std::string busy = where_high(section, &Row::ends_busiest_thread, kSaturated);
+  const std::string busy = where_high(section, &Row::ends_busiest_thread, kSaturated, kDirectName);
   if (!busy.empty()) {
     text += note(
         "<b>Saturated.</b> One thread of the tool's own ends was busy nearly all the time, and may "
         "be the limit; part of the time, median: " +
         busy + '.');
+  }
+  const std::string lost = where_high(section, &Row::dump_lost_percent, 0);
+  if (!lost.empty()) {
+    text +=
+        note("<b>Lost.</b> Packets that its tcpdump did not record, in percent of them, median: " +
+             lost + '.');
   }
   return text;
 }
@@ -320,11 +328,13 @@ std::string repeat(const Report& report, const Looks& looks) {
                                   {"kernel", "kernel"},
                                   {"congestion_control", "congestion control"},
                                   {"clock_source", "clock source"},
+                                  {"filesystem", "filesystem of --dir"},
                                   {"pipe_bytes_granted_of_1MiB", "granted to a pipe of 1 MiB"}}) +
       "</div></div>\n";
   for (const Program& each : report.programs) text += program(each, looks);
   return text + "<p class=\"soft\">sluice-bench " + escape(report.tool) +
-         ". In command lines and files, {listen} and {to} are the ports, {config} the file and "
+         ". In command lines and files, {listen}, {to} and {mirror} are ports, {config} the file "
+         "and "
          "{dir} a directory of the run's own.</p>\n</section>\n";
 }
 

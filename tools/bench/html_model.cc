@@ -116,6 +116,9 @@ Row row_of(const json::value& entry, const std::vector<Column>& columns) {
   if (const auto busiest = spread_of(metrics.if_contains("ends_busiest_thread"))) {
     row.ends_busiest_thread = busiest->median;
   }
+  if (const auto lost = spread_of(metrics.if_contains("dump_lost_percent"))) {
+    row.dump_lost_percent = lost->median;
+  }
   return row;
 }
 

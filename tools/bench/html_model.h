@@ -49,6 +49,7 @@ struct Row {
   std::map<std::string, Curve> curves;  ///< by part
   double other_cpus = 0;                ///< what others used meanwhile
   double ends_busiest_thread = 0;       ///< the part of the time that it was busy
+  double dump_lost_percent = -1;        ///< of its tcpdump; negative: it has none
 };
 
 struct VoidRun {

@@ -1,7 +1,9 @@
 #include "tools/bench/html_table.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "tools/bench/best.h"
 #include "tools/common/html_text.h"
 
 namespace sluice::bench::html {
@@ -133,37 +135,15 @@ std::string table(const Section& section, const std::vector<Columns>& groups, co
 
 std::vector<bool> best_of(const Section& section, std::size_t column, const Looks& looks) {
   const Column& what = section.columns[column];
-  std::vector<bool> best(section.rows.size());
-  if (!what.compared) return best;
-  const Spread* found = nullptr;
-  std::size_t competing = 0;
-  std::int64_t most_valid = 0;
+  if (!what.compared) return std::vector<bool>(section.rows.size());
+  std::vector<Candidate> candidates;
   for (const Row& row : section.rows) {
-    if (looks.at(row.contender).competes) most_valid = std::max(most_valid, row.valid);
-  }
-  const auto value_of = [&](const Row& row) -> const Spread* {
     const auto& value = row.figures[column].value;
-    const bool counts = looks.at(row.contender).competes && row.valid == most_valid;
-    return value && counts ? &*value : nullptr;
-  };
-  for (const Row& row : section.rows) {
-    const Spread* value = value_of(row);
-    if (value == nullptr) continue;
-    ++competing;
-    if (found == nullptr ||
-        (what.higher_is_better ? value->median > found->median : value->median < found->median)) {
-      found = value;
-    }
+    candidates.push_back({value ? std::optional(value->median) : std::nullopt,
+                          static_cast<double>(row.valid), looks.at(row.contender).competes});
   }
-  std::size_t equal = 0;
-  for (std::size_t i = 0; i < best.size(); ++i) {
-    const Spread* value = value_of(section.rows[i]);
-    best[i] = value != nullptr &&
-              grouped(value->median, what.digits) == grouped(found->median, what.digits);
-    equal += best[i] ? 1 : 0;
-  }
-  if (equal == competing) best.assign(best.size(), false);
-  return best;
+  return bench::best_of(candidates, what.higher_is_better,
+                        [&](double median) { return grouped(median, what.digits); });
 }
 
 std::string figures_table(const Section& section, const Looks& looks) {

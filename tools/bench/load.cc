@@ -544,8 +544,10 @@ void LoadRun::report_path(json::object& metrics) const {
     }
   };
   add_each("machine", machine);
+  if (options_.all_known || !remote_.on_this_machine()) {
+    metrics["other_cpus"] = std::max(0.0, machine - proxy - load) / seconds();
+  }
   if (watched_.empty()) return;
-  metrics["other_cpus"] = std::max(0.0, machine - proxy - load) / seconds();
   add_each("proxy", proxy);
   metrics["proxy_cpus"] = proxy / seconds();
   metrics["proxy_schedstat_cpus"] =

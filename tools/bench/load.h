@@ -20,6 +20,9 @@ struct LoadOptions {
   std::uint64_t verify_bytes = 64 << 20;  ///< compared byte by byte before a workload with streams
   bool verify_all = false;                ///< every byte of every stream is compared, at some cost
   pid_t path = 0;  ///< the process that, with its descendants, forwards; 0: nobody knows
+  /// Nothing else than it and this program has a part in the run, the serving end included. Else
+  /// that is so only where the path leads to another machine.
+  bool all_known = false;
 };
 
 /// Somebody asked the program to end: a SIGINT or SIGTERM, see interrupt.h.

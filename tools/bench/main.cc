@@ -41,6 +41,7 @@ bool all_valid(const json::object& document) {
 // Prints and writes the results; returns the exit status.
 int finish(const json::object& document, const Output& output, const json::object* baseline) {
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+  std::fputs(describe_machine(document).c_str(), stdout);
   std::fputs(to_table(document, terminal ? TableStyle::terminal : TableStyle::plain).c_str(),
              stdout);
   if (baseline != nullptr) {
@@ -171,6 +172,9 @@ int run(int argc, char** argv) {
     if (to.has_error()) return fail(to.error().to_string());
     return finish(load_document(invocation.load, invocation.compare.command, *to),
                   invocation.output, compared);
+  }
+  if (const Result<> space = check_space(invocation.compare); space.has_error()) {
+    return fail(space.error().to_string());
   }
   announce(invocation.compare);
   return finish(compare(invocation.compare), invocation.output, compared);

@@ -103,6 +103,20 @@ std::string local_address(int fd) {
   return SocketAddress::from(reinterpret_cast<const sockaddr*>(&address), size).to_string();
 }
 
+bool leads_to_this_machine(int fd) {
+  const auto host = [&](auto get_name) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    if (get_name(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) fail_errno("getsockname");
+    if (address.ss_family == AF_UNIX) return std::string();
+    const auto at = SocketAddress::from(reinterpret_cast<const sockaddr*>(&address), size);
+    const std::string text = at.to_string();
+    return text.substr(0, text.rfind(':'));
+  };
+  const std::string there = host(::getpeername);
+  return there.starts_with("127.") || there == host(::getsockname);
+}
+
 std::uint16_t local_port(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;

@@ -33,6 +33,9 @@ struct Failure : std::runtime_error {
 [[nodiscard]] Result<OwnedFd> listen_at(const Endpoint& at);
 /// The address that a listening socket has, as it can be connected to: "127.0.0.1:4711".
 [[nodiscard]] std::string local_address(int fd);
+/// Whether the other end of a connection has an address of this machine: the one of this end, or
+/// of 127.0.0.0/8, or a path.
+[[nodiscard]] bool leads_to_this_machine(int fd);
 /// Its port; 0 for a unix socket.
 [[nodiscard]] std::uint16_t local_port(int fd);
 

@@ -1,8 +1,10 @@
 #include "tools/bench/options.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 #include <string_view>
@@ -28,8 +30,8 @@ constexpr const char* kBaselines[] = {"haproxy-tuned", "nginx-tuned", "direct"};
 
 // As they are written, before they are understood.
 struct Words {
-  std::string peers, workloads, relative_to, sluice, time, warmup = "300ms", size = "1B",
-                                                           verify = "64MiB";
+  std::string peers, workloads, relative_to, sluice, directory, time, warmup = "300ms", size = "1B",
+                                                                      verify = "64MiB";
   std::vector<std::string> contenders;
   std::size_t rounds = 0, connections = 1, workers = 2, threads = 0;
   int path = 0;
@@ -58,7 +60,8 @@ double seconds_of(const char* option, const std::string& text, double least) {
 
 constexpr double kLeastSeconds = 0.1;
 
-std::vector<Workload> workloads_of(const Words& words, const std::string& list) {
+std::vector<Workload> workloads_of(const Words& words, const char* option,
+                                   const std::string& list) {
   WorkloadDefaults defaults;
   defaults.connections = words.connections;
   defaults.size_bytes = static_cast<std::size_t>(value_of("--size", parse_size_bytes(words.size)));
@@ -68,9 +71,9 @@ std::vector<Workload> workloads_of(const Words& words, const std::string& list) 
   }
   std::vector<Workload> workloads;
   for (const std::string& name : split(list)) {
-    workloads.push_back(value_of("--workloads", parse_workload(name, defaults)));
+    workloads.push_back(value_of(option, parse_workload(name, defaults)));
   }
-  if (workloads.empty()) throw Wrong{"--workloads: expected at least one"};
+  if (workloads.empty()) throw Wrong{std::string(option) + ": expected at least one"};
   return workloads;
 }
 
@@ -85,12 +88,18 @@ std::string own_sluice() {
   return find_program("sluice");
 }
 
+// As execvp(3) looks for it.
+bool is_program(const std::string& name) {
+  if (name.find('/') == std::string::npos) return !find_program(name).empty();
+  std::error_code error;
+  return std::filesystem::is_regular_file(name, error) && ::access(name.c_str(), X_OK) == 0;
+}
+
 std::vector<Contender> contenders_of(const Words& words) {
   ContenderOptions options;
   options.workers = words.workers;
   options.sluice = words.sluice.empty() ? own_sluice() : words.sluice;
-  if (!words.sluice.empty() && find_program(words.sluice).empty() &&
-      !std::filesystem::exists(words.sluice)) {
+  if (!words.sluice.empty() && !is_program(words.sluice)) {
     throw Wrong{"--sluice: " + in_quotes(words.sluice) + ": no such program"};
   }
   std::vector<Contender> known = installed_contenders(options);
@@ -155,12 +164,25 @@ void add_control(const Words& words, CompareOptions& options) {
   }
 }
 
+// As other programs choose it.
+std::string directory_of(const Words& words) {
+  const char* temporary = std::getenv("TMPDIR");
+  const bool named = temporary != nullptr && *temporary != '\0';
+  const char* option = words.directory.empty() && named ? "TMPDIR" : "--dir";
+  const std::string path = !words.directory.empty() ? words.directory : named ? temporary : "/tmp";
+  if (::access(path.c_str(), W_OK | X_OK) != 0 || !std::filesystem::is_directory(path)) {
+    throw Wrong{std::string(option) + ": " + in_quotes(path) +
+                ": expected a directory that can be written to"};
+  }
+  return path;
+}
+
 CompareOptions compare_options(const Words& words) {
   CompareOptions options;
   const std::string list = !words.workloads.empty() ? words.workloads
                            : words.quick            ? kQuickWorkloads
                                                     : kWorkloads;
-  options.workloads = workloads_of(words, list);
+  options.workloads = workloads_of(words, "--workloads", list);
   options.contenders = contenders_of(words);
   if (options.contenders.empty()) throw Wrong{"--peers: expected at least one"};
   add_control(words, options);
@@ -173,6 +195,7 @@ CompareOptions compare_options(const Words& words) {
   options.warmup_seconds = seconds_of("--warmup", words.warmup, 0);
   options.threads = words.threads;
   options.workers = words.workers;
+  options.directory = directory_of(words);
   options.verify_bytes = value_of("--verify", parse_size_bytes(words.verify));
   options.verify_all = words.verify_all;
   return options;
@@ -181,7 +204,7 @@ CompareOptions compare_options(const Words& words) {
 LoadCommand load_command(const Words& words, std::string to) {
   LoadCommand command;
   command.to = std::move(to);
-  command.workloads = workloads_of(words, words.workloads);
+  command.workloads = workloads_of(words, "--workload", words.workloads);
   command.rounds = words.rounds != 0 ? words.rounds : 1;
   command.seconds = seconds_of("--time", !words.time.empty() ? words.time : "3s", kLeastSeconds);
   command.warmup_seconds = seconds_of("--warmup", words.warmup, 0);
@@ -229,6 +252,37 @@ void add_common(CLI::App& app, Words& words, Output& output) {
   add_output(app, output);
 }
 
+// "--time ''" of a script whose variable is empty is no wish for the default.
+void refuse_empty_words(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+    refuse_empty_words(*command);
+  }
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_items_expected_max() == 0) continue;
+    option->check([](const std::string& word) {
+      return word.empty() ? std::string("expected a value, not nothing") : std::string();
+    });
+  }
+}
+
+// What stands before a command is the comparison's.
+void refuse_options_before(const CLI::App& app, const CLI::App& command) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->count() == 0) continue;
+    const std::string name = option->get_name();
+    const bool known = command.get_option_no_throw(name) != nullptr;
+    throw Wrong{name + ": " +
+                (known ? "expected behind " + command.get_name()
+                       : "not an option of " + command.get_name())};
+  }
+}
+
+void check_readable(const char* option, const std::string& path) {
+  std::error_code error;
+  if (path.empty() || std::filesystem::exists(path, error)) return;
+  throw Wrong{std::string(option) + ": " + in_quotes(path) + ": no such file"};
+}
+
 constexpr const char* kFooter = R"(
 Workloads, of which --workloads and --workload take lists:
   bulk[N][up|down|both][-plain]  N streams; -plain: by send and recv, not by sendfile and MSG_TRUNC
@@ -274,6 +328,9 @@ Invocation parse_command_line(int argc, char** argv) {
       ->check(CLI::Range(std::size_t{1}, kMostWorkers));
   app.add_option("--sluice", words.sluice, "the binary (default: the one beside this program)")
       ->type_name("PATH");
+  app.add_option("--dir", words.directory,
+                 "where runs have their files, captures among them (default: $TMPDIR, or /tmp)")
+      ->type_name("DIR");
   app.add_flag("--quick", words.quick, "fewer workloads, contenders and rounds: under two minutes");
 
   CLI::App* serve = app.add_subcommand("serve", "The serving end alone: run it behind a path.");
@@ -295,7 +352,11 @@ Invocation parse_command_line(int argc, char** argv) {
       ->required();
   add_output(*report, invocation.output);
 
+  refuse_empty_words(app);
   const auto understand = [&] {
+    for (const CLI::App* command : app.get_subcommands()) refuse_options_before(app, *command);
+    check_readable("--baseline", invocation.output.baseline);
+    check_readable("--from", invocation.from);
     if (serve->parsed()) {
       value_of("--listen", parse_listen_address(invocation.listen));
       invocation.action = Invocation::Action::serve;

@@ -21,7 +21,7 @@ Mark mark_of(const json::object& said) {
 
 }  // namespace
 
-Remote::Remote(const Endpoint& to, std::uint64_t run) : fd_(connect_to(to)) {
+Remote::Remote(const Endpoint& to, std::uint64_t run) : fd_(connect_to(to)), to_(to.text) {
   Hello hello;
   hello.run = run;
   send_all(fd_.get(), encode(hello), kWho);
@@ -29,12 +29,19 @@ Remote::Remote(const Endpoint& to, std::uint64_t run) : fd_(connect_to(to)) {
 
 json::object Remote::ask(const std::string& request, int timeout_ms) {
   send_all(fd_.get(), request + '\n', kWho);
-  const json::value answer = json::parse(lines_.read(fd_.get(), timeout_ms, "serving end"));
+  boost::system::error_code wrong;
+  const json::value answer = json::parse(lines_.read(fd_.get(), timeout_ms, "serving end"), wrong);
+  if (wrong || !answer.is_object()) fail_to_understand();
   const json::object& said = answer.as_object();
   if (const json::value* error = said.if_contains("error")) {
+    if (!error->is_string()) fail_to_understand();
     throw Failure(std::string(error->as_string()));
   }
   return said;
+}
+
+void Remote::fail_to_understand() const {
+  throw Failure(to_ + " is not a sluice-bench serving end");
 }
 
 void Remote::begin(std::size_t threads) {

@@ -24,6 +24,8 @@ class Remote {
  public:
   Remote(const Endpoint& to, std::uint64_t run);
 
+  /// What it is connected to, the path or the serving end, has an address of this machine.
+  [[nodiscard]] bool on_this_machine() const { return leads_to_this_machine(fd_.get()); }
   /// Its loops will be so many.
   void begin(std::size_t threads);
   /// Returns when so many data connections have arrived.
@@ -38,8 +40,10 @@ class Remote {
 
  private:
   json::object ask(const std::string& request, int timeout_ms);
+  [[noreturn]] void fail_to_understand() const;
 
   OwnedFd fd_;
+  std::string to_;
   LineReader lines_;
 };
 

@@ -32,7 +32,8 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 
 constexpr const char* kWho = "upstream";
-// A connection that has not said what it is for by then is closed.
+// A connection that has not said what it is for by then is closed, as is a call whose client has
+// its answer and does not close.
 constexpr std::uint64_t kHelloTimeoutNs = 20'000'000'000;
 // When there is no descriptor left, accepting rests for so long.
 constexpr std::uint64_t kAcceptPauseNs = 100'000'000;
@@ -64,6 +65,10 @@ class ServedRun {
       const std::lock_guard guard(lock_);
       auto& mine = counts_[hello.number];
       if (mine) return control_.fail("upstream: two connections with one number");
+      if (hello.role == Role::echo) message_bytes_ += hello.size_bytes;
+      if (message_bytes_ > kMaxRunMessageBytes) {
+        return control_.fail("upstream: the messages are too large, all together");
+      }
       mine = std::make_unique<StreamCounts>();
       counts = mine.get();
       ++arrived_;
@@ -140,6 +145,7 @@ class ServedRun {
   std::condition_variable arrival_;
   std::map<std::uint32_t, std::unique_ptr<StreamCounts>> counts_;  ///< under lock_, as is arrived_
   std::size_t arrived_ = 0;
+  std::uint64_t message_bytes_ = 0;           ///< under lock_: of echoes, whole
   std::vector<std::unique_ptr<Loop>> loops_;  ///< last: gone before what their connections use
 };
 
@@ -197,9 +203,10 @@ class Greeter final : public Connection {
   // One stranger's failure is no failure of the server's.
   bool on_ready(std::uint32_t /*events*/) override {
     try {
-      return run_ ? finish_call() : greet();
+      return call_of_ ? finish_call() : greet();
     } catch (const std::exception& error) {
-      if (run_) run_->control().fail(error.what());
+      const std::shared_ptr<ServedRun> run = call_of_ ? find_(*call_of_) : nullptr;
+      if (run) run->control().fail(error.what());
       return false;
     }
   }
@@ -216,9 +223,11 @@ class Greeter final : public Connection {
       take_(loop().release_fd(*this), *hello);
       return false;
     }
-    run_ = find_(hello->run);
-    if (!run_ || send_some(fd(), {bytes_.data() + kAnswerAt, 1}, kWho) != 1) return false;
+    if (!find_(hello->run)) return false;
+    call_of_ = hello->run;
+    if (send_some(fd(), {bytes_.data() + kAnswerAt, 1}, kWho) != 1) return false;
     if (hello->closes) ::shutdown(fd(), SHUT_WR);
+    loop().set_alarm(*this, now_ns() + kHelloTimeoutNs);
     return true;
   }
 
@@ -237,7 +246,7 @@ class Greeter final : public Connection {
   const Find& find_;
   Hello::Bytes bytes_{};
   std::size_t done_ = 0;
-  std::shared_ptr<ServedRun> run_;
+  std::optional<std::uint64_t> call_of_;  ///< which run; it may end before its calls do
 };
 
 class Listener final : public Connection {

@@ -6,12 +6,16 @@
 #include <cstdio>
 #include <map>
 #include <optional>
+#include <sstream>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "iolib/base/units.h"
+#include "tools/bench/best.h"
 #include "tools/bench/document.h"
 #include "tools/bench/names.h"
+#include "tools/common/html_text.h"
 
 namespace sluice::bench {
 namespace {
@@ -82,15 +86,14 @@ std::string with_spread(const json::object& spread, int digits) {
   return least == most ? median : median + " (" + least + "–" + most + ")";
 }
 
-// Marks the best of a column.
-void mark_best(std::vector<Row>& rows, std::size_t column,
-               const std::vector<std::optional<double>>& values, bool higher) {
-  std::optional<std::size_t> best;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (!values[i]) continue;
-    if (!best || (higher ? *values[i] > *values[*best] : *values[i] < *values[*best])) best = i;
-  }
-  if (best) rows[*best + 1][column].best = true;
+// Marks the best of a column, below its heading.
+void mark_best(std::vector<Row>& rows, std::size_t column, const json::object& metric,
+               const std::vector<Candidate>& candidates) {
+  if (!metric.at("compared").as_bool()) return;
+  const int digits = static_cast<int>(number(metric.at("digits")));
+  const std::vector<bool> best = best_of(candidates, text_of(metric.at("better")) == "higher",
+                                         [&](double median) { return format(median, digits); });
+  for (std::size_t i = 0; i < best.size(); ++i) rows[i + 1][column].best = best[i];
 }
 
 std::vector<Row> medians(const json::object& workload) {
@@ -99,12 +102,7 @@ std::vector<Row> medians(const json::object& workload) {
   std::vector<Row> rows{{{"median"}}};
   for (const json::value& metric : metrics) rows[0].push_back({text_of(metric.at("title"))});
   rows[0].push_back({"valid"});
-  double most_valid = 0;
-  for (const json::value& entry : summary) {
-    if (!competes(text_of(entry.at("contender")))) continue;
-    most_valid = std::max(most_valid, number(entry.at("valid")));
-  }
-  std::vector<std::vector<std::optional<double>>> values(metrics.size());
+  std::vector<std::vector<Candidate>> candidates(metrics.size());
   for (const json::value& entry : summary) {
     const std::string name = text_of(entry.at("contender"));
     Row row{{name}};
@@ -114,16 +112,15 @@ std::vector<Row> medians(const json::object& workload) {
       const json::value* spread = found != nullptr ? found->as_object().if_contains(key) : nullptr;
       const int digits = static_cast<int>(number(metrics[i].at("digits")));
       row.push_back({spread != nullptr ? with_spread(spread->as_object(), digits) : "–"});
-      const bool whole = number(entry.at("valid")) >= most_valid;
-      values[i].push_back(spread != nullptr && competes(name) && whole
-                              ? std::optional(number(spread->at("median")))
-                              : std::nullopt);
+      candidates[i].push_back(
+          {spread != nullptr ? std::optional(number(spread->at("median"))) : std::nullopt,
+           number(entry.at("valid")), competes(name)});
     }
     row.push_back({json::serialize(entry.at("valid")) + "/" + json::serialize(entry.at("runs"))});
     rows.push_back(std::move(row));
   }
   for (std::size_t i = 0; i < metrics.size(); ++i) {
-    mark_best(rows, i + 1, values[i], text_of(metrics[i].at("better")) == "higher");
+    mark_best(rows, i + 1, metrics[i].as_object(), candidates[i]);
   }
   return rows;
 }
@@ -159,15 +156,18 @@ std::string void_runs(const json::object& workload) {
   return text;
 }
 
-// "sluice 0.97, A/A 0.95": the contenders of which a figure's median is at least so much.
-std::string where_high(const json::object& workload, const char* key, double least) {
+// "sluice 0.97, A/A 0.95": the contenders of which a figure's median is at least so much; all but
+// `except`.
+std::string where_high(const json::object& workload, const char* key, double least,
+                       std::string_view except = {}) {
   std::string text;
   for (const json::value& entry : workload.at("summary").as_array()) {
     const json::value* metrics = entry.as_object().if_contains("metrics");
     const json::value* spread =
         metrics != nullptr ? metrics->as_object().if_contains(key) : nullptr;
-    const bool direct = text_of(entry.at("contender")) == kDirectName;
-    if (spread == nullptr || direct || number(spread->at("median")) < least) continue;
+    if (spread == nullptr || text_of(entry.at("contender")) == except ||
+        number(spread->at("median")) < least)
+      continue;
     text += (text.empty() ? "" : ", ") + text_of(entry.at("contender")) + ' ' +
             format(number(spread->at("median")), 2);
   }
@@ -183,7 +183,7 @@ std::string doubts(const json::object& workload) {
         "programs, or the kernel's own threads): " +
         high + ".\n";
   }
-  if (const std::string high = where_high(workload, "ends_busiest_thread", kSaturated);
+  if (const std::string high = where_high(workload, "ends_busiest_thread", kSaturated, kDirectName);
       !high.empty()) {
     text +=
         "Saturated: one thread of the tool's own ends was busy nearly all the time, and may "
@@ -218,29 +218,75 @@ std::string to_table(const json::object& document, TableStyle style) {
   return text;
 }
 
-std::string describe_conditions(const json::object& document) {
+namespace {
+
+std::string field(const json::object& object, const char* key) {
+  const json::value* value = object.if_contains(key);
+  if (value == nullptr) return "?";
+  return value->is_string() ? text_of(*value) : json::serialize(*value);
+}
+
+std::string machine_of(const json::object& document) {
   const json::object& machine = document.at("machine").as_object();
+  std::string text = field(machine, "cpus") + " × " + field(machine, "cpu") + ", ";
+  if (const json::value* memory = machine.if_contains("memory_bytes")) {
+    text += html::as_bytes(number(*memory)) + " of memory, ";
+  }
+  text += field(machine, "kernel") + ", congestion control " +
+          field(machine, "congestion_control") + ", a pipe of 1 MiB is granted " +
+          field(machine, "pipe_bytes_granted_of_1MiB") + " bytes";
+  // Of a comparison only.
+  if (machine.contains("filesystem")) text += ", files on " + field(machine, "filesystem");
+  return text;
+}
+
+std::string method_of(const json::object& document) {
   const json::object& settings = document.at("settings").as_object();
-  const auto field = [](const json::object& object, const char* key) {
-    const json::value* value = object.if_contains(key);
-    if (value == nullptr) return std::string("?");
-    return value->is_string() ? text_of(*value) : json::serialize(*value);
-  };
   const auto seconds = [&](const char* key) { return format(number(settings.at(key)), 1); };
-  std::string text =
-      "- command: `" + field(document, "command") + "`, " + field(document, "started") +
-      "\n- machine: " + field(machine, "cpus") + " × " + field(machine, "cpu") + ", " +
-      field(machine, "kernel") + ", congestion control " + field(machine, "congestion_control") +
-      ", a pipe of 1 MiB is granted " + field(machine, "pipe_bytes_granted_of_1MiB") +
-      " bytes\n- " + field(settings, "rounds") + " rounds of " + seconds("seconds") + " s after " +
-      seconds("warmup_seconds") +
-      " s of warm-up, contenders in turn, each started afresh; network namespace: " +
-      field(settings, "network") + '\n';
+  std::string text = field(settings, "rounds") + " rounds of " + seconds("seconds") + " s after " +
+                     seconds("warmup_seconds") +
+                     " s of warm-up; network namespace: " + field(settings, "network");
+  // A load's path is somebody else's.
+  if (!settings.contains("workers")) return text;
+  return text +
+         "; contenders in turn, each started afresh, with workers: " + field(settings, "workers");
+}
+
+}  // namespace
+
+std::string describe_machine(const json::object& document) {
+  std::string text = machine_of(document) + '\n' + method_of(document) + '\n';
+  // One line for all that are of one version.
+  std::vector<std::pair<std::string, std::string>> versions;
   for (const json::value& contender : document.at("contenders").as_array()) {
     const std::string version = text_of(contender.at("version"));
     if (version.empty()) continue;
-    text += "- " + text_of(contender.at("name")) + ": " + version + ", `" +
-            text_of(contender.at("command")) + "`\n";
+    const auto same = std::find_if(versions.begin(), versions.end(),
+                                   [&](const auto& each) { return each.first == version; });
+    if (same == versions.end()) {
+      versions.emplace_back(version, text_of(contender.at("name")));
+    } else {
+      same->second += ", " + text_of(contender.at("name"));
+    }
+  }
+  for (const auto& [version, names] : versions) text += names + ": " + version + '\n';
+  return text;
+}
+
+std::string describe_conditions(const json::object& document) {
+  std::string text = "- command: `" + field(document, "command") + "`, " +
+                     field(document, "started") + "\n- machine: " + machine_of(document) + "\n- " +
+                     method_of(document) + '\n';
+  for (const json::value& contender : document.at("contenders").as_array()) {
+    const std::string command = text_of(contender.at("command"));
+    if (command.empty()) continue;
+    const std::string version = text_of(contender.at("version"));
+    text += "- " + text_of(contender.at("name")) + ": " + (version.empty() ? "" : version + ", ") +
+            '`' + command + "`\n";
+    std::istringstream config(text_of(contender.at("config")));
+    std::string lines;
+    for (std::string line; std::getline(config, line);) lines += "      " + line + '\n';
+    if (!lines.empty()) text += "  with this as {config}:\n\n" + lines + '\n';
   }
   return text;
 }

@@ -18,7 +18,11 @@ enum class TableStyle : std::uint8_t {
 /// runs than another.
 [[nodiscard]] std::string to_table(const json::object& document, TableStyle style);
 
-/// The machine, the settings and the contenders' versions, as lines of a Markdown list.
+/// The machine, the settings and the contenders' versions, as lines of text.
+[[nodiscard]] std::string describe_machine(const json::object& document);
+
+/// All that a reader needs to judge a table and to make it again, as a Markdown list: the command,
+/// the machine, the settings, and of each contender the version, the command and the configuration.
 [[nodiscard]] std::string describe_conditions(const json::object& document);
 
 }  // namespace sluice::bench

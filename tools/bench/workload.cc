@@ -23,39 +23,52 @@ class Reader {
     left_.remove_prefix(word.size());
     return true;
   }
-  [[nodiscard]] std::optional<std::size_t> take_count(std::size_t most) {
+  [[nodiscard]] std::optional<std::size_t> take_count(std::size_t most, const char* of) {
     std::size_t count = 0;
     const auto [end, error] = std::from_chars(left_.data(), left_.data() + left_.size(), count);
-    if (error != std::errc{} || count == 0 || count > most) return std::nullopt;
+    if (error == std::errc::result_out_of_range || (error == std::errc{} && count > most)) {
+      return beyond(std::to_string(most) + ' ' + of);
+    }
+    if (error != std::errc{} || count == 0) return std::nullopt;
     left_.remove_prefix(static_cast<std::size_t>(end - left_.data()));
     return count;
   }
   // Connections; where none are written, as many as the default says.
-  [[nodiscard]] std::optional<std::size_t> take_connections(std::size_t most = kMaxConnections) {
+  [[nodiscard]] std::optional<std::size_t> take_connections(std::size_t most = kMaxConnections,
+                                                            const char* of = "connections") {
     const bool written = !left_.empty() && left_[0] >= '0' && left_[0] <= '9';
-    if (written) return take_count(most);
-    if (defaults_.connections > most) return std::nullopt;
+    if (written) return take_count(most, of);
+    if (defaults_.connections > most) return beyond(std::to_string(most) + ' ' + of);
     return defaults_.connections;
   }
   [[nodiscard]] std::size_t default_size() const { return defaults_.size_bytes; }
   [[nodiscard]] std::optional<std::size_t> take_size() {
     const std::string_view text = left_.substr(0, left_.find('@'));
     const Result<std::uint64_t> size = parse_size_bytes(text);
-    if (size.has_error() || *size == 0 || *size > kMaxMessageBytes) return std::nullopt;
+    if (size.has_error() || *size == 0) return std::nullopt;
+    if (*size > kMaxMessageBytes) return beyond(format_size_bytes(kMaxMessageBytes));
     left_.remove_prefix(text.size());
     return static_cast<std::size_t>(*size);
   }
+  // "expected at most ...", where a number was too large; else empty.
+  [[nodiscard]] const std::string& bound() const { return bound_; }
 
  private:
+  std::nullopt_t beyond(const std::string& most) {
+    bound_ = "expected at most " + most;
+    return std::nullopt;
+  }
+
   std::string_view left_;
   const WorkloadDefaults& defaults_;
+  std::string bound_;
 };
 
 constexpr double kMaxRate = 10e6;
 
 bool read_rate(Reader& reader, Part& part) {
   if (!reader.take("@")) return true;
-  const auto rate = reader.take_count(static_cast<std::size_t>(kMaxRate));
+  const auto rate = reader.take_count(static_cast<std::size_t>(kMaxRate), "a second");
   if (rate) part.rate = static_cast<double>(*rate);
   return rate.has_value();
 }
@@ -93,7 +106,7 @@ std::optional<Part> read_ping(Reader& reader) {
 
 std::optional<Part> read_call(Reader& reader) {
   Part part{.kind = Kind::call, .name = "crr"};
-  const auto count = reader.take_connections(kMaxThreads);
+  const auto count = reader.take_connections(kMaxThreads, "threads");
   if (!count || !read_rate(reader, part)) return std::nullopt;
   part.connections = *count;
   return part;
@@ -106,9 +119,9 @@ std::optional<Part> read_idle(Reader& reader) {
 }
 
 std::optional<std::vector<Part>> read_elephants(Reader& reader) {
-  const auto elephants = reader.take_count(kMaxConnections);
+  const auto elephants = reader.take_count(kMaxConnections, "connections");
   if (!elephants || !reader.take("mice")) return std::nullopt;
-  const auto mice = reader.take_count(kMaxConnections);
+  const auto mice = reader.take_count(kMaxConnections, "connections");
   if (!mice) return std::nullopt;
   return std::vector<Part>{{.kind = Kind::bulk, .name = "elephants", .connections = *elephants},
                            {.kind = Kind::ping, .name = "mice", .connections = *mice}};
@@ -220,11 +233,22 @@ std::string Workload::loop() const {
 Result<Workload> parse_workload(std::string_view name, const WorkloadDefaults& defaults) {
   Reader reader(name, defaults);
   auto parts = read_parts(reader);
+  if (!reader.bound().empty()) {
+    return Error{0, "workload " + in_quotes(name) + ": " + reader.bound()};
+  }
   if (!parts || !reader.done()) {
     return Error{
         0, "workload " + in_quotes(name) +
                ": expected bulk[N][up|down|both][-plain], rr[N][xSIZE][@RATE], crr[N][@RATE], "
                "idle[N], elephantsNmiceM, slow[N] or mix"};
+  }
+  std::uint64_t under_way_bytes = 0;
+  for (const Part& part : *parts) {
+    if (part.kind == Kind::ping) under_way_bytes += part.connections * part.size_bytes;
+  }
+  if (under_way_bytes > kMaxRunMessageBytes) {
+    return Error{0, "workload " + in_quotes(name) + ": expected at most " +
+                        format_size_bytes(kMaxRunMessageBytes) + " in all messages together"};
   }
   return Workload{full_name(name, *parts), *std::move(parts)};
 }

@@ -71,6 +71,8 @@ inline constexpr std::size_t kMaxConnections = 20'000;
 inline constexpr std::size_t kMaxRunConnections = 4 * kMaxConnections;  ///< of all its parts
 inline constexpr std::size_t kMaxThreads = 64;  ///< a call's connection has a thread of its own
 inline constexpr std::size_t kMaxMessageBytes = 16 << 20;
+/// Of all messages that may be under way at once: the serving end holds each until it is whole.
+inline constexpr std::uint64_t kMaxRunMessageBytes = std::uint64_t{1} << 30;
 
 /// Of each reader of `slowN`.
 inline constexpr std::uint64_t kSlowReadRateBytes = 1 << 20;

@@ -31,15 +31,17 @@ std::optional<EarlyExit> parse_with(CLI::App& app, int argc, char** argv,
   }
 }
 
+std::string shell_word(const std::string& word) {
+  const bool plain = word.find_first_of(" \t\n'\"`\\$*?;&|<>(){}[]~#!") == std::string::npos;
+  if (plain && !word.empty()) return word;
+  std::string quoted;
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return "'" + quoted + "'";
+}
+
 std::string typed(const std::string& program, int argc, char** argv) {
   std::string command = program;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    const bool plain = word.find_first_of(" \t'\"\\$*?;&|<>(){}") == std::string::npos;
-    std::string quoted;
-    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    command += plain && !word.empty() ? ' ' + word : " '" + quoted + "'";
-  }
+  for (int i = 1; i < argc; ++i) command += ' ' + shell_word(argv[i]);
   return command;
 }
 

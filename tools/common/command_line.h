@@ -35,6 +35,9 @@ struct EarlyExit {
 [[nodiscard]] std::optional<EarlyExit> parse_with(CLI::App& app, int argc, char** argv,
                                                   const std::function<void()>& understand);
 
+/// A word as a shell takes it: in quotes where it has to be.
+[[nodiscard]] std::string shell_word(const std::string& word);
+
 /// The command line as it can be typed again.
 [[nodiscard]] std::string typed(const std::string& program, int argc, char** argv);
 

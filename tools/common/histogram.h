@@ -28,14 +28,17 @@ class Histogram {
   [[nodiscard]] std::uint64_t total() const { return total_; }
   [[nodiscard]] std::uint64_t max() const { return max_; }
 
-  /// The smallest recorded value that at least the fraction `q` of all values does not exceed.
+  /// The smallest recorded value that at least the fraction `q` of all values does not exceed;
+  /// never more than the largest.
   [[nodiscard]] double quantile(double q) const {
     if (total_ == 0) return 0;
     const double wanted = q * static_cast<double>(total_);
     std::uint64_t seen = 0;
     for (std::size_t i = 0; i < kBuckets; ++i) {
       seen += counts_[i];
-      if (counts_[i] != 0 && static_cast<double>(seen) >= wanted) return middle(i);
+      if (counts_[i] != 0 && static_cast<double>(seen) >= wanted) {
+        return std::min(middle(i), static_cast<double>(max_));
+      }
     }
     return static_cast<double>(max_);
   }

@@ -3,12 +3,15 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <regex>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/process.h"
@@ -168,24 +171,79 @@ TEST(ServingEndTest, StrangersDoNotDisturbIt) {
   EXPECT_EQ(load(serving.port(), "rr2").status, 0);
 }
 
+// A connection's first bytes (protocol.h).
+std::string hello_of(char role, char run) {
+  std::string hello("SLB1\0\0\0\0\1\0\0\0", 12);
+  hello.resize(40);
+  hello[4] = role;
+  hello[16] = run;
+  return hello;
+}
+
 /// Sixteen runs at a time are served; who says no more than that there is one does not keep others
 /// out.
 TEST(ServingEndTest, SilentRunsDoNotHoldItForLong) {
   const ServingEnd serving;
-  // A control connection's first bytes (protocol.h), of a run each.
+  // Control connections, of a run each.
   constexpr std::size_t kMostRuns = 16;
   std::vector<OwnedFd> silent;
   for (std::size_t i = 0; i < kMostRuns; ++i) {
-    std::string hello("SLB1\0\0\0\0\1\0\0\0", 12);
-    hello.resize(40);
-    hello[16] = static_cast<char>(i + 1);
     silent.push_back(connect_tcp(serving.port()));
-    ASSERT_TRUE(send_all(silent.back().get(), hello));
+    ASSERT_TRUE(send_all(silent.back().get(), hello_of(0, static_cast<char>(i + 1))));
   }
   const Loaded kept_out = load(serving.port(), "rr1", {}, "100ms");
   ASSERT_FALSE(kept_out.valid());
   EXPECT_EQ(kept_out.reason(), "upstream: too many runs at a time");
   EXPECT_TRUE(wait_until([&] { return load(serving.port(), "rr1", {}, "100ms").valid(); }));
+}
+
+std::size_t threads_of(pid_t pid) {
+  const std::filesystem::directory_iterator tasks("/proc/" + std::to_string(pid) + "/task");
+  return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+/// A client that never closes its call does not keep the run, and its threads, at the serving end.
+TEST(ServingEndTest, ACallThatIsNotClosedDoesNotKeepItsRun) {
+  ServingEnd serving;
+  const std::size_t before = threads_of(serving.process().pid());
+  OwnedFd control = connect_tcp(serving.port());
+  ASSERT_TRUE(send_all(control.get(), hello_of(0, 1) + "begin {\"threads\":8}\n"));
+  ASSERT_TRUE(wait_until([&] { return threads_of(serving.process().pid()) >= before + 9; }));
+  const OwnedFd call = connect_tcp(serving.port());
+  ASSERT_TRUE(send_all(call.get(), hello_of(3, 1)));
+  char byte = 1;
+  ASSERT_TRUE(wait_until([&] { return ::recv(call.get(), &byte, 1, MSG_DONTWAIT) == 1; }));
+  control.reset();
+  // The session's own thread is joined when the next one comes.
+  EXPECT_TRUE(wait_until([&] { return threads_of(serving.process().pid()) <= before + 1; }));
+}
+
+/// The serving end holds a message until it is whole; a load may not ask for more than a bound.
+TEST(ServingEndTest, MessagesThatAreTooLargeTogetherEndTheRun) {
+  const ServingEnd serving;
+  const OwnedFd control = connect_tcp(serving.port());
+  std::string said;
+  const auto is_said = [&](const char* what) {
+    std::array<char, 256> chunk{};
+    const ssize_t got = ::recv(control.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
+    if (got > 0) said.append(chunk.data(), static_cast<std::size_t>(got));
+    return said.find(what) != std::string::npos;
+  };
+  ASSERT_TRUE(send_all(control.get(), hello_of(0, 1) + "begin {\"threads\":1}\n"));
+  ASSERT_TRUE(wait_until([&] { return is_said("{}\n"); }));
+  // Each of 16 MiB: little-endian, at byte 8; the number of the connection follows.
+  constexpr int kConnections = 65;
+  std::vector<OwnedFd> echoes;
+  for (int i = 0; i < kConnections; ++i) {
+    std::string hello = hello_of(2, 1);
+    hello[8] = 0;
+    hello[11] = 1;
+    hello[12] = static_cast<char>(i);
+    echoes.push_back(connect_tcp(serving.port()));
+    ASSERT_TRUE(send_all(echoes.back().get(), hello));
+  }
+  ASSERT_TRUE(send_all(control.get(), "await 65\n"));
+  EXPECT_TRUE(wait_until([&] { return is_said("too large"); })) << said;
 }
 
 TEST(ServingEndTest, ServesAUnixSocket) {
@@ -232,6 +290,31 @@ TEST(LoadTest, CallsElsewhereKeepNoPort) {
   ASSERT_GT(loaded.metric("count"), 20);
   // The control connection's own.
   EXPECT_LE(waiting_clients(serving.port()), 1U);
+}
+
+/// On one machine the serving end is another program, and nobody knows which.
+TEST(LoadTest, WhatTheServingEndUsesIsNotCalledOthers) {
+  const ServingEnd serving;
+  const Loaded loaded = load(serving.port(), "rr1");
+  ASSERT_EQ(loaded.status, 0) << loaded.error << loaded.output;
+  EXPECT_FALSE(loaded.run.at("metrics").as_object().contains("other_cpus"));
+}
+
+/// A web server, which answers with something else.
+TEST(LoadTest, WhereSomethingElseServesSaysSo) {
+  const Listener other = listen_tcp();
+  std::thread server([&] {
+    const OwnedFd client = accept_from(other.fd.get());
+    static_cast<void>(send_all(client.get(), "HTTP/1.1 400 Bad Request\r\n\r\n"));
+    char byte = 0;
+    while (::recv(client.get(), &byte, 1, 0) > 0) {
+    }
+  });
+  const Loaded loaded = load(other.port, "rr1");
+  server.join();
+  EXPECT_EQ(loaded.status, 1);
+  EXPECT_EQ(loaded.reason(),
+            "127.0.0.1:" + std::to_string(other.port) + " is not a sluice-bench serving end");
 }
 
 TEST(LoadTest, WhereNobodyServesSaysSo) {

@@ -3,12 +3,15 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <regex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/process.h"
@@ -47,12 +50,20 @@ TEST(ComparisonTest, RunsEveryContenderInTurn) {
     }
     EXPECT_EQ(order, "direct1 sluice1 direct2 sluice2 ");
   }
+  for (const json::value& workload : document.at("workloads").as_array()) {
+    for (const json::value& run : workload.at("runs").as_array()) {
+      EXPECT_TRUE(run.at("metrics").as_object().contains("other_cpus"));
+    }
+  }
   const json::value& idle = document.at("workloads").at(3).at("summary").at(1).at("metrics");
   EXPECT_NE(idle.as_object().if_contains("memory_bytes_per_connection"), nullptr);
   const json::value& bulk = document.at("workloads").at(0).at("summary").at(1);
   EXPECT_GT(bulk.at("metrics").at("proxy_cpu_s_per_gib").at("median").to_number<double>(), 0);
   EXPECT_NE(read_text(markdown).find("## bulk1"), std::string::npos);
-  EXPECT_NE(process.standard_output().find("× direct"), std::string::npos);
+  const std::string output = process.standard_output();
+  EXPECT_NE(output.find("× direct"), std::string::npos);
+  EXPECT_LT(output.find("\nsluice: sluice "), output.find("\nbulk1: "))
+      << "what is measured, and where, is said before the figures: " << output;
 }
 
 class OtherForwarder : public testing::TestWithParam<const char*> {};
@@ -82,6 +93,48 @@ INSTANTIATE_TEST_SUITE_P(Programs, OtherForwarder,
                                                      "_");
                          });
 
+struct Dump {
+  const char* at_end;  ///< what it does when it is told to end
+  int status;
+  const char* says;
+};
+
+class TcpdumpBeside : public testing::TestWithParam<Dump> {};
+
+/// A tcpdump that takes its time to say what it lost is waited for; one that says nothing voids the
+/// run.
+TEST_P(TcpdumpBeside, TellsWhatItLost) {
+  SLUICE_NEEDS_PROGRAM("haproxy");
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may record packets";
+  const TempDir folder;
+  const std::string file =
+      folder.write("tcpdump", std::string("#!/bin/sh\n"
+                                          "[ \"$1\" = --version ] && echo of this test && exit\n"
+                                          "trap '") +
+                                  GetParam().at_end +
+                                  "exit' TERM\n"
+                                  "while :; do sleep 0.05; done\n");
+  std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+  ProcessOptions options;
+  options.environment = {"PATH=" + folder.path() + ":" + environment("PATH")};
+  Process process(bench({"--peers", "haproxy-tcpdump", "--workloads", "rr1", "--rounds", "1",
+                         "--time", "100ms"}),
+                  options);
+  EXPECT_EQ(process.wait(kLong), GetParam().status) << process.standard_error();
+  EXPECT_NE(process.standard_output().find(GetParam().says), std::string::npos)
+      << process.standard_output();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ends, TcpdumpBeside,
+    testing::Values(Dump{"sleep 0.5; echo 90 packets captured >&2; "
+                         "echo 10 packets dropped by kernel >&2; ",
+                         0,
+                         "Lost: percent of the packets that its tcpdump did not record: "
+                         "haproxy-tcpdump 10.00"},
+                    Dump{"", 1, "VOID: haproxy-tcpdump, round 1: tcpdump did not say"}),
+    [](const auto& about) { return "Number" + std::to_string(about.index); });
+
 TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
   const TempDir folder;
   const std::string before = folder.file("before.json");
@@ -98,6 +151,49 @@ TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
   ASSERT_EQ(second.wait(kLong), 0) << second.standard_error();
   EXPECT_TRUE(std::regex_search(second.standard_output(), std::regex("trips/s .*worse")))
       << second.standard_output();
+}
+
+/// A directory may be full: what would fill it is not begun.
+TEST(ComparisonTest, WhatMayNotHaveRoomIsNotStarted) {
+  Process process(bench({"--peers", "sluice-capture-none", "--sluice", environment("SLUICE_BINARY"),
+                         "--workloads", "bulk1", "--time", "1h"}));
+  const std::uintmax_t an_hour = std::uintmax_t{7200} << 30;
+  if (std::filesystem::space("/tmp").available > an_hour) GTEST_SKIP() << "a very large disk";
+  EXPECT_EQ(process.wait(kLong), 1);
+  const std::string error = process.standard_error();
+  EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
+  EXPECT_NE(error.find("(sluice-capture-none) may need 7.0 TiB"), std::string::npos) << error;
+}
+
+TEST(ComparisonTest, RunsHaveTheirFilesWhereItIsTold) {
+  const TempDir folder;
+  const std::string file = folder.file("result.json");
+  const std::string said = folder.file("said");
+  Process process(
+      bench({"--peers", "direct", "--contender",
+             "echo=/bin/sh -c echo${IFS}{dir}>" + said + ";exec${IFS}false${IFS}{listen}{to}",
+             "--workloads", "rr1", "--rounds", "1", "--time", "100ms", "--dir", folder.path(),
+             "--json", file}));
+  EXPECT_EQ(process.wait(kLong), 1) << "that one does not listen";
+  EXPECT_TRUE(read_text(said).starts_with(folder.path() + "/sluice-bench-")) << read_text(said);
+  EXPECT_TRUE(json::parse(read_text(file)).at("machine").as_object().contains("filesystem"));
+}
+
+/// A word with spaces in it stays one word for whoever pastes the command.
+TEST(ComparisonTest, ACommandOfTheResultCanBeTypedAgain) {
+  const TempDir folder;
+  const std::string file = folder.file("result.json");
+  Process process(
+      bench({"--peers", "sluice-mirror", "--sluice", environment("SLUICE_BINARY"), "--workloads",
+             "rr1", "--rounds", "1", "--time", "100ms", "--json", file}));
+  ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
+  const json::value document = json::parse(read_text(file));
+  const std::string command(document.at("contenders").at(0).at("command").as_string());
+  Process shell({"/bin/sh", "-c", "for word in " + command + "; do echo \"<$word>\"; done"});
+  ASSERT_EQ(shell.wait(kLong), 0) << shell.standard_error();
+  const std::string words = shell.standard_output();
+  EXPECT_EQ(std::count(words.begin(), words.end(), '\n'), 3) << words;
+  EXPECT_EQ(words.find("</bin/sh>\n<-c>\n<"), 0U) << words;
 }
 
 TEST(ComparisonTest, VoidsWhatDoesNotStart) {
@@ -153,6 +249,63 @@ TEST(ComparisonTest, InterruptedWhileAPathStallsEndsSoon) {
   EXPECT_NE(process.standard_output().find("direct"), std::string::npos);
   EXPECT_TRUE(forwarders().empty()) << "a child is left";
 }
+
+/// What runs in the background of a shell that becomes the comparison is none of its.
+TEST(ComparisonTest, ChildrenThatItDidNotStartLiveOn) {
+  const TempDir folder;
+  const std::string copy = folder.file("sleep-of-this-test");
+  std::filesystem::copy_file("/bin/sleep", copy);
+  const auto sleepers = [&] { return processes_of(copy + std::string(1, '\0')); };
+  std::vector<std::string> command =
+      bench({"--peers", "direct", "--workloads", "rr1", "--rounds", "2", "--time", "100ms"});
+  command.insert(command.begin(), {"/bin/sh", "-c", "\"$0\" 1000 & exec \"$@\"", copy});
+  Process process(command);
+  EXPECT_EQ(process.wait(kLong), 0) << process.standard_error();
+  const std::set<std::string> left = sleepers();
+  EXPECT_EQ(left.size(), 1U);
+  for (const std::string& pid : left) ::kill(std::stoi(pid), SIGKILL);
+}
+
+// How somebody ends a comparison: to the program and the run's process at once, as a terminal sends
+// it, so many times.
+struct Ending {
+  int signal;
+  int times;
+};
+
+class EndedAtOnce : public testing::TestWithParam<Ending> {};
+
+/// Two daemons, one of them beside the other: nobody but the run's process knows both.
+TEST_P(EndedAtOnce, LeavesNoProcessAndNoFile) {
+  const TempDir folder;
+  const TempDir temporary;
+  const std::string copy = folder.file("sluice-of-this-test");
+  std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
+  const auto forwarders = [&] { return processes_of(copy + std::string(1, '\0')); };
+  std::vector<std::string> command = bench({"--peers", "sluice-mirror", "--sluice", copy,
+                                            "--workloads", "rr1", "--rounds", "1", "--time", "1m"});
+  command.insert(command.begin(), "setsid");
+  ProcessOptions options;
+  options.environment = {"TMPDIR=" + temporary.path()};
+  Process process(command, options);
+  ASSERT_TRUE(wait_until([&] { return forwarders().size() == 2; }));
+  const auto [signal, times] = GetParam();
+  for (int i = 0; i < times; ++i) {
+    ::kill(-process.pid(), signal);
+    // What is still pending would swallow the next one.
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  // It may have ended in order before the second one came.
+  const std::optional<int> status = process.wait(kLong);
+  EXPECT_TRUE(status == 130 || (times > 1 && status == -signal)) << process.standard_error();
+  EXPECT_TRUE(wait_until([&] { return forwarders().empty(); })) << "a daemon is left";
+  EXPECT_TRUE(wait_until([&] { return std::filesystem::is_empty(temporary.path()); }))
+      << "a file is left";
+}
+
+INSTANTIATE_TEST_SUITE_P(Signals, EndedAtOnce,
+                         testing::Values(Ending{SIGTERM, 1}, Ending{SIGINT, 2}),
+                         [](const auto& about) { return "Number" + std::to_string(about.index); });
 
 // --- What --quick chooses ---
 
@@ -213,6 +366,14 @@ TEST(BenchArgumentsTest, AreRefusedInOneLine) {
       {"--peers", "direct,direct"},
       {"load", "--to", "x:1"},
       {"--relative-to", "nobody"},
+      {"--time", ""},
+      {"--sluice", "/etc/passwd"},
+      {"--sluice", "/"},
+      {"--dir", "/nonexistent"},
+      {"--quick", "serve", "--listen", "127.0.0.1:0"},
+      {"--rounds", "3", "load", "--to", "127.0.0.1:1", "--workload", "rr1"},
+      {"--baseline", "/nonexistent/file"},
+      {"report", "--from", "/nonexistent/file"},
       {"--workloads", "rr1@0"},
       {"--workloads", "rr1x1TiB"}};
   for (const auto& arguments : wrong) {
@@ -224,12 +385,17 @@ TEST(BenchArgumentsTest, AreRefusedInOneLine) {
   }
 }
 
+TEST(BenchArgumentsTest, TheOptionThatIsWrongIsNamed) {
+  Process process(bench({"load", "--to", "127.0.0.1:1", "--workload", "nonsense"}));
+  EXPECT_EQ(process.wait(kLong), 2);
+  EXPECT_EQ(process.standard_error().find("sluice-bench: --workload: workload \"nonsense\""), 0U)
+      << process.standard_error();
+}
+
 TEST(BenchArgumentsTest, FilesThatAreNoResultsAreNamed) {
   const TempDir folder;
   const std::vector<std::string> files = {
-      folder.file("missing"),
-      folder.write("text", "no JSON"),
-      folder.write("list", "[]"),
+      folder.write("text", "no JSON"), folder.write("list", "[]"),
       folder.write("other", "{\"format\":\"other\"}"),
       folder.write("part", "{\"format\":\"sluice-bench\",\"version\":1}"),
       folder.write("later", "{\"format\":\"sluice-bench\",\"version\":2}")};

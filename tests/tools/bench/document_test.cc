@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
 #include "tests/support/temp_dir.h"
 #include "tools/bench/baseline.h"
+#include "tools/bench/best.h"
+#include "tools/bench/html.h"
 #include "tools/bench/table.h"
 
 namespace sluice::bench {
@@ -108,7 +111,28 @@ TEST(TableTest, TheBestIsBoldOnATerminalOnly) {
 TEST(TableTest, WhatHasFewerValidRunsIsNeverTheBest) {
   const std::string bold = to_table(example(), TableStyle::terminal);
   EXPECT_EQ(bold.find("\x1b[1m525"), std::string::npos) << bold;
-  EXPECT_NE(bold.find("\x1b[1m200 (100–300)\x1b[0m"), std::string::npos) << bold;
+  // Nor is the other one, which is then alone.
+  EXPECT_EQ(bold.find("\x1b[1m200"), std::string::npos) << bold;
+}
+
+TEST(TableTest, WhatIsNotComparedHasNoBest) {
+  json::object document = example(true);
+  document["workloads"].at(0).at("metrics").at(0).at("compared") = false;
+  const std::string bold = to_table(document, TableStyle::terminal);
+  EXPECT_EQ(bold.find("\x1b[1m525"), std::string::npos) << bold;
+}
+
+TEST(BestTest, AllThatReadTheSameAreBestAndNoneIfTheyAllDo) {
+  const auto shown = [](double value) { return std::to_string(std::lround(value)); };
+  const auto best = [&](const std::vector<double>& medians) {
+    std::vector<Candidate> candidates{{100, 3, false}, {90, 2, true}};
+    for (const double median : medians) candidates.push_back({median, 3, true});
+    const std::vector<bool> marked = best_of(candidates, true, shown);
+    return std::vector<bool>(marked.begin() + 2, marked.end());
+  };
+  EXPECT_EQ(best({1, 2, 2.1}), (std::vector<bool>{false, true, true}));
+  EXPECT_EQ(best({2, 1.9}), (std::vector<bool>{false, false}));
+  EXPECT_EQ(best({2}), (std::vector<bool>{false}));
 }
 
 TEST(TableTest, AnEndThatWasTheLimitIsSaid) {
@@ -126,43 +150,139 @@ TEST(TableTest, AnEndThatWasTheLimitIsSaid) {
   EXPECT_NE(table.find("limit: a 0.97.\n"), std::string::npos) << table;
 }
 
+TEST(TableTest, WhatATcpdumpHasLostIsSaid) {
+  json::object document = example();
+  EXPECT_EQ(to_table(document, TableStyle::plain).find("Lost"), std::string::npos);
+  EXPECT_EQ(to_html(document).find("Lost"), std::string::npos);
+  json::object& workload = document["workloads"].at(0).as_object();
+  for (json::value& run : workload["runs"].as_array()) {
+    if (run.at("contender") != "a") continue;
+    run.at("metrics").as_object()["dump_lost_percent"] = 12.5;
+  }
+  summarize(workload, {"a", "b"}, "a");
+  EXPECT_NE(to_table(document, TableStyle::plain).find("did not record: a 12.50.\n"),
+            std::string::npos);
+  EXPECT_NE(to_html(document).find("in percent of them, median: a 12.50."), std::string::npos);
+}
+
+TEST(TableTest, TheMachineAndTheContendersAreDescribed) {
+  json::object document = example();
+  document["machine"].as_object()["filesystem"] = "ext4 at /";
+  document["settings"].as_object()["workers"] = 3;
+  document["contenders"].as_array()[1] = json::object{
+      {"name", "b"}, {"version", ""}, {"command", "b -f x"}, {"config", "global\n  tuned\n"}};
+  const std::string machine = describe_machine(document);
+  EXPECT_NE(machine.find(", files on ext4 at /\n"), std::string::npos) << machine;
+  EXPECT_NE(machine.find("with workers: 3\na: 1\n"), std::string::npos) << machine;
+  const std::string conditions = describe_conditions(document);
+  EXPECT_NE(conditions.find("with workers: 3\n- a: 1, `a`\n- b: `b -f x`\n"), std::string::npos)
+      << conditions;
+  EXPECT_NE(conditions.find("{config}:\n\n      global\n        tuned\n\n"), std::string::npos)
+      << conditions;
+}
+
 TEST(TableTest, MarkdownRowsHaveOneWidth) {
   const std::string table = to_table(example(), TableStyle::markdown);
   EXPECT_NE(table.find("| a "), std::string::npos) << table;
   EXPECT_NE(table.find("| × a "), std::string::npos) << table;
 }
 
-TEST(BaselineTest, ChangesBeyondTheSpreadAreCalledSo) {
-  const json::object before = example();
-  json::object after = example();
-  for (json::value& run : after["workloads"].at(0).at("runs").as_array()) {
-    json::object& fields = run.as_object();
-    if (!fields.at("valid").as_bool()) continue;
-    json::value& rate = fields.at("metrics").at("trips_per_s");
-    rate = number(rate) * (fields.at("contender") == "a" ? 10 : 0.1);
+// The example, whole, with each of its runs changed.
+template <class Change>
+json::object changed_example(const Change& change) {
+  json::object document = example(true);
+  json::object& workload = document["workloads"].at(0).as_object();
+  for (json::value& run : workload["runs"].as_array()) {
+    change(run.at("contender") == "a", run.at("metrics").as_object());
   }
-  summarize(after["workloads"].at(0).as_object(), {"a", "b"}, "a");
-  const std::string text = compare_documents(before, after);
-  EXPECT_NE(text.find("10.00 ×   better"), std::string::npos) << text;
-  EXPECT_NE(text.find("0.10 ×   too few runs to say"), std::string::npos) << text;
-  EXPECT_NE(text.find("1.00 ×   within the spread"), std::string::npos) << text;
+  summarize(workload, {"a", "b"}, "a");
+  return document;
+}
+
+// The line of `title` below "rr1, CONTENDER".
+std::string line_of(const std::string& text, const std::string& contender,
+                    const std::string& title) {
+  const std::size_t at = text.find("    " + title, text.find("  rr1, " + contender + "\n"));
+  return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
+}
+
+TEST(BaselineTest, WhatIsJudgedIsTheRatioToTheBaseline) {
+  // A machine that has become ten times as fast, on which b has not.
+  const json::object after = changed_example([](bool a, json::object& metrics) {
+    if (a) metrics.at("trips_per_s") = 10 * number(metrics.at("trips_per_s"));
+  });
+  const std::string text = compare_documents(example(true), after);
+  EXPECT_NE(line_of(text, "a", "trips/s").find("10.00 ×   better (the figure itself)"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(line_of(text, "b", "trips/s").find(" 1.00 ×   × a: 2.62 → 0.26   worse"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(line_of(text, "b", "p50 µs").find("within the spread"), std::string::npos) << text;
   EXPECT_EQ(text.find("machines differ"), std::string::npos) << text;
 }
 
+TEST(BaselineTest, AMachineThatDriftsChangesNoVerdict) {
+  const json::object after = changed_example([](bool, json::object& metrics) {
+    metrics.at("trips_per_s") = 10 * number(metrics.at("trips_per_s"));
+  });
+  const std::string text = compare_documents(example(true), after);
+  EXPECT_NE(line_of(text, "b", "trips/s").find("10.00 ×   × a: 2.62 → 2.62   within the spread"),
+            std::string::npos)
+      << text;
+}
+
+TEST(BaselineTest, OfOtherBaselinesTheFiguresAreJudged) {
+  json::object before = example(true);
+  before["baseline"] = "b";
+  summarize(before["workloads"].at(0).as_object(), {"a", "b"}, "b");
+  const std::string text = compare_documents(before, example(true));
+  EXPECT_NE(text.find("the baselines differ: b, now a"), std::string::npos) << text;
+  EXPECT_NE(line_of(text, "b", "trips/s").find("within the spread (the figure itself)"),
+            std::string::npos)
+      << text;
+}
+
+TEST(BaselineTest, OfTooFewRunsNothingIsSaid) {
+  const std::string text = compare_documents(example(), example(true));
+  EXPECT_NE(line_of(text, "b", "trips/s").find("too few runs to say"), std::string::npos) << text;
+}
+
 TEST(BaselineTest, WorseIsSaidWhereMoreWouldBeBetter) {
-  const std::string text = [] {
-    json::object after = example();
-    for (json::value& run : after["workloads"].at(0).at("runs").as_array()) {
-      json::object& fields = run.as_object();
-      if (!fields.at("valid").as_bool()) continue;
-      fields.at("metrics").at("trips_per_s") = 1;
-      fields.at("metrics").at("p50_us") = 1;
-    }
-    summarize(after["workloads"].at(0).as_object(), {"a", "b"}, "a");
-    return compare_documents(example(), after);
-  }();
-  EXPECT_NE(text.find("0.01 ×   worse"), std::string::npos) << text;
-  EXPECT_NE(text.find("0.05 ×   better"), std::string::npos) << text;
+  const json::object after = changed_example([](bool, json::object& metrics) {
+    metrics.at("trips_per_s") = 1;
+    metrics.at("p50_us") = 1;
+  });
+  const std::string text = compare_documents(example(true), after);
+  EXPECT_NE(line_of(text, "a", "trips/s").find("0.01 ×   worse"), std::string::npos) << text;
+  EXPECT_NE(line_of(text, "a", "p50 µs").find("0.05 ×   better"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, NothingIsNoRatio) {
+  const json::object before =
+      changed_example([](bool, json::object& metrics) { metrics.at("trips_per_s") = 0; });
+  const std::string text = compare_documents(before, example(true));
+  EXPECT_NE(line_of(text, "a", "trips/s").find("better (the figure itself)"), std::string::npos)
+      << text;
+  EXPECT_EQ(line_of(text, "a", "trips/s").find("×"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, FiguresThatAreNotComparedAreNotJudged) {
+  json::object after =
+      changed_example([](bool, json::object& metrics) { metrics.at("trips_per_s") = 1; });
+  after["workloads"].at(0).at("metrics").at(0).at("compared") = false;
+  const std::string text = compare_documents(example(true), after);
+  EXPECT_NE(line_of(text, "b", "trips/s").find("×   not judged"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, WhatOnlyTheEarlierRunHasIsNamed) {
+  json::object after = example();
+  summarize(after["workloads"].at(0).as_object(), {"a"}, "a");
+  EXPECT_NE(compare_documents(example(), after).find("  rr1, b: only in the earlier run\n"),
+            std::string::npos);
+  after["workloads"].as_array().clear();
+  EXPECT_NE(compare_documents(example(), after).find("  rr1: only in the earlier run\n"),
+            std::string::npos);
 }
 
 TEST(BaselineTest, WhatHasNoPartnerIsSaid) {

@@ -86,5 +86,17 @@ TEST(WorkloadTest, WhatIsNotUnderstoodIsNamed) {
   }
 }
 
+TEST(WorkloadTest, WhatIsTooMuchIsToldTheBound) {
+  const auto said = [](const char* name) { return parse_workload(name).error().context; };
+  EXPECT_EQ(said("crr65"), "workload \"crr65\": expected at most 64 threads");
+  EXPECT_EQ(said("bulk30000"), "workload \"bulk30000\": expected at most 20000 connections");
+  EXPECT_EQ(said("bulk99999999999999999999down"),
+            "workload \"bulk99999999999999999999down\": expected at most 20000 connections");
+  EXPECT_EQ(said("rr20000x1MiB"),
+            "workload \"rr20000x1MiB\": expected at most 1GiB in all messages together");
+  EXPECT_EQ(said("rr1x1TiB"), "workload \"rr1x1TiB\": expected at most 16MiB");
+  EXPECT_EQ(said("rr1@99999999"), "workload \"rr1@99999999\": expected at most 10000000 a second");
+}
+
 }  // namespace
 }  // namespace sluice::bench

@@ -39,6 +39,14 @@ TEST(HistogramTest, SingleValuesFromAMicrosecondToAMinute) {
   }
 }
 
+TEST(HistogramTest, NoQuantilePassesTheMaximum) {
+  for (std::uint64_t value = kMicrosecond; value <= kMinute; value = value * 3 / 2 + 1) {
+    Histogram histogram;
+    histogram.add(value);
+    EXPECT_LE(histogram.quantile(0.99), static_cast<double>(value));
+  }
+}
+
 TEST(HistogramTest, QuantilesOfManyDistributions) {
   std::mt19937_64 random(1);
   std::lognormal_distribution<double> normal(11, 2);
