@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -58,6 +59,11 @@ std::uint64_t Leg::send_queue_bytes() const {
 std::uint64_t Leg::unacknowledged_bytes() const {
   const std::uint64_t queued = send_queue_bytes();
   return fin_sent_ && queued > 0 ? queued - 1 : queued;
+}
+
+std::size_t Leg::unread_bytes() const {
+  int bytes = 0;
+  return ::ioctl(fd(), FIONREAD, &bytes) == 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
 void Leg::discard_received() {

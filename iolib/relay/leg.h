@@ -46,6 +46,8 @@ class Leg final : private Operation {
   [[nodiscard]] std::uint64_t unacknowledged_bytes() const;
   /// True if there are none, and the peer has acknowledged our FIN as well if one went out.
   [[nodiscard]] bool all_acknowledged() const { return send_queue_bytes() == 0; }
+  /// Bytes that wait to be received.
+  [[nodiscard]] std::size_t unread_bytes() const;
   /// Throws away what the peer sent; marks the leg reset if that shows it.
   void discard_received();
 

@@ -169,12 +169,10 @@ void Pump::take(const Completion& completion) {
   copy_out(completion.data);
   if (!may_splice()) return;
   const bool full = completion.data.size() == Reactor::kReceiveBytes;
-  if (full) {
-    large_receives_ = static_cast<std::uint8_t>(large_receives_ + 1);
-  } else if (!std::exchange(after_full_, false)) {
-    large_receives_ = 0;
-  }
-  after_full_ = full;
+  const bool left_more = full && source_.unread_bytes() > 0;
+  if (left_more) large_receives_ = static_cast<std::uint8_t>(large_receives_ + 1);
+  if (!full && !rest_is_due_) large_receives_ = 0;
+  rest_is_due_ = left_more;
   const bool always = relay_.options_.splice == SpliceMode::always;
   if (large_receives_ >= kPromoteAfter || always) {
     large_receives_ = 0;
@@ -288,7 +286,7 @@ void Pump::judge_turn(std::size_t bytes) {
   }
   if (relay_.options_.splice == SpliceMode::always) return;
   small_turns_ =
-      bytes < kSmallTurnBytes ? static_cast<std::uint8_t>(small_turns_ + 1) : std::uint8_t{0};
+      bytes <= kSmallTurnBytes ? static_cast<std::uint8_t>(small_turns_ + 1) : std::uint8_t{0};
   if (small_turns_ >= kDemoteAfter) stop_streaming();
 }
 

@@ -36,11 +36,12 @@ enum class PumpEnd : std::uint8_t {
 /// rise is shared by many receives.
 class Pump final : private Operation {
  public:
-  /// Receives that filled a whole shared buffer before a direction is taken for a stream, or for
-  /// messages so large, and spliced; between two of them there may be one that did not fill it, the
-  /// rest of what did. Messages that do not fill one are cheaper copied.
+  /// Receives that filled a whole shared buffer and left more behind before a direction is taken
+  /// for a stream, or for large messages, and spliced. Between two of them there may be one that
+  /// did not fill it: the rest of what did. Messages that one receive takes whole are cheaper
+  /// copied.
   static constexpr int kPromoteAfter = 3;
-  /// A spliced turn that moved less than one receive could have is small ...
+  /// A spliced turn that one receive could have moved is small ...
   static constexpr std::size_t kSmallTurnBytes = Reactor::kReceiveBytes;
   /// ... and after so many of them in a row the direction goes back to copying.
   static constexpr int kDemoteAfter = 8;
@@ -177,7 +178,7 @@ class Pump final : private Operation {
   bool may_move_ = false;  ///< the relay has not been asked since the stream proved heavy again
   bool pausing_ = false;
   bool paused_ = false;
-  bool after_full_ = false;  ///< the last receive filled its buffer
+  bool rest_is_due_ = false;  ///< the last receive filled its buffer and left more behind
   std::uint8_t large_receives_ = 0;
   std::uint8_t small_turns_ = 0;
   std::uint8_t large_turns_ = 0;

@@ -138,15 +138,14 @@ bool streaming(RelaySession& session) {
 constexpr test::PairOptions kRoomy{.near_receive_bytes = 1 << 20};
 
 constexpr std::size_t kFull = Reactor::kReceiveBytes;
-// Full receives, and one byte that is left for the first splice.
+// Full receives, each of which leaves more behind, and one byte for the last one to leave.
 constexpr std::size_t kStream = Pump::kPromoteAfter * kFull + 1;
 
 TEST_P(EngineTest, SpliceBeginsAfterSoManyFullReceivesInARow) {
   RelaySession& session = start({.client = kRoomy});
   for (int i = 0; i < 2; ++i) {
-    send_burst(*loop_, session, kStream - kFull - 1);
+    send_burst(*loop_, session, kStream - kFull);  // its last byte is a rest
     EXPECT_FALSE(streaming(session));
-    send_burst(*loop_, session, 1);  // may be the rest of what filled the last receive
     send_burst(*loop_, session, 1);  // the row is broken
   }
   EXPECT_EQ(session.look([](Relay& relay) { return relay.to_upstream().spliced_bytes(); }), 0U);
@@ -157,24 +156,23 @@ TEST_P(EngineTest, SpliceBeginsAfterSoManyFullReceivesInARow) {
       << "the other direction decides for itself";
 }
 
-TEST_P(EngineTest, MessagesThatFillNoReceiveAreNoStream) {
+TEST_P(EngineTest, MessagesThatOneReceiveTakesWholeAreNoStream) {
   RelaySession& session = start({.client = kRoomy});
-  for (int i = 0; i < 3 * Pump::kPromoteAfter; ++i) send_burst(*loop_, session, kFull - 1);
+  for (int i = 0; i < 3 * Pump::kPromoteAfter; ++i) send_burst(*loop_, session, kFull);
   EXPECT_FALSE(streaming(session));
 }
 
-// Whether a receive takes them whole or leaves a rest: both are cheaper spliced, and stay so.
-TEST_P(EngineTest, MessagesThatFillAReceiveAreSpliced) {
-  for (const std::size_t message : {kFull, kFull + kFull / 2}) {
-    RelaySession& session = start({.client = kRoomy});
-    for (int i = 0; i < Pump::kPromoteAfter; ++i) {
-      EXPECT_FALSE(streaming(session)) << i;
-      send_burst(*loop_, session, message);
-    }
-    EXPECT_TRUE(streaming(session)) << message;
-    for (int i = 0; i < 2 * Pump::kDemoteAfter; ++i) send_burst(*loop_, session, message);
-    EXPECT_TRUE(streaming(session)) << message;
+// Each is a receive that leaves a rest, and the rest.
+TEST_P(EngineTest, LargerMessagesAreSpliced) {
+  constexpr std::size_t kMessage = kFull + kFull / 2;
+  RelaySession& session = start({.client = kRoomy});
+  for (int i = 0; i < Pump::kPromoteAfter; ++i) {
+    EXPECT_FALSE(streaming(session)) << i;
+    send_burst(*loop_, session, kMessage);
   }
+  EXPECT_TRUE(streaming(session));
+  for (int i = 0; i < 2 * Pump::kDemoteAfter; ++i) send_burst(*loop_, session, kMessage);
+  EXPECT_TRUE(streaming(session));
 }
 
 TEST_P(EngineTest, CopyingBeginsAgainAfterSoManySmallTurnsInARow) {
