@@ -38,10 +38,12 @@ constexpr Duration kCaptureGrace = std::chrono::seconds(10);
 constexpr Duration kCaptureLook = std::chrono::milliseconds(2);
 constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
 
-// What is set aside of the descriptors for listeners, the log, captures, and a few pipes; and for
-// each worker, whose loop has up to six.
+// What is set aside of the descriptors for the log, captures and names; for each worker, whose loop
+// has up to six; and for pipes, which are fewer where there are not even so many: then some bytes
+// are copied.
 constexpr std::uint64_t kOwnDescriptors = 64;
 constexpr std::uint64_t kWorkerDescriptors = 16;
+constexpr std::uint64_t kPipeShare = 8;
 // Of the descriptors, what mirrors may take: never so many that no connection can be accepted.
 constexpr std::uint64_t kMirrorShare = 4;
 
@@ -75,15 +77,21 @@ std::uint64_t descriptors_of(const RouteConfig& route) {
 // with the last one could not be. Where a connection is one descriptor, accepting itself finds out.
 std::uint64_t connections_that_fit(const Config& config, const Machine& machine) {
   std::uint64_t each = 1;
+  std::uint64_t listeners = 0;
   bool mirrored = false;
   for (const RouteConfig& route : config.routes) {
     each = std::max(each, descriptors_of(route));
     mirrored = mirrored || !route.mirrors.empty();
+    listeners += route.listen.size();
   }
   if (each == 1) return config.max_connections;
   std::uint64_t left = machine.descriptors;
   if (mirrored) left -= left / kMirrorShare;
-  const std::uint64_t own = kOwnDescriptors + kWorkerDescriptors * machine.workers;
+  const std::uint64_t pipe_slots = std::max<std::uint64_t>(1, config.pipe_size_bytes >> 12);
+  const std::uint64_t pipes =
+      std::min(2 * config.pipe_budget_slots / pipe_slots, left / kPipeShare);
+  const std::uint64_t own =
+      kOwnDescriptors + (kWorkerDescriptors + listeners) * machine.workers + pipes;
   left = std::max(left / 2, left - std::min(left, own));
   return std::min(config.max_connections, std::max<std::uint64_t>(1, left / each));
 }
@@ -338,7 +346,7 @@ int run_server(const Config& config) {
   Result<Machine> machine = probe_machine(config);
   if (machine.has_error()) return fail(machine.error());
   ::signal(SIGPIPE, SIG_IGN);
-  // Whoever waits for a name may end the program; the other two wait until it runs.
+  // Whoever waits for an upstream's name may end the program; the other two wait until it runs.
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
   Server server(config, std::move(*machine));
   if (Result<> resolved = server.resolve(); resolved.has_error()) return fail(resolved.error());

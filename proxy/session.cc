@@ -156,26 +156,35 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
   session.log_end();
 }
 
-// Whether there is now a connection to the upstream. Without descriptors it waits for one, like
-// those who are not accepted yet, but before them.
+// Whether there is now a connection to the upstream. Without descriptors it waits for one, before
+// all who are not accepted yet.
 Task<bool> Session::open_upstream(OwnedFd& upstream) {
   const TimePoint deadline = worker_->reactor().now() + route_->config.connect_timeout;
-  Result<> opened = co_await open_upstream_once(upstream);
-  if (opened.has_error() && is_shortage(opened.error().code)) {
-    worker_->descriptor_wanted(opened.error().code);
-    while (opened.has_error() && is_shortage(opened.error().code) && !stopped_ &&
-           worker_->reactor().now() < deadline) {
-      co_await worker_->reactor().sleep_until(worker_->reactor().now() + kShortagePause);
-      opened = co_await open_upstream_once(upstream);
-    }
-    worker_->descriptor_had();
+  Result<> opened = co_await open_upstream_by(deadline, upstream);
+  while (opened.has_error() && is_shortage(opened.error().code)) {
+    const bool came = co_await descriptor_came(opened.error().code, deadline);
+    if (!came) break;
+    opened = co_await open_upstream_by(deadline, upstream);
   }
   if (opened.has_error()) connect_failed(opened.error());
   co_return !opened.has_error() && !stopped_;
 }
 
+// Waits until a descriptor can be had; this worker accepts nobody meanwhile.
+Task<bool> Session::descriptor_came(int error, TimePoint deadline) {
+  worker_->descriptor_wanted(error);
+  bool came = false;
+  while (!came && !stopped_ && worker_->reactor().now() < deadline) {
+    co_await worker_->reactor().sleep_until(worker_->reactor().now() + kShortagePause);
+    worker_->free_pipes();
+    came = static_cast<bool>(OwnedFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
+  }
+  worker_->descriptor_had();
+  co_return came && !stopped_;
+}
+
 // To one of the route's addresses; /dev/null for discard, and no descriptor for echo.
-Task<Result<>> Session::open_upstream_once(OwnedFd& upstream) {
+Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) {
   const TargetAddress& to = route_->config.to;
   if (std::holds_alternative<EchoEndpoint>(to)) co_return Result<>();
   if (std::holds_alternative<DiscardEndpoint>(to)) {
@@ -185,7 +194,7 @@ Task<Result<>> Session::open_upstream_once(OwnedFd& upstream) {
   }
   const std::size_t first = worker_->preferred_upstream(*route_);
   Result<Connected> connected =
-      co_await connect_upstream(worker_->reactor(), *route_, first, pending_, stopped_);
+      co_await connect_upstream(worker_->reactor(), *route_, first, deadline, pending_, stopped_);
   if (connected.has_error()) co_return connected.error();
   upstream = std::move(connected->fd);
   upstream_ = static_cast<std::uint16_t>(connected->upstream);

@@ -72,7 +72,8 @@ class Session {
   friend class SessionList;
 
   [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
-  [[nodiscard]] Task<Result<>> open_upstream_once(OwnedFd& upstream);
+  [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
+  [[nodiscard]] Task<Result<>> open_upstream_by(TimePoint deadline, OwnedFd& upstream);
   [[nodiscard]] Leg::Kind upstream_kind() const;
   [[nodiscard]] std::string client_text() const;
   [[nodiscard]] std::string upstream_text() const;

@@ -58,11 +58,11 @@ std::uint64_t acknowledged_bytes(int fd, std::uint64_t sent) {
 
 // Whether a slow reader has taken something since the last look, which found `queued`; the first
 // look is for any that is left.
+constexpr std::uint64_t kNotLooked = ~std::uint64_t{0};
 bool drains(int fd, std::uint64_t& queued) {
   const std::uint64_t before = std::exchange(queued, send_queue_bytes(fd));
-  return queued > 0 && queued < before;
+  return before == kNotLooked ? queued > 0 : queued < before;
 }
-constexpr std::uint64_t kNotLooked = ~std::uint64_t{0};
 
 // A failed sendfile is the socket's doing or the file's.
 SessionEnd failed_send(int error) {

@@ -16,13 +16,14 @@ Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Co
   if (opened.has_error()) co_return opened.error();
   const int fd = opened->get();
   int outcome = begin_connect(fd, upstream);
-  while (outcome == EINPROGRESS) {
+  while (outcome == EINPROGRESS && !stopped) {
     Reactor::Wait wait = reactor.writable(fd, deadline);
     pending = &wait;
     const int ready = co_await wait;
     pending = nullptr;
     outcome = ready < 0 ? -ready : connect_outcome(fd);
   }
+  if (outcome == EINPROGRESS) outcome = ECANCELED;
   while (outcome == EAGAIN && upstream.is_unix()) {
     if (stopped) {
       outcome = ECANCELED;
@@ -47,9 +48,9 @@ Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Co
 }  // namespace
 
 Task<Result<Connected>> connect_upstream(Reactor& reactor, const Route& route, std::size_t first,
-                                         Operation*& pending, const bool& stopped) {
+                                         TimePoint deadline, Operation*& pending,
+                                         const bool& stopped) {
   const std::vector<Endpoint>& upstreams = route.upstreams;
-  const TimePoint deadline = reactor.now() + route.config.connect_timeout;
   Error last{ENOENT, "connect: no address"};
   for (std::size_t tried = 0; tried < upstreams.size(); ++tried) {
     const std::size_t which = (first + tried) % upstreams.size();

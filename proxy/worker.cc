@@ -247,7 +247,6 @@ void Worker::accept_failed(int error) {
 
 void Worker::descriptor_wanted(int error) {
   ++descriptors_wanted_;
-  shared_.pool.trim();
   accept_failed(error);
 }
 
@@ -339,7 +338,7 @@ void Worker::upstream_failed(const Route& route, const Error& error) {
 // --- Housekeeping ---
 
 void Worker::trim_pipes() {
-  shared_.pool.trim();
+  free_pipes();
   reactor_->set_timer(trim_, reactor_->now() + kTrimInterval);
 }
 

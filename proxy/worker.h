@@ -112,9 +112,11 @@ class Worker {
   /// A listener accepted `client`: admits it, or lets it wait for a place.
   void accepted(OwnedFd client, std::size_t route, Leg::Kind kind);
   void accept_failed(int error);
-  /// A session waits for a descriptor, for want of which `error` came: nobody is accepted, until
-  /// descriptor_had() has been called as often.
+  /// A session of this worker waits for a descriptor, for want of which `error` came: the worker
+  /// accepts nobody until descriptor_had() has been called as often.
   void descriptor_wanted(int error);
+  /// Closes half of the pipes that nobody has needed since the last call.
+  void free_pipes() { shared_.pool.trim(); }
   void descriptor_had() { --descriptors_wanted_; }
   void listener_closed() { check_drained(); }
 

@@ -216,7 +216,7 @@ TimePoint Relay::check_timeouts(TimePoint now) {
 bool Relay::drains(TimePoint active, TimePoint now) {
   const std::uint64_t queued = client_.unacknowledged_bytes() + upstream_.unacknowledged_bytes();
   const bool first_look = drained_at_ < active;
-  if (queued == 0 || (!first_look && queued >= queued_bytes_)) return false;
+  if (first_look ? queued == 0 : queued >= queued_bytes_) return false;
   queued_bytes_ = queued;
   drained_at_ = now;
   return true;

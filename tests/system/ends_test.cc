@@ -81,7 +81,7 @@ TEST_P(EndsTest, HalfClosedConnectionWithoutABytePassesAway) {
 /// to be destroyed by a time-out.
 void EndsTest::read_slower_than(const std::string& timeout) {
   constexpr std::uint64_t kBytes = 4'000'000;
-  start({timeout, "300ms"});
+  start({timeout, "1s"});
   Forwarded pair = forward_one({.receive_buffer_bytes = 16 << 10});
   ASSERT_TRUE(send_pattern(pair.upstream.get(), Pattern(kBack), 0, kBytes));
   if (timeout == "--half-close-timeout") finish_sending(pair.upstream.get());
@@ -91,9 +91,9 @@ void EndsTest::read_slower_than(const std::string& timeout) {
     ASSERT_EQ(read_pattern(pair.client.get(), answer, {.stop_after_bytes = taken + kBytes / 20}),
               Ending::open);
     // The pace of the reader: not waited for by anything.
-    std::this_thread::sleep_for(milliseconds(100));
+    std::this_thread::sleep_for(milliseconds(150));
   }
-  EXPECT_GE(SteadyClock::now() - began, milliseconds(600));
+  EXPECT_GE(SteadyClock::now() - began, milliseconds(2000));
   EXPECT_EQ(answer.received_bytes(), kBytes);
   EXPECT_FALSE(answer.mismatch().has_value());
 }

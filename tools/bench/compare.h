@@ -14,6 +14,7 @@ namespace sluice::bench {
 
 struct CompareOptions {
   std::vector<Contender> contenders;
+  bool all_contenders = false;  ///< nobody chose among those that are installed
   std::vector<Workload> workloads;
   std::string baseline;  ///< the contender that ratios are relative to
   std::size_t rounds = 5;

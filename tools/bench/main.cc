@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <string>
 #include <thread>
 
@@ -135,7 +136,7 @@ void announce(const CompareOptions& options) {
 }
 
 int run(int argc, char** argv) {
-  const Invocation invocation = parse_command_line(argc, argv);
+  Invocation invocation = parse_command_line(argc, argv);
   if (invocation.action == Invocation::Action::exit) {
     std::fputs(invocation.message.c_str(), invocation.exit_status == 0 ? stdout : stderr);
     return invocation.exit_status;
@@ -174,7 +175,10 @@ int run(int argc, char** argv) {
                   invocation.output, compared);
   }
   if (const Result<> space = check_space(invocation.compare); space.has_error()) {
-    return fail(space.error().to_string());
+    if (!invocation.compare.all_contenders) return fail(space.error().to_string());
+    std::cerr << "sluice-bench: without those that record: " << space.error().to_string() << '\n';
+    std::erase_if(invocation.compare.contenders,
+                  [](const Contender& each) { return each.records; });
   }
   announce(invocation.compare);
   return finish(compare(invocation.compare), invocation.output, compared);

@@ -184,6 +184,7 @@ CompareOptions compare_options(const Words& words) {
                                                     : kWorkloads;
   options.workloads = workloads_of(words, "--workloads", list);
   options.contenders = contenders_of(words);
+  options.all_contenders = words.peers.empty() && !words.quick && words.relative_to.empty();
   if (options.contenders.empty()) throw Wrong{"--peers: expected at least one"};
   add_control(words, options);
   options.rounds = words.rounds != 0 ? words.rounds : words.quick ? 3 : 5;
