@@ -125,13 +125,14 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// Looks names up, which may take long; nothing has been started yet.
-  Result<> resolve();
+  /// Looks names up, which may take long, and opens the listeners; nothing runs yet, and a signal
+  /// may end it: the next start removes what is left of a unix socket.
+  Result<> prepare();
   Result<> start();
   int run();
 
  private:
-  void make_workers(ListenSockets listeners, const std::string& run);
+  void make_workers(const std::string& run);
   void unlink_sockets();
   void close_captures();
   void begin_drain();
@@ -146,45 +147,43 @@ class Server {
   CaptureDirectories captures_;
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::vector<std::string> unix_paths_;
-  std::vector<ListenSockets::Bound> bound_;
+  ListenSockets listeners_;  ///< their sockets until the workers have them
   bool incomplete_ = false;  ///< something that was recorded did not reach the disk
 };
 
-Result<> Server::resolve() {
+Result<> Server::prepare() {
   Result<std::vector<Route>> routes = control_.resolve_routes();
   if (routes.has_error()) return routes.error();
   routes_ = std::move(*routes);
+  Result<ListenSockets> listeners = open_listeners(config_, machine_.workers, machine_.cpus);
+  if (listeners.has_error()) return listeners.error();
+  listeners_ = std::move(*listeners);
   return {};
 }
 
 Result<> Server::start() {
-  Result<ListenSockets> listeners = open_listeners(config_, machine_.workers, machine_.cpus);
-  if (listeners.has_error()) return listeners.error();
-  unix_paths_ = listeners->unix_paths;
   if (Result<> opened = log::open(config_); opened.has_error()) return opened.error();
   for (const Control::Unresolved& each : control_.unresolved()) {
     log::warn("mirror_unresolved",
               {{"route", each.route}, {"mirror", each.mirror}, {"reason", each.reason}});
   }
-  for (const ListenSockets::PassedOver& each : listeners->passed_over) {
+  for (const ListenSockets::PassedOver& each : listeners_.passed_over) {
     log::warn(
         "address_passed_over",
         {{"route", config_.routes[each.route].name}, {"name", each.name}, {"reason", each.reason}});
   }
-  bound_ = listeners->bound;
   const std::string run = run_id();
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
   if (captures.has_error()) return captures.error();
   captures_ = std::move(*captures);
-  make_workers(std::move(*listeners), run);
+  make_workers(run);
   for (const auto& worker : workers_) {
     if (Result<> started = worker->start(); started.has_error()) return started.error();
   }
   return {};
 }
 
-void Server::make_workers(ListenSockets listeners, const std::string& run) {
+void Server::make_workers(const std::string& run) {
   shared_ = std::make_unique<Shared>(pool_);
   for (const Route& route : routes_) {
     const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.to);
@@ -208,7 +207,7 @@ void Server::make_workers(ListenSockets listeners, const std::string& run) {
     options[index].cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
     options[index].routes = routes_;
   }
-  for (ListenSocket& socket : listeners.sockets) {
+  for (ListenSocket& socket : std::exchange(listeners_.sockets, {})) {
     options[socket.worker].listeners.push_back(std::move(socket));
   }
   for (WorkerOptions& each : options) {
@@ -227,7 +226,7 @@ int Server::run() {
                                 {"asked", format_size_bytes(config_.pipe_size_bytes)},
                                 {"reason", kPipesSmaller}});
   }
-  for (const ListenSockets::Bound& bound : bound_) {
+  for (const ListenSockets::Bound& bound : listeners_.bound) {
     log::info("listening",
               {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
   }
@@ -258,7 +257,7 @@ int Server::run() {
 
 // At the first opportunity, and once: later the path may be a successor's.
 void Server::unlink_sockets() {
-  for (const std::string& path : std::exchange(unix_paths_, {})) {
+  for (const std::string& path : std::exchange(listeners_.unix_paths, {})) {
     static_cast<void>(::unlink(path.c_str()));
   }
 }
@@ -346,10 +345,10 @@ int run_server(const Config& config) {
   Result<Machine> machine = probe_machine(config);
   if (machine.has_error()) return fail(machine.error());
   ::signal(SIGPIPE, SIG_IGN);
-  // Whoever waits for an upstream's name may end the program; the other two wait until it runs.
+  // Whoever waits for a name may end the program; the other two wait until it runs.
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
   Server server(config, std::move(*machine));
-  if (Result<> resolved = server.resolve(); resolved.has_error()) return fail(resolved.error());
+  if (Result<> prepared = server.prepare(); prepared.has_error()) return fail(prepared.error());
   mask_signals(SIG_BLOCK, {SIGTERM, SIGINT});
   if (Result<> started = server.start(); started.has_error()) return fail(started.error());
   return server.run();

@@ -74,10 +74,12 @@ TEST_F(NamesTest, SignalEndsTheProgramWhileANameIsLookedUpAgain) {
 
 TEST_F(NamesTest, SignalEndsAStartThatWaitsForAName) {
   know("");
-  for (const bool checks : {false, true}) {
-    std::vector<std::string> command = {wrapper_, "--listen", "127.0.0.1:0", "--to",
-                                        "upstream.test:1"};
-    if (checks) command.push_back("--check");
+  const std::vector<std::vector<std::string>> starts = {
+      {wrapper_, "--listen", "127.0.0.1:0", "--to", "upstream.test:1"},
+      {wrapper_, "--listen", "127.0.0.1:0", "--to", "upstream.test:1", "--check"},
+      {wrapper_, "--listen", "upstream.test:0", "--to", "echo:"},
+  };
+  for (const std::vector<std::string>& command : starts) {
     Process start(command);
     ASSERT_TRUE(asked()) << start.standard_error();
     start.signal(SIGTERM);
