@@ -161,6 +161,18 @@ TEST_P(LimitsTest, AcceptedClientWaitsForTheUpstreamsDescriptor) {
   EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
 }
 
+TEST_P(LimitsTest, ClientThatWaitsForADescriptorIsGivenUpWithTheDrain) {
+  const Daemon upstream(arguments("echo:", {"--workers", "1"}));
+  Daemon daemon(arguments(loopback_address(upstream.port()), {"--workers", "1", "--connect-timeout",
+                                                              "1h", "--drain-timeout", "300ms"}));
+  allow_one_more_descriptor(daemon.process().pid());
+  const OwnedFd client = connect_tcp(daemon.port());
+  ASSERT_TRUE(daemon.wait_for_log(std::regex("accept_paused.*[Tt]oo many open files"), kLate));
+  daemon.process().signal(SIGTERM);
+  EXPECT_EQ(daemon.process().wait(kLate), 0);
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("reason=drain_timeout")), 1U);
+}
+
 TEST_P(LimitsTest, ClientBeyondMaxConnectionsWaitsForAPlace) {
   for (const char* workers : {"1", "2"}) {
     Daemon daemon(arguments("echo:", {"--workers", workers, "--max-connections", "2"}));
