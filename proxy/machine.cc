@@ -15,6 +15,15 @@
 namespace sluice {
 namespace {
 
+// What is set aside of the descriptors for the log, captures and names; for each worker, whose loop
+// has up to six; and for pipes, which are fewer where there are not even so many: then some bytes
+// are copied.
+constexpr std::uint64_t kOwnDescriptors = 64;
+constexpr std::uint64_t kWorkerDescriptors = 16;
+constexpr std::uint64_t kPipeShare = 8;
+// Of the descriptors, what mirrors may take: never so many that no connection can be accepted.
+constexpr std::uint64_t kMirrorShare = 4;
+
 std::vector<int> allowed_cpus() {
   std::vector<int> cpus;
   cpu_set_t set;
@@ -69,6 +78,34 @@ void probe_pipe(std::size_t wanted_bytes, Machine& machine) {
   }
 }
 
+// What a connection of the route holds open, pipes aside.
+std::uint64_t descriptors_of(const RouteConfig& route) {
+  if (std::holds_alternative<EchoEndpoint>(route.to)) return 1;
+  return std::holds_alternative<FileEndpoint>(route.to) ? 3 : 2;
+}
+
+// A client that is accepted with the last descriptor could not be served.
+std::uint64_t connections_that_fit(const Config& config, const Machine& machine) {
+  std::uint64_t each = 1;
+  std::uint64_t listeners = 0;
+  bool mirrored = false;
+  for (const RouteConfig& route : config.routes) {
+    each = std::max(each, descriptors_of(route));
+    mirrored = mirrored || !route.mirrors.empty();
+    listeners += route.listen.size();
+  }
+  if (each == 1) return config.max_connections;
+  std::uint64_t left = machine.descriptors;
+  if (mirrored) left -= left / kMirrorShare;
+  const std::uint64_t pipe_slots = std::max<std::uint64_t>(1, config.pipe_size_bytes >> 12);
+  const std::uint64_t pipes =
+      std::min(2 * config.pipe_budget_slots / pipe_slots, left / kPipeShare);
+  const std::uint64_t own =
+      kOwnDescriptors + (kWorkerDescriptors + listeners) * machine.workers + pipes;
+  left = std::max(left / 2, left - std::min(left, own));
+  return std::min(config.max_connections, std::max<std::uint64_t>(1, left / each));
+}
+
 }  // namespace
 
 Result<Machine> probe_machine(const Config& config) {
@@ -77,6 +114,8 @@ Result<Machine> probe_machine(const Config& config) {
   probe_pipe(config.pipe_size_bytes, machine);
   machine.workers =
       config.workers > 0 ? static_cast<std::size_t>(config.workers) : allowed_cpus().size();
+  machine.connections = connections_that_fit(config, machine);
+  machine.mirror_descriptors = machine.descriptors / kMirrorShare / machine.workers;
   Result<std::vector<int>> cpus = worker_cpus(config.cpu_affinity, machine.workers);
   if (cpus.has_error()) return cpus.error();
   machine.cpus = std::move(*cpus);

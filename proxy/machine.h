@@ -17,8 +17,12 @@ struct Machine {
   std::size_t workers = 1;
   std::vector<int> cpus;          ///< worker i is pinned to cpus[i]; empty: none is
   std::uint64_t descriptors = 0;  ///< RLIMIT_NOFILE, raised as far as it goes
-  std::size_t pipe_bytes = 0;     ///< of a pipe now; 0: none is to be had
-  std::string pipe_refused;       ///< why not
+  /// How many connections can be served at once: what was asked for, or as many as descriptors
+  /// allow. Where a connection is one descriptor, accepting itself finds out.
+  std::uint64_t connections = 0;
+  std::uint64_t mirror_descriptors = 0;  ///< what each worker's mirrors may take
+  std::size_t pipe_bytes = 0;            ///< of a pipe now; 0: none is to be had
+  std::string pipe_refused;              ///< why not
 };
 
 /// Probes the machine and raises the soft limit of descriptors; fails where `config` insists on

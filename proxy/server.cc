@@ -38,14 +38,10 @@ constexpr Duration kCaptureGrace = std::chrono::seconds(10);
 constexpr Duration kCaptureLook = std::chrono::milliseconds(2);
 constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
 
-// What is set aside of the descriptors for the log, captures and names; for each worker, whose loop
-// has up to six; and for pipes, which are fewer where there are not even so many: then some bytes
-// are copied.
-constexpr std::uint64_t kOwnDescriptors = 64;
-constexpr std::uint64_t kWorkerDescriptors = 16;
-constexpr std::uint64_t kPipeShare = 8;
-// Of the descriptors, what mirrors may take: never so many that no connection can be accepted.
-constexpr std::uint64_t kMirrorShare = 4;
+// Where fewer can be served, clients are accepted one by one: a backlog that is taken at once could
+// take all descriptors. Beyond that a burst leaves enough of them, and a standing accept is
+// cheaper.
+constexpr std::uint64_t kLongestBurst = 4096;
 
 constexpr std::string_view kPipesSmaller =
     "an ordinary user's limit: fs.pipe-max-size, or his quota, fs.pipe-user-pages-soft";
@@ -65,35 +61,6 @@ std::string run_id() {
 int fail(const Error& error) {
   std::fprintf(stderr, "sluice: %s\n", one_line(error.to_string()).c_str());
   return kExitFailed;
-}
-
-// What a connection of the route holds open, pipes aside.
-std::uint64_t descriptors_of(const RouteConfig& route) {
-  if (std::holds_alternative<EchoEndpoint>(route.to)) return 1;
-  return std::holds_alternative<FileEndpoint>(route.to) ? 3 : 2;
-}
-
-// How many connections can be served with the descriptors that there are: a client that is accepted
-// with the last one could not be. Where a connection is one descriptor, accepting itself finds out.
-std::uint64_t connections_that_fit(const Config& config, const Machine& machine) {
-  std::uint64_t each = 1;
-  std::uint64_t listeners = 0;
-  bool mirrored = false;
-  for (const RouteConfig& route : config.routes) {
-    each = std::max(each, descriptors_of(route));
-    mirrored = mirrored || !route.mirrors.empty();
-    listeners += route.listen.size();
-  }
-  if (each == 1) return config.max_connections;
-  std::uint64_t left = machine.descriptors;
-  if (mirrored) left -= left / kMirrorShare;
-  const std::uint64_t pipe_slots = std::max<std::uint64_t>(1, config.pipe_size_bytes >> 12);
-  const std::uint64_t pipes =
-      std::min(2 * config.pipe_budget_slots / pipe_slots, left / kPipeShare);
-  const std::uint64_t own =
-      kOwnDescriptors + (kWorkerDescriptors + listeners) * machine.workers + pipes;
-  left = std::max(left / 2, left - std::min(left, own));
-  return std::min(config.max_connections, std::max<std::uint64_t>(1, left / each));
 }
 
 // Only the control thread handles signals. `how` is SIG_BLOCK or SIG_UNBLOCK.
@@ -189,8 +156,9 @@ void Server::make_workers(const std::string& run) {
     const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.to);
     shared_->files.push_back(sends_file ? std::make_unique<FileThread>() : nullptr);
   }
-  shared_->max_connections = connections_that_fit(config_, machine_);
-  shared_->accepts_one_by_one = shared_->max_connections < config_.max_connections;
+  shared_->max_connections = machine_.connections;
+  shared_->accepts_one_by_one =
+      machine_.connections < std::min(config_.max_connections, kLongestBurst);
   shared_->id_prefix = run;
   shared_->captures = &captures_;
   shared_->on_upstream_failed = [this](std::size_t route) { control_.upstream_failed(route); };
@@ -198,7 +166,7 @@ void Server::make_workers(const std::string& run) {
     control_.mirror_failed(address);
   };
   shared_->mirror_buffers_bytes = config_.mirror_buffers_bytes;
-  shared_->mirror_descriptors = machine_.descriptors / kMirrorShare / machine_.workers;
+  shared_->mirror_descriptors = machine_.mirror_descriptors;
   shared_->on_drained = [this] { control_.finish(); };
   std::vector<WorkerOptions> options(machine_.workers);
   for (std::size_t index = 0; index < options.size(); ++index) {
@@ -325,11 +293,10 @@ void report(const Config& config, const Machine& machine) {
               machine.uring_refused.empty() ? "" : ", since ", machine.uring_refused.c_str());
   std::printf("workers: %zu%s\n", machine.workers, machine.cpus.empty() ? "" : ", pinned");
   std::printf("descriptors: %llu", static_cast<unsigned long long>(machine.descriptors));
-  const std::uint64_t most = connections_that_fit(config, machine);
-  std::printf(most < config.max_connections
+  std::printf(machine.connections < config.max_connections
                   ? " (enough for %llu connections at once, not for --max-connections %llu)\n"
                   : "\n",
-              static_cast<unsigned long long>(most),
+              static_cast<unsigned long long>(machine.connections),
               static_cast<unsigned long long>(config.max_connections));
   if (machine.pipe_bytes == 0) {
     std::printf("pipes: none (%s): everything will be copied\n", machine.pipe_refused.c_str());
