@@ -182,7 +182,7 @@ void CaptureLoadTest::check_extracted(const std::string& out) const {
 
 TEST_P(CaptureLoadTest, IsCleanWheneverItIsReadAndExtractedAsItWasSent) {
   // Without retention each round reads more.
-  const int rounds = by_scale(3, 6, 50) * (std::get<1>(GetParam()) ? 3 : 1);
+  const int rounds = by_scale(2, 6, 50) * (std::get<1>(GetParam()) ? 3 : 1);
   for (int round = 0; round < rounds; ++round) {
     allow_more();
     Process verify({capture_tool(), "verify", directory_});
