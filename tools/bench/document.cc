@@ -231,7 +231,8 @@ std::string filesystem_of(const std::string& directory) {
     // Of two on the same place the later one is seen.
     if (!below || point.size() < longest) continue;
     longest = point.size();
-    found = type + " at " + point;
+    found = type;
+    found.append(" at ").append(point);
   }
   return found;
 }

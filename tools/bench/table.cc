@@ -269,7 +269,9 @@ std::string describe_machine(const json::object& document) {
       same->second += ", " + text_of(contender.at("name"));
     }
   }
-  for (const auto& [version, names] : versions) text += names + ": " + version + '\n';
+  for (const auto& [version, names] : versions) {
+    text.append(names).append(": ").append(version).append("\n");
+  }
   return text;
 }
 
@@ -285,7 +287,9 @@ std::string describe_conditions(const json::object& document) {
             '`' + command + "`\n";
     std::istringstream config(text_of(contender.at("config")));
     std::string lines;
-    for (std::string line; std::getline(config, line);) lines += "      " + line + '\n';
+    for (std::string line; std::getline(config, line);) {
+      lines.append("      ").append(line).append("\n");
+    }
     if (!lines.empty()) text += "  with this as {config}:\n\n" + lines + '\n';
   }
   return text;
