@@ -283,14 +283,15 @@ std::string describe_conditions(const json::object& document) {
     const std::string command = text_of(contender.at("command"));
     if (command.empty()) continue;
     const std::string version = text_of(contender.at("version"));
-    text += "- " + text_of(contender.at("name")) + ": " + (version.empty() ? "" : version + ", ") +
-            '`' + command + "`\n";
+    text.append("- ").append(text_of(contender.at("name"))).append(": ");
+    if (!version.empty()) text.append(version).append(", ");
+    text.append("`").append(command).append("`\n");
     std::istringstream config(text_of(contender.at("config")));
     std::string lines;
     for (std::string line; std::getline(config, line);) {
       lines.append("      ").append(line).append("\n");
     }
-    if (!lines.empty()) text += "  with this as {config}:\n\n" + lines + '\n';
+    if (!lines.empty()) text.append("  with this as {config}:\n\n").append(lines).append("\n");
   }
   return text;
 }
