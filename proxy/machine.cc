@@ -97,7 +97,8 @@ std::uint64_t connections_that_fit(const Config& config, const Machine& machine)
   if (each == 1) return config.max_connections;
   std::uint64_t left = machine.descriptors;
   if (mirrored) left -= left / kMirrorShare;
-  const std::uint64_t pipe_slots = std::max<std::uint64_t>(1, config.pipe_size_bytes >> 12);
+  const std::uint64_t pipe_slots =
+      std::max<std::uint64_t>(1, config.pipe_size_bytes / Pipe::kSlotBytes);
   const std::uint64_t pipes =
       std::min(2 * config.pipe_budget_slots / pipe_slots, left / kPipeShare);
   const std::uint64_t own =

@@ -29,6 +29,7 @@
 #include "tools/bench/interrupt.h"
 #include "tools/bench/net.h"
 #include "tools/bench/workload.h"
+#include "tools/common/command_line.h"
 
 namespace sluice::bench {
 namespace {
@@ -48,9 +49,6 @@ std::string replaced(std::string text, std::string_view what, const std::string&
   }
   return text;
 }
-
-// As one word of the shell.
-std::string quoted(const std::string& word) { return "'" + replaced(word, "'", "'\\''") + "'"; }
 
 Most most_of_each() {
   rlimit files{};
@@ -137,9 +135,9 @@ Contender mirroring(const ContenderOptions& options, bool stuck) {
   contender.command.insert(contender.command.end(), {"--mirror", "127.0.0.1:{mirror}"});
   if (stuck) return contender;
   std::string line;
-  for (const std::string& word : contender.command) line += quoted(word) + ' ';
+  for (const std::string& word : contender.command) line += shell_word(word) + ' ';
   contender.command = {"/bin/sh", "-c",
-                       quoted(options.sluice) +
+                       shell_word(options.sluice) +
                            " --listen 127.0.0.1:{mirror} --to discard: --log-level warn & " + line +
                            "& wait"};
   return contender;
@@ -219,7 +217,7 @@ std::string first_line(const std::vector<std::string>& command) { return line_wi
 std::string line_with(const std::vector<std::string>& command, const std::string& word) {
   std::string line;
   for (const std::string& argument : command) {
-    line.append(quoted(argument)).append(" ");
+    line.append(shell_word(argument)).append(" ");
   }
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen((line + "2>&1").c_str(), "re"),
                                                    &::pclose);
