@@ -79,13 +79,15 @@ void MirrorServer::step(Stream& stream) {
   if (got > 0) {
     const std::span bytes = std::span(buffer).first(static_cast<std::size_t>(got));
     stream.received.take(bytes);
-    // An answer, which nobody is to see.
-    static_cast<void>(
-        ::send(stream.fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+    // An answer, which nobody is to see. Where a reset has come meanwhile, this call is told, and
+    // no receive is any more.
+    const ssize_t sent =
+        ::send(stream.fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    stream.reset_seen |= sent < 0 && errno == ECONNRESET;
     return;
   }
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  stream.ending = got == 0 ? Ending::eof : Ending::reset;
+  stream.ending = got == 0 && !stream.reset_seen ? Ending::eof : Ending::reset;
   stream.fd.reset();
   stream.done = true;
 }

@@ -23,6 +23,7 @@ class MirrorServer {
     Stream(OwnedFd its_fd, Pattern pattern) : fd(std::move(its_fd)), received(pattern) {}
     OwnedFd fd;
     PatternChecker received;
+    bool reset_seen = false;  ///< by a send, which takes the error away
     Ending ending = Ending::open;
     std::atomic<bool> done{false};  ///< the other members may be looked at
   };
