@@ -271,6 +271,7 @@ void Recorder::submit(Block& block) {
   if (planned_bytes_ == 0) segment_began_ = reactor_.now();
   planned_bytes_ += (block.builder.used_bytes() + grid - 1) / grid * grid;
   last_submit_ = reactor_.now();
+  flush_waits_ = false;
   block.sequence = ++sequence_;
   writer_.submit(block);
 }
@@ -309,7 +310,8 @@ void Recorder::write_table(bool begins_segment) {
 // Something was put into the current block: it will not wait for long.
 void Recorder::touched() {
   if (options_.segments.durability == Durability::before_forward) return soon();
-  if (!flush_.is_set()) reactor_.set_timer(flush_, reactor_.now() + options_.flush_interval);
+  if (flush_waits_ || flush_.is_set()) return;
+  reactor_.set_timer(flush_, reactor_.now() + options_.flush_interval);
 }
 
 void Recorder::flush() {
@@ -317,11 +319,15 @@ void Recorder::flush() {
 }
 
 // A partial block takes up a whole one until it is written. A disk that is behind gets no more of
-// them: what comes meanwhile goes into the same one.
+// them: what comes meanwhile goes into the same one, until the disk has got on.
 void Recorder::flush_in_time() {
-  const bool behind = writer_.unwritten() >= kMostCommits || 2 * free_.size() < blocks_.size();
-  if (!behind) return flush();
-  reactor_.set_timer(flush_, reactor_.now() + options_.flush_interval);
+  flush_waits_ = writer_.unwritten() >= kMostCommits || 2 * free_.size() < blocks_.size();
+  if (!flush_waits_) flush();
+}
+
+// Not from here: this may be deep within the writer.
+void Recorder::block_written() {
+  if (flush_waits_) reactor_.set_timer(flush_, reactor_.now());
 }
 
 void Recorder::block_free(Block& block) {
@@ -333,6 +339,7 @@ void Recorder::block_free(Block& block) {
     std::erase_if(table_blocks_, [&](const auto& table) { return &table->block == &block; });
   }
   set(counters_.blocks_in_use, blocks_.size() - free_.size());
+  block_written();
   if (!unsettled_.empty() || !waiting_.empty() || on_closed_) soon();
 }
 

@@ -153,6 +153,7 @@ class Recorder final : private SegmentWriter::Client {
   void touched();
 
   // SegmentWriter::Client
+  void block_written() override;
   void block_free(Block& block) override;
   void durable_rose() override { soon(); }
   void segment_lost(const Error& error) override;
@@ -191,6 +192,7 @@ class Recorder final : private SegmentWriter::Client {
   std::uint64_t table_begin_ = 0;    ///< the first block of the last table
   std::uint64_t planned_bytes_ = 0;  ///< of this segment's frames so far
   TimePoint segment_began_;          ///< when its first block was submitted
+  bool flush_waits_ = false;         ///< for the disk, which is behind
   bool segment_over_ = false;        ///< the next block begins another one
   TimePoint last_submit_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Recording>> recordings_;

@@ -304,6 +304,7 @@ void SegmentWriter::block_done(Block& block, int result) {
     block.written_ = true;
     if (options_.durability == Durability::before_forward) count_sync(Clock::now() - block.began_);
     if (!failure_) count_written();
+    client_.block_written();
   } else if (!failure_) {
     fail(Error{result < 0 ? -result : EIO, "write to segment " + to_string(current_->name)});
   }

@@ -87,6 +87,8 @@ class SegmentWriter {
   /// What the owner of the blocks is told, on the writer's thread.
   class Client {
    public:
+    /// unwritten() fell.
+    virtual void block_written() = 0;
     /// `block` need not be kept any longer. In the order of submit().
     virtual void block_free(Block& block) = 0;
     /// durable_sequence() rose.

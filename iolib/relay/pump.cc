@@ -422,7 +422,7 @@ TimePoint Pump::tidy(TimePoint now) {
     if (now - last_activity_ < kPatience) return last_activity_ + kPatience;
     set_patient(false);
   }
-  if (!pipe_ || pipe_->empty()) return patient_ ? now + kPatience : TimePoint::max();
+  if (!pipe_ || pipe_->empty()) return TimePoint::max();
   if (now - last_activity_ < kPipePause) return last_activity_ + kPipePause;
   if (pipe_->held_bytes() <= kMaxHeldBytes && !taps_ && held_.empty()) copy_pipe_to_heap();
   return TimePoint::max();

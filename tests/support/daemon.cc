@@ -17,11 +17,13 @@
 namespace sluice::test {
 namespace {
 
-/// Quiet is what uses less than a twentieth of a CPU over this long, several times in a row: a
-/// timer now and then is no work, nobody who has bytes to move stays below it, and who spins on a
-/// busy machine has to wait for a CPU at times, but not for all of these.
+/// Quiet is what uses less than a twentieth of a CPU over this long, and wakes up no more than so
+/// often, several times in a row: a timer now and then is no work, nobody who has bytes to move
+/// stays below it, and who spins on a busy machine has to wait for a CPU at times, but not for all
+/// of these.
 constexpr std::chrono::milliseconds kQuietWindow{60};
 constexpr int kQuietShare = 20;
+constexpr std::uint64_t kQuietTurns = 4;
 constexpr int kQuietWindows = 3;
 
 std::vector<std::string> command(const std::string& binary, std::vector<std::string> arguments) {
@@ -138,14 +140,18 @@ std::uint64_t Daemon::pss_bytes() const {
   return 0;
 }
 
-std::chrono::nanoseconds Daemon::cpu_time() const {
-  std::chrono::nanoseconds total{0};
+Daemon::Usage Daemon::usage() const {
+  Usage total;
   const std::string folder = "/proc/" + std::to_string(process_.pid()) + "/task";
   std::error_code ignored;
   for (const auto& task : std::filesystem::directory_iterator(folder, ignored)) {
     std::ifstream schedstat(task.path() / "schedstat");
     std::uint64_t ran = 0;
-    if (schedstat >> ran) total += std::chrono::nanoseconds(ran);
+    std::uint64_t waited = 0;
+    std::uint64_t turns = 0;
+    if (!(schedstat >> ran >> waited >> turns)) continue;
+    total.cpu += std::chrono::nanoseconds(ran);
+    total.turns += turns;
   }
   return total;
 }
@@ -155,9 +161,11 @@ bool Daemon::wait_until_quiet(std::chrono::nanoseconds timeout) const {
   int quiet_windows = 0;
   while (quiet_windows < kQuietWindows) {
     if (std::chrono::steady_clock::now() >= deadline) return false;
-    const auto used_before = cpu_time();
+    const Usage before = usage();
     std::this_thread::sleep_for(kQuietWindow);
-    const bool quiet = (cpu_time() - used_before) * kQuietShare < kQuietWindow;
+    const Usage now = usage();
+    const bool quiet = (now.cpu - before.cpu) * kQuietShare < kQuietWindow &&
+                       now.turns - before.turns <= kQuietTurns;
     quiet_windows = quiet ? quiet_windows + 1 : 0;
   }
   return true;

@@ -60,9 +60,14 @@ class Daemon {
   [[nodiscard]] std::size_t pipe_fd_count() const;
   /// Proportional set size (/proc/PID/smaps_rollup).
   [[nodiscard]] std::uint64_t pss_bytes() const;
-  /// CPU time of all its threads, in the scheduler's own nanoseconds.
-  [[nodiscard]] std::chrono::nanoseconds cpu_time() const;
-  /// Waits until it uses next to no CPU: it has nothing to move and does not spin.
+  /// What all its threads have had, by the scheduler's own count.
+  struct Usage {
+    std::chrono::nanoseconds cpu{0};
+    std::uint64_t turns = 0;  ///< how often one of them was given a CPU
+  };
+  [[nodiscard]] Usage usage() const;
+  /// Waits until it uses next to no CPU and hardly ever wakes up: it has nothing to move, does not
+  /// spin, and does not ask again and again either.
   [[nodiscard]] bool wait_until_quiet(std::chrono::nanoseconds timeout = kPatience) const;
 
   /// SIGTERM, then its exit status; nothing if it does not end in time.
