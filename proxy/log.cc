@@ -4,17 +4,20 @@
 #include <poll.h>
 #include <spdlog/async.h>
 #include <spdlog/async_logger.h>
-#include <spdlog/sinks/base_sink.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/sink.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "iolib/base/owned_fd.h"
@@ -26,19 +29,50 @@ namespace {
 constexpr std::size_t kQueuedLines = 16'384;
 // Lines are written out together while more are queued, up to so many bytes.
 constexpr std::size_t kWriteBytes = 32 << 10;
+// After it has written all there was, the writing thread sleeps for so long: to wake it for each
+// line takes more than to forward a short connection.
+constexpr std::chrono::milliseconds kRest(10);
 // How long a write waits for whoever reads the log.
 constexpr int kWritePatienceMs = 100;
 
 // Writes to a descriptor: stderr, or a file that can be opened anew.
-class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
+class DescriptorSink final : public spdlog::sinks::sink {
  public:
-  explicit DescriptorSink(std::string path) : path_(std::move(path)) {}
+  DescriptorSink(std::string path, const std::string& pattern)
+      : path_(std::move(path)), formatter_(std::make_unique<spdlog::pattern_formatter>(pattern)) {}
   ~DescriptorSink() override { write_out(); }
   DescriptorSink(const DescriptorSink&) = delete;
   DescriptorSink& operator=(const DescriptorSink&) = delete;
 
   /// The queue that feeds this sink, and lives until its thread has ended.
   void set_pool(spdlog::details::thread_pool* pool) { pool_ = pool; }
+
+  /// Writes a line on the caller's thread, behind those that the writing thread has taken.
+  void write(const spdlog::details::log_msg& message) {
+    const std::lock_guard guard(mutex_);
+    formatter_->format(message, waiting_);
+    write_out();
+  }
+
+  // On the writing thread.
+  void log(const spdlog::details::log_msg& message) override {
+    {
+      const std::lock_guard guard(mutex_);
+      formatter_->format(message, waiting_);
+      const bool more = pool_->queue_size() > 0;
+      if (more && waiting_.size() < kWriteBytes) return;
+      write_out();
+      if (more) return;
+    }
+    std::this_thread::sleep_for(kRest);
+  }
+  void flush() override {
+    const std::lock_guard guard(mutex_);
+    write_out();
+  }
+  // The pattern is chosen once, before there is a second thread.
+  void set_pattern(const std::string& /*pattern*/) override {}
+  void set_formatter(std::unique_ptr<spdlog::formatter> /*formatter*/) override {}
 
   [[nodiscard]] std::uint64_t lost_lines() const { return lost_lines_; }
 
@@ -54,12 +88,6 @@ class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
   }
 
  private:
-  void sink_it_(const spdlog::details::log_msg& message) override {
-    formatter_->format(message, waiting_);
-    if (waiting_.size() >= kWriteBytes || pool_ == nullptr || pool_->queue_size() == 0) write_out();
-  }
-  void flush_() override { write_out(); }
-
   // What cannot be written soon (a full disk, a reader that has stopped) is lost and counted: a log
   // must not stop the traffic, nor the end of the program.
   void write_out() {
@@ -79,8 +107,10 @@ class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
     waiting_.clear();
   }
 
+  std::mutex mutex_;
   std::string path_;
   OwnedFd file_;
+  std::unique_ptr<spdlog::formatter> formatter_;
   spdlog::details::thread_pool* pool_ = nullptr;
   spdlog::memory_buf_t waiting_;
   std::atomic<std::uint64_t> lost_lines_{0};
@@ -216,11 +246,11 @@ std::string format_json(std::string_view event, Fields fields) {
 }
 
 Result<> open(const Config& config) {
-  auto sink = std::make_shared<DescriptorSink>(config.log_file);
+  auto sink = std::make_shared<DescriptorSink>(
+      config.log_file, config.log_format == LogFormat::json
+                           ? R"({"time":"%Y-%m-%dT%H:%M:%S.%f%z","level":"%l",%v})"
+                           : "%Y-%m-%dT%H:%M:%S.%f%z %l %v");
   if (Result<> opened = sink->reopen(); opened.has_error()) return opened.error();
-  sink->set_pattern(config.log_format == LogFormat::json
-                        ? R"({"time":"%Y-%m-%dT%H:%M:%S.%f%z","level":"%l",%v})"
-                        : "%Y-%m-%dT%H:%M:%S.%f%z %l %v");
   state.sink = sink;
   state.format = config.log_format;
   state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
@@ -243,7 +273,7 @@ void print(std::string_view event, Fields fields) {
   if (!state.sink) return;
   const std::string line =
       state.format == LogFormat::json ? format_json(event, fields) : format_text(event, fields);
-  state.sink->log(spdlog::details::log_msg("sluice", spdlog::level::info, line));
+  state.sink->write(spdlog::details::log_msg("sluice", spdlog::level::info, line));
 }
 
 void close() {
