@@ -520,12 +520,11 @@ void LoadRun::report_exchanges(const LoadPart& part, json::object& metrics,
 void LoadRun::report_path(json::object& metrics) const {
   const auto used = [](std::uint64_t before, std::uint64_t after) {
     // A forwarder that forgets its dead children can have used less at the end.
-    return std::max(0.0, static_cast<double>(after) - static_cast<double>(before)) / kSecondNs;
+    return after > before ? static_cast<double>(after - before) / kSecondNs : 0.0;
   };
   const double proxy = used(cpu_before_.watched, cpu_after_.watched);
   const double load = used(cpu_before_.self, cpu_after_.self);
-  const double machine = static_cast<double>(cpu_after_.machine - cpu_before_.machine) /
-                         static_cast<double>(::sysconf(_SC_CLK_TCK));
+  const double machine = used(cpu_before_.machine, cpu_after_.machine);
   metrics["seconds"] = seconds();
   metrics["load_cpus"] = load / seconds();
   metrics["machine_cpus"] = machine / seconds();

@@ -28,6 +28,8 @@ std::uint64_t read_clock(clockid_t clock) {
          static_cast<std::uint64_t>(time.tv_nsec);
 }
 
+std::uint64_t tick_ns() { return kSecondNs / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)); }
+
 std::filesystem::path proc(pid_t pid, const char* entry) {
   return std::filesystem::path("/proc") / std::to_string(pid) / entry;
 }
@@ -54,9 +56,8 @@ std::uint64_t process_clock(pid_t pid) {
   if (fields.size() <= kChildrenSystemField) return 0;
   const std::uint64_t ticks =
       std::stoull(fields[kChildrenUserField]) + std::stoull(fields[kChildrenSystemField]);
-  const auto tick_ns = kSecondNs / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
   return static_cast<std::uint64_t>(time.tv_sec) * kSecondNs +
-         static_cast<std::uint64_t>(time.tv_nsec) + ticks * tick_ns;
+         static_cast<std::uint64_t>(time.tv_nsec) + ticks * tick_ns();
 }
 
 // What each thread has run, by its number.
@@ -70,7 +71,9 @@ std::map<std::string, std::uint64_t, std::less<>> threads_of(pid_t pid) {
   return threads;
 }
 
-std::uint64_t machine_busy_ticks() {
+// What all CPUs were not idle for, since some time. The kernel counts idle time as it passes; busy
+// time it samples by ticks, which a load that follows the clock meets always or never.
+std::uint64_t machine_busy() {
   std::ifstream file("/proc/stat");
   std::string name;
   std::uint64_t user = 0;
@@ -78,11 +81,9 @@ std::uint64_t machine_busy_ticks() {
   std::uint64_t system = 0;
   std::uint64_t idle = 0;
   std::uint64_t iowait = 0;
-  std::uint64_t irq = 0;
-  std::uint64_t softirq = 0;
-  std::uint64_t steal = 0;
-  file >> name >> user >> nice >> system >> idle >> iowait >> irq >> softirq >> steal;
-  return user + nice + system + irq + softirq + steal;
+  file >> name >> user >> nice >> system >> idle >> iowait;
+  const auto cpus = static_cast<std::uint64_t>(::sysconf(_SC_NPROCESSORS_ONLN));
+  return cpus * read_clock(CLOCK_MONOTONIC) - (idle + iowait) * tick_ns();
 }
 
 }  // namespace
@@ -114,7 +115,7 @@ CpuSample sample_cpu(const std::vector<pid_t>& watched) {
     for (const auto& [thread, ran] : threads_of(pid)) sample.schedstat += ran;
   }
   sample.self = read_clock(CLOCK_PROCESS_CPUTIME_ID);
-  sample.machine = machine_busy_ticks();
+  sample.machine = machine_busy();
   sample.wall = now_ns();
   return sample;
 }

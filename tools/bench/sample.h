@@ -24,7 +24,8 @@ struct CpuSample {
   std::uint64_t schedstat = 0;
   /// This program itself.
   std::uint64_t self = 0;
-  /// The whole machine's busy time, in ticks of 10 ms, softirqs included.
+  /// The whole machine's busy time, softirqs included: what its CPUs were not idle for, to 10 ms
+  /// each. Only differences mean something.
   std::uint64_t machine = 0;
 };
 
