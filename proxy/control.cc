@@ -153,7 +153,9 @@ void Control::end_drain(Duration grace, std::string_view why) {
   actions_.end_drain();
   drain_deadline_.expires_after(grace);
   drain_deadline_.async_wait([](const boost::system::error_code& error) {
-    if (!error) std::_Exit(EXIT_SUCCESS);
+    if (error) return;
+    log::settle();
+    std::_Exit(EXIT_SUCCESS);
   });
 }
 

@@ -32,6 +32,8 @@ constexpr std::size_t kWriteBytes = 32 << 10;
 // After it has written all there was, the writing thread sleeps for so long: to wake it for each
 // line takes more than to forward a short connection.
 constexpr std::chrono::milliseconds kRest(10);
+// How long who wants to come behind all lines waits for them at most.
+constexpr std::chrono::milliseconds kSettleTime(50);
 // How long a write waits for whoever reads the log.
 constexpr int kWritePatienceMs = 100;
 
@@ -269,8 +271,17 @@ void reopen() {
   }
 }
 
+void settle() {
+  const auto deadline = std::chrono::steady_clock::now() + kSettleTime;
+  while (state.pool && state.pool->queue_size() > 0 &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kRest / 10);
+  }
+}
+
 void print(std::string_view event, Fields fields) {
   if (!state.sink) return;
+  settle();
   const std::string line =
       state.format == LogFormat::json ? format_json(event, fields) : format_text(event, fields);
   state.sink->write(spdlog::details::log_msg("sluice", spdlog::level::info, line));

@@ -28,12 +28,16 @@ using Fields = std::span<const Field>;
 void reopen();
 /// Writes out what is queued and ends the thread.
 void close();
+/// Waits until what was logged before is written, but not for long: lines are written together, up
+/// to 10 ms after they were logged.
+void settle();
 /// Lines dropped so far because the queue was full, or nobody read the log.
 [[nodiscard]] std::uint64_t dropped_lines();
 
 /// One line: `event` and its fields. Any thread; never blocks.
 void write(LogLevel level, std::string_view event, Fields fields);
-/// One line whatever the level, because somebody asked for it. Written at once.
+/// One line whatever the level, because somebody asked for it; behind those that were logged
+/// before. Waits as settle() does.
 void print(std::string_view event, Fields fields);
 [[nodiscard]] bool enabled(LogLevel level);
 

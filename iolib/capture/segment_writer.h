@@ -87,7 +87,7 @@ class SegmentWriter {
   /// What the owner of the blocks is told, on the writer's thread.
   class Client {
    public:
-    /// unwritten() fell.
+    /// A block was written: unwritten() fell.
     virtual void block_written() = 0;
     /// `block` need not be kept any longer. In the order of submit().
     virtual void block_free(Block& block) = 0;

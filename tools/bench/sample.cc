@@ -71,8 +71,9 @@ std::map<std::string, std::uint64_t, std::less<>> threads_of(pid_t pid) {
   return threads;
 }
 
-// What all CPUs were not idle for, since some time. The kernel counts idle time as it passes; busy
-// time it samples by ticks, which a load that follows the clock meets always or never.
+// What all CPUs were not idle for, since some time. Where idle CPUs have no tick (NO_HZ) the kernel
+// counts idle time as it passes; busy time it samples by ticks, which a load that follows the clock
+// meets always or never.
 std::uint64_t machine_busy() {
   std::ifstream file("/proc/stat");
   std::string name;
