@@ -168,6 +168,20 @@ TEST_P(LogLineTest, RefusedUpstreamResetsTheClientAndSaysWhy) {
 INSTANTIATE_TEST_SUITE_P(BothFormats, LogLineTest, testing::Values("text", "json"),
                          [](const auto& about) { return about.param; });
 
+/// Lines are written together, some time after they were logged; what is printed on demand is not.
+TEST(LogOrderTest, TheLastCountersStandBehindTheLinesThatTheyCount) {
+  Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:"});
+  constexpr std::size_t kConnections = 50;
+  for (std::size_t i = 0; i < kConnections; ++i) {
+    ASSERT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  }
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  const std::string log = daemon.log();
+  const std::string counters = log.substr(std::min(log.size(), log.find(" stats accepted=50 ")));
+  EXPECT_EQ(connection_ends(log).size(), kConnections) << log;
+  EXPECT_EQ(count_lines(counters, std::regex("stats|connection|ended")), 2U) << log;
+}
+
 /// The disk is full, and then it is not.
 TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   const TempDir folder;
