@@ -75,6 +75,7 @@ class Daemon {
 
  private:
   void wait_for_listeners(std::size_t count);
+  void wait_for_control();
 
   Process process_;
   std::string log_file_;

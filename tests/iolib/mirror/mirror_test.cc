@@ -433,7 +433,7 @@ TEST_P(MirrorTest, BulkStreamsToOneThatDoesNotAnswerOpenTheBreaker) {
   listener_ = test::listen_tcp(0);
   const OwnedFd filler = test::connect_tcp(listener_.port);
   make_mirror();
-  const StreamOptions options{.max_lag_bytes = 1 << 20, .connect_timeout = 50ms};
+  const StreamOptions options{.max_lag_bytes = 1 << 20, .connect_timeout = 500ms};
   sluice::RelaySession& first = start_mirrored(options);
   move(first, kMuch);
   EXPECT_TRUE(wait_for(Count::failed, 1));
