@@ -49,13 +49,6 @@ class DescriptorSink final : public spdlog::sinks::sink {
   /// The queue that feeds this sink, and lives until its thread has ended.
   void set_pool(spdlog::details::thread_pool* pool) { pool_ = pool; }
 
-  /// Writes a line on the caller's thread, behind those that the writing thread has taken.
-  void write(const spdlog::details::log_msg& message) {
-    const std::lock_guard guard(mutex_);
-    formatter_->format(message, waiting_);
-    write_out();
-  }
-
   // On the writing thread.
   void log(const spdlog::details::log_msg& message) override {
     {
@@ -123,6 +116,7 @@ struct State {
   std::shared_ptr<spdlog::details::thread_pool> pool;
   std::shared_ptr<spdlog::async_logger> logger;
   LogFormat format = LogFormat::text;
+  LogLevel level = LogLevel::off;
 };
 State state;  // set by open() before there are other threads, and by close() after them
 
@@ -247,6 +241,16 @@ std::string format_json(std::string_view event, Fields fields) {
   return members;
 }
 
+namespace {
+
+void queue(LogLevel level, std::string_view event, Fields fields) {
+  state.logger->log(spdlog_level(level), state.format == LogFormat::json
+                                             ? format_json(event, fields)
+                                             : format_text(event, fields));
+}
+
+}  // namespace
+
 Result<> open(const Config& config) {
   auto sink = std::make_shared<DescriptorSink>(
       config.log_file, config.log_format == LogFormat::json
@@ -259,7 +263,8 @@ Result<> open(const Config& config) {
   sink->set_pool(state.pool.get());
   state.logger = std::make_shared<spdlog::async_logger>(
       "sluice", sink, state.pool, spdlog::async_overflow_policy::overrun_oldest);
-  state.logger->set_level(spdlog_level(config.log_level));
+  state.level = config.log_level;
+  state.logger->set_level(spdlog::level::trace);  // enabled() has decided
   return {};
 }
 
@@ -277,14 +282,6 @@ void settle() {
          std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(kRest / 10);
   }
-}
-
-void print(std::string_view event, Fields fields) {
-  if (!state.sink) return;
-  settle();
-  const std::string line =
-      state.format == LogFormat::json ? format_json(event, fields) : format_text(event, fields);
-  state.sink->write(spdlog::details::log_msg("sluice", spdlog::level::info, line));
 }
 
 void close() {
@@ -312,15 +309,14 @@ Result<> probe(const Config& config) {
   return errno_error("open " + path);
 }
 
-bool enabled(LogLevel level) {
-  return state.logger && state.logger->should_log(spdlog_level(level));
-}
+bool enabled(LogLevel level) { return state.logger && level >= state.level; }
 
 void write(LogLevel level, std::string_view event, Fields fields) {
-  if (!enabled(level)) return;
-  state.logger->log(spdlog_level(level), state.format == LogFormat::json
-                                             ? format_json(event, fields)
-                                             : format_text(event, fields));
+  if (enabled(level)) queue(level, event, fields);
+}
+
+void print(std::string_view event, Fields fields) {
+  if (state.logger) queue(LogLevel::info, event, fields);
 }
 
 }  // namespace sluice::log

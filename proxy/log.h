@@ -36,8 +36,7 @@ void settle();
 
 /// One line: `event` and its fields. Any thread; never blocks.
 void write(LogLevel level, std::string_view event, Fields fields);
-/// One line whatever the level, because somebody asked for it; behind those that were logged
-/// before. Waits as settle() does.
+/// The same whatever the level, because somebody asked for it.
 void print(std::string_view event, Fields fields);
 [[nodiscard]] bool enabled(LogLevel level);
 
