@@ -237,6 +237,14 @@ std::optional<RouteConflict> find_route_conflict(const Config& config) {
                                "discard: or echo:"};
     }
     if (route.capture.empty()) continue;
+    const bool is_unix = std::ranges::any_of(route.listen, [](const ListenAddress& address) {
+      return std::holds_alternative<UnixEndpoint>(address);
+    });
+    if (is_unix && std::holds_alternative<DiscardEndpoint>(route.to)) {
+      return RouteConflict{index, "listen",
+                           "a unix socket with discard: and capture, where it could not tell that "
+                           "something was lost, expected TCP addresses"};
+    }
     const bool answers = !std::holds_alternative<DiscardEndpoint>(route.to) &&
                          !std::holds_alternative<EchoEndpoint>(route.to);
     if (!answers && route.capture_direction == CaptureDirection::upstream) {

@@ -211,6 +211,8 @@ Result<> Opener::open_group(Place place, std::size_t route) {
   for (std::size_t worker = 0; worker < workers_; ++worker) {
     Result<OwnedFd> fd = bind_tcp(place, Sharing::reuse_port, congestion);
     if (fd.has_error()) return fd.error();
+    // From the first moment on: a process that is killed confirms nothing.
+    if (is_sink(config_.routes[route])) reset_on_close(fd->get());
     if (::listen(fd->get(), kBacklog) != 0) {
       return errno_error("listen " + place.address.to_string());
     }

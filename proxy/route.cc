@@ -24,6 +24,7 @@ Route make_route(std::size_t index, const RouteConfig& config) {
   route.relay.splice = splice_mode(config.zero_copy);
   route.relay.idle_timeout = config.idle_timeout;
   route.relay.half_close_timeout = config.half_close_timeout;
+  route.relay.fin_confirms = is_sink(config);
   return route;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "iolib/base/endpoint.h"
@@ -30,6 +31,11 @@ struct Route {
 using RouteSnapshot = std::shared_ptr<const Route>;
 
 [[nodiscard]] Route make_route(std::size_t index, const RouteConfig& config);
+
+/// It ends a connection in order only once all that it received is durable.
+[[nodiscard]] inline bool is_sink(const RouteConfig& route) {
+  return !route.capture.empty() && std::holds_alternative<DiscardEndpoint>(route.to);
+}
 
 /// Its connections are seen by taps: such a one stays with the worker that it began with.
 [[nodiscard]] inline bool tapped(const RouteConfig& route) {

@@ -245,7 +245,7 @@ capture::Recording* Session::begin_recording() {
   if (recorder == nullptr) return nullptr;
   capture::RecordingOptions options;
   options.sides = recorded_sides();
-  options.sink = std::holds_alternative<DiscardEndpoint>(config.to);
+  options.sink = is_sink(config);
   if (config.capture_limit_bytes > 0) options.limit_bytes = config.capture_limit_bytes;
   capture::OpenInfo info;
   info.id = worker_->session_id(number_);

@@ -108,8 +108,8 @@ std::uint64_t send_queue_bytes(int fd) {
   return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? static_cast<std::uint64_t>(bytes) : 0;
 }
 
-void reset_on_close(int fd) {
-  const linger at_once{1, 0};
+void reset_on_close(int fd, bool reset) {
+  const linger at_once{reset ? 1 : 0, 0};
   static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
 }
 

@@ -49,7 +49,8 @@ void choose_congestion_control(int fd, const sockaddr* address);
 /// where nobody counts.
 [[nodiscard]] std::uint64_t send_queue_bytes(int fd);
 
-/// When the socket is closed, its connection is reset.
-void reset_on_close(int fd);
+/// Whether closing the socket resets its connection, also where the kernel closes it because the
+/// process ended. Of a listener: what every socket that it accepts begins with.
+void reset_on_close(int fd, bool reset = true);
 
 }  // namespace sluice

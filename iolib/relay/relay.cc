@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "iolib/base/endpoint.h"
+
 namespace sluice {
 namespace {
 
@@ -237,6 +239,7 @@ void Relay::close() {
   to_upstream_.close_taps();
   to_client_.close_taps();
   const bool abortive = end_ != RelayEnd::closed;
+  if (!abortive && options_.fin_confirms) reset_on_close(client_.fd(), false);
   client_.close(abortive);
   upstream_.close(abortive);
 }

@@ -26,6 +26,9 @@ struct RelayOptions {
   Duration idle_timeout = std::chrono::hours(1);  ///< no byte either way; 0: never
   Duration half_close_timeout =
       std::chrono::seconds(30);  ///< no byte the way that is left; 0: never
+  /// The client's FIN is a promise: its socket was made to reset however it is closed, but for an
+  /// end in order.
+  bool fin_confirms = false;
 };
 
 /// What the relays of one thread use together.

@@ -78,6 +78,20 @@ TEST_P(CaptureSinkTest, ItsEndConfirmsAllBytes) {
   }
 }
 
+/// The kernel closes the sockets of a process that is killed: that must not look like a promise.
+TEST_P(CaptureSinkTest, AKillConfirmsNothing) {
+  // Nothing is flushed before it is killed, but by before-forward.
+  Daemon daemon(arguments({"--flush-interval", "1m", "--sync-interval", "1m"}));
+  std::vector<OwnedFd> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(connect_tcp(daemon.port()));
+    ASSERT_TRUE(send_pattern(clients.back().get(), Pattern(1), 0, 100));
+  }
+  daemon.process().signal(SIGKILL);
+  EXPECT_EQ(daemon.process().wait(), -SIGKILL);
+  for (const OwnedFd& client : clients) EXPECT_EQ(ending_of(client.get()), Ending::reset);
+}
+
 TEST_P(CaptureSinkTest, WhatIsNotAllRecordedEndsByReset) {
   Daemon daemon(arguments({"--capture-limit", "1KiB"}));
   for (const std::uint64_t size : {1024, 1025, 100'000}) {

@@ -119,6 +119,10 @@ TEST_F(CaptureOptionsTest, WhatDoesNotGoTogetherIsRefused) {
                      "--capture-direction", "client"},
                     2, {"capture-direction", "file:"}),
             "");
+  EXPECT_EQ(refusal({"--listen", "unix:" + folder_.file("socket"), "--to", "discard:", "--capture",
+                     directory_},
+                    2, {"--listen", "unix"}),
+            "");
   EXPECT_FALSE(std::filesystem::exists(directory_));
 }
 
