@@ -227,6 +227,11 @@ Invocation usage_error(const Error& error) {
 
 }  // namespace
 
+bool records(const Config& config) {
+  return std::ranges::any_of(config.routes,
+                             [](const RouteConfig& route) { return !route.capture.empty(); });
+}
+
 std::optional<RouteConflict> find_route_conflict(const Config& config) {
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     const RouteConfig& route = config.routes[index];

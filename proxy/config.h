@@ -86,6 +86,9 @@ struct Config {
   std::vector<RouteConfig> routes;
 };
 
+/// Some route is recorded.
+[[nodiscard]] bool records(const Config& config);
+
 /// What is wrong with what the routes record and mirror, together or with their targets.
 struct RouteConflict {
   std::size_t route = 0;

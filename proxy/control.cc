@@ -4,7 +4,6 @@
 #include <boost/asio/post.hpp>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <utility>
 
 #include "proxy/log.h"
@@ -18,8 +17,10 @@ constexpr Duration kResolveInterval = std::chrono::seconds(1);
 // After the drain deadline sessions are reset, which takes a turn or two; a worker that is not done
 // after this long is not waited for.
 constexpr Duration kLastGrace = std::chrono::seconds(2);
-// The same after a second signal, which is to end the process at once.
+// The same after a second signal, which is to end the process at once; what was recorded of them
+// has to be written yet.
 constexpr Duration kSecondSignalGrace = std::chrono::milliseconds(200);
+constexpr Duration kSecondSignalCaptureGrace = kLastGrace;
 
 std::vector<Endpoint> endpoints_of(const std::vector<SocketAddress>& addresses) {
   std::vector<Endpoint> endpoints;
@@ -137,7 +138,10 @@ void Control::await_signal() {
 void Control::handle(int signal) {
   if (signal == SIGHUP) return actions_.reopen_log();
   if (signal == SIGUSR1) return actions_.print_stats();
-  if (draining_) return end_drain(kSecondSignalGrace, "second signal");
+  if (draining_) {
+    return end_drain(records(config_) ? kSecondSignalCaptureGrace : kSecondSignalGrace,
+                     "second signal");
+  }
   draining_ = true;
   actions_.begin_drain();
   drain_deadline_.expires_after(std::chrono::duration_cast<Duration>(config_.drain_timeout));
@@ -152,10 +156,8 @@ void Control::end_drain(Duration grace, std::string_view why) {
   ending_ = why;
   actions_.end_drain();
   drain_deadline_.expires_after(grace);
-  drain_deadline_.async_wait([](const boost::system::error_code& error) {
-    if (error) return;
-    log::settle();
-    std::_Exit(EXIT_SUCCESS);
+  drain_deadline_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) actions_.exit_now();
   });
 }
 

@@ -25,6 +25,7 @@ class Control {
   struct Actions {
     std::function<void()> begin_drain;
     std::function<void()> end_drain;  ///< the deadline has passed
+    std::function<void()> exit_now;   ///< something does not end
     std::function<void()> reopen_log;
     std::function<void()> print_stats;
     std::function<void(const Route&)> update_route;  ///< its upstream's addresses, or a mirror's

@@ -78,8 +78,8 @@ class Server {
       : config_(config),
         machine_(std::move(machine)),
         pool_({config.pipe_size_bytes, config.pipe_budget_slots, PipePool::Options{}.thread_pipes}),
-        control_(config, {[this] { begin_drain(); }, [this] { end_drain(); }, [] { log::reopen(); },
-                          [this] { print_stats(); },
+        control_(config, {[this] { begin_drain(); }, [this] { end_drain(); },
+                          [this] { exit_now(); }, [] { log::reopen(); }, [this] { print_stats(); },
                           [this](const Route& route) {
                             for (const auto& worker : workers_) worker->update_route(route);
                           }}) {}
@@ -104,6 +104,7 @@ class Server {
   void close_captures();
   void begin_drain();
   void end_drain();
+  [[noreturn]] void exit_now();
   void print_stats() const;
 
   const Config& config_;
@@ -257,6 +258,15 @@ void Server::begin_drain() {
 
 void Server::end_drain() {
   for (const auto& worker : workers_) worker->stop_sessions(SessionEnd::drain_timeout);
+}
+
+// With connections that do not end. What is recorded of them is not on the disk, or not sealed.
+void Server::exit_now() {
+  if (records(config_)) {
+    log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
+  }
+  log::settle();
+  std::_Exit(records(config_) ? kExitFailed : kExitDone);
 }
 
 void Server::print_stats() const {
