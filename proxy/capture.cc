@@ -12,6 +12,7 @@
 
 #include "iolib/base/aligned_buffer.h"
 #include "iolib/base/clock.h"
+#include "iolib/base/text.h"
 
 namespace sluice {
 namespace {
@@ -69,6 +70,17 @@ void log_event(const std::string& path, capture::Recorder::Event event, const Er
   }
 }
 
+void log_deletion(const std::string& path, const capture::Store::Deletion& deletion) {
+  const std::string segment = one_line(deletion.segment);
+  if (deletion.error) {
+    const std::string reason = deletion.error->to_string();
+    return log::error("capture_not_deleted",
+                      {{"directory", path}, {"segment", segment}, {"reason", reason}});
+  }
+  log::warn("capture_deleted_for_room",
+            {{"directory", path}, {"segment", segment}, {"bytes", deletion.size_bytes}});
+}
+
 }  // namespace
 
 // --- CaptureDirectories ---
@@ -92,6 +104,10 @@ Result<CaptureDirectories> CaptureDirectories::open(const Config& config, const 
     target->directory = std::move(*directory);
     target->store = std::make_unique<capture::Store>(
         *target->directory, capture::Retention{each->retain_size_bytes, each->retain_age});
+    target->store->set_on_deletion(
+        [path = each->capture](const capture::Store::Deletion& deletion) {
+          log_deletion(path, deletion);
+        });
     Result<capture::Store::Leftovers> leftovers = target->store->recover();
     if (leftovers.has_error()) return leftovers.error();
     target->leftovers = *leftovers;
@@ -176,7 +192,8 @@ void WorkerCapture::give_up() {
 
 // --- Statistics ---
 
-std::vector<log::Field> capture_sums(const std::vector<const WorkerCapture*>& workers) {
+std::vector<log::Field> capture_sums(const CaptureDirectories& directories,
+                                     const std::vector<const WorkerCapture*>& workers) {
   using Counters = capture::RecorderCounters;
   const auto for_each = [&](const auto& take) {
     for (const WorkerCapture* worker : workers) {
@@ -199,6 +216,12 @@ std::vector<log::Field> capture_sums(const std::vector<const WorkerCapture*>& wo
   for_each([&](const Counters& each) {
     longest_sync_ns = std::max(longest_sync_ns, each.longest_sync_ns.load());
   });
+  std::uint64_t deleted = 0;
+  std::uint64_t not_deleted = 0;
+  for (const auto& each : directories.all()) {
+    deleted += each->store->counters().segments_deleted;
+    not_deleted += each->store->counters().deletions_failed;
+  }
   using capture::GapReason;
   return {
       {"capture_bytes", sum(&Counters::recorded_bytes)},
@@ -214,6 +237,8 @@ std::vector<log::Field> capture_sums(const std::vector<const WorkerCapture*>& wo
       {"capture_disk_failures", sum(&Counters::disk_failures)},
       {"capture_segments_refused", sum(&Counters::segments_refused)},
       {"capture_seal_failures", sum(&Counters::seal_failures)},
+      {"capture_segments_deleted", deleted},
+      {"capture_deletions_failed", not_deleted},
       {"capture_syncs", sum(&Counters::syncs)},
       {"capture_sync_us", sum(&Counters::sync_ns) / 1000},
       {"capture_longest_sync_us", longest_sync_ns / 1000},

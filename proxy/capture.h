@@ -96,7 +96,7 @@ class WorkerCapture {
 
 /// The sums of all workers, as fields of the statistics.
 [[nodiscard]] std::vector<log::Field> capture_sums(
-    const std::vector<const WorkerCapture*>& workers);
+    const CaptureDirectories& directories, const std::vector<const WorkerCapture*>& workers);
 
 /// What --check says about a directory, on one line: whether O_DIRECT is to be had, the alignment,
 /// how long a durable write of 4 KiB takes. Leaves nothing behind.

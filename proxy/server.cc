@@ -281,7 +281,7 @@ void Server::print_stats() const {
     if (worker->capture() != nullptr) captures.push_back(worker->capture());
   }
   if (!captures.empty()) {
-    const std::vector<log::Field> sums = capture_sums(captures);
+    const std::vector<log::Field> sums = capture_sums(captures_, captures);
     fields.insert(fields.end(), sums.begin(), sums.end());
   }
   std::vector<const WorkerMirrors*> mirrors;

@@ -136,11 +136,15 @@ void SegmentWriter::prepare() {
   prepared_ = std::make_unique<Segment>();
   prepared_->name = {options_.run, options_.worker, next_number_, SegmentState::open};
   prepare_error_.reset();
+  not_needed_ = false;
   disk_.run(
       [this] {
         static_cast<void>(::getrandom(prepared_->id.data(), prepared_->id.size(), 0));
-        Result<int> file = store_.create(prepared_->name, options_.segment_bytes,
-                                         options_.durability == Durability::before_forward);
+        const auto contents = options_.durability == Durability::before_forward
+                                  ? Store::Contents::zeroed
+                                  : Store::Contents::any;
+        Result<int> file =
+            store_.create(prepared_->name, options_.segment_bytes, contents, not_needed_);
         if (file.has_value()) {
           prepared_->file = *file;
         } else {
@@ -152,6 +156,7 @@ void SegmentWriter::prepare() {
 }
 
 void SegmentWriter::prepared(int /*result*/) {
+  if (prepare_error_ && prepare_error_->code == ECANCELED) return advance();
   if (prepare_error_) {
     // A name that a file has already is never tried again.
     if (prepare_error_->code == EEXIST) ++next_number_;
@@ -240,6 +245,7 @@ void SegmentWriter::ended(int /*result*/) {
 }
 
 void SegmentWriter::finish_closing() {
+  if (queue_.empty()) not_needed_ = true;
   if (!queue_.empty() || !placed_.empty() || !at_rest() || end_.in_flight() ||
       prepare_.in_flight()) {
     return;
@@ -444,7 +450,10 @@ void SegmentWriter::retreat() {
     written_sequence_ = std::min(written_sequence_, queue_.front()->sequence - 1);
   ending_ = std::move(current_);
   abandon();
-  if (++failures_in_a_row_ > 1) not_before_ = reactor_.now() + kRetryPause;
+  if (++failures_in_a_row_ > 1) {
+    const std::uint32_t doublings = std::min(failures_in_a_row_ - 2, kMostDoublings);
+    not_before_ = reactor_.now() + kRetryPause * (1 << doublings);
+  }
   const Error error = *std::exchange(failure_, std::nullopt);
   client_.segment_lost(error);
   advance();

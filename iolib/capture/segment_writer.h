@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -70,8 +71,12 @@ class SegmentWriter {
  public:
   /// Writes in flight when busy; enough for any one disk at blocks of 256 KiB and more.
   static constexpr std::size_t kDepth = 8;
-  /// After a failure, how long until a new segment is tried.
+  /// Durability::batch: a sync waits for what else is in flight until it covers so many frames.
+  static constexpr std::uint32_t kSyncFrames = 4;
+  /// After a failure, how long until a new segment is tried; twice as long after each that follows
+  /// without anything having been written, 32 s at most: each try leaves a segment behind.
   static constexpr Duration kRetryPause = std::chrono::seconds(1);
+  static constexpr std::uint32_t kMostDoublings = 5;
 
   struct Options {
     Durability durability = Durability::batch;
@@ -243,6 +248,7 @@ class SegmentWriter {
   std::unique_ptr<Segment> prepared_;
   std::optional<Error> prepare_error_;
   Call prepare_{*this, &SegmentWriter::prepared};
+  std::atomic<bool> not_needed_{false};  ///< what is being prepared, at the end
   // The same for the segment that is being sealed or abandoned.
   std::unique_ptr<Segment> ending_;
   std::optional<Error> end_error_;

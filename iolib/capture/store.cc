@@ -117,15 +117,45 @@ Result<std::uint64_t> Store::frames_end(int file, std::uint64_t used_bytes) {
 
 void Store::add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns) {
   const std::lock_guard guard(lock_);
-  sealed_.push_back({name, size_bytes, sealed_ns});
+  sealed_.push_back({name, size_bytes, sealed_ns, false});
   sealed_bytes_ += size_bytes;
 }
 
-Result<> Store::fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once) {
+// Does what takes `size_bytes` of the disk; where it is full, deletes old segments, one by one, as
+// long as that can help. One at a time, so that nobody takes what another one has made room for.
+template <class Call>
+auto Store::with_room(std::uint64_t size_bytes, Call call) {
+  auto done = call();
+  if (done.has_value() || !is_full(done.error())) return done;
+  const std::lock_guard guard(making_room_);
+  do {
+    done = call();
+  } while (done.has_error() && is_full(done.error()) && make_room(size_bytes));
+  if (done.has_value()) freed_from_.reset();
+  return done;
+}
+
+// Deletes the oldest segment. Not if the disk would be too full without all of them, nor if the one
+// before gave nothing back: a snapshot has it too, or somebody else takes whatever becomes free.
+bool Store::make_room(std::uint64_t size_bytes) {
+  if (!deletes()) return false;
+  const Result<std::uint64_t> free = volume_.free_bytes();
+  if (free.has_error() || (freed_from_ && *free <= *freed_from_)) return false;
+  freed_from_ = *free;
+  {
+    const std::lock_guard guard(lock_);
+    if (*free + sealed_bytes_ < size_bytes) return false;
+  }
+  return delete_oldest(true);
+}
+
+Result<> Store::fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once,
+                                const std::atomic<bool>& stop) {
   Result<AlignedBuffer> zeros = AlignedBuffer::allocate(kZeroedPartBytes);
   if (zeros.has_error()) return zeros.error();
   const TimePoint began = Clock::now();
   for (std::uint64_t offset = 0; offset < size_bytes; offset += kZeroedPartBytes) {
+    if (stop) return Error{ECANCELED, "fill a segment with zeros"};
     const std::uint64_t part = std::min<std::uint64_t>(kZeroedPartBytes, size_bytes - offset);
     if (Result<> written = volume_.write(file, zeros->bytes().first(part), offset);
         written.has_error()) {
@@ -137,16 +167,15 @@ Result<> Store::fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once
   return {};
 }
 
-Result<int> Store::create(const SegmentName& name, std::uint64_t size_bytes, bool zeroed) {
+Result<int> Store::create(const SegmentName& name, std::uint64_t size_bytes, Contents contents,
+                          const std::atomic<bool>& stop) {
   const std::string text = to_string(name);
-  Result<int> file = volume_.create(text);
-  while (file.has_error() && is_full(file.error()) && delete_oldest()) file = volume_.create(text);
+  Result<int> file = with_room(0, [&] { return volume_.create(text); });
   if (file.has_error()) return file;
-  Result<> ready = volume_.preallocate(*file, size_bytes);
-  while (ready.has_error() && is_full(ready.error()) && delete_oldest()) {
-    ready = volume_.preallocate(*file, size_bytes);
+  Result<> ready = with_room(size_bytes, [&] { return volume_.preallocate(*file, size_bytes); });
+  if (ready.has_value() && contents == Contents::zeroed) {
+    ready = fill_with_zeros(*file, size_bytes, name.number == 0, stop);
   }
-  if (ready.has_value() && zeroed) ready = fill_with_zeros(*file, size_bytes, name.number == 0);
   if (ready.has_value()) ready = volume_.sync(*file);
   if (ready.has_value()) ready = volume_.sync_names();
   if (ready.has_value()) return file;
@@ -199,25 +228,31 @@ void Store::discard(int file, const SegmentName& name) {
   static_cast<void>(volume_.remove(to_string(name)));
 }
 
-std::size_t Store::apply_retention() {
-  std::size_t deleted = 0;
-  for (;;) {
-    {
-      const std::lock_guard guard(lock_);
-      if (sealed_.empty()) return deleted;
-      const auto age = std::chrono::nanoseconds(wall_now_ns() - sealed_.front().sealed_ns);
-      const bool much = retention_.size_bytes != 0 && sealed_bytes_ > retention_.size_bytes;
-      const bool old = retention_.age != Duration::zero() && age > retention_.age;
-      if (!much && !old) return deleted;
+void Store::apply_retention() {
+  if (!deletes()) return;
+  {
+    const std::lock_guard guard(lock_);
+    for (; !set_aside_.empty(); set_aside_.pop_back()) {
+      sealed_bytes_ += set_aside_.back().size_bytes;
+      sealed_.push_front(std::move(set_aside_.back()));
     }
-    if (!delete_oldest()) return deleted;
-    ++deleted;
+  }
+  while (exceeds_retention() && delete_oldest(false)) {
   }
 }
 
-// The oldest sealed segment, if old ones may be deleted at all.
-bool Store::delete_oldest() {
-  if (retention_.size_bytes == 0 && retention_.age == Duration::zero()) return false;
+bool Store::exceeds_retention() {
+  const std::lock_guard guard(lock_);
+  if (sealed_.empty()) return false;
+  const auto age = std::chrono::nanoseconds(wall_now_ns() - sealed_.front().sealed_ns);
+  const bool much = retention_.size_bytes != 0 && sealed_bytes_ > retention_.size_bytes;
+  const bool old = retention_.age != Duration::zero() && age > retention_.age;
+  return much || old;
+}
+
+// False if there is none. One that cannot be deleted is set aside until the next time, so that it
+// does not keep those behind it.
+bool Store::delete_oldest(bool for_room) {
   Sealed oldest;
   {
     const std::lock_guard guard(lock_);
@@ -228,11 +263,20 @@ bool Store::delete_oldest() {
   }
   const Result<> removed = volume_.remove(oldest.name);
   // Somebody else's deletion is as good.
-  if (removed.has_value() || removed.error().code == ENOENT) return true;
-  const std::lock_guard guard(lock_);
-  sealed_bytes_ += oldest.size_bytes;
-  sealed_.push_front(std::move(oldest));
-  return false;
+  const bool failed = removed.has_error() && removed.error().code != ENOENT;
+  const bool news = failed ? !std::exchange(oldest.told, true) : for_room;
+  if (failed) {
+    if (news) ++counters_.deletions_failed;
+    const std::lock_guard guard(lock_);
+    set_aside_.push_back(oldest);
+  } else {
+    ++counters_.segments_deleted;
+  }
+  if (news && on_deletion_) {
+    on_deletion_(
+        {oldest.name, oldest.size_bytes, failed ? std::optional(removed.error()) : std::nullopt});
+  }
+  return true;
 }
 
 }  // namespace sluice::capture

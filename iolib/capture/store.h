@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -26,6 +28,24 @@ class Store {
  public:
   Store(Volume& volume, const Retention& retention) : volume_(volume), retention_(retention) {}
 
+  /// A segment that was deleted since the disk is full, earlier than the retention asks; or, with
+  /// an error, one that could not be deleted: told once, tried again and again.
+  struct Deletion {
+    std::string segment;
+    std::uint64_t size_bytes = 0;
+    std::optional<Error> error;
+  };
+  /// Told of each, on the thread of the call that deletes. Before the first call.
+  void set_on_deletion(std::function<void(const Deletion&)> on_deletion) {
+    on_deletion_ = std::move(on_deletion);
+  }
+  struct Counters {
+    std::atomic<std::uint64_t> segments_deleted{0};
+    std::atomic<std::uint64_t> deletions_failed{0};
+  };
+  /// Any thread.
+  [[nodiscard]] const Counters& counters() const { return counters_; }
+
   [[nodiscard]] Volume& volume() { return volume_; }
   /// Whether apply_retention() has to be called now and then.
   [[nodiscard]] bool deletes_by_age() const { return retention_.age != Duration::zero(); }
@@ -42,12 +62,17 @@ class Store {
   /// open, without the zeros behind their last byte. Nothing that was recorded is deleted.
   [[nodiscard]] Result<Leftovers> recover();
 
-  /// A new file of `size_bytes` for a segment, its name durable. Where the disk is full, deletes
-  /// old segments first if a retention is set.
-  /// `zeroed`: filled with zeros that are on the disk, so that a small durable write later is one
-  /// write and no more; at kZeroingRate at most, but for the first one of a chain.
+  /// A new file of `size_bytes` for a segment, its name durable. Where the disk is full and a
+  /// retention is set, deletes old segments first, as many as it takes and as long as it helps.
+  /// Contents::zeroed: filled with zeros that are on the disk, so that a small durable write later
+  /// is one write and no more; at kZeroingRate at most, but for the first one of a chain. `stop` is
+  /// looked at meanwhile: once it is true no file is made, and the error is ECANCELED.
+  enum class Contents : bool { any, zeroed };
   [[nodiscard]] Result<int> create(const SegmentName& name, std::uint64_t size_bytes,
-                                   bool zeroed = false);
+                                   Contents contents, const std::atomic<bool>& stop);
+  [[nodiscard]] Result<int> create(const SegmentName& name, std::uint64_t size_bytes) {
+    return create(name, size_bytes, Contents::any, false);
+  }
   /// Ends a segment that is written up to `size_bytes`: cuts it, gives it its last name, closes it,
   /// and applies the retention. On failure it is abandoned.
   [[nodiscard]] Result<> seal(int file, SegmentName name, std::uint64_t size_bytes);
@@ -57,28 +82,42 @@ class Store {
   [[nodiscard]] Result<> abandon(int& file, SegmentName name, std::uint64_t size_bytes);
   /// Removes a segment that was created and never written.
   void discard(int file, const SegmentName& name);
-  /// Deletes what the retention no longer covers; returns how many segments.
-  std::size_t apply_retention();
+  /// Deletes what the retention no longer covers.
+  void apply_retention();
 
  private:
   struct Sealed {
     std::string name;
     std::uint64_t size_bytes = 0;
     std::int64_t sealed_ns = 0;  ///< wall clock
+    bool told = false;           ///< that it could not be deleted
   };
   [[nodiscard]] Result<> seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
                                        Leftovers& leftovers);
   [[nodiscard]] Result<> finish(int file, SegmentName name, std::uint64_t size_bytes);
   [[nodiscard]] Result<std::uint64_t> frames_end(int file, std::uint64_t used_bytes);
-  [[nodiscard]] Result<> fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once);
+  [[nodiscard]] Result<> fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once,
+                                         const std::atomic<bool>& stop);
   void add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns);
   void sort_by_age();
-  [[nodiscard]] bool delete_oldest();
+  [[nodiscard]] bool deletes() const {
+    return retention_.size_bytes != 0 || retention_.age != Duration::zero();
+  }
+  template <class Call>
+  [[nodiscard]] auto with_room(std::uint64_t size_bytes, Call call);
+  [[nodiscard]] bool make_room(std::uint64_t size_bytes);
+  [[nodiscard]] bool exceeds_retention();
+  [[nodiscard]] bool delete_oldest(bool for_room);
 
   Volume& volume_;
   Retention retention_;
+  std::function<void(const Deletion&)> on_deletion_;
+  Counters counters_;
+  std::mutex making_room_;
+  std::optional<std::uint64_t> freed_from_;  ///< under making_room_: free before a deletion
   std::mutex lock_;
-  std::deque<Sealed> sealed_;  ///< under lock_, the oldest first
+  std::deque<Sealed> sealed_;      ///< under lock_, the oldest first
+  std::vector<Sealed> set_aside_;  ///< under lock_: could not be deleted, in the same order
   std::uint64_t sealed_bytes_ = 0;
 };
 

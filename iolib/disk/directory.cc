@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -168,10 +169,22 @@ Result<std::size_t> Directory::read(int file, std::span<std::byte> bytes, std::u
   return {boost::system::in_place_value, done};
 }
 
+// What is reserved for root is free for root.
+Result<std::uint64_t> Directory::free_bytes() {
+  struct statvfs about {};
+  if (::fstatvfs(directory_.get(), &about) != 0) return failed("statvfs", "");
+  const std::uint64_t blocks = ::geteuid() == 0 ? about.f_bfree : about.f_bavail;
+  return {boost::system::in_place_value, blocks * about.f_frsize};
+}
+
 Result<> Directory::preallocate(int file, std::uint64_t size_bytes) {
   const auto size = static_cast<off_t>(size_bytes);
   if (::fallocate(file, 0, 0, size) == 0) return {};
-  if (errno != EOPNOTSUPP) return failed("fallocate", "");
+  if (errno != EOPNOTSUPP) {
+    const Error error = failed("fallocate", "");
+    static_cast<void>(::ftruncate(file, 0));
+    return error;
+  }
   // No allocation ahead on this filesystem: at least the size does not change later.
   if (::ftruncate(file, size) != 0) return failed("ftruncate", "");
   return {};

@@ -40,7 +40,10 @@ class Volume {
   /// Reads up to `bytes.size()` from a file of open_existing(); fewer only at its end.
   [[nodiscard]] virtual Result<std::size_t> read(int file, std::span<std::byte> bytes,
                                                  std::uint64_t offset) = 0;
+  /// Bytes that files could still be given.
+  [[nodiscard]] virtual Result<std::uint64_t> free_bytes() = 0;
   /// Gives `file` its size, with its space allocated; ENOSPC here, not in the middle of a record.
+  /// On failure it has none.
   [[nodiscard]] virtual Result<> preallocate(int file, std::uint64_t size_bytes) = 0;
   /// Writes all of `bytes`, on the grid.
   [[nodiscard]] virtual Result<> write(int file, std::span<const std::byte> bytes,
@@ -84,6 +87,7 @@ class Directory final : public Volume {
   [[nodiscard]] Result<std::uint64_t> used_bytes(const std::string& name) override;
   [[nodiscard]] Result<std::size_t> read(int file, std::span<std::byte> bytes,
                                          std::uint64_t offset) override;
+  [[nodiscard]] Result<std::uint64_t> free_bytes() override;
   [[nodiscard]] Result<> preallocate(int file, std::uint64_t size_bytes) override;
   [[nodiscard]] Result<> write(int file, std::span<const std::byte> bytes,
                                std::uint64_t offset) override;

@@ -330,12 +330,17 @@ Result<std::size_t> SimulatedDisk::read(int file, std::span<std::byte> bytes,
   return {boost::system::in_place_value, size};
 }
 
+Result<std::uint64_t> SimulatedDisk::free_bytes() {
+  std::uint64_t used = 0;
+  for (const auto& [name, node] : names_) used += node->seen.size();
+  return {boost::system::in_place_value, free_bytes_ - std::min(free_bytes_, used)};
+}
+
 Result<> SimulatedDisk::preallocate(int file, std::uint64_t size_bytes) {
   const Fault fault = begin_call(DiskCall::preallocate);
   if (fault.kind == Fault::Kind::fails) return Error{fault.error, "fallocate"};
-  std::uint64_t used = size_bytes;
-  for (const auto& [name, node] : names_) used += node->seen.size();
-  if (used > free_bytes_) return Error{ENOSPC, "fallocate"};
+  const Result<std::uint64_t> free = free_bytes();
+  if (size_bytes > *free) return Error{ENOSPC, "fallocate"};
   node(file).seen.resize(size_bytes);
   return {};
 }

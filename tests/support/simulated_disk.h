@@ -133,6 +133,7 @@ class SimulatedDisk final : public Disk, public Volume {
   [[nodiscard]] Result<std::uint64_t> used_bytes(const std::string& name) override;
   [[nodiscard]] Result<std::size_t> read(int file, std::span<std::byte> bytes,
                                          std::uint64_t offset) override;
+  [[nodiscard]] Result<std::uint64_t> free_bytes() override;
   [[nodiscard]] Result<> preallocate(int file, std::uint64_t size_bytes) override;
   [[nodiscard]] Result<> write(int file, std::span<const std::byte> bytes,
                                std::uint64_t offset) override;

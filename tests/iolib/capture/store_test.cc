@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/support/capture_builder.h"
 #include "tests/support/capture_rig.h"
@@ -109,8 +112,90 @@ TEST(Store, TriesAgainToDeleteWhatCouldNotBeDeleted) {
   ASSERT_TRUE(store.recover().has_value());
   EXPECT_EQ(disk.files().size(), 1U);
   fails = false;
-  EXPECT_EQ(store.apply_retention(), 1U);
+  store.apply_retention();
   EXPECT_TRUE(disk.files().empty());
+}
+
+TEST(Store, OneThatCannotBeDeletedDoesNotKeepThoseBehindItAndIsToldOnce) {
+  SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(100'000)},
+                         {"run0-w000-0000000001.sluice", SimulatedDisk::Bytes(100'000)}});
+  bool first = true;
+  disk.set_on_call([&](test::DiskCall call, std::uint64_t) {
+    const bool fails = call == test::DiskCall::remove && std::exchange(first, false);
+    return fails ? test::Fault{test::Fault::Kind::fails, EPERM} : test::Fault{};
+  });
+  Store store(disk, {.size_bytes = 50'000});
+  std::vector<std::string> told;
+  store.set_on_deletion([&](const Store::Deletion& each) {
+    EXPECT_EQ(each.error->code, EPERM);
+    told.push_back(each.segment);
+  });
+  ASSERT_TRUE(store.recover().has_value());
+  EXPECT_TRUE(disk.files().contains("run0-w000-0000000000.sluice"));
+  EXPECT_FALSE(disk.files().contains("run0-w000-0000000001.sluice"));
+  first = true;
+  store.apply_retention();
+  EXPECT_EQ(told, std::vector<std::string>{"run0-w000-0000000000.sluice"});
+  store.apply_retention();
+  EXPECT_TRUE(disk.files().empty());
+  EXPECT_EQ(store.counters().segments_deleted, 2U);
+  EXPECT_EQ(store.counters().deletions_failed, 1U);
+}
+
+// The end of a run does not wait for what it will not use.
+TEST(Store, FillsASegmentThatIsNoLongerNeededNoFurther) {
+  SimulatedDisk disk(1);
+  Store store(disk, {});
+  const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
+  std::atomic<bool> stop = false;
+  std::size_t writes = 0;
+  disk.set_on_call([&](test::DiskCall call, std::uint64_t) {
+    if (call == test::DiskCall::volume_write && ++writes == 2) stop = true;
+    return test::Fault{};
+  });
+  const auto made = store.create(name, 64 << 20, Store::Contents::zeroed, stop);
+  EXPECT_EQ(made.error().code, ECANCELED);
+  EXPECT_EQ(writes, 2U);
+  EXPECT_TRUE(disk.files().empty());
+}
+
+// A disk that is too small for the segment, or has been filled by others.
+TEST(Store, DeletesNothingThatCannotMakeRoom) {
+  SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(100'000)}});
+  disk.set_free_bytes(150'000);
+  Store store(disk, {.size_bytes = 1'000'000});
+  ASSERT_TRUE(store.recover().has_value());
+  const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
+  EXPECT_EQ(store.create(name, 200'000).error().code, ENOSPC);
+  EXPECT_EQ(disk.files().size(), 1U);
+}
+
+// Others have its blocks too: a snapshot, a hard link.
+TEST(Store, DeletesNoMoreIfADeletionGivesNothingBack) {
+  SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(100'000)},
+                         {"run0-w000-0000000001.sluice", SimulatedDisk::Bytes(100'000)}});
+  disk.set_free_bytes(250'000);
+  disk.set_on_call([&](test::DiskCall call, std::uint64_t) {
+    if (call == test::DiskCall::remove) disk.set_free_bytes(150'000);
+    return test::Fault{};
+  });
+  Store store(disk, {.size_bytes = 1'000'000});
+  std::size_t told = 0;
+  store.set_on_deletion([&](const Store::Deletion& each) {
+    EXPECT_FALSE(each.error.has_value());
+    ++told;
+  });
+  ASSERT_TRUE(store.recover().has_value());
+  const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
+  for (int tries = 0; tries < 3; ++tries) {
+    EXPECT_EQ(store.create(name, 100'000).error().code, ENOSPC);
+    EXPECT_EQ(disk.files().size(), 1U);
+  }
+  EXPECT_EQ(told, 1U);
+  disk.set_on_call(nullptr);
+  disk.set_free_bytes(160'000);  // somebody made a little room: it is worth another try
+  EXPECT_TRUE(store.create(name, 160'000).has_value());
+  EXPECT_EQ(told, 2U);
 }
 
 TEST(Store, DeletesNothingWithoutARetentionThoughTheDiskIsFull) {
