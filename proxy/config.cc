@@ -190,13 +190,8 @@ Result<Config> single_route(const CommandLine& line, std::span<const GivenOption
 /// What says how to record, where nothing is recorded.
 std::optional<Error> check_capture_options(const CommandLine& line) {
   if (line.has("capture")) return std::nullopt;
-  constexpr std::array kOthers = {"durability", "flush-interval", "sync-interval"};
   for (const Option& option : options()) {
-    const bool of_capture = option.name.starts_with("capture-") ||
-                            option.name.starts_with("segment-") ||
-                            option.name.starts_with("retain-") ||
-                            std::ranges::find(kOthers, option.name) != kOthers.end();
-    if (of_capture && line.has(option.name)) {
+    if (tells_how_to_record(option) && line.has(option.name)) {
       return option_error(option.name, "given without --capture, expected both");
     }
   }

@@ -125,6 +125,7 @@ class Reader {
   Result<> read_repeated(const Entry& entry, const Option& option, RouteConfig& route);
   Result<> read_option(const Entry& entry, const Option& option, RouteConfig& route);
   void apply_given();
+  Result<> check_recording() const;
   Result<> check_pipes() const;
 
   const std::string& path_;
@@ -134,6 +135,7 @@ class Reader {
   ListenSet listens_;
   std::set<std::string> names_;
   std::vector<Position> route_positions_;
+  std::vector<std::optional<Entry>> how_to_record_;  // of each route, the first key about it
   std::optional<Position> pipe_position_;  // of pipe-size or pipe-budget, the later of them
   std::string_view pipe_key_;
 };
@@ -165,6 +167,7 @@ Result<Config> Reader::read(const toml::table& root) {
     return key_error({1, 1}, "route", "missing, expected at least one [[route]] table");
   }
   apply_given();
+  if (const Result<> done = check_recording(); !done) return done.error();
   if (const Result<> done = check_pipes(); !done) return done.error();
   if (const auto conflict = find_route_conflict(config_)) {
     return key_error(route_positions_[conflict->route], conflict->option, conflict->text);
@@ -205,8 +208,11 @@ Result<> Reader::read_routes(const Entry& entry) {
 
 Result<> Reader::read_route(const Entry& route_entry, const toml::table& table) {
   RouteConfig route = route_defaults_;
+  std::optional<Entry> how_to_record;
   for (const Entry& entry : entries_in_order(table)) {
     if (Result<> done = read_route_key(entry, route); !done) return done;
+    const Option* option = find_option(entry.key);
+    if (option != nullptr && tells_how_to_record(*option) && !how_to_record) how_to_record = entry;
   }
   for (const std::string_view key : {"name", "listen", "to"}) {
     if (table.contains(key)) continue;
@@ -216,6 +222,7 @@ Result<> Reader::read_route(const Entry& route_entry, const toml::table& table) 
   }
   config_.routes.push_back(std::move(route));
   route_positions_.push_back(table.source().begin);
+  how_to_record_.push_back(how_to_record);
   return {};
 }
 
@@ -350,6 +357,18 @@ Result<> Reader::read_option(const Entry& entry, const Option& option, RouteConf
 
 void Reader::apply_given() {
   for (RouteConfig& route : config_.routes) apply_options(given_, config_, route);
+}
+
+/// Who says in a route how it is recorded believes that it is. What [defaults] say is for those
+/// that are.
+Result<> Reader::check_recording() const {
+  for (std::size_t index = 0; index < config_.routes.size(); ++index) {
+    const std::optional<Entry>& key = how_to_record_[index];
+    if (!key || !config_.routes[index].capture.empty()) continue;
+    return key_error(key->key_position, key->key,
+                     "given without capture, expected both in this route");
+  }
+  return {};
 }
 
 /// Only what the file itself says about pipes; what the command line alone says is its own mistake.

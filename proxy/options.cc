@@ -427,6 +427,14 @@ const Option* find_option(std::string_view name) {
   return found == kOptions.end() ? nullptr : &*found;
 }
 
+bool tells_how_to_record(const Option& option) {
+  constexpr std::array<std::string_view, 3> kOthers = {"durability", "flush-interval",
+                                                       "sync-interval"};
+  return option.name.starts_with("capture-") || option.name.starts_with("segment-") ||
+         option.name.starts_with("retain-") ||
+         std::ranges::find(kOthers, option.name) != kOthers.end();
+}
+
 std::vector<std::string_view> option_names(unsigned places) {
   std::vector<std::string_view> names;
   for (const Option& option : kOptions) {

@@ -55,6 +55,9 @@ struct Option {
 /// The names of all options that may stand in any of `places`.
 [[nodiscard]] std::vector<std::string_view> option_names(unsigned places);
 
+/// Means nothing where nothing is recorded.
+[[nodiscard]] bool tells_how_to_record(const Option& option);
+
 /// Checks `text` and puts it where the option belongs, behind what a repeated one has already. An
 /// error says what was wrong and what was expected, not which option it was: the caller knows how
 /// that was written.

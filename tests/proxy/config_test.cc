@@ -563,6 +563,23 @@ TEST_F(ConfigFile, WhatCannotBeRecordedIsRefused) {
   EXPECT_EQ(load_error("[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\n"
                        "capture-exact = \"yes\"\n"),
             "5:17: key \"capture-exact\": wrong type string, expected true or false");
+  EXPECT_EQ(load_error("[[route]]\nname = \"one\"\nlisten = [\":1\", \"unix:/s\"]\n"
+                       "to = \"discard:\"\ncapture = \"/a\"\n"),
+            "1:1: key \"listen\": a unix socket with discard: and capture, where it could not tell "
+            "that something was lost, expected TCP addresses");
+}
+
+TEST_F(ConfigFile, HowToRecordIsForRoutesThatAreRecorded) {
+  const std::string route = "[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\n";
+  EXPECT_EQ(load_error(route + "idle-timeout = \"1m\"\ndurability = \"before-forward\"\n"),
+            "6:1: key \"durability\": given without capture, expected both in this route");
+  EXPECT_EQ(load_error(route + "retain-size = \"1GiB\"\n"),
+            "5:1: key \"retain-size\": given without capture, expected both in this route");
+  EXPECT_EQ(load("[defaults]\ncapture = \"/a\"\n" + route + "durability = \"none\"\n")
+                .routes[0]
+                .durability,
+            capture::Durability::none);
+  EXPECT_EQ(load("[defaults]\ndurability = \"none\"\n" + route).routes.size(), 1U);
 }
 
 TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
