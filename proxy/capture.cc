@@ -38,6 +38,11 @@ WhenFull when_full(const CaptureConfig& config) {
   return strict ? WhenFull::block : WhenFull::drop;
 }
 
+Directory::Mode mode_of(const CaptureConfig& config) {
+  return config.capture_io == CaptureIo::buffered ? Directory::Mode::buffered
+                                                  : Directory::Mode::direct_if_possible;
+}
+
 capture::RecorderOptions recorder_options(const CaptureConfig& config, const std::string& run,
                                           std::uint64_t buffer_bytes) {
   capture::RecorderOptions options;
@@ -96,10 +101,7 @@ Result<CaptureDirectories> CaptureDirectories::open(const Config& config, const 
     auto target = std::make_unique<CaptureDirectory>();
     target->path = each->capture;
     target->buffered = each->capture_io == CaptureIo::buffered;
-    Result<std::unique_ptr<Directory>> directory =
-        Directory::open(each->capture, each->capture_io == CaptureIo::buffered
-                                           ? Directory::Mode::buffered
-                                           : Directory::Mode::direct_if_possible);
+    Result<std::unique_ptr<Directory>> directory = Directory::open(each->capture, mode_of(*each));
     if (directory.has_error()) return directory.error();
     target->directory = std::move(*directory);
     target->store = std::make_unique<capture::Store>(
@@ -272,8 +274,8 @@ Result<std::chrono::nanoseconds> time_durable_write(Directory& directory, int fi
   return times[times.size() / 2];
 }
 
-Result<std::string> probe_directory(const std::string& path) {
-  Result<std::unique_ptr<Directory>> directory = Directory::open(path);
+Result<std::string> probe_directory(const std::string& path, Directory::Mode mode) {
+  Result<std::unique_ptr<Directory>> directory = Directory::open(path, mode);
   if (directory.has_error()) return directory.error();
   const std::string name = "probe";
   Result<int> file = (*directory)->create(name);
@@ -282,7 +284,10 @@ Result<std::string> probe_directory(const std::string& path) {
   (*directory)->close(*file);
   static_cast<void>((*directory)->remove(name));
   if (time.has_error()) return time.error();
-  return std::string((*directory)->direct() ? "O_DIRECT" : "no O_DIRECT, buffered writes") +
+  const bool buffered = mode == Directory::Mode::buffered;
+  return std::string((*directory)->direct() ? "O_DIRECT"
+                     : buffered             ? "buffered writes, as asked for"
+                                            : "no O_DIRECT, buffered writes") +
          ", alignment " + std::to_string((*directory)->grid_bytes()) +
          ", a durable write of 4 KiB takes " + std::to_string(time->count() / 1000) + " us";
 }
@@ -291,17 +296,21 @@ Result<std::string> probe_directory(const std::string& path) {
 
 // In a directory of its own, within the one asked for or, where that would be made at the start,
 // beside it: nobody who records there is disturbed.
-Result<std::string> probe_capture(const std::string& path) {
+Result<std::string> probe_capture(const CaptureConfig& config) {
+  const std::string& path = config.capture;
   struct stat about {};
   const bool there = ::lstat(path.c_str(), &about) == 0;
   if (there && !S_ISDIR(about.st_mode)) return Error{ENOTDIR, "open " + path};
   std::string own = path + (there ? "/probe-XXXXXX" : ".probe-XXXXXX");
   if (::mkdtemp(own.data()) == nullptr) return errno_error("mkdir " + own);
-  Result<std::string> found = probe_directory(own);
+  Result<std::string> found = probe_directory(own, mode_of(config));
   static_cast<void>(::unlink((own + "/lock").c_str()));
   static_cast<void>(::rmdir(own.c_str()));
   if (found.has_value() && Directory::is_locked(path)) {
     *found += ", in use at the moment";
+  }
+  if (found.has_value() && there && (about.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    *found += ", others than its owner may write to it";
   }
   return found;
 }

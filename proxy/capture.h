@@ -100,6 +100,6 @@ class WorkerCapture {
 
 /// What --check says about a directory, on one line: whether O_DIRECT is to be had, the alignment,
 /// how long a durable write of 4 KiB takes. Leaves nothing behind.
-[[nodiscard]] Result<std::string> probe_capture(const std::string& path);
+[[nodiscard]] Result<std::string> probe_capture(const CaptureConfig& config);
 
 }  // namespace sluice

@@ -210,6 +210,9 @@ TEST_F(CaptureOptionsTest, CheckTellsOfTheDisk) {
   const std::regex line(
       R"(capture: .*: (O_DIRECT|no O_DIRECT.*), alignment \d+, a durable write of 4 KiB takes \d+ us)");
   EXPECT_TRUE(std::regex_search(there.output, line)) << there.output;
+  const Outcome buffered = run_to_end(arguments({"--check", "--capture-io", "buffered"}));
+  EXPECT_NE(buffered.output.find("buffered writes, as asked for"), std::string::npos)
+      << buffered.output;
   EXPECT_FALSE(std::filesystem::exists(directory_)) << "a check leaves nothing behind";
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
   {
