@@ -322,6 +322,7 @@ int run_server(const Config& config) {
   Result<Machine> machine = probe_machine(config);
   if (machine.has_error()) return fail(machine.error());
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a segment beyond RLIMIT_FSIZE is refused with EFBIG
   // Whoever waits for a name may end the program; the other two wait until it runs.
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
   Server server(config, std::move(*machine));
