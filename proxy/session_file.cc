@@ -92,7 +92,7 @@ Task<> Session::send_file(OwnedFd& client, const FileEndpoint& endpoint) {
   }
   if (!stopped_) end_ = end;
   if (tap != nullptr) {
-    tap->closed({to_client_, to_client_, acknowledged_bytes(client.get(), to_client_)});
+    tap->closed({tap->seen_bytes(), to_client_, acknowledged_bytes(client.get(), to_client_)});
   }
   if (recording != nullptr) recording->close(to_string(end_));
   worker_->reactor().forget(errand.done_fd());
@@ -234,7 +234,7 @@ Task<SessionEnd> Session::send_recorded(int client, FileThread::Errand& errand,
   if (end == SessionEnd::closed && !stopped_) {
     tap.eof(to_client_);
   } else {
-    tap.reset(to_client_);
+    tap.reset(tap.seen_bytes());
   }
   co_return end;
 }

@@ -31,6 +31,8 @@ class SideTap final : public Tap {
 
   /// What wakes the direction after a tap made it wait: Pump::wake().
   void set_wake(std::function<void()> wake) { wake_ = std::move(wake); }
+  /// Bytes of the stream that the tap was told of.
+  [[nodiscard]] std::uint64_t seen_bytes() const { return seen_; }
 
   [[nodiscard]] std::size_t allowance() override;
   [[nodiscard]] bool allowance_stands() override;
@@ -66,8 +68,8 @@ class SideTap final : public Tap {
 
   Recording& recording_;
   std::function<void()> wake_;
-  SideState state_;         ///< what records say so far; `ended` once that record is written
-  std::uint64_t seen_ = 0;  ///< bytes of the stream that the tap was told of
+  SideState state_;  ///< what records say so far; `ended` once that record is written
+  std::uint64_t seen_ = 0;
   std::vector<GapInfo>
       gaps_;  ///< behind state_.offset and spill_, one after the other, not yet recorded
   std::vector<std::byte> spill_;  ///< behind state_.offset: received already when no room was left

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "iolib/base/endpoint.h"
 #include "tests/support/log_line.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
@@ -124,6 +125,40 @@ TEST_F(CaptureOptionsTest, WhatDoesNotGoTogetherIsRefused) {
                     2, {"--listen", "unix"}),
             "");
   EXPECT_FALSE(std::filesystem::exists(directory_));
+}
+
+/// RLIMIT_FSIZE would end the process by a signal.
+TEST_F(CaptureOptionsTest, ALimitOfTheSizeOfFilesIsTold) {
+  const std::string limited = "ulimit -f 2048; exec \"$0\" \"$@\"";  // blocks of 1 KiB
+  std::vector<std::string> command = {"/bin/bash", "-c", limited, daemon_binary()};
+  for (std::string& each : arguments({"--capture-full", "drop"})) command.push_back(each);
+  Process daemon(command);
+  ASSERT_TRUE(wait_until([&] {
+    return daemon.standard_error().find("capture_no_segment") != std::string::npos;
+  })) << daemon.standard_error();
+  EXPECT_NE(daemon.standard_error().find("File too large"), std::string::npos)
+      << daemon.standard_error();
+  daemon.signal(SIGTERM);
+  EXPECT_EQ(daemon.wait(), 0);
+}
+
+TEST_F(CaptureOptionsTest, AFileThatIsCutCountsWhatWasRead) {
+  constexpr std::uint64_t kSize = 64 << 20;
+  const std::string file = folder_.file("file");
+  write_pattern_file(file, Pattern(2), kSize);
+  Daemon daemon({"--listen", "127.0.0.1:0", "--to", "file:" + file, "--capture", directory_});
+  OwnedFd client = connect_tcp(daemon.port());
+  std::vector<std::byte> some(kMiB);
+  ASSERT_GT(receive_some(client.get(), some).bytes, 0U);
+  reset_on_close(client.get());
+  client.reset();
+  EXPECT_EQ(daemon.wait_for_ends(1).size(), 1U);
+  EXPECT_EQ(daemon.terminate(), 0);
+  const Recorded recorded = check();
+  const RecordedConnection& connection = recorded.only();
+  ASSERT_TRUE(connection.close.has_value());
+  EXPECT_EQ(connection.close->sides[1].received, connection.upstream().recorded);
+  EXPECT_LE(connection.close->sides[1].forwarded, connection.close->sides[1].received);
 }
 
 TEST_F(CaptureOptionsTest, AFileIsRecordedAsItIsSent) {
