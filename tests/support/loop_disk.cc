@@ -83,7 +83,7 @@ std::string LoopDisk::make(std::uint64_t size_bytes) {
   loop.erase(loop.find_last_not_of('\n') + 1);
   path_ = folder_.file("disk");
   ::mkdir(path_.c_str(), 0700);
-  const bool mounted = ::mount(loop.c_str(), path_.c_str(), "ext4", 0, nullptr) == 0;
+  const bool mounted = ::mount(loop.c_str(), path_.c_str(), "ext4", 0, "commit=300") == 0;
   std::string wrong = mounted ? "" : failed("mount " + loop);
   // While it is mounted this only marks it: the device goes with the last mount.
   static_cast<void>(run_tool({"losetup", "--detach", loop}));
@@ -111,6 +111,16 @@ std::uint64_t LoopDisk::free_bytes() const {
   struct statvfs about {};
   if (::statvfs(path_.c_str(), &about) != 0) return 0;
   return std::uint64_t{about.f_bavail} * about.f_frsize;
+}
+
+// The 16th number (Documentation/block/stat.rst of the kernel).
+std::optional<std::uint64_t> LoopDisk::flushes() const {
+  std::ifstream stat("/sys/dev/block/" + device_ + "/stat");
+  std::uint64_t value = 0;
+  for (int i = 0; i < 16; ++i) {
+    if (!(stat >> value)) return std::nullopt;
+  }
+  return value;
 }
 
 void LoopDisk::fill(const std::string& name, std::uint64_t left_bytes) const {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tests/support/temp_dir.h"
@@ -24,6 +25,8 @@ class LoopDisk {
   /// Where it is mounted.
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::uint64_t free_bytes() const;
+  /// How often its device was told to flush its cache; nothing where the kernel does not count.
+  [[nodiscard]] std::optional<std::uint64_t> flushes() const;
   /// Fills a file until less than `left_bytes` are free.
   void fill(const std::string& name, std::uint64_t left_bytes) const;
 

@@ -1,0 +1,163 @@
+// What is called durable was flushed: counted at the device, for both engines, and by system call.
+// Whoever reads a file back finds it in the page cache, flushed or not.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "tests/support/loop_disk.h"
+#include "tests/support/settings.h"
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/programs.h"
+
+namespace sluice::test {
+namespace {
+
+constexpr std::uint64_t kMessages = 20;
+
+class CaptureFlushTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == "uring" && !io_uring_available()) {
+      GTEST_SKIP() << "the kernel refuses io_uring here";
+    }
+    std::string why_not;
+    disk_ = LoopDisk::create(128 << 20, why_not);
+    if (!disk_) GTEST_SKIP() << why_not;
+    if (!disk_->flushes()) GTEST_SKIP() << "this kernel does not count flushes";
+  }
+  void start(const std::string& to, const std::string& level) {
+    daemon_ = std::make_unique<Daemon>(
+        route_arguments({GetParam(), "auto"}, to,
+                        {"--capture", disk_->path() + "/capture", "--durability", level,
+                         "--segment-size", "8MiB", "--workers", "1"}));
+  }
+  /// Messages that each wait for the one before to arrive; returns the flushes meanwhile.
+  [[nodiscard]] std::uint64_t flushes_of_messages(const std::string& level) {
+    start(loopback_address(upstream_.port), level);
+    const Forwarded pair = forward(daemon_->port(), upstream_.fd.get());
+    const std::uint64_t before = *disk_->flushes();
+    for (std::uint64_t i = 0; i < kMessages; ++i) {
+      EXPECT_TRUE(send_all(pair.client.get(), "m"));
+      std::byte byte{};
+      EXPECT_EQ(receive_some(pair.upstream.get(), {&byte, 1}).bytes, 1U);
+    }
+    return *disk_->flushes() - before;
+  }
+
+  std::unique_ptr<LoopDisk> disk_;
+  Listener upstream_ = listen_tcp();
+  std::unique_ptr<Daemon> daemon_;
+};
+
+TEST_P(CaptureFlushTest, BeforeForwardFlushesBeforeEachMessageArrives) {
+  EXPECT_GE(flushes_of_messages("before-forward"), kMessages);
+}
+
+TEST_P(CaptureFlushTest, NoneFlushesNothingBesidesItsSegments) {
+  EXPECT_LT(flushes_of_messages("none"), kMessages / 2);
+}
+
+TEST_P(CaptureFlushTest, BatchFlushesWhatIsWrittenWithoutBeingAsked) {
+  start(loopback_address(upstream_.port), "batch");
+  const Forwarded pair = forward(daemon_->port(), upstream_.fd.get());
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    const std::uint64_t before = *disk_->flushes();
+    ASSERT_TRUE(send_all(pair.client.get(), "m"));
+    EXPECT_TRUE(wait_until([&] { return *disk_->flushes() > before; }));
+  }
+}
+
+/// At level none nothing else would.
+TEST_P(CaptureFlushTest, ASinkFlushesBeforeItsEnd) {
+  start("discard:", "none");
+  const std::uint64_t before = *disk_->flushes();
+  for (std::uint64_t i = 0; i < kMessages; ++i) {
+    const OwnedFd client = connect_tcp(daemon_->port());
+    ASSERT_TRUE(send_all(client.get(), "m"));
+    finish_sending(client.get());
+    std::byte byte{};
+    ASSERT_EQ(receive_some(client.get(), {&byte, 1}).ending, Ending::eof);
+  }
+  EXPECT_GE(*disk_->flushes() - before, kMessages);
+}
+
+INSTANTIATE_TEST_SUITE_P(BothEngines, CaptureFlushTest, testing::Values("uring", "epoll"));
+
+// --- By system call: what io_uring does, strace does not see
+
+class CaptureSyncCallsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    SLUICE_NEEDS_PROGRAM("strace");
+    Process probe({"strace", "-o", folder_.file("probe"), "true"});
+    if (probe.wait() != 0) GTEST_SKIP() << "strace may not trace here: " << probe.standard_error();
+  }
+  /// One message through a daemon of its own, from its start to its end; what it called.
+  [[nodiscard]] std::string trace(const std::string& level);
+
+  TempDir folder_;
+};
+
+std::string CaptureSyncCallsTest::trace(const std::string& level) {
+  const std::string out = folder_.file("trace-" + level);
+  // -D: the daemon, not strace, is the child.
+  std::vector<std::string> arguments{"-D",
+                                     "-f",
+                                     "-y",
+                                     "-s",
+                                     "0",
+                                     "-o",
+                                     out,
+                                     "-e",
+                                     "trace=fsync,fdatasync,pwritev2,rename,renameat,renameat2",
+                                     daemon_binary()};
+  const Listener upstream = listen_tcp();
+  const auto route = route_arguments(
+      {"epoll", "auto"}, loopback_address(upstream.port),
+      {"--capture", folder_.file("capture-" + level), "--durability", level, "--workers", "1"});
+  arguments.insert(arguments.end(), route.begin(), route.end());
+  DaemonOptions traced;
+  traced.binary = "strace";
+  traced.process.environment = {without_leak_check()};
+  Daemon daemon(arguments, traced);
+  {
+    const Forwarded pair = forward(daemon.port(), upstream.fd.get());
+    EXPECT_TRUE(send_all(pair.client.get(), "m"));
+    std::byte byte{};
+    EXPECT_EQ(receive_some(pair.upstream.get(), {&byte, 1}).bytes, 1U);
+  }
+  EXPECT_EQ(daemon.wait_for_ends(1).size(), 1U);
+  EXPECT_EQ(daemon.terminate(), 0) << daemon.log();
+  EXPECT_TRUE(wait_until([&] { return read_text(out).ends_with("+++\n"); }));
+  return read_text(out);
+}
+
+bool has(const std::string& calls, const std::string& pattern) {
+  return std::regex_search(calls, std::regex(pattern));
+}
+
+TEST_F(CaptureSyncCallsTest, NamesAndContentsAreSynced) {
+  const std::string calls = trace("batch");
+  EXPECT_TRUE(has(calls, R"(fsync\(\d+<[^>]*\.open>)")) << "before a segment is used\n" << calls;
+  EXPECT_TRUE(has(calls, R"(fdatasync\(\d+<[^>]*\.open>)")) << "what was written\n" << calls;
+  const std::size_t renamed = calls.find("rename");
+  ASSERT_NE(renamed, std::string::npos) << calls;
+  const std::string directory = R"(fsync\(\d+<[^>]*/capture-batch>)";
+  EXPECT_TRUE(has(calls.substr(0, renamed), directory)) << "the new name\n" << calls;
+  EXPECT_TRUE(has(calls.substr(renamed), directory)) << "the last name\n" << calls;
+}
+
+TEST_F(CaptureSyncCallsTest, BeforeForwardWritesWithDsync) {
+  EXPECT_TRUE(has(trace("before-forward"), R"(pwritev2\(\d+<[^>]*\.open>.*RWF_DSYNC)"));
+  EXPECT_FALSE(has(trace("none"), "RWF_DSYNC"));
+}
+
+}  // namespace
+}  // namespace sluice::test
