@@ -12,7 +12,8 @@
 namespace sluice {
 namespace {
 
-Result<Endpoint> look_up(const HostPort& where, const std::string& text, bool listening) {
+Result<std::vector<Endpoint>> look_up(const HostPort& where, const std::string& text,
+                                      bool listening) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV | (listening ? AI_PASSIVE : 0);
@@ -23,9 +24,14 @@ Result<Endpoint> look_up(const HostPort& where, const std::string& text, bool li
   const int status = ::getaddrinfo(host, std::to_string(where.port).c_str(), &hints, &found);
   if (status != 0) return Error{0, "resolve " + text + ": " + ::gai_strerror(status)};
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owned(found, &::freeaddrinfo);
-  Endpoint endpoint{.size_bytes = found->ai_addrlen, .text = text};
-  std::memcpy(&endpoint.address, found->ai_addr, found->ai_addrlen);
-  return endpoint;
+  std::vector<Endpoint> all;
+  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+    Endpoint& endpoint = all.emplace_back();
+    endpoint.size_bytes = each->ai_addrlen;
+    endpoint.text = text;
+    std::memcpy(&endpoint.address, each->ai_addr, each->ai_addrlen);
+  }
+  return all;
 }
 
 }  // namespace
@@ -39,10 +45,11 @@ Result<TargetAddress> parse_server_address(const std::string& text) {
   return Error{0, in_quotes(text) + ": expected HOST:PORT or unix:/path"};
 }
 
-Result<Endpoint> resolve_target(const std::string& text) {
+Result<std::vector<Endpoint>> resolve_target(const std::string& text) {
   const Result<TargetAddress> parsed = parse_server_address(text);
   if (parsed.has_error()) return parsed.error();
-  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return make_endpoint(*path);
+  if (const auto* path = std::get_if<UnixEndpoint>(&*parsed))
+    return std::vector{make_endpoint(*path)};
   return look_up(std::get<HostPort>(*parsed), text, false);
 }
 
@@ -50,7 +57,9 @@ Result<Endpoint> resolve_listen(const std::string& text) {
   const Result<ListenAddress> parsed = parse_listen_address(text);
   if (parsed.has_error()) return parsed.error();
   if (const auto* path = std::get_if<UnixEndpoint>(&*parsed)) return make_endpoint(*path);
-  return look_up(std::get<HostPort>(*parsed), text, true);
+  const Result<std::vector<Endpoint>> found = look_up(std::get<HostPort>(*parsed), text, true);
+  if (found.has_error()) return found.error();
+  return found->front();
 }
 
 }  // namespace sluice

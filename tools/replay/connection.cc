@@ -58,6 +58,7 @@ Connection::Connection(const Stage& stage, const Schedule& schedule, std::uint64
       schedule_(schedule),
       index_(index),
       owner_(owner),
+      address_(stage.address),
       action_(planned().first_action),
       turn_(planned().first_action) {
   if (stage_.settings.compare && planned().answer_recorded) {
@@ -100,25 +101,29 @@ void Connection::start() {
   stage_.tally.last_lag_ns = nanoseconds_of(began_ - schedule_.due(planned().start_ns));
   stage_.tally.start_lag.add(stage_.tally.last_lag_ns);
   ++stage_.tally.connections;
+  open();
+}
+
+void Connection::open() {
   set_limit(kConnectTimeout);
-  const Endpoint& to = stage_.settings.to;
-  fd_.reset(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd_) return fail(errno_error("socket").to_string(), How::by_reset);
+  timed_out_ = false;
+  fd_.reset(::socket(target().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd_) return connect_failed(errno_error("socket"));
   // As the client's packets came, so they are to arrive.
   const int on = 1;
-  if (!to.is_unix()) ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (!target().is_unix()) ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   connect();
 }
 
 void Connection::connect() {
-  const Endpoint& to = stage_.settings.to;
+  const Endpoint& to = target();
   if (::connect(fd_.get(), to.data(), to.size_bytes) == 0 || errno == EINPROGRESS) {
     stage_.reactor.wait_writable(fd_.get(), writable_);
   } else if (errno == EAGAIN && to.is_unix()) {
     // The listener has no room, and nothing tells when it has: unix(7).
     stage_.reactor.set_timer(due_, Clock::now() + kLookAgain);
   } else {
-    fail(errno_error("connect").to_string(), How::by_reset);
+    connect_failed(errno_error("connect"));
   }
 }
 
@@ -126,11 +131,21 @@ void Connection::connected() {
   int error = 0;
   socklen_t size = sizeof error;
   ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-  if (error != 0) return fail(Error{error, "connect"}.to_string(), How::by_reset);
+  if (timed_out_) error = ETIMEDOUT;
+  if (error != 0) return connect_failed({error, "connect"});
+  stage_.address = address_;
   stage_.reactor.cancel_timer(limit_);
   state_ = State::running;
   stage_.reactor.receive(fd_.get(), receive_);
   proceed();
+}
+
+// Where a name stands for several addresses, the server may listen on some of them only.
+void Connection::connect_failed(const Error& error) {
+  if (++tried_ == stage_.settings.to.size()) return fail(error.to_string(), How::by_reset);
+  if (fd_) stage_.reactor.forget(fd_.get());
+  address_ = (address_ + 1) % stage_.settings.to.size();
+  open();
 }
 
 AnswerState Connection::answer_state() const {
@@ -233,7 +248,7 @@ void Connection::flush_then_reset() {
     set_limit(kFlushTimeout);
   }
   // A reset throws away what has not been acknowledged; a unix socket's peer has everything.
-  if (stage_.settings.to.is_unix() || send_queue_bytes(fd_.get()) == 0) {
+  if (target().is_unix() || send_queue_bytes(fd_.get()) == 0) {
     return finish(How::by_reset);
   }
   stage_.reactor.set_timer(due_, Clock::now() + kLookAgain);
@@ -311,7 +326,10 @@ void Connection::count_turns(std::optional<TimePoint> now) {
 void Connection::out_of_time() {
   switch (state_) {
     case State::connecting:
-      return fail(Error{ETIMEDOUT, "connect"}.to_string(), How::by_reset);
+      timed_out_ = true;
+      if (writable_.in_flight()) return stage_.reactor.cancel(writable_);
+      stage_.reactor.cancel_timer(due_);
+      return connect_failed({ETIMEDOUT, "connect"});
     case State::running:
       if (answer_end_ == SideEnd::none && writable_.in_flight()) {
         return fail("the server reads no more", How::by_reset);

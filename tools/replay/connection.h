@@ -21,7 +21,7 @@ namespace sluice::replay {
 
 /// How connections are to be replayed.
 struct Settings {
-  Endpoint to;
+  std::vector<Endpoint> to;  ///< the addresses of the target, at least one
   bool wait_responses = false;
   bool compare = false;
   std::chrono::nanoseconds response_timeout{};
@@ -35,6 +35,7 @@ struct Stage {
   SegmentFiles& files;
   const Settings& settings;
   Tally& tally;
+  std::size_t& address;  ///< of Settings::to, the one that was connected to last
 };
 
 /// One connection to the target, which does what the client had done.
@@ -103,8 +104,10 @@ class Connection {
     Connection& connection_;
   };
 
+  void open();
   void connect();
   void connected();
+  void connect_failed(const Error& error);
   void proceed();
   /// False if there is nothing more to be done now.
   [[nodiscard]] bool act(Action& action, TimePoint now);
@@ -122,12 +125,16 @@ class Connection {
   void close_when_idle();
   void compare_ends();
   [[nodiscard]] AnswerState answer_state() const;
+  [[nodiscard]] const Endpoint& target() const { return stage_.settings.to[address_]; }
   void set_limit(std::chrono::nanoseconds time);
 
   const Stage& stage_;
   const Schedule& schedule_;
   const std::uint64_t index_;
   Owner& owner_;
+  std::size_t address_;     // of the target's
+  std::size_t tried_ = 0;   // of them, in vain
+  bool timed_out_ = false;  // the one that is tried
   OwnedFd fd_;
   State state_ = State::connecting;
   How how_ = How::in_order;

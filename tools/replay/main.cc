@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "iolib/base/text.h"
 #include "iolib/capture/format.h"
@@ -63,7 +64,7 @@ int run(Invocation& invocation) {
   // A timer is to go off when it is due, not up to 50 µs later.
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
   bound_connections(invocation.pace);
-  Result<Endpoint> to = resolve_target(invocation.to);
+  Result<std::vector<Endpoint>> to = resolve_target(invocation.to);
   if (!to) return fail(to.error().to_string());
   invocation.settings.to = *std::move(to);
   // What cannot be written is said before anything is sent.

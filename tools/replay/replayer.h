@@ -27,7 +27,8 @@ class Replayer final : public Connection::Owner {
  public:
   /// All are borrowed.
   Replayer(Reactor& reactor, Plan& plan, const Settings& settings, const Pace& pace, Tally& tally)
-      : files_(plan.segments), pace_(pace), stage_{reactor, plan, files_, settings, tally} {}
+      : files_(plan.segments), pace_(pace), stage_{reactor,  plan,  files_,
+                                                   settings, tally, address_} {}
 
   /// Returns when all is done, or at a signal, after all connections have ended.
   void run();
@@ -55,6 +56,7 @@ class Replayer final : public Connection::Owner {
 
   SegmentFiles files_;
   const Pace pace_;
+  std::size_t address_ = 0;
   const Stage stage_;
   std::optional<Schedule> schedule_;
   std::uint64_t next_ = 0;  // of the plan's connections

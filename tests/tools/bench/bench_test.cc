@@ -19,6 +19,7 @@
 #include "tests/support/sockets.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
+#include "tests/system/two_addresses.h"
 #include "tests/tools/bench/bench_program.h"
 #include "tests/tools/bench/meddling_path.h"
 
@@ -315,6 +316,16 @@ TEST(LoadTest, WhereSomethingElseServesSaysSo) {
   EXPECT_EQ(loaded.status, 1);
   EXPECT_EQ(loaded.reason(),
             "127.0.0.1:" + std::to_string(other.port) + " is not a sluice-bench serving end");
+}
+
+TEST(LoadTest, TriesEveryAddressOfAName) {
+  if (!TwoAddresses::possible()) GTEST_SKIP() << "no program can be given a name here";
+  const ServingEnd end;  // on 127.0.0.1 alone
+  const TwoAddresses names;
+  Process process(names.known_to(
+      bench({"load", "--to", TwoAddresses::kName + (':' + std::to_string(end.port())), "--workload",
+             "rr1", "--time", "300ms"})));
+  EXPECT_EQ(process.wait(kLong), 0) << process.standard_output() << process.standard_error();
 }
 
 TEST(LoadTest, WhereNobodyServesSaysSo) {

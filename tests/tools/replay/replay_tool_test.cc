@@ -19,6 +19,7 @@
 #include "tests/support/wait.h"
 #include "tests/system/keeper.h"
 #include "tests/system/replayed.h"
+#include "tests/system/two_addresses.h"
 
 namespace sluice::test {
 namespace {
@@ -337,6 +338,21 @@ TEST(ReplayEnds, AnInterruptEndsTheConnectionsAndPrintsWhatWasMeasured) {
   EXPECT_TRUE(has(process.standard_output(), "1 connection interrupted"))
       << process.standard_output();
   EXPECT_TRUE(json::parse(read_text(report)).at("interrupted").as_bool());
+}
+
+// --- The target ---
+
+TEST(ReplayTarget, EveryAddressOfANameIsTried) {
+  if (!TwoAddresses::possible()) GTEST_SKIP() << "no program can be given a name here";
+  const TempDir folder;
+  write_segment(folder.path(), {}, joined({simple(1, "one"), simple(2, "two", milliseconds(10))}));
+  // On 127.0.0.1 alone.
+  Keeper target;
+  const TwoAddresses names;
+  Process process(names.known_to({replay_tool(), folder.path(), "--to",
+                                  TwoAddresses::kName + (':' + std::to_string(target.port()))}));
+  EXPECT_EQ(process.wait(), 0) << process.standard_output() << process.standard_error();
+  EXPECT_EQ(target.wait_for(2).size(), 2U);
 }
 
 // --- Options ---
