@@ -168,6 +168,7 @@ void Connection::proceed() {
     if (!std::exchange(lag_noted_, true)) {
       stage_.tally.last_lag_ns = nanoseconds_of(now - due);
       stage_.tally.lag.add(stage_.tally.last_lag_ns);
+      answering_ += milliseconds(action.answer_ms);
     }
     if (acts > 0) cork.set();
     if (!act(action, now)) return;
@@ -267,11 +268,21 @@ void Connection::finish_when_answered() {
     return flush_then_reset();
   }
   state_ = State::draining;
-  set_limit(stage_.settings.response_timeout);
+  give_time_to_answer();
 }
 
 void Connection::wait_for_answer() {
-  if (!limit_.is_set()) set_limit(stage_.settings.response_timeout);
+  if (!limit_.is_set()) give_time_to_answer();
+}
+
+// The server may take as long as it had taken in the recording, at whatever speed, and some more.
+void Connection::give_time_to_answer() {
+  const TimePoint now = Clock::now();
+  TimePoint then = now;
+  if (action_ != kNone) then += milliseconds(stage_.plan.actions[action_].answer_ms);
+  // All that was sent without waiting may have to be answered before the answer ends.
+  if (state_ == State::draining) then = std::max(then, began_ + answering_);
+  set_limit(then - now + stage_.settings.response_timeout);
 }
 
 void Connection::received(const Completion& completion) {
@@ -290,7 +301,7 @@ void Connection::received(const Completion& completion) {
     const bool awaited = state_ == State::draining || state_ == State::running;
     if (limit_.is_set() && awaited && !writable_.in_flight() &&
         received_bytes_ <= planned().answer_bytes) {
-      set_limit(stage_.settings.response_timeout);
+      give_time_to_answer();
     }
     if (stage_.settings.wait_responses && !due_.is_set()) proceed();
     return;
@@ -335,7 +346,7 @@ void Connection::out_of_time() {
         return fail("the server reads no more", How::by_reset);
       }
       if (answer_end_ == SideEnd::none) {
-        // A short answer: the next ones are measured from where it ended.
+        // A late answer, or a shorter one: the next ones are measured from where it ended.
         ++stage_.tally.short_answers;
         forgiven_bytes_ = std::max(forgiven_bytes_,
                                    stage_.plan.actions[action_].answers_before - received_bytes_);

@@ -116,6 +116,8 @@ class Connection {
   void flush_then_reset();
   void finish_when_answered();
   void wait_for_answer();
+  /// Begins the time anew in which something of the answer, or its end, has to come.
+  void give_time_to_answer();
   void received(const Completion& completion);
   /// Those that have an answer by now; without a time they are only passed over.
   void count_turns(std::optional<TimePoint> now);
@@ -149,6 +151,7 @@ class Connection {
   std::uint64_t turn_;  // the next action that an answer may come to, or one before it
   std::uint64_t turns_sent_ = 0;
   std::uint64_t turns_answered_ = 0;
+  std::chrono::milliseconds answering_{};  // as recorded, the answers before the current action
   std::optional<AnswerCheck> check_;
   TimePoint began_;
   Writable writable_{*this};

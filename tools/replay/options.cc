@@ -62,8 +62,9 @@ void add_options(CLI::App& app, Words& words, Invocation& invocation) {
       ->type_name("N");
   app.add_flag("--wait-responses", invocation.settings.wait_responses,
                "send only once as much of the answer has come as in the recording");
-  app.add_option("--response-timeout", words.response_timeout,
-                 "wait so long for the next bytes of an answer, or its end (default: 10s)")
+  app.add_option(
+         "--response-timeout", words.response_timeout,
+         "wait so much longer than recorded for an answer's next bytes, or end (default: 10s)")
       ->type_name("TIME");
   app.add_flag("--compare", invocation.settings.compare,
                "compare the answers with the recorded ones");

@@ -50,6 +50,15 @@ class Timeline {
   Base base_;
 };
 
+/// Rounded up; at most what the number holds, which is seven weeks.
+std::uint32_t milliseconds_between(std::uint64_t from_ns, std::uint64_t to_ns) {
+  constexpr std::uint64_t kNsPerMs = 1'000'000;
+  const std::uint64_t ns = to_ns - std::min(to_ns, from_ns);
+  const std::uint64_t ms = ns / kNsPerMs + (ns % kNsPerMs == 0 ? 0 : 1);
+  return static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(ms, std::numeric_limits<std::uint32_t>::max()));
+}
+
 class Planner {
  public:
   Planner(const capture::Filter& filter, bool with_answers, Plan& plan)
@@ -98,6 +107,8 @@ class Planner {
     std::uint64_t last_answer = kNone;
     std::uint64_t unanswered = kNone;  ///< a send after which no answer has come
     std::uint64_t answers = 0;         ///< offset reached
+    std::uint64_t acted_ns = 0;        ///< when the last action was, or the beginning
+    std::uint64_t answered_ns = 0;     ///< when something of the answer came last, or its end
     std::uint64_t last_ns = 0;
     bool client_ended = false;  ///< in order: it sends no more
     bool client_over = false;   ///< there is nothing to be done any more
@@ -152,7 +163,7 @@ class Planner {
     PlannedConnection planned;
     planned.start_ns =
         timeline_.at(introduced ? connection.info.began_monotonic_ns : header.monotonic_ns);
-    planned.end_ns = live.last_ns = planned.start_ns;
+    planned.end_ns = live.last_ns = live.acted_ns = planned.start_ns;
     planned.answer_recorded = (connection.info.sides & 2U) != 0;
     planned.name = plan_.names.size();
     planned.name_bytes = static_cast<std::uint32_t>(connection.info.id.size());
@@ -182,6 +193,7 @@ class Planner {
 
   Result<> follow_upstream(const Event& event, std::uint64_t at_ns, Live& live) {
     PlannedConnection& planned = plan_.connections[live.planned];
+    live.answered_ns = at_ns;
     switch (static_cast<Kind>(event.header.kind)) {
       case Kind::data:
         return answer(event, at_ns, live);
@@ -230,6 +242,8 @@ class Planner {
   Result<> append(Action action, Live& live) {
     // By then the answer may have come to requests that are lost: a gap waits for nothing.
     if (action.kind != Action::Kind::gap) action.answers_before = live.answers;
+    action.answer_ms = milliseconds_between(live.acted_ns, live.answered_ns);
+    live.acted_ns = std::max(live.acted_ns, action.at_ns);
     const std::uint64_t index = plan_.actions.size();
     if (const Result<> added = plan_.actions.push_back(action); !added) return added;
     std::uint64_t& link = live.last_action == kNone ? plan_.connections[live.planned].first_action

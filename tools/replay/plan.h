@@ -35,6 +35,7 @@ struct Action {
   std::uint64_t sent_ns = 0;         ///< ends_turn: when it was sent in this replay
   std::uint32_t segment = 0;
   std::uint32_t bytes = 0;
+  std::uint32_t answer_ms = 0;  ///< how long after the action before it more of the answer came
   Kind kind = Kind::send;
   bool ends_turn = false;  ///< the next record of the connection was of the answer
 };

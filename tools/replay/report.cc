@@ -125,7 +125,7 @@ std::vector<std::string> remarks(const Outcome& outcome) {
   say(tally.cut_at_gap, "connection", "ended by a reset where the recording has a gap");
   say(tally.cut_at_end, "connection", "ended by a reset where the recording of it ends");
   for (const auto& [why, number] : tally.failures) say(number, "connection", "failed: " + why);
-  say(tally.short_answers, "time", "an answer was shorter than recorded, and waited for in vain");
+  say(tally.short_answers, "time", "an answer, or the rest of it, did not come in time");
   say(tally.interrupted, "connection", "interrupted");
   say(tally.waited, "time", "a connection had to wait for another to end (--connections)");
   say(tally.incomparable, "connection", "of which not all of the answer was recorded to compare");

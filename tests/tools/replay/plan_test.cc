@@ -104,6 +104,10 @@ TEST_F(PlanTest, KnowsWhenAndWhereEachRecordIsAndWhatHadBeenAnswered) {
   EXPECT_EQ(bytes(all[1]), "again");
   EXPECT_EQ(all[1].at_ns - plan_.first_ns, 30'000'000U);
   EXPECT_EQ(all[1].answers_before, 6U);
+  EXPECT_EQ(all[0].answer_ms, 0U);
+  EXPECT_EQ(all[1].answer_ms, 15U);
+  EXPECT_EQ(all[2].answer_ms, 0U);
+  EXPECT_EQ(all[3].answer_ms, 10U) << "the answer's end, after the client's";
   EXPECT_FALSE(all[1].ends_turn);
 }
 

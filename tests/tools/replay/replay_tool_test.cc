@@ -10,6 +10,7 @@
 #include <regex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/capture_builder.h"
@@ -118,6 +119,36 @@ TEST(ReplayTime, ConnectionsBeyondTheBoundWaitAndTheirLagIsTold) {
   EXPECT_EQ(target.most_at_once(), 1U);
   const json::value& lag = replayed.report.at("lag_us").at("connections");
   EXPECT_GE(lag.at("max").to_number<double>(), 300'000 * 0.99);
+}
+
+// In the recording the server took 5 s, and now only as much longer than --response-timeout as
+// shows that this is not all that counts: until the answer if that is waited for, and else until
+// its end.
+TEST(ReplayTime, AnAnswerMayTakeAsLongAsInTheRecording) {
+  constexpr milliseconds kThen{5000};
+  constexpr milliseconds kNow{500};
+  const TempDir folder;
+  write_segment(
+      folder.path(), {},
+      {opened(milliseconds(0), 1), after(milliseconds(0), data_record(1, Side::client, 0, "ask")),
+       after(kThen, data_record(1, Side::upstream, 0, "answer")),
+       after(kThen, end_record(Kind::eof, 1, Side::client, 3)),
+       after(kThen, end_record(Kind::eof, 1, Side::upstream, 6)),
+       closed(kThen, 1, "ask", "answer")});
+  for (const bool waits : {true, false}) {
+    Keeper slow([&](const std::string&, bool ended) {
+      if (ended) return std::string();
+      std::this_thread::sleep_for(kNow);
+      return std::string("answer");
+    });
+    std::vector<std::string> arguments{
+        folder.path(), "--to", slow.address(), "--speed", "max", "--response-timeout", "50ms"};
+    if (waits) arguments.emplace_back("--wait-responses");
+    const Replayed replayed = replay(arguments);
+    EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+    EXPECT_EQ(replayed.count("received_bytes"), 6U);
+    EXPECT_EQ(replayed.count("completed"), 1U);
+  }
 }
 
 // --- What is missing ---
