@@ -101,6 +101,7 @@ void Connection::start() {
   stage_.tally.last_lag_ns = nanoseconds_of(began_ - schedule_.due(planned().start_ns));
   stage_.tally.start_lag.add(stage_.tally.last_lag_ns);
   ++stage_.tally.connections;
+  if (stage_.settings.wait_responses && !planned().answer_recorded) ++stage_.tally.not_waited_for;
   open();
 }
 

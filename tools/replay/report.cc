@@ -102,8 +102,8 @@ int status_of(const Outcome& outcome) {
   if (tally.different > 0) return kDiffers;
   if (tally.failed > 0 || tally.short_answers > 0) return kFailed;
   const bool missing = tally.cut_at_gap > 0 || tally.cut_at_end > 0 || tally.incomparable > 0 ||
-                       plan.without_beginning > 0 || plan.without_client > 0 || plan.lost > 0 ||
-                       plan.damaged > 0;
+                       tally.not_waited_for > 0 || plan.without_beginning > 0 ||
+                       plan.without_client > 0 || plan.lost > 0 || plan.damaged > 0;
   return missing ? kGaps : 0;
 }
 
@@ -124,6 +124,7 @@ std::vector<std::string> remarks(const Outcome& outcome) {
   say(plan.damaged, "place", "in the capture damaged: see sluice-capture verify");
   say(tally.cut_at_gap, "connection", "ended by a reset where the recording has a gap");
   say(tally.cut_at_end, "connection", "ended by a reset where the recording of it ends");
+  say(tally.not_waited_for, "connection", "whose answers were not recorded: not waited for");
   for (const auto& [why, number] : tally.failures) say(number, "connection", "failed: " + why);
   say(tally.short_answers, "time", "an answer, or the rest of it, did not come in time");
   say(tally.interrupted, "connection", "interrupted");
@@ -222,6 +223,7 @@ json::object to_json(const Outcome& outcome) {
         {"failures", std::move(failures)},
         {"cut_at_gap", tally.cut_at_gap},
         {"cut_at_end", tally.cut_at_end},
+        {"not_waited_for", tally.not_waited_for},
         {"interrupted", tally.interrupted},
         {"short_answers", tally.short_answers},
         {"waited", tally.waited},

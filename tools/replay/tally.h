@@ -31,11 +31,12 @@ struct Tally {
   static constexpr std::size_t kMostDifferences = 1000;
   static constexpr std::size_t kMostFailures = 20;
 
-  std::uint64_t connections = 0;  ///< begun
-  std::uint64_t completed = 0;    ///< done to the recorded end
-  std::uint64_t failed = 0;       ///< not connected, or ended by the server before that
-  std::uint64_t cut_at_gap = 0;   ///< ended by a reset where the recording has a gap ...
-  std::uint64_t cut_at_end = 0;   ///< ... or ends
+  std::uint64_t connections = 0;     ///< begun
+  std::uint64_t completed = 0;       ///< done to the recorded end
+  std::uint64_t failed = 0;          ///< not connected, or ended by the server before that
+  std::uint64_t cut_at_gap = 0;      ///< ended by a reset where the recording has a gap ...
+  std::uint64_t cut_at_end = 0;      ///< ... or ends
+  std::uint64_t not_waited_for = 0;  ///< to be waited for, but the answer was not recorded
   std::uint64_t interrupted = 0;
   std::uint64_t short_answers = 0;  ///< waited for in vain
   std::uint64_t sent_bytes = 0;

@@ -208,6 +208,33 @@ TEST(ReplayGaps, AConnectionWithoutItsBeginningIsLeftOut) {
   EXPECT_EQ(replayed.report.at("capture").at("without_beginning").to_number<int>(), 1);
 }
 
+TEST(ReplayGaps, AnswersThatWereNotRecordedAreNotWaitedForWhichIsTold) {
+  const TempDir folder;
+  const auto client_only = [](std::uint64_t connection, milliseconds begin) {
+    std::vector<CaptureRecord> records = simple(connection, "ask", begin);
+    capture::OpenInfo info = open_info(connection);
+    info.began_monotonic_ns = records[0].header.monotonic_ns;
+    info.began_wall_ns = records[0].header.wall_ns;
+    info.sides = 1;
+    records[0] = after(begin, open_record(connection, info));
+    records.erase(records.begin() + 3);  // the upstream's end
+    return records;
+  };
+  write_segment(folder.path(), {},
+                joined({client_only(1, milliseconds(0)), client_only(2, milliseconds(20))}));
+  for (const bool waits : {true, false}) {
+    Keeper target;
+    std::vector<std::string> arguments{folder.path(), "--to", target.address()};
+    if (waits) arguments.emplace_back("--wait-responses");
+    const Replayed replayed = replay(arguments);
+    EXPECT_EQ(replayed.status, waits ? 4 : 0) << replayed.output << replayed.error;
+    EXPECT_EQ(
+        has(replayed.output, "2 connections whose answers were not recorded: not waited for\n"),
+        waits)
+        << replayed.output;
+  }
+}
+
 TEST(ReplayGaps, ARecordingThatWasCutOffEndsByAReset) {
   const TempDir folder;
   SegmentPlan plan;
