@@ -33,7 +33,7 @@ EXPECTED = {
     1: [r"^OK$"],
     2: [r"^hello$", r"^SET: .* requests per second"],
     3: [r" closed .* 127\.0\.0\.1:7379 ", r"upstream 4: hello$", r"^clean: "],
-    4: [r"^(\d+) of \1 connections replayed", r", 0 differ$"],
+    4: [r"^(\d+) of \1 connections completed, 0 failed:", r", 0 differ$"],
     5: [r"<-> 127\.0\.0\.1:7379 "],
     6: [r"^sluice +[1-9]"],
 }

@@ -38,11 +38,18 @@ Result<std::vector<Endpoint>> look_up(const HostPort& where, const std::string& 
 
 Result<TargetAddress> parse_server_address(const std::string& text) {
   Result<TargetAddress> parsed = parse_target_address(text);
-  if (parsed.has_error() || std::holds_alternative<HostPort>(*parsed) ||
-      std::holds_alternative<UnixEndpoint>(*parsed)) {
-    return parsed;
+  const bool other = parsed.has_value() && !std::holds_alternative<HostPort>(*parsed) &&
+                     !std::holds_alternative<UnixEndpoint>(*parsed);
+  if (other || text.starts_with("file:")) {
+    return Error{0, in_quotes(text) + ": expected HOST:PORT, [IPV6]:PORT, :PORT or unix:/path"};
   }
-  return Error{0, in_quotes(text) + ": expected HOST:PORT or unix:/path"};
+  // What is wrong is told with the forms that a listener has, which are the ones that there are
+  // here: a target may have others.
+  if (parsed.has_error()) {
+    const Result<ListenAddress> formed = parse_listen_address(text);
+    if (formed.has_error()) return formed.error();
+  }
+  return parsed;
 }
 
 Result<std::vector<Endpoint>> resolve_target(const std::string& text) {

@@ -1,9 +1,14 @@
 #include "tools/common/system.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <ctime>
 #include <fstream>
+
+#include "iolib/base/owned_fd.h"
 
 namespace sluice {
 
@@ -32,6 +37,12 @@ Result<> write_file(const std::string& path, const std::string& text) {
 }
 
 Result<> check_writable(const std::string& path) {
+  const OwnedFd made(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (made) {
+    ::unlink(path.c_str());
+    return {};
+  }
+  if (errno != EEXIST) return errno_error("write " + path);
   const std::ofstream file(path, std::ios::binary | std::ios::app);
   if (!file) return errno_error("write " + path);
   return {};

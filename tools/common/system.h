@@ -15,8 +15,8 @@ std::size_t allow_many_descriptors();
 
 /// Replaces the file's contents.
 [[nodiscard]] Result<> write_file(const std::string& path, const std::string& text);
-/// Whether write_file() may work later: makes the file if there is none, and leaves one that there
-/// is as it is.
+/// Whether write_file() may work later. Leaves a file that there is as it is, and none where there
+/// was none.
 [[nodiscard]] Result<> check_writable(const std::string& path);
 
 }  // namespace sluice

@@ -46,16 +46,21 @@ void bound_connections(Pace& pace) {
 // Prints and writes the report; returns the exit status.
 int report(const Outcome& outcome) {
   int status = status_of(outcome);
-  std::fputs(to_text(outcome).c_str(), stdout);
-  if (std::fflush(stdout) != 0) status = fail("stdout cannot be written");
+  const Invocation& asked = outcome.invocation;
+  const auto print = [&](const std::string& text, std::FILE* to) {
+    const bool printed = std::fputs(text.c_str(), to) >= 0 && std::fflush(to) == 0;
+    if (!printed) status = fail("the report cannot be printed");
+  };
+  // A program that reads stdout finds there what it asked for, and nothing else.
+  print(to_text(outcome), asked.json == kStdout || asked.html == kStdout ? stderr : stdout);
   const auto write = [&](const std::string& path, const std::string& text) {
-    if (path.empty()) return;
+    if (path == kStdout) return print(text, stdout);
     if (const Result<> written = write_file(path, text); !written) {
       status = fail(written.error().to_string());
     }
   };
-  write(outcome.invocation.json, json::serialize(to_json(outcome)) + '\n');
-  if (!outcome.invocation.html.empty()) write(outcome.invocation.html, to_html(outcome));
+  if (!asked.json.empty()) write(asked.json, json::serialize(to_json(outcome)) + '\n');
+  if (!asked.html.empty()) write(asked.html, to_html(outcome));
   return status;
 }
 
@@ -69,7 +74,7 @@ int run(Invocation& invocation) {
   invocation.settings.to = *std::move(to);
   // What cannot be written is said before anything is sent.
   for (const std::string& path : {invocation.json, invocation.html}) {
-    if (path.empty()) continue;
+    if (path.empty() || path == kStdout) continue;
     // Only such files can be a capture's: none is written over.
     if (capture::parse_segment_name(path.substr(path.rfind('/') + 1))) {
       return fail(path + " has the name of a capture's segment");

@@ -71,9 +71,9 @@ void add_options(CLI::App& app, Words& words, Invocation& invocation) {
   app.add_option("--ignore", words.ignored,
                  "bytes of each answer not to compare, as OFFSET+BYTES; may be given again")
       ->type_name("RANGE");
-  app.add_option("--json", invocation.json, "write the report there, for programs")
+  app.add_option("--json", invocation.json, "write the report there, for programs; -: to stdout")
       ->type_name("FILE");
-  app.add_option("--html", invocation.html, "write the report there, with a picture")
+  app.add_option("--html", invocation.html, "write the report there, with a picture; -: to stdout")
       ->type_name("FILE");
   capture::add_filter(app, words.filter, invocation.filter, false);
 }
@@ -92,6 +92,9 @@ void understand(const Words& words, Invocation& invocation) {
   invocation.settings.ignored = ignored_of(words.ignored);
   if (!words.ignored.empty() && !invocation.settings.compare) {
     throw Wrong{"--ignore: of no use without --compare"};
+  }
+  if (invocation.json == kStdout && invocation.html == kStdout) {
+    throw Wrong{"--html: stdout is taken by --json"};
   }
   capture::understand_filter(words.filter, invocation.filter);
 }

@@ -9,6 +9,9 @@
 
 namespace sluice::replay {
 
+/// The file that stands for stdout.
+inline constexpr const char* kStdout = "-";
+
 /// What the command line asks for.
 struct Invocation {
   std::vector<std::string> paths;

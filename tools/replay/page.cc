@@ -89,7 +89,9 @@ std::string to_html(const Outcome& outcome) {
   const Tally& tally = outcome.tally;
   std::string body = "<p class=\"lead\">On " + escape(html::when(outcome.began)) + ", " +
                      html::counted(tally.connections, "connection") + " of a recording to " +
-                     escape(capture::valid_utf8(outcome.invocation.to)) + ".</p>\n";
+                     escape(capture::valid_utf8(outcome.invocation.to)) + ": " +
+                     std::to_string(tally.completed) + " completed, " +
+                     std::to_string(tally.failed) + " failed.</p>\n";
   std::string notes;
   for (const std::string& line : remarks(outcome)) notes += "<li>" + escape(line) + "</li>\n";
   if (outcome.interrupted) notes += "<li>The replay was interrupted.</li>\n";

@@ -160,10 +160,11 @@ std::string to_text(const Outcome& outcome) {
   const double sent = static_cast<double>(tally.sent_bytes) / kMiB;
   const std::uint64_t wanted = outcome.plan.connections.size() * outcome.invocation.pace.repeat;
   std::string text = formatted(
-      "%llu of %llu connections replayed to %s at %s in %.3f s; recorded in %.3f s\n",
-      static_cast<unsigned long long>(tally.connections), static_cast<unsigned long long>(wanted),
-      printable(outcome.invocation.to).c_str(), speed_text(outcome.invocation.pace.speed).c_str(),
-      seconds, recorded_seconds(outcome.plan));
+      "%llu of %llu connections completed, %llu failed: to %s at %s in %.3f s; recorded in %.3f "
+      "s\n",
+      static_cast<unsigned long long>(tally.completed), static_cast<unsigned long long>(wanted),
+      static_cast<unsigned long long>(tally.failed), printable(outcome.invocation.to).c_str(),
+      speed_text(outcome.invocation.pace.speed).c_str(), seconds, recorded_seconds(outcome.plan));
   text += formatted(
       "%.1f MiB sent (%.1f MiB/s), %.1f MiB received; at most %zu at once\n"
       "behind schedule: connections p50 %.3f ms, p99 %.3f ms, at most %.3f ms; all else p99 %.3f "

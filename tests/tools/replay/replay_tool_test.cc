@@ -352,6 +352,8 @@ TEST(ReplayEnds, AServerThatIsNotThereIsAFailure) {
     EXPECT_EQ(replayed.status, 1);
     EXPECT_TRUE(has(replayed.output, "1 connection failed: connect: Connection refused"))
         << replayed.output;
+    EXPECT_TRUE(replayed.output.starts_with("0 of 1 connections completed, 1 failed: to "))
+        << replayed.output;
     if (more.empty()) continue;
     EXPECT_TRUE(has(replayed.output, "\n0 answers compared, 0 differ\n")) << replayed.output;
   }
@@ -442,6 +444,36 @@ TEST(ReplayOptions, AFilterThatLetsNothingThroughIsAFailure) {
   const Replayed replayed = replay({folder.path(), "--to", "127.0.0.1:1", "--route", "elsewhere"});
   EXPECT_EQ(replayed.status, 1);
   EXPECT_EQ(replayed.error, "sluice-replay: there is no connection to replay\n");
+  const std::string page = folder.file("page.html");
+  EXPECT_EQ(
+      replay({folder.path(), "--to", "127.0.0.1:1", "--route", "elsewhere", "--html", page}).status,
+      1);
+  EXPECT_FALSE(std::filesystem::exists(page)) << "an empty report";
+}
+
+TEST(ReplayOptions, AReportForProgramsMayGoToStdout) {
+  const TempDir folder;
+  const TempDir elsewhere;
+  write_segment(folder.path(), {}, simple(1, "one"));
+  ProcessOptions options;
+  options.working_directory = elsewhere.path();
+  Keeper target;
+  Process process({replay_tool(), folder.path(), "--to", target.address(), "--json", "-"}, options);
+  ASSERT_EQ(process.wait(), 0) << process.standard_error();
+  const json::value report = json::parse(process.standard_output());
+  EXPECT_EQ(report.at("replay").at("completed").to_number<int>(), 1);
+  EXPECT_TRUE(has(process.standard_error(), "1 of 1 connections completed"));
+  EXPECT_FALSE(std::filesystem::exists(elsewhere.file("-")));
+}
+
+TEST(ReplayOptions, AWrongTargetIsToldWithTheFormsThatThereAre) {
+  for (const char* wrong : {"127.0.0.1", "file:/tmp/x", "file:x", "discard:", "echo:"}) {
+    Process process({replay_tool(), "capture", "--to", wrong});
+    EXPECT_EQ(process.wait(), 2) << wrong;
+    EXPECT_TRUE(
+        has(process.standard_error(), "expected HOST:PORT, [IPV6]:PORT, :PORT or unix:/path\n"))
+        << process.standard_error();
+  }
 }
 
 TEST(ReplayOptions, WrongOnesAreOneLineAndStatusTwo) {
@@ -457,6 +489,7 @@ TEST(ReplayOptions, WrongOnesAreOneLineAndStatusTwo) {
            {path, "--to", "127.0.0.1:1", "--speed", "fast"},
            {path, "--to", "127.0.0.1:1", "--connections", "0"},
            {path, "--to", "127.0.0.1:1", "--repeat", "0"},
+           {path, "--to", "127.0.0.1:1", "--json", "-", "--html", "-"},
            {path, "--to", "127.0.0.1:1", "--response-timeout", "5"},
            {path, "--to", "127.0.0.1:1", "--response-timeout", "2h"},
            {path, "--to", "127.0.0.1:1", "--ignore", "1+1"},
