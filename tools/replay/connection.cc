@@ -415,7 +415,6 @@ void Connection::compare_ends() {
     ++stage_.tally.incomparable;
   }
   if (!check_) return;
-  ++stage_.tally.compared;
   // Where the client, or the recording, cut the answer off, it may have come farther by now; and
   // nothing answers requests that are lost.
   const bool whole = planned.answer_end == SideEnd::eof && !cut_at_gap_;
@@ -423,13 +422,16 @@ void Connection::compare_ends() {
   const bool other_size = whole ? received_bytes_ != planned.answer_bytes
                                 : must_come && received_bytes_ < planned.answer_bytes;
   const bool other_end = whole && answer_end_ != planned.answer_end;
-  if (!check_->mismatch().first && !other_size && !other_end) return;
-  ++stage_.tally.different;
+  const std::optional<std::uint64_t> first = check_->mismatch().first;
+  const bool differs = first || other_size || other_end;
+  const std::uint64_t took_ns = nanoseconds_of(Clock::now() - began_);
+  stage_.tally.compare(
+      {index_, received_bytes_, took_ns, first.value_or(kNone), answer_end_, differs});
+  if (!differs) return;
   if (stage_.tally.differences.size() == Tally::kMostDifferences) return;
   stage_.tally.differences.push_back({stage_.plan.name_of(planned), check_->mismatch(),
                                       planned.answer_bytes, received_bytes_, planned.answer_end,
-                                      answer_end_, planned.end_ns - planned.start_ns,
-                                      nanoseconds_of(Clock::now() - began_)});
+                                      answer_end_, planned.end_ns - planned.start_ns, took_ns});
 }
 
 void Connection::set_limit(std::chrono::nanoseconds time) {

@@ -82,6 +82,20 @@ json::object to_json(const Difference& difference) {
   return object;
 }
 
+json::object to_json(const Plan& plan, const Compared& answer) {
+  const PlannedConnection& planned = plan.connections[answer.connection];
+  json::object object{{"connection", capture::valid_utf8(plan.name_of(planned))},
+                      {"differs", answer.differs},
+                      {"then_bytes", planned.answer_bytes},
+                      {"now_bytes", answer.now_bytes},
+                      {"then_end", name_of(planned.answer_end)},
+                      {"now_end", name_of(answer.now_end)},
+                      {"then_ns", planned.end_ns - planned.start_ns},
+                      {"now_ns", answer.now_ns}};
+  if (answer.first != kNone) object["first"] = answer.first;
+  return object;
+}
+
 json::object settings_of(const Outcome& outcome) {
   const Invocation& asked = outcome.invocation;
   return {{"to", asked.to},
@@ -238,9 +252,13 @@ json::object to_json(const Outcome& outcome) {
         {"then", percentiles_of(tally.then)},
         {"now", percentiles_of(tally.now)}}}};
   if (outcome.invocation.settings.compare) {
+    json::array answers;
+    for (const Compared& answer : tally.answers) answers.push_back(to_json(plan, answer));
     document["compare"] = {{"connections", tally.compared},
                            {"incomparable", tally.incomparable},
                            {"different", tally.different},
+                           {"answers", std::move(answers)},
+                           {"answers_not_listed", tally.compared - tally.answers.size()},
                            {"differences", std::move(differences)}};
   }
   return document;

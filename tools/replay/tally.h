@@ -25,11 +25,23 @@ struct Difference {
   std::uint64_t now_ns = 0;
 };
 
+/// An answer compared, whether it differs or not.
+struct Compared {
+  std::uint64_t connection = 0;  ///< of the plan's
+  std::uint64_t now_bytes = 0;
+  std::uint64_t now_ns = 0;     ///< from the beginning to the end
+  std::uint64_t first = kNone;  ///< offset of the first byte that differs
+  capture::SideEnd now_end = capture::SideEnd::none;
+  bool differs = false;
+};
+
 /// What a replay has done so far.
 struct Tally {
   /// As many differences, and kinds of failures, are remembered; the others are counted.
   static constexpr std::size_t kMostDifferences = 1000;
   static constexpr std::size_t kMostFailures = 20;
+  /// Of those compared: 4 MiB, and some ten times as much while they are written as JSON.
+  static constexpr std::size_t kMostAnswers = 100'000;
 
   std::uint64_t connections = 0;     ///< begun
   std::uint64_t completed = 0;       ///< done to the recorded end
@@ -52,10 +64,16 @@ struct Tally {
   std::uint64_t compared = 0;
   std::uint64_t incomparable = 0;  ///< the upstream's side was not recorded, or not all of it
   std::uint64_t different = 0;
+  std::vector<Compared> answers;  ///< the first kMostAnswers
   std::vector<Difference> differences;
   TimePoint began;
   TimePoint ended;
 
+  void compare(const Compared& answer) {
+    ++compared;
+    if (answer.differs) ++different;
+    if (answers.size() < kMostAnswers) answers.push_back(answer);
+  }
   void fail(const std::string& why) {
     ++failed;
     const bool known = failures.contains(why) || failures.size() < kMostFailures;

@@ -10,6 +10,7 @@
 #include "tests/support/temp_dir.h"
 #include "tools/replay/answer_check.h"
 #include "tools/replay/segment_files.h"
+#include "tools/replay/tally.h"
 
 namespace sluice::replay {
 namespace {
@@ -232,6 +233,20 @@ TEST_F(AnswerCheckTest, LeavesOutWhatIsToBeIgnored) {
     EXPECT_EQ(compare("abXdef????klmYop", piece, {{2, 1}, {13, 9}}).first, std::nullopt);
     EXPECT_EQ(compare("abXdef????klmnop", piece, {{3, 1}}).first, 2U);
   }
+}
+
+TEST(TallyTest, RemembersSoManyAnswersAndCountsTheOthers) {
+  Tally tally;
+  Compared answer;
+  for (std::uint64_t i = 0; i < Tally::kMostAnswers + 10; ++i) {
+    answer.connection = i;
+    answer.differs = i % 2 == 1;
+    tally.compare(answer);
+  }
+  EXPECT_EQ(tally.answers.size(), Tally::kMostAnswers);
+  EXPECT_EQ(tally.answers.back().connection, Tally::kMostAnswers - 1);
+  EXPECT_EQ(tally.compared, Tally::kMostAnswers + 10);
+  EXPECT_EQ(tally.different, Tally::kMostAnswers / 2 + 5);
 }
 
 }  // namespace

@@ -547,6 +547,62 @@ TEST(ReplayReport, ThePageHoldsThePictureAndNothingFromElsewhere) {
   EXPECT_TRUE(has(text, "default-src 'none'"));
 }
 
+// The recorded ones take 400 ms, those of now 50 ms at least.
+TEST(ReplayReport, EveryAnswerThatWasComparedIsListedWithItsTimesThenAndNow) {
+  constexpr milliseconds kThen{400};
+  constexpr milliseconds kNow{50};
+  const TempDir folder;
+  const auto asks = [&](std::uint64_t connection, const std::string& question) {
+    return std::vector<CaptureRecord>{
+        opened(milliseconds(0), connection),
+        after(milliseconds(0), data_record(connection, Side::client, 0, question)),
+        after(kThen, data_record(connection, Side::upstream, 0, "answer")),
+        after(kThen, end_record(Kind::eof, connection, Side::client, question.size())),
+        after(kThen, end_record(Kind::eof, connection, Side::upstream, 6)),
+        closed(kThen, connection, question, "answer")};
+  };
+  const std::vector<CaptureRecord> same = asks(1, "same");
+  const std::vector<CaptureRecord> other = asks(2, "other");
+  std::vector<CaptureRecord> records;
+  for (std::size_t i = 0; i < same.size(); ++i) records.insert(records.end(), {same[i], other[i]});
+  write_segment(folder.path(), {}, records);
+  Keeper target([&](const std::string& so_far, bool ended) {
+    if (ended) return std::string();
+    std::this_thread::sleep_for(kNow);
+    return std::string(so_far == "same" ? "answer" : "anSwer");
+  });
+  const steady_clock::time_point began = steady_clock::now();
+  const Replayed replayed = replay(
+      {folder.path(), "--to", target.address(), "--speed", "max", "--wait-responses", "--compare"});
+  const auto most = std::chrono::nanoseconds(steady_clock::now() - began).count();
+  ASSERT_EQ(replayed.status, 6) << replayed.output << replayed.error;
+  const json::object& compare = replayed.report.at("compare").as_object();
+  EXPECT_EQ(compare.at("answers_not_listed").to_number<int>(), 0);
+  const json::array& answers = compare.at("answers").as_array();
+  ASSERT_EQ(answers.size(), 2U);
+  std::vector<json::object> all{compare.at("differences").at(0).as_object()};
+  std::set<std::string> names;
+  for (const json::value& each : answers) {
+    all.push_back(each.as_object());
+    const std::string name(each.at("connection").as_string());
+    names.insert(name);
+    EXPECT_EQ(each.at("differs").as_bool(), name == "c2");
+    EXPECT_EQ(each.as_object().contains("first"), name == "c2");
+    if (name == "c2") {
+      EXPECT_EQ(each.at("first").to_number<int>(), 2);
+    }
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"c1", "c2"}));
+  for (const json::object& each : all) {
+    EXPECT_EQ(each.at("then_bytes").to_number<int>(), 6);
+    EXPECT_EQ(each.at("now_bytes").to_number<int>(), 6);
+    EXPECT_EQ(each.at("then_ns").to_number<std::int64_t>(),
+              std::chrono::nanoseconds(kThen).count());
+    EXPECT_GE(each.at("now_ns").to_number<std::int64_t>(), std::chrono::nanoseconds(kNow).count());
+    EXPECT_LT(each.at("now_ns").to_number<std::int64_t>(), most);
+  }
+}
+
 std::set<std::string> long_options(const std::string& text) {
   std::set<std::string> all;
   const std::regex option("--[a-z]+(-[a-z]+)*");
