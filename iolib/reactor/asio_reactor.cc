@@ -250,9 +250,25 @@ void AsioReactor::finish_later(Operation& operation, int result) {
   });
 }
 
+// An alarm that goes off too early only makes a turn without work. So one that is set is not moved
+// to a later time, as the first deadline is again and again where much is going on.
+void AsioReactor::wake_at(TimePoint deadline) {
+  if (alarm_at_ && *alarm_at_ <= deadline) return;
+  alarm_at_ = deadline;
+  alarm_.expires_at(deadline);
+  alarm_.async_wait([this](const boost::system::error_code& error) {
+    refresh_now();
+    if (!error) alarm_at_.reset();
+  });
+}
+
 void AsioReactor::turn(std::optional<TimePoint> deadline) {
-  const std::size_t ran = deadline ? context_.run_one_until(*deadline) : context_.run_one();
-  if (ran == 0) refresh_now();
+  if (deadline && *deadline <= Clock::now()) {
+    refresh_now();
+  } else {
+    if (deadline) wake_at(*deadline);
+    context_.run_one();
+  }
   // Also when a timer is due: timers that follow close on each other must not keep sockets waiting.
   for (int i = 1; i < kHandlersPerTurn && context_.poll_one() > 0; ++i) {
   }

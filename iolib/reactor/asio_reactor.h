@@ -2,8 +2,10 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "iolib/base/error.h"
@@ -52,6 +54,7 @@ class AsioReactor final : public Reactor {
   void await_reading(Descriptor& descriptor, int fd);
   void await_writing(Descriptor& descriptor, int fd);
   void await_errors();
+  void wake_at(TimePoint deadline);
   void read_ready(int fd, std::uint64_t serial);
   void write_ready(int fd, std::uint64_t serial);
   void errors_ready();
@@ -67,6 +70,9 @@ class AsioReactor final : public Reactor {
   /// Asio's own wait for errors also asks for EPOLLPRI, and spins behind one urgent byte.
   OwnedFd watches_;
   std::unique_ptr<Stream> watches_stream_;
+  /// Ends a wait at its deadline, by Asio's timerfd: epoll_wait knows whole milliseconds only.
+  boost::asio::steady_timer alarm_{context_};
+  std::optional<TimePoint> alarm_at_;  ///< not later than the deadline; nothing: it is not set
   std::vector<std::byte> buffer_;
 };
 

@@ -9,6 +9,7 @@
 #include <random>
 #include <regex>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -98,6 +99,59 @@ TEST(ReplayTime, NothingComesBeforeItIsDue) {
     // The first may have been noticed late, by a little.
     EXPECT_GE(second - first, least - least / 4) << speed;
     EXPECT_LT(second - first, 3 * least + std::chrono::seconds(5)) << speed;
+  }
+}
+
+/// Tells how late others are woken here meanwhile, who do no more than sleep.
+class Sleeper {
+ public:
+  /// Ends it. In nine of ten times not later than this.
+  [[nodiscard]] std::chrono::nanoseconds late() {
+    thread_.request_stop();
+    thread_.join();
+    std::ranges::sort(late_);
+    return late_.empty() ? std::chrono::nanoseconds(0) : late_[late_.size() * 9 / 10];
+  }
+
+ private:
+  void sleep(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      const auto until = steady_clock::now() + milliseconds(10);
+      std::this_thread::sleep_until(until);
+      late_.emplace_back(steady_clock::now() - until);
+    }
+  }
+  std::vector<std::chrono::nanoseconds> late_;  // of the thread until it has ended
+  std::jthread thread_{[this](const std::stop_token& stop) { sleep(stop); }};
+};
+
+TEST(ReplayTime, ConnectionsBeginWhenTheyAreDue) {
+  constexpr double kMostUs = 1000;
+  constexpr std::chrono::microseconds kIdle{500};
+  constexpr std::uint64_t kConnections = 40;
+  constexpr int kTries = 3;
+  const TempDir folder;
+  std::vector<std::vector<CaptureRecord>> all;
+  for (std::uint64_t each = 0; each < kConnections; ++each) {
+    all.push_back(simple(each + 1, "hello", milliseconds(each * 53)));
+  }
+  write_segment(folder.path(), {}, joined(all));
+  ProcessOptions without_uring;
+  without_uring.forbid_io_uring = true;
+  for (const ProcessOptions& options : {ProcessOptions(), without_uring}) {
+    double median = 2 * kMostUs;
+    bool was_idle = false;
+    for (int i = 0; i < kTries && median >= kMostUs; ++i) {
+      Keeper target;
+      Sleeper sleeper;
+      const Replayed replayed = replay({folder.path(), "--to", target.address()}, options);
+      ASSERT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+      ASSERT_EQ(replayed.count("completed"), kConnections);
+      median = replayed.report.at("lag_us").at("connections").at("p50").to_number<double>();
+      was_idle = sleeper.late() < kIdle || was_idle;
+    }
+    if (median >= kMostUs && !was_idle) GTEST_SKIP() << "the machine has too much else to do";
+    EXPECT_LT(median, kMostUs) << options.forbid_io_uring;
   }
 }
 
