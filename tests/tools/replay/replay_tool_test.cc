@@ -1,11 +1,15 @@
 // The real program on captures that were made by hand, good and bad.
 
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
+#include <map>
 #include <random>
 #include <regex>
 #include <set>
@@ -203,6 +207,92 @@ TEST(ReplayTime, AnAnswerMayTakeAsLongAsInTheRecording) {
     EXPECT_EQ(replayed.count("received_bytes"), 6U);
     EXPECT_EQ(replayed.count("completed"), 1U);
   }
+}
+
+// --- How ---
+
+/// A client that sends `pieces` of `bytes` each, at once, and ends after `time`.
+std::vector<CaptureRecord> sender(std::uint64_t connection, std::uint64_t pieces, std::size_t bytes,
+                                  milliseconds time) {
+  const std::string piece(bytes, 'x');
+  std::vector<CaptureRecord> records{opened(milliseconds(0), connection)};
+  for (std::uint64_t i = 0; i < pieces; ++i) {
+    records.push_back(
+        after(milliseconds(0), data_record(connection, Side::client, i * bytes, piece)));
+  }
+  records.push_back(after(time, end_record(Kind::eof, connection, Side::client, pieces * bytes)));
+  records.push_back(after(time, end_record(Kind::eof, connection, Side::upstream, 0)));
+  records.push_back(closed(time, connection, std::string(pieces * bytes, 'x')));
+  return records;
+}
+
+/// Bytes that calls have put into sockets, by the calls' names, as strace -y writes them.
+std::map<std::string, std::uint64_t> sent_by_call(const std::string& path) {
+  const std::regex call(R"((\w+)\(\d+<socket:.*\) += (\d+))");
+  std::map<std::string, std::uint64_t> sent;
+  std::ifstream lines(path);
+  std::smatch found;
+  for (std::string line; std::getline(lines, line);) {
+    if (std::regex_match(line, found, call)) sent[found[1]] += std::stoull(found[2]);
+  }
+  return sent;
+}
+
+TEST(ReplayCalls, ClientsBytesAreSentBySendfileAlone) {
+  SLUICE_NEEDS_PROGRAM("strace");
+  const TempDir folder;
+  const TempDir traced;
+  Process probe({"strace", "-o", traced.file("probe"), "true"});
+  if (probe.wait() != 0) GTEST_SKIP() << "strace may not trace here: " << probe.standard_error();
+  constexpr std::uint64_t kPieces = 40;
+  constexpr std::size_t kPieceBytes = 50'000;
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  write_segment(folder.path(), plan, sender(1, kPieces, kPieceBytes, milliseconds(1)));
+  Keeper target;
+  ProcessOptions options;
+  options.environment = {without_leak_check()};  // nothing that is traced can look for leaks
+  Process process({"strace", "-y", "-s", "0", "-o", traced.file("trace"), "-e",
+                   "trace=sendfile,splice,write,writev,pwritev2,sendto,sendmsg,sendmmsg",
+                   replay_tool(), folder.path(), "--to", target.address()},
+                  options);
+  EXPECT_EQ(process.wait(), 0) << process.standard_output() << process.standard_error();
+  const std::map<std::string, std::uint64_t> all{{"sendfile", kPieces * kPieceBytes}};
+  EXPECT_EQ(sent_by_call(traced.file("trace")), all);
+}
+
+// The second connection waits 600 ms for the first, and is as late until its client ends.
+TEST(ReplayProgress, IsShownOnATerminalWithTheRateAndTheLagAndTakenAwayAtTheEnd) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  write_segment(
+      folder.path(), plan,
+      joined({sender(1, 80, 50'000, milliseconds(600)), sender(2, 1, 10, milliseconds(1800))}));
+  int master = -1;
+  int slave = -1;
+  ASSERT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+  const OwnedFd terminal(master);
+  ProcessOptions options;
+  options.standard_error = slave;
+  Keeper target;
+  Process process({replay_tool(), folder.path(), "--to", target.address(), "--connections", "1"},
+                  options);
+  ::close(slave);
+  std::string shown;
+  std::vector<char> buffer(1 << 16);
+  // Once the last end of the terminal is closed, EIO.
+  for (ssize_t got = 0; (got = ::read(terminal.get(), buffer.data(), buffer.size())) > 0;) {
+    shown.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  EXPECT_EQ(process.wait(), 0) << process.standard_output();
+  const std::string line =
+      "\r[0-9]+ of 2 connections, [0-9]+ open, [0-9]+\\.[0-9] MiB sent, [0-9]+\\.[0-9] MiB/s, "
+      "[0-9]+\\.[0-9] ms behind\x1b\\[K";
+  EXPECT_TRUE(std::regex_match(shown, std::regex('(' + line + ")+\r\x1b\\[K"))) << shown;
+  EXPECT_TRUE(std::regex_search(shown, std::regex("3\\.8 MiB sent, [1-9][0-9]*\\.[0-9] MiB/s")))
+      << shown;
+  EXPECT_TRUE(std::regex_search(shown, std::regex(" [0-9]{3,}\\.[0-9] ms behind"))) << shown;
 }
 
 // --- What is missing ---
