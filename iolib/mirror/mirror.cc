@@ -26,17 +26,24 @@ Mirror::~Mirror() = default;
 Stream* Mirror::open(const StreamOptions& options) {
   if (shedding_) return add(Count::shed), nullptr;
   if (streams_.size() >= most_streams_) return keep_out(), nullptr;
+  if (silent()) return add(Count::refused), nullptr;
   const bool closed = breaker_.state() == Breaker::State::closed;
   if (!breaker_.admit(reactor_.now())) return add(Count::refused), nullptr;
   if (!closed) on_event(Event::half_opened);
   streams_.emplace_front(*this, options, !closed);
   Stream& stream = streams_.front();
   stream.self_ = streams_.begin();
+  if (unanswered_++ == 0) first_unanswered_ = reactor_.now();
   add(Count::streams);
   add(Count::active);
   on_began();
   stream.connect();
   return stream.state_ == Stream::State::gone ? nullptr : &stream;
+}
+
+// Nobody has been answered lately, and the breaker does not know it yet.
+bool Mirror::silent() const {
+  return unanswered_ >= kMostUnanswered && reactor_.now() >= first_unanswered_ + kAnswerTime;
 }
 
 void Mirror::keep_out() {
@@ -50,6 +57,7 @@ void Mirror::stop() {
 
 void Mirror::connected(std::size_t address) {
   preferred_ = address;
+  unanswered_ = 0;
   const bool was_closed = breaker_.state() == Breaker::State::closed;
   breaker_.succeeded();
   if (!was_closed) on_event(Event::closed);
@@ -57,6 +65,7 @@ void Mirror::connected(std::size_t address) {
 
 void Mirror::connect_failed(const Error& error, bool probe) {
   add(Count::failed);
+  unanswered_ = 0;
   const Breaker::State before = breaker_.state();
   breaker_.failed(reactor_.now(), probe);
   on_failed(error);

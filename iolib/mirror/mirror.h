@@ -43,7 +43,7 @@ enum class Count : std::uint8_t {
   lag,         ///< bytes in backlogs at this moment
   lagged,      ///< streams that were cut because of their lag
   shed,        ///< connections kept away because others lagged
-  refused,     ///< connections kept away by the breaker
+  refused,     ///< connections kept away by the breaker, or since nobody has got an answer yet
   crowded,     ///< connections kept away because there were too many streams
   failed,      ///< streams that could not connect
   ended,       ///< streams that the mirror broke off
@@ -90,6 +90,11 @@ class Mirror {
   /// pause: a call for each message would cost the worker as much as forwarding it does.
   static constexpr std::size_t kGatherBytes = 16 << 10;
   static constexpr Duration kGatherTime = std::chrono::milliseconds(10);
+  /// So many streams may begin, and then no more until one is answered, if the first of them has
+  /// waited for kAnswerTime. A mirror that is well answers a burst sooner than that; one that drops
+  /// what it is sent keeps its connects under way until they time out, and each has a socket.
+  static constexpr std::size_t kMostUnanswered = 64;
+  static constexpr Duration kAnswerTime = std::chrono::milliseconds(50);
 
   /// Without addresses it is down, as far as is known.
   Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options);
@@ -129,6 +134,7 @@ class Mirror {
   }
   void subtract(Count what, std::uint64_t amount = 1) { add(what, ~amount + 1); }
 
+  [[nodiscard]] bool silent() const;
   void connected(std::size_t address);
   void connect_failed(const Error& error, bool probe);
   void lagged(const Stream& stream);
@@ -145,7 +151,9 @@ class Mirror {
   ByteBudget budget_;
   Breaker breaker_;
   std::list<Stream> streams_;
-  std::size_t behind_ = 0;  ///< streams that have more than the mirror takes
+  std::size_t unanswered_ = 0;  ///< streams that began since a connect ended, well or not
+  TimePoint first_unanswered_;  ///< when the first of them did
+  std::size_t behind_ = 0;      ///< streams that have more than the mirror takes
   bool shedding_ = false;
   bool crowded_ = false;
   std::vector<std::byte> waste_;  ///< where answers go that the kernel cannot drop by itself

@@ -71,6 +71,8 @@ void Stream::connect_ended(int outcome) {
   if (outcome == EINPROGRESS) return await_writable();
   step_deadline_ = TimePoint::max();
   if (outcome == 0) return connected();
+  // Who has waited in vain for so long need not be asked twice.
+  if (outcome == ETIMEDOUT) retried_ = true;
   error_ = {outcome, "connect"};
   if (which_ < mirror_.addresses_.size()) error_.context += " " + mirror_.addresses_[which_].text;
   close_socket();
@@ -91,7 +93,8 @@ void Stream::connected() {
   flush();
 }
 
-// One more round after a pause, unless others have found out meanwhile that there is no use in it.
+// One more round after a pause, unless this one or others have found out that there is no use in
+// it.
 void Stream::round_failed() {
   if (mirror_.addresses_.empty()) error_ = {0, "its name has not been resolved"};
   if (!mirror_.addresses_.empty() && !retried_ && !given_up_ &&

@@ -124,7 +124,7 @@ class Stream final : public Tap, private Timer {
   State state_ = State::connecting;
   End end_ = End::none;
   bool probe_;
-  bool retried_ = false;
+  bool retried_ = false;  ///< or there is no use in it
   bool timed_out_ = false;
   bool given_up_ = false;  ///< detached, and only there to learn whether the mirror can be reached
   bool behind_ = false;    ///< the mirror does not take what is there: connecting, or slow

@@ -1,9 +1,11 @@
 #include "iolib/mirror/mirror.h"
 
 #include <gtest/gtest.h>
+#include <linux/sock_diag.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <functional>
 #include <future>
@@ -37,6 +39,14 @@ void drop_whole(int fd, std::atomic<std::uint64_t>& bytes) {
     if (got <= 0) return;
     bytes += static_cast<std::uint64_t>(got);
   }
+}
+
+/// The SYNs that a listener has dropped, since its backlog was full.
+std::uint32_t dropped_connects(int listener) {
+  std::array<std::uint32_t, SK_MEMINFO_VARS> values{};
+  socklen_t size = sizeof values;
+  EXPECT_EQ(::getsockopt(listener, SOL_SOCKET, SO_MEMINFO, values.data(), &size), 0);
+  return values[SK_MEMINFO_DROPS];
 }
 
 /// Relayed connections of which the client's direction is mirrored to a listener of the test's.
@@ -426,6 +436,36 @@ TEST_P(MirrorTest, OneThatDoesNotAnswerTimesOut) {
   move(session, 1000);
   finish(session);
   EXPECT_EQ(events(), std::vector{Event::opened});
+  // There was no retry, which would only have taken as long again.
+  EXPECT_EQ(dropped_connects(listener_.fd.get()), 1U);
+}
+
+TEST_P(MirrorTest, OneThatDoesNotAnswerIsConnectedToByAFewOnly) {
+  listener_ = test::listen_tcp(0);
+  const OwnedFd filler = test::connect_tcp(listener_.port);
+  make_mirror();
+  const auto refused = [this] {
+    return loop_->call([this] { return mirror_->open({.connect_timeout = 30s}) == nullptr; });
+  };
+  EXPECT_TRUE(test::wait_until(refused));
+  EXPECT_GE(mirror_->count(Count::streams), Mirror::kMostUnanswered);
+  EXPECT_EQ(mirror_->count(Count::refused), 1U);
+  EXPECT_TRUE(refused());
+  // An answer to one of them is one for all.
+  EXPECT_TRUE(events().empty());
+  static_cast<void>(accept_mirror());
+  const OwnedFd answered = accept_mirror();
+  EXPECT_TRUE(test::wait_until([&] { return !refused(); }));
+}
+
+TEST_P(MirrorTest, ABurstToOneThatAnswersIsMirroredAsAWhole) {
+  make_mirror();
+  constexpr std::size_t kBurst = 4 * Mirror::kMostUnanswered;
+  loop_->call([this] {
+    for (std::size_t i = 0; i < kBurst; ++i) ASSERT_NE(mirror_->open({}), nullptr);
+  });
+  for (std::size_t i = 0; i < kBurst; ++i) static_cast<void>(accept_mirror());
+  EXPECT_EQ(mirror_->count(Count::refused), 0U);
 }
 
 // Much faster than the mirror's address answers, which is what is down as well.
