@@ -216,6 +216,23 @@ std::optional<Error> check_combination(const CommandLine& line) {
   return check_capture_options(line);
 }
 
+/// A mirror that is one of the listeners: each connection would make another.
+std::optional<RouteConflict> find_mirror_of_itself(const Config& config) {
+  ListenSet listens;
+  for (const RouteConfig& route : config.routes) {
+    for (const ListenAddress& address : route.listen) static_cast<void>(listens.insert(address));
+  }
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    for (const TargetAddress& mirror : config.routes[index].mirrors) {
+      if (!listens.is_reached_by(mirror)) continue;
+      return RouteConflict{
+          index, "mirror",
+          in_quotes(to_string(mirror)) + " is listened on here, expected another server"};
+    }
+  }
+  return std::nullopt;
+}
+
 Invocation usage_error(const Error& error) {
   return exit_with(kExitUsage, one_line("sluice: " + error.to_string()) + "\n");
 }
@@ -228,6 +245,7 @@ bool records(const Config& config) {
 }
 
 std::optional<RouteConflict> find_route_conflict(const Config& config) {
+  if (auto conflict = find_mirror_of_itself(config)) return conflict;
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     const RouteConfig& route = config.routes[index];
     if (!route.mirrors.empty() && std::holds_alternative<FileEndpoint>(route.to)) {

@@ -1,5 +1,7 @@
 #include "proxy/listen_set.h"
 
+#include <algorithm>
+#include <string_view>
 #include <vector>
 
 namespace sluice {
@@ -25,12 +27,37 @@ std::vector<std::string> keys_of(const ListenAddress& address) {
   return {numeric ? numeric->to_string() : lower_case(to_string(address))};
 }
 
+/// Where a connection to `target` may arrive.
+std::vector<std::string> keys_of_target(const TargetAddress& target) {
+  const auto* host_port = std::get_if<HostPort>(&target);
+  if (host_port == nullptr) return {to_string(target)};
+  const std::string port = std::to_string(host_port->port);
+  const Result<SocketAddress> numeric = numeric_address(*host_port);
+  const std::string key = numeric ? numeric->to_string() : lower_case(to_string(target));
+  const std::string_view host(key.data(), key.size() - port.size() - 1);
+  const bool any = host.empty() || host == "localhost";
+  std::vector<std::string> keys{key};
+  if (any || host.starts_with("127.") || host == "0.0.0.0") {
+    keys.insert(keys.end(), {"0.0.0.0:" + port, "localhost:" + port});
+  }
+  if (any || host == "0.0.0.0") keys.push_back("127.0.0.1:" + port);
+  if (any || host == "[::1]" || host == "[::]") {
+    keys.insert(keys.end(), {"[::]:" + port, "[::1]:" + port, "localhost:" + port});
+  }
+  return keys;
+}
+
 }  // namespace
 
 bool ListenSet::insert(const ListenAddress& address) {
   bool fresh = true;
   for (std::string& key : keys_of(address)) fresh = keys_.insert(std::move(key)).second && fresh;
   return fresh;
+}
+
+bool ListenSet::is_reached_by(const TargetAddress& target) const {
+  return std::ranges::any_of(keys_of_target(target),
+                             [this](const std::string& key) { return keys_.contains(key); });
 }
 
 }  // namespace sluice

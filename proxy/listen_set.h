@@ -15,6 +15,9 @@ class ListenSet {
  public:
   /// False where the address, or another that means the same, is there already.
   [[nodiscard]] bool insert(const ListenAddress& address);
+  /// Whether who connects to `target` would come to one of them, as far as the addresses tell:
+  /// an empty host, "localhost" and the unspecified addresses are this machine.
+  [[nodiscard]] bool is_reached_by(const TargetAddress& target) const;
 
  private:
   std::set<std::string> keys_;

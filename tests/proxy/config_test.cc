@@ -220,6 +220,47 @@ TEST_F(CommandLine, MirrorsMayBeRepeatedAndAreServers) {
             "--mirror: one too many in \":17\": expected at most 16 of mirror");
 }
 
+// Each connection would make another, until there is no descriptor left.
+TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
+  const auto with = [](const std::string& listen, const std::string& mirror) {
+    return run({"--listen", listen, "--to", "echo:", "--mirror", mirror});
+  };
+  EXPECT_EQ(usage_error(with("127.0.0.1:5", "127.0.0.1:5")),
+            "--mirror: \"127.0.0.1:5\" is listened on here, expected another server");
+  const std::vector<std::pair<std::string, std::string>> same{
+      {":5", ":5"},
+      {":5", "127.0.0.1:5"},
+      {":5", "127.1.2.3:5"},
+      {":5", "[::1]:5"},
+      {":5", "LocalHost:5"},
+      {"0.0.0.0:5", "127.0.0.1:5"},
+      {"[::]:5", "[0:0::1]:5"},
+      {"127.0.0.1:5", ":5"},
+      {"127.0.0.1:5", "0.0.0.0:5"},
+      {"127.0.0.1:5", "localhost:5"},
+      {"localhost:5", "127.0.0.1:5"},
+      {"10.0.0.1:5", "10.0.0.1:5"},
+      {"a:5", "A:5"},
+      {"unix:/run/a", "unix:/run/a"},
+  };
+  for (const auto& [listen, mirror] : same) {
+    EXPECT_TRUE(starts_with(usage_error(with(listen, mirror)), "--mirror: ")) << listen;
+  }
+  const std::vector<std::pair<std::string, std::string>> others{
+      {":5", ":6"},
+      {":5", "10.0.0.1:5"},
+      {"127.0.0.1:5", "127.0.0.2:5"},
+      {"127.0.0.1:5", "[::1]:5"},
+      {"0.0.0.0:5", "[::1]:5"},
+      {"10.0.0.1:5", ":5"},
+      {"127.0.0.1:0", "127.0.0.1:5"},
+      {"unix:/run/a", "unix:/run/b"},
+  };
+  for (const auto& [listen, mirror] : others) {
+    EXPECT_EQ(good(with(listen, mirror)).routes.size(), 1U) << listen << " " << mirror;
+  }
+}
+
 TEST_F(CommandLine, NothingAtAllPrintsTheUsage) {
   const Invocation invocation = run({});
   EXPECT_EQ(failure(invocation, 2, "usage: sluice "),
@@ -529,6 +570,13 @@ TEST_F(ConfigFile, ARoutesMirrorsReplaceThoseOfTheDefaults) {
     ASSERT_EQ(route.mirrors.size(), 2U);
     EXPECT_EQ(to_string(route.mirrors[1]), ":11");
   }
+}
+
+TEST_F(ConfigFile, AMirrorIsNoRoutesListener) {
+  const std::string one = "[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\n";
+  const std::string two = "[[route]]\nname = \"two\"\nlisten = \":3\"\nto = \":4\"\n";
+  EXPECT_EQ(load_error(one + two + "mirror = [\":5\", \"localhost:1\"]\n"),
+            "5:1: key \"mirror\": \"localhost:1\" is listened on here, expected another server");
 }
 
 TEST_F(ConfigFile, AWrongMirrorIsToldWithItsPlace) {
