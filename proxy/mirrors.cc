@@ -11,11 +11,25 @@
 namespace sluice {
 namespace {
 
-// The same mirror's cut streams are reported no more often than this; the statistics count all.
-constexpr Duration kLagReportInterval = std::chrono::seconds(1);
+// Of the same mirror's streams that lagged, or were broken off, one is reported in so long a time;
+// the statistics count all.
+constexpr Duration kReportInterval = std::chrono::seconds(1);
 
-mirror::StreamOptions stream_options(const RouteConfig& config) {
-  return {.max_lag_bytes = config.mirror_max_lag_bytes,
+std::string_view describe(mirror::Limit limit) {
+  switch (limit) {
+    case mirror::Limit::lag:
+      return "it is beyond --mirror-max-lag";
+    case mirror::Limit::budget:
+      return "--mirror-buffers is used up";
+    case mirror::Limit::hole:
+      break;
+  }
+  return "it missed bytes";
+}
+
+mirror::StreamOptions stream_options(const RouteConfig& config, std::uint64_t connection) {
+  return {.connection = connection,
+          .max_lag_bytes = config.mirror_max_lag_bytes,
           .on_lag = config.mirror_on_lag,
           .connect_timeout = config.connect_timeout,
           .choose_congestion = config.congestion == Congestion::automatic};
@@ -48,11 +62,10 @@ void WorkerMirrors::add(const MirrorTarget& target, const mirror::Mirror::Option
   Entry& entry = *mirrors_.back();
   entry.address = target.address;
   entry.mirror = std::make_unique<mirror::Mirror>(reactor_, target.endpoints, options);
-  entry.mirror->on_event = [this, &entry](mirror::Event event) { log_event(entry, event); };
-  entry.mirror->on_failed = [this, &entry](const Error& error) {
-    entry.reason = error.to_string();
-    on_failed(entry.address);
+  entry.mirror->on_event = [this, &entry](mirror::Event event, const mirror::Detail& detail) {
+    log_event(entry, event, detail);
   };
+  entry.mirror->on_failed = [this, &entry](const Error&) { on_failed(entry.address); };
   entry.mirror->on_began = [this] { on_began(); };
   entry.mirror->on_gone = [this] { on_gone(); };
 }
@@ -69,11 +82,13 @@ void WorkerMirrors::update(const Route& route) {
   }
 }
 
-void WorkerMirrors::attach(const Route& route, std::uint64_t hash, Pump& pump) {
+void WorkerMirrors::attach(const Route& route, std::uint64_t connection, std::uint64_t hash,
+                           Pump& pump) {
   const auto share = static_cast<std::uint32_t>(route.config.mirror_sample);
   if (route.mirrors.empty() || !mirror::in_sample(hash, share)) return;
   for (const MirrorTarget& target : route.mirrors) {
-    mirror::Stream* const stream = find(target.address)->mirror->open(stream_options(route.config));
+    mirror::Stream* const stream =
+        find(target.address)->mirror->open(stream_options(route.config, connection));
     if (stream == nullptr) continue;
     stream->set_detach([&pump, stream] { pump.detach(*stream); });
     pump.attach(*stream);
@@ -84,7 +99,7 @@ void WorkerMirrors::stop() {
   for (const auto& entry : mirrors_) entry->mirror->stop();
 }
 
-void WorkerMirrors::log_event(Entry& entry, mirror::Event event) {
+void WorkerMirrors::log_event(Entry& entry, mirror::Event event, const mirror::Detail& detail) {
   const auto say = [&](LogLevel level, std::string_view state, std::string_view reason) {
     std::vector<log::Field> fields = {
         {"address", entry.address}, {"worker", std::uint64_t{worker_}}, {"state", state}};
@@ -93,7 +108,7 @@ void WorkerMirrors::log_event(Entry& entry, mirror::Event event) {
   };
   switch (event) {
     case mirror::Event::opened:
-      return say(LogLevel::warn, "open", entry.reason);
+      return say(LogLevel::warn, "open", detail.error.to_string());
     case mirror::Event::half_opened:
       return say(LogLevel::info, "half_open", "");
     case mirror::Event::closed:
@@ -107,12 +122,25 @@ void WorkerMirrors::log_event(Entry& entry, mirror::Event event) {
     case mirror::Event::uncrowded:
       return say(LogLevel::info, "uncrowded", "");
     case mirror::Event::lagged:
-      break;
+      return log_stream(entry, entry.next_lag_report, "lagged", detail.connection,
+                        describe(detail.limit));
+    case mirror::Event::ended:
+      return log_stream(entry, entry.next_end_report, "ended", detail.connection,
+                        detail.error.to_string());
   }
+}
+
+// One of the streams that ended too early.
+void WorkerMirrors::log_stream(const Entry& entry, TimePoint& next_report, std::string_view state,
+                               std::uint64_t connection, std::string_view reason) {
   const TimePoint now = reactor_.now();
-  if (now < entry.next_lag_report) return;
-  entry.next_lag_report = now + kLagReportInterval;
-  say(LogLevel::warn, "lagged", "a connection's mirror was cut");
+  if (now < next_report) return;
+  next_report = now + kReportInterval;
+  log::warn("mirror", {{"address", entry.address},
+                       {"worker", std::uint64_t{worker_}},
+                       {"state", state},
+                       {"connection", id_of(connection)},
+                       {"reason", reason}});
 }
 
 std::uint64_t WorkerMirrors::count(mirror::Count what) const {

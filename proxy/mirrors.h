@@ -31,13 +31,17 @@ class WorkerMirrors {
 
   /// The addresses of a name that was looked up again.
   void update(const Route& route);
-  /// Mirrors what passes `pump`, of a connection of this route with this sample hash, if it is
-  /// among those to be mirrored.
-  void attach(const Route& route, std::uint64_t hash, Pump& pump);
+  /// Mirrors what passes `pump`, of the connection of this route with this number and sample hash,
+  /// if it is among those to be mirrored.
+  void attach(const Route& route, std::uint64_t connection, std::uint64_t hash, Pump& pump);
   /// Ends what is mirrored with resets.
   void stop();
   [[nodiscard]] bool empty() const { return mirrors_.empty(); }
 
+  /// A connection's id, for the log.
+  std::function<std::string(std::uint64_t connection)> id_of = [](std::uint64_t connection) {
+    return std::to_string(connection);
+  };
   /// A mirror's addresses all failed: they may be outdated.
   std::function<void(const std::string& address)> on_failed = [](const std::string&) {};
   /// A stream begins; and one has ended, from the reactor's turn.
@@ -51,12 +55,14 @@ class WorkerMirrors {
   struct Entry {
     std::string address;
     std::unique_ptr<mirror::Mirror> mirror;
-    std::string reason;  ///< why the last connect failed
     TimePoint next_lag_report;
+    TimePoint next_end_report;
   };
   [[nodiscard]] Entry* find(std::string_view address);
   void add(const MirrorTarget& target, const mirror::Mirror::Options& options);
-  void log_event(Entry& entry, mirror::Event event);
+  void log_event(Entry& entry, mirror::Event event, const mirror::Detail& detail);
+  void log_stream(const Entry& entry, TimePoint& next_report, std::string_view state,
+                  std::uint64_t connection, std::string_view reason);
 
   Reactor& reactor_;
   std::size_t worker_;

@@ -218,7 +218,7 @@ capture::Recording* Session::begin_taps(Relay& relay) {
   }
   const std::uint64_t hash =
       client_kind_ == Leg::Kind::tcp ? mirror::sample_hash(client_) : mirror::sample_hash(number_);
-  worker_->mirrors().attach(*route_, hash, relay.to_upstream());
+  worker_->mirrors().attach(*route_, number_, hash, relay.to_upstream());
   return recording;
 }
 

@@ -29,7 +29,7 @@ Stream* Mirror::open(const StreamOptions& options) {
   if (silent()) return add(Count::refused), nullptr;
   const bool closed = breaker_.state() == Breaker::State::closed;
   if (!breaker_.admit(reactor_.now())) return add(Count::refused), nullptr;
-  if (!closed) on_event(Event::half_opened);
+  if (!closed) on_event(Event::half_opened, {});
   streams_.emplace_front(*this, options, !closed);
   Stream& stream = streams_.front();
   stream.self_ = streams_.begin();
@@ -48,7 +48,7 @@ bool Mirror::silent() const {
 
 void Mirror::keep_out() {
   add(Count::crowded);
-  if (!std::exchange(crowded_, true)) on_event(Event::crowded);
+  if (!std::exchange(crowded_, true)) on_event(Event::crowded, {});
 }
 
 void Mirror::stop() {
@@ -58,31 +58,50 @@ void Mirror::stop() {
 void Mirror::connected(std::size_t address) {
   preferred_ = address;
   unanswered_ = 0;
-  const bool was_closed = breaker_.state() == Breaker::State::closed;
-  breaker_.succeeded();
-  if (!was_closed) on_event(Event::closed);
 }
 
 void Mirror::connect_failed(const Error& error, bool probe) {
   add(Count::failed);
   unanswered_ = 0;
+  failed(error, probe);
+}
+
+void Mirror::failed(const Error& error, bool probe) {
   const Breaker::State before = breaker_.state();
   breaker_.failed(reactor_.now(), probe);
   on_failed(error);
-  if (breaker_.state() != before) on_event(Event::opened);
+  if (breaker_.state() != before) on_event(Event::opened, {.error = error});
 }
 
-void Mirror::lagged(const Stream& stream) {
+// The first is forgiven: as with a connect there is one more try, the next connection.
+void Mirror::broken_off(const Stream& stream, const Error& error, bool at_once) {
+  add(Count::ended);
+  on_event(Event::ended, {.connection = stream.options_.connection, .error = error});
+  if (!at_once) return;
+  const bool again = std::exchange(broken_off_, true);
+  if (again || breaker_.state() != Breaker::State::closed) failed(error, stream.probe_);
+}
+
+// A stream was not broken off at once. One that was connected while the breaker was not closed
+// `proves` that it may be.
+void Mirror::lasted(bool proves) {
+  broken_off_ = false;
+  if (!proves || breaker_.state() == Breaker::State::closed) return;
+  breaker_.succeeded();
+  on_event(Event::closed, {});
+}
+
+void Mirror::lagged(const Stream& stream, Limit limit) {
   add(Count::lagged);
-  on_event(Event::lagged);
+  on_event(Event::lagged, {.connection = stream.options_.connection, .limit = limit});
   if (stream.options_.on_lag != OnLag::shed || shedding_ || behind_ == 0) return;
   shedding_ = true;
-  on_event(Event::shedding);
+  on_event(Event::shedding, {});
 }
 
 void Mirror::caught_up() {
   if (--behind_ > 0 || !std::exchange(shedding_, false)) return;
-  on_event(Event::caught_up);
+  on_event(Event::caught_up, {});
 }
 
 void Mirror::remove(Stream& stream) {
@@ -91,7 +110,7 @@ void Mirror::remove(Stream& stream) {
   // Not with the first place: the next connection may take it, and the one after that be kept away.
   if (crowded_ && 4 * streams_.size() <= 3 * most_streams_) {
     crowded_ = false;
-    on_event(Event::uncrowded);
+    on_event(Event::uncrowded, {});
   }
   on_gone();
 }

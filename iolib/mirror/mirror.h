@@ -28,6 +28,7 @@ enum class OnLag : std::uint8_t {
 
 /// What one connection's route asks for.
 struct StreamOptions {
+  std::uint64_t connection = 0;           ///< its number, for the owner's log
   std::uint64_t max_lag_bytes = 4 << 20;  ///< that may wait for the mirror
   OnLag on_lag = OnLag::disconnect;
   Duration connect_timeout = std::chrono::seconds(5);
@@ -55,9 +56,9 @@ inline constexpr std::array<std::string_view, kCounts> kCountNames = {
     "mirror_lag",     "mirror_lagged", "mirror_shed",  "mirror_refused",
     "mirror_crowded", "mirror_failed", "mirror_ended", "mirror_unfinished"};
 
-/// What its owner may want to log: each change of state, and each cut.
+/// What its owner may want to log: each change of state, and each stream that ended too early.
 enum class Event : std::uint8_t {
-  opened,       ///< the breaker: it cannot be connected to
+  opened,       ///< the breaker: it cannot be connected to, or breaks off at once
   half_opened,  ///< the breaker: one connection tries
   closed,       ///< the breaker: it is back
   shedding,     ///< new connections are kept away, since one lags
@@ -65,6 +66,21 @@ enum class Event : std::uint8_t {
   crowded,      ///< connections are kept away, since there are too many streams
   uncrowded,    ///< a quarter of the places is free again
   lagged,       ///< a stream was cut because of its lag
+  ended,        ///< the mirror broke a stream off
+};
+
+/// Why a stream was cut.
+enum class Limit : std::uint8_t {
+  lag,     ///< more would wait than StreamOptions::max_lag_bytes
+  budget,  ///< no memory is left for all streams together
+  hole,    ///< it missed bytes
+};
+
+/// What there is to say about an event, as far as it applies.
+struct Detail {
+  std::uint64_t connection = 0;  ///< of lagged and ended: the StreamOptions'
+  Limit limit = Limit::lag;      ///< of lagged
+  Error error = {};              ///< of opened and ended
 };
 
 /// One server that gets a copy of what clients send, as one thread sees it: the streams to it, what
@@ -95,6 +111,10 @@ class Mirror {
   /// what it is sent keeps its connects under way until they time out, and each has a socket.
   static constexpr std::size_t kMostUnanswered = 64;
   static constexpr Duration kAnswerTime = std::chrono::milliseconds(50);
+  /// A stream that the mirror breaks off within this, or before it took a byte, says that there is
+  /// nobody behind the address, as with a proxy whose servers are down. The second in a row opens
+  /// the breaker, and the probe's success is not certain before.
+  static constexpr Duration kAtOnce = std::chrono::milliseconds(30);
 
   /// Without addresses it is down, as far as is known.
   Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options);
@@ -112,8 +132,9 @@ class Mirror {
   [[nodiscard]] std::size_t size() const { return streams_.size(); }
 
   /// Called within the streams' own turns; they may not call back.
-  std::function<void(Event)> on_event = [](Event) {};
-  /// A stream could not connect, its retry included: the addresses may be outdated.
+  std::function<void(Event, const Detail&)> on_event = [](Event, const Detail&) {};
+  /// A stream could not connect, its retry included, or streams are broken off at once: the
+  /// addresses may be outdated.
   std::function<void(const Error&)> on_failed = [](const Error&) {};
   /// A stream begins; and one is gone, from the reactor's turn.
   std::function<void()> on_began = [] {};
@@ -137,7 +158,10 @@ class Mirror {
   [[nodiscard]] bool silent() const;
   void connected(std::size_t address);
   void connect_failed(const Error& error, bool probe);
-  void lagged(const Stream& stream);
+  void failed(const Error& error, bool probe);
+  void broken_off(const Stream& stream, const Error& error, bool at_once);
+  void lasted(bool proves);
+  void lagged(const Stream& stream, Limit limit);
   void fell_behind() { ++behind_; }
   void caught_up();
   void keep_out();
@@ -156,6 +180,7 @@ class Mirror {
   std::size_t behind_ = 0;      ///< streams that have more than the mirror takes
   bool shedding_ = false;
   bool crowded_ = false;
+  bool broken_off_ = false;       ///< the last stream that ended was, at once
   std::vector<std::byte> waste_;  ///< where answers go that the kernel cannot drop by itself
   std::array<std::atomic<std::uint64_t>, kCounts> counts_{};
 };

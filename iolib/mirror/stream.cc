@@ -20,9 +20,16 @@ namespace {
 constexpr std::size_t kFlushBytes = 4 << 20;
 // Receives of one turn, each of which drops as much as the waste holds.
 constexpr int kReceivesPerTurn = 16;
-// How often a send queue is looked at that must be acknowledged before a reset; the pause doubles.
+// How often a send queue is looked at that must be acknowledged before the end; the pause doubles.
 constexpr Duration kFirstLook = std::chrono::milliseconds(1);
 constexpr Duration kLongestLook = std::chrono::milliseconds(50);
+
+// What has broken the connection, which it tells once; 0 if nothing has.
+int take_error(int fd) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
+}
 
 }  // namespace
 
@@ -87,7 +94,12 @@ void Stream::connected() {
     static_cast<void>(::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes,
                                    sizeof unsent_bytes));
   }
+  connected_at_ = mirror_.reactor_.now();
   mirror_.connected(which_);
+  if (mirror_.breaker_.state() != Breaker::State::closed) {
+    proof_deadline_ = connected_at_ + Mirror::kAtOnce;
+    arm();
+  }
   if (given_up_) return end(false);
   await_readable();
   flush();
@@ -131,7 +143,7 @@ void Stream::append(std::uint64_t offset, std::span<const std::byte> bytes) {
   const bool direct = sends_directly(bytes.size());
   if (direct) bytes = bytes.subspan(send_now(bytes));
   if (state_ == State::gone || bytes.empty()) return;
-  if (!keep(bytes)) return lagged();
+  if (const auto limit = keep(bytes)) return lagged(*limit);
   kept(direct);
 }
 
@@ -140,14 +152,15 @@ void Stream::append(std::uint64_t offset, Pipe& pipe) {
     const bool direct = sends_directly(pipe.held_bytes());
     if (direct) splice_now(pipe);
     if (state_ != State::gone && !pipe.empty()) {
-      keep(pipe) ? kept(direct) : lagged();
+      const auto limit = keep(pipe);
+      limit ? lagged(*limit) : kept(direct);
     }
   }
   discard(pipe);
 }
 
 void Stream::overrun(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {
-  if (wants_more()) lagged();
+  if (wants_more()) lagged(Limit::hole);
 }
 
 void Stream::eof(std::uint64_t offset) {
@@ -174,7 +187,7 @@ void Stream::closed(const StreamTotals& /*totals*/) {
 // Whether `bytes` at `offset` come next; a stream that has missed something ends.
 bool Stream::follows(std::uint64_t offset, std::uint64_t bytes) {
   if (!wants_more()) return false;
-  if (offset != seen_) return lagged(), false;
+  if (offset != seen_) return lagged(Limit::hole), false;
   seen_ += bytes;
   return true;
 }
@@ -194,34 +207,41 @@ bool Stream::sends_directly(std::size_t bytes) {
 
 std::size_t Stream::send_now(std::span<const std::byte> bytes) {
   for (;;) {
-    const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0) {
-      mirror_.add(Count::bytes, static_cast<std::uint64_t>(sent));
-      return static_cast<std::size_t>(sent);
+    const ssize_t bytes_sent =
+        ::send(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (bytes_sent >= 0) {
+      sent(static_cast<std::size_t>(bytes_sent));
+      return static_cast<std::size_t>(bytes_sent);
     }
     if (errno == EINTR) continue;
-    if (errno != EAGAIN) broken_off();
+    if (errno != EAGAIN) broken_off(errno_error("send"));
     return 0;
   }
+}
+
+void Stream::sent(std::size_t bytes) {
+  sent_ += bytes;
+  mirror_.add(Count::bytes, bytes);
 }
 
 void Stream::splice_now(Pipe& pipe) {
   while (!pipe.empty()) {
     const Transfer out = splice_out(pipe, fd_.get(), pipe.held_bytes());
     if (out.status == Transfer::Status::would_block) return;
-    if (out.status != Transfer::Status::moved) return broken_off();
-    mirror_.add(Count::bytes, out.bytes);
+    if (out.status != Transfer::Status::moved) return broken_off({out.error, "splice"});
+    sent(out.bytes);
   }
 }
 
-// Both return false if the lag would be too large, or there is no memory for it.
-bool Stream::keep(std::span<const std::byte> bytes) {
-  if (backlog_.size() + bytes.size() > options_.max_lag_bytes) return false;
-  return backlog_.append(bytes);
+// Both return what keeps the bytes from being kept.
+std::optional<Limit> Stream::keep(std::span<const std::byte> bytes) {
+  if (backlog_.size() + bytes.size() > options_.max_lag_bytes) return Limit::lag;
+  if (!backlog_.append(bytes)) return Limit::budget;
+  return std::nullopt;
 }
 
-bool Stream::keep(Pipe& pipe) {
-  if (backlog_.size() + pipe.held_bytes() > options_.max_lag_bytes) return false;
+std::optional<Limit> Stream::keep(Pipe& pipe) {
+  if (backlog_.size() + pipe.held_bytes() > options_.max_lag_bytes) return Limit::lag;
   while (!pipe.empty()) {
     const std::span<std::byte> to = backlog_.space(pipe.held_bytes());
     if (to.empty()) break;
@@ -229,7 +249,8 @@ bool Stream::keep(Pipe& pipe) {
     if (out.status != Transfer::Status::moved) break;
     backlog_.commit(out.bytes);
   }
-  return pipe.empty();
+  if (!pipe.empty()) return Limit::budget;
+  return std::nullopt;
 }
 
 // Something waits: for the socket, which takes no more (`refused`) or does not stand yet, or for
@@ -249,12 +270,12 @@ void Stream::flush() {
   while (!backlog_.empty() && left > 0) {
     std::span<const std::byte> bytes = backlog_.front();
     bytes = bytes.first(std::min(bytes.size(), left));
-    const std::size_t sent = send_now(bytes);
+    const std::size_t taken = send_now(bytes);
     if (state_ == State::gone) return;
-    backlog_.pop(sent);
-    mirror_.add(Count::copied, sent);
-    left -= sent;
-    if (sent < bytes.size()) break;
+    backlog_.pop(taken);
+    mirror_.add(Count::copied, taken);
+    left -= taken;
+    if (taken < bytes.size()) break;
   }
   note_lag();
   if (!backlog_.empty()) return fall_behind();
@@ -278,11 +299,10 @@ void Stream::catch_up() {
 
 // All that came before the end is sent.
 void Stream::pass_on_end() {
-  if (end_ == End::reset) return look_at_reset();
-  if (end_ != End::eof || fin_sent_) return;
-  static_cast<void>(::shutdown(fd_.get(), SHUT_WR));
-  fin_sent_ = true;
-  if (answers_ended_) end(true);
+  if (end_ == End::eof && !std::exchange(fin_sent_, true) && ::shutdown(fd_.get(), SHUT_WR) != 0) {
+    return broken_off(errno_error("shutdown"));
+  }
+  look_at_end();
 }
 
 void Stream::await_writable() {
@@ -322,21 +342,25 @@ void Stream::readable(const Completion& /*completion*/) {
     if (got == 0) {
       // It may still read: what it ends are its answers.
       answers_ended_ = true;
-      if (fin_sent_) end(true);
+      if (fin_sent_) look_at_end();
       return;
     }
     if (errno == EINTR) continue;
     if (errno == EAGAIN) break;
-    return broken_off();
+    return broken_off(errno_error("recv"));
   }
   await_readable();
 }
 
 // --- The end ---
 
-// Nothing of what was sent may be destroyed by the reset that comes behind it.
-void Stream::look_at_reset() {
-  if (all_acknowledged()) return end(false);
+// Nothing of what was sent may be destroyed by the reset that comes behind it. And a mirror whose
+// answers have ended may have left altogether: then what it was sent comes back as a reset, of
+// which nobody is told who reads no more.
+void Stream::look_at_end() {
+  if (end_ == End::none || (end_ == End::eof && !answers_ended_)) return;
+  if (const int error = take_error(fd_.get()); error != 0) return broken_off({error, "send"});
+  if (all_acknowledged()) return end(end_ == End::eof);
   step_deadline_ = mirror_.reactor_.now() + look_pause_;
   look_pause_ = std::min(2 * look_pause_, kLongestLook);
   arm();
@@ -356,9 +380,9 @@ void Stream::drain_time_is_over() {
   end(false);
 }
 
-void Stream::lagged() {
+void Stream::lagged(Limit limit) {
   state_ == State::open ? end(false) : give_up();
-  mirror_.lagged(*this);
+  mirror_.lagged(*this, limit);
 }
 
 // Fast connections lag while a mirror is connected to, whether it is far away or down: only the
@@ -368,12 +392,19 @@ void Stream::give_up() {
   leave_direction();
 }
 
-void Stream::broken_off() {
-  mirror_.add(Count::ended);
-  end(false);
+void Stream::broken_off(const Error& error) {
+  const bool at_once = mirror_.reactor_.now() < connected_at_ + Mirror::kAtOnce ||
+                       sent_ <= send_queue_bytes(fd_.get());
+  mirror_.broken_off(*this, error, at_once);
+  at_once ? go(false) : end(false);
 }
 
 void Stream::end(bool orderly) {
+  if (state_ == State::open) mirror_.lasted(proof_deadline_ != TimePoint::max());
+  go(orderly);
+}
+
+void Stream::go(bool orderly) {
   if (std::exchange(state_, State::gone) == State::gone) return;
   orderly_ = orderly;
   mirror_.reactor_.cancel_timer(*this);
@@ -402,6 +433,10 @@ void Stream::expired() {
   if (state_ == State::gone) return mirror_.remove(*this);
   const TimePoint now = mirror_.reactor_.now();
   if (now >= drain_deadline_) return drain_time_is_over();
+  if (now >= proof_deadline_) {
+    proof_deadline_ = TimePoint::max();
+    mirror_.lasted(true);
+  }
   if (now >= step_deadline_) {
     step_deadline_ = TimePoint::max();
     if (state_ == State::connecting) {
@@ -411,15 +446,15 @@ void Stream::expired() {
       retry();
     } else if (!backlog_.empty()) {
       flush();
-    } else if (end_ == End::reset) {
-      look_at_reset();
+    } else {
+      look_at_end();
     }
   }
   arm();
 }
 
 void Stream::arm() {
-  const TimePoint next = std::min(step_deadline_, drain_deadline_);
+  const TimePoint next = std::min({step_deadline_, drain_deadline_, proof_deadline_});
   if (state_ != State::gone && next != TimePoint::max()) mirror_.reactor_.set_timer(*this, next);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <optional>
 #include <span>
 
 #include "iolib/base/byte_queue.h"
@@ -77,9 +78,10 @@ class Stream final : public Tap, private Timer {
   [[nodiscard]] bool sends_directly(std::size_t bytes);
   [[nodiscard]] std::size_t send_now(std::span<const std::byte> bytes);
   void splice_now(Pipe& pipe);
-  [[nodiscard]] bool keep(std::span<const std::byte> bytes);
-  [[nodiscard]] bool keep(Pipe& pipe);
+  [[nodiscard]] std::optional<Limit> keep(std::span<const std::byte> bytes);
+  [[nodiscard]] std::optional<Limit> keep(Pipe& pipe);
   void kept(bool refused);
+  void sent(std::size_t bytes);
   void flush();
   void note_lag();
   void fall_behind();
@@ -92,13 +94,14 @@ class Stream final : public Tap, private Timer {
   // Answers, and the end.
   void readable(const Completion& completion);
   void await_readable();
-  void look_at_reset();
+  void look_at_end();
   void drain_time_is_over();
-  void lagged();
+  void lagged(Limit limit);
   void give_up();
   void leave_direction();
-  void broken_off();
+  void broken_off(const Error& error);
   void end(bool orderly);
+  void go(bool orderly);
   void check_gone();
   void expired() override;
   void arm();
@@ -113,12 +116,15 @@ class Stream final : public Tap, private Timer {
   Request writer_;
   std::list<Stream>::iterator self_;
   std::uint64_t seen_ = 0;                      ///< bytes of the direction
+  std::uint64_t sent_ = 0;                      ///< of these, handed to the socket
   std::size_t noted_ = 0;                       ///< of the backlog, in the mirror's sums
   TimePoint step_deadline_ = TimePoint::max();  ///< of a connect, a pause, gathering, a look
   TimePoint drain_deadline_ = TimePoint::max();
+  TimePoint proof_deadline_ = TimePoint::max();  ///< then the breaker may be closed
+  TimePoint connected_at_ = TimePoint::min();
   TimePoint last_sent_ = TimePoint::min();
   Error error_;              ///< of the last connect
-  Duration look_pause_;      ///< between looks at a send queue that a reset waits for
+  Duration look_pause_;      ///< between looks at a send queue that the end waits for
   std::uint32_t tried_ = 0;  ///< addresses, in this round
   std::uint32_t which_ = 0;  ///< the address that is tried, or was connected to
   State state_ = State::connecting;

@@ -171,6 +171,8 @@ TEST_P(MirrorTest, OneThatNeverReadsIsCutAtItsLagAndForwardingGoesOn) {
   }
   EXPECT_EQ(stuck.accepted(), 3U);
   EXPECT_EQ(states().front(), "lagged");
+  EXPECT_TRUE(daemon_->wait_for_log(
+      std::regex("state=lagged connection=\\S+-0-1 reason=\"it is beyond --mirror-max-lag\"")));
   if (!sanitized()) {
     EXPECT_LT(daemon_->pss_bytes(), before_bytes + 2 * kLag);
   }
@@ -219,6 +221,19 @@ TEST_P(MirrorTest, ShedKeepsNewConnectionsAwayWhileOthersLag) {
   const OwnedFd next_mirror = accept_from(mirror.fd.get());
   EXPECT_EQ(receive_text(next_mirror.get(), 1), "?");
   EXPECT_EQ(states(), (std::vector<std::string>{"lagged", "shedding", "caught_up"}));
+}
+
+// As a proxy does whose servers are down.
+TEST_P(MirrorTest, OneThatBreaksOffAtOnceIsToldAndLeftAlone) {
+  StuckServer breaking(0);
+  start_mirrored({breaking.address()}, {"--workers", "1"});
+  const auto ask = [&] { static_cast<void>(forward_established()); };
+  ask();
+  EXPECT_TRUE(
+      daemon_->wait_for_log(std::regex("mirror .*state=ended connection=\\S+-0-1 reason=\"")));
+  EXPECT_TRUE(wait_until([&] { return ask(), states().back() == "open"; }, kLate));
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=open reason=\"\\w+: ")));
+  EXPECT_TRUE(wait_until([&] { return ask(), stats()["mirror_refused"] != "0"; }, kLate));
 }
 
 TEST_P(MirrorTest, OneThatIsDownIsLeftAloneUntilItIsBack) {

@@ -72,7 +72,10 @@ class MirrorTest : public RelayTest {
     loop_->call([&] {
       mirror_ = std::make_unique<Mirror>(loop_->reactor(),
                                          std::vector<Endpoint>{make_endpoint(*address)}, options);
-      mirror_->on_event = [this](Event event) { events_.push_back(event); };
+      mirror_->on_event = [this](Event event, const Detail& detail) {
+        events_.push_back(event);
+        last_ = detail;
+      };
     });
   }
   sluice::RelaySession& start_mirrored(const StreamOptions& options = {.max_lag_bytes = kNoBound},
@@ -93,6 +96,10 @@ class MirrorTest : public RelayTest {
   }
   [[nodiscard]] std::vector<Event> events() {
     return loop_->call([this] { return events_; });
+  }
+  /// Of the last event.
+  [[nodiscard]] Detail last_detail() {
+    return loop_->call([this] { return last_; });
   }
   [[nodiscard]] bool wait_for(Count what, std::uint64_t count) {
     return test::wait_until([&] { return mirror_->count(what) == count; });
@@ -117,6 +124,7 @@ class MirrorTest : public RelayTest {
   test::Listener listener_;
   std::unique_ptr<Mirror> mirror_;  ///< of the loop's thread, but for its counts
   std::vector<Event> events_;       ///< of the loop's thread
+  Detail last_;                     ///< likewise
 };
 
 TEST_P(MirrorTest, GetsExactlyTheClientsBytesAndTheirEnd) {
@@ -266,13 +274,15 @@ TEST_P(MirrorTest, OneThatOnlyDoesNotCloseHasWhatItWasToHave) {
 TEST_P(MirrorTest, BeyondTheLagItIsCutAndTheConnectionGoesOn) {
   make_mirror();
   constexpr std::uint64_t kLag = 1 << 20;
-  sluice::RelaySession& session = start_mirrored({.max_lag_bytes = kLag});
+  sluice::RelaySession& session = start_mirrored({.connection = 7, .max_lag_bytes = kLag});
   const OwnedFd mirror = accept_mirror();
   move(session, kMuch);
   EXPECT_EQ(mirror_->count(Count::lagged), 1U);
   EXPECT_EQ(mirror_->count(Count::lag), 0U);
   EXPECT_LT(read_until(mirror.get(), kToUpstream, Ending::reset), kMuch);
   EXPECT_EQ(events(), std::vector{Event::lagged});
+  EXPECT_EQ(last_detail().connection, 7U);
+  EXPECT_EQ(last_detail().limit, Limit::lag);
   finish(session);
   // The next one is mirrored again.
   sluice::RelaySession& next = start_mirrored({.max_lag_bytes = kLag});
@@ -334,6 +344,7 @@ TEST_P(MirrorTest, TheBudgetBoundsAllTogether) {
   }
   EXPECT_GT(mirror_->count(Count::lagged), 0U);
   EXPECT_LE(most, kBudget);
+  EXPECT_EQ(last_detail().limit, Limit::budget);
   for (sluice::RelaySession* connection : connections) finish(*connection);
 }
 
@@ -368,15 +379,66 @@ TEST_P(MirrorTest, SheddingLastsUntilTheOthersHaveCaughtUp) {
 
 TEST_P(MirrorTest, OneThatBreaksOffDoesNoHarm) {
   make_mirror();
-  sluice::RelaySession& session = start_mirrored();
+  sluice::RelaySession& session = start_mirrored({.connection = 7});
   OwnedFd mirror = accept_mirror();
   move(session, 1000);
   test::reset(std::move(mirror));
   EXPECT_TRUE(wait_for(Count::ended, 1));
   EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(events(), std::vector{Event::ended});
+  EXPECT_EQ(last_detail().connection, 7U);
+  EXPECT_EQ(last_detail().error.code, ECONNRESET);
   move(session, 100'000);
   EXPECT_EQ(session.look([](Relay& relay) { return relay.to_upstream().tapped(); }), false);
   finish(session);
+}
+
+// As a proxy does whose servers are down.
+TEST_P(MirrorTest, OneThatBreaksOffAtOnceIsLeftAlone) {
+  make_mirror();
+  const auto open = [this] { return loop_->call([this] { return mirror_->open({}) != nullptr; }); };
+  const auto broken_off = [&](std::uint64_t count) {
+    test::reset(accept_mirror());
+    return wait_for(Count::ended, count) && wait_for(Count::active, 0);
+  };
+  ASSERT_TRUE(open());
+  EXPECT_TRUE(broken_off(1));
+  ASSERT_TRUE(open());
+  EXPECT_TRUE(broken_off(2));
+  EXPECT_EQ(events(), (std::vector{Event::ended, Event::ended, Event::opened}));
+  EXPECT_EQ(last_detail().error.code, ECONNRESET);
+  EXPECT_FALSE(open());
+  EXPECT_EQ(mirror_->count(Count::refused), 1U);
+  // That the probe connects does not suffice.
+  ASSERT_TRUE(test::wait_until(open));
+  EXPECT_TRUE(broken_off(3));
+  EXPECT_EQ(events().size(), 6U);
+  EXPECT_EQ(events().back(), Event::opened);
+  // What it does not break off does.
+  ASSERT_TRUE(test::wait_until(open));
+  const OwnedFd probe = accept_mirror();
+  EXPECT_TRUE(test::wait_until([this] { return events().back() == Event::closed; }));
+  EXPECT_TRUE(open());
+}
+
+// Its end is there before the first byte: what is sent then comes back as a reset, which nobody
+// waits for.
+TEST_P(MirrorTest, OneThatClosesAtOnceTakesNothing) {
+  make_mirror();
+  for (std::uint64_t i = 1; i <= 2; ++i) {
+    Stream* const stream = loop_->call([this] { return mirror_->open({}); });
+    ASSERT_NE(stream, nullptr);
+    accept_mirror().reset();
+    loop_->call([&] {
+      const std::vector<std::byte> bytes(100);
+      stream->append(0, bytes);
+      stream->eof(bytes.size());
+      stream->closed({});
+    });
+    EXPECT_TRUE(wait_for(Count::active, 0));
+    EXPECT_EQ(mirror_->count(Count::ended), i);
+  }
+  EXPECT_EQ(events(), (std::vector{Event::ended, Event::ended, Event::opened}));
 }
 
 TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
@@ -399,8 +461,9 @@ TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
   test::start_listening(listener_);
   ASSERT_TRUE(test::wait_until([&] {
     start_mirrored();
-    return events().size() == 5;
+    return events().size() >= 4;
   }));
+  ASSERT_TRUE(test::wait_until([&] { return events().size() == 5; }));
   EXPECT_EQ(events().back(), Event::closed);
   const OwnedFd probe = accept_mirror();
   sluice::RelaySession& last = start_mirrored();
@@ -550,11 +613,10 @@ TEST_P(MirrorTest, StreamsHaveABound) {
   EXPECT_EQ(mirror_->count(Count::streams), 8U);
   EXPECT_EQ(mirror_->count(Count::crowded), 2U);
   EXPECT_EQ(events(), std::vector{Event::crowded});
-  // Which of them is whose is all the same.
-  test::reset(std::move(mirrors[0]));
+  test::reset(std::move(connections[0]->client));
   EXPECT_TRUE(wait_for(Count::active, 7));
   EXPECT_EQ(events(), std::vector{Event::crowded});
-  test::reset(std::move(mirrors[1]));
+  test::reset(std::move(connections[1]->client));
   EXPECT_TRUE(wait_for(Count::active, 6));
   EXPECT_EQ(events(), (std::vector{Event::crowded, Event::uncrowded}));
   start_some(3);
@@ -633,6 +695,7 @@ TEST_P(MirrorTest, AStreamWithAHoleIsCut) {
     EXPECT_LE(checker.received_bytes(), 10U);
   }
   EXPECT_EQ(mirror_->count(Count::lagged), 3U);
+  EXPECT_EQ(last_detail().limit, Limit::hole);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, MirrorTest, testing::ValuesIn(every_relay_mode()),
