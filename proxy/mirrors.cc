@@ -46,13 +46,15 @@ WorkerMirrors::WorkerMirrors(Reactor& reactor, const std::vector<Route>& routes,
   }
   if (addresses.empty()) return;
   std::random_device random;
-  const mirror::Mirror::Options each{
+  mirror::Mirror::Options each{
       .budget_bytes = options.buffers_bytes / addresses.size(),
       .most_streams = std::max<std::size_t>(options.descriptors / addresses.size(), 1),
       .seed = random()};
   for (const Route& route : routes) {
     for (const MirrorTarget& target : route.mirrors) {
-      if (find(target.address) == nullptr) add(target, each);
+      if (find(target.address) != nullptr) continue;
+      each.shedding = &options.shedding->at(target.address);
+      add(target, each);
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -16,11 +17,15 @@
 
 namespace sluice {
 
+/// By a mirror's address: what its workers share.
+using MirrorShedding = std::map<std::string, mirror::Shedding, std::less<>>;
+
 /// How one worker mirrors.
 struct MirrorOptions {
-  std::size_t worker = 0;           ///< its index, for the log
-  std::uint64_t buffers_bytes = 0;  ///< of this worker, for all mirrors together
-  std::uint64_t descriptors = 0;    ///< that its mirrors may have open together
+  std::size_t worker = 0;              ///< its index, for the log
+  std::uint64_t buffers_bytes = 0;     ///< of this worker, for all mirrors together
+  std::uint64_t descriptors = 0;       ///< that its mirrors may have open together
+  MirrorShedding* shedding = nullptr;  ///< has each address
 };
 
 /// One worker's mirrors: each address once, whatever routes name it. Belongs to its reactor's

@@ -166,6 +166,9 @@ void Server::make_workers(const std::string& run) {
   shared_->on_mirror_failed = [this](const std::string& address) {
     control_.mirror_failed(address);
   };
+  for (const Route& route : routes_) {
+    for (const MirrorTarget& target : route.mirrors) shared_->mirror_shedding[target.address];
+  }
   shared_->mirror_buffers_bytes = config_.mirror_buffers_bytes;
   shared_->mirror_descriptors = machine_.mirror_descriptors;
   shared_->on_drained = [this] { control_.finish(); };

@@ -156,7 +156,8 @@ Result<> Worker::open_reactor() {
 void Worker::open_mirrors() {
   mirrors_ = std::make_unique<WorkerMirrors>(
       *reactor_, options_.routes,
-      MirrorOptions{options_.index, shared_.mirror_buffers_bytes, shared_.mirror_descriptors});
+      MirrorOptions{options_.index, shared_.mirror_buffers_bytes, shared_.mirror_descriptors,
+                    &shared_.mirror_shedding});
   mirrors_->id_of = [this](std::uint64_t number) { return session_id(number); };
   mirrors_->on_failed = shared_.on_mirror_failed;
   mirrors_->on_began = [this] { ++shared_.mirror_streams; };

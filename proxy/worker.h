@@ -48,8 +48,9 @@ struct Shared {
   /// All workers were told to drain, and no connection is left. Any thread.
   std::function<void()> on_drained;
   std::vector<Worker*> workers = {};
-  std::uint64_t mirror_buffers_bytes = 0;        ///< of each worker
-  std::uint64_t mirror_descriptors = 0;          ///< likewise
+  std::uint64_t mirror_buffers_bytes = 0;  ///< of each worker
+  std::uint64_t mirror_descriptors = 0;    ///< likewise
+  MirrorShedding mirror_shedding = {};
   std::atomic<std::uint64_t> mirror_streams{0};  ///< of all workers, at this moment
   std::atomic<std::size_t> workers_closed{0};    ///< that accept no more
   std::atomic<bool> shortage_reported{false};    ///< a lack of pipes is said once

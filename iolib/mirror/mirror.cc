@@ -19,12 +19,13 @@ Mirror::Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options&
       drain_time_(options.drain_time),
       budget_{options.budget_bytes},
       breaker_(options.seed),
+      shedding_(options.shedding != nullptr ? *options.shedding : own_shedding_),
       waste_(kWasteBytes) {}
 
 Mirror::~Mirror() = default;
 
 Stream* Mirror::open(const StreamOptions& options) {
-  if (shedding_) return add(Count::shed), nullptr;
+  if (shedding_.active()) return add(Count::shed), nullptr;
   if (streams_.size() >= most_streams_) return keep_out(), nullptr;
   if (silent()) return add(Count::refused), nullptr;
   const bool closed = breaker_.state() == Breaker::State::closed;
@@ -94,14 +95,11 @@ void Mirror::lasted(bool proves) {
 void Mirror::lagged(const Stream& stream, Limit limit) {
   add(Count::lagged);
   on_event(Event::lagged, {.connection = stream.options_.connection, .limit = limit});
-  if (stream.options_.on_lag != OnLag::shed || shedding_ || behind_ == 0) return;
-  shedding_ = true;
-  on_event(Event::shedding, {});
+  if (stream.options_.on_lag == OnLag::shed && shedding_.begin()) on_event(Event::shedding, {});
 }
 
 void Mirror::caught_up() {
-  if (--behind_ > 0 || !std::exchange(shedding_, false)) return;
-  on_event(Event::caught_up, {});
+  if (shedding_.caught_up()) on_event(Event::caught_up, {});
 }
 
 void Mirror::remove(Stream& stream) {

@@ -14,6 +14,7 @@
 #include "iolib/base/endpoint.h"
 #include "iolib/base/error.h"
 #include "iolib/mirror/breaker.h"
+#include "iolib/mirror/shedding.h"
 #include "iolib/reactor/reactor.h"
 
 namespace sluice::mirror {
@@ -98,6 +99,7 @@ class Mirror {
     std::size_t most_streams = 4096;
     std::uint32_t seed = 1;  ///< of the breaker's jitter
     Duration drain_time = kDrainTime;
+    Shedding* shedding = nullptr;  ///< of all threads that mirror to this server; null: alone
   };
   /// A socket holds no more than this unsent (TCP_NOTSENT_LOWAT): what waits for the mirror waits
   /// where it is counted, and a mirror that never reads pins little of the kernel's memory.
@@ -162,7 +164,7 @@ class Mirror {
   void broken_off(const Stream& stream, const Error& error, bool at_once);
   void lasted(bool proves);
   void lagged(const Stream& stream, Limit limit);
-  void fell_behind() { ++behind_; }
+  void fell_behind() { shedding_.fell_behind(); }
   void caught_up();
   void keep_out();
   void remove(Stream& stream);
@@ -177,8 +179,8 @@ class Mirror {
   std::list<Stream> streams_;
   std::size_t unanswered_ = 0;  ///< streams that began since a connect ended, well or not
   TimePoint first_unanswered_;  ///< when the first of them did
-  std::size_t behind_ = 0;      ///< streams that have more than the mirror takes
-  bool shedding_ = false;
+  Shedding own_shedding_;
+  Shedding& shedding_;
   bool crowded_ = false;
   bool broken_off_ = false;       ///< the last stream that ended was, at once
   std::vector<std::byte> waste_;  ///< where answers go that the kernel cannot drop by itself

@@ -223,6 +223,31 @@ TEST_P(MirrorTest, ShedKeepsNewConnectionsAwayWhileOthersLag) {
   EXPECT_EQ(states(), (std::vector<std::string>{"lagged", "shedding", "caught_up"}));
 }
 
+// Whichever worker's a connection is.
+TEST_P(MirrorTest, ShedKeepsTheConnectionsOfAllWorkersAway) {
+  constexpr int kMany = 16;
+  const Listener mirror = listen_tcp();
+  start_mirrored({loopback_address(mirror.port)},
+                 {"--mirror-on-lag", "shed", "--mirror-max-lag", "24MiB", "--workers", "2"});
+  constexpr std::uint64_t kSome = 16 << 20;
+  Forwarded lagging = forward_one();
+  const OwnedFd lagging_mirror = accept_from(mirror.fd.get());
+  EXPECT_EQ(transfer(lagging.client.get(), lagging.upstream.get(), Pattern(1), kSome), "");
+  Forwarded worst = forward_one();
+  const OwnedFd worst_mirror = accept_from(mirror.fd.get());
+  EXPECT_EQ(transfer(worst.client.get(), worst.upstream.get(), Pattern(1), 4 * kSome), "");
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=shedding")));
+  std::vector<Forwarded> pairs;
+  for (int i = 0; i < kMany; ++i) pairs.push_back(forward_established());
+  EXPECT_EQ(stats()["mirror_shed"], std::to_string(kMany));
+  PatternChecker checker(Pattern(1));
+  read_pattern(lagging_mirror.get(), checker, {.stop_after_bytes = kSome});
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=caught_up")));
+  for (int i = 0; i < kMany; ++i) pairs.push_back(forward_established());
+  EXPECT_EQ(stats()["mirror_streams"], std::to_string(2 + kMany));
+  EXPECT_EQ(states(), (std::vector<std::string>{"lagged", "shedding", "caught_up"}));
+}
+
 // As a proxy does whose servers are down.
 TEST_P(MirrorTest, OneThatBreaksOffAtOnceIsToldAndLeftAlone) {
   StuckServer breaking(0);

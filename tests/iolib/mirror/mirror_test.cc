@@ -377,6 +377,29 @@ TEST_P(MirrorTest, SheddingLastsUntilTheOthersHaveCaughtUp) {
   EXPECT_EQ(read_whole(mirror.get(), kToUpstream, 1000), "");
 }
 
+TEST_P(MirrorTest, SheddingIsCommonToAllThatMirrorToAServer) {
+  Shedding shedding;
+  make_mirror({.budget_bytes = kNoBound, .shedding = &shedding});
+  const auto open = [this] {
+    return loop_->call([this] { return mirror_->open({.on_lag = OnLag::shed}); });
+  };
+  Stream* const stream = open();
+  // As another thread's streams do.
+  shedding.fell_behind();
+  shedding.fell_behind();
+  loop_->call([&] { stream->overrun(0, 1); });
+  EXPECT_EQ(events(), (std::vector{Event::lagged, Event::shedding}));
+  EXPECT_FALSE(shedding.begin());
+  EXPECT_EQ(open(), nullptr);
+  EXPECT_EQ(mirror_->count(Count::shed), 1U);
+  EXPECT_FALSE(shedding.caught_up());
+  EXPECT_EQ(open(), nullptr);
+  EXPECT_TRUE(shedding.caught_up());
+  EXPECT_NE(open(), nullptr);
+  // It does not begin where nobody would end it.
+  EXPECT_FALSE(shedding.begin());
+}
+
 TEST_P(MirrorTest, OneThatBreaksOffDoesNoHarm) {
   make_mirror();
   sluice::RelaySession& session = start_mirrored({.connection = 7});
