@@ -163,7 +163,10 @@ std::vector<std::byte> build_segment(const SegmentPlan& plan,
                                      const std::vector<CaptureRecord>& records) {
   SegmentBuilder builder(plan);
   const capture::SegmentInfo info{plan.run, plan.worker, plan.number, "test 1", plan.durability};
-  builder.add(record(Kind::segment, 0, Side::client, 0, capture::encode(info)));
+  CaptureRecord first = record(Kind::segment, 0, Side::client, 0, capture::encode(info));
+  first.header.monotonic_ns += plan.begun_ns;
+  first.header.wall_ns += plan.begun_ns;
+  builder.add(first);
   capture::FooterInfo footer{0, static_cast<std::uint32_t>(capture::SegmentEnd::rotation)};
   for (const CaptureRecord& each : records) {
     builder.add(each);

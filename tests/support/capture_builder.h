@@ -62,6 +62,7 @@ struct SegmentPlan {
   std::uint8_t id = 1;  ///< the segment's id is made of it
   std::size_t zeros_behind_bytes = 0;
   std::string durability = "batch";
+  std::uint64_t begun_ns = 0;  ///< the time of its `segment` record, from the first one possible on
 };
 
 /// The segment's file: its `segment` record, `records`, and the footer, if it is to have one.

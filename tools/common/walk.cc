@@ -100,13 +100,17 @@ class Merge {
     std::reference_wrapper<const Chain> chain;
     std::unique_ptr<ChainReader> reader;
     Event event;
-    std::uint64_t monotonic_ns;  // of its last record: what is none comes at once
+    std::uint64_t monotonic_ns;  // of its last record of a connection: all else comes at once
   };
   static Result<> advance(Reading& reading) {
     Result<Event> event = reading.reader->next();
     if (!event) return event.error();
     reading.event = *event;
-    if (event->type == Event::Type::record) reading.monotonic_ns = event->header.monotonic_ns;
+    // What is of no connection, or says nothing new, has a time of its own: `segment` and the table
+    // behind it may be later than what follows them.
+    const bool counts = event->type == Event::Type::record && event->header.connection != 0 &&
+                        !event->effect.repeated;
+    if (counts) reading.monotonic_ns = event->header.monotonic_ns;
     return {};
   }
 

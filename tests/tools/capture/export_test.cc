@@ -376,6 +376,36 @@ TEST(Export, PutsTheWorkersOfARunInTheOrderOfTheirTimes) {
   EXPECT_TRUE(std::ranges::is_sorted(times));
 }
 
+// The record `segment` is stamped when the first block is written, the table when it is made.
+TEST(Export, KeepsTheOrderWhereSegmentsBeginLaterThanWhatIsInThem) {
+  const TempDir folder;
+  const std::uint64_t kLater = 60'000'000'000;
+  const auto shaken = [](std::vector<std::uint64_t> numbers) {
+    std::vector<CaptureRecord> records;
+    for (const std::uint64_t number : numbers) records.push_back(open_record(number));
+    return records;
+  };
+  SegmentPlan plan;
+  plan.begun_ns = kLater;
+  write_segment(folder.path(), plan, shaken({1, 4}));
+  plan.worker = 1;
+  plan.id = 2;
+  write_segment(folder.path(), plan, shaken({2, 3, 6, 8}));
+  plan.worker = 0;
+  plan.number = 1;
+  plan.id = 3;
+  auto records = shaken({5, 7});
+  CaptureRecord table = open_record(4, open_info(4), true);
+  table.header.monotonic_ns += kLater;
+  table.header.wall_ns += kLater;
+  records.insert(records.begin(), table);
+  write_segment(folder.path(), plan, records);
+  std::vector<std::uint64_t> times;
+  for (const Frame& frame : exported(folder.path()).frames) times.push_back(frame.wall_ns);
+  EXPECT_EQ(times.size(), 8U * 3);
+  EXPECT_TRUE(std::ranges::is_sorted(times));
+}
+
 TEST(Export, TakesMoreWorkersThanItPutsInOrderAtOnce) {
   const TempDir folder;
   constexpr std::uint32_t kWorkers = 300;
