@@ -54,6 +54,17 @@ std::optional<SocketAddress> numeric(const Result<Address>& address) {
   return found ? std::optional(*found) : std::nullopt;
 }
 
+std::string description(const Connection& connection) {
+  const OpenInfo& info = connection.info;
+  std::string text = "connection " + info.id;
+  if (connection.introduced) {
+    text += ", route " + info.route + ", " + info.client + " > " + info.upstream;
+  }
+  // Who reads the file may show it on a terminal.
+  constexpr std::size_t kMostBytes = 1000;
+  return printable(text.substr(0, kMostBytes));
+}
+
 }  // namespace
 
 PeerNames::Peers PeerNames::take(const OpenInfo& connection) {
@@ -81,14 +92,16 @@ struct FrameExport::Stream {
 };
 
 struct FrameExport::Exported {
-  explicit Exported(PeerNames::Peers peers)
-      : path(peers.client, peers.upstream), key(std::move(peers.key)) {}
+  Exported(const Connection& of, PeerNames::Peers peers)
+      : connection(of), path(peers.client, peers.upstream), key(std::move(peers.key)) {}
   Stream& of(Side side) { return streams[index_of(side)]; }
 
+  const Connection& connection;
   TcpPath path;
   std::string key;
   std::array<Stream, 2> streams;  // by Side
   bool passes = true;             // what is sent now is to be seen
+  bool described = false;         // by the first frame that was
   bool reset = false;
 };
 
@@ -116,7 +129,7 @@ Result<> FrameExport::take(const Event& event, const At& at) {
   wall_ns_ = event.header.wall_ns;
   if (exported != nullptr) {
     exported->passes = invocation_.filter.takes_time(wall_ns_);
-    take_record(event, *connection, *exported);
+    take_record(event, *exported);
   }
   if (connection->closed) {
     if (exported != nullptr) names_.free(exported->key);
@@ -142,7 +155,7 @@ FrameExport::Exported* FrameExport::find_or_begin(const Connection& connection) 
   const auto [place, is_new] = exported_.try_emplace(connection.number);
   if (!is_new) return place->second.get();
   if (!invocation_.filter.takes(connection.info)) return nullptr;
-  place->second = std::make_unique<Exported>(names_.take(connection.info));
+  place->second = std::make_unique<Exported>(connection, names_.take(connection.info));
   Exported& exported = *place->second;
   // Others for the next connection between the same two: a SYN with the number of the one before
   // is a repetition of it. Any odd step does not come back for 2^32 connections.
@@ -156,14 +169,13 @@ FrameExport::Exported* FrameExport::find_or_begin(const Connection& connection) 
   return &exported;
 }
 
-void FrameExport::take_record(const Event& event, const Connection& connection,
-                              Exported& exported) {
+void FrameExport::take_record(const Event& event, Exported& exported) {
   const RecordHeader& header = event.header;
   switch (static_cast<Kind>(header.kind)) {
     case Kind::open:
       // From the middle, it looks like what a sniffer sees that came late.
       if (exported.streams[0].offset == 0 && exported.streams[1].offset == 0) {
-        shake_hands(connection, exported);
+        shake_hands(exported);
       }
       break;
     case Kind::data:
@@ -202,13 +214,7 @@ void FrameExport::missing(const Gap& gap, Side side, Exported& exported) {
                     " on are missing: " + reason_name(gap.reason);
 }
 
-void FrameExport::shake_hands(const Connection& connection, Exported& exported) {
-  const OpenInfo& info = connection.info;
-  // Who reads the file may show it on a terminal.
-  constexpr std::size_t kMostBytes = 1000;
-  const std::string text = "connection " + info.id + ", route " + info.route + ", " + info.client +
-                           " > " + info.upstream;
-  comment_ = printable(text.substr(0, kMostBytes));
+void FrameExport::shake_hands(Exported& exported) {
   // A SYN takes the number before the first byte's.
   send(Side::client, TcpSegment::kSyn, ~std::uint64_t{0}, {}, exported);
   send(Side::upstream, TcpSegment::kSyn | TcpSegment::kAck, ~std::uint64_t{0}, {}, exported);
@@ -283,9 +289,11 @@ void FrameExport::send(Side from, std::uint8_t flags, std::uint64_t offset,
   frame.wall_ns = wall_ns_;
   frame.direction =
       from == Side::client ? PcapngWriter::Direction::inbound : PcapngWriter::Direction::outbound;
-  std::string comment = std::exchange(comment_, {});
+  std::string comment;
+  if (!std::exchange(exported.described, true)) comment = description(exported.connection);
   if (!is_pure_ack) {
     frame.dropped = std::exchange(stream.dropped, 0);
+    if (!comment.empty() && !stream.comment.empty()) comment += "; ";
     comment += std::exchange(stream.comment, {});
   }
   frame.comment = comment;

@@ -52,9 +52,9 @@ class FrameExport {
   struct Stream;
   struct Exported;
 
-  void take_record(const Event& event, const Connection& connection, Exported& exported);
+  void take_record(const Event& event, Exported& exported);
   void missing(const Gap& gap, Side side, Exported& exported);
-  void shake_hands(const Connection& connection, Exported& exported);
+  void shake_hands(Exported& exported);
   void send_data(const Event& event, Exported& exported);
   void acknowledge(Side from, Exported& exported);
   void end(Side from, std::uint8_t flag, Exported& exported);
@@ -72,7 +72,6 @@ class FrameExport {
   PcapngWriter::Statistics statistics_;
   std::uint64_t wall_ns_ = 0;  // of the current record
   std::uint32_t begun_ = 0;    // connections
-  std::string comment_;        // for the next frame
 };
 
 }  // namespace sluice::capture

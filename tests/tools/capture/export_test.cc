@@ -263,6 +263,24 @@ TEST(Export, AGapIsAJumpWithItsDropCount) {
   EXPECT_EQ(frames[2].dropped, 0U);
 }
 
+TEST(Export, SaysOfEachConnectionInItsOwnFirstFrameWhatItIs) {
+  const TempDir folder;
+  // The first one begins before the frames do, the third has no beginning.
+  write_segment(
+      folder.path(), {},
+      {open_record(1), open_record(2), data_record(1, Side::client, 5'000'000'000, "first"),
+       data_record(2, Side::client, 0, "second"), data_record(3, Side::client, 9, "third")});
+  std::vector<std::string> comments;
+  for (const Frame& frame : exported(folder.path(), {"--from", "2026-01-01T00:00:02Z"}, 4).frames) {
+    if (frame.comment.empty()) continue;
+    comments.push_back(frame.addresses.substr(0, 8) + ' ' + frame.comment);
+  }
+  EXPECT_EQ(comments, (std::vector<std::string>{
+                          "0a000002 connection c2, route web, 10.0.0.2:4000 > 127.0.0.1:80",
+                          "0a000001 connection c1, route web, 10.0.0.1:4000 > 127.0.0.1:80",
+                          "c6120001 connection run1-0-3"}));
+}
+
 TEST(Export, WithoutACaptureLeavesNoFile) {
   const TempDir folder;
   const std::string file = folder.file("frames.pcapng");
