@@ -255,9 +255,11 @@ void FrameExport::end(Side from, std::uint8_t flag, Exported& exported) {
 }
 
 void FrameExport::close(const CloseInfo& info, Exported& exported) {
-  // A side that was not recorded, or that sluice itself has ended.
+  // A side that was not recorded, of which only the reason tells, or that sluice itself has ended.
   for (const Side side : {Side::client, Side::upstream}) {
-    const bool in_order = info.sides[index_of(side)].ended == SideEnd::eof;
+    const SideEnd ended = info.sides[index_of(side)].ended;
+    const bool in_order =
+        ended == SideEnd::eof || (ended == SideEnd::none && info.reason == "closed");
     if (!exported.of(side).finished) {
       end(side, in_order ? TcpSegment::kFin : TcpSegment::kRst, exported);
     }

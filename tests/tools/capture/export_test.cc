@@ -312,6 +312,21 @@ TEST(Export, EndsAConnectionAsItEnded) {
   EXPECT_TRUE(ends[3].empty()) << "cut off";
 }
 
+TEST(Export, EndsASideThatWasNotRecordedAsTheConnectionEnded) {
+  const TempDir folder;
+  capture::OpenInfo info = open_info(1);
+  info.sides = 1;
+  capture::CloseInfo close;
+  close.sides[0] = totals_of(bytes_of("x"));
+  close.reason = "closed";
+  write_segment(folder.path(), {},
+                {open_record(1, info), data_record(1, Side::client, 0, "x"),
+                 end_record(Kind::eof, 1, Side::client, 1), close_record(1, close)});
+  const File file = exported(folder.path());
+  EXPECT_EQ(std::ranges::count_if(file.frames, [](const Frame& f) { return f.flags & kFin; }), 2);
+  EXPECT_EQ(std::ranges::count_if(file.frames, [](const Frame& f) { return f.flags & kRst; }), 0);
+}
+
 TEST(Export, PeersWithoutAnAddressGetOne) {
   const TempDir folder;
   std::vector<CaptureRecord> records;
