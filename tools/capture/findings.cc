@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "tools/capture/commands.h"
+#include "tools/common/connections.h"
 #include "tools/common/text.h"
 
 namespace sluice::capture {
@@ -21,24 +22,58 @@ int status_of(const Event& event) {
   return kDamage;
 }
 
-void print_finding(const Event& event, const std::string& of) {
+void ConnectionNames::take(const Event& event, const At& at) {
+  if (event.type != Event::Type::record || event.effect.repeated) return;
+  const auto key = std::pair(at.chain_index, event.header.connection);
+  if (event.header.is(Kind::open)) {
+    std::string id = decode_open(event.payload)->id;
+    if (bytes_ + id.size() > kMostBytes) return;
+    const auto [place, is_new] = names_.try_emplace(key, std::move(id));
+    if (is_new) bytes_ += place->second.size();
+  } else if (event.header.is(Kind::close)) {
+    const auto found = names_.find(key);
+    if (found == names_.end()) return;
+    bytes_ -= found->second.size();
+    names_.erase(found);
+  }
+}
+
+std::string ConnectionNames::of(std::uint64_t connection, const At& at) const {
+  const auto found = names_.find({at.chain_index, connection});
+  return found != names_.end() ? found->second : id_without_open(at.chain, connection);
+}
+
+std::string finding_line(const SegmentFile& file, std::uint64_t offset, std::string_view what,
+                         const StreamPlace* stream, std::uint64_t bytes) {
+  std::string line = printable(file.path) + ", offset " + std::to_string(offset) + ": ";
+  line += what;
+  if (stream != nullptr) {
+    line += ", connection " + printable(stream->id) + ", ";
+    line += kSideNames[static_cast<std::size_t>(stream->side)];
+    line += " from " + std::to_string(stream->offset);
+  }
+  if (bytes > 0) line += ", " + std::to_string(bytes) + " bytes";
+  return line;
+}
+
+void print_finding(const Event& event, const At& at, const ConnectionNames& names) {
   const Finding& finding = event.finding;
-  const std::string about = of.empty() ? "" : of + ", ";
+  const StreamPlace stream{names.of(finding.connection, at), finding.side, finding.stream_offset};
+  const std::string line = finding_line(*event.segment, finding.offset, finding.what,
+                                        finding.connection != 0 ? &stream : nullptr, finding.bytes);
   clear_progress();
-  std::fprintf(stderr, "sluice-capture: %s, offset %llu: %s%.*s, %llu bytes\n",
-               printable(event.segment->path).c_str(),
-               static_cast<unsigned long long>(finding.offset), about.c_str(),
-               static_cast<int>(finding.what.size()), finding.what.data(),
-               static_cast<unsigned long long>(finding.bytes));
+  std::fprintf(stderr, "sluice-capture: %s\n", line.c_str());
 }
 
 Result<int> walk_and_tell(const std::vector<std::string>& paths, const Visit& visit, Walk& how) {
   constexpr std::uint64_t kTold = 10;
   std::uint64_t findings = 0;
   int status = 0;
+  ConnectionNames names;
   const auto visit_and_tell = [&](const Event& event, const At& at) {
+    names.take(event, at);
     const int own = status_of(event);
-    if (own != 0 && ++findings <= kTold) print_finding(event);
+    if (own != 0 && ++findings <= kTold) print_finding(event, at, names);
     status = std::max(status, own);
     return visit(event, at);
   };

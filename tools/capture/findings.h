@@ -1,6 +1,10 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "iolib/base/error.h"
@@ -12,8 +16,35 @@ namespace sluice::capture {
 /// kDamage, kGaps for what is lost, or 0.
 [[nodiscard]] int status_of(const Event& event);
 
-/// Says on stderr what is wrong. `of`: what it is about, or nothing.
-void print_finding(const Event& event, const std::string& of = "");
+/// What the connections that are alive are called, for who needs no more of them. It is shown every
+/// event of a walk.
+class ConnectionNames {
+ public:
+  void take(const Event& event, const At& at);
+  [[nodiscard]] std::string of(std::uint64_t connection, const At& at) const;
+
+ private:
+  // Those beyond are called like one whose `open` is lost.
+  static constexpr std::size_t kMostBytes = 128 << 20;
+
+  std::map<std::pair<std::size_t, std::uint64_t>, std::string> names_;  // by chain and number
+  std::size_t bytes_ = 0;
+};
+
+/// A part of a stream, as it is said of a finding.
+struct StreamPlace {
+  std::string id;
+  Side side = Side::client;
+  std::uint64_t offset = 0;
+};
+/// "FILE, offset N: WHAT, connection ID, SIDE from OFFSET, N bytes". `stream` may be null; no bytes
+/// are not said.
+[[nodiscard]] std::string finding_line(const SegmentFile& file, std::uint64_t offset,
+                                       std::string_view what, const StreamPlace* stream,
+                                       std::uint64_t bytes);
+
+/// Says on stderr what is wrong.
+void print_finding(const Event& event, const At& at, const ConnectionNames& names);
 
 /// walk(), or walk_by_time().
 using Walk = Result<>(const std::vector<std::string>& paths, const Visit& visit, Stdout use);

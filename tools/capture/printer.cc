@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <string_view>
 
-#include "tools/capture/findings.h"
 #include "tools/common/text.h"
 
 namespace sluice::capture {
@@ -80,8 +79,9 @@ Result<> Printer::take(const Event& event, const At& at) {
   const Result<Connection*> taken = table_.take(event, at);
   if (!taken) return taken.error();
   const Connection* connection = *taken;
+  names_.take(event, at);
   if (event.type == Event::Type::finding) {
-    print_finding(event, connection != nullptr ? printable(connection->info.id) : "");
+    print_finding(event, at, names_);
   } else if (connection != nullptr) {
     if (passes(invocation_, event, *connection)) {
       if (invocation_.json) {

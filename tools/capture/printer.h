@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "tools/capture/findings.h"
 #include "tools/capture/options.h"
 #include "tools/common/connections.h"
 #include "tools/common/walk.h"
@@ -20,6 +21,7 @@ class Printer {
 
   const Invocation& invocation_;
   ConnectionTable table_{ConnectionTable::Keeps::chain};
+  ConnectionNames names_;
 };
 
 /// Whether the record is to be shown.
@@ -27,7 +29,5 @@ class Printer {
                           const Connection& connection);
 /// The record, but for the bytes of `data`.
 [[nodiscard]] json::object to_json(const Event& event, const Connection& connection);
-/// A line on stderr; the connection may be null.
-void print_finding(const Event& event, const Connection* connection);
 
 }  // namespace sluice::capture

@@ -30,13 +30,14 @@ class Recovery {
   Result<bool> take(const Event& event, const At& at) {
     const Result<Connection*> taken = table_.take(event, at);
     if (!taken) return taken.error();
+    names_.take(event, at);
     if (event.type == Event::Type::segment) {
       const Result<> begun = begin_segment(event, at);
       return begun ? go_on() : Result<bool>(begun.error());
     }
     if (event.type == Event::Type::finding) {
       ++findings_;
-      print_finding(event);
+      print_finding(event, at, names_);
     }
     if (event.type != Event::Type::record || event.effect.repeated) return go_on();
     const Result<> copied = *taken != nullptr ? copy_of_stream(event, **taken) : copy(event);
@@ -224,6 +225,7 @@ class Recovery {
 
   const int directory_;
   ConnectionTable table_{ConnectionTable::Keeps::chain};
+  ConnectionNames names_;
   std::optional<std::size_t> chain_;
   SegmentInfo next_;
   std::unique_ptr<SegmentOutput> output_;

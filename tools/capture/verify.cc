@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tools/capture/commands.h"
+#include "tools/capture/findings.h"
 #include "tools/common/connections.h"
 #include "tools/common/json.h"
 #include "tools/common/text.h"
@@ -13,7 +14,7 @@ namespace sluice::capture {
 namespace {
 
 // Worse ones have greater numbers, and are exit statuses.
-int status_of(Finding::Severity severity) {
+int verdict_of(Finding::Severity severity) {
   switch (severity) {
     case Finding::Severity::torn:
       return kTorn;
@@ -43,10 +44,8 @@ struct Line {
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
   std::string what;
-  bool of_stream = false;
-  std::uint64_t connection = 0;
-  Side side = Side::client;
-  std::uint64_t stream_offset = 0;
+  std::uint64_t connection = 0;  // 0: of none
+  StreamPlace stream = {};       // of it
 };
 
 class Report {
@@ -55,22 +54,31 @@ class Report {
     if (json_) std::fputs("{\"findings\":[", stdout);
   }
   void take(const Event& event, const At& at) {
+    names_.take(event, at);
     if (event.type == Event::Type::segment_end) {
       ++segments_;
       frames_ += at.reader.segment_reader()->frames();
     } else if (event.type == Event::Type::finding) {
       const Finding& found = event.finding;
-      add(*event.segment,
-          {status_of(found.severity), found.offset, found.bytes, std::string(found.what),
-           found.connection != 0, found.connection, found.side, found.stream_offset});
+      add(*event.segment, {verdict_of(found.severity),
+                           found.offset,
+                           found.bytes,
+                           std::string(found.what),
+                           found.connection,
+                           {names_.of(found.connection, at), found.side, found.stream_offset}});
     } else if (event.type == Event::Type::record) {
       ++records_;
       if (event.header.is(Kind::data)) data_bytes_ += event.fresh().size();
       if (event.header.is(Kind::gap) && !event.effect.repeated) {
         const GapInfo gap = *decode_gap(event.payload);
-        add(*event.segment, {kGaps, event.position, gap.bytes - event.effect.skip_bytes,
-                             "recorded gap, " + reason_name(gap.reason), true,
-                             event.header.connection, event.header.side(), event.fresh_offset()});
+        const std::uint64_t connection = event.header.connection;
+        add(*event.segment,
+            {kGaps,
+             event.position,
+             gap.bytes - event.effect.skip_bytes,
+             "recorded gap, " + reason_name(gap.reason),
+             connection,
+             {names_.of(connection, at), event.header.side(), event.fresh_offset()}});
       }
       if (event.header.is(Kind::lost)) {
         Line line;
@@ -104,33 +112,30 @@ class Report {
   void add(const SegmentFile& file, const Line& line) {
     status_ = std::max(status_, line.status);
     clear_progress();
-    const std::string side(kSideNames[static_cast<std::size_t>(line.side)]);
     if (json_) {
       json::object object{{"file", valid_utf8(file.path)},
                           {"offset", line.offset},
                           {"bytes", line.bytes},
                           {"kind", name_of(line.status)},
                           {"what", line.what}};
-      if (line.of_stream) {
-        object["connection"] = line.connection;
-        object["side"] = side;
-        object["stream_offset"] = line.stream_offset;
+      if (line.connection != 0) {
+        object["connection"] = valid_utf8(line.stream.id);
+        object["number"] = line.connection;
+        object["side"] = kSideNames[static_cast<std::size_t>(line.stream.side)];
+        object["stream_offset"] = line.stream.offset;
       }
       std::printf("%s%s", findings_ == 0 ? "\n" : ",\n", json::serialize(object).c_str());
     } else {
-      std::string text = printable(file.path) + ", offset " + std::to_string(line.offset) + ": " +
-                         name_of(line.status) + ": " + line.what;
-      if (line.of_stream) {
-        text += ", connection " + std::to_string(line.connection) + ", " + side + " from " +
-                std::to_string(line.stream_offset);
-      }
-      if (line.bytes > 0) text += ", " + std::to_string(line.bytes) + " bytes";
-      std::puts(text.c_str());
+      std::puts(finding_line(file, line.offset,
+                             std::string(name_of(line.status)) + ": " + line.what,
+                             line.connection != 0 ? &line.stream : nullptr, line.bytes)
+                    .c_str());
     }
     ++findings_;
   }
 
   const bool json_;
+  ConnectionNames names_;
   int status_ = 0;
   std::uint64_t findings_ = 0, segments_ = 0, frames_ = 0, records_ = 0, data_bytes_ = 0;
 };

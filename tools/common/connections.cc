@@ -32,6 +32,10 @@ std::string reason_name(std::uint32_t reason) {
   return name == "unknown" ? std::to_string(reason) : std::string(name);
 }
 
+std::string id_without_open(const Chain& chain, std::uint64_t number) {
+  return chain.run + '-' + std::to_string(chain.worker) + '-' + std::to_string(number);
+}
+
 json::object Connection::to_json() const {
   json::object object;
   object["id"] = valid_utf8(info.id);
@@ -157,8 +161,7 @@ Result<Connection*> ConnectionTable::find_or_add(std::uint64_t number, const At&
   Connection& added = connections_.emplace_back();
   numbers_[number] = std::prev(connections_.end());
   added.number = number;
-  added.info.id =
-      at.chain.run + '-' + std::to_string(at.chain.worker) + '-' + std::to_string(number);
+  added.info.id = id_without_open(at.chain, number);
   return &added;
 }
 

@@ -55,6 +55,9 @@ struct Connection {
 /// As FORMAT.md names it; "lost" for none.
 [[nodiscard]] std::string reason_name(std::uint32_t reason);
 
+/// What a connection is called whose `open` is lost.
+[[nodiscard]] std::string id_without_open(const Chain& chain, std::uint64_t number);
+
 /// The connections of a capture, or of its current chain, in the order in which they appear; at
 /// most `most_connections`, and no more text than kMostTextBytes.
 class ConnectionTable {

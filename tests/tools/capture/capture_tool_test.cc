@@ -162,6 +162,37 @@ TEST(Damage, IsSaidByEveryCommandAndItsStatus) {
   EXPECT_EQ(run({"show", lost.path()}).status, kGaps);
 }
 
+TEST(Damage, NamesTheConnectionAndWhereInItsStream) {
+  const TempDir capture;
+  const TempDir folder;
+  auto records = joined({{open_record(1), data_record(1, Side::upstream, 9, "x")}, with_gap()});
+  records.push_back(data_record(4, Side::client, 5, "begins here"));
+  records.push_back(data_record(4, Side::client, 20, "goes on"));
+  write_segment(capture.path(), {}, records);
+  for (const std::vector<std::string>& command : {std::vector<std::string>{"ls"},
+                                                  {"stat"},
+                                                  {"show"},
+                                                  {"search", "--text", "x"},
+                                                  {"extract", "--out", folder.file("out")},
+                                                  {"recover", "--out", folder.file("recovered")},
+                                                  {"export", "--jsonl", folder.file("lines")},
+                                                  {"verify"}}) {
+    std::vector<std::string> words = command;
+    words.push_back(capture.path());
+    const Outcome outcome = run(words);
+    const std::string said = outcome.error + outcome.output;
+    EXPECT_TRUE(has(said, "without a record, connection c1, upstream from 0, 9 bytes\n")) << said;
+    EXPECT_TRUE(has(said, ", connection run1-0-4, client from 16, 4 bytes\n")) << said;
+  }
+  const auto document = json::parse(run({"verify", "--json", capture.path()}).output);
+  const json::array& findings = document.at("findings").as_array();
+  ASSERT_EQ(findings.size(), 3U);
+  EXPECT_EQ(findings[1].at("connection"), "c7") << "a recorded gap";
+  EXPECT_EQ(findings[1].at("number"), 7);
+  EXPECT_EQ(findings[1].at("side"), "client");
+  EXPECT_EQ(findings[1].at("stream_offset"), 5);
+}
+
 // --- cat ---
 
 TEST(Cat, GivesTheExactBytesOfASideOverSegments) {
