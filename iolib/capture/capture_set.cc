@@ -24,13 +24,21 @@ std::string folder_of(const std::string& path) {
   return slash == std::string::npos ? "." : path.substr(0, slash + 1);
 }
 
-Result<> add_file(std::string path, std::uint64_t size_bytes, std::vector<SegmentFile>& to) {
+// Which file it is, whatever path leads to it.
+using Identity = std::pair<dev_t, ino_t>;
+struct Listed {
+  SegmentFile file;
+  Identity identity;
+};
+
+Result<> add_file(std::string path, const struct stat& about, std::vector<Listed>& to) {
   std::optional<SegmentName> name = parse_segment_name(file_name(path));
   if (!name) return Error{0, one_line(path) + ": not named like a segment of a capture"};
   if (to.size() == kMostSegments) {
     return Error{0, "more than " + std::to_string(kMostSegments) + " segments"};
   }
-  to.push_back({std::move(path), *std::move(name), size_bytes});
+  to.push_back({{std::move(path), *std::move(name), static_cast<std::uint64_t>(about.st_size)},
+                {about.st_dev, about.st_ino}});
   return {};
 }
 
@@ -38,7 +46,7 @@ Result<> add_file(std::string path, std::uint64_t size_bytes, std::vector<Segmen
 constexpr std::string_view kLockName = "lock";
 
 // A listing is no snapshot: `changed`, if a file was deleted or renamed while it was made.
-Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to, bool& changed) {
+Result<> add_directory(const std::string& path, std::vector<Listed>& to, bool& changed) {
   struct Close {
     void operator()(DIR* directory) const { ::closedir(directory); }
   };
@@ -66,8 +74,7 @@ Result<> add_directory(const std::string& path, std::vector<SegmentFile>& to, bo
     std::string file_path = path;
     file_path += '/';
     file_path += name;
-    const Result<> added =
-        add_file(std::move(file_path), static_cast<std::uint64_t>(about.st_size), to);
+    const Result<> added = add_file(std::move(file_path), about, to);
     if (!added) return added.error();
   }
   if (errno != 0) return errno_error("read " + one_line(path));
@@ -104,28 +111,51 @@ bool has_hole(const Chain& chain) {
          }) != segments.end();
 }
 
+Result<struct stat> look_at(const std::string& path) {
+  struct stat about {};
+  if (::stat(path.c_str(), &about) != 0) return errno_error("open " + one_line(path));
+  return about;
+}
+
+Result<> add_path(const std::string& path, std::vector<Listed>& to, bool& changed) {
+  const Result<struct stat> about = look_at(path);
+  if (about && S_ISDIR(about->st_mode)) return add_directory(path, to, changed);
+  const std::optional<SegmentName> name = parse_segment_name(file_name(path));
+  if (about || !name) return about ? add_file(path, *about, to) : about.error();
+  // Who follows it named it before its writer renamed it.
+  SegmentFile file{path, *name};
+  const Result<struct stat> renamed = open_as_named_now<struct stat>(file, look_at);
+  if (!renamed) return renamed.error();
+  const bool is_there = renamed->st_mode != 0;
+  return is_there ? add_file(file.path, *renamed, to) : about.error();
+}
+
+// One file, listed before and after it was renamed, or by two paths.
+bool same_file(const Listed& a, const Listed& b) {
+  return a.identity == b.identity && stem(to_string(a.file.name)) == stem(to_string(b.file.name));
+}
+
 Result<std::vector<Chain>> list_once(const std::vector<std::string>& paths, bool& changed) {
-  std::vector<SegmentFile> files;
+  std::vector<Listed> files;
   for (const std::string& path : paths) {
-    struct stat about {};
-    if (::stat(path.c_str(), &about) != 0) return errno_error("open " + one_line(path));
-    const Result<> added = S_ISDIR(about.st_mode)
-                               ? add_directory(path, files, changed)
-                               : add_file(path, static_cast<std::uint64_t>(about.st_size), files);
+    const Result<> added = add_path(path, files, changed);
     if (!added) return added.error();
   }
-  std::ranges::sort(files, {},
-                    [](const SegmentFile& file) { return std::tie(file.name, file.path); });
+  const auto key = [](const Listed& each) {
+    const SegmentName& name = each.file.name;
+    return std::tie(name.run, name.worker, name.number, each.identity, name.state, each.file.path);
+  };
+  std::ranges::sort(files, {}, key);
   std::vector<Chain> chains;
-  for (SegmentFile& file : files) {
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    SegmentFile& file = files[i].file;
+    // The last name counts.
+    if (i + 1 < files.size() && same_file(files[i], files[i + 1])) continue;
     if (chains.empty() || chains.back().run != file.name.run ||
         chains.back().worker != file.name.worker) {
       chains.push_back({file.name.run, file.name.worker, {}, false});
     }
-    std::vector<SegmentFile>& segments = chains.back().segments;
-    // The same file, listed before and after it was renamed, or given twice.
-    if (!segments.empty() && stem(segments.back().path) == stem(file.path)) segments.pop_back();
-    segments.push_back(std::move(file));
+    chains.back().segments.push_back(std::move(file));
   }
   for (Chain& chain : chains) {
     // One that a crash left behind has the same name.

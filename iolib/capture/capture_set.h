@@ -31,7 +31,8 @@ struct Chain {
 inline constexpr std::size_t kMostSegments = 1'000'000;
 
 /// The capture in `paths`: each a directory, of which it takes the regular files that bear a
-/// segment's name, or such a file. The chains come in the order of their runs and workers. There
+/// segment's name, or such a file, which may have been renamed since. One to which several paths
+/// lead is there once. The chains come in the order of their runs and workers. There
 /// are none in a directory that holds but the writer's lock; an empty one, and one of other things
 /// alone, is an error.
 [[nodiscard]] Result<std::vector<Chain>> list_capture(const std::vector<std::string>& paths);

@@ -481,6 +481,30 @@ TEST(Listing, GroupsByRunAndWorkerInTheOrderOfNumbers) {
   EXPECT_EQ((*chains)[1].segments[1].name.number, 10U);
 }
 
+TEST(Listing, TakesAFileOnceWhateverPathsLeadToIt) {
+  const test::TempDir folder;
+  const test::TempDir other;
+  const std::string file = write_segment(folder.path(), {}, {});
+  write_segment(other.path(), {}, {});
+  const auto listed = [](const std::vector<std::string>& paths) {
+    const auto chains = list_capture(paths);
+    return chains && !chains->empty() ? (*chains)[0].segments.size() : 0;
+  };
+  const std::string& path = folder.path();
+  EXPECT_EQ(listed({path, path + '/'}), 1U);
+  EXPECT_EQ(listed({path, path + "/.", file}), 1U);
+  EXPECT_EQ(listed({path, other.path(), path + "/."}), 2U) << "two files of one name";
+}
+
+TEST(Listing, TakesAFileThatWasRenamedSinceItWasNamed) {
+  const test::TempDir folder;
+  write_segment(folder.path(), {}, {});
+  const auto chains = list_capture({folder.file("run1-w000-0000000000.open")});
+  ASSERT_TRUE(chains);
+  EXPECT_EQ((*chains)[0].segments[0].name.state, SegmentState::sealed);
+  EXPECT_FALSE(list_capture({folder.file("run1-w000-0000000001.open")}));
+}
+
 TEST(Listing, OpensASegmentUnderTheNameThatItGotMeanwhile) {
   const test::TempDir folder;
   write_segment(folder.path(), {}, {});

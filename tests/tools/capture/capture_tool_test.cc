@@ -439,6 +439,25 @@ TEST(Follow, ShowsWhatIsAppendedAndWhatComesInTheNextSegment) {
   EXPECT_EQ(count_lines(process.standard_output(), std::regex("c1 client data")), 9U);
 }
 
+TEST(Follow, OfASegmentGoesOnWhenItIsRenamed) {
+  const TempDir folder;
+  const auto writer = Directory::open(folder.path());
+  ASSERT_TRUE(writer.has_value());
+  SegmentPlan plan;
+  plan.frames_in_flight = 0;
+  const auto whole =
+      build_segment(plan, connection_records(1, bytes_of(std::string(9000, 'a')), {}));
+  const std::string path = write_segment_bytes(
+      folder.path(), plan, std::span(whole).first(2 * 4096), SegmentState::open);
+  Process process({program(), "follow", path});
+  ASSERT_TRUE(process.wait_for_output_line(std::regex("c1 client data 0[+]1000")));
+  write_segment_bytes(folder.path(), plan, whole, SegmentState::open);
+  std::filesystem::rename(path, folder.path() + "/run1-w000-0000000000.sluice");
+  EXPECT_TRUE(process.wait_for_output_line(std::regex("c1 close closed")));
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(), 0) << process.standard_error();
+}
+
 // Of three frames the last confirms the one before, or none. Returns how many records were shown.
 std::size_t followed(const std::string& directory, std::uint32_t frames_in_flight,
                      const std::string& durability, SegmentState state) {
