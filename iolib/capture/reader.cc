@@ -36,6 +36,9 @@ Result<Event> ChainReader::next() {
     }
     if (!inside_) {
       if (current_ == segments_.size()) {
+        // Who follows has a reader for each chain that there ever was.
+        reader_.reset();
+        source_.reset();
         return Event{.type = options_.live ? Event::Type::wait : Event::Type::end};
       }
       Result<std::optional<Event>> begun = begin_segment();

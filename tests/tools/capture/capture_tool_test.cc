@@ -458,6 +458,20 @@ TEST(Follow, OfASegmentGoesOnWhenItIsRenamed) {
   EXPECT_EQ(process.wait(), 0) << process.standard_error();
 }
 
+TEST(Follow, HoldsNoFileOfAChainThatHasEnded) {
+  const TempDir folder;
+  SegmentPlan plan;
+  constexpr std::uint32_t kChains = 100;
+  for (plan.worker = 0; plan.worker < kChains; ++plan.worker) {
+    write_segment(folder.path(), plan, request(1));
+  }
+  ProcessOptions few_files;
+  few_files.max_open_files = kChains / 2;
+  Process process({program(), "follow", "--until-idle", "50ms", folder.path()}, few_files);
+  EXPECT_EQ(process.wait(), 0) << process.standard_error();
+  EXPECT_EQ(count_lines(process.standard_output(), std::regex(" close ")), kChains);
+}
+
 // Of three frames the last confirms the one before, or none. Returns how many records were shown.
 std::size_t followed(const std::string& directory, std::uint32_t frames_in_flight,
                      const std::string& durability, SegmentState state) {
