@@ -1,6 +1,7 @@
 #include "iolib/capture/stream_tracker.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,6 +38,26 @@ void jump(std::uint64_t offset, StreamTracker::Stream& stream, StreamEffect::Los
 
 }  // namespace
 
+void NumberSet::insert(std::uint64_t number) {
+  if (contains(number)) return;
+  auto range = ranges_.emplace(number, number).first;
+  const auto next = std::next(range);
+  if (next != ranges_.end() && next->first == number + 1) {
+    range->second = next->second;
+    ranges_.erase(next);
+  }
+  if (range != ranges_.begin() && std::prev(range)->second + 1 == number) {
+    std::prev(range)->second = range->second;
+    ranges_.erase(range);
+  }
+  if (ranges_.size() > most_ranges_) ranges_.erase(ranges_.begin());
+}
+
+bool NumberSet::contains(std::uint64_t number) const {
+  const auto above = ranges_.upper_bound(number);
+  return above != ranges_.begin() && std::prev(above)->second >= number;
+}
+
 Result<StreamEffect> StreamTracker::take(const RecordHeader& header,
                                          std::span<const std::byte> payload) {
   StreamEffect effect;
@@ -46,15 +67,15 @@ Result<StreamEffect> StreamTracker::take(const RecordHeader& header,
     return effect;
   }
   const auto found = connections_.find(header.connection);
+  if (found == connections_.end() && closed_.contains(header.connection)) {
+    effect.repeated = true;
+    return effect;
+  }
   if (found == connections_.end() && connections_.size() == most_connections_) {
     return Error{0, "more than " + std::to_string(most_connections_) + " connections at a time"};
   }
   Tracked& connection =
       found != connections_.end() ? found->second : connections_[header.connection];
-  if (connection.closed) {
-    effect.repeated = true;
-    return effect;
-  }
   const auto side = static_cast<std::size_t>(header.side());
   Stream& stream = connection.streams[side];
   const bool has_offset = !header.is(Kind::open) && !header.is(Kind::close);
@@ -77,16 +98,13 @@ Result<StreamEffect> StreamTracker::take(const RecordHeader& header,
 }
 
 void StreamTracker::begin_segment(SegmentState state) {
-  if (state_ == SegmentState::sealed) {
-    for (const std::uint64_t connection : closed_) connections_.erase(connection);
-    closed_.clear();
-  }
+  if (state_ == SegmentState::sealed) closed_.clear();
   state_ = state;
 }
 
 const StreamTracker::Streams* StreamTracker::find(std::uint64_t connection) const {
   const auto found = connections_.find(connection);
-  return found == connections_.end() || found->second.closed ? nullptr : &found->second.streams;
+  return found == connections_.end() ? nullptr : &found->second.streams;
 }
 
 void StreamTracker::open(const RecordHeader& header, std::span<const std::byte> payload,
@@ -142,12 +160,8 @@ void StreamTracker::close(const RecordHeader& header, std::span<const std::byte>
     effect.mismatch[side] = stream.whole && stream.lost_bytes == 0 &&
                             (totals.recorded != stream.recorded || totals.crc != stream.crc);
   }
-  connection.closed = true;
-  if (state_ == SegmentState::sealed) {
-    connections_.erase(header.connection);
-  } else {
-    closed_.push_back(header.connection);
-  }
+  connections_.erase(header.connection);
+  if (state_ != SegmentState::sealed) closed_.insert(header.connection);
 }
 
 }  // namespace sluice::capture

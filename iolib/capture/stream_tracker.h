@@ -3,9 +3,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <unordered_map>
-#include <vector>
 
 #include "iolib/base/error.h"
 #include "iolib/capture/format.h"
@@ -28,6 +28,20 @@ struct StreamEffect {
   std::array<bool, 2> mismatch = {};  ///< by Side, close: its checksum is not that of what was read
 };
 
+/// Numbers that mostly follow each other, as the ranges that they make; at most `most_ranges`, the
+/// lowest are forgotten beyond.
+class NumberSet {
+ public:
+  explicit NumberSet(std::size_t most_ranges) : most_ranges_(most_ranges) {}
+  void insert(std::uint64_t number);
+  [[nodiscard]] bool contains(std::uint64_t number) const;
+  void clear() { ranges_.clear(); }
+
+ private:
+  std::size_t most_ranges_;
+  std::map<std::uint64_t, std::uint64_t> ranges_;  // the first of each, and the last
+};
+
 /// The streams of one chain, by the rules of FORMAT.md, "Rules for the streams".
 class StreamTracker {
  public:
@@ -44,7 +58,7 @@ class StreamTracker {
   using Streams = std::array<Stream, 2>;  // by Side
 
   explicit StreamTracker(std::size_t most_connections = kMostConnections)
-      : most_connections_(most_connections) {}
+      : most_connections_(most_connections), closed_(most_connections) {}
 
   /// Takes the next good record of the chain; one of no stream has no effect. Fails beyond
   /// `most_connections` that have not ended.
@@ -62,7 +76,6 @@ class StreamTracker {
     Streams streams;
     bool introduced = false;      // its `open` was seen
     std::array<bool, 2> begun{};  // by Side: some record was
-    bool closed = false;
   };
 
   void open(const RecordHeader& header, std::span<const std::byte> payload, Tracked& connection,
@@ -75,7 +88,7 @@ class StreamTracker {
 
   std::size_t most_connections_;
   std::unordered_map<std::uint64_t, Tracked> connections_;
-  std::vector<std::uint64_t> closed_;  // and still in the table
+  NumberSet closed_;  // those that may be written again
   SegmentState state_ = SegmentState::sealed;
 };
 

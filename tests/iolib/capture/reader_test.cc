@@ -436,6 +436,26 @@ TEST(Chain, ThatRepeatsAConnectionThatHadEndedTakesItOnce) {
   EXPECT_EQ(got.client, "hello");
 }
 
+TEST(Chain, OfAnUnfinishedSegmentCountsOnlyConnectionsThatHaveNotEnded) {
+  std::vector<CaptureRecord> records;
+  // One that is alive all along, and between the others.
+  for (const std::uint64_t number : {50U, 1U, 3U, 2U, 99U, 98U, 100U, 49U, 51U}) {
+    const auto all = connection_records(number, bytes_of("x"), {});
+    records.insert(records.end(), all.begin(), number == 50 ? all.begin() + 1 : all.end());
+  }
+  const auto again = connection_records(98, bytes_of("x"), {});
+  records.insert(records.end(), again.begin(), again.end());
+  const std::vector<MemorySegment> segments = {segment(0, records, false, SegmentState::open)};
+  ChainReader::Options options = test::memory_options(segments);
+  options.most_connections = 5;
+  const Read got = read(ChainReader(test::memory_chain(segments), options));
+  EXPECT_EQ(got.error, "");
+  EXPECT_EQ(got.client, std::string(8, 'x')) << "what was written again counts once";
+  EXPECT_TRUE(got.findings.empty());
+  options.most_connections = 1;
+  EXPECT_NE(read(ChainReader(test::memory_chain(segments), options)).error, "");
+}
+
 TEST(Chain, WithoutAnOpenBeginsAtTheFirstRecord) {
   const Read got = read({segment(0, {data_record(1, Side::client, 700, "x")})});
   EXPECT_TRUE(got.findings.empty());
