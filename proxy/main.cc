@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "iolib/base/standard_streams.h"
 #include "proxy/config.h"
 #include "proxy/server.h"
 
@@ -24,6 +25,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  sluice::occupy_closed_streams();
   // What libraries throw where the machine lacks descriptors, threads or memory.
   try {
     return run(argc, argv);

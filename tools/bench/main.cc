@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "iolib/base/standard_streams.h"
 #include "tools/bench/baseline.h"
 #include "tools/bench/compare.h"
 #include "tools/bench/document.h"
@@ -205,6 +206,7 @@ int run(int argc, char** argv) {
 }  // namespace sluice::bench
 
 int main(int argc, char** argv) {
+  sluice::occupy_closed_streams();
   try {
     return sluice::bench::run(argc, argv);
   } catch (const std::exception& error) {

@@ -2,6 +2,7 @@
 #include <exception>
 #include <string>
 
+#include "iolib/base/standard_streams.h"
 #include "iolib/base/text.h"
 #include "tools/capture/commands.h"
 #include "tools/capture/options.h"
@@ -52,6 +53,7 @@ int finish(const Result<int>& status) {
 }  // namespace sluice::capture
 
 int main(int argc, char** argv) {
+  sluice::occupy_closed_streams();
   try {
     const auto invocation = sluice::capture::parse_command_line(argc, argv);
     return sluice::capture::finish(sluice::capture::run(invocation));

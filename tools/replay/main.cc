@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "iolib/base/standard_streams.h"
 #include "iolib/base/text.h"
 #include "iolib/capture/format.h"
 #include "iolib/reactor/asio_reactor.h"
@@ -104,6 +105,7 @@ int run(Invocation& invocation) {
 }  // namespace sluice::replay
 
 int main(int argc, char** argv) {
+  sluice::occupy_closed_streams();
   try {
     sluice::replay::Invocation invocation = sluice::replay::parse_command_line(argc, argv);
     if (!invocation.exits) return sluice::replay::run(invocation);

@@ -487,6 +487,25 @@ TEST(Export, WritesANewFileForItsOwnerAlone) {
   EXPECT_EQ(run({"export", "--pcapng", "/dev/full", folder.path()}).status, 1);
 }
 
+TEST(Export, WithoutAStderrWritesNoMessagesToItsFile) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, {open_record(1), data_record(1, Side::client, 9, "x")});
+  const std::string whole = run({"export", "--jsonl", "-", folder.path()}).output;
+  const auto closed = [&](const std::string& streams, const std::string& file) {
+    return run({"-c", "exec \"$0\" \"$@\" " + streams, program(), "export", "--jsonl", file,
+                folder.path()},
+               "/bin/sh")
+        .status;
+  };
+  for (const char* streams : {"2>&-", "<&- >&- 2>&-"}) {
+    const std::string file = folder.file("lines");
+    EXPECT_EQ(closed(streams, file), 4) << streams;
+    EXPECT_EQ(read_text(file), whole) << streams;
+    std::filesystem::remove(file);
+  }
+  EXPECT_EQ(closed(">&-", "-"), 1);
+}
+
 TEST(Export, WritesALineOfJsonForEachRecord) {
   const TempDir folder;
   const std::string bytes("\0\xff>?binary", 10);
