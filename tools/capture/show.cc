@@ -30,6 +30,9 @@ void catch_interrupts() {
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
+// Who writes on finds out at the end, which for `follow` never comes.
+bool stdout_is_gone() { return std::ferror(stdout) != 0; }
+
 /// All chains of a capture, each read as far as it goes.
 class Follower {
  public:
@@ -71,7 +74,7 @@ class Follower {
 
   static Result<bool> read_on(Followed& followed) {
     bool any = false;
-    while (interrupted == 0) {
+    while (interrupted == 0 && !stdout_is_gone()) {
       const Result<Event> event = followed.reader->next();
       if (!event) return event.error();
       if (event->type == Event::Type::wait || event->type == Event::Type::end) break;
@@ -95,7 +98,7 @@ Result<int> run_show(const Invocation& invocation) {
   const auto visit = [&](const Event& event, const At& at) {
     status = std::max(status, status_of(event));
     const Result<> printed = printer.take(event, at);
-    return printed ? go_on() : Result<bool>(printed.error());
+    return printed ? go_on(!stdout_is_gone()) : Result<bool>(printed.error());
   };
   const Result<> walked = walk(invocation.paths, visit, Stdout::streams);
   if (!walked) return walked.error();
@@ -111,6 +114,8 @@ Result<int> run_follow(const Invocation& invocation) {
     const Result<bool> any = follower.turn();
     if (!any) return any.error();
     std::fflush(stdout);
+    // Said at the end of the program.
+    if (stdout_is_gone()) break;
     if (*any) last = Clock::now();
     if (invocation.until_idle && Clock::now() - last >= *invocation.until_idle) break;
     // A signal ends it.

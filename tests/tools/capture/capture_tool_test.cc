@@ -472,6 +472,17 @@ TEST(Follow, HoldsNoFileOfAChainThatHasEnded) {
   EXPECT_EQ(count_lines(process.standard_output(), std::regex(" close ")), kChains);
 }
 
+TEST(Follow, EndsWhenStdoutIsGone) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, request(1));
+  const OwnedFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  ProcessOptions options;
+  options.standard_output = full.get();
+  Process process({program(), "follow", folder.path()}, options);
+  EXPECT_EQ(process.wait(), 1);
+  EXPECT_TRUE(has(process.standard_error(), "stdout cannot be written"));
+}
+
 // Of three frames the last confirms the one before, or none. Returns how many records were shown.
 std::size_t followed(const std::string& directory, std::uint32_t frames_in_flight,
                      const std::string& durability, SegmentState state) {
