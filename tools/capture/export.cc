@@ -101,7 +101,7 @@ Result<int> export_all(const Invocation& invocation, OutStream& out, const Make&
     if (!done || !written) return !done ? done.error() : written.error();
     return go_on();
   };
-  const Result<int> status = walk_and_tell(invocation.paths, visit, walk_by_time);
+  const Result<int> status = walk_and_tell(invocation, visit, walk_by_time);
   // What could be read is there in any case.
   const Result<> finished = out.finish();
   if (status && !finished) return finished.error();

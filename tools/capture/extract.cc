@@ -112,7 +112,7 @@ Result<int> run_extract(const Invocation& invocation) {
   if (!directory) return directory.error();
   Extract extract(directory->get());
   const Result<int> walked = walk_and_tell(
-      invocation.paths, [&](const Event& event, const At& at) { return extract.take(event, at); });
+      invocation, [&](const Event& event, const At& at) { return extract.take(event, at); });
   if (!walked) return walked.error();
   const Result<> finished = extract.finish();
   if (!finished) return finished.error();

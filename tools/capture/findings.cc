@@ -27,10 +27,14 @@ void ConnectionNames::take(const Event& event, const At& at) {
   const auto key = std::pair(at.chain_index, event.header.connection);
   if (event.header.is(Kind::open)) {
     std::string id = decode_open(event.payload)->id;
+    found_ = found_ || id == sought_;
     if (bytes_ + id.size() > kMostBytes) return;
     const auto [place, is_new] = names_.try_emplace(key, std::move(id));
     if (is_new) bytes_ += place->second.size();
-  } else if (event.header.is(Kind::close)) {
+    return;
+  }
+  if (!found_ && !sought_.empty()) found_ = of(event.header.connection, at) == sought_;
+  if (event.header.is(Kind::close)) {
     const auto found = names_.find(key);
     if (found == names_.end()) return;
     bytes_ -= found->second.size();
@@ -41,6 +45,11 @@ void ConnectionNames::take(const Event& event, const At& at) {
 std::string ConnectionNames::of(std::uint64_t connection, const At& at) const {
   const auto found = names_.find({at.chain_index, connection});
   return found != names_.end() ? found->second : id_without_open(at.chain, connection);
+}
+
+Result<> ConnectionNames::check() const {
+  if (found_ || sought_.empty()) return {};
+  return Error{0, "no connection " + printable(sought_)};
 }
 
 std::string finding_line(const SegmentFile& file, std::uint64_t offset, std::string_view what,
@@ -65,11 +74,11 @@ void print_finding(const Event& event, const At& at, const ConnectionNames& name
   std::fprintf(stderr, "sluice-capture: %s\n", line.c_str());
 }
 
-Result<int> walk_and_tell(const std::vector<std::string>& paths, const Visit& visit, Walk& how) {
+Result<int> walk_and_tell(const Invocation& invocation, const Visit& visit, Walk& how) {
   constexpr std::uint64_t kTold = 10;
   std::uint64_t findings = 0;
   int status = 0;
-  ConnectionNames names;
+  ConnectionNames names(invocation.filter.id);
   const auto visit_and_tell = [&](const Event& event, const At& at) {
     names.take(event, at);
     const int own = status_of(event);
@@ -77,12 +86,13 @@ Result<int> walk_and_tell(const std::vector<std::string>& paths, const Visit& vi
     status = std::max(status, own);
     return visit(event, at);
   };
-  const Result<> walked = how(paths, visit_and_tell, Stdout::lines);
+  const Result<> walked = how(invocation.paths, visit_and_tell, Stdout::lines);
   if (!walked) return walked.error();
   if (findings > kTold) {
     std::fprintf(stderr, "sluice-capture: and %llu more: `verify` tells them all\n",
                  static_cast<unsigned long long>(findings - kTold));
   }
+  if (const Result<> found = names.check(); !found) return found.error();
   return {boost::system::in_place_value, status};
 }
 

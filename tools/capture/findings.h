@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "iolib/base/error.h"
+#include "tools/capture/options.h"
 #include "tools/common/walk.h"
 
 namespace sluice::capture {
@@ -20,8 +21,12 @@ namespace sluice::capture {
 /// event of a walk.
 class ConnectionNames {
  public:
+  /// `sought`: the id of one that has to be there, or nothing.
+  explicit ConnectionNames(std::string sought = {}) : sought_(std::move(sought)) {}
   void take(const Event& event, const At& at);
   [[nodiscard]] std::string of(std::uint64_t connection, const At& at) const;
+  /// Fails if the one sought was not there.
+  [[nodiscard]] Result<> check() const;
 
  private:
   // Those beyond are called like one whose `open` is lost.
@@ -29,6 +34,8 @@ class ConnectionNames {
 
   std::map<std::pair<std::size_t, std::uint64_t>, std::string> names_;  // by chain and number
   std::size_t bytes_ = 0;
+  std::string sought_;
+  bool found_ = false;
 };
 
 /// A part of a stream, as it is said of a finding.
@@ -49,9 +56,10 @@ void print_finding(const Event& event, const At& at, const ConnectionNames& name
 /// walk(), or walk_by_time().
 using Walk = Result<>(const std::vector<std::string>& paths, const Visit& visit, Stdout use);
 
-/// Walks, and says on stderr what is damaged or lost: the first ten findings, then how many more
-/// there are. Returns the greatest status_of().
-[[nodiscard]] Result<int> walk_and_tell(const std::vector<std::string>& paths, const Visit& visit,
+/// Walks the invocation's paths, and says on stderr what is damaged or lost: the first ten
+/// findings, then how many more there are. Returns the greatest status_of(). Fails if the
+/// connection that the filter names was not there.
+[[nodiscard]] Result<int> walk_and_tell(const Invocation& invocation, const Visit& visit,
                                         Walk& how = walk);
 
 }  // namespace sluice::capture

@@ -172,7 +172,7 @@ void print_numbers(const json::object& object, const std::string& prefix) {
 
 Result<int> run_ls(const Invocation& invocation) {
   ConnectionTable table(ConnectionTable::Keeps::all);
-  const Result<int> walked = walk_and_tell(invocation.paths, [&](const Event& event, const At& at) {
+  const Result<int> walked = walk_and_tell(invocation, [&](const Event& event, const At& at) {
     const Result<Connection*> taken = table.take(event, at);
     return taken ? go_on() : Result<bool>(taken.error());
   });
@@ -187,7 +187,7 @@ Result<int> run_ls(const Invocation& invocation) {
 
 Result<int> run_stat(const Invocation& invocation) {
   Numbers numbers;
-  const Result<int> walked = walk_and_tell(invocation.paths, [&](const Event& event, const At& at) {
+  const Result<int> walked = walk_and_tell(invocation, [&](const Event& event, const At& at) {
     numbers.chains = at.chain_index + 1;
     if (event.type == Event::Type::record) count_record(event, numbers);
     if (event.type == Event::Type::finding && event.finding.severity == Finding::Severity::lost) {

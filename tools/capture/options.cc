@@ -4,6 +4,7 @@
 #include <sstream>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
@@ -67,7 +68,6 @@ void understand(const Words& words, Invocation& invocation) {
   if (exports && invocation.pcapng.empty() == invocation.jsonl.empty()) {
     throw Wrong{"export: expected one of --pcapng and --jsonl"};
   }
-  if (exports && invocation.json) throw Wrong{"export: --json is of no use: see --jsonl"};
   if (invocation.command == Invocation::Command::search) invocation.pattern = pattern_of(words);
 }
 
@@ -93,7 +93,7 @@ void add_commands(CLI::App& app, Words& words, Invocation& invocation) {
     sub->add_option("PATH", invocation.paths, "directories of captures, or segments of them")
         ->required()
         ->type_name("DIR|FILE");
-    sub->add_flag("--json", invocation.json, "for programs");
+    if (command != Command::exports) sub->add_flag("--json", invocation.json, "for programs");
     sub->callback([&invocation, command] { invocation.command = command; });
     return sub;
   };
@@ -151,9 +151,16 @@ Invocation parse_command_line(int argc, char** argv) {
   CLI::App app("Reads what sluice --capture has recorded, or is recording.", "sluice-capture");
   app.set_version_flag("--version", "sluice-capture " SLUICE_VERSION);
   app.footer(kFooter);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   add_commands(app, words, invocation);
-  const auto exit = parse_with(app, argc, argv, [&] { understand(words, invocation); });
+  // What is no command is left over, and told below; not so behind a command.
+  app.allow_extras();
+  const auto exit = parse_with(app, argc, argv, [&] {
+    const std::vector<std::string> unknown = app.remaining();
+    if (!unknown.empty()) throw Wrong{in_quotes(unknown.front()) + ": no such command or option"};
+    if (invocation.command == Command::exit) throw Wrong{"a command is missing: see --help"};
+    understand(words, invocation);
+  });
   if (exit) {
     invocation.command = Command::exit;
     invocation.exit_status = exit->status;

@@ -13,8 +13,11 @@ namespace sluice::capture {
 class Printer {
  public:
   /// Borrows `invocation`.
-  explicit Printer(const Invocation& invocation) : invocation_(invocation) {}
+  explicit Printer(const Invocation& invocation)
+      : invocation_(invocation), names_(invocation.filter.id) {}
   [[nodiscard]] Result<> take(const Event& event, const At& at);
+  /// Fails if the connection that the filter names was not there.
+  [[nodiscard]] Result<> check() const { return names_.check(); }
 
  private:
   void print(const Event& event, const Connection& connection) const;

@@ -168,7 +168,7 @@ Result<int> run_search(const Invocation& invocation) {
   }
   Search search(invocation, *std::move(matcher));
   const Result<int> walked = walk_and_tell(
-      invocation.paths, [&](const Event& event, const At& at) { return search.take(event, at); });
+      invocation, [&](const Event& event, const At& at) { return search.take(event, at); });
   search.finish(walked ? "" : walked.error().to_string());
   return walked;
 }

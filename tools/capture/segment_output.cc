@@ -32,10 +32,10 @@ SegmentOutput::SegmentOutput(int directory, SegmentName name, OwnedFd fd, Aligne
 Result<std::unique_ptr<SegmentOutput>> SegmentOutput::create(int directory, const SegmentInfo& info,
                                                              const RecordHeader& times) {
   const SegmentName name{info.run, info.worker, info.number, SegmentState::open};
-  Result<OwnedFd> fd = create_file(directory, to_string(name));
-  if (!fd) return fd.error();
   Result<AlignedBuffer> buffer = AlignedBuffer::allocate(kMaxFrameBytes);
   if (!buffer) return buffer.error();
+  Result<OwnedFd> fd = create_file(directory, to_string(name));
+  if (!fd) return fd.error();
   auto output =
       std::make_unique<SegmentOutput>(directory, name, *std::move(fd), *std::move(buffer));
   SegmentId& id = output->header_.segment;
@@ -45,6 +45,11 @@ Result<std::unique_ptr<SegmentOutput>> SegmentOutput::create(int directory, cons
   const Result<> begun = output->append(at_times(Kind::segment, times), encode(info));
   if (!begun) return begun.error();
   return output;
+}
+
+// It would be in the way of the next try.
+SegmentOutput::~SegmentOutput() {
+  if (!sealed_) ::unlinkat(directory_, file_name_.c_str(), 0);
 }
 
 Result<> SegmentOutput::append(const RecordHeader& header, std::span<const std::byte> payload) {
@@ -78,6 +83,7 @@ Result<> SegmentOutput::seal(const RecordHeader& times, SegmentEnd why) {
   if (::renameat(directory_, file_name_.c_str(), directory_, to_string(name_).c_str()) != 0) {
     return errno_error("rename " + file_name_);
   }
+  sealed_ = true;
   if (::fsync(directory_) != 0) return errno_error("fsync the directory");
   return {};
 }

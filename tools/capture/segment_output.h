@@ -13,7 +13,7 @@
 
 namespace sluice::capture {
 
-/// Writes one segment, record by record, without haste.
+/// Writes one segment, record by record, without haste. One that was not sealed is deleted.
 class SegmentOutput {
  public:
   /// Creates it as `.open` and begins it. Borrows `directory`.
@@ -21,6 +21,9 @@ class SegmentOutput {
                                                                      const SegmentInfo& info,
                                                                      const RecordHeader& times);
   SegmentOutput(int directory, SegmentName name, OwnedFd fd, AlignedBuffer buffer);
+  ~SegmentOutput();
+  SegmentOutput(const SegmentOutput&) = delete;
+  SegmentOutput& operator=(const SegmentOutput&) = delete;
 
   [[nodiscard]] Result<> append(const RecordHeader& header, std::span<const std::byte> payload);
   /// The footer, and its last name. All is durable then.
@@ -37,6 +40,7 @@ class SegmentOutput {
   FrameBuilder frame_;
   FrameHeader header_;
   std::uint64_t data_bytes_ = 0;
+  bool sealed_ = false;
 };
 
 }  // namespace sluice::capture

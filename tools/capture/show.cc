@@ -102,6 +102,8 @@ Result<int> run_show(const Invocation& invocation) {
   };
   const Result<> walked = walk(invocation.paths, visit, Stdout::streams);
   if (!walked) return walked.error();
+  if (stdout_is_gone()) return {in_place_value, status};
+  if (const Result<> found = printer.check(); !found) return found.error();
   return {in_place_value, status};
 }
 

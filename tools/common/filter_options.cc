@@ -4,6 +4,7 @@ namespace sluice::capture {
 
 CLI::Option* add_connection_filter(CLI::App& command, Filter& filter) {
   return command.add_option("--connection", filter.id, "its id, as `sluice-capture ls` shows it")
+      ->check([](const std::string& id) { return std::string(id.empty() ? "no id is empty" : ""); })
       ->type_name("ID");
 }
 

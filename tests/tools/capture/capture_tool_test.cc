@@ -873,6 +873,20 @@ TEST(Recover, MakesEveryDamagedCaptureCleanButForGaps) {
   }
 }
 
+TEST(Recover, ThatFailsLeavesNothingInTheWayOfTheNextTry) {
+  const TempDir folder;
+  auto bytes = build_segment({}, connection_records(1, random_bytes(9000, 3), {}));
+  // The second frame is of a later version.
+  const auto frame = std::span(bytes).subspan(4096);
+  frame[8] = std::byte{2};
+  const std::uint32_t crc = crc32c(frame.first(60));
+  for (std::size_t i = 0; i < 4; ++i) frame[60 + i] = static_cast<std::byte>(crc >> (8 * i));
+  write_segment_bytes(folder.path(), {}, bytes);
+  const std::string out = folder.file("out");
+  EXPECT_EQ(run({"recover", "--out", out, folder.path()}).status, kUnreadable);
+  EXPECT_TRUE(std::filesystem::is_empty(out));
+}
+
 // --- The command line ---
 
 TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
@@ -897,6 +911,7 @@ TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
       {"search", "--text", "a", "--from", "yesterday", folder.path()},
       {"follow", "--until-idle", "5", folder.path()},
       {"extract", folder.path()},
+      {"show", "--connection", "", folder.path()},
       {"export", folder.path()},
       {"export", "--pcapng", "a", "--json", folder.path()},
       {"export", "--pcapng", "a", "--jsonl", "b", folder.path()}};
@@ -905,6 +920,32 @@ TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
     EXPECT_EQ(outcome.status, kUsage) << outcome.error;
     EXPECT_EQ(count_lines(outcome.error, std::regex(".")), 1U) << outcome.error;
     EXPECT_EQ(outcome.output, "");
+  }
+}
+
+TEST(CommandLine, NamesWhatItDoesNotKnow) {
+  const TempDir folder;
+  EXPECT_TRUE(has(run({"juggle", folder.path()}).error, "\"juggle\""));
+  EXPECT_TRUE(has(run({"--juggle", "ls", folder.path()}).error, "\"--juggle\""));
+  EXPECT_TRUE(has(run({"ls", "--juggle", folder.path()}).error, "--juggle"));
+  EXPECT_TRUE(has(run({}).error, "a command is missing"));
+}
+
+TEST(CommandLine, AConnectionThatIsNotThereIsAnError) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, joined({request(1), {data_record(4, Side::client, 0, "x")}}));
+  const TempDir out;
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"show"}, {"search", "--text", "x"}, {"export", "--jsonl", "-"}}) {
+    const auto outcome = [&](const char* id) {
+      std::vector<std::string> words = command;
+      words.insert(words.end(), {"--connection", id, folder.path()});
+      return run(words);
+    };
+    EXPECT_EQ(outcome("c1").status, 0) << command[0];
+    EXPECT_EQ(outcome("run1-0-4").status, 0) << "one whose beginning is lost";
+    EXPECT_EQ(outcome("c2").status, kUnreadable) << command[0];
+    EXPECT_TRUE(has(outcome("c2").error, "no connection c2")) << command[0];
   }
 }
 
@@ -944,8 +985,9 @@ TEST(CommandLine, ManPageAndCompletionsHaveEveryCommandAndOption) {
     for (auto each = std::sregex_iterator(help.begin(), help.end(), option);
          each != std::sregex_iterator(); ++each) {
       EXPECT_TRUE(each->str() == "--help" || has(page, each->str())) << each->str();
+      const std::regex whole(each->str() + "(?![a-z-])");
       for (const std::string& text : completions) {
-        EXPECT_TRUE(has(text, each->str())) << each->str() << '\n' << text;
+        EXPECT_TRUE(std::regex_search(text, whole)) << each->str() << '\n' << text;
       }
     }
   }

@@ -2,7 +2,7 @@
 
 _sluice_capture() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-  local filters="--connection --side --peer --port --route --from --to" options=
+  local filters="--connection --side --peer --port --route --from --until --to" options= common="--json --help"
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     mapfile -t COMPREPLY < <(compgen -W "ls stat cat show follow extract export search verify recover
@@ -18,7 +18,7 @@ _sluice_capture() {
       mapfile -t COMPREPLY < <(compgen -d -- "$current")
       return
       ;;
-    --connection | --peer | --port | --route | --from | --to | --until-idle | --text | --regex) return ;;
+    --connection | --peer | --port | --route | --from | --until | --to | --until-idle | --text | --regex) return ;;
   esac
   [[ $previous == --hex && $command == search ]] && return
   case $command in
@@ -26,12 +26,12 @@ _sluice_capture() {
     show) options="$filters --hex" ;;
     follow) options="$filters --hex --until-idle" ;;
     extract | recover) options="--out" ;;
-    export) options="$filters --pcapng --jsonl" ;;
+    export) options="$filters --pcapng --jsonl" common=--help ;;
     search) options="$filters --text --hex --regex" ;;
   esac
   compopt -o filenames
   mapfile -t COMPREPLY < <(
-    [[ $current != -* ]] || compgen -W "$options --json --help" -- "$current"
+    [[ $current != -* ]] || compgen -W "$options $common" -- "$current"
     compgen -f -- "$current"
   )
 }

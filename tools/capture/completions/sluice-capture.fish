@@ -17,7 +17,7 @@ complete -c sluice-capture -n __fish_use_subcommand -a verify -d 'Whether all th
 complete -c sluice-capture -n __fish_use_subcommand -a recover -d 'All that is good, as a new capture'
 complete -c sluice-capture -n __fish_use_subcommand -l version -d 'Say the version'
 complete -c sluice-capture -l help -d 'Say what there is'
-complete -c sluice-capture -n 'not __fish_use_subcommand' -l json -d 'For programs'
+complete -c sluice-capture -n '__sluice_capture_in ls stat cat show follow extract search verify recover' -l json -d 'For programs'
 set -l filtered '__sluice_capture_in show follow export search'
 complete -c sluice-capture -n '__sluice_capture_in cat show follow export search' -l connection -x -d 'Its id'
 complete -c sluice-capture -n '__sluice_capture_in cat show follow export search' -l side -x -a 'client upstream' -d 'Whose bytes'
@@ -25,6 +25,7 @@ complete -c sluice-capture -n $filtered -l peer -x -d "The client's or the upstr
 complete -c sluice-capture -n $filtered -l port -x -d "The client's or the upstream's"
 complete -c sluice-capture -n $filtered -l route -x -d "The route's name"
 complete -c sluice-capture -n $filtered -l from -x -d 'Not before'
+complete -c sluice-capture -n $filtered -l until -x -d 'Before'
 complete -c sluice-capture -n $filtered -l to -x -d 'Before'
 complete -c sluice-capture -n '__sluice_capture_in cat' -l skip-gaps -d 'Go on behind missing bytes'
 complete -c sluice-capture -n '__sluice_capture_in show follow' -l hex -d 'Bytes as hexadecimal numbers'
