@@ -133,7 +133,7 @@ void add_commands(CLI::App& app, Words& words, Invocation& invocation) {
   search->add_option("--hex", words.hex, "these bytes, as hexadecimal numbers")->type_name("HEX");
   search
       ->add_option("--regex", words.regex,
-                   "an extended regular expression; across records, matches of up to 4096 bytes")
+                   "an extended regular expression; matches of up to 4096 bytes")
       ->type_name("REGEX");
   add("verify", Command::verify, "Whether all that was recorded is there; see the exit status.");
   CLI::App* recover =

@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "tools/capture/commands.h"
 #include "tools/capture/findings.h"
@@ -63,11 +65,18 @@ class Search {
   }
 
  private:
+  struct Piece {
+    std::uint64_t end;  // its offset
+    std::uint64_t wall_ns;
+  };
   struct State {
     struct Stream {
       StreamMatcher::Stream matched;
-      std::uint64_t wall_ns = 0;  // of its last record
+      std::vector<Piece> pieces;  // in which a match may be that is yet to be told
       std::uint64_t offset = 0;   // reached
+      [[nodiscard]] std::size_t kept_bytes() const {
+        return matched.kept.size() + pieces.size() * sizeof(Piece);
+      }
     };
     std::string id;
     std::array<Stream, 2> streams;  // by Side
@@ -94,16 +103,20 @@ class Search {
       end(connection.number, header.side(), StreamMatcher::End::of_what_is_known);
     }
     stream.offset = event.fresh_offset() + event.fresh().size();
-    kept_bytes_ -= stream.matched.kept.size();
-    const std::uint64_t wall_before_ns = std::exchange(stream.wall_ns, header.wall_ns);
+    kept_bytes_ -= stream.kept_bytes();
+    stream.pieces.push_back({stream.offset, header.wall_ns});
     matcher_->find(text_of(event.fresh()), event.fresh_offset(), stream.matched,
                    [&](std::uint64_t offset, std::string_view bytes) {
-                     // One that the record before may have ended ends there in time, too.
-                     const bool before = offset + bytes.size() <= event.fresh_offset();
-                     print(state, header.side(), before ? wall_before_ns : header.wall_ns, offset,
-                           bytes);
+                     print(state, header.side(), offset, bytes);
                    });
-    kept_bytes_ += stream.matched.kept.size();
+    // The first ones no match can reach any more.
+    const StreamMatcher::Stream& matched = stream.matched;
+    const auto reached =
+        matched.kept.empty()
+            ? stream.pieces.end()
+            : std::ranges::upper_bound(stream.pieces, matched.kept_offset, {}, &Piece::end);
+    stream.pieces.erase(stream.pieces.begin(), reached);
+    kept_bytes_ += stream.kept_bytes();
   }
 
   void end(std::uint64_t connection, Side side, StreamMatcher::End what) {
@@ -111,10 +124,11 @@ class Search {
     if (found == states_.end()) return;
     State& state = found->second;
     State::Stream& stream = state.streams[static_cast<std::size_t>(side)];
-    kept_bytes_ -= stream.matched.kept.size();
+    kept_bytes_ -= stream.kept_bytes();
     matcher_->end(what, stream.matched, [&](std::uint64_t offset, std::string_view bytes) {
-      print(state, side, stream.wall_ns, offset, bytes);
+      print(state, side, offset, bytes);
     });
+    stream.pieces.clear();
   }
 
   // The streams of a chain end with it.
@@ -127,8 +141,11 @@ class Search {
     states_.clear();
   }
 
-  void print(const State& state, Side of, std::uint64_t wall_ns, std::uint64_t offset,
-             std::string_view bytes) {
+  void print(const State& state, Side of, std::uint64_t offset, std::string_view bytes) {
+    // Its time is that of the record in which it ends.
+    const std::vector<Piece>& pieces = state.streams[static_cast<std::size_t>(of)].pieces;
+    const auto piece = std::ranges::lower_bound(pieces, offset + bytes.size(), {}, &Piece::end);
+    const std::uint64_t wall_ns = piece == pieces.end() ? 0 : piece->wall_ns;
     const std::string side(kSideNames[static_cast<std::size_t>(of)]);
     constexpr std::size_t kShownBytes = 64;
     clear_progress();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -59,8 +60,9 @@ class Literal final : public StreamMatcher {
   std::vector<std::size_t> border_;  // [n]: the longest proper border of the first n bytes
 };
 
-// The C library's matcher cannot stop in the middle: the bytes in which a match may have begun are
-// kept, kMostMatchBytes at most, and looked at again with the next piece.
+// The C library's matcher cannot stop in the middle, and may take the square of the length of what
+// it is shown. So it is shown a window at a time, and what begins in its first half is decided:
+// with up to kMostMatchBytes, it lies within, however the stream was cut to pieces.
 class Regex final : public StreamMatcher {
  public:
   Regex() = default;
@@ -81,44 +83,52 @@ class Regex final : public StreamMatcher {
   void find(std::string_view piece, std::uint64_t offset, Stream& stream,
             const OnMatch& found) override {
     if (stream.kept.empty()) stream.kept_offset = offset;
+    if (stream.kept.size() - stream.from + piece.size() < kWindowBytes) {
+      stream.kept.append(piece);
+      return;
+    }
     window_.assign(stream.kept).append(piece);
-    const std::size_t at = scan(stream, REG_NOTEOL, found);
-    const std::size_t still_open = window_.size() - std::min(window_.size(), kMostMatchBytes - 1);
-    const std::size_t from = std::max(at, still_open);
+    const std::size_t at = scan(stream, std::nullopt, found);
     // With the byte before, which \b and the like look at.
-    const std::size_t cut = from - std::min<std::size_t>(from, 1);
+    const std::size_t cut = at - std::min<std::size_t>(at, 1);
     stream.kept.assign(window_, cut);
     stream.kept_offset += cut;
-    stream.from = from - cut;
+    stream.from = at - cut;
   }
 
   void end(End what, Stream& stream, const OnMatch& found) override {
-    window_.swap(stream.kept);
-    scan(stream, what == End::of_stream ? kFinal : kFinal | REG_NOTEOL, found);
+    window_ = stream.kept;
+    scan(stream, what, found);
     stream = {};
   }
 
  private:
-  static constexpr int kFinal = 1 << 30;  // beside the C library's flags
+  static constexpr std::size_t kWindowBytes = 2 * kMostMatchBytes;
 
-  // Returns up to where all is decided.
-  std::size_t scan(const Stream& stream, int flags, const OnMatch& found) const {
-    const bool final = (flags & kFinal) != 0;
-    flags = (flags & ~kFinal) | REG_STARTEND | (stream.kept_offset == 0 ? 0 : REG_NOTBOL);
+  // Returns up to where all is decided; `ending`: that is to the end.
+  std::size_t scan(const Stream& stream, std::optional<End> ending, const OnMatch& found) const {
     std::size_t at = stream.from;
     while (at < window_.size()) {
+      const std::size_t bytes = std::min(window_.size() - at, kWindowBytes);
+      const bool is_last = ending && at + bytes == window_.size();
+      if (bytes < kWindowBytes && !is_last) break;
+      const int flags = REG_STARTEND | (stream.kept_offset == 0 ? 0 : REG_NOTBOL) |
+                        (is_last && *ending == End::of_stream ? 0 : REG_NOTEOL);
       regmatch_t match{};
       match.rm_so = static_cast<regoff_t>(at);
-      match.rm_eo = static_cast<regoff_t>(window_.size());
-      if (::regexec(&compiled_, window_.data(), 1, &match, flags) != 0) break;
+      match.rm_eo = static_cast<regoff_t>(at + bytes);
+      const bool any = ::regexec(&compiled_, window_.data(), 1, &match, flags) == 0;
       const auto begin = static_cast<std::size_t>(match.rm_so);
       const auto end = static_cast<std::size_t>(match.rm_eo);
-      const bool may_go_on = end == window_.size() && end - begin < kMostMatchBytes;
-      if (may_go_on && !final) return begin;
+      const std::size_t decided = is_last ? bytes + 1 : kMostMatchBytes;
+      if (!any || begin - at >= decided) {
+        at += std::min(decided, bytes);
+        continue;
+      }
       if (end > begin) {
         found(stream.kept_offset + begin, std::string_view(window_).substr(begin, end - begin));
       }
-      at = std::max(end, at + 1);
+      at = std::max(end, begin + 1);
     }
     return at;
   }

@@ -34,9 +34,13 @@ class Progress {
   // After each event of a reader.
   void take(const Event& event, const ChainReader& reader) {
     if (event.type == Event::Type::segment_end) done_bytes_ += event.segment->size_bytes;
-    // Looking at the clock at each record would be felt.
-    constexpr unsigned kEventsPerLook = 64;
-    if (++events_ % kEventsPerLook == 0 && terminal_) look(reader);
+    // Looking at the clock at each record would be felt, but a long one may have taken its time.
+    constexpr std::size_t kEventBytes = 1 << 10;
+    constexpr std::size_t kBytesPerLook = 64 << 10;
+    unlooked_bytes_ += kEventBytes + event.payload.size();
+    if (unlooked_bytes_ < kBytesPerLook || !terminal_) return;
+    unlooked_bytes_ = 0;
+    look(reader);
   }
 
  private:
@@ -56,7 +60,7 @@ class Progress {
   static constexpr std::chrono::milliseconds kInterval{250};
   std::uint64_t total_bytes_ = 0;
   std::uint64_t done_bytes_ = 0;
-  unsigned events_ = 0;
+  std::size_t unlooked_bytes_ = 0;
   const bool terminal_;
   std::chrono::steady_clock::time_point next_ =
       std::chrono::steady_clock::now() + std::chrono::seconds(1);

@@ -359,7 +359,8 @@ TEST(Search, FindsARegexAcrossRecords) {
   EXPECT_EQ(matches_of("\\bab", "cab ab", 1), "4+2 ") << "what is before a piece counts";
   const std::string long_one = std::string(100, 'y') + 'a' + std::string(4094, 'x') + "by";
   EXPECT_EQ(matches_of("ax+b", long_one, 1000), "100+4096 ");
-  EXPECT_EQ(matches_of("ax+b", 'a' + std::string(20'000, 'x') + 'b', 60'000), "0+20002 ");
+  EXPECT_EQ(matches_of("ax+b", 'a' + std::string(20'000, 'x') + 'b', 60'000), "")
+      << "beyond what is looked at at once, in one record or many";
 }
 
 TEST(Search, FindsTheSameRegexMatchesHoweverTheStreamIsCut) {
@@ -371,6 +372,25 @@ TEST(Search, FindsTheSameRegexMatchesHoweverTheStreamIsCut) {
     EXPECT_NE(whole, "");
     EXPECT_EQ(matches_of(regex, text, random() % 50 + 1), whole) << regex;
   }
+}
+
+TEST(Search, FindsTheLongestMatchThatBeginsFirstWhateverComesLater) {
+  for (const std::size_t piece : {1U, 2U, 3U, 100U}) {
+    EXPECT_EQ(matches_of("[a-z]+x|a", "ab-abx", piece), "0+1 3+3 ") << piece;
+    EXPECT_EQ(matches_of("abc+d|c", "abccd abcc", piece), "0+5 8+1 9+1 ") << piece;
+  }
+  // As far as a match may reach, and within one record.
+  const std::string far = 'a' + std::string(4094, 'b') + "x";
+  EXPECT_EQ(matches_of("ab*x|ab", far + std::string(20'000, '-') + far, 1000),
+            "0+4096 24096+4096 ");
+}
+
+TEST(Search, TellsTheTimeOfTheRecordInWhichAMatchEnds) {
+  const TempDir folder;
+  // A record's time has its offset as nanoseconds.
+  write_segment(folder.path(), {}, connection_records(1, bytes_of("-----abc------"), {}, 3));
+  const Outcome outcome = run({"search", "--regex", "b", folder.path()});
+  EXPECT_TRUE(has(outcome.output, "01.000000006Z c1 client 6: b")) << outcome.output;
 }
 
 TEST(Search, FindsNoRegexAcrossAGap) {
