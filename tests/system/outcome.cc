@@ -1,5 +1,6 @@
 #include "tests/system/outcome.h"
 
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -8,12 +9,15 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <regex>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "tests/support/daemon.h"
 #include "tests/support/sockets.h"
+#include "tests/support/wait.h"
 
 namespace sluice::test {
 
@@ -47,6 +51,23 @@ std::vector<std::string> lines_of(std::string_view text) {
     text.remove_prefix(std::min(line.size() + 1, text.size()));
   }
   return lines;
+}
+
+std::string line_of(std::string_view log, std::string_view word) {
+  std::string last;
+  for (std::string& line : lines_of(log)) {
+    if (line.find(word) != std::string::npos) last = std::move(line);
+  }
+  return last;
+}
+
+LogFields counters_of(Daemon& daemon) {
+  const std::regex counters("capture_lag=");
+  const std::size_t before = count_lines(daemon.log(), counters);
+  daemon.process().signal(SIGUSR1);
+  const bool told = wait_until([&] { return count_lines(daemon.log(), counters) > before; });
+  if (!told) throw std::runtime_error("no counters:\n" + daemon.log());
+  return parse_text_line(line_of(daemon.log(), "capture_lag="));
 }
 
 std::string transfer(int from, int to, Pattern pattern, std::uint64_t size_bytes) {

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/support/daemon.h"
+#include "tests/support/log_line.h"
 #include "tests/support/pattern.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
@@ -34,6 +36,11 @@ struct Outcome {
 
 /// The lines of a text, without their ends.
 [[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
+
+/// The last line of a log in which `word` is; empty if there is none.
+[[nodiscard]] std::string line_of(std::string_view log, std::string_view word);
+/// The daemon's counters as they are now, by the `stats` line that SIGUSR1 brings.
+[[nodiscard]] LogFields counters_of(Daemon& daemon);
 
 /// Sends `size_bytes` of the pattern from one end while the other receives them. Empty if all of
 /// them arrived as they were sent, else what is wrong.
