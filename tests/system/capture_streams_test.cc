@@ -179,6 +179,23 @@ INSTANTIATE_TEST_SUITE_P(EveryLevel, CaptureStreamsTest,
                                                           "before-forward")),
                          name_of_setting);
 
+/// Through the page cache: what a filesystem without O_DIRECT gets, and who asks for it.
+class CaptureBufferedTest : public CaptureStreamsTest {};
+
+TEST_P(CaptureBufferedTest, RandomStreamsAreRecordedAsTheyWere) {
+  start({"--capture-io", "buffered", "--segment-size", "8MiB", "--capture-buffers", "2MiB"});
+  std::mt19937_64 random(seed());
+  run_exchanges(by_scale(8, 32, 48), random);
+  ASSERT_EQ(daemon_->terminate(), 0) << daemon_->log();
+  compare_exchanges();
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryEngine, CaptureBufferedTest,
+                         testing::Combine(testing::Values(Mode{"uring", "auto"},
+                                                          Mode{"epoll", "auto"}),
+                                          testing::Values("batch", "before-forward")),
+                         name_of_setting);
+
 class CaptureCrowdTest : public CaptureStreamsTest {};
 
 TEST_P(CaptureCrowdTest, TwoHundredStreamsAtOnceAreRecordedAsTheyWere) {
@@ -189,11 +206,11 @@ TEST_P(CaptureCrowdTest, TwoHundredStreamsAtOnceAreRecordedAsTheyWere) {
   compare_exchanges();
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryEngine, CaptureCrowdTest,
-                         testing::Combine(testing::Values(Mode{"uring", "always"},
-                                                          Mode{"epoll", "auto"}),
-                                          testing::Values("batch", "before-forward")),
-                         name_of_setting);
+INSTANTIATE_TEST_SUITE_P(
+    EveryEngine, CaptureCrowdTest,
+    testing::Combine(testing::Values(Mode{"uring", "always"}, Mode{"epoll", "auto"}),
+                     testing::Values("none", "interval", "batch", "before-forward")),
+    name_of_setting);
 
 }  // namespace
 }  // namespace sluice::test
