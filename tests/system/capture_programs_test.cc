@@ -1,22 +1,29 @@
 // What is recorded of real programs, against what both ends have sent and received:
 // redis-benchmark, pgbench, and a download from nginx; with clients that are killed.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/json.hpp>
+#include <cerrno>
 #include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "tests/support/pattern.h"
+#include "tests/support/wait.h"
 #include "tests/system/outcome.h"
 #include "tests/system/postgres.h"
 #include "tests/system/programs.h"
@@ -29,10 +36,12 @@ namespace {
 using capture::Side;
 using std::chrono::milliseconds;
 
+constexpr std::array kLevels{"none", "interval", "batch", "before-forward"};
+
+using Bytes = std::pair<std::string, std::string>;  ///< the client's and the upstream's
+
 class CaptureProgramTest : public ProgramTest {
  protected:
-  using Bytes = std::pair<std::string, std::string>;  ///< the client's and the upstream's
-
   /// The daemon, with a witness on each of its sides, before `port`.
   void start_witnessed(std::uint16_t port, const std::string& durability) {
     behind_ = std::make_unique<Witness>(port);
@@ -58,9 +67,9 @@ class CaptureProgramTest : public ProgramTest {
   std::unique_ptr<Witness> before_;
 };
 
-std::map<std::string, CaptureProgramTest::Bytes> CaptureProgramTest::extracted_bytes() const {
+std::map<std::string, Bytes> CaptureProgramTest::extracted_bytes() const {
   EXPECT_EQ(verify_status(directory_), 0);
-  const std::string out = folder_.file("extracted");
+  const std::string out = directory_ + ".extracted";
   static_cast<void>(run_program({capture_tool(), "extract", "--out", out, directory_}));
   std::map<std::string, Bytes> all;
   const boost::json::value index = boost::json::parse(read_text(out + "/index.json"));
@@ -75,6 +84,50 @@ std::map<std::string, CaptureProgramTest::Bytes> CaptureProgramTest::extracted_b
   }
   return all;
 }
+
+/// Gives each stream of the far end a recorded one of its own: the far end does not know whose it
+/// is, and a benchmark's are much alike. (Augmenting paths, as Kuhn's.)
+class Pairing {
+ public:
+  /// The shortest first: with the longest streams given first, hardly a pair has to be undone.
+  explicit Pairing(const std::map<std::string, Bytes>& recorded) {
+    for (const auto& [client, bytes] : recorded) recorded_.push_back(&bytes);
+    std::ranges::sort(recorded_, {}, [](const Bytes* bytes) { return bytes->first.size(); });
+    owners_.resize(recorded_.size());
+  }
+  /// False if there is none for it, however the others are given theirs.
+  [[nodiscard]] bool add(const Witness::Connection& stream) {
+    std::vector<bool> tried(recorded_.size());
+    return give(stream, tried);
+  }
+
+ private:
+  [[nodiscard]] bool give(const Witness::Connection& stream, std::vector<bool>& tried) {
+    std::vector<std::size_t> taken;
+    for (std::size_t i = 0; i < recorded_.size(); ++i) {
+      if (tried[i] || !may_be(*recorded_[i], stream)) continue;
+      if (owners_[i] == nullptr) {
+        owners_[i] = &stream;
+        return true;
+      }
+      taken.push_back(i);
+    }
+    for (const std::size_t i : taken) {
+      if (tried[i]) continue;
+      tried[i] = true;
+      if (!give(*owners_[i], tried)) continue;
+      owners_[i] = &stream;
+      return true;
+    }
+    return false;
+  }
+  static bool may_be(const Bytes& recorded, const Witness::Connection& stream) {
+    return recorded.first.starts_with(stream.sent) && stream.received.starts_with(recorded.second);
+  }
+
+  std::vector<const Bytes*> recorded_;
+  std::vector<const Witness::Connection*> owners_;  ///< of each recorded one
+};
 
 /// Every stream is recorded as both witnesses have seen it.
 void CaptureProgramTest::compare_whole() {
@@ -115,12 +168,13 @@ void CaptureProgramTest::compare_cut() {
     EXPECT_TRUE(connection.sent.starts_with(found->second.first)) << connection.address;
     EXPECT_TRUE(found->second.second.starts_with(connection.received)) << connection.address;
   }
-  for (const Witness::Connection& connection : behind_->end()) {
-    const bool known = std::ranges::any_of(recorded, [&](const auto& each) {
-      return each.second.first.starts_with(connection.sent) &&
-             connection.received.starts_with(each.second.second);
-    });
-    EXPECT_TRUE(known) << "a stream at the far end that was not recorded so";
+  Pairing pairing(recorded);
+  std::vector<const Witness::Connection*> behind;
+  for (const Witness::Connection& connection : behind_->end()) behind.push_back(&connection);
+  std::ranges::sort(behind, std::ranges::greater{},
+                    [](const auto* connection) { return connection->sent.size(); });
+  for (const Witness::Connection* connection : behind) {
+    EXPECT_TRUE(pairing.add(*connection)) << "a stream at the far end that was not recorded so";
   }
 }
 
@@ -128,11 +182,31 @@ void CaptureProgramTest::compare_cut() {
 
 class CaptureRedisTest : public CaptureProgramTest {
  protected:
-  [[nodiscard]] std::vector<std::string> benchmark(std::uint64_t requests) const {
-    return {"redis-benchmark",        "-h",   "127.0.0.1", "-p", witnessed_port(), "-n",
-            std::to_string(requests), "-c",   "50",        "-d", "1000",           "-t",
-            "set,get,lrange_100",     "--csv"};
+  /// With a capture of its own, a server that is used already.
+  void start_level(std::uint16_t port, const std::string& durability) {
+    directory_ = folder_.file(durability);
+    start_witnessed(port, durability);
   }
+  [[nodiscard]] std::vector<std::string> benchmark(std::uint64_t requests, std::size_t clients,
+                                                   const std::string& tests) const {
+    return {"redis-benchmark",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            witnessed_port(),
+            "-n",
+            std::to_string(requests),
+            "-c",
+            std::to_string(clients),
+            "-d",
+            "1000",
+            "-t",
+            tests,
+            "--csv"};
+  }
+  void kill_one_under_load(bool at_once);
+
+  std::mt19937_64 random_{seed()};
 };
 
 TEST_P(CaptureRedisTest, BenchmarkIsRecordedAsItWas) {
@@ -141,24 +215,46 @@ TEST_P(CaptureRedisTest, BenchmarkIsRecordedAsItWas) {
   const std::uint16_t port = free_port();
   const std::unique_ptr<Process> server = start_redis(port);
   start_witnessed(port, "batch");
-  static_cast<void>(run_program(benchmark(by_scale<std::uint64_t>(500, 3'000, 20'000))));
+  const auto requests = by_scale<std::uint64_t>(500, 3'000, 20'000);
+  static_cast<void>(run_program(benchmark(requests, 50, "set,get,lrange_100")));
   compare_whole();
 }
 
-TEST_P(CaptureRedisTest, KilledBenchmarksAreRecordedAsTheyWere) {
+TEST_P(CaptureRedisTest, ACrowdIsRecordedAsItWasAtEveryLevel) {
   SLUICE_NEEDS_PROGRAM("redis-server");
   SLUICE_NEEDS_PROGRAM("redis-benchmark");
   const std::uint16_t port = free_port();
   const std::unique_ptr<Process> server = start_redis(port);
-  start_witnessed(port, "before-forward");
-  std::mt19937_64 random(seed());
-  for (int round = 0; round < by_scale(2, 5, 50); ++round) {
-    Process client(benchmark(1'000'000));
-    std::this_thread::sleep_for(milliseconds(random() % 200));
-    client.signal(SIGKILL);
-    EXPECT_EQ(client.wait(), -SIGKILL);
+  for (const char* durability : kLevels) {
+    SCOPED_TRACE(durability);
+    start_level(port, durability);
+    const auto requests = by_scale<std::uint64_t>(500, 3'000, 20'000);
+    static_cast<void>(run_program(benchmark(requests, 200, "set,get")));
+    compare_whole();
   }
-  compare_cut();
+}
+
+/// At once, or not before something was recorded.
+void CaptureRedisTest::kill_one_under_load(bool at_once) {
+  Process client(benchmark(1'000'000, 200, "set,get,lrange_100"));
+  const auto has_data = [this] { return counters_of(*daemon_).at("capture_bytes") != "0"; };
+  EXPECT_TRUE(at_once || wait_until(has_data));
+  std::this_thread::sleep_for(milliseconds(random_() % 200));
+  client.signal(SIGKILL);
+  EXPECT_EQ(client.wait(), -SIGKILL);
+}
+
+TEST_P(CaptureRedisTest, KilledBenchmarksAreRecordedAsTheyWereAtEveryLevel) {
+  SLUICE_NEEDS_PROGRAM("redis-server");
+  SLUICE_NEEDS_PROGRAM("redis-benchmark");
+  const std::uint16_t port = free_port();
+  const std::unique_ptr<Process> server = start_redis(port);
+  for (const char* durability : kLevels) {
+    SCOPED_TRACE(durability);
+    start_level(port, durability);
+    for (int round = 0; round < by_scale(1, 2, 12); ++round) kill_one_under_load(round > 0);
+    compare_cut();
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryEngine, CaptureRedisTest, testing::ValuesIn(both_engines()),
@@ -200,11 +296,17 @@ class CaptureNginxTest : public CaptureProgramTest {
     write_pattern_file(folder_.file("bulk"), Pattern(kFile), size);
     return start_nginx(port, folder_.path());
   }
+  /// Writes what it receives to its output.
   [[nodiscard]] std::vector<std::string> curl() const {
-    return {
-        "curl",      "-q",          "--noproxy",        "*",
-        "--fail",    "--silent",    "--show-error",     "--output",
-        "/dev/null", "--write-out", "%{size_download}", "http://127.0.0.1:" + entrance() + "/bulk"};
+    return {"curl",         "-q",
+            "--noproxy",    "*",
+            "--fail",       "--silent",
+            "--show-error", "--user-agent",
+            "the test",     "http://127.0.0.1:" + entrance() + "/bulk"};
+  }
+  [[nodiscard]] std::string request() const {
+    return "GET /bulk HTTP/1.1\r\nHost: 127.0.0.1:" + entrance() +
+           "\r\nUser-Agent: the test\r\nAccept: */*\r\n\r\n";
   }
   /// Reads it all, every answer's body compared with the file.
   [[nodiscard]] Recorded check_answers() const;
@@ -228,6 +330,36 @@ Recorded CaptureNginxTest::check_answers() const {
   });
 }
 
+/// Runs a program, which has to succeed, and checks its output as it comes: the file, behind an
+/// answer's head if there is to be one. Returns how much there was of the file.
+std::uint64_t file_bytes_from(const std::vector<std::string>& argv, Pattern file, bool has_head) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    throw std::system_error(errno, std::generic_category(), "pipe2");
+  }
+  const OwnedFd from(ends[0]);
+  OwnedFd to(ends[1]);
+  Process program(argv, with_streams(-1, to.get()));
+  to.reset();
+  PatternChecker checker(file);
+  std::string head;
+  std::vector<std::byte> buffer(1 << 18);
+  for (ssize_t got = 0; (got = ::read(from.get(), buffer.data(), buffer.size())) > 0;) {
+    std::span<const std::byte> bytes = std::span(buffer).first(static_cast<std::size_t>(got));
+    if (has_head) {
+      head.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      const std::size_t end = head.find("\r\n\r\n");
+      if (end == std::string::npos) continue;
+      has_head = false;
+      bytes = bytes.last(head.size() - end - 4);
+    }
+    checker.take(bytes);
+  }
+  EXPECT_EQ(program.wait(kProgramPatience), 0) << program.standard_error();
+  EXPECT_EQ(checker.mismatch(), std::nullopt) << argv.at(0);
+  return checker.received_bytes();
+}
+
 TEST_P(CaptureNginxTest, ALargeDownloadIsRecordedAsItWas) {
   SLUICE_NEEDS_PROGRAM("nginx");
   SLUICE_NEEDS_PROGRAM("curl");
@@ -237,11 +369,19 @@ TEST_P(CaptureNginxTest, ALargeDownloadIsRecordedAsItWas) {
   const std::uint16_t port = free_port();
   const std::unique_ptr<Process> server = nginx(port, size);
   start_recording(port, "batch");
-  EXPECT_EQ(run_program(curl()), std::to_string(size));
+  EXPECT_EQ(file_bytes_from(curl(), Pattern(kFile), false), size);
+  const std::string asked = request();
   end_daemon();
-  const Recorded recorded = check_answers();
+  // That it is the file the tool has to say, of as many bytes as there are.
+  const Recorded recorded = read_capture(directory_);
   EXPECT_EQ(recorded.status(), 0) << recorded.error << recorded.findings;
   EXPECT_GT(recorded.only().upstream().recorded, size);
+  const auto cat = [&](const char* side) {
+    return std::vector<std::string>{capture_tool(), "cat", "--connection", recorded.only().open.id,
+                                    "--side",       side,  directory_};
+  };
+  EXPECT_EQ(run_program(cat("client")), asked);
+  EXPECT_EQ(file_bytes_from(cat("upstream"), Pattern(kFile), true), size);
   ASSERT_TRUE(recorded.only().close.has_value());
   EXPECT_EQ(recorded.only().close->sides[1].received, recorded.only().upstream().recorded);
 }
@@ -253,8 +393,9 @@ TEST_P(CaptureNginxTest, KilledDownloadsAreRecordedAsTheyWere) {
   const std::unique_ptr<Process> server = nginx(port, 256 << 20);
   start_recording(port, "none");
   std::mt19937_64 random(seed());
+  const OwnedFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
   for (int round = 0; round < by_scale(2, 6, 50); ++round) {
-    Process client(curl());
+    Process client(curl(), with_streams(-1, nowhere.get()));
     std::this_thread::sleep_for(milliseconds(random() % 200));
     client.signal(SIGKILL);
     static_cast<void>(client.wait());
