@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <random>
@@ -117,9 +118,10 @@ bool is_of(const Streams& streams, const Piece& piece) {
   const auto found = streams.find({piece.connection, piece.side});
   if (found == streams.end()) return false;
   const std::vector<std::byte>& stream = found->second;
+  // Of 64 KiB at a time, half a million times, by a program that is hardly optimized.
   return piece.offset <= stream.size() && piece.bytes.size() <= stream.size() - piece.offset &&
-         std::ranges::equal(piece.bytes,
-                            std::span(stream).subspan(piece.offset, piece.bytes.size()));
+         (piece.bytes.empty() ||
+          std::memcmp(piece.bytes.data(), &stream[piece.offset], piece.bytes.size()) == 0);
 }
 
 TEST(Capture, WithAnySingleBitFlippedIsNotCleanAndDeliversNothingElse) {
