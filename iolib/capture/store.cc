@@ -161,7 +161,8 @@ Result<> Store::fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once
         written.has_error()) {
       return written;
     }
-    const std::chrono::duration<double> due(static_cast<double>(offset + part) / kZeroingRate);
+    const std::chrono::duration<double> due(static_cast<double>(offset + part) /
+                                            static_cast<double>(zeroing_rate_));
     if (!at_once) std::this_thread::sleep_until(began + std::chrono::duration_cast<Duration>(due));
   }
   return {};

@@ -26,7 +26,12 @@ struct Retention {
 /// is too much or too old, and sees to what a crash left. All calls may block; any thread.
 class Store {
  public:
-  Store(Volume& volume, const Retention& retention) : volume_(volume), retention_(retention) {}
+  /// Bytes a second: several times what before-forward writes, and a part of what disks can do.
+  static constexpr std::uint64_t kZeroingRate = 512 << 20;
+
+  /// `zeroing_rate` is for volumes in memory, which nobody else has to share.
+  Store(Volume& volume, const Retention& retention, std::uint64_t zeroing_rate = kZeroingRate)
+      : volume_(volume), retention_(retention), zeroing_rate_(zeroing_rate) {}
 
   /// A segment that was deleted since the disk is full, earlier than the retention asks; or, with
   /// an error, one that could not be deleted: told once, tried again and again.
@@ -50,9 +55,6 @@ class Store {
   /// Whether apply_retention() has to be called now and then.
   [[nodiscard]] bool deletes_by_age() const { return retention_.age != Duration::zero(); }
 
-  /// Bytes a second: several times what before-forward writes, and a part of what disks can do.
-  static constexpr std::uint64_t kZeroingRate = 512 << 20;
-
   /// What recover() found.
   struct Leftovers {
     std::size_t sealed = 0;  ///< segments that a crash left open, now sealed
@@ -65,8 +67,8 @@ class Store {
   /// A new file of `size_bytes` for a segment, its name durable. Where the disk is full and a
   /// retention is set, deletes old segments first, as many as it takes and as long as it helps.
   /// Contents::zeroed: filled with zeros that are on the disk, so that a small durable write later
-  /// is one write and no more; at kZeroingRate at most, but for the first one of a chain. `stop` is
-  /// looked at meanwhile: once it is true no file is made, and the error is ECANCELED.
+  /// is one write and no more; at the zeroing rate at most, but for the first one of a chain.
+  /// `stop` is looked at meanwhile: once it is true no file is made, and the error is ECANCELED.
   enum class Contents : bool { any, zeroed };
   [[nodiscard]] Result<int> create(const SegmentName& name, std::uint64_t size_bytes,
                                    Contents contents, const std::atomic<bool>& stop);
@@ -111,6 +113,7 @@ class Store {
 
   Volume& volume_;
   Retention retention_;
+  std::uint64_t zeroing_rate_;
   std::function<void(const Deletion&)> on_deletion_;
   Counters counters_;
   std::mutex making_room_;

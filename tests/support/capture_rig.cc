@@ -114,7 +114,7 @@ capture::RecorderOptions CaptureRig::small_options(capture::Durability durabilit
 
 CaptureRig::CaptureRig(const capture::RecorderOptions& options, const capture::Retention& retention,
                        std::uint64_t seed)
-    : disk(seed), store(disk, retention) {
+    : disk(seed), store(disk, retention, SimulatedDisk::kZeroingRate) {
   reactor.set_deliver([this] { return disk.deliver(); });
   Result<std::unique_ptr<capture::Recorder>> created =
       capture::Recorder::create(reactor, disk, store, options);

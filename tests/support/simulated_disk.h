@@ -90,6 +90,8 @@ class SimulatedDisk final : public Disk, public Volume {
   using Files = std::map<std::string, Bytes>;
   static constexpr std::size_t kBlockBytes = 4096;
   static constexpr std::size_t kSectorBytes = 512;
+  /// For a Store on it: a real pause would be real time, which the simulation does not have.
+  static constexpr std::uint64_t kZeroingRate = std::uint64_t{1} << 50;
 
   /// What a power cut left of a file.
   struct Remains {

@@ -43,7 +43,10 @@ struct CaptureModel::Seen {
 };
 
 CaptureModel::CaptureModel(const Options& options)
-    : options_(options), random_(options.seed), disk_(options.seed + 1), store_(disk_, {}) {
+    : options_(options),
+      random_(options.seed),
+      disk_(options.seed + 1),
+      store_(disk_, {}, SimulatedDisk::kZeroingRate) {
   reactor_.set_deliver([this] { return disk_.deliver(); });
   disk_.set_on_call([this](DiskCall call, std::uint64_t index) { return decide(call, index); });
   recorder_ = std::move(*capture::Recorder::create(reactor_, disk_, store_, options_.recorder));
