@@ -90,8 +90,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   segment.flush(false);
   const auto state = static_cast<sluice::capture::SegmentState>(last % 3);
-  walk(segment.file(), state);
+  walk({{{"run1", 0, 0, state}, segment.file()}});
   segment.file()[(std::size_t{last} * 977) % segment.file().size()] ^= std::byte{1};
-  walk(segment.file(), state);
+  walk({{{"run1", 0, 0, state}, segment.file()}});
   return 0;
 }
