@@ -3,12 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "iolib/base/crc32c.h"
 #include "iolib/capture/frame_builder.h"
 #include "tests/support/capture_builder.h"
 
@@ -106,7 +109,7 @@ TEST(Frame, HoldsWhatItSaysFits) {
   EXPECT_TRUE(decode_frame_header(builder.seal(header_of(0, 0))));
 }
 
-TEST(Frame, OfAnotherVersionIsTold) {
+TEST(Frame, OfAnotherVersionButAWrongCrcIsNone) {
   std::vector<std::byte> buffer(4096);
   FrameBuilder builder(buffer);
   builder.append(data_header(), bytes_of("x"));
@@ -114,8 +117,120 @@ TEST(Frame, OfAnotherVersionIsTold) {
   FrameFault fault{};
   buffer[8] = std::byte{2};
   EXPECT_FALSE(decode_frame_header(buffer, &fault));
-  EXPECT_EQ(fault, FrameFault::not_a_frame) << "its CRC is wrong";
+  EXPECT_EQ(fault, FrameFault::not_a_frame);
   EXPECT_FALSE(decode_frame_header(std::span(buffer).first(63), &fault));
+}
+
+// A field of a header, and something that no writer puts there.
+struct Senseless {
+  const char* what;
+  std::size_t at;
+  std::size_t size;
+  std::uint64_t value;
+};
+
+void put(std::span<std::byte> bytes, std::size_t at, std::size_t size, std::uint64_t value) {
+  for (std::size_t i = 0; i < size; ++i) bytes[at + i] = static_cast<std::byte>(value >> (8 * i));
+}
+
+// A frame of 8,192 bytes with one record of 5,000.
+constexpr std::size_t kWholeFrame = 8192;
+std::vector<std::byte> whole_frame() {
+  std::vector<std::byte> buffer(kWholeFrame);
+  FrameBuilder builder(buffer);
+  builder.append(data_header(), random_bytes(5000, 1));
+  static_cast<void>(builder.seal(header_of(9, 40960)));
+  return buffer;
+}
+
+TEST(Frame, WithOneSenselessFieldIsRefusedThoughItsCrcIsRight) {
+  constexpr std::array kFields = {
+      Senseless{"magic", 0, 1, 0x88},
+      Senseless{"the end of the magic", 7, 1, '\r'},
+      Senseless{"shorter header", 10, 2, 56},
+      Senseless{"longer header", 10, 2, 72},
+      Senseless{"more durable frames than there are", 36, 4, 10},
+      Senseless{"offset off the grid", 40, 8, 40960 + 512},
+      Senseless{"no bytes", 48, 4, 0},
+      Senseless{"bytes off the grid", 48, 4, kWholeFrame + 8},
+      Senseless{"more bytes than the largest frame has", 48, 4, kMaxFrameBytes + kGridBytes},
+      Senseless{"bytes that are negative", 48, 4, 0xffff'f000},
+      Senseless{"less used than the header", 52, 4, 56},
+      Senseless{"nothing used", 52, 4, 0},
+      Senseless{"used off the alignment", 52, 4, 5116},
+      Senseless{"more used than there are bytes", 52, 4, kWholeFrame + 8},
+      Senseless{"used bytes that are negative", 52, 4, 0xffff'fff8},
+      Senseless{"not zero where zero belongs", 56, 4, 1},
+      Senseless{"not zero at the end of it", 59, 1, 0x80},
+  };
+  for (const Senseless& each : kFields) {
+    std::vector<std::byte> frame = whole_frame();
+    put(frame, each.at, each.size, each.value);
+    put(frame, 60, 4, crc32c(std::span(frame).first(60)));
+    FrameFault fault{};
+    EXPECT_FALSE(decode_frame_header(frame, &fault)) << each.what;
+    EXPECT_EQ(fault, FrameFault::not_a_frame) << each.what;
+  }
+}
+
+TEST(Frame, OfALaterVersionIsUnsupportedIfItsCrcIsRight) {
+  constexpr std::array kFields = {Senseless{"version", 8, 2, 2}, Senseless{"version 0", 8, 2, 0},
+                                  Senseless{"version 257", 9, 1, 1},
+                                  Senseless{"incompatible flag", 12, 2, 1},
+                                  Senseless{"the last incompatible flag", 12, 2, 0x8000}};
+  for (const Senseless& each : kFields) {
+    std::vector<std::byte> frame = whole_frame();
+    put(frame, each.at, each.size, each.value);
+    put(frame, 60, 4, crc32c(std::span(frame).first(60)));
+    FrameFault fault{};
+    EXPECT_FALSE(decode_frame_header(frame, &fault)) << each.what;
+    EXPECT_EQ(fault, FrameFault::unsupported) << each.what;
+  }
+}
+
+TEST(Frame, AtTheEdgesOfWhatMakesSenseIsTaken) {
+  constexpr std::array kFields = {
+      Senseless{"compatible flags", 14, 2, 0xffff}, Senseless{"as many durable", 36, 4, 9},
+      Senseless{"any number", 32, 4, 0xffff'ffff},  Senseless{"far offset", 40, 8, ~0xfffULL},
+      Senseless{"largest", 48, 4, kMaxFrameBytes},  Senseless{"no record", 52, 4, 64},
+      Senseless{"all used", 52, 4, kWholeFrame}};
+  for (const Senseless& each : kFields) {
+    std::vector<std::byte> frame = whole_frame();
+    put(frame, each.at, each.size, each.value);
+    put(frame, 60, 4, crc32c(std::span(frame).first(60)));
+    EXPECT_TRUE(decode_frame_header(frame)) << each.what;
+  }
+}
+
+TEST(Record, WithOneSenselessFieldIsRefusedThoughItsCrcIsRight) {
+  constexpr std::array kFields = {
+      Senseless{"padding", 4, 1, 0},
+      Senseless{"shorter header", 6, 2, 40},
+      Senseless{"longer header", 6, 2, 56},
+      Senseless{"payload beyond the frame", 8, 4, kWholeFrame - 64 - 48 + 1},
+      Senseless{"payload that wraps around", 8, 4, 0xffff'ffff},
+      Senseless{"payload that wraps to a length of 0", 8, 4, 0xffff'ffd0},
+  };
+  const std::uint32_t seed = record_seed(segment_id(7), 40960);
+  for (const Senseless& each : kFields) {
+    std::vector<std::byte> frame = whole_frame();
+    const std::span<std::byte> record = std::span(frame).subspan(kFrameHeaderBytes);
+    put(record, each.at, each.size, each.value);
+    put(record, 0, 4, crc32c(record.subspan(4, kRecordHeaderBytes - 4), seed));
+    EXPECT_FALSE(decode_record_header(record, seed)) << each.what;
+  }
+}
+
+TEST(Record, WithMorePayloadThanTheFormatAllowsIsRefusedThoughItIsThere) {
+  const std::uint32_t seed = record_seed(segment_id(7), 0);
+  for (const std::size_t payload_bytes : {kMaxPayloadBytes, kMaxPayloadBytes + 1}) {
+    std::vector<std::byte> record(record_bytes(payload_bytes));
+    RecordHeader header = data_header();
+    header.payload_bytes = static_cast<std::uint32_t>(payload_bytes);
+    encode_record_header(header, record.data());
+    put(record, 0, 4, crc32c(std::span(record).subspan(4, kRecordHeaderBytes - 4), seed));
+    EXPECT_EQ(decode_record_header(record, seed).has_value(), payload_bytes == kMaxPayloadBytes);
+  }
 }
 
 TEST(Record, BeyondItsFrameIsRefused) {
