@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -202,6 +204,51 @@ TEST(Segment, WithOffsetsThatWrapAroundIsDamaged) {
                                      gap_record(1, Side::client, 5, ~0ULL, GapReason::limit)})});
   EXPECT_TRUE(got.has(Severity::damage));
   EXPECT_EQ(got.client, "");
+}
+
+// Of a disk that goes bad while it is read: one of the calls fails.
+class FailingSource final : public Source {
+ public:
+  FailingSource(std::span<const std::byte> bytes, std::size_t& calls_left)
+      : source_(bytes), calls_left_(calls_left) {}
+  Result<std::uint64_t> size_bytes() override {
+    if (calls_left_-- == 0) return Error{EIO, "fstat"};
+    return source_.size_bytes();
+  }
+  Result<std::span<const std::byte>> read(std::uint64_t offset, std::size_t bytes) override {
+    if (calls_left_-- == 0) return Error{EIO, "pread"};
+    return source_.read(offset, bytes);
+  }
+
+ private:
+  MemorySource source_;
+  std::size_t& calls_left_;
+};
+
+TEST(Chain, OfWhichAReadFailsFailsWithItAndCallsNothingTornOrDamaged) {
+  const auto bytes = random_bytes(40'000, 1);
+  // In the second one a hole is looked over, and what is behind it.
+  std::vector<MemorySegment> segments = {segment(0, connection_records(1, bytes, {})),
+                                         segment(1, connection_records(2, bytes, {}))};
+  std::fill_n(segments[1].bytes.begin() + 8192, 4096, std::byte{0});
+  const Read whole = read(segments);
+  ASSERT_EQ(whole.error, "");
+  std::size_t calls_left = 0;
+  auto options = test::memory_options(segments);
+  options.open = [&](SegmentFile& file) -> Result<std::unique_ptr<Source>> {
+    return std::unique_ptr<Source>(
+        std::make_unique<FailingSource>(segments[file.name.number].bytes, calls_left));
+  };
+  std::size_t call = 0;
+  for (;; ++call) {
+    calls_left = call;
+    const Read got = read(ChainReader(test::memory_chain(segments), options));
+    if (calls_left <= call) break;  // there are no more calls than that
+    EXPECT_NE(got.error.find("Input/output error"), std::string::npos) << "call " << call;
+    EXPECT_TRUE(whole.client.starts_with(got.client)) << "call " << call;
+    EXPECT_LE(got.findings.size(), whole.findings.size()) << "call " << call;
+  }
+  EXPECT_GT(call, 5U);
 }
 
 // --- A segment that is being written ---
