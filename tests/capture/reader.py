@@ -39,8 +39,8 @@ does not agree with what was read is one of 0 bytes at its record.
                                         what was read; null without totals, without an `open`, or
                                         with a `lost` gap
 
-REASON is as FORMAT.md names it, or a number that it does not name, or "lost" for what has no
-record. Adjacent gaps are not joined. What is not UTF-8 in a text becomes U+FFFD.
+REASON is as FORMAT.md names it, or the digits of a number that it does not name, or "lost" for what
+has no record. Adjacent gaps are not joined. What is not UTF-8 in a text becomes U+FFFD.
 """
 
 import argparse
@@ -115,7 +115,7 @@ class Side:
         self.reach(offset)
         count -= self.offset - offset
         if count > 0:
-            self.gaps.append([self.offset, count, REASONS.get(reason, reason)])
+            self.gaps.append([self.offset, count, REASONS.get(reason, str(reason))])
             self.offset += count
 
     def end(self, offset, how):
