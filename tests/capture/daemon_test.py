@@ -32,8 +32,9 @@ class Daemon:
 
     def __init__(self, sluice, capture, durability):
         self.process = subprocess.Popen(
-            [sluice, "--listen", "127.0.0.1:0", "--to", "echo:", "--capture", capture, "--workers",
-             "2", "--cpu-affinity", "none", "--segment-size", "8MiB", "--segment-time", "1s", "--durability", durability],
+            [sluice, "--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "2", "--cpu-affinity",
+             "none", "--capture", capture, "--segment-size", "8MiB", "--segment-time", "1s",
+             "--durability", durability],
             stderr=subprocess.PIPE, text=True)
         self.port = 0
         for line in self.process.stderr:

@@ -306,6 +306,8 @@ Result<int> SimulatedDisk::create(const std::string& name) {
 }
 
 Result<int> SimulatedDisk::open_existing(const std::string& name) {
+  const Fault fault = begin_call(DiskCall::open_existing);
+  if (fault.kind == Fault::Kind::fails) return Error{fault.error, "open " + name};
   const auto found = names_.find(name);
   if (found == names_.end()) return Error{ENOENT, "open " + name};
   open_.push_back(found->second);
@@ -313,6 +315,8 @@ Result<int> SimulatedDisk::open_existing(const std::string& name) {
 }
 
 Result<std::uint64_t> SimulatedDisk::used_bytes(const std::string& name) {
+  const Fault fault = begin_call(DiskCall::used_bytes);
+  if (fault.kind == Fault::Kind::fails) return Error{fault.error, "lseek " + name};
   const auto found = names_.find(name);
   if (found == names_.end()) return Error{ENOENT, "open " + name};
   const Bytes& bytes = found->second->seen;
@@ -323,6 +327,9 @@ Result<std::uint64_t> SimulatedDisk::used_bytes(const std::string& name) {
 
 Result<std::size_t> SimulatedDisk::read(int file, std::span<std::byte> bytes,
                                         std::uint64_t offset) {
+  // As with its write, a call that is short is followed by the next.
+  const Fault fault = begin_call(DiskCall::read);
+  if (fault.kind == Fault::Kind::fails) return Error{fault.error, "pread"};
   const Bytes& from = node(file).seen;
   if (offset >= from.size()) return {boost::system::in_place_value, 0};
   const std::size_t size = std::min<std::size_t>(bytes.size(), from.size() - offset);
@@ -419,6 +426,8 @@ Result<> SimulatedDisk::sync_names() {
 }
 
 Result<std::vector<Volume::Entry>> SimulatedDisk::list() {
+  const Fault fault = begin_call(DiskCall::list);
+  if (fault.kind == Fault::Kind::fails) return Error{fault.error, "read directory"};
   std::vector<Entry> entries;
   for (const auto& [name, node] : names_)
     entries.push_back({name, node->seen.size(), changed_[name]});

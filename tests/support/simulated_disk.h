@@ -79,6 +79,11 @@ enum class DiskCall : std::uint8_t {
   rename,
   remove,
   sync_names,
+  // These change nothing.
+  list,
+  used_bytes,
+  open_existing,
+  read,
 };
 
 /// A disk with a volatile cache and a directory on it, in memory, as an adversary would build it:
@@ -102,7 +107,7 @@ class SimulatedDisk final : public Disk, public Volume {
   explicit SimulatedDisk(std::uint64_t seed) : random_(seed) {}
   SimulatedDisk(std::uint64_t seed, const Files& files);
 
-  /// Asked before each call that changes something; the calls are numbered from 0.
+  /// Asked before each call that can fail; they are numbered from 0.
   void set_on_call(std::function<Fault(DiskCall, std::uint64_t index)> on_call) {
     on_call_ = std::move(on_call);
   }

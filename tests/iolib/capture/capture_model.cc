@@ -274,7 +274,7 @@ void CaptureModel::crash() {
 
 SimulatedDisk::Files CaptureModel::crash_in_recovery(const SimulatedDisk::Files& files) {
   SimulatedDisk disk(random_(), files);
-  const std::uint64_t when = random_() % 8;
+  const std::uint64_t when = random_() % 16;
   const std::uint64_t how = random_();
   SimulatedDisk::Files left = files;
   disk.set_on_call([&](DiskCall, std::uint64_t index) {

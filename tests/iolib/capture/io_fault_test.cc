@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <iostream>
 #include <string>
+#include <utility>
 
 #include "tests/iolib/capture/capture_model.h"
+#include "tests/support/capture_rig.h"
 #include "tests/support/settings.h"
 
 namespace sluice {
@@ -16,6 +18,7 @@ using capture::Durability;
 using capture::WhenFull;
 using test::CaptureModel;
 using test::Fault;
+using test::SimulatedDisk;
 
 struct Case {
   Durability durability;
@@ -62,6 +65,82 @@ TEST_P(IoFault, AtEveryCallLosesNothingConfirmedAndTheRecorderCloses) {
     }
   }
   std::cout << runs << " runs, " << whole.calls() << " calls\n";
+}
+
+// What a crash left of two runs: a sealed segment each, one that is being written, and one that has
+// been prepared. The last bytes are zeros, which recovery must not take for the end.
+SimulatedDisk::Files after_a_crash() {
+  SimulatedDisk::Files left;
+  for (const char run : {'1', '2'}) {
+    capture::RecorderOptions options = test::CaptureRig::small_options(Durability::batch);
+    options.segments.run = std::string("run") + run;
+    test::CaptureRig rig(options);
+    capture::Recording& recording = rig.open(run == '1' ? 1 : 2);
+    for (int i = 0; i < 29; ++i) {
+      rig.append(recording, std::string(6'000, static_cast<char>('a' + i)));
+    }
+    rig.append(recording, std::string(6'000, '\0'));
+    EXPECT_TRUE(rig.run_until_durable());
+    for (auto& [name, remains] : rig.disk.crash(1)) left[name] = std::move(remains.bytes);
+  }
+  return left;
+}
+
+struct RecoveryFault {
+  std::uint64_t call = 0;
+  int error = 0;
+  bool for_good = false;
+  bool power_fails = false;  ///< behind it
+};
+
+// Recovers `files` while calls fail; true if that was told. `left`: what is there then.
+bool fails_to_recover(const SimulatedDisk::Files& files, const RecoveryFault& fault,
+                      SimulatedDisk::Files& left) {
+  SimulatedDisk disk(1, files);
+  disk.set_on_call([&](test::DiskCall, std::uint64_t index) {
+    const bool fails = fault.for_good ? index >= fault.call : index == fault.call;
+    return fails ? Fault{Fault::Kind::fails, fault.error} : Fault{};
+  });
+  capture::Store store(disk, {});
+  const bool failed = store.recover().has_error();
+  left = disk.files();
+  if (!fault.power_fails) return failed;
+  left.clear();
+  for (auto& [name, remains] : disk.crash(fault.call)) left[name] = std::move(remains.bytes);
+  return failed;
+}
+
+test::ReadCapture read_recovered(const SimulatedDisk::Files& files, std::uint64_t& calls) {
+  SimulatedDisk disk(1, files);
+  capture::Store store(disk, {});
+  EXPECT_TRUE(store.recover().has_value());
+  calls = disk.calls();
+  for (const auto& [name, bytes] : disk.files()) EXPECT_FALSE(name.ends_with(".open")) << name;
+  return test::read_capture(disk.files());
+}
+
+// No call of it can be short: it writes nothing, and what reads goes on until the end.
+TEST(Recovery, WithAFaultAtAnyCallFailsAndLosesNothingThatTheNextOneFinds) {
+  const SimulatedDisk::Files files = after_a_crash();
+  std::uint64_t calls = 0;
+  const test::ReadCapture expected = read_recovered(files, calls);
+  ASSERT_EQ(expected.client(1).bytes.size(), 180'000U);
+  ASSERT_EQ(expected.client(2).bytes.size(), 180'000U);
+  ASSERT_GT(calls, 20U);
+  for (std::uint64_t i = 0; i < calls * 8; ++i) {
+    const RecoveryFault fault{i / 8, (i & 1) != 0 ? EIO : ENOSPC, (i & 2) != 0, (i & 4) != 0};
+    SimulatedDisk::Files left;
+    EXPECT_TRUE(fails_to_recover(files, fault, left)) << "call " << fault.call;
+    std::uint64_t ignored = 0;
+    const test::ReadCapture read = read_recovered(left, ignored);
+    EXPECT_EQ(read.damage + read.lost, 0) << "call " << fault.call;
+    for (const std::uint64_t connection : {1U, 2U}) {
+      ASSERT_TRUE(read.connections.contains(connection)) << "call " << fault.call;
+      ASSERT_EQ(read.client(connection).bytes, expected.client(connection).bytes)
+          << "call " << fault.call << " fails with " << fault.error
+          << (fault.for_good ? " for good" : "") << (fault.power_fails ? ", then the power" : "");
+    }
+  }
 }
 
 std::string name_of(const testing::TestParamInfo<Case>& tested) {
