@@ -202,10 +202,11 @@ Result<> Store::finish(int file, SegmentName name, std::uint64_t size_bytes) {
   volume_.close(file);
   name.state = SegmentState::sealed;
   done = volume_.rename(from, to_string(name));
+  // Under whatever name, durable or not, it is the next to be deleted: without it, those behind
+  // would be, and it would stand before a hole.
+  add(done.has_value() ? to_string(name) : from, size_bytes, wall_now_ns());
   if (done.has_value()) done = volume_.sync_names();
-  if (done.has_error()) return done;
-  add(to_string(name), size_bytes, wall_now_ns());
-  return {};
+  return done;
 }
 
 Result<> Store::abandon(int& file, SegmentName name, std::uint64_t size_bytes) {
@@ -217,11 +218,10 @@ Result<> Store::abandon(int& file, SegmentName name, std::uint64_t size_bytes) {
     volume_.close(std::exchange(file, -1));
   }
   // ENOENT: an earlier try had come so far.
-  Result<> done = volume_.rename(from, to_string(name));
-  if (done.has_error() && done.error().code != ENOENT) return done;
-  done = volume_.sync_names();
-  if (done.has_value()) add(to_string(name), size_bytes, wall_now_ns());
-  return done;
+  const Result<> renamed = volume_.rename(from, to_string(name));
+  if (renamed.has_error() && renamed.error().code != ENOENT) return renamed;
+  if (renamed.has_value()) add(to_string(name), size_bytes, wall_now_ns());
+  return volume_.sync_names();
 }
 
 void Store::discard(int file, const SegmentName& name) {
@@ -252,8 +252,12 @@ bool Store::exceeds_retention() {
 }
 
 // False if there is none. One that cannot be deleted is set aside until the next time, so that it
-// does not keep those behind it.
+// does not keep those behind it. One after the other, each durable before the next: after a power
+// cut one that is back behind one that is gone would be a hole in its chain.
 bool Store::delete_oldest(bool for_room) {
+  const std::lock_guard deleting(deleting_);
+  if (deletion_pending_ && volume_.sync_names().has_error()) return false;
+  deletion_pending_ = false;
   Sealed oldest;
   {
     const std::lock_guard guard(lock_);
@@ -272,6 +276,7 @@ bool Store::delete_oldest(bool for_room) {
     set_aside_.push_back(oldest);
   } else {
     ++counters_.segments_deleted;
+    deletion_pending_ = true;
   }
   if (news && on_deletion_) {
     on_deletion_(

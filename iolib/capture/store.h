@@ -118,6 +118,8 @@ class Store {
   Counters counters_;
   std::mutex making_room_;
   std::optional<std::uint64_t> freed_from_;  ///< under making_room_: free before a deletion
+  std::mutex deleting_;
+  bool deletion_pending_ = false;  ///< under deleting_: its name may come back
   std::mutex lock_;
   std::deque<Sealed> sealed_;      ///< under lock_, the oldest first
   std::vector<Sealed> set_aside_;  ///< under lock_: could not be deleted, in the same order

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -140,6 +141,63 @@ TEST(Store, OneThatCannotBeDeletedDoesNotKeepThoseBehindItAndIsToldOnce) {
   EXPECT_TRUE(disk.files().empty());
   EXPECT_EQ(store.counters().segments_deleted, 2U);
   EXPECT_EQ(store.counters().deletions_failed, 1U);
+}
+
+// A power cut may bring back what was deleted last, but nothing before that.
+TEST(Store, DeletesOneAfterTheOtherAndLeavesNoHoleToAPowerCut) {
+  SimulatedDisk::Files files;
+  for (const char* number : {"0", "1", "2", "3"}) {
+    files["run1-w000-000000000" + std::string(number) + ".sluice"] = SimulatedDisk::Bytes(100'000);
+  }
+  SimulatedDisk disk(1, files);
+  std::size_t looks = 0;
+  disk.set_on_call([&](test::DiskCall, std::uint64_t) {
+    for (std::uint64_t seed = 0; seed < 50; ++seed, ++looks) {
+      const auto left = disk.crash(seed);
+      if (left.empty()) continue;
+      EXPECT_EQ(left.rbegin()->first, "run1-w000-0000000003.sluice");
+      const auto first = capture::parse_segment_name(left.begin()->first)->number;
+      EXPECT_EQ(left.size(), 4 - first) << "a hole";
+    }
+    return test::Fault{};
+  });
+  Store store(disk, {.size_bytes = 50'000});
+  ASSERT_TRUE(store.recover().has_value());
+  EXPECT_TRUE(disk.files().empty());
+  EXPECT_GT(looks, 200U);
+}
+
+// It would stay, and those behind it go: a hole.
+TEST(Store, DeletesASegmentInItsTurnThoughItCouldNotBeSealed) {
+  using test::DiskCall;
+  struct Case {
+    std::set<DiskCall> failing;
+    bool abandons;  // and tries that again
+  };
+  for (const Case& each : {Case{{DiskCall::rename}, false}, Case{{DiskCall::sync_names}, false},
+                           Case{{DiskCall::volume_sync, DiskCall::sync_names}, false},
+                           Case{{DiskCall::rename}, true}, Case{{DiskCall::sync_names}, true}}) {
+    SimulatedDisk disk(1);
+    Store store(disk, {.size_bytes = 1});
+    const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
+    Result<int> file = store.create(name, 100'000);
+    ASSERT_TRUE(file.has_value());
+    disk.set_on_call([&](DiskCall call, std::uint64_t) {
+      const bool fails = each.failing.contains(call);
+      return fails ? test::Fault{test::Fault::Kind::fails, EIO} : test::Fault{};
+    });
+    const Result<> ended =
+        each.abandons ? store.abandon(*file, name, 8192) : store.seal(*file, name, 8192);
+    EXPECT_TRUE(ended.has_error());
+    disk.set_on_call(nullptr);
+    if (each.abandons) {
+      EXPECT_TRUE(store.abandon(*file, name, 8192).has_value());
+    }
+    EXPECT_EQ(disk.files().size(), 1U);
+    store.apply_retention();
+    EXPECT_TRUE(disk.files().empty());
+    EXPECT_EQ(store.counters().segments_deleted, 1U);
+  }
 }
 
 // The end of a run does not wait for what it will not use.
