@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <utility>
 
 namespace sluice::test {
@@ -46,7 +47,7 @@ CaptureModel::CaptureModel(const Options& options)
     : options_(options),
       random_(options.seed),
       disk_(options.seed + 1),
-      store_(disk_, {}, SimulatedDisk::kZeroingRate) {
+      store_(disk_, options.retention, SimulatedDisk::kZeroingRate) {
   reactor_.set_deliver([this] { return disk_.deliver(); });
   disk_.set_on_call([this](DiskCall call, std::uint64_t index) { return decide(call, index); });
   recorder_ = std::move(*capture::Recorder::create(reactor_, disk_, store_, options_.recorder));
@@ -69,6 +70,13 @@ void CaptureModel::fail_call(std::uint64_t index, Fault fault, bool for_good) {
 
 Fault CaptureModel::decide(DiskCall call, std::uint64_t index) {
   if (options_.crashes_per_mille > 0 && random_() % 1000 < options_.crashes_per_mille) crash();
+  if (call == DiskCall::remove) keep_deleted();
+  const Fault fault = choose_fault(call, index);
+  deletion_failed_ |= call == DiskCall::remove && fault.kind == Fault::Kind::fails;
+  return fault;
+}
+
+Fault CaptureModel::choose_fault(DiskCall call, std::uint64_t index) {
   if (index == failing_call_ || (failing_for_good_ && index > failing_call_)) return failing_with_;
   if (options_.faults_per_mille > 0 && random_() % 1000 < options_.faults_per_mille) {
     if (call == DiskCall::write && chance(random_, 50)) {
@@ -322,6 +330,8 @@ void CaptureModel::check(const SimulatedDisk::Files& files, bool expects_damage)
   bool damage = false;
   const std::string error = for_each_event(files, [&](const Event& event) {
     if (event.type == Event::Type::finding) {
+      // One that cannot be deleted stays, and those behind it go.
+      if (deletion_failed_ && event.finding.what == "the segment before it is missing") return;
       damage |= event.finding.severity == capture::Finding::Severity::damage;
       if (damage && !disk_.lied()) {
         fail("damage without a lie: " + std::string(event.finding.what) + " in " +
@@ -333,7 +343,36 @@ void CaptureModel::check(const SimulatedDisk::Files& files, bool expects_damage)
   if (!error.empty()) fail("the reader fails: " + error);
   if (expects_damage && !damage) fail("damage is not reported");
   damage_found_ += damage ? 1 : 0;
-  if (!disk_.lied()) check_confirmed(seen);
+  if (disk_.lied()) return;
+  if (deletions_ > 0) {
+    seen.clear();
+    static_cast<void>(for_each_event(with_deleted(files), [&](const Event& event) {
+      if (event.type == Event::Type::record) check_event(event, seen);
+    }));
+  }
+  check_confirmed(seen);
+}
+
+// Before a file is deleted, which one is known only to who deletes it: those that are gone by the
+// next time.
+void CaptureModel::keep_deleted() {
+  const SimulatedDisk::Files now = disk_.files();
+  deleted_ = with_deleted(now);
+  for (const auto& [name, bytes] : now) deleted_.erase(name);
+  before_deletion_ = now;
+  if (options_.retention.size_bytes != 0) ++deletions_;
+}
+
+// What was confirmed may be missing only because it was deleted with its segment.
+SimulatedDisk::Files CaptureModel::with_deleted(SimulatedDisk::Files files) const {
+  std::set<std::uint64_t> there;
+  for (const auto& [name, bytes] : files) there.insert(capture::parse_segment_name(name)->number);
+  for (const SimulatedDisk::Files* some : {&before_deletion_, &deleted_}) {
+    for (const auto& [name, bytes] : *some) {
+      if (there.insert(capture::parse_segment_name(name)->number).second) files[name] = bytes;
+    }
+  }
+  return files;
 }
 
 void CaptureModel::check_event(const Event& event,

@@ -19,6 +19,7 @@ class CaptureModel {
   struct Options {
     std::uint64_t seed = 1;
     capture::RecorderOptions recorder;
+    capture::Retention retention;
     unsigned faults_per_mille = 0;  ///< of all calls: errors, short writes
     unsigned lies_per_mille = 0;    ///< of all calls: what the caller cannot notice
     unsigned steps = 150;
@@ -40,6 +41,8 @@ class CaptureModel {
   /// States in which a lie had destroyed what was confirmed, and the reader said so.
   [[nodiscard]] std::uint64_t damage_found() const { return damage_found_; }
   [[nodiscard]] std::uint64_t confirmed_bytes() const { return confirmed_bytes_; }
+  /// Segments that the retention deleted, or tried to.
+  [[nodiscard]] std::uint64_t deletions() const { return deletions_; }
   /// What is wrong, first of all; empty if nothing is.
   [[nodiscard]] const std::string& problem() const { return problem_; }
 
@@ -72,6 +75,7 @@ class CaptureModel {
   struct Seen;  // of one stream, by a reader
 
   [[nodiscard]] Fault decide(DiskCall call, std::uint64_t index);
+  [[nodiscard]] Fault choose_fault(DiskCall call, std::uint64_t index);
   void step();
   void open();
   void append(Connection& connection, std::size_t side);
@@ -85,6 +89,8 @@ class CaptureModel {
   [[nodiscard]] bool expects_damage(
       const std::map<std::string, SimulatedDisk::Remains>& remains) const;
   void check(const SimulatedDisk::Files& files, bool expects_damage);
+  void keep_deleted();
+  [[nodiscard]] SimulatedDisk::Files with_deleted(SimulatedDisk::Files files) const;
   void check_event(const capture::Event& event, std::map<std::uint64_t, std::array<Seen, 2>>& seen);
   void check_close(const capture::Event& event, const std::array<Seen, 2>& seen);
   void check_confirmed(std::map<std::uint64_t, std::array<Seen, 2>>& seen);
@@ -105,6 +111,10 @@ class CaptureModel {
   std::uint64_t crashes_ = 0;
   std::uint64_t damage_found_ = 0;
   std::uint64_t confirmed_bytes_ = 0;
+  std::uint64_t deletions_ = 0;
+  bool deletion_failed_ = false;
+  SimulatedDisk::Files before_deletion_;
+  SimulatedDisk::Files deleted_;
   std::string problem_;
 };
 

@@ -38,6 +38,9 @@ CaptureModel::Options options_of(std::uint64_t seed) {
   if (mode == 1 || mode == 3) options.faults_per_mille = 20;
   if (mode >= 2) options.lies_per_mille = 20;
   options.crashes_per_mille = 300;
+  if (random() % 3 == 0) {
+    options.retention.size_bytes = options.recorder.segments.segment_bytes * (random() % 4);
+  }
   return options;
 }
 
@@ -46,6 +49,7 @@ struct Sum {
   std::atomic<std::uint64_t> states{0};
   std::atomic<std::uint64_t> damage{0};
   std::atomic<std::uint64_t> confirmed_bytes{0};
+  std::atomic<std::uint64_t> deletions{0};
   std::mutex lock;
   std::string problem;  ///< under lock
 };
@@ -58,6 +62,7 @@ void run_models(std::uint64_t first_seed, std::uint64_t states, Sum& sum) {
     sum.states += model.crashes();
     sum.damage += model.damage_found();
     sum.confirmed_bytes += model.confirmed_bytes();
+    sum.deletions += model.deletions();
     if (model.problem().empty()) continue;
     const std::lock_guard guard(sum.lock);
     if (sum.problem.empty()) sum.problem = model.problem();
@@ -78,6 +83,7 @@ TEST(CaptureCrash, WhatWasConfirmedIsReadableAfterEveryPowerCut) {
   if (!sum.problem.empty()) return;
   EXPECT_GT(sum.damage, 0U) << "no lie was ever found out";
   EXPECT_GT(sum.confirmed_bytes, 0U);
+  EXPECT_GT(sum.deletions, 0U);
   std::cout << sum.states << " crash states in " << sum.runs << " runs; damage found in "
             << sum.damage << "; " << sum.confirmed_bytes << " bytes confirmed\n";
 }

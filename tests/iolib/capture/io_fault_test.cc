@@ -34,6 +34,8 @@ class IoFault : public testing::TestWithParam<Case> {
     options.recorder.segments.segment_bytes = 64 << 10;
     options.recorder.segments.sync_interval = std::chrono::milliseconds(20);
     options.recorder.when_full = GetParam().when_full;
+    // One segment and what is being written; everything, where all else is as with `block`.
+    options.retention.size_bytes = GetParam().when_full == WhenFull::close ? 64 << 10 : 0;
     options.steps = test::by_scale(120U, 120U, 400U);
     return options;
   }
@@ -45,6 +47,7 @@ TEST_P(IoFault, AtEveryCallLosesNothingConfirmedAndTheRecorderCloses) {
   CaptureModel whole(options());
   ASSERT_TRUE(whole.run());
   ASSERT_GT(whole.calls(), 50U);
+  ASSERT_EQ(whole.deletions() > 0, GetParam().when_full == WhenFull::close);
   constexpr std::array kFaults = {Fault{Fault::Kind::fails, EIO}, Fault{Fault::Kind::fails, ENOSPC},
                                   Fault{Fault::Kind::short_write}};
   std::uint64_t runs = 0;
