@@ -25,7 +25,7 @@ const std::vector<std::byte>& content_bytes() {
     std::vector<std::byte> made(kContentBytes + kMostAppended + capture::kMaxPayloadBytes);
     Random random(7);
     for (std::size_t i = 0; i < kContentBytes; ++i) made[i] = static_cast<std::byte>(random());
-    for (const std::size_t at : {6'000, 30'000, 50'000}) {
+    for (const std::size_t at : {6'000U, 30'000U, 50'000U}) {
       std::fill_n(made.begin() + static_cast<std::ptrdiff_t>(at), 10'000, std::byte{0});
     }
     for (std::size_t i = kContentBytes; i < made.size(); ++i) made[i] = made[i - kContentBytes];
@@ -50,7 +50,7 @@ CaptureModel::CaptureModel(const Options& options)
       store_(disk_, options.retention, SimulatedDisk::kZeroingRate) {
   reactor_.set_deliver([this] { return disk_.deliver(); });
   disk_.set_on_call([this](DiskCall call, std::uint64_t index) { return decide(call, index); });
-  recorder_ = std::move(*capture::Recorder::create(reactor_, disk_, store_, options_.recorder));
+  recorder_ = *capture::Recorder::create(reactor_, disk_, store_, options_.recorder);
   recorder_->set_on_event([this](capture::Recorder::Event event, const Error&) {
     // Without syncs there is nothing to hold on to once blocks were let go.
     if (event == capture::Recorder::Event::disk_failed &&

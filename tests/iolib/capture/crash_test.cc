@@ -28,7 +28,7 @@ CaptureModel::Options options_of(std::uint64_t seed) {
   CaptureModel::Options options;
   options.seed = seed;
   options.recorder = test::CaptureRig::small_options(level);
-  options.recorder.segments.segment_bytes = (64 << 10) << (random() % 2);
+  options.recorder.segments.segment_bytes = std::uint64_t{64 << 10} << (random() % 2);
   options.recorder.when_full = static_cast<WhenFull>(random() % 3);
   if (level == Durability::before_forward && options.recorder.when_full == WhenFull::drop) {
     options.recorder.when_full = WhenFull::block;
