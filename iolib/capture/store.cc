@@ -128,6 +128,7 @@ auto Store::with_room(std::uint64_t size_bytes, Call call) {
   auto done = call();
   if (done.has_value() || !is_full(done.error())) return done;
   const std::lock_guard guard(making_room_);
+  take_back();
   do {
     done = call();
   } while (done.has_error() && is_full(done.error()) && make_room(size_bytes));
@@ -231,13 +232,7 @@ void Store::discard(int file, const SegmentName& name) {
 
 void Store::apply_retention() {
   if (!deletes()) return;
-  {
-    const std::lock_guard guard(lock_);
-    for (; !set_aside_.empty(); set_aside_.pop_back()) {
-      sealed_bytes_ += set_aside_.back().size_bytes;
-      sealed_.push_front(std::move(set_aside_.back()));
-    }
-  }
+  take_back();
   while (exceeds_retention() && delete_oldest(false)) {
   }
 }
@@ -251,9 +246,36 @@ bool Store::exceeds_retention() {
   return much || old;
 }
 
-// False if there is none. One that cannot be deleted is set aside until the next time, so that it
-// does not keep those behind it. One after the other, each durable before the next: after a power
-// cut one that is back behind one that is gone would be a hole in its chain.
+// What could not be deleted is tried again, first of all.
+void Store::take_back() {
+  const std::lock_guard guard(lock_);
+  for (; !set_aside_.empty(); set_aside_.pop_back()) {
+    sealed_bytes_ += set_aside_.back().size_bytes;
+    sealed_.push_front(std::move(set_aside_.back()));
+  }
+}
+
+// One that cannot be deleted does not keep those of other chains; behind it in its own they stay,
+// since a chain has no holes.
+void Store::set_aside(Sealed segment) {
+  const auto chain_of = [](const Sealed& each) {
+    const SegmentName name = *parse_segment_name(each.name);
+    return ChainKey(name.run, name.worker);
+  };
+  const ChainKey chain = chain_of(segment);
+  const std::lock_guard guard(lock_);
+  set_aside_.push_back(std::move(segment));
+  for (Sealed& each : sealed_) {
+    if (chain_of(each) != chain) continue;
+    sealed_bytes_ -= each.size_bytes;
+    set_aside_.push_back(each);
+  }
+  std::erase_if(sealed_, [&](const Sealed& each) { return chain_of(each) == chain; });
+}
+
+// False if there is none. One that cannot be deleted is set aside until the next time. One after
+// the other, each durable before the next: after a power cut one that is back behind one that is
+// gone would be a hole in its chain.
 bool Store::delete_oldest(bool for_room) {
   const std::lock_guard deleting(deleting_);
   if (deletion_pending_ && volume_.sync_names().has_error()) return false;
@@ -272,8 +294,7 @@ bool Store::delete_oldest(bool for_room) {
   const bool news = failed ? !std::exchange(oldest.told, true) : for_room;
   if (failed) {
     if (news) ++counters_.deletions_failed;
-    const std::lock_guard guard(lock_);
-    set_aside_.push_back(oldest);
+    set_aside(oldest);
   } else {
     ++counters_.segments_deleted;
     deletion_pending_ = true;

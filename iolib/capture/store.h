@@ -110,6 +110,8 @@ class Store {
   [[nodiscard]] bool make_room(std::uint64_t size_bytes);
   [[nodiscard]] bool exceeds_retention();
   [[nodiscard]] bool delete_oldest(bool for_room);
+  void take_back();
+  void set_aside(Sealed segment);
 
   Volume& volume_;
   Retention retention_;
@@ -122,7 +124,7 @@ class Store {
   bool deletion_pending_ = false;  ///< under deleting_: its name may come back
   std::mutex lock_;
   std::deque<Sealed> sealed_;      ///< under lock_, the oldest first
-  std::vector<Sealed> set_aside_;  ///< under lock_: could not be deleted, in the same order
+  std::vector<Sealed> set_aside_;  ///< under lock_: could not be deleted, and their chains' others
   std::uint64_t sealed_bytes_ = 0;
 };
 

@@ -71,9 +71,7 @@ void CaptureModel::fail_call(std::uint64_t index, Fault fault, bool for_good) {
 Fault CaptureModel::decide(DiskCall call, std::uint64_t index) {
   if (options_.crashes_per_mille > 0 && random_() % 1000 < options_.crashes_per_mille) crash();
   if (call == DiskCall::remove) keep_deleted();
-  const Fault fault = choose_fault(call, index);
-  deletion_failed_ |= call == DiskCall::remove && fault.kind == Fault::Kind::fails;
-  return fault;
+  return choose_fault(call, index);
 }
 
 Fault CaptureModel::choose_fault(DiskCall call, std::uint64_t index) {
@@ -330,8 +328,6 @@ void CaptureModel::check(const SimulatedDisk::Files& files, bool expects_damage)
   bool damage = false;
   const std::string error = for_each_event(files, [&](const Event& event) {
     if (event.type == Event::Type::finding) {
-      // One that cannot be deleted stays, and those behind it go.
-      if (deletion_failed_ && event.finding.what == "the segment before it is missing") return;
       damage |= event.finding.severity == capture::Finding::Severity::damage;
       if (damage && !disk_.lied()) {
         fail("damage without a lie: " + std::string(event.finding.what) + " in " +

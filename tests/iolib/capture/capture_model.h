@@ -112,7 +112,6 @@ class CaptureModel {
   std::uint64_t damage_found_ = 0;
   std::uint64_t confirmed_bytes_ = 0;
   std::uint64_t deletions_ = 0;
-  bool deletion_failed_ = false;
   SimulatedDisk::Files before_deletion_;
   SimulatedDisk::Files deleted_;
   std::string problem_;

@@ -117,9 +117,10 @@ TEST(Store, TriesAgainToDeleteWhatCouldNotBeDeleted) {
   EXPECT_TRUE(disk.files().empty());
 }
 
-TEST(Store, OneThatCannotBeDeletedDoesNotKeepThoseBehindItAndIsToldOnce) {
+TEST(Store, OneThatCannotBeDeletedKeepsItsOwnChainAloneAndIsToldOnce) {
   SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(100'000)},
-                         {"run0-w000-0000000001.sluice", SimulatedDisk::Bytes(100'000)}});
+                         {"run0-w000-0000000001.sluice", SimulatedDisk::Bytes(100'000)},
+                         {"run0-w001-0000000000.sluice", SimulatedDisk::Bytes(100'000)}});
   bool first = true;
   disk.set_on_call([&](test::DiskCall call, std::uint64_t) {
     const bool fails = call == test::DiskCall::remove && std::exchange(first, false);
@@ -133,13 +134,14 @@ TEST(Store, OneThatCannotBeDeletedDoesNotKeepThoseBehindItAndIsToldOnce) {
   });
   ASSERT_TRUE(store.recover().has_value());
   EXPECT_TRUE(disk.files().contains("run0-w000-0000000000.sluice"));
-  EXPECT_FALSE(disk.files().contains("run0-w000-0000000001.sluice"));
+  EXPECT_TRUE(disk.files().contains("run0-w000-0000000001.sluice")) << "a hole in its chain";
+  EXPECT_FALSE(disk.files().contains("run0-w001-0000000000.sluice"));
   first = true;
   store.apply_retention();
   EXPECT_EQ(told, std::vector<std::string>{"run0-w000-0000000000.sluice"});
   store.apply_retention();
   EXPECT_TRUE(disk.files().empty());
-  EXPECT_EQ(store.counters().segments_deleted, 2U);
+  EXPECT_EQ(store.counters().segments_deleted, 3U);
   EXPECT_EQ(store.counters().deletions_failed, 1U);
 }
 
