@@ -340,11 +340,7 @@ bool SegmentWriter::wants_sync() {
       options_.durability == Durability::before_forward) {
     return false;
   }
-  if (sync_wanted_ > durable_sequence_) return true;
-  if (options_.durability == Durability::batch) {
-    // What is in flight ends soon, and may as well be covered: each sync costs the disk a flush.
-    return in_flight_ == 0 || written_frames_ - current_->durable_frames >= kSyncFrames;
-  }
+  if (options_.durability == Durability::batch || sync_wanted_ > durable_sequence_) return true;
   if (rotating_ || (closing_ && queue_.empty())) return in_flight_ == 0;
   if (options_.durability == Durability::none) return false;
   std::uint64_t kept = 0;

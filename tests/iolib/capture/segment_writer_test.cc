@@ -99,24 +99,6 @@ TEST(SegmentWriter, WaitsLongerAndLongerForADiskThatTakesFirstFramesOnly) {
   }
 }
 
-TEST(SegmentWriter, SyncsSeveralFramesAtATimeWhileMoreAreOnTheirWay) {
-  CaptureRig rig(CaptureRig::small_options(Durability::batch));
-  rig.settle();
-  std::size_t syncs = 0;
-  std::size_t writes = 0;
-  rig.disk.set_on_call([&](DiskCall call, std::uint64_t) {
-    if (call == DiskCall::sync) ++syncs;
-    if (call == DiskCall::write) ++writes;
-    return Fault{};
-  });
-  capture::Recording& recording = rig.open(1);
-  const std::string much(200'000, 'x');
-  for (int i = 0; i < 20; ++i) rig.append(recording, much);
-  ASSERT_TRUE(rig.run_until_durable());
-  EXPECT_GT(writes, 20U);
-  EXPECT_LE(syncs, writes / 2);
-}
-
 TEST(SegmentWriter, GivesUpOnADiskThatDoesNotComeBack) {
   CaptureRig rig(CaptureRig::small_options(Durability::batch));
   rig.disk.set_on_call([](DiskCall, std::uint64_t) { return Fault{Fault::Kind::fails, EIO}; });
