@@ -71,8 +71,6 @@ class SegmentWriter {
  public:
   /// Writes in flight when busy; enough for any one disk at blocks of 256 KiB and more.
   static constexpr std::size_t kDepth = 8;
-  /// Durability::batch: a sync waits for what else is in flight until it covers so many frames.
-  static constexpr std::uint32_t kSyncFrames = 4;
   /// After a failure, how long until a new segment is tried; twice as long after each that follows
   /// without anything having been written, 32 s at most: each try leaves a segment behind.
   static constexpr Duration kRetryPause = std::chrono::seconds(1);
