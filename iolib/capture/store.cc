@@ -23,6 +23,10 @@ std::int64_t wall_now_ns() {
 bool is_full(const Error& error) { return error.code == ENOSPC || error.code == EDQUOT; }
 
 using ChainKey = std::pair<std::string, std::uint32_t>;  // run and worker
+ChainKey chain_of(const std::string& segment) {
+  const SegmentName name = *parse_segment_name(segment);
+  return {name.run, name.worker};
+}
 
 struct Found {
   Volume::Entry entry;
@@ -62,8 +66,7 @@ void Store::sort_by_age() {
   const std::lock_guard guard(lock_);
   std::map<ChainKey, std::int64_t> latest;
   for (Sealed& each : sealed_) {
-    const SegmentName name = *parse_segment_name(each.name);
-    std::int64_t& before = latest[{name.run, name.worker}];
+    std::int64_t& before = latest[chain_of(each.name)];
     each.sealed_ns = before = std::max(before, each.sealed_ns);
   }
   std::ranges::stable_sort(sealed_, {}, &Sealed::sealed_ns);
@@ -258,19 +261,16 @@ void Store::take_back() {
 // One that cannot be deleted does not keep those of other chains; behind it in its own they stay,
 // since a chain has no holes.
 void Store::set_aside(Sealed segment) {
-  const auto chain_of = [](const Sealed& each) {
-    const SegmentName name = *parse_segment_name(each.name);
-    return ChainKey(name.run, name.worker);
-  };
-  const ChainKey chain = chain_of(segment);
+  const ChainKey chain = chain_of(segment.name);
   const std::lock_guard guard(lock_);
   set_aside_.push_back(std::move(segment));
-  for (Sealed& each : sealed_) {
-    if (chain_of(each) != chain) continue;
+  const auto behind = std::ranges::stable_partition(
+      sealed_, [&](const Sealed& each) { return chain_of(each.name) != chain; });
+  for (Sealed& each : behind) {
     sealed_bytes_ -= each.size_bytes;
-    set_aside_.push_back(each);
+    set_aside_.push_back(std::move(each));
   }
-  std::erase_if(sealed_, [&](const Sealed& each) { return chain_of(each) == chain; });
+  sealed_.erase(behind.begin(), behind.end());
 }
 
 // False if there is none. One that cannot be deleted is set aside until the next time. One after
