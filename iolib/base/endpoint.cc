@@ -78,14 +78,18 @@ int begin_connect(int fd, const Endpoint& to) {
   return errno == EINTR || errno == EINPROGRESS ? connect_outcome(fd) : errno;
 }
 
+int take_error(int fd) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
+}
+
 // A second connect(2) would tell as well, but it disconnects a connection that was reset since, and
 // with it goes what had been received.
 int connect_outcome(int fd) {
   pollfd polled{.fd = fd, .events = POLLOUT, .revents = 0};
   if (::poll(&polled, 1, 0) <= 0) return EINPROGRESS;
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return errno;
+  const int error = take_error(fd);
   // Connected, and reset since: who reads finds what came before that, and the reset.
   return error == ECONNRESET || error == EPIPE ? 0 : error;
 }

@@ -40,6 +40,8 @@ void choose_congestion_control(int fd, const sockaddr* address);
 [[nodiscard]] int begin_connect(int fd, const Endpoint& to);
 /// What has become of a connect that was under way, in the same words.
 [[nodiscard]] int connect_outcome(int fd);
+/// What has broken the socket's connection, which it tells once: an errno; 0 if nothing has.
+[[nodiscard]] int take_error(int fd);
 
 /// Whether a connected TCP socket is its own peer: towards a local port where nobody listens, the
 /// kernel may choose that very port as the source, and the two SYNs that cross make a connection.

@@ -24,13 +24,6 @@ constexpr int kReceivesPerTurn = 16;
 constexpr Duration kFirstLook = std::chrono::milliseconds(1);
 constexpr Duration kLongestLook = std::chrono::milliseconds(50);
 
-// What has broken the connection, which it tells once; 0 if nothing has.
-int take_error(int fd) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
-}
-
 }  // namespace
 
 Stream::Stream(Mirror& mirror, const StreamOptions& options, bool probe)

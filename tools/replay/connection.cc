@@ -129,10 +129,8 @@ void Connection::connect() {
 }
 
 void Connection::connected() {
-  int error = 0;
-  socklen_t size = sizeof error;
-  ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-  if (timed_out_) error = ETIMEDOUT;
+  const int told = take_error(fd_.get());
+  const int error = timed_out_ ? ETIMEDOUT : told;
   if (error != 0) return connect_failed({error, "connect"});
   stage_.address = address_;
   stage_.reactor.cancel_timer(limit_);
