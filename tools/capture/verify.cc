@@ -14,16 +14,9 @@ namespace sluice::capture {
 namespace {
 
 // Worse ones have greater numbers, and are exit statuses.
-int verdict_of(Finding::Severity severity) {
-  switch (severity) {
-    case Finding::Severity::torn:
-      return kTorn;
-    case Finding::Severity::lost:
-      return kGaps;
-    case Finding::Severity::damage:
-      break;
-  }
-  return kDamage;
+// A torn tail is no fault for who reads on; here it is told.
+int verdict_of(const Event& event) {
+  return event.finding.severity == Finding::Severity::torn ? kTorn : status_of(event);
 }
 
 const char* name_of(int status) {
@@ -60,7 +53,7 @@ class Report {
       frames_ += at.reader.segment_reader()->frames();
     } else if (event.type == Event::Type::finding) {
       const Finding& found = event.finding;
-      add(*event.segment, {verdict_of(found.severity),
+      add(*event.segment, {verdict_of(event),
                            found.offset,
                            found.bytes,
                            std::string(found.what),
