@@ -102,6 +102,8 @@ class CaptureDiskTest : public testing::TestWithParam<std::string> {
     ASSERT_EQ(ends.size(), 1U);
     EXPECT_EQ(ends[0].to_upstream, sent_);
   }
+  /// The same, and the daemon: nothing is missing.
+  void finish_whole();
   [[nodiscard]] std::string transfer_from(std::uint64_t offset, std::uint64_t size) const;
   /// The tool has to say the same.
   [[nodiscard]] Recorded check() const {
@@ -164,6 +166,15 @@ std::string CaptureDiskTest::transfer_from(std::uint64_t offset, std::uint64_t s
     }
   }
   return sent ? wrong : wrong + "; not all could be sent";
+}
+
+void CaptureDiskTest::finish_whole() {
+  finish();
+  ASSERT_EQ(daemon_->terminate(), 0);
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 0) << recorded.error << recorded.findings;
+  EXPECT_EQ(recorded.only().client().recorded, sent_);
+  EXPECT_FALSE(recorded.only().client().mismatch.has_value());
 }
 
 std::uint64_t CaptureDiskTest::peak_bytes() const {
@@ -252,12 +263,7 @@ void CaptureDiskTest::block_on_a_full_disk(const std::string& durability, std::u
     std::filesystem::remove(disk_->path() + "/filler");
   }
   EXPECT_EQ(wrong, "");
-  finish();
-  ASSERT_EQ(daemon_->terminate(), 0);
-  const Recorded recorded = check();
-  EXPECT_EQ(recorded.status(), 0) << recorded.error << recorded.findings;
-  EXPECT_EQ(recorded.only().client().recorded, sent_);
-  EXPECT_FALSE(recorded.only().client().mismatch.has_value());
+  finish_whole();
 }
 
 TEST_P(CaptureDiskTest, FullBlockWaitsForSpaceAndLosesNothing) {
@@ -355,12 +361,7 @@ TEST_P(CaptureDiskTest, AFilesystemWithoutDirectIoIsToldAndServes) {
   start({"--durability", "batch"});
   EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_buffered directory=.*no O_DIRECT")));
   EXPECT_EQ(send_on(20 * kMiB), "");
-  finish();
-  ASSERT_EQ(daemon_->terminate(), 0);
-  const Recorded recorded = check();
-  EXPECT_EQ(recorded.status(), 0) << recorded.error << recorded.findings;
-  EXPECT_EQ(recorded.only().client().recorded, sent_);
-  EXPECT_FALSE(recorded.only().client().mismatch.has_value());
+  finish_whole();
 }
 
 // --- A disk that is gone
@@ -532,12 +533,7 @@ TEST_P(CaptureSlowDiskTest, BlockLosesNothing) {
   if (!why_not_.empty()) GTEST_SKIP() << why_not_;
   EXPECT_EQ(send_on(40 * kMiB), "");
   hold_memory();
-  finish();
-  ASSERT_EQ(daemon_->terminate(), 0);
-  const Recorded recorded = check();
-  EXPECT_EQ(recorded.status(), 0) << recorded.error << recorded.findings;
-  EXPECT_EQ(recorded.only().client().recorded, sent_);
-  EXPECT_FALSE(recorded.only().client().mismatch.has_value());
+  finish_whole();
 }
 
 // --- A disk that is stuck

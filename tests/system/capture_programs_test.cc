@@ -182,10 +182,16 @@ void CaptureProgramTest::compare_cut() {
 
 class CaptureRedisTest : public CaptureProgramTest {
  protected:
+  void SetUp() override {
+    SLUICE_NEEDS_PROGRAM("redis-server");
+    SLUICE_NEEDS_PROGRAM("redis-benchmark");
+    port_ = free_port();
+    server_ = start_redis(port_);
+  }
   /// With a capture of its own, a server that is used already.
-  void start_level(std::uint16_t port, const std::string& durability) {
+  void start_level(const std::string& durability) {
     directory_ = folder_.file(durability);
-    start_witnessed(port, durability);
+    start_witnessed(port_, durability);
   }
   [[nodiscard]] std::vector<std::string> benchmark(std::uint64_t requests, std::size_t clients,
                                                    const std::string& tests) const {
@@ -206,28 +212,22 @@ class CaptureRedisTest : public CaptureProgramTest {
   }
   void kill_one_under_load(bool at_once);
 
+  std::uint16_t port_ = 0;
+  std::unique_ptr<Process> server_;
   std::mt19937_64 random_{seed()};
 };
 
 TEST_P(CaptureRedisTest, BenchmarkIsRecordedAsItWas) {
-  SLUICE_NEEDS_PROGRAM("redis-server");
-  SLUICE_NEEDS_PROGRAM("redis-benchmark");
-  const std::uint16_t port = free_port();
-  const std::unique_ptr<Process> server = start_redis(port);
-  start_witnessed(port, "batch");
+  start_witnessed(port_, "batch");
   const auto requests = by_scale<std::uint64_t>(500, 3'000, 20'000);
   static_cast<void>(run_program(benchmark(requests, 50, "set,get,lrange_100")));
   compare_whole();
 }
 
 TEST_P(CaptureRedisTest, ACrowdIsRecordedAsItWasAtEveryLevel) {
-  SLUICE_NEEDS_PROGRAM("redis-server");
-  SLUICE_NEEDS_PROGRAM("redis-benchmark");
-  const std::uint16_t port = free_port();
-  const std::unique_ptr<Process> server = start_redis(port);
   for (const char* durability : kLevels) {
     SCOPED_TRACE(durability);
-    start_level(port, durability);
+    start_level(durability);
     const auto requests = by_scale<std::uint64_t>(500, 3'000, 20'000);
     static_cast<void>(run_program(benchmark(requests, 200, "set,get")));
     compare_whole();
@@ -245,13 +245,9 @@ void CaptureRedisTest::kill_one_under_load(bool at_once) {
 }
 
 TEST_P(CaptureRedisTest, KilledBenchmarksAreRecordedAsTheyWereAtEveryLevel) {
-  SLUICE_NEEDS_PROGRAM("redis-server");
-  SLUICE_NEEDS_PROGRAM("redis-benchmark");
-  const std::uint16_t port = free_port();
-  const std::unique_ptr<Process> server = start_redis(port);
   for (const char* durability : kLevels) {
     SCOPED_TRACE(durability);
-    start_level(port, durability);
+    start_level(durability);
     for (int round = 0; round < by_scale(1, 2, 12); ++round) kill_one_under_load(round > 0);
     compare_cut();
   }

@@ -61,8 +61,33 @@ class MirrorTest : public ForwardingTest {
     }
     return states;
   }
+  /// A connection whose mirror has not read these bytes, and one that was cut for many more.
+  struct Lagging {
+    static constexpr std::uint64_t kBytes = 16 << 20;
+    Forwarded pair;
+    OwnedFd mirror;
+    Forwarded worst;
+    OwnedFd worst_mirror;
+  };
+  [[nodiscard]] Lagging begin_shedding(int mirror);
   void run_exchanges(std::size_t count, const std::vector<MirrorServer*>& mirrors);
 };
+
+MirrorTest::Lagging MirrorTest::begin_shedding(int mirror) {
+  Lagging lagging;
+  lagging.pair = forward_one();
+  lagging.mirror = accept_from(mirror);
+  EXPECT_EQ(
+      transfer(lagging.pair.client.get(), lagging.pair.upstream.get(), Pattern(1), Lagging::kBytes),
+      "");
+  lagging.worst = forward_one();
+  lagging.worst_mirror = accept_from(mirror);
+  EXPECT_EQ(transfer(lagging.worst.client.get(), lagging.worst.upstream.get(), Pattern(1),
+                     4 * Lagging::kBytes),
+            "");
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=shedding")));
+  return lagging;
+}
 
 /// Empty, or what is wrong with what a mirror got of an exchange.
 std::string mirror_verdict(const MirrorServer::Stream& mirror, const Exchange& exchange) {
@@ -203,19 +228,12 @@ TEST_P(MirrorTest, ShedKeepsNewConnectionsAwayWhileOthersLag) {
   const Listener mirror = listen_tcp();
   start_mirrored({loopback_address(mirror.port)},
                  {"--mirror-on-lag", "shed", "--mirror-max-lag", "24MiB", "--workers", "1"});
-  constexpr std::uint64_t kSome = 16 << 20;
-  Forwarded lagging = forward_one();
-  const OwnedFd lagging_mirror = accept_from(mirror.fd.get());
-  EXPECT_EQ(transfer(lagging.client.get(), lagging.upstream.get(), Pattern(1), kSome), "");
-  Forwarded worst = forward_one();
-  const OwnedFd worst_mirror = accept_from(mirror.fd.get());
-  EXPECT_EQ(transfer(worst.client.get(), worst.upstream.get(), Pattern(1), 4 * kSome), "");
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=shedding")));
+  const Lagging lagging = begin_shedding(mirror.fd.get());
   Forwarded shed = forward_established();
   EXPECT_EQ(stats()["mirror_shed"], "1");
   PatternChecker checker(Pattern(1));
-  read_pattern(lagging_mirror.get(), checker, {.stop_after_bytes = kSome});
-  EXPECT_EQ(checker.received_bytes(), kSome);
+  read_pattern(lagging.mirror.get(), checker, {.stop_after_bytes = Lagging::kBytes});
+  EXPECT_EQ(checker.received_bytes(), Lagging::kBytes);
   EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=caught_up")));
   Forwarded next = forward_established();
   const OwnedFd next_mirror = accept_from(mirror.fd.get());
@@ -229,19 +247,12 @@ TEST_P(MirrorTest, ShedKeepsTheConnectionsOfAllWorkersAway) {
   const Listener mirror = listen_tcp();
   start_mirrored({loopback_address(mirror.port)},
                  {"--mirror-on-lag", "shed", "--mirror-max-lag", "24MiB", "--workers", "2"});
-  constexpr std::uint64_t kSome = 16 << 20;
-  Forwarded lagging = forward_one();
-  const OwnedFd lagging_mirror = accept_from(mirror.fd.get());
-  EXPECT_EQ(transfer(lagging.client.get(), lagging.upstream.get(), Pattern(1), kSome), "");
-  Forwarded worst = forward_one();
-  const OwnedFd worst_mirror = accept_from(mirror.fd.get());
-  EXPECT_EQ(transfer(worst.client.get(), worst.upstream.get(), Pattern(1), 4 * kSome), "");
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=shedding")));
+  const Lagging lagging = begin_shedding(mirror.fd.get());
   std::vector<Forwarded> pairs;
   for (int i = 0; i < kMany; ++i) pairs.push_back(forward_established());
   EXPECT_EQ(stats()["mirror_shed"], std::to_string(kMany));
   PatternChecker checker(Pattern(1));
-  read_pattern(lagging_mirror.get(), checker, {.stop_after_bytes = kSome});
+  read_pattern(lagging.mirror.get(), checker, {.stop_after_bytes = Lagging::kBytes});
   EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=caught_up")));
   for (int i = 0; i < kMany; ++i) pairs.push_back(forward_established());
   EXPECT_EQ(stats()["mirror_streams"], std::to_string(2 + kMany));
