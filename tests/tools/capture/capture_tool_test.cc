@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <pty.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +25,7 @@
 #include "tests/support/process.h"
 #include "tests/support/settings.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/terminal.h"
 #include "tests/support/wait.h"
 #include "tests/tools/capture/tool.h"
 #include "tools/common/json.h"
@@ -550,47 +550,35 @@ TEST(Follow, EndsOnceIdle) {
 // what came there.
 std::string shown_on_a_terminal(std::vector<std::string> command,
                                 std::chrono::milliseconds held_back) {
-  int master = -1;
-  int slave = -1;
-  EXPECT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
-  const OwnedFd terminal(master);
+  Terminal terminal;
   ProcessOptions options;
-  options.standard_output = slave;
-  options.standard_error = slave;
+  options.standard_output = terminal.program_end();
+  options.standard_error = terminal.program_end();
   command.insert(command.begin(), program());
   const Process process(command, options);
-  ::close(slave);
+  terminal.close_program_end();
   std::this_thread::sleep_for(held_back);
-  std::string shown;
-  std::vector<char> buffer(1 << 16);
-  // Once the last end of the terminal is closed, EIO.
-  for (ssize_t got = 0; (got = ::read(terminal.get(), buffer.data(), buffer.size())) > 0;) {
-    shown.append(buffer.data(), static_cast<std::size_t>(got));
-  }
-  return shown;
+  return terminal.read_to_end();
 }
 
 // Runs `cat` with its stderr on a terminal and its stdout held back for so long.
 std::string said_on_a_terminal(const std::string& path, std::chrono::milliseconds held_back) {
-  int master = -1;
-  int slave = -1;
-  EXPECT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
-  const OwnedFd terminal(master);
+  Terminal terminal;
   int pipe_ends[2];
   EXPECT_EQ(::pipe2(pipe_ends, O_CLOEXEC), 0);
   const OwnedFd reader(pipe_ends[0]);
   ProcessOptions options;
   options.standard_output = pipe_ends[1];
-  options.standard_error = slave;
+  options.standard_error = terminal.program_end();
   Process process({program(), "cat", "--connection", "c1", "--side", "client", path}, options);
   ::close(pipe_ends[1]);
-  ::close(slave);
+  terminal.close_program_end();
   std::this_thread::sleep_for(held_back);
   std::vector<char> buffer(1 << 16);
   while (::read(reader.get(), buffer.data(), buffer.size()) > 0) continue;
   EXPECT_EQ(process.wait(), 0);
-  ::fcntl(terminal.get(), F_SETFL, O_NONBLOCK);
-  const ssize_t got = ::read(terminal.get(), buffer.data(), buffer.size());
+  ::fcntl(terminal.screen(), F_SETFL, O_NONBLOCK);
+  const ssize_t got = ::read(terminal.screen(), buffer.data(), buffer.size());
   return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
 }
 

@@ -1,7 +1,6 @@
 // The real program on captures that were made by hand, good and bad.
 
 #include <gtest/gtest.h>
-#include <pty.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +21,7 @@
 #include "tests/support/daemon.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/terminal.h"
 #include "tests/support/wait.h"
 #include "tests/system/keeper.h"
 #include "tests/system/replayed.h"
@@ -269,22 +269,14 @@ TEST(ReplayProgress, IsShownOnATerminalWithTheRateAndTheLagAndTakenAwayAtTheEnd)
   write_segment(
       folder.path(), plan,
       joined({sender(1, 80, 50'000, milliseconds(600)), sender(2, 1, 10, milliseconds(1800))}));
-  int master = -1;
-  int slave = -1;
-  ASSERT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
-  const OwnedFd terminal(master);
+  Terminal terminal;
   ProcessOptions options;
-  options.standard_error = slave;
+  options.standard_error = terminal.program_end();
   Keeper target;
   Process process({replay_tool(), folder.path(), "--to", target.address(), "--connections", "1"},
                   options);
-  ::close(slave);
-  std::string shown;
-  std::vector<char> buffer(1 << 16);
-  // Once the last end of the terminal is closed, EIO.
-  for (ssize_t got = 0; (got = ::read(terminal.get(), buffer.data(), buffer.size())) > 0;) {
-    shown.append(buffer.data(), static_cast<std::size_t>(got));
-  }
+  terminal.close_program_end();
+  const std::string shown = terminal.read_to_end();
   EXPECT_EQ(process.wait(), 0) << process.standard_output();
   const std::string line =
       "\r[0-9]+ of 2 connections, [0-9]+ open, [0-9]+\\.[0-9] MiB sent, [0-9]+\\.[0-9] MiB/s, "

@@ -1,0 +1,32 @@
+#include "tests/support/terminal.h"
+
+#include <pty.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <vector>
+
+namespace sluice::test {
+
+Terminal::Terminal() {
+  int screen = -1;
+  int program_end = -1;
+  if (::openpty(&screen, &program_end, nullptr, nullptr, nullptr) != 0) {
+    throw std::system_error(errno, std::generic_category(), "openpty");
+  }
+  screen_ = OwnedFd(screen);
+  program_end_ = OwnedFd(program_end);
+}
+
+std::string Terminal::read_to_end() const {
+  std::string shown;
+  std::vector<char> buffer(1 << 16);
+  // Once the last end of the terminal is closed, EIO.
+  for (ssize_t got = 0; (got = ::read(screen(), buffer.data(), buffer.size())) > 0;) {
+    shown.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  return shown;
+}
+
+}  // namespace sluice::test
