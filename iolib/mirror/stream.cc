@@ -133,16 +133,19 @@ std::size_t Stream::allowance() { return std::numeric_limits<std::size_t>::max()
 
 void Stream::append(std::uint64_t offset, std::span<const std::byte> bytes) {
   if (!follows(offset, bytes.size())) return;
-  const bool direct = sends_directly(bytes.size());
+  const bool due = is_due(bytes.size());
+  // What is little goes with what was gathered before it, in one call.
+  const bool joins = due && !backlog_.empty() && may_gather(bytes.size());
+  const bool direct = due && !joins && flush_gathered();
   if (direct) bytes = bytes.subspan(send_now(bytes));
   if (state_ == State::gone || bytes.empty()) return;
   if (const auto limit = keep(bytes)) return lagged(*limit);
-  kept(direct);
+  joins ? flush() : kept(direct);
 }
 
 void Stream::append(std::uint64_t offset, Pipe& pipe) {
   if (follows(offset, pipe.held_bytes())) {
-    const bool direct = sends_directly(pipe.held_bytes());
+    const bool direct = is_due(pipe.held_bytes()) && flush_gathered();
     if (direct) splice_now(pipe);
     if (state_ != State::gone && !pipe.empty()) {
       const auto limit = keep(pipe);
@@ -187,14 +190,24 @@ bool Stream::follows(std::uint64_t offset, std::uint64_t bytes) {
 
 // --- Sending ---
 
-// Whether `bytes` more may and should go now. What was gathered goes first.
-bool Stream::sends_directly(std::size_t bytes) {
+// Whether `bytes` more are too little to be sent at once.
+bool Stream::may_gather(std::size_t bytes) const {
+  return backlog_.size() + bytes <
+         std::min<std::uint64_t>(Mirror::kGatherBytes, options_.max_lag_bytes);
+}
+
+// Whether `bytes` more may and should go now.
+bool Stream::is_due(std::size_t bytes) {
   if (state_ != State::open || behind_) return false;
-  const bool much = backlog_.size() + bytes >= Mirror::kGatherBytes;
   const TimePoint now = mirror_.reactor_.now();
-  if (!much && now < last_sent_ + Mirror::kGatherTime) return false;
-  if (!backlog_.empty()) flush();
+  if (may_gather(bytes) && now < last_sent_ + Mirror::kGatherTime) return false;
   last_sent_ = now;
+  return true;
+}
+
+// Sends what was gathered; whether the socket may take more.
+bool Stream::flush_gathered() {
+  if (!backlog_.empty()) flush();
   return state_ == State::open && !behind_;
 }
 

@@ -75,7 +75,9 @@ class Stream final : public Tap, private Timer {
   // Sending.
   [[nodiscard]] bool wants_more() const { return state_ != State::gone && !given_up_; }
   [[nodiscard]] bool follows(std::uint64_t offset, std::uint64_t bytes);
-  [[nodiscard]] bool sends_directly(std::size_t bytes);
+  [[nodiscard]] bool may_gather(std::size_t bytes) const;
+  [[nodiscard]] bool is_due(std::size_t bytes);
+  [[nodiscard]] bool flush_gathered();
   [[nodiscard]] std::size_t send_now(std::span<const std::byte> bytes);
   void splice_now(Pipe& pipe);
   [[nodiscard]] std::optional<Limit> keep(std::span<const std::byte> bytes);
