@@ -118,6 +118,8 @@ Result<std::uint64_t> Store::frames_end(int file, std::uint64_t used_bytes) {
   return {boost::system::in_place_value, end};
 }
 
+// One that has ended, under whatever name, durable or not, is the next to be deleted: without it,
+// those behind it would be, and it would stand before a hole.
 void Store::add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns) {
   const std::lock_guard guard(lock_);
   sealed_.push_back({name, size_bytes, sealed_ns, false});
@@ -175,6 +177,7 @@ Result<> Store::fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once
 Result<int> Store::create(const SegmentName& name, std::uint64_t size_bytes, Contents contents,
                           const std::atomic<bool>& stop) {
   const std::string text = to_string(name);
+  if (Result<> free = remove_undiscarded(text); free.has_error()) return free.error();
   Result<int> file = with_room(0, [&] { return volume_.create(text); });
   if (file.has_error()) return file;
   Result<> ready = with_room(size_bytes, [&] { return volume_.preallocate(*file, size_bytes); });
@@ -206,8 +209,6 @@ Result<> Store::finish(int file, SegmentName name, std::uint64_t size_bytes) {
   volume_.close(file);
   name.state = SegmentState::sealed;
   done = volume_.rename(from, to_string(name));
-  // Under whatever name, durable or not, it is the next to be deleted: without it, those behind
-  // would be, and it would stand before a hole.
   add(done.has_value() ? to_string(name) : from, size_bytes, wall_now_ns());
   if (done.has_value()) done = volume_.sync_names();
   return done;
@@ -220,17 +221,46 @@ Result<> Store::abandon(int& file, SegmentName name, std::uint64_t size_bytes) {
     // Its space is needed for what takes its place. Where this fails it costs no more than that.
     static_cast<void>(volume_.truncate(file, size_bytes));
     volume_.close(std::exchange(file, -1));
+    add(from, size_bytes, wall_now_ns());
   }
-  // ENOENT: an earlier try had come so far.
-  const Result<> renamed = volume_.rename(from, to_string(name));
-  if (renamed.has_error() && renamed.error().code != ENOENT) return renamed;
-  if (renamed.has_value()) add(to_string(name), size_bytes, wall_now_ns());
+  {
+    // ENOENT: an earlier try had come so far, or it was deleted meanwhile.
+    const std::lock_guard deleting(deleting_);
+    const Result<> renamed = volume_.rename(from, to_string(name));
+    if (renamed.has_error() && renamed.error().code != ENOENT) return renamed;
+    if (renamed.has_value()) renamed_to(from, to_string(name));
+  }
   return volume_.sync_names();
+}
+
+void Store::renamed_to(const std::string& from, const std::string& to) {
+  const std::lock_guard guard(lock_);
+  for (Sealed& each : sealed_) {
+    if (each.name == from) each.name = to;
+  }
+  for (Sealed& each : set_aside_) {
+    if (each.name == from) each.name = to;
+  }
 }
 
 void Store::discard(int file, const SegmentName& name) {
   volume_.close(file);
-  static_cast<void>(volume_.remove(to_string(name)));
+  const std::string text = to_string(name);
+  const Result<> removed = volume_.remove(text);
+  if (removed.has_value() || removed.error().code == ENOENT) return;
+  const std::lock_guard guard(lock_);
+  undiscarded_.insert(text);
+}
+
+// Behind a segment that was never begun, and could not be removed, its chain must not go on: it is
+// in no list, and would stay when those around it are deleted.
+Result<> Store::remove_undiscarded(const std::string& name) {
+  const std::lock_guard guard(lock_);
+  if (!undiscarded_.contains(name)) return {};
+  Result<> removed = volume_.remove(name);
+  if (removed.has_error() && removed.error().code != ENOENT) return removed;
+  undiscarded_.erase(name);
+  return {};
 }
 
 void Store::apply_retention() {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -82,7 +83,8 @@ class Store {
   /// its own. Until that name is durable nothing may be written again: on failure it is tried
   /// again, when `file` is -1 already.
   [[nodiscard]] Result<> abandon(int& file, SegmentName name, std::uint64_t size_bytes);
-  /// Removes a segment that was created and never written.
+  /// Removes a segment that was created and never written. If that fails, create() of the same name
+  /// begins with it.
   void discard(int file, const SegmentName& name);
   /// Deletes what the retention no longer covers.
   void apply_retention();
@@ -100,7 +102,9 @@ class Store {
   [[nodiscard]] Result<std::uint64_t> frames_end(int file, std::uint64_t used_bytes);
   [[nodiscard]] Result<> fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once,
                                          const std::atomic<bool>& stop);
+  [[nodiscard]] Result<> remove_undiscarded(const std::string& name);
   void add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns);
+  void renamed_to(const std::string& from, const std::string& to);
   void sort_by_age();
   [[nodiscard]] bool deletes() const {
     return retention_.size_bytes != 0 || retention_.age != Duration::zero();
@@ -126,6 +130,7 @@ class Store {
   std::deque<Sealed> sealed_;      ///< under lock_, the oldest first
   std::vector<Sealed> set_aside_;  ///< under lock_: could not be deleted, and their chains' others
   std::uint64_t sealed_bytes_ = 0;
+  std::set<std::string> undiscarded_;  ///< under lock_
 };
 
 }  // namespace sluice::capture

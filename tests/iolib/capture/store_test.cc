@@ -172,13 +172,20 @@ TEST(Store, DeletesOneAfterTheOtherAndLeavesNoHoleToAPowerCut) {
 // It would stay, and those behind it go: a hole.
 TEST(Store, DeletesASegmentInItsTurnThoughItCouldNotBeSealed) {
   using test::DiskCall;
+  enum class Again : std::uint8_t { never, before_deletion, after_deletion };
   struct Case {
     std::set<DiskCall> failing;
-    bool abandons;  // and tries that again
+    bool abandons;
+    Again again;  // is it tried to be abandoned
   };
-  for (const Case& each : {Case{{DiskCall::rename}, false}, Case{{DiskCall::sync_names}, false},
-                           Case{{DiskCall::volume_sync, DiskCall::sync_names}, false},
-                           Case{{DiskCall::rename}, true}, Case{{DiskCall::sync_names}, true}}) {
+  for (const Case& each : {Case{{DiskCall::rename}, false, Again::never},
+                           Case{{DiskCall::sync_names}, false, Again::never},
+                           Case{{DiskCall::volume_sync, DiskCall::sync_names}, false, Again::never},
+                           Case{{DiskCall::volume_sync, DiskCall::rename}, false, Again::never},
+                           Case{{DiskCall::rename}, true, Again::before_deletion},
+                           Case{{DiskCall::sync_names}, true, Again::before_deletion},
+                           Case{{DiskCall::rename}, true, Again::after_deletion},
+                           Case{{DiskCall::sync_names}, true, Again::after_deletion}}) {
     SimulatedDisk disk(1);
     Store store(disk, {.size_bytes = 1});
     const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
@@ -192,14 +199,35 @@ TEST(Store, DeletesASegmentInItsTurnThoughItCouldNotBeSealed) {
         each.abandons ? store.abandon(*file, name, 8192) : store.seal(*file, name, 8192);
     EXPECT_TRUE(ended.has_error());
     disk.set_on_call(nullptr);
-    if (each.abandons) {
+    if (each.again == Again::before_deletion) {
       EXPECT_TRUE(store.abandon(*file, name, 8192).has_value());
     }
     EXPECT_EQ(disk.files().size(), 1U);
     store.apply_retention();
     EXPECT_TRUE(disk.files().empty());
+    if (each.again == Again::after_deletion) {
+      EXPECT_TRUE(store.abandon(*file, name, 8192).has_value());
+    }
+    store.apply_retention();
     EXPECT_EQ(store.counters().segments_deleted, 1U);
   }
+}
+
+// Nobody would know of it: it would stay when those before and behind it are deleted.
+TEST(Store, AChainDoesNotGoOnBehindASegmentThatCouldNotBeDiscarded) {
+  using test::DiskCall;
+  SimulatedDisk disk(1);
+  Store store(disk, {});
+  const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
+  disk.set_on_call([&](DiskCall call, std::uint64_t) {
+    const bool fails = call == DiskCall::volume_sync || call == DiskCall::remove;
+    return fails ? test::Fault{test::Fault::Kind::fails, EIO} : test::Fault{};
+  });
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(store.create(name, 100'000).error().code, EIO);
+  EXPECT_EQ(disk.files().size(), 1U);
+  disk.set_on_call(nullptr);
+  EXPECT_TRUE(store.create(name, 100'000).has_value());
+  EXPECT_EQ(disk.files().size(), 1U);
 }
 
 // The end of a run does not wait for what it will not use.
