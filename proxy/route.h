@@ -37,11 +37,6 @@ using RouteSnapshot = std::shared_ptr<const Route>;
   return !route.capture.empty() && std::holds_alternative<DiscardEndpoint>(route.to);
 }
 
-/// Its connections are seen by taps: such a one stays with the worker that it began with.
-[[nodiscard]] inline bool tapped(const RouteConfig& route) {
-  return !route.capture.empty() || !route.mirrors.empty();
-}
-
 /// Addresses of one name that are tried, and kept: more than this no session could try in its time.
 inline constexpr std::size_t kMaxUpstreamAddresses = 16;
 

@@ -62,8 +62,8 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// Its route is one whose connections have taps.
-  [[nodiscard]] bool tapped() const { return sluice::tapped(route_->config); }
+  /// Its route is one whose connections are recorded.
+  [[nodiscard]] bool recorded() const { return !route_->config.capture.empty(); }
   /// Ends the session soon, with a reset both ways.
   void stop(SessionEnd why);
 

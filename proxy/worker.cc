@@ -18,9 +18,6 @@
 namespace sluice {
 namespace {
 
-// So many more mirrored connections than another worker has are a crowd: fewer are better off on
-// the CPU where their packets arrive, since a hop can double a small message's time.
-constexpr std::uint32_t kCrowd = 4;
 // How often pipes that nobody needed are closed.
 constexpr Duration kTrimInterval = std::chrono::seconds(10);
 // Of failing upstreams one is reported in so long a time; every connection's own line has its
@@ -160,6 +157,7 @@ void Worker::open_mirrors() {
                     &shared_.mirror_shedding});
   mirrors_->id_of = [this](std::uint64_t number) { return session_id(number); };
   mirrors_->on_failed = shared_.on_mirror_failed;
+  mirrors_->of_worker = [this](int index) -> WorkerMirrors& { return worker(index).mirrors(); };
   mirrors_->on_began = [this] { ++shared_.mirror_streams; };
   mirrors_->on_gone = [this] {
     --shared_.mirror_streams;
@@ -207,25 +205,23 @@ bool Worker::admit() {
   return false;
 }
 
-// A connection with taps stays with the worker that it began with: it begins with the one that has
-// the fewest of them.
+// What is recorded stays with the worker that it began with: it begins with the one that has the
+// least of it. Anything else stays on the CPU where it arrived, and moves if it proves to be heavy:
+// a hop can double a small message's time.
 void Worker::adopt(OwnedFd client, std::size_t route, Leg::Kind kind) {
-  if (!tapped(routes_[route]->config)) return begin(std::move(client), route, kind);
-  Worker& worker = take_tapped(routes_[route]->config);
+  if (routes_[route]->config.capture.empty()) return begin(std::move(client), route, kind);
+  Worker& worker = take_recorded();
   if (&worker == this) return begin(std::move(client), route, kind);
   worker.reactor_->post(
       [&worker, fd = client.release(), route, kind] { worker.begin(OwnedFd(fd), route, kind); });
 }
 
-// A recording loads a worker so much that each counts; what is only mirrored stays on the CPU where
-// it arrived, unless there is a crowd.
-Worker& Worker::take_tapped(const RouteConfig& route) {
-  const std::uint32_t slack = route.capture.empty() ? kCrowd : 0;
+Worker& Worker::take_recorded() {
   Worker* best = this;
   for (Worker* other : shared_.workers) {
-    if (other->ready_ && other->tapped_ + slack < best->tapped_) best = other;
+    if (other->ready_ && other->recorded_ < best->recorded_) best = other;
   }
-  ++best->tapped_;
+  ++best->recorded_;
   return *best;
 }
 
@@ -277,12 +273,14 @@ void Worker::resume_accepting() {
 void Worker::session_began(Session& session) {
   sessions_.add(session);
   stats_.add(Counter::active);
-  if (stopping_) session.stop(*stopping_);
+  if (!stopping_) return;
+  session.stop(*stopping_);
+  mirrors_->stop();  // what came along
 }
 
 void Worker::session_ended(Session& session) {
   session_left(session);
-  if (session.tapped()) --tapped_;
+  if (session.recorded()) --recorded_;
   shared_.connections.fetch_sub(1);
   // Its place is for who waits; from the timer, since this may be within somebody's turn.
   if (!waiting_.empty()) reactor_->set_timer(retry_accepting_, reactor_->now());
@@ -294,12 +292,12 @@ void Worker::session_left(Session& session) {
   stats_.subtract(Counter::active);
 }
 
-// One of a tapped route moves only when its taps have gone.
+// Its mirrors move with it; one that is recorded moves only when its recording has gone.
 void Worker::session_moves(Session& session, Worker& destination) {
   session_left(session);
-  if (!session.tapped()) return;
-  --tapped_;
-  ++destination.tapped_;
+  if (!session.recorded()) return;
+  --recorded_;
+  ++destination.recorded_;
 }
 
 // Another worker that would have fewer streams, with one more, than this one has.

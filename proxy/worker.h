@@ -164,7 +164,7 @@ class Worker {
   void pin() const;
   void adopt(OwnedFd client, std::size_t route, Leg::Kind kind);
   void begin(OwnedFd client, std::size_t route, Leg::Kind kind);
-  [[nodiscard]] Worker& take_tapped(const RouteConfig& route);
+  [[nodiscard]] Worker& take_recorded();
   void open_mirrors();
   [[nodiscard]] bool admit();
   void serve_waiting();
@@ -198,8 +198,8 @@ class Worker {
   bool draining_ = false;
   bool closed_ = false;  ///< drained, and counted in Shared::workers_closed
   std::optional<SessionEnd> stopping_;
-  std::atomic<std::uint32_t> tapped_{0};  ///< sessions of tapped routes, here or on their way
-  std::atomic<bool> ready_{false};        ///< relay_context_ stands
+  std::atomic<std::uint32_t> recorded_{0};  ///< sessions that are, here or on their way
+  std::atomic<bool> ready_{false};          ///< relay_context_ stands
   std::thread thread_;
 };
 

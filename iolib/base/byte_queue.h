@@ -45,6 +45,8 @@ class ByteQueue {
   /// Drops so many of front().
   void pop(std::size_t bytes);
   void clear();
+  /// What is held counts for this budget from now on, even if it goes beyond it.
+  void set_budget(ByteBudget* budget);
 
  private:
   struct Piece {

@@ -52,6 +52,14 @@ void Mirror::keep_out() {
   if (!std::exchange(crowded_, true)) on_event(Event::crowded, {});
 }
 
+// Not with the first place that is free: the next connection may take it, and the one after that be
+// kept away.
+void Mirror::let_in() {
+  if (!crowded_ || 4 * streams_.size() > 3 * most_streams_) return;
+  crowded_ = false;
+  on_event(Event::uncrowded, {});
+}
+
 void Mirror::stop() {
   for (Stream& stream : streams_) stream.end(false);
 }
@@ -105,12 +113,19 @@ void Mirror::caught_up() {
 void Mirror::remove(Stream& stream) {
   subtract(Count::active);
   streams_.erase(stream.self_);
-  // Not with the first place: the next connection may take it, and the one after that be kept away.
-  if (crowded_ && 4 * streams_.size() <= 3 * most_streams_) {
-    crowded_ = false;
-    on_event(Event::uncrowded, {});
-  }
+  let_in();
   on_gone();
+}
+
+void Mirror::hand_over(Stream& stream) {
+  subtract(Count::active);
+  stream.between_.splice(stream.between_.begin(), streams_, stream.self_);
+  let_in();
+}
+
+void Mirror::take_over(Stream& stream) {
+  add(Count::active);
+  streams_.splice(streams_.begin(), stream.between_);
 }
 
 }  // namespace sluice::mirror

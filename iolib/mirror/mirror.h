@@ -132,6 +132,8 @@ class Mirror {
   /// Ends every stream with a reset, soon.
   void stop();
   [[nodiscard]] std::size_t size() const { return streams_.size(); }
+  /// Whether one more stream may be had; any thread, where it may be outdated.
+  [[nodiscard]] bool has_room() const { return count(Count::active) < most_streams_; }
 
   /// Called within the streams' own turns; they may not call back.
   std::function<void(Event, const Detail&)> on_event = [](Event, const Detail&) {};
@@ -141,6 +143,9 @@ class Mirror {
   /// A stream begins; and one is gone, from the reactor's turn.
   std::function<void()> on_began = [] {};
   std::function<void()> on_gone = [] {};
+  /// The same server's Mirror on the thread of this number, to which a relay moves, with the same
+  /// Shedding; called on both threads. Unset: streams stay.
+  std::function<Mirror&(int thread)> on_thread = {};
 
   /// Any thread.
   [[nodiscard]] std::uint64_t count(Count what) const {
@@ -167,7 +172,10 @@ class Mirror {
   void fell_behind() { shedding_.fell_behind(); }
   void caught_up();
   void keep_out();
+  void let_in();
   void remove(Stream& stream);
+  void hand_over(Stream& stream);
+  void take_over(Stream& stream);
 
   Reactor& reactor_;
   std::vector<Endpoint> addresses_;

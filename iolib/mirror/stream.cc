@@ -27,7 +27,7 @@ constexpr Duration kLongestLook = std::chrono::milliseconds(50);
 }  // namespace
 
 Stream::Stream(Mirror& mirror, const StreamOptions& options, bool probe)
-    : mirror_(mirror),
+    : mirror_(&mirror),
       options_(options),
       backlog_(&mirror.budget_),
       reader_(*this, &Stream::readable),
@@ -42,9 +42,9 @@ Stream::~Stream() = default;
 // One address after the other; what the kernel refuses at once takes no wait.
 void Stream::connect() {
   state_ = State::connecting;
-  const std::vector<Endpoint>& addresses = mirror_.addresses_;
+  const std::vector<Endpoint>& addresses = mirror_->addresses_;
   for (; tried_ < addresses.size(); ++tried_) {
-    which_ = static_cast<std::uint32_t>((mirror_.preferred_ + tried_) % addresses.size());
+    which_ = static_cast<std::uint32_t>((mirror_->preferred_ + tried_) % addresses.size());
     const Endpoint& to = addresses[which_];
     Result<OwnedFd> opened = open_socket(to, options_.choose_congestion);
     if (opened.has_error()) {
@@ -56,7 +56,7 @@ void Stream::connect() {
     const int outcome = begin_connect(fd_.get(), to);
     if (outcome == 0) return connected();
     if (outcome == EINPROGRESS) {
-      step_deadline_ = mirror_.reactor_.now() +
+      step_deadline_ = mirror_->reactor_.now() +
                        options_.connect_timeout / static_cast<Duration::rep>(addresses.size());
       arm();
       return await_writable();
@@ -74,7 +74,7 @@ void Stream::connect_ended(int outcome) {
   // Who has waited in vain for so long need not be asked twice.
   if (outcome == ETIMEDOUT) retried_ = true;
   error_ = {outcome, "connect"};
-  if (which_ < mirror_.addresses_.size()) error_.context += " " + mirror_.addresses_[which_].text;
+  if (which_ < mirror_->addresses_.size()) error_.context += " " + mirror_->addresses_[which_].text;
   close_socket();
   ++tried_;
   connect();
@@ -87,9 +87,9 @@ void Stream::connected() {
     static_cast<void>(::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes,
                                    sizeof unsent_bytes));
   }
-  connected_at_ = mirror_.reactor_.now();
-  mirror_.connected(which_);
-  if (mirror_.breaker_.state() != Breaker::State::closed) {
+  connected_at_ = mirror_->reactor_.now();
+  mirror_->connected(which_);
+  if (mirror_->breaker_.state() != Breaker::State::closed) {
     proof_deadline_ = connected_at_ + Mirror::kAtOnce;
     arm();
   }
@@ -101,21 +101,21 @@ void Stream::connected() {
 // One more round after a pause, unless this one or others have found out that there is no use in
 // it.
 void Stream::round_failed() {
-  if (mirror_.addresses_.empty()) error_ = {0, "its name has not been resolved"};
-  if (!mirror_.addresses_.empty() && !retried_ && !given_up_ &&
-      mirror_.breaker_.state() == Breaker::State::closed) {
+  if (mirror_->addresses_.empty()) error_ = {0, "its name has not been resolved"};
+  if (!mirror_->addresses_.empty() && !retried_ && !given_up_ &&
+      mirror_->breaker_.state() == Breaker::State::closed) {
     retried_ = true;
     state_ = State::pausing;
-    step_deadline_ = mirror_.reactor_.now() + mirror_.breaker_.retry_pause();
+    step_deadline_ = mirror_->reactor_.now() + mirror_->breaker_.retry_pause();
     return arm();
   }
-  mirror_.connect_failed(error_, probe_);
+  mirror_->connect_failed(error_, probe_);
   end(false);
 }
 
 void Stream::retry() {
   tried_ = 0;
-  if (mirror_.breaker_.state() == Breaker::State::closed) return connect();
+  if (mirror_->breaker_.state() == Breaker::State::closed) return connect();
   round_failed();
 }
 
@@ -123,7 +123,7 @@ void Stream::retry() {
 void Stream::close_socket() {
   if (!fd_) return;
   if (!orderly_ && !unix_) reset_on_close(fd_.get());
-  mirror_.reactor_.forget(fd_.get());
+  mirror_->reactor_.forget(fd_.get());
   fd_.reset();
 }
 
@@ -168,7 +168,7 @@ void Stream::eof(std::uint64_t offset) {
 void Stream::reset(std::uint64_t /*offset*/) {
   if (!wants_more()) return;
   end_ = End::reset;
-  drain_deadline_ = mirror_.reactor_.now() + mirror_.drain_time_;
+  drain_deadline_ = mirror_->reactor_.now() + mirror_->drain_time_;
   arm();
   if (state_ == State::open && !behind_) flush();
 }
@@ -176,7 +176,50 @@ void Stream::reset(std::uint64_t /*offset*/) {
 void Stream::closed(const StreamTotals& /*totals*/) {
   detach_ = nullptr;
   if (state_ == State::gone) return;
-  drain_deadline_ = std::min(drain_deadline_, mirror_.reactor_.now() + mirror_.drain_time_);
+  drain_deadline_ = std::min(drain_deadline_, mirror_->reactor_.now() + mirror_->drain_time_);
+  go_on();
+}
+
+// --- Moving to another thread ---
+
+// One that is connecting, or has to prove something to the breaker, stays.
+bool Stream::may_move(int thread) {
+  return state_ == State::open && proof_deadline_ == TimePoint::max() && mirror_->on_thread &&
+         mirror_->on_thread(thread).has_room();
+}
+
+bool Stream::rest() {
+  if (!std::exchange(resting_, true)) {
+    mirror_->reactor_.cancel_timer(*this);
+    if (reader_.in_flight()) mirror_->reactor_.cancel(reader_);
+    if (writer_.in_flight()) mirror_->reactor_.cancel(writer_);
+  }
+  return !reader_.in_flight() && !writer_.in_flight();
+}
+
+// Between the two it belongs to itself.
+void Stream::leave() {
+  mirror_->subtract(Count::lag, std::exchange(noted_, 0));
+  backlog_.set_budget(nullptr);
+  mirror_->reactor_.forget(fd_.get());
+  mirror_->hand_over(*this);
+}
+
+void Stream::arrive(int thread) {
+  mirror_ = &mirror_->on_thread(thread);
+  mirror_->take_over(*this);
+  backlog_.set_budget(&mirror_->budget_);
+  note_lag();
+  go_on();
+  if (mirror_->budget_.used_bytes > mirror_->budget_.limit_bytes) lagged(Limit::budget);
+}
+
+// Asks again for what it was told to rest from.
+void Stream::go_on() {
+  if (std::exchange(resting_, false)) {
+    if (!answers_ended_) await_readable();
+    if (behind_) await_writable();
+  }
   arm();
 }
 
@@ -199,7 +242,7 @@ bool Stream::may_gather(std::size_t bytes) const {
 // Whether `bytes` more may and should go now.
 bool Stream::is_due(std::size_t bytes) {
   if (state_ != State::open || behind_) return false;
-  const TimePoint now = mirror_.reactor_.now();
+  const TimePoint now = mirror_->reactor_.now();
   if (may_gather(bytes) && now < last_sent_ + Mirror::kGatherTime) return false;
   last_sent_ = now;
   return true;
@@ -227,7 +270,7 @@ std::size_t Stream::send_now(std::span<const std::byte> bytes) {
 
 void Stream::sent(std::size_t bytes) {
   sent_ += bytes;
-  mirror_.add(Count::bytes, bytes);
+  mirror_->add(Count::bytes, bytes);
 }
 
 void Stream::splice_now(Pipe& pipe) {
@@ -265,13 +308,13 @@ void Stream::kept(bool refused) {
   note_lag();
   if (refused || state_ != State::open) return fall_behind();
   if (behind_ || step_deadline_ != TimePoint::max()) return;
-  step_deadline_ = mirror_.reactor_.now() + Mirror::kGatherTime;
+  step_deadline_ = mirror_->reactor_.now() + Mirror::kGatherTime;
   arm();
 }
 
 void Stream::flush() {
   step_deadline_ = TimePoint::max();
-  if (!backlog_.empty()) last_sent_ = mirror_.reactor_.now();
+  if (!backlog_.empty()) last_sent_ = mirror_->reactor_.now();
   std::size_t left = kFlushBytes;
   while (!backlog_.empty() && left > 0) {
     std::span<const std::byte> bytes = backlog_.front();
@@ -279,7 +322,7 @@ void Stream::flush() {
     const std::size_t taken = send_now(bytes);
     if (state_ == State::gone) return;
     backlog_.pop(taken);
-    mirror_.add(Count::copied, taken);
+    mirror_->add(Count::copied, taken);
     left -= taken;
     if (taken < bytes.size()) break;
   }
@@ -291,16 +334,16 @@ void Stream::flush() {
 
 void Stream::note_lag() {
   const std::size_t before = std::exchange(noted_, backlog_.size());
-  mirror_.add(Count::lag, noted_ - before);
+  mirror_->add(Count::lag, noted_ - before);
 }
 
 void Stream::fall_behind() {
-  if (!std::exchange(behind_, true)) mirror_.fell_behind();
+  if (!std::exchange(behind_, true)) mirror_->fell_behind();
   if (state_ == State::open) await_writable();
 }
 
 void Stream::catch_up() {
-  if (std::exchange(behind_, false)) mirror_.caught_up();
+  if (std::exchange(behind_, false)) mirror_->caught_up();
 }
 
 // All that came before the end is sent.
@@ -312,11 +355,13 @@ void Stream::pass_on_end() {
 }
 
 void Stream::await_writable() {
-  if (!writer_.in_flight()) mirror_.reactor_.wait_writable(fd_.get(), writer_);
+  if (resting_ || writer_.in_flight()) return;
+  mirror_->reactor_.wait_writable(fd_.get(), writer_);
 }
 
 void Stream::writable(const Completion& completion) {
   if (state_ == State::gone) return check_gone();
+  if (resting_) return wake_();
   if (state_ == State::open) return flush();
   const bool timed_out = std::exchange(timed_out_, false);
   connect_ended(timed_out               ? ETIMEDOUT
@@ -327,7 +372,7 @@ void Stream::writable(const Completion& completion) {
 // What a tap does not want must be gone from the pipe all the same.
 void Stream::discard(Pipe& pipe) {
   while (!pipe.empty()) {
-    const Transfer out = read_out(pipe, mirror_.waste_.data(), mirror_.waste_.size());
+    const Transfer out = read_out(pipe, mirror_->waste_.data(), mirror_->waste_.size());
     if (out.status != Transfer::Status::moved) return;
   }
 }
@@ -335,15 +380,17 @@ void Stream::discard(Pipe& pipe) {
 // --- Answers ---
 
 void Stream::await_readable() {
-  if (!reader_.in_flight()) mirror_.reactor_.wait_readable(fd_.get(), reader_);
+  if (resting_ || reader_.in_flight()) return;
+  mirror_->reactor_.wait_readable(fd_.get(), reader_);
 }
 
 // With MSG_TRUNC the kernel drops what came over TCP without copying it (tcp(7)).
 void Stream::readable(const Completion& /*completion*/) {
   if (state_ == State::gone) return check_gone();
+  if (resting_) return wake_();
   for (int i = 0; i < kReceivesPerTurn; ++i) {
     const ssize_t got =
-        ::recv(fd_.get(), mirror_.waste_.data(), mirror_.waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
+        ::recv(fd_.get(), mirror_->waste_.data(), mirror_->waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
     if (got > 0) continue;
     if (got == 0) {
       // It may still read: what it ends are its answers.
@@ -367,7 +414,7 @@ void Stream::look_at_end() {
   if (end_ == End::none || (end_ == End::eof && !answers_ended_)) return;
   if (const int error = take_error(fd_.get()); error != 0) return broken_off({error, "send"});
   if (all_acknowledged()) return end(end_ == End::eof);
-  step_deadline_ = mirror_.reactor_.now() + look_pause_;
+  step_deadline_ = mirror_->reactor_.now() + look_pause_;
   look_pause_ = std::min(2 * look_pause_, kLongestLook);
   arm();
 }
@@ -377,18 +424,18 @@ bool Stream::all_acknowledged() const { return unix_ || send_queue_bytes(fd_.get
 
 void Stream::drain_time_is_over() {
   if (state_ != State::open) {
-    mirror_.connect_failed({ETIMEDOUT, "connect"}, probe_);
+    mirror_->connect_failed({ETIMEDOUT, "connect"}, probe_);
     return end(false);
   }
   // A mirror that took everything, and only does not close, has what it was to have.
   if (fin_sent_ && all_acknowledged()) return end(true);
-  mirror_.add(Count::unfinished);
+  mirror_->add(Count::unfinished);
   end(false);
 }
 
 void Stream::lagged(Limit limit) {
   state_ == State::open ? end(false) : give_up();
-  mirror_.lagged(*this, limit);
+  mirror_->lagged(*this, limit);
 }
 
 // Fast connections lag while a mirror is connected to, whether it is far away or down: only the
@@ -399,23 +446,23 @@ void Stream::give_up() {
 }
 
 void Stream::broken_off(const Error& error) {
-  const bool at_once = mirror_.reactor_.now() < connected_at_ + Mirror::kAtOnce ||
+  const bool at_once = mirror_->reactor_.now() < connected_at_ + Mirror::kAtOnce ||
                        sent_ <= send_queue_bytes(fd_.get());
-  mirror_.broken_off(*this, error, at_once);
+  mirror_->broken_off(*this, error, at_once);
   at_once ? go(false) : end(false);
 }
 
 void Stream::end(bool orderly) {
-  if (state_ == State::open) mirror_.lasted(proof_deadline_ != TimePoint::max());
+  if (state_ == State::open) mirror_->lasted(proof_deadline_ != TimePoint::max());
   go(orderly);
 }
 
 void Stream::go(bool orderly) {
   if (std::exchange(state_, State::gone) == State::gone) return;
   orderly_ = orderly;
-  mirror_.reactor_.cancel_timer(*this);
-  if (reader_.in_flight()) mirror_.reactor_.cancel(reader_);
-  if (writer_.in_flight()) mirror_.reactor_.cancel(writer_);
+  mirror_->reactor_.cancel_timer(*this);
+  if (reader_.in_flight()) mirror_->reactor_.cancel(reader_);
+  if (writer_.in_flight()) mirror_->reactor_.cancel(writer_);
   check_gone();
   leave_direction();
 }
@@ -432,22 +479,22 @@ void Stream::leave_direction() {
 void Stream::check_gone() {
   if (reader_.in_flight() || writer_.in_flight()) return;
   close_socket();
-  mirror_.reactor_.set_timer(*this, mirror_.reactor_.now());
+  mirror_->reactor_.set_timer(*this, mirror_->reactor_.now());
 }
 
 void Stream::expired() {
-  if (state_ == State::gone) return mirror_.remove(*this);
-  const TimePoint now = mirror_.reactor_.now();
+  if (state_ == State::gone) return mirror_->remove(*this);
+  const TimePoint now = mirror_->reactor_.now();
   if (now >= drain_deadline_) return drain_time_is_over();
   if (now >= proof_deadline_) {
     proof_deadline_ = TimePoint::max();
-    mirror_.lasted(true);
+    mirror_->lasted(true);
   }
   if (now >= step_deadline_) {
     step_deadline_ = TimePoint::max();
     if (state_ == State::connecting) {
       timed_out_ = true;
-      mirror_.reactor_.cancel(writer_);
+      mirror_->reactor_.cancel(writer_);
     } else if (state_ == State::pausing) {
       retry();
     } else if (!backlog_.empty()) {
@@ -461,7 +508,8 @@ void Stream::expired() {
 
 void Stream::arm() {
   const TimePoint next = std::min({step_deadline_, drain_deadline_, proof_deadline_});
-  if (state_ != State::gone && next != TimePoint::max()) mirror_.reactor_.set_timer(*this, next);
+  if (state_ == State::gone || resting_ || next == TimePoint::max()) return;
+  mirror_->reactor_.set_timer(*this, next);
 }
 
 }  // namespace sluice::mirror

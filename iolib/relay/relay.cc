@@ -48,15 +48,14 @@ void Relay::count_as_stream(bool heavy) {
 }
 
 // Heavy streams are what loads a thread. Where one thread has fewer, this relay goes on there; at
-// most once, and only when no pipe is held, since pipes belong to the thread that took them.
+// most once.
 bool Relay::begin_move() {
-  if (moved_ || moving() || !two_way_ || !context_->choose_thread || end_ != RelayEnd::running ||
-      to_upstream_.holds_pipe() || to_client_.holds_pipe() || to_upstream_.tapped() ||
-      to_client_.tapped()) {
+  if (moved_ || moving() || !two_way_ || !context_->choose_thread || end_ != RelayEnd::running) {
     return false;
   }
-  destination_ = static_cast<std::int16_t>(context_->choose_thread());
-  if (!moving()) return false;
+  const int thread = context_->choose_thread();
+  if (thread < 0 || !to_upstream_.may_move(thread) || !to_client_.may_move(thread)) return false;
+  destination_ = static_cast<std::int16_t>(thread);
   client_.unwatch();
   upstream_.unwatch();
   to_upstream_.pause();
@@ -68,6 +67,8 @@ void Relay::move_to(RelayContext& context) {
   context_ = &context;
   client_.set_reactor(context.reactor);
   upstream_.set_reactor(context.reactor);
+  to_upstream_.arrive(destination_);
+  to_client_.arrive(destination_);
   destination_ = -1;
   moved_ = true;
 }
@@ -78,10 +79,16 @@ bool Relay::pumps_ended() const {
   return to_upstream_.ended() && (!two_way_ || to_client_.ended());
 }
 
-bool Relay::joined() const {
+bool Relay::joined() {
   const auto rests = [](const Pump& pump) { return pump.ended() || pump.paused(); };
-  return rests(to_upstream_) && (!two_way_ || rests(to_client_)) && !client_.in_flight() &&
-         !upstream_.in_flight();
+  if (!rests(to_upstream_) || (two_way_ && !rests(to_client_)) || client_.in_flight() ||
+      upstream_.in_flight()) {
+    return false;
+  }
+  // What has ended closes its taps, wherever they are.
+  if (pumps_ended()) return true;
+  const bool first_rests = to_upstream_.rest_taps();
+  return to_client_.rest_taps() && first_rests;
 }
 
 // The waiter goes on from the timer, not from here: this may be deep within a turn of an object
@@ -100,6 +107,8 @@ void Relay::settle() {
     destination_ = -1;
     close();
   } else {
+    to_upstream_.leave();
+    to_client_.leave();
     context_->reactor.forget(client_.fd());
     context_->reactor.forget(upstream_.fd());
   }

@@ -65,6 +65,18 @@ class Tap {
   virtual void reset(std::uint64_t /*offset*/) {}
   /// Nothing more will come.
   virtual void closed(const StreamTotals& /*totals*/) {}
+
+  /// Whether the tap could go along if its relay went on with the thread of this number. One of a
+  /// relay's taps that could not keeps the relay where it is.
+  [[nodiscard]] virtual bool may_move(int /*thread*/) { return false; }
+  /// The relay is about to: the tap cancels what it has asked of its thread, and asks for nothing
+  /// more until arrive() or closed(). If something is still in flight it returns false, and calls
+  /// Pump::wake() once nothing is. Called any number of times.
+  [[nodiscard]] virtual bool rest() { return true; }
+  /// The last call on the old thread, when everything rests ...
+  virtual void leave() {}
+  /// ... and the first on the new one.
+  virtual void arrive(int /*thread*/) {}
 };
 
 }  // namespace sluice

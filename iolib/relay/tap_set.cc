@@ -90,4 +90,21 @@ void TapSet::closed(const StreamTotals& totals) {
   each([&](Tap& tap) { tap.closed(totals); });
 }
 
+bool TapSet::may_move(int thread) {
+  bool may = true;
+  each([&](Tap& tap) { may = tap.may_move(thread) && may; });
+  return may;
+}
+bool TapSet::rest() {
+  bool rests = true;
+  each([&](Tap& tap) { rests = tap.rest() && rests; });
+  return rests;
+}
+void TapSet::leave() {
+  each([](Tap& tap) { tap.leave(); });
+}
+void TapSet::arrive(int thread) {
+  each([&](Tap& tap) { tap.arrive(thread); });
+}
+
 }  // namespace sluice

@@ -41,6 +41,13 @@ class TapSet {
   void reset(std::uint64_t offset);
   void closed(const StreamTotals& totals);
 
+  /// Every tap may; see Tap.
+  [[nodiscard]] bool may_move(int thread);
+  /// Every tap does.
+  [[nodiscard]] bool rest();
+  void leave();
+  void arrive(int thread);
+
  private:
   template <class Call>
   void each(Call call);

@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
 #include <regex>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -382,6 +385,60 @@ TEST_P(MirrorTest, HeavyStreamsWhoseMirrorsWereCutMayMove) {
   pairs.clear();
   EXPECT_EQ(daemon_->wait_for_ends(8, kLate).size(), 8U);
   EXPECT_EQ(stats()["mirror_active"], "0");
+}
+
+/// The CPU time of each of a process's workers, in ticks (proc_pid_stat(5)).
+std::vector<std::uint64_t> worker_ticks(pid_t pid) {
+  std::vector<std::uint64_t> ticks;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream file(task.path() / "stat");
+    const std::string line((std::istreambuf_iterator<char>(file)), {});
+    if (line.find("(worker-") == line.npos) continue;
+    std::istringstream fields(line.substr(line.rfind(')') + 1));
+    std::string skipped;
+    for (int i = 3; i < 14; ++i) fields >> skipped;
+    std::uint64_t user = 0, system = 0;
+    fields >> user >> system;
+    ticks.push_back(user + system);
+  }
+  return ticks;
+}
+
+// All of this process's connections arrive at one worker, and some go on with the other, with their
+// mirrors.
+TEST_P(MirrorTest, HeavyStreamsMoveWithTheirMirrors) {
+  MirrorServer mirror;
+  auto options = kPatient;
+  options.insert(options.end(), {"--workers", "2"});
+  start_mirrored({mirror.address()}, options);
+  const auto size = by_scale<std::uint64_t>(64 << 20, 128 << 20, 512 << 20);
+  std::vector<Forwarded> pairs;
+  std::vector<MirrorServer::Stream*> streams;
+  for (int i = 0; i < 4; ++i) {
+    pairs.push_back(forward_one());
+    streams.push_back(&mirror.accept(Pattern(1)));
+  }
+  std::vector<std::thread> threads;
+  for (Forwarded& pair : pairs) {
+    threads.emplace_back([&pair, size] {
+      EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), size), "");
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const std::vector<std::uint64_t> ticks = worker_ticks(daemon_->process().pid());
+  ASSERT_EQ(ticks.size(), 2U);
+  if (GetParam().zero_copy == "auto") {
+    EXPECT_GT(10 * std::min(ticks[0], ticks[1]), ticks[0] + ticks[1]);
+  }
+  for (Forwarded& pair : pairs) finish_sending(pair.client.get());
+  EXPECT_TRUE(mirror.wait_for_ends());
+  for (const MirrorServer::Stream* stream : streams) {
+    EXPECT_EQ(stream->ending, Ending::eof);
+    EXPECT_EQ(stream->received.mismatch(), std::nullopt);
+    EXPECT_EQ(stream->received.received_bytes(), size);
+  }
+  EXPECT_EQ(stats()["mirror_lagged"], "0");
 }
 
 std::vector<Mode> mirror_modes() {

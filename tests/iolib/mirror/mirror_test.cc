@@ -84,7 +84,7 @@ class MirrorTest : public RelayTest {
       Stream* const stream = mirror_->open(options);
       if (stream == nullptr) return;
       Pump& pump = relay.to_upstream();
-      stream->set_detach([&pump, stream] { pump.detach(*stream); });
+      stream->set_direction([&pump, stream] { pump.detach(*stream); });
       pump.attach(*stream);
     };
     return start(std::move(session));
@@ -159,7 +159,7 @@ TEST_P(MirrorTest, SeveralMirrorsEachGetAllOfIt) {
     for (int i = 0; i < 3; ++i) {
       Stream* const stream = mirror_->open({.max_lag_bytes = kNoBound});
       Pump& pump = relay.to_upstream();
-      stream->set_detach([&pump, stream] { pump.detach(*stream); });
+      stream->set_direction([&pump, stream] { pump.detach(*stream); });
       pump.attach(*stream);
     }
   };

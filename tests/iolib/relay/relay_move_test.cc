@@ -1,196 +1,18 @@
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
-#include <atomic>
-#include <chrono>
-#include <coroutine>
-#include <csignal>
 #include <future>
-#include <memory>
-#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "tests/iolib/relay/relay_fixture.h"
+#include "tests/iolib/relay/move_fixture.h"
 #include "tests/iolib/relay/test_tap.h"
 
 namespace sluice {
 namespace {
 
-using namespace std::chrono_literals;
 using test::Ending;
-using test::Pattern;
-
-const Pattern kToUpstream(1);
-const Pattern kToClient(2);
-
-// One thread of two, and what relays on it use.
-class Thread {
- public:
-  Thread(Engine engine, PipePool& pool) : loop(engine) {
-    if (!loop.refusal().empty()) return;
-    loop.call([&] { context = std::make_unique<RelayContext>(loop.reactor(), pool); });
-  }
-  ~Thread() {
-    if (context) loop.call([this] { context.reset(); });
-  }
-  Thread(const Thread&) = delete;
-  Thread& operator=(const Thread&) = delete;
-  [[nodiscard]] std::uint32_t streams() { return context->streams; }
-
-  LoopThread loop;
-  std::unique_ptr<RelayContext> context;
-};
-
-// `co_await Arrival(reactor)`: goes on upon that reactor's thread.
-class Arrival {
- public:
-  explicit Arrival(Reactor& reactor) : reactor_(reactor) {}
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> traveller) {
-    reactor_.post([traveller] { traveller.resume(); });
-  }
-  void await_resume() const noexcept {}
-
- private:
-  Reactor& reactor_;
-};
-
-// Relays that begin on one thread, and are told to go on with the other as soon as they stream.
-class MoveTest : public testing::TestWithParam<RelayMode> {
- protected:
-  void SetUp() override {
-    std::signal(SIGPIPE, SIG_IGN);
-    first_ = std::make_unique<Thread>(GetParam().engine, pool_);
-    second_ = std::make_unique<Thread>(GetParam().engine, pool_);
-    if (!first_->loop.refusal().empty()) GTEST_SKIP() << first_->loop.refusal();
-    first_->context->choose_thread = [this] { return chosen_; };
-  }
-  void TearDown() override {
-    if (!relay_started_) return;
-    if (!ended_) {
-      here_.load()->loop.call([this] {
-        if (relay_) relay_->stop();
-      });
-      static_cast<void>(end());
-    }
-    // Wherever the frame ended, nobody runs it any more.
-    here_.load()->loop.call([this] { task_ = {}; });
-    for (Thread* thread : {first_.get(), second_.get()}) {
-      thread->loop.call([thread] { thread->context->tap_pipe.release(); });
-    }
-    EXPECT_EQ(first_->streams() + second_->streams(), 0U);
-    const std::size_t slots = pool_.slots_in_use();
-    const std::size_t idle = first_->loop.call([this] { return pool_.cached_pipes(); }) +
-                             second_->loop.call([this] { return pool_.cached_pipes(); }) +
-                             pool_.shared_pipes();
-    EXPECT_EQ(slots, idle * kPipeBytes / Pipe::kSlotBytes) << "a pipe went astray";
-  }
-
-  void start(TestTap* tap = nullptr) {
-    // A former one has ended.
-    if (relay_started_) here_.load()->loop.call([this] { task_ = {}; });
-    ended_ = false;
-    moves_ = 0;
-    at_upstream_ = test::PatternChecker(kToUpstream);
-    options_.splice = GetParam().splice;
-    upstream_.reset();
-    client_.reset();
-    test::SocketPair client_pair = test::tcp_pair(buffers_);
-    test::SocketPair upstream_pair = test::tcp_pair(buffers_);
-    // The relay's end has the same number every time.
-    if (number_ >= 0 && client_pair.near.get() != number_) {
-      EXPECT_LT(::fcntl(number_, F_GETFD), 0) << "somebody else has it";
-      EXPECT_EQ(::dup3(client_pair.near.get(), number_, O_CLOEXEC), number_);
-      client_pair.near.reset(number_);
-    }
-    number_ = client_pair.near.get();
-    client_ = std::move(client_pair.far);
-    upstream_ = std::move(upstream_pair.far);
-    here_ = first_.get();
-    relay_started_ = true;
-    first_->loop.call([&] {
-      relay_ =
-          std::make_unique<Relay>(*first_->context, options_, std::move(client_pair.near),
-                                  Leg::Kind::tcp, std::move(upstream_pair.near), Leg::Kind::tcp);
-      if (tap != nullptr) relay_->to_upstream().attach(*tap);
-      task_ = serve();
-      task_.start();
-    });
-  }
-  [[nodiscard]] RelayEnd end() {
-    EXPECT_TRUE(test::wait_until([this] { return ended_.load(); }));
-    return how_;
-  }
-  void exchange_both_ways(std::uint64_t size) {
-    auto client_sends = std::async(std::launch::async, [&] {
-      return send_in_pieces(client_.get(), kToUpstream, size, test::seed());
-    });
-    auto upstream_sends = std::async(std::launch::async, [&] {
-      return send_in_pieces(upstream_.get(), kToClient, size, test::seed() + 1);
-    });
-    auto at_client =
-        std::async(std::launch::async, [&] { return read_whole(client_.get(), kToClient, size); });
-    EXPECT_EQ(read_whole(upstream_.get(), kToUpstream, size), "");
-    EXPECT_EQ(at_client.get(), "");
-    EXPECT_TRUE(client_sends.get() && upstream_sends.get());
-    EXPECT_EQ(end(), RelayEnd::closed);
-  }
-  /// Makes the direction from the client a heavy stream, which then moves.
-  void stream_heavily() {
-    constexpr std::size_t kBurst = Pump::kLargeTurnBytes + Reactor::kReceiveBytes;
-    std::string burst(kBurst, '\0');
-    for (int i = 0; i < 3 * Pump::kHeavyAfter; ++i) {
-      kToUpstream.fill(at_upstream_.received_bytes(), std::as_writable_bytes(std::span(burst)));
-      // On the loop's thread, which finds all of it at once.
-      here_.load()->loop.call([&] { return test::send_all(client_.get(), burst); });
-      test::read_pattern(upstream_.get(), at_upstream_,
-                         {.stop_after_bytes = at_upstream_.received_bytes() + kBurst});
-    }
-    EXPECT_EQ(at_upstream_.mismatch(), std::nullopt);
-  }
-
-  [[nodiscard]] bool first_loop_sleeps() { return first_->loop.sleeps(); }
-
-  OwnedFd client_;
-  OwnedFd upstream_;
-  test::PairOptions buffers_{.near_receive_bytes = 1 << 20};
-  std::atomic<int> moves_{0};
-  int chosen_ = 1;
-  test::PatternChecker at_upstream_{kToUpstream};
-
- private:
-  [[nodiscard]] Task<> serve() {
-    RelayEnd how = co_await relay_->run();
-    while (how == RelayEnd::running) {
-      EXPECT_EQ(relay_->destination(), 1);
-      EXPECT_FALSE(relay_->to_upstream().holds_pipe() || relay_->to_client().holds_pipe())
-          << "a pipe belongs to the thread that took it";
-      co_await Arrival(second_->loop.reactor());
-      relay_->move_to(*second_->context);
-      ++moves_;
-      here_ = second_.get();
-      how = co_await relay_->run();
-    }
-    relay_.reset();
-    how_ = how;
-    ended_ = true;
-  }
-
-  static constexpr std::size_t kPipeBytes = 256 << 10;
-  PipePool pool_{{.pipe_bytes = kPipeBytes, .budget_slots = 16 * kPipeBytes / 4096}};
-  std::unique_ptr<Thread> first_;
-  std::unique_ptr<Thread> second_;
-  RelayOptions options_;
-  std::unique_ptr<Relay> relay_;
-  Task<> task_;
-  std::atomic<Thread*> here_{nullptr};
-  std::atomic<bool> ended_{false};
-  RelayEnd how_ = RelayEnd::running;
-  bool relay_started_ = false;
-  int number_ = -1;
-};
 
 INSTANTIATE_TEST_SUITE_P(Modes, MoveTest, testing::ValuesIn(every_relay_mode()),
                          name_of_relay_mode);
@@ -212,7 +34,7 @@ TEST_P(MoveTest, AHeavyStreamMovesOnceAndGoesOn) {
   test::finish_sending(client_.get());
   EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
   test::finish_sending(upstream_.get());
-  EXPECT_EQ(read_whole(client_.get(), kToClient, 0), "");
+  EXPECT_EQ(read_whole(client_.get(), kDown, 0), "");
   EXPECT_EQ(end(), RelayEnd::closed);
 }
 
@@ -224,12 +46,74 @@ TEST_P(MoveTest, WhoIsToldToStayStays) {
 }
 
 TEST_P(MoveTest, ATappedConnectionStaysWhereItsTapsAre) {
-  TestTap tap(kToUpstream);
-  start(&tap);
+  TestTap tap(kUp);
+  start([&](Relay& relay) { relay.to_upstream().attach(tap); });
   exchange_both_ways(2 << 20);
   EXPECT_EQ(moves_, 0);
   EXPECT_TRUE(tap.content());
   EXPECT_EQ(tap.bytes, 2U << 20);
+}
+
+TEST_P(MoveTest, ATapThatMayGoesAlongOnceItRests) {
+  if (GetParam().splice == SpliceMode::never) GTEST_SKIP() << "never streams";
+  TestTap tap(kUp);
+  tap.movable = true;
+  Pump* pump = nullptr;
+  int asked = 0;
+  // Not at once: what it has in flight ends in a later turn.
+  tap.at_rest = [&] {
+    if (asked++ == 0) first().loop.reactor().post([&] { pump->wake(); });
+    EXPECT_FALSE(tap.left);
+    return asked > 1;
+  };
+  start([&](Relay& relay) {
+    pump = &relay.to_upstream();
+    pump->attach(tap);
+  });
+  stream_heavily();
+  EXPECT_EQ(moves_, 1);
+  EXPECT_GT(asked, 1);
+  EXPECT_TRUE(tap.left);
+  EXPECT_EQ(tap.thread, 1);
+  test::finish_sending(client_.get());
+  EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
+  test::finish_sending(upstream_.get());
+  EXPECT_EQ(end(), RelayEnd::closed);
+  EXPECT_TRUE(tap.content());
+  EXPECT_EQ(tap.bytes, at_upstream_.received_bytes());
+  EXPECT_EQ(tap.eofs, 1);
+}
+
+// The relay waits for a tap to rest, and is stopped meanwhile.
+TEST_P(MoveTest, WhoIsStoppedOnTheWayEndsWhereItArrives) {
+  if (GetParam().splice == SpliceMode::never) GTEST_SKIP() << "never streams";
+  TestTap tap(kUp);
+  tap.movable = true;
+  Relay* stopped = nullptr;
+  int asked = 0;
+  tap.at_rest = [&] {
+    if (asked++ > 0) return true;
+    first().loop.reactor().post([&] {
+      stopped->stop();
+      stopped->to_upstream().wake();
+    });
+    return false;
+  };
+  start([&](Relay& relay) {
+    stopped = &relay;
+    relay.to_upstream().attach(tap);
+  });
+  const std::string burst(kBurst, '\0');
+  EXPECT_TRUE(test::wait_until([&] {
+    static_cast<void>(
+        ::send(client_.get(), burst.data(), burst.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+    static_cast<void>(::recv(upstream_.get(), nullptr, 1 << 20, MSG_TRUNC | MSG_DONTWAIT));
+    return moves_ > 0;
+  }));
+  EXPECT_EQ(end(), RelayEnd::stopped);
+  EXPECT_EQ(tap.thread, 1);
+  EXPECT_EQ(tap.resets, 1);
+  EXPECT_TRUE(tap.totals.has_value());
 }
 
 TEST_P(MoveTest, AResetAfterTheMoveIsPassedOn) {
@@ -248,9 +132,9 @@ TEST_P(MoveTest, AHalfClosedConnectionGoesOnAfterTheMove) {
   test::finish_sending(client_.get());
   EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
   auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(upstream_.get(), kToClient, 2 << 20, test::seed());
+    return send_in_pieces(upstream_.get(), kDown, 2 << 20, test::seed());
   });
-  EXPECT_EQ(read_whole(client_.get(), kToClient, 2 << 20), "");
+  EXPECT_EQ(read_whole(client_.get(), kDown, 2 << 20), "");
   EXPECT_TRUE(sender.get());
   EXPECT_EQ(end(), RelayEnd::closed);
 }
@@ -261,10 +145,10 @@ TEST_P(MoveTest, NoPipeMovesAlong) {
   for (int i = 0; i < 3; ++i) {
     start();
     auto upstream_sends = std::async(std::launch::async, [&] {
-      return send_in_pieces(upstream_.get(), kToClient, 8 << 20, test::seed());
+      return send_in_pieces(upstream_.get(), kDown, 8 << 20, test::seed());
     });
-    auto at_client = std::async(std::launch::async,
-                                [&] { return read_whole(client_.get(), kToClient, 8 << 20); });
+    auto at_client =
+        std::async(std::launch::async, [&] { return read_whole(client_.get(), kDown, 8 << 20); });
     stream_heavily();
     test::finish_sending(client_.get());
     EXPECT_EQ(at_client.get(), "");
@@ -286,7 +170,7 @@ TEST_P(MoveTest, TheNumbersOfMovedSocketsCanBeUsedAgainOnTheFirstThread) {
   ASSERT_TRUE(test::send_all(upstream_.get(), "answer"));
   EXPECT_EQ(test::receive_text(client_.get(), 6), "answer");
   EXPECT_EQ(moves_, 0);
-  EXPECT_TRUE(first_loop_sleeps());
+  EXPECT_TRUE(first().loop.sleeps());
 }
 
 }  // namespace

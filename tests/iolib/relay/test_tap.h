@@ -29,6 +29,8 @@ class TestTap final : public Tap {
   std::function<void()> at_append = [] {};
   std::function<void()> at_allowance = [] {};
   std::function<void()> at_end = [] {};  ///< eof, reset and closed
+  bool movable = false;
+  std::function<bool()> at_rest = [] { return true; };
 
   // What it saw.
   std::optional<std::uint64_t> first;  ///< the offset of the first byte
@@ -44,6 +46,8 @@ class TestTap final : public Tap {
   int resets = 0;
   std::uint64_t end_offset = 0;
   std::optional<StreamTotals> totals;
+  bool left = false;
+  int thread = -1;  ///< where it arrived
 
   /// Every byte exactly once, in order, and never too much at a time.
   [[nodiscard]] bool content() const {
@@ -96,6 +100,10 @@ class TestTap final : public Tap {
     totals = closing;
     at_end();
   }
+  [[nodiscard]] bool may_move(int /*thread*/) override { return movable; }
+  [[nodiscard]] bool rest() override { return at_rest(); }
+  void leave() override { left = true; }
+  void arrive(int to) override { thread = to; }
 
  private:
   void take(std::uint64_t offset, std::span<const std::byte> data) {

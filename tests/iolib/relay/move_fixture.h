@@ -1,0 +1,194 @@
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <coroutine>
+#include <csignal>
+#include <functional>
+#include <future>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "tests/iolib/relay/relay_fixture.h"
+
+namespace sluice {
+
+/// One thread of two, and what relays on it use.
+class Thread {
+ public:
+  Thread(Engine engine, PipePool& pool) : loop(engine) {
+    if (!loop.refusal().empty()) return;
+    loop.call([&] { context = std::make_unique<RelayContext>(loop.reactor(), pool); });
+  }
+  ~Thread() {
+    if (context) loop.call([this] { context.reset(); });
+  }
+  Thread(const Thread&) = delete;
+  Thread& operator=(const Thread&) = delete;
+  [[nodiscard]] std::uint32_t streams() { return context->streams; }
+
+  LoopThread loop;
+  std::unique_ptr<RelayContext> context;
+};
+
+/// `co_await Arrival(reactor)`: goes on upon that reactor's thread.
+class Arrival {
+ public:
+  explicit Arrival(Reactor& reactor) : reactor_(reactor) {}
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> traveller) {
+    reactor_.post([traveller] { traveller.resume(); });
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  Reactor& reactor_;
+};
+
+/// Relays that begin on one thread, and are told to go on with the other as soon as they stream
+/// heavily.
+class MoveTest : public testing::TestWithParam<RelayMode> {
+ protected:
+  inline static const test::Pattern kUp{1};    ///< what the client sends
+  inline static const test::Pattern kDown{2};  ///< what the upstream sends
+
+  void SetUp() override {
+    std::signal(SIGPIPE, SIG_IGN);
+    first_ = std::make_unique<Thread>(GetParam().engine, pool_);
+    second_ = std::make_unique<Thread>(GetParam().engine, pool_);
+    if (!first_->loop.refusal().empty()) GTEST_SKIP() << first_->loop.refusal();
+    first_->context->choose_thread = [this] { return chosen_; };
+  }
+  void TearDown() override {
+    if (!relay_started_) return;
+    if (!ended_) {
+      here_.load()->loop.call([this] {
+        if (relay_) relay_->stop();
+      });
+      static_cast<void>(end());
+    }
+    // Wherever the frame ended, nobody runs it any more.
+    here_.load()->loop.call([this] { task_ = {}; });
+    for (Thread* thread : {first_.get(), second_.get()}) {
+      thread->loop.call([thread] { thread->context->tap_pipe.release(); });
+    }
+    EXPECT_EQ(first_->streams() + second_->streams(), 0U);
+    const std::size_t slots = pool_.slots_in_use();
+    const std::size_t idle = first_->loop.call([this] { return pool_.cached_pipes(); }) +
+                             second_->loop.call([this] { return pool_.cached_pipes(); }) +
+                             pool_.shared_pipes();
+    EXPECT_EQ(slots, idle * kPipeBytes / Pipe::kSlotBytes) << "a pipe went astray";
+  }
+
+  /// `before` the relay runs it is called, on the first thread.
+  void start(const std::function<void(Relay&)>& before = [](Relay&) {}) {
+    // A former one has ended.
+    if (relay_started_) here_.load()->loop.call([this] { task_ = {}; });
+    ended_ = false;
+    moves_ = 0;
+    at_upstream_ = test::PatternChecker(kUp);
+    options_.splice = GetParam().splice;
+    upstream_.reset();
+    client_.reset();
+    test::SocketPair client_pair = test::tcp_pair(buffers_);
+    test::SocketPair upstream_pair = test::tcp_pair(buffers_);
+    // The relay's end has the same number every time.
+    if (number_ >= 0 && client_pair.near.get() != number_) {
+      EXPECT_LT(::fcntl(number_, F_GETFD), 0) << "somebody else has it";
+      EXPECT_EQ(::dup3(client_pair.near.get(), number_, O_CLOEXEC), number_);
+      client_pair.near.reset(number_);
+    }
+    number_ = client_pair.near.get();
+    client_ = std::move(client_pair.far);
+    upstream_ = std::move(upstream_pair.far);
+    here_ = first_.get();
+    relay_started_ = true;
+    first_->loop.call([&] {
+      relay_ =
+          std::make_unique<Relay>(*first_->context, options_, std::move(client_pair.near),
+                                  Leg::Kind::tcp, std::move(upstream_pair.near), Leg::Kind::tcp);
+      before(*relay_);
+      task_ = serve();
+      task_.start();
+    });
+  }
+  [[nodiscard]] RelayEnd end() {
+    EXPECT_TRUE(test::wait_until([this] { return ended_.load(); }));
+    return how_;
+  }
+  void exchange_both_ways(std::uint64_t size) {
+    auto client_sends = std::async(
+        std::launch::async, [&] { return send_in_pieces(client_.get(), kUp, size, test::seed()); });
+    auto upstream_sends = std::async(std::launch::async, [&] {
+      return send_in_pieces(upstream_.get(), kDown, size, test::seed() + 1);
+    });
+    auto at_client =
+        std::async(std::launch::async, [&] { return read_whole(client_.get(), kDown, size); });
+    EXPECT_EQ(read_whole(upstream_.get(), kUp, size), "");
+    EXPECT_EQ(at_client.get(), "");
+    EXPECT_TRUE(client_sends.get() && upstream_sends.get());
+    EXPECT_EQ(end(), RelayEnd::closed);
+  }
+  static constexpr std::size_t kBurst = Pump::kLargeTurnBytes + Reactor::kReceiveBytes;
+  static constexpr int kBursts = 3 * Pump::kHeavyAfter;
+  /// Makes the direction from the client a heavy stream, which then moves.
+  void stream_heavily() {
+    std::string burst(kBurst, '\0');
+    for (int i = 0; i < kBursts; ++i) {
+      kUp.fill(at_upstream_.received_bytes(), std::as_writable_bytes(std::span(burst)));
+      // On the loop's thread, which finds all of it at once.
+      here_.load()->loop.call([&] { return test::send_all(client_.get(), burst); });
+      test::read_pattern(upstream_.get(), at_upstream_,
+                         {.stop_after_bytes = at_upstream_.received_bytes() + kBurst});
+    }
+    EXPECT_EQ(at_upstream_.mismatch(), std::nullopt);
+  }
+
+  [[nodiscard]] Thread& first() { return *first_; }
+  [[nodiscard]] Thread& second() { return *second_; }
+
+  OwnedFd client_;
+  OwnedFd upstream_;
+  test::PairOptions buffers_{.near_receive_bytes = 1 << 20};
+  std::atomic<int> moves_{0};
+  int chosen_ = 1;
+  test::PatternChecker at_upstream_{kUp};
+
+ private:
+  [[nodiscard]] Task<> serve() {
+    RelayEnd how = co_await relay_->run();
+    while (how == RelayEnd::running) {
+      EXPECT_EQ(relay_->destination(), 1);
+      EXPECT_FALSE(relay_->to_upstream().holds_pipe() || relay_->to_client().holds_pipe())
+          << "a pipe belongs to the thread that took it";
+      co_await Arrival(second_->loop.reactor());
+      relay_->move_to(*second_->context);
+      ++moves_;
+      here_ = second_.get();
+      how = co_await relay_->run();
+    }
+    relay_.reset();
+    how_ = how;
+    ended_ = true;
+  }
+
+  static constexpr std::size_t kPipeBytes = 256 << 10;
+  PipePool pool_{{.pipe_bytes = kPipeBytes, .budget_slots = 16 * kPipeBytes / 4096}};
+  std::unique_ptr<Thread> first_;
+  std::unique_ptr<Thread> second_;
+  RelayOptions options_;
+  std::unique_ptr<Relay> relay_;
+  Task<> task_;
+  std::atomic<Thread*> here_{nullptr};
+  std::atomic<bool> ended_{false};
+  RelayEnd how_ = RelayEnd::running;
+  bool relay_started_ = false;
+  int number_ = -1;
+};
+
+}  // namespace sluice
