@@ -294,13 +294,15 @@ void Store::set_aside(Sealed segment) {
   const ChainKey chain = chain_of(segment.name);
   const std::lock_guard guard(lock_);
   set_aside_.push_back(std::move(segment));
-  const auto behind = std::ranges::stable_partition(
-      sealed_, [&](const Sealed& each) { return chain_of(each.name) != chain; });
-  for (Sealed& each : behind) {
-    sealed_bytes_ -= each.size_bytes;
-    set_aside_.push_back(std::move(each));
+  // clang 14 does not take libstdc++'s std::ranges::stable_partition().
+  const auto behind =
+      std::stable_partition(sealed_.begin(), sealed_.end(),
+                            [&](const Sealed& each) { return chain_of(each.name) != chain; });
+  for (auto each = behind; each != sealed_.end(); ++each) {
+    sealed_bytes_ -= each->size_bytes;
+    set_aside_.push_back(std::move(*each));
   }
-  sealed_.erase(behind.begin(), behind.end());
+  sealed_.erase(behind, sealed_.end());
 }
 
 // False if there is none. One that cannot be deleted is set aside until the next time. One after
