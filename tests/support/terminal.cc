@@ -23,7 +23,7 @@ std::string Terminal::read_to_end() const {
   std::string shown;
   std::vector<char> buffer(1 << 16);
   // Once the last end of the terminal is closed, EIO.
-  for (ssize_t got = 0; (got = ::read(screen(), buffer.data(), buffer.size())) > 0;) {
+  for (ssize_t got = 0; (got = ::read(screen_.get(), buffer.data(), buffer.size())) > 0;) {
     shown.append(buffer.data(), static_cast<std::size_t>(got));
   }
   return shown;

@@ -14,7 +14,6 @@ class Terminal {
   /// What the program is started with.
   [[nodiscard]] int program_end() const { return program_end_.get(); }
   /// What shows what it wrote.
-  [[nodiscard]] int screen() const { return screen_.get(); }
   /// Once the program has its own: so that its end is one.
   void close_program_end() { program_end_.reset(); }
   /// All that is written until the program has ended.

@@ -577,9 +577,8 @@ std::string said_on_a_terminal(const std::string& path, std::chrono::millisecond
   std::vector<char> buffer(1 << 16);
   while (::read(reader.get(), buffer.data(), buffer.size()) > 0) continue;
   EXPECT_EQ(process.wait(), 0);
-  ::fcntl(terminal.screen(), F_SETFL, O_NONBLOCK);
-  const ssize_t got = ::read(terminal.screen(), buffer.data(), buffer.size());
-  return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+  // The kernel brings it to the screen in its own time.
+  return terminal.read_to_end();
 }
 
 TEST(Progress, IsShownOnATerminalOnceItTakesASecondAndTakenAwayAtTheEnd) {
