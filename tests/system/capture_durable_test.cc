@@ -94,7 +94,7 @@ TEST_P(CaptureSinkTest, AKillConfirmsNothing) {
 
 TEST_P(CaptureSinkTest, WhatIsNotAllRecordedEndsByReset) {
   Daemon daemon(arguments({"--capture-limit", "1KiB"}));
-  for (const std::uint64_t size : {1024, 1025, 100'000}) {
+  for (const std::uint64_t size : {1024U, 1025U, 100'000U}) {
     const OwnedFd client = connect_tcp(daemon.port());
     ASSERT_TRUE(send_pattern(client.get(), Pattern(1), 0, size));
     finish_sending(client.get());

@@ -129,7 +129,7 @@ TEST_P(CaptureStreamsTest, RandomStreamsAreRecordedAsTheyWere) {
   start({"--segment-size", "8MiB", "--capture-buffers", "2MiB"});
   std::mt19937_64 random(seed());
   for (int round = 0; round < by_scale(1, 2, 20); ++round) {
-    run_exchanges(by_scale(8, 32, 48), random);
+    run_exchanges(by_scale(8U, 32U, 48U), random);
   }
   ASSERT_EQ(daemon_->terminate(), 0) << daemon_->log();
   compare_exchanges();
@@ -185,7 +185,7 @@ class CaptureBufferedTest : public CaptureStreamsTest {};
 TEST_P(CaptureBufferedTest, RandomStreamsAreRecordedAsTheyWere) {
   start({"--capture-io", "buffered", "--segment-size", "8MiB", "--capture-buffers", "2MiB"});
   std::mt19937_64 random(seed());
-  run_exchanges(by_scale(8, 32, 48), random);
+  run_exchanges(by_scale(8U, 32U, 48U), random);
   ASSERT_EQ(daemon_->terminate(), 0) << daemon_->log();
   compare_exchanges();
 }
@@ -201,7 +201,7 @@ class CaptureCrowdTest : public CaptureStreamsTest {};
 TEST_P(CaptureCrowdTest, TwoHundredStreamsAtOnceAreRecordedAsTheyWere) {
   start({"--segment-size", "8MiB"});
   std::mt19937_64 random(seed());
-  run_exchanges(by_scale(40, 200, 200), random);
+  run_exchanges(by_scale(40U, 200U, 200U), random);
   ASSERT_EQ(daemon_->terminate(), 0) << daemon_->log();
   compare_exchanges();
 }

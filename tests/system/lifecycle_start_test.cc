@@ -225,7 +225,7 @@ TEST(CheckTest, ALeftoverSocketIsZeroAndStays) {
 
 TEST(CheckTest, AFileToBeSentHasToBeThere) {
   const TempDir folder;
-  const auto check = [&folder](const std::string& path) {
+  const auto check = [](const std::string& path) {
     return refusal({"--listen", kAnyPort, "--to", "file:" + path, "--check"}, 1, {path});
   };
   EXPECT_EQ(check(folder.file("missing")), "");

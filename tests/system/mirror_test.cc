@@ -146,7 +146,7 @@ TEST_P(MirrorTest, RandomStreamsReachTwoMirrorsAsTheyWere) {
   MirrorServer one;
   MirrorServer other;
   start_mirrored({one.address(), other.address()});
-  run_exchanges(by_scale(15, 40, 200), {&one, &other});
+  run_exchanges(by_scale(15U, 40U, 200U), {&one, &other});
 }
 
 TEST_P(MirrorTest, ALargeStreamIsForwardedRecordedAndMirroredTwice) {
@@ -452,7 +452,7 @@ using MirrorCrowdTest = MirrorTest;
 TEST_P(MirrorCrowdTest, TwoHundredStreamsAtOnceReachTheirMirrorAsTheyWere) {
   MirrorServer mirror;
   start_mirrored({mirror.address()});
-  run_exchanges(by_scale(40, 200, 200), {&mirror});
+  run_exchanges(by_scale(40U, 200U, 200U), {&mirror});
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryEngine, MirrorCrowdTest,

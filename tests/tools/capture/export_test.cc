@@ -301,8 +301,8 @@ TEST(Export, EndsAConnectionAsItEnded) {
   const File file = exported(folder.path());
   std::vector<std::uint32_t> ends[4];
   for (const Frame& frame : file.frames) {
-    const std::size_t connection =
-        frame.addresses.find("0a00000") == 0 ? frame.addresses[7] - '0' : frame.addresses[15] - '0';
+    const char digit = frame.addresses[frame.addresses.starts_with("0a00000") ? 7 : 15];
+    const auto connection = static_cast<std::size_t>(digit - '0');
     if ((frame.flags & (kFin | kRst)) != 0) {
       ends[connection].push_back((frame.flags & (kFin | kRst)) << 8 | frame.direction);
     }
@@ -377,7 +377,7 @@ TEST(Export, OfOneAfterTheOtherBetweenTheSameTwoStartsElsewhere) {
   }
   std::ranges::sort(first);
   EXPECT_EQ(first.size(), 3U);
-  EXPECT_EQ(std::ranges::unique(first).begin(), first.end());
+  EXPECT_EQ(std::unique(first.begin(), first.end()), first.end());
 }
 
 TEST(Export, PutsTheWorkersOfARunInTheOrderOfTheirTimes) {
@@ -455,7 +455,7 @@ TEST(Export, TakesMoreWorkersThanItPutsInOrderAtOnce) {
 TEST(Export, FiltersAsSearchDoes) {
   const TempDir folder;
   std::vector<CaptureRecord> records;
-  for (const std::uint64_t number : {1, 2, 3}) {
+  for (const std::uint64_t number : {1U, 2U, 3U}) {
     for (CaptureRecord& each : connection_records(number, bytes_of("ask"), bytes_of("answer"))) {
       records.push_back(each);
     }
