@@ -53,7 +53,7 @@ class WorkerMirrors {
   std::function<void()> on_began = [] {};
   std::function<void()> on_gone = [] {};
   /// Another worker's, to which a connection goes.
-  std::function<WorkerMirrors&(int worker)> of_worker;
+  std::function<WorkerMirrors&(int worker)> of_worker = [this](int) -> auto& { return *this; };
 
   /// Any thread.
   [[nodiscard]] std::uint64_t count(mirror::Count what) const;

@@ -145,7 +145,7 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
       }
       // Between these two the session is nowhere: nobody can stop it.
       Worker& destination = worker.worker(relay.destination());
-      session.worker_->session_moves(session, destination);
+      session.worker_->session_leaves(session);
       co_await destination.arrival();
       session.arrive(destination, relay);
     }

@@ -24,6 +24,7 @@ Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Co
     outcome = ready < 0 ? -ready : connect_outcome(fd);
   }
   if (outcome == EINPROGRESS) outcome = ECANCELED;
+  if (was_connected(outcome)) outcome = 0;
   while (outcome == EAGAIN && upstream.is_unix()) {
     if (stopped) {
       outcome = ECANCELED;

@@ -279,7 +279,7 @@ void Worker::session_began(Session& session) {
 }
 
 void Worker::session_ended(Session& session) {
-  session_left(session);
+  session_leaves(session);
   if (session.recorded()) --recorded_;
   shared_.connections.fetch_sub(1);
   // Its place is for who waits; from the timer, since this may be within somebody's turn.
@@ -287,17 +287,9 @@ void Worker::session_ended(Session& session) {
   check_drained();
 }
 
-void Worker::session_left(Session& session) {
+void Worker::session_leaves(Session& session) {
   sessions_.remove(session);
   stats_.subtract(Counter::active);
-}
-
-// Its mirrors move with it; one that is recorded moves only when its recording has gone.
-void Worker::session_moves(Session& session, Worker& destination) {
-  session_left(session);
-  if (!session.recorded()) return;
-  --recorded_;
-  ++destination.recorded_;
 }
 
 // Another worker that would have fewer streams, with one more, than this one has.

@@ -123,9 +123,9 @@ class Worker {
 
   void session_began(Session& session);
   void session_ended(Session& session);
-  /// A session goes on with `destination`: it leaves this worker, goes to the other's thread by
+  /// A session goes on with another worker: it leaves this one, goes to the other's thread by
   /// `co_await arrival()`, and begins there.
-  void session_moves(Session& session, Worker& destination);
+  void session_leaves(Session& session);
   class Arrival;
   [[nodiscard]] Arrival arrival();
   [[nodiscard]] Worker& worker(int index) {
@@ -158,7 +158,6 @@ class Worker {
     std::function<void()> work_;
   };
 
-  void session_left(Session& session);
   void run(const std::function<void(Result<>)>& started);
   [[nodiscard]] Result<> open_reactor();
   void pin() const;

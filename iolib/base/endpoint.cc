@@ -88,10 +88,12 @@ int take_error(int fd) {
 // with it goes what had been received.
 int connect_outcome(int fd) {
   pollfd polled{.fd = fd, .events = POLLOUT, .revents = 0};
-  if (::poll(&polled, 1, 0) <= 0) return EINPROGRESS;
-  const int error = take_error(fd);
-  // Connected, and reset since: who reads finds what came before that, and the reset.
-  return error == ECONNRESET || error == EPIPE ? 0 : error;
+  return ::poll(&polled, 1, 0) <= 0 ? EINPROGRESS : take_error(fd);
+}
+
+// A SYN is refused, not reset.
+bool was_connected(int outcome) {
+  return outcome == 0 || outcome == ECONNRESET || outcome == EPIPE;
 }
 
 bool is_connected_to_itself(int fd, const Endpoint& to) {

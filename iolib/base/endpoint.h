@@ -40,6 +40,9 @@ void choose_congestion_control(int fd, const sockaddr* address);
 [[nodiscard]] int begin_connect(int fd, const Endpoint& to);
 /// What has become of a connect that was under way, in the same words.
 [[nodiscard]] int connect_outcome(int fd);
+/// Whether the outcome of a connect is that it succeeded, be it that the connection has been reset
+/// since: who reads finds what came before the reset, and its end.
+[[nodiscard]] bool was_connected(int outcome);
 /// What has broken the socket's connection, which it tells once: an errno; 0 if nothing has.
 [[nodiscard]] int take_error(int fd);
 

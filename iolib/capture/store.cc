@@ -224,11 +224,12 @@ Result<> Store::abandon(int& file, SegmentName name, std::uint64_t size_bytes) {
     add(from, size_bytes, wall_now_ns());
   }
   {
-    // ENOENT: an earlier try had come so far, or it was deleted meanwhile.
+    // A deletion that has its old name must not look for it now.
     const std::lock_guard deleting(deleting_);
     const Result<> renamed = volume_.rename(from, to_string(name));
+    // ENOENT: an earlier try had come so far, or it was deleted meanwhile.
     if (renamed.has_error() && renamed.error().code != ENOENT) return renamed;
-    if (renamed.has_value()) renamed_to(from, to_string(name));
+    renamed_to(from, to_string(name));
   }
   return volume_.sync_names();
 }
@@ -255,10 +256,13 @@ void Store::discard(int file, const SegmentName& name) {
 // Behind a segment that was never begun, and could not be removed, its chain must not go on: it is
 // in no list, and would stay when those around it are deleted.
 Result<> Store::remove_undiscarded(const std::string& name) {
-  const std::lock_guard guard(lock_);
-  if (!undiscarded_.contains(name)) return {};
+  {
+    const std::lock_guard guard(lock_);
+    if (!undiscarded_.contains(name)) return {};
+  }
   Result<> removed = volume_.remove(name);
   if (removed.has_error() && removed.error().code != ENOENT) return removed;
+  const std::lock_guard guard(lock_);
   undiscarded_.erase(name);
   return {};
 }

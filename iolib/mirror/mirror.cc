@@ -38,7 +38,7 @@ Stream* Mirror::open(const StreamOptions& options) {
   add(Count::streams);
   add(Count::active);
   on_began();
-  stream.connect();
+  stream.begin();
   return stream.state_ == Stream::State::gone ? nullptr : &stream;
 }
 

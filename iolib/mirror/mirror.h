@@ -87,8 +87,9 @@ struct Detail {
 /// One server that gets a copy of what clients send, as one thread sees it: the streams to it, what
 /// they may hold together, and the breaker that keeps connections away while it is down.
 ///
-/// Belongs to its reactor's thread, but for count(). Must outlive its streams: destroyed after
-/// size() is 0, or after the reactor has run for the last time.
+/// Belongs to its reactor's thread, but for count() and has_room(). Must outlive its streams, those
+/// on their way to it as well: destroyed after size() is 0, or after the reactor has run for the
+/// last time.
 class Mirror {
  public:
   /// How long a stream may outlive its connection, to pass on what waits and to see the mirror's
@@ -108,6 +109,9 @@ class Mirror {
   /// pause: a call for each message would cost the worker as much as forwarding it does.
   static constexpr std::size_t kGatherBytes = 16 << 10;
   static constexpr Duration kGatherTime = std::chrono::milliseconds(10);
+  /// A stream connects so long after its connection began: what that costs is then not in the way
+  /// of the connection's first bytes.
+  static constexpr Duration kConnectPause = std::chrono::milliseconds(1);
   /// So many streams may begin, and then no more until one is answered, if the first of them has
   /// waited for kAnswerTime. A mirror that is well answers a burst sooner than that; one that drops
   /// what it is sent keeps its connects under way until they time out, and each has a socket.
@@ -132,8 +136,12 @@ class Mirror {
   /// Ends every stream with a reset, soon.
   void stop();
   [[nodiscard]] std::size_t size() const { return streams_.size(); }
-  /// Whether one more stream may be had; any thread, where it may be outdated.
-  [[nodiscard]] bool has_room() const { return count(Count::active) < most_streams_; }
+  /// Whether one more stream may be had, with so much that waits. Any thread: where it is not the
+  /// reactor's, but for those on their way.
+  [[nodiscard]] bool has_room(std::size_t backlog_bytes) const {
+    return count(Count::active) < most_streams_ &&
+           count(Count::lag) + backlog_bytes <= budget_.limit_bytes;
+  }
 
   /// Called within the streams' own turns; they may not call back.
   std::function<void(Event, const Detail&)> on_event = [](Event, const Detail&) {};
@@ -144,7 +152,7 @@ class Mirror {
   std::function<void()> on_began = [] {};
   std::function<void()> on_gone = [] {};
   /// The same server's Mirror on the thread of this number, to which a relay moves, with the same
-  /// Shedding; called on both threads. Unset: streams stay.
+  /// Shedding. Unset: streams stay.
   std::function<Mirror&(int thread)> on_thread = {};
 
   /// Any thread.

@@ -39,6 +39,18 @@ Stream::~Stream() = default;
 
 // --- Connecting ---
 
+// The breaker waits for a probe.
+void Stream::begin() {
+  if (probe_) return connect();
+  pause(Mirror::kConnectPause);
+}
+
+void Stream::pause(Duration time) {
+  state_ = State::pausing;
+  step_deadline_ = mirror_->reactor_.now() + time;
+  arm();
+}
+
 // One address after the other; what the kernel refuses at once takes no wait.
 void Stream::connect() {
   state_ = State::connecting;
@@ -55,6 +67,7 @@ void Stream::connect() {
     unix_ = to.is_unix();
     const int outcome = begin_connect(fd_.get(), to);
     if (outcome == 0) return connected();
+    if (was_connected(outcome)) return connected_and_reset(outcome);
     if (outcome == EINPROGRESS) {
       step_deadline_ = mirror_->reactor_.now() +
                        options_.connect_timeout / static_cast<Duration::rep>(addresses.size());
@@ -71,6 +84,7 @@ void Stream::connect_ended(int outcome) {
   if (outcome == EINPROGRESS) return await_writable();
   step_deadline_ = TimePoint::max();
   if (outcome == 0) return connected();
+  if (was_connected(outcome)) return connected_and_reset(outcome);
   // Who has waited in vain for so long need not be asked twice.
   if (outcome == ETIMEDOUT) retried_ = true;
   error_ = {outcome, "connect"};
@@ -98,6 +112,13 @@ void Stream::connected() {
   flush();
 }
 
+void Stream::connected_and_reset(int error) {
+  state_ = State::open;
+  connected_at_ = mirror_->reactor_.now();
+  mirror_->connected(which_);
+  broken_off({error, "connect"});
+}
+
 // One more round after a pause, unless this one or others have found out that there is no use in
 // it.
 void Stream::round_failed() {
@@ -105,18 +126,19 @@ void Stream::round_failed() {
   if (!mirror_->addresses_.empty() && !retried_ && !given_up_ &&
       mirror_->breaker_.state() == Breaker::State::closed) {
     retried_ = true;
-    state_ = State::pausing;
-    step_deadline_ = mirror_->reactor_.now() + mirror_->breaker_.retry_pause();
-    return arm();
+    return pause(mirror_->breaker_.retry_pause());
   }
   mirror_->connect_failed(error_, probe_);
   end(false);
 }
 
-void Stream::retry() {
+void Stream::pause_is_over() {
   tried_ = 0;
   if (mirror_->breaker_.state() == Breaker::State::closed) return connect();
-  round_failed();
+  if (retried_) return round_failed();
+  // As if it had come now.
+  mirror_->add(Count::refused);
+  end(false);
 }
 
 // Nothing is in flight on it.
@@ -177,7 +199,7 @@ void Stream::closed(const StreamTotals& /*totals*/) {
   detach_ = nullptr;
   if (state_ == State::gone) return;
   drain_deadline_ = std::min(drain_deadline_, mirror_->reactor_.now() + mirror_->drain_time_);
-  go_on();
+  arm();
 }
 
 // --- Moving to another thread ---
@@ -185,7 +207,7 @@ void Stream::closed(const StreamTotals& /*totals*/) {
 // One that is connecting, or has to prove something to the breaker, stays.
 bool Stream::may_move(int thread) {
   return state_ == State::open && proof_deadline_ == TimePoint::max() && mirror_->on_thread &&
-         mirror_->on_thread(thread).has_room();
+         mirror_->on_thread(thread).has_room(backlog_.size());
 }
 
 bool Stream::rest() {
@@ -197,30 +219,26 @@ bool Stream::rest() {
   return !reader_.in_flight() && !writer_.in_flight();
 }
 
-// Between the two it belongs to itself.
-void Stream::leave() {
+// It belongs to itself until it arrives. A probe's part is over.
+void Stream::leave(int thread) {
+  probe_ = false;
   mirror_->subtract(Count::lag, std::exchange(noted_, 0));
   backlog_.set_budget(nullptr);
   mirror_->reactor_.forget(fd_.get());
   mirror_->hand_over(*this);
+  mirror_ = &mirror_->on_thread(thread);
 }
 
-void Stream::arrive(int thread) {
-  mirror_ = &mirror_->on_thread(thread);
+void Stream::arrive() {
   mirror_->take_over(*this);
   backlog_.set_budget(&mirror_->budget_);
   note_lag();
-  go_on();
-  if (mirror_->budget_.used_bytes > mirror_->budget_.limit_bytes) lagged(Limit::budget);
-}
-
-// Asks again for what it was told to rest from.
-void Stream::go_on() {
-  if (std::exchange(resting_, false)) {
-    if (!answers_ended_) await_readable();
-    if (behind_) await_writable();
-  }
+  resting_ = false;
+  if (!answers_ended_) await_readable();
+  if (behind_) await_writable();
   arm();
+  // There was room when it was asked for.
+  if (mirror_->budget_.used_bytes > mirror_->budget_.limit_bytes) lagged(Limit::budget);
 }
 
 // Whether `bytes` at `offset` come next; a stream that has missed something ends.
@@ -306,7 +324,12 @@ std::optional<Limit> Stream::keep(Pipe& pipe) {
 // what comes within a short time.
 void Stream::kept(bool refused) {
   note_lag();
-  if (refused || state_ != State::open) return fall_behind();
+  if (refused || state_ != State::open) {
+    fall_behind();
+    // A fast stream is not to lag for a pause.
+    if (state_ == State::pausing && !retried_ && !may_gather(0)) pause_is_over();
+    return;
+  }
   if (behind_ || step_deadline_ != TimePoint::max()) return;
   step_deadline_ = mirror_->reactor_.now() + Mirror::kGatherTime;
   arm();
@@ -496,7 +519,7 @@ void Stream::expired() {
       timed_out_ = true;
       mirror_->reactor_.cancel(writer_);
     } else if (state_ == State::pausing) {
-      retry();
+      pause_is_over();
     } else if (!backlog_.empty()) {
       flush();
     } else {

@@ -50,14 +50,14 @@ class Stream final : public Tap, private Timer {
   void closed(const StreamTotals& totals) override;
   [[nodiscard]] bool may_move(int thread) override;
   [[nodiscard]] bool rest() override;
-  void leave() override;
-  void arrive(int thread) override;
+  void leave(int thread) override;
+  void arrive() override;
 
  private:
   friend class Mirror;
   enum class State : std::uint8_t {
     connecting,
-    pausing,  ///< before the retry
+    pausing,  ///< before it connects, and before the retry
     open,
     gone,  ///< but for what is still in flight
   };
@@ -74,11 +74,14 @@ class Stream final : public Tap, private Timer {
   };
 
   // Connecting.
+  void begin();
   void connect();
   void connect_ended(int outcome);
   void connected();
+  void connected_and_reset(int error);
   void round_failed();
-  void retry();
+  void pause(Duration time);
+  void pause_is_over();
   void close_socket();
 
   // Sending.
@@ -101,8 +104,6 @@ class Stream final : public Tap, private Timer {
   void writable(const Completion& completion);
   void await_writable();
   void discard(Pipe& pipe);
-
-  void go_on();
 
   // Answers, and the end.
   void readable(const Completion& completion);

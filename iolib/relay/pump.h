@@ -86,11 +86,11 @@ class Pump final : private Operation {
   [[nodiscard]] bool may_move(int thread) { return !pipe_ && (!taps_ || taps_->may_move(thread)); }
   /// See Tap: of a direction that rests, or has ended.
   [[nodiscard]] bool rest_taps() { return !taps_ || taps_->rest(); }
-  void leave() {
-    if (taps_) taps_->leave();
+  void leave(int thread) {
+    if (taps_) taps_->leave(thread);
   }
-  void arrive(int thread) {
-    if (taps_) taps_->arrive(thread);
+  void arrive() {
+    if (taps_) taps_->arrive();
   }
 
   /// Attaches a tap that sees the bytes received from now on. A receive that is under way, and

@@ -67,8 +67,8 @@ void Relay::move_to(RelayContext& context) {
   context_ = &context;
   client_.set_reactor(context.reactor);
   upstream_.set_reactor(context.reactor);
-  to_upstream_.arrive(destination_);
-  to_client_.arrive(destination_);
+  to_upstream_.arrive();
+  to_client_.arrive();
   destination_ = -1;
   moved_ = true;
 }
@@ -79,13 +79,15 @@ bool Relay::pumps_ended() const {
   return to_upstream_.ended() && (!two_way_ || to_client_.ended());
 }
 
-bool Relay::joined() {
+bool Relay::joined() const {
   const auto rests = [](const Pump& pump) { return pump.ended() || pump.paused(); };
-  if (!rests(to_upstream_) || (two_way_ && !rests(to_client_)) || client_.in_flight() ||
-      upstream_.in_flight()) {
-    return false;
-  }
-  // What has ended closes its taps, wherever they are.
+  return rests(to_upstream_) && (!two_way_ || rests(to_client_)) && !client_.in_flight() &&
+         !upstream_.in_flight();
+}
+
+// Tells the taps to rest, too; where both directions have ended they are closed instead.
+bool Relay::ready_to_settle() {
+  if (!waiter_ || !joined()) return false;
   if (pumps_ended()) return true;
   const bool first_rests = to_upstream_.rest_taps();
   return to_client_.rest_taps() && first_rests;
@@ -94,7 +96,7 @@ bool Relay::joined() {
 // The waiter goes on from the timer, not from here: this may be deep within a turn of an object
 // that would then be gone.
 void Relay::check_joined() {
-  if (waiter_ && joined()) context_->reactor.set_timer(*this, context_->reactor.now());
+  if (ready_to_settle()) context_->reactor.set_timer(*this, context_->reactor.now());
 }
 
 // Nothing is in flight any more: moves, or ends both sockets, after what must still be
@@ -107,8 +109,8 @@ void Relay::settle() {
     destination_ = -1;
     close();
   } else {
-    to_upstream_.leave();
-    to_client_.leave();
+    to_upstream_.leave(destination_);
+    to_client_.leave(destination_);
     context_->reactor.forget(client_.fd());
     context_->reactor.forget(upstream_.fd());
   }
@@ -182,7 +184,7 @@ void Relay::arm(TimePoint deadline) {
 }
 
 void Relay::expired() {
-  if (waiter_ && joined()) return settle();
+  if (ready_to_settle()) return settle();
   // While something is still in flight, its completion sets the timer again.
   if (pumps_ended() || moving()) return;
   watch_quiet_legs();

@@ -131,7 +131,8 @@ class Relay final : private Timer {
   [[nodiscard]] TimePoint check_timeouts(TimePoint now);
   [[nodiscard]] bool drains(TimePoint active, TimePoint now);
   [[nodiscard]] bool pumps_ended() const;
-  [[nodiscard]] bool joined();
+  [[nodiscard]] bool joined() const;
+  [[nodiscard]] bool ready_to_settle();
   [[nodiscard]] bool moving() const { return destination_ >= 0; }
   void check_joined();
   void end_as(RelayEnd end);

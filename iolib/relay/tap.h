@@ -70,13 +70,13 @@ class Tap {
   /// relay's taps that could not keeps the relay where it is.
   [[nodiscard]] virtual bool may_move(int /*thread*/) { return false; }
   /// The relay is about to: the tap cancels what it has asked of its thread, and asks for nothing
-  /// more until arrive() or closed(). If something is still in flight it returns false, and calls
+  /// more until arrive(). If something is still in flight it returns false, and calls
   /// Pump::wake() once nothing is. Called any number of times.
   [[nodiscard]] virtual bool rest() { return true; }
   /// The last call on the old thread, when everything rests ...
-  virtual void leave() {}
+  virtual void leave(int /*thread*/) {}
   /// ... and the first on the new one.
-  virtual void arrive(int /*thread*/) {}
+  virtual void arrive() {}
 };
 
 }  // namespace sluice

@@ -1,6 +1,7 @@
 #include "iolib/relay/tap_set.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "iolib/pipe/splice.h"
 
@@ -15,14 +16,15 @@ void TapSet::detach(Tap& tap) {
 }
 
 // Calls `call` for every tap; one that is detached meanwhile is left out, one that is attached
-// meanwhile comes from the next bytes on.
+// meanwhile comes from the next bytes on. One call may lead to another.
 template <class Call>
 void TapSet::each(Call call) {
-  serving_ = true;
+  const bool nested = std::exchange(serving_, true);
   const std::size_t count = taps_.size();
   for (std::size_t i = 0; i < count; ++i) {
     if (taps_[i] != nullptr) call(*taps_[i]);
   }
+  if (nested) return;
   serving_ = false;
   std::erase(taps_, nullptr);
 }
@@ -100,11 +102,11 @@ bool TapSet::rest() {
   each([&](Tap& tap) { rests = tap.rest() && rests; });
   return rests;
 }
-void TapSet::leave() {
-  each([](Tap& tap) { tap.leave(); });
+void TapSet::leave(int thread) {
+  each([&](Tap& tap) { tap.leave(thread); });
 }
-void TapSet::arrive(int thread) {
-  each([&](Tap& tap) { tap.arrive(thread); });
+void TapSet::arrive() {
+  each([](Tap& tap) { tap.arrive(); });
 }
 
 }  // namespace sluice

@@ -45,8 +45,8 @@ class TapSet {
   [[nodiscard]] bool may_move(int thread);
   /// Every tap does.
   [[nodiscard]] bool rest();
-  void leave();
-  void arrive(int thread);
+  void leave(int thread);
+  void arrive();
 
  private:
   template <class Call>

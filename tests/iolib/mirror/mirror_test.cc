@@ -696,6 +696,23 @@ TEST_P(MirrorTest, SmallPiecesAreGatheredForAMoment) {
   });
 }
 
+// Its connect is not in the way of a connection's first bytes, but a fast stream does not wait.
+TEST_P(MirrorTest, ConnectsAfterAMomentOrWithMuch) {
+  make_mirror();
+  const auto comes = [this] { return test::readable_within(listener_.fd.get(), 0ms); };
+  loop_->call([&] {
+    Stream* const stream = mirror_->open({});
+    const std::vector<std::byte> much(Mirror::kGatherBytes);
+    stream->append(0, std::span(much).first(much.size() - 1));
+    EXPECT_FALSE(comes());
+    stream->append(much.size() - 1, std::span(much).first(1));
+    EXPECT_TRUE(comes());
+  });
+  static_cast<void>(accept_mirror());
+  loop_->call([&] { mirror_->open({})->eof(0); });
+  static_cast<void>(accept_mirror());
+}
+
 // As a pump behaves that lost something on the way to this tap.
 TEST_P(MirrorTest, AStreamWithAHoleIsCut) {
   make_mirror();

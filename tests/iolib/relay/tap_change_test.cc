@@ -1,11 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <chrono>
 #include <deque>
 #include <future>
 #include <memory>
 #include <string>
 
+#include "iolib/relay/tap_set.h"
 #include "tests/iolib/relay/relay_fixture.h"
 #include "tests/iolib/relay/test_tap.h"
 
@@ -323,6 +325,27 @@ TEST_P(TapChangeTest, AResetWhileATapHoldsTheStreamUpStillReachesTheOtherSide) {
   });
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 1000U);
   EXPECT_EQ(session.end(), RelayEnd::client_reset);
+}
+
+// Three taps, of which the first leaves at the end, and makes all of them be asked something.
+TEST(TapSetTest, OneCallMayLeadToAnother) {
+  std::deque<TestTap> taps;
+  TapSet set;
+  for (int i = 0; i < 3; ++i) set.attach(taps.emplace_back(kToUpstream));
+  std::array<int, 3> asked{};
+  for (std::size_t i = 0; i < taps.size(); ++i) {
+    taps[i].at_rest = [&asked, i] { return ++asked[i] > 0; };
+  }
+  taps[0].at_end = [&] {
+    set.detach(taps[0]);
+    EXPECT_TRUE(set.rest());
+  };
+  set.reset(0);
+  for (const TestTap& tap : taps) EXPECT_EQ(tap.resets, 1);
+  EXPECT_EQ(asked, (std::array{0, 1, 1}));
+  set.closed({});
+  EXPECT_FALSE(taps[0].totals.has_value());
+  EXPECT_TRUE(taps[1].totals.has_value() && taps[2].totals.has_value());
 }
 
 }  // namespace

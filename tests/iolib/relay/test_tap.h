@@ -46,7 +46,7 @@ class TestTap final : public Tap {
   int resets = 0;
   std::uint64_t end_offset = 0;
   std::optional<StreamTotals> totals;
-  bool left = false;
+  int leaving_to = -1;
   int thread = -1;  ///< where it arrived
 
   /// Every byte exactly once, in order, and never too much at a time.
@@ -102,8 +102,8 @@ class TestTap final : public Tap {
   }
   [[nodiscard]] bool may_move(int /*thread*/) override { return movable; }
   [[nodiscard]] bool rest() override { return at_rest(); }
-  void leave() override { left = true; }
-  void arrive(int to) override { thread = to; }
+  void leave(int to) override { leaving_to = to; }
+  void arrive() override { thread = leaving_to; }
 
  private:
   void take(std::uint64_t offset, std::span<const std::byte> data) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/temp_dir.h"
@@ -16,11 +17,14 @@ namespace sluice::bench {
 namespace {
 
 json::object run_of(const char* contender, int round, double rate, double p50) {
+  // Not in braces: compilers differ over a list of one list.
+  json::array points;
+  points.push_back(json::array{50, p50});
   return {{"contender", contender},
           {"round", round},
           {"valid", true},
           {"metrics", json::object{{"trips_per_s", rate}, {"p50_us", p50}}},
-          {"percentiles", json::object{{"rr", json::array{json::array{50, p50}}}}}};
+          {"percentiles", json::object{{"rr", std::move(points)}}}};
 }
 
 // Three rounds of two contenders; in the second, one run of b's is void, unless it is `whole`.
