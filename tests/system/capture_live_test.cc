@@ -103,7 +103,10 @@ class CaptureLoadTest : public testing::TestWithParam<Load> {
     for (std::size_t i = 0; i < kClients; ++i) senders_.emplace_back([this, i] { send(i); });
   }
   void TearDown() override {
-    stopped_ = true;
+    {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+    }
     allowed_.notify_all();
     for (std::thread& sender : senders_) sender.join();
   }
