@@ -278,7 +278,7 @@ TEST(Written, EndsAtAHoleThatIsNotDurableYet) {
       segment(1, {open_record(2)}, false, SegmentState::open)};
   const Read got = read_written(segments);
   EXPECT_TRUE(got.findings.empty()) << got.findings.front().what;
-  EXPECT_EQ(got.client, whole.substr(0, 5 * 60'000));
+  EXPECT_EQ(got.client, whole.substr(0, std::size_t{5} * 60'000));
   EXPECT_EQ(got.records, 7U) << "nothing of the next";
   EXPECT_TRUE(read(segments).has(Severity::torn)) << "its writer is dead";
 }

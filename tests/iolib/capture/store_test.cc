@@ -16,7 +16,6 @@ namespace sluice {
 namespace {
 
 using capture::Durability;
-using capture::Retention;
 using capture::Store;
 using test::CaptureRig;
 using test::ReadCapture;
