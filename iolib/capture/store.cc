@@ -22,6 +22,10 @@ std::int64_t wall_now_ns() {
 
 bool is_full(const Error& error) { return error.code == ENOSPC || error.code == EDQUOT; }
 
+// After a removal or a renaming: whether the old name may still be there. ENOENT: an earlier try,
+// or somebody else, did the same or deleted it.
+bool still_there(const Result<>& done) { return done.has_error() && done.error().code != ENOENT; }
+
 using ChainKey = std::pair<std::string, std::uint32_t>;  // run and worker
 ChainKey chain_of(const std::string& segment) {
   const SegmentName name = *parse_segment_name(segment);
@@ -227,8 +231,7 @@ Result<> Store::abandon(int& file, SegmentName name, std::uint64_t size_bytes) {
     // A deletion that has its old name must not look for it now.
     const std::lock_guard deleting(deleting_);
     const Result<> renamed = volume_.rename(from, to_string(name));
-    // ENOENT: an earlier try had come so far, or it was deleted meanwhile.
-    if (renamed.has_error() && renamed.error().code != ENOENT) return renamed;
+    if (still_there(renamed)) return renamed;
     renamed_to(from, to_string(name));
   }
   return volume_.sync_names();
@@ -248,7 +251,7 @@ void Store::discard(int file, const SegmentName& name) {
   volume_.close(file);
   const std::string text = to_string(name);
   const Result<> removed = volume_.remove(text);
-  if (removed.has_value() || removed.error().code == ENOENT) return;
+  if (!still_there(removed)) return;
   const std::lock_guard guard(lock_);
   undiscarded_.insert(text);
 }
@@ -261,7 +264,7 @@ Result<> Store::remove_undiscarded(const std::string& name) {
     if (!undiscarded_.contains(name)) return {};
   }
   Result<> removed = volume_.remove(name);
-  if (removed.has_error() && removed.error().code != ENOENT) return removed;
+  if (still_there(removed)) return removed;
   const std::lock_guard guard(lock_);
   undiscarded_.erase(name);
   return {};
@@ -325,8 +328,7 @@ bool Store::delete_oldest(bool for_room) {
     sealed_bytes_ -= oldest.size_bytes;
   }
   const Result<> removed = volume_.remove(oldest.name);
-  // Somebody else's deletion is as good.
-  const bool failed = removed.has_error() && removed.error().code != ENOENT;
+  const bool failed = still_there(removed);
   const bool news = failed ? !std::exchange(oldest.told, true) : for_room;
   if (failed) {
     if (news) ++counters_.deletions_failed;

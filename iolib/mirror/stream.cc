@@ -66,8 +66,7 @@ void Stream::connect() {
     fd_ = std::move(*opened);
     unix_ = to.is_unix();
     const int outcome = begin_connect(fd_.get(), to);
-    if (outcome == 0) return connected();
-    if (was_connected(outcome)) return connected_and_reset(outcome);
+    if (was_connected(outcome)) return connected(outcome);
     if (outcome == EINPROGRESS) {
       step_deadline_ = mirror_->reactor_.now() +
                        options_.connect_timeout / static_cast<Duration::rep>(addresses.size());
@@ -83,8 +82,7 @@ void Stream::connect() {
 void Stream::connect_ended(int outcome) {
   if (outcome == EINPROGRESS) return await_writable();
   step_deadline_ = TimePoint::max();
-  if (outcome == 0) return connected();
-  if (was_connected(outcome)) return connected_and_reset(outcome);
+  if (was_connected(outcome)) return connected(outcome);
   // Who has waited in vain for so long need not be asked twice.
   if (outcome == ETIMEDOUT) retried_ = true;
   error_ = {outcome, "connect"};
@@ -94,7 +92,8 @@ void Stream::connect_ended(int outcome) {
   connect();
 }
 
-void Stream::connected() {
+// And perhaps broken off since.
+void Stream::connected(int outcome) {
   state_ = State::open;
   if (!unix_) {
     const int unsent_bytes = Mirror::kUnsentBytes;
@@ -103,6 +102,7 @@ void Stream::connected() {
   }
   connected_at_ = mirror_->reactor_.now();
   mirror_->connected(which_);
+  if (outcome != 0) return broken_off({outcome, "connect"});
   if (mirror_->breaker_.state() != Breaker::State::closed) {
     proof_deadline_ = connected_at_ + Mirror::kAtOnce;
     arm();
@@ -110,13 +110,6 @@ void Stream::connected() {
   if (given_up_) return end(false);
   await_readable();
   flush();
-}
-
-void Stream::connected_and_reset(int error) {
-  state_ = State::open;
-  connected_at_ = mirror_->reactor_.now();
-  mirror_->connected(which_);
-  broken_off({error, "connect"});
 }
 
 // One more round after a pause, unless this one or others have found out that there is no use in

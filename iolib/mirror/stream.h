@@ -77,8 +77,7 @@ class Stream final : public Tap, private Timer {
   void begin();
   void connect();
   void connect_ended(int outcome);
-  void connected();
-  void connected_and_reset(int error);
+  void connected(int outcome);
   void round_failed();
   void pause(Duration time);
   void pause_is_over();

@@ -135,9 +135,8 @@ Contender mirroring(const ContenderOptions& options, bool stuck) {
   contender.command.insert(contender.command.end(), {"--mirror", "127.0.0.1:{mirror}"});
   if (stuck) return contender;
   // It shares the CPUs with all the rest: in a few ms without one, a stream passes its usual lag.
-  for (const char* word : {"--mirror-max-lag", "256MiB", "--mirror-buffers", "4GiB"}) {
-    contender.command.emplace_back(word);
-  }
+  contender.command.insert(contender.command.end(),
+                           {"--mirror-max-lag", "256MiB", "--mirror-buffers", "4GiB"});
   std::string line;
   for (const std::string& word : contender.command) line += shell_word(word) + ' ';
   contender.command = {"/bin/sh", "-c",
