@@ -98,8 +98,10 @@ void Connection::Limit::expired() { connection_.out_of_time(); }
 
 void Connection::start() {
   began_ = Clock::now();
-  stage_.tally.last_lag_ns = nanoseconds_of(began_ - schedule_.due(planned().start_ns));
-  stage_.tally.start_lag.add(stage_.tally.last_lag_ns);
+  const std::uint64_t lag_ns = nanoseconds_of(began_ - schedule_.due(planned().start_ns));
+  stage_.tally.start_lag.add(lag_ns);
+  stage_.tally.last_start_lag_ns = lag_ns;
+  stage_.tally.last_lag_ns = lag_ns;
   ++stage_.tally.connections;
   if (stage_.settings.wait_responses && !planned().answer_recorded) ++stage_.tally.not_waited_for;
   open();

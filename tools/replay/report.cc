@@ -96,6 +96,13 @@ json::object to_json(const Plan& plan, const Compared& answer) {
   return object;
 }
 
+// The last one's tells whether the schedule drifted.
+json::object lag_of_connections(const Tally& tally) {
+  json::object object = percentiles_of(tally.start_lag);
+  object["last"] = static_cast<double>(tally.last_start_lag_ns) / kNsPerUs;
+  return object;
+}
+
 json::object settings_of(const Outcome& outcome) {
   const Invocation& asked = outcome.invocation;
   return {{"to", asked.to},
@@ -181,12 +188,13 @@ std::string to_text(const Outcome& outcome) {
       speed_text(outcome.invocation.pace.speed).c_str(), seconds, recorded_seconds(outcome.plan));
   text += formatted(
       "%.1f MiB sent (%.1f MiB/s), %.1f MiB received; at most %zu at once\n"
-      "behind schedule: connections p50 %.3f ms, p99 %.3f ms, at most %.3f ms; all else p99 %.3f "
-      "ms, at most %.3f ms\n",
+      "behind schedule: connections p50 %.3f ms, p99 %.3f ms, at most %.3f ms, the last %.3f ms; "
+      "all else p99 %.3f ms, at most %.3f ms\n",
       sent, seconds > 0 ? sent / seconds : 0, static_cast<double>(tally.received_bytes) / kMiB,
       tally.most_at_once, tally.start_lag.quantile(0.5) / kNsPerMs,
       tally.start_lag.quantile(0.99) / kNsPerMs,
-      static_cast<double>(tally.start_lag.max()) / kNsPerMs, tally.lag.quantile(0.99) / kNsPerMs,
+      static_cast<double>(tally.start_lag.max()) / kNsPerMs,
+      static_cast<double>(tally.last_start_lag_ns) / kNsPerMs, tally.lag.quantile(0.99) / kNsPerMs,
       static_cast<double>(tally.lag.max()) / kNsPerMs);
   for (const std::string& line : remarks(outcome)) text += line + '\n';
   if (tally.now.total() > 0) text += latency_table(tally);
@@ -245,8 +253,7 @@ json::object to_json(const Outcome& outcome) {
         {"most_at_once", tally.most_at_once},
         {"sent_bytes", tally.sent_bytes},
         {"received_bytes", tally.received_bytes}}},
-      {"lag_us",
-       {{"connections", percentiles_of(tally.start_lag)}, {"rest", percentiles_of(tally.lag)}}},
+      {"lag_us", {{"connections", lag_of_connections(tally)}, {"rest", percentiles_of(tally.lag)}}},
       {"latency_us",
        {{"requests", tally.now.total()},
         {"then", percentiles_of(tally.then)},

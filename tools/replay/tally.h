@@ -59,7 +59,8 @@ struct Tally {
   Histogram now;           ///< the same requests', in this replay
   Histogram start_lag;     ///< ns that connections began behind schedule
   Histogram lag;           ///< ns that all else was behind schedule
-  std::uint64_t last_lag_ns = 0;
+  std::uint64_t last_start_lag_ns = 0;  ///< of the connection that began last
+  std::uint64_t last_lag_ns = 0;        ///< of what came last, of both
   std::map<std::string, std::uint64_t> failures;
   std::uint64_t compared = 0;
   std::uint64_t incomparable = 0;  ///< the upstream's side was not recorded, or not all of it

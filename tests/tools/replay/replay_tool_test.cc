@@ -20,6 +20,7 @@
 #include "tests/support/capture_builder.h"
 #include "tests/support/daemon.h"
 #include "tests/support/process.h"
+#include "tests/support/settings.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/terminal.h"
 #include "tests/support/wait.h"
@@ -129,35 +130,50 @@ class Sleeper {
   std::jthread thread_{[this](const std::stop_token& stop) { sleep(stop); }};
 };
 
-TEST(ReplayTime, ConnectionsBeginWhenTheyAreDue) {
+/// True: without io_uring.
+class ReplayClockTest : public testing::TestWithParam<bool> {};
+
+// SLUICE_LONG=1: for an hour.
+TEST_P(ReplayClockTest, ConnectionsBeginWhenTheyAreDueAndTheLastAsMuchAsTheFirst) {
   constexpr double kMostUs = 1000;
   constexpr std::chrono::microseconds kIdle{500};
-  constexpr std::uint64_t kConnections = 40;
   constexpr int kTries = 3;
+  const auto connections = by_scale<std::uint64_t>(40, 40, 3'601);
+  const auto apart = by_scale(milliseconds(53), milliseconds(53), milliseconds(1'000));
   const TempDir folder;
   std::vector<std::vector<CaptureRecord>> all;
-  for (std::uint64_t each = 0; each < kConnections; ++each) {
-    all.push_back(simple(each + 1, "hello", milliseconds(each * 53)));
+  for (std::uint64_t each = 0; each < connections; ++each) {
+    all.push_back(simple(each + 1, "hello", each * apart));
   }
   write_segment(folder.path(), {}, joined(all));
-  ProcessOptions without_uring;
-  without_uring.forbid_io_uring = true;
-  for (const ProcessOptions& options : {ProcessOptions(), without_uring}) {
-    double median = 2 * kMostUs;
-    bool was_idle = false;
-    for (int i = 0; i < kTries && median >= kMostUs; ++i) {
-      Keeper target;
-      Sleeper sleeper;
-      const Replayed replayed = replay({folder.path(), "--to", target.address()}, options);
-      ASSERT_EQ(replayed.status, 0) << replayed.output << replayed.error;
-      ASSERT_EQ(replayed.count("completed"), kConnections);
-      median = replayed.report.at("lag_us").at("connections").at("p50").to_number<double>();
-      was_idle = sleeper.late() < kIdle || was_idle;
-    }
-    if (median >= kMostUs && !was_idle) GTEST_SKIP() << "the machine has too much else to do";
-    EXPECT_LT(median, kMostUs) << options.forbid_io_uring;
+  ProcessOptions options;
+  options.forbid_io_uring = GetParam();
+  double median = 2 * kMostUs;
+  double last = median;
+  bool was_idle = false;
+  for (int i = 0; i < kTries && std::max(median, last) >= kMostUs; ++i) {
+    Keeper target;
+    Sleeper sleeper;
+    const Replayed replayed = replay({folder.path(), "--to", target.address()}, options);
+    ASSERT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+    ASSERT_EQ(replayed.count("completed"), connections);
+    std::printf("%s", replayed.output.c_str());
+    const json::value& lag = replayed.report.at("lag_us").at("connections");
+    median = lag.at("p50").to_number<double>();
+    last = lag.at("last").to_number<double>();
+    was_idle = sleeper.late() < kIdle || was_idle;
   }
+  if (std::max(median, last) >= kMostUs && !was_idle) {
+    GTEST_SKIP() << "the machine has too much else to do";
+  }
+  EXPECT_LT(median, kMostUs);
+  EXPECT_LT(last, kMostUs);
 }
+
+std::string name_of_clock(const testing::TestParamInfo<bool>& without_uring) {
+  return without_uring.param ? "epoll" : "uring";
+}
+INSTANTIATE_TEST_SUITE_P(EveryEngine, ReplayClockTest, testing::Bool(), name_of_clock);
 
 TEST(ReplayTime, ConnectionsBeyondTheBoundWaitAndTheirLagIsTold) {
   const TempDir folder;
