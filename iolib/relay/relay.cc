@@ -40,11 +40,15 @@ void Relay::begin(std::span<const std::byte> held) {
 
 // --- Moving to another thread ---
 
-void Relay::count_streams() { count_as_stream(to_upstream_.heavy() || to_client_.heavy()); }
+void Relay::count_streams() {
+  if (!moving()) count_in(to_upstream_.heavy() || to_client_.heavy() ? context_ : nullptr);
+}
 
-void Relay::count_as_stream(bool heavy) {
-  if (std::exchange(counted_, heavy) == heavy) return;
-  context_->streams.fetch_add(heavy ? 1U : ~0U, std::memory_order_relaxed);
+void Relay::count_in(RelayContext* context) {
+  RelayContext* const before = std::exchange(counted_in_, context);
+  if (before == context) return;
+  if (context != nullptr) context->streams.fetch_add(1, std::memory_order_relaxed);
+  if (before != nullptr) before->streams.fetch_sub(1, std::memory_order_relaxed);
 }
 
 // Heavy streams are what loads a thread. Where one thread has fewer, this relay goes on there; at
@@ -56,6 +60,8 @@ bool Relay::begin_move() {
   const int thread = context_->choose_thread();
   if (thread < 0 || !to_upstream_.may_move(thread) || !to_client_.may_move(thread)) return false;
   destination_ = static_cast<std::int16_t>(thread);
+  // Already, lest all that prove heavy in one moment choose the same thread.
+  count_in(&context_->of_thread(thread));
   client_.unwatch();
   upstream_.unwatch();
   to_upstream_.pause();
@@ -102,8 +108,8 @@ void Relay::check_joined() {
 // Nothing is in flight any more: moves, or ends both sockets, after what must still be
 // acknowledged.
 void Relay::settle() {
-  count_as_stream(false);
   if (pumps_ended()) {
+    count_in(nullptr);
     if (client_.was_reset() && two_way_ && !flushed(upstream_)) return;
     if (upstream_.was_reset() && !flushed(client_)) return;
     destination_ = -1;

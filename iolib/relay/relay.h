@@ -46,7 +46,9 @@ struct RelayContext {
   /// Asked when a relay streams heavily: the number of the thread that it had better go on with,
   /// for the caller of run() to carry out, or a negative one to stay. Unset: it stays.
   std::function<int()> choose_thread = {};
-  /// Relays that stream heavily now, for other threads to compare.
+  /// The context of the thread of that number.
+  std::function<RelayContext&(int thread)> of_thread = {};
+  /// Relays that stream heavily now, here or on their way, for other threads to compare.
   std::atomic<std::uint32_t> streams{0};
   /// Spliced turns so far, of all directions.
   std::uint32_t spliced_turns = 0;
@@ -125,7 +127,7 @@ class Relay final : private Timer {
   void pump_paused(const Pump& pump);
 
   void begin(std::span<const std::byte> held);
-  void count_as_stream(bool heavy);
+  void count_in(RelayContext* context);
   void expired() override;
   void arm(TimePoint deadline);
   [[nodiscard]] TimePoint check_timeouts(TimePoint now);
@@ -143,6 +145,7 @@ class Relay final : private Timer {
   void close();
 
   RelayContext* context_;
+  RelayContext* counted_in_ = nullptr;  ///< whose streams it is among
   const RelayOptions& options_;
   Leg client_;
   Leg upstream_;
@@ -156,8 +159,7 @@ class Relay final : private Timer {
   std::uint64_t unacknowledged_bytes_ = 0;
   RelayEnd end_ = RelayEnd::running;
   bool two_way_;
-  bool counted_ = false;  ///< among the context's streams
-  bool moved_ = false;    ///< once is enough
+  bool moved_ = false;  ///< once is enough
   std::uint8_t flush_tries_ = 0;
   std::int16_t destination_ = -1;
 };

@@ -63,6 +63,7 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
     second_ = std::make_unique<Thread>(GetParam().engine, pool_);
     if (!first_->loop.refusal().empty()) GTEST_SKIP() << first_->loop.refusal();
     first_->context->choose_thread = [this] { return chosen_; };
+    first_->context->of_thread = [this](int) -> auto& { return *second_->context; };
   }
   void TearDown() override {
     if (!relay_started_) return;

@@ -64,6 +64,9 @@ TEST_P(MoveTest, ATapThatMayGoesAlongOnceItRests) {
   tap.at_rest = [&] {
     if (asked++ == 0) first().loop.reactor().post([&] { pump->wake(); });
     EXPECT_EQ(tap.leaving_to, -1);
+    // It counts where it goes, lest others choose the same thread.
+    EXPECT_EQ(first().streams(), 0U);
+    EXPECT_EQ(second().streams(), 1U);
     return asked > 1;
   };
   start([&](Relay& relay) {
