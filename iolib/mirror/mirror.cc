@@ -1,5 +1,6 @@
 #include "iolib/mirror/mirror.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "iolib/mirror/stream.h"
@@ -19,6 +20,8 @@ Mirror::Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options&
       drain_time_(options.drain_time),
       budget_{options.budget_bytes},
       breaker_(options.seed),
+      pace_(options.drain_time /
+            std::max<Duration::rep>(static_cast<Duration::rep>(options.most_streams), 1)),
       shedding_(options.shedding != nullptr ? *options.shedding : own_shedding_),
       waste_(kWasteBytes) {}
 
@@ -34,7 +37,6 @@ Stream* Mirror::open(const StreamOptions& options) {
   streams_.emplace_front(*this, options, !closed);
   Stream& stream = streams_.front();
   stream.self_ = streams_.begin();
-  if (unanswered_++ == 0) first_unanswered_ = reactor_.now();
   add(Count::streams);
   add(Count::active);
   on_began();
@@ -45,6 +47,17 @@ Stream* Mirror::open(const StreamOptions& options) {
 // Nobody has been answered lately, and the breaker does not know it yet.
 bool Mirror::silent() const {
   return unanswered_ >= kMostUnanswered && reactor_.now() >= first_unanswered_ + kAnswerTime;
+}
+
+void Mirror::connects() {
+  if (unanswered_++ == 0) first_unanswered_ = reactor_.now();
+}
+
+// A server that hangs would else have all its places taken within a second, by connections that pay
+// for it.
+Duration Mirror::pause_before_connect() {
+  const TimePoint now = reactor_.now();
+  return std::max<Duration>(kConnectPause, pace_.next(now) - now);
 }
 
 void Mirror::keep_out() {

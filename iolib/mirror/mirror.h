@@ -14,6 +14,7 @@
 #include "iolib/base/endpoint.h"
 #include "iolib/base/error.h"
 #include "iolib/mirror/breaker.h"
+#include "iolib/mirror/pace.h"
 #include "iolib/mirror/shedding.h"
 #include "iolib/reactor/reactor.h"
 
@@ -112,7 +113,7 @@ class Mirror {
   /// A stream connects so long after its connection began: what that costs is then not in the way
   /// of the connection's first bytes.
   static constexpr Duration kConnectPause = std::chrono::milliseconds(1);
-  /// So many streams may begin, and then no more until one is answered, if the first of them has
+  /// So many streams may connect, and then no more until one is answered, if the first of them has
   /// waited for kAnswerTime. A mirror that is well answers a burst sooner than that; one that drops
   /// what it is sent keeps its connects under way until they time out, and each has a socket.
   static constexpr std::size_t kMostUnanswered = 64;
@@ -171,6 +172,8 @@ class Mirror {
   void subtract(Count what, std::uint64_t amount = 1) { add(what, ~amount + 1); }
 
   [[nodiscard]] bool silent() const;
+  [[nodiscard]] Duration pause_before_connect();
+  void connects();
   void connected(std::size_t address);
   void connect_failed(const Error& error, bool probe);
   void failed(const Error& error, bool probe);
@@ -192,8 +195,9 @@ class Mirror {
   Duration drain_time_;
   ByteBudget budget_;
   Breaker breaker_;
+  Pace pace_;  ///< at which places become free if nothing else frees them
   std::list<Stream> streams_;
-  std::size_t unanswered_ = 0;  ///< streams that began since a connect ended, well or not
+  std::size_t unanswered_ = 0;  ///< streams that connect, since one was answered, well or not
   TimePoint first_unanswered_;  ///< when the first of them did
   Shedding own_shedding_;
   Shedding& shedding_;

@@ -42,7 +42,7 @@ Stream::~Stream() = default;
 // The breaker waits for a probe.
 void Stream::begin() {
   if (probe_) return connect();
-  pause(Mirror::kConnectPause);
+  pause(mirror_->pause_before_connect());
 }
 
 void Stream::pause(Duration time) {
@@ -54,6 +54,7 @@ void Stream::pause(Duration time) {
 // One address after the other; what the kernel refuses at once takes no wait.
 void Stream::connect() {
   state_ = State::connecting;
+  if (tried_ == 0 && !retried_) mirror_->connects();
   const std::vector<Endpoint>& addresses = mirror_->addresses_;
   for (; tried_ < addresses.size(); ++tried_) {
     which_ = static_cast<std::uint32_t>((mirror_->preferred_ + tried_) % addresses.size());
@@ -127,7 +128,8 @@ void Stream::round_failed() {
 
 void Stream::pause_is_over() {
   tried_ = 0;
-  if (mirror_->breaker_.state() == Breaker::State::closed) return connect();
+  const bool closed = mirror_->breaker_.state() == Breaker::State::closed;
+  if (closed && (retried_ || !mirror_->silent())) return connect();
   if (retried_) return round_failed();
   // As if it had come now.
   mirror_->add(Count::refused);
@@ -407,6 +409,7 @@ void Stream::readable(const Completion& /*completion*/) {
   for (int i = 0; i < kReceivesPerTurn; ++i) {
     const ssize_t got =
         ::recv(fd_.get(), mirror_->waste_.data(), mirror_->waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
+    if (got >= 0) lives();
     if (got > 0) continue;
     if (got == 0) {
       // It may still read: what it ends are its answers.
@@ -419,6 +422,10 @@ void Stream::readable(const Completion& /*completion*/) {
     return broken_off(errno_error("recv"));
   }
   await_readable();
+}
+
+void Stream::lives() {
+  if (!std::exchange(lived_, true)) mirror_->pace_.sign_of_life();
 }
 
 // --- The end ---
@@ -439,12 +446,12 @@ void Stream::look_at_end() {
 bool Stream::all_acknowledged() const { return unix_ || send_queue_bytes(fd_.get()) == 0; }
 
 void Stream::drain_time_is_over() {
-  if (state_ != State::open) {
+  if (state_ == State::connecting) {
     mirror_->connect_failed({ETIMEDOUT, "connect"}, probe_);
     return end(false);
   }
   // A mirror that took everything, and only does not close, has what it was to have.
-  if (fin_sent_ && all_acknowledged()) return end(true);
+  if (state_ == State::open && fin_sent_ && all_acknowledged()) return end(true);
   mirror_->add(Count::unfinished);
   end(false);
 }
@@ -462,6 +469,7 @@ void Stream::give_up() {
 }
 
 void Stream::broken_off(const Error& error) {
+  lives();
   const bool at_once = mirror_->reactor_.now() < connected_at_ + Mirror::kAtOnce ||
                        sent_ <= send_queue_bytes(fd_.get());
   mirror_->broken_off(*this, error, at_once);

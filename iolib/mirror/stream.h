@@ -107,6 +107,7 @@ class Stream final : public Tap, private Timer {
   // Answers, and the end.
   void readable(const Completion& completion);
   void await_readable();
+  void lives();
   void look_at_end();
   void drain_time_is_over();
   void lagged(Limit limit);
@@ -151,6 +152,7 @@ class Stream final : public Tap, private Timer {
   bool given_up_ = false;  ///< detached, and only there to learn whether the mirror can be reached
   bool behind_ = false;    ///< the mirror does not take what is there: connecting, or slow
   bool fin_sent_ = false;
+  bool lived_ = false;  ///< the mirror has given a sign of life on it
   bool answers_ended_ = false;
   bool orderly_ = false;  ///< how the socket is to be closed
   bool unix_ = false;     ///< the socket is one
