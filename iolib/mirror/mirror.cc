@@ -10,6 +10,8 @@ namespace {
 
 // In one call that many bytes of answers are dropped.
 constexpr std::size_t kWasteBytes = 64 << 10;
+// Connects of streams that waited for them.
+constexpr int kServedInATurn = 16;
 
 }  // namespace
 
@@ -25,7 +27,7 @@ Mirror::Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options&
       shedding_(options.shedding != nullptr ? *options.shedding : own_shedding_),
       waste_(kWasteBytes) {}
 
-Mirror::~Mirror() = default;
+Mirror::~Mirror() { reactor_.cancel_timer(*this); }
 
 Stream* Mirror::open(const StreamOptions& options) {
   if (shedding_.active()) return add(Count::shed), nullptr;
@@ -54,10 +56,31 @@ void Mirror::connects() {
 }
 
 // A server that hangs would else have all its places taken within a second, by connections that pay
-// for it.
-Duration Mirror::pause_before_connect() {
+// for it. Those that may not connect now wait for their turn.
+bool Mirror::admit(Stream& stream) {
+  if (line_.empty() && pace_.admit(reactor_.now())) return true;
+  stream.place_ = line_.insert(line_.end(), &stream);
+  if (line_.size() == 1) reactor_.set_timer(*this, pace_.next(reactor_.now()));
+  return false;
+}
+
+void Mirror::leave_line(Stream& stream) {
+  if (const auto place = std::exchange(stream.place_, std::nullopt)) line_.erase(*place);
+}
+
+// While the breaker is not closed their turn is to be refused.
+void Mirror::serve_line() {
   const TimePoint now = reactor_.now();
-  return std::max<Duration>(kConnectPause, pace_.next(now) - now);
+  for (int i = 0; i < kServedInATurn && !line_.empty(); ++i) {
+    if (breaker_.state() == Breaker::State::closed && !pace_.admit(now)) break;
+    line_.front()->take_turn();
+  }
+  if (!line_.empty()) reactor_.set_timer(*this, pace_.next(now));
+}
+
+void Mirror::sign_of_life() {
+  pace_.sign_of_life();
+  if (!line_.empty()) reactor_.set_timer(*this, reactor_.now());
 }
 
 void Mirror::keep_out() {
@@ -91,6 +114,7 @@ void Mirror::connect_failed(const Error& error, bool probe) {
 void Mirror::failed(const Error& error, bool probe) {
   const Breaker::State before = breaker_.state();
   breaker_.failed(reactor_.now(), probe);
+  if (!line_.empty()) reactor_.set_timer(*this, reactor_.now());
   on_failed(error);
   if (breaker_.state() != before) on_event(Event::opened, {.error = error});
 }

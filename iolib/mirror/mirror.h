@@ -17,6 +17,7 @@
 #include "iolib/mirror/pace.h"
 #include "iolib/mirror/shedding.h"
 #include "iolib/reactor/reactor.h"
+#include "iolib/reactor/timer.h"
 
 namespace sluice::mirror {
 
@@ -91,7 +92,7 @@ struct Detail {
 /// Belongs to its reactor's thread, but for count() and has_room(). Must outlive its streams, those
 /// on their way to it as well: destroyed after size() is 0, or after the reactor has run for the
 /// last time.
-class Mirror {
+class Mirror : private Timer {
  public:
   /// How long a stream may outlive its connection, to pass on what waits and to see the mirror's
   /// end.
@@ -125,7 +126,7 @@ class Mirror {
 
   /// Without addresses it is down, as far as is known.
   Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options);
-  ~Mirror();
+  ~Mirror() override;
   Mirror(const Mirror&) = delete;
   Mirror& operator=(const Mirror&) = delete;
 
@@ -172,8 +173,12 @@ class Mirror {
   void subtract(Count what, std::uint64_t amount = 1) { add(what, ~amount + 1); }
 
   [[nodiscard]] bool silent() const;
-  [[nodiscard]] Duration pause_before_connect();
   void connects();
+  [[nodiscard]] bool admit(Stream& stream);
+  void leave_line(Stream& stream);
+  void serve_line();
+  void expired() override { serve_line(); }
+  void sign_of_life();
   void connected(std::size_t address);
   void connect_failed(const Error& error, bool probe);
   void failed(const Error& error, bool probe);
@@ -197,6 +202,7 @@ class Mirror {
   Breaker breaker_;
   Pace pace_;  ///< at which places become free if nothing else frees them
   std::list<Stream> streams_;
+  std::list<Stream*> line_;     ///< those that may not connect yet, first come, first served
   std::size_t unanswered_ = 0;  ///< streams that connect, since one was answered, well or not
   TimePoint first_unanswered_;  ///< when the first of them did
   Shedding own_shedding_;

@@ -6,27 +6,31 @@
 
 namespace sluice::mirror {
 
-/// When streams may connect to a server that gives no sign of life, as one that hangs: at once for
-/// a burst, then one in each interval. A sign of life makes up for one of them, so that a server
-/// which is well, and has answered or ended all but a burst of what was connected to it, gets every
-/// stream at once. (The generic cell rate algorithm, of ITU-T I.371.) Used by one thread; the time
-/// is the caller's.
+/// Whether one more stream may connect to a server. A burst may, and twice as many as the server
+/// gives signs of life (it answers a stream, or ends it); but where it gives none, as one that
+/// hangs, only one in each interval. Used by one thread; the time is the caller's.
 class Pace {
  public:
   static constexpr int kBurst = 256;
 
   explicit Pace(Duration interval) : interval_(interval) {}
 
-  /// When one more may connect, which counts as if it had: that may be past.
-  [[nodiscard]] TimePoint next(TimePoint now) {
-    owed_until_ = std::max(owed_until_, now) + interval_;
-    return owed_until_ - kBurst * interval_;
+  /// Whether one may connect now. It counts then as one that did.
+  [[nodiscard]] bool admit(TimePoint now) {
+    if (now < next(now)) return false;
+    if (credit_ == 0) next_ = now + interval_;
+    credit_ = std::max(credit_ - 1, 0);
+    return true;
   }
-  void sign_of_life() { owed_until_ -= interval_; }
+  /// When the next one may, if there is no sign of life before.
+  [[nodiscard]] TimePoint next(TimePoint now) const { return credit_ > 0 ? now : next_; }
+  /// Two, so that a server which takes its time gets as many streams as it can answer before long.
+  void sign_of_life() { credit_ = std::min(credit_ + 2, kBurst); }
 
  private:
   Duration interval_;
-  TimePoint owed_until_ = {};
+  int credit_ = kBurst;
+  TimePoint next_ = {};
 };
 
 }  // namespace sluice::mirror

@@ -42,7 +42,7 @@ Stream::~Stream() = default;
 // The breaker waits for a probe.
 void Stream::begin() {
   if (probe_) return connect();
-  pause(mirror_->pause_before_connect());
+  pause(Mirror::kConnectPause);
 }
 
 void Stream::pause(Duration time) {
@@ -127,10 +127,20 @@ void Stream::round_failed() {
 }
 
 void Stream::pause_is_over() {
-  tried_ = 0;
   const bool closed = mirror_->breaker_.state() == Breaker::State::closed;
-  if (closed && (retried_ || !mirror_->silent())) return connect();
-  if (retried_) return round_failed();
+  if (!retried_) {
+    if (!closed || mirror_->admit(*this)) take_turn();
+    return;
+  }
+  tried_ = 0;
+  closed ? connect() : round_failed();
+}
+
+// The first time that it connects.
+void Stream::take_turn() {
+  mirror_->leave_line(*this);
+  const bool closed = mirror_->breaker_.state() == Breaker::State::closed;
+  if (closed && !mirror_->silent()) return connect();
   // As if it had come now.
   mirror_->add(Count::refused);
   end(false);
@@ -322,7 +332,7 @@ void Stream::kept(bool refused) {
   if (refused || state_ != State::open) {
     fall_behind();
     // A fast stream is not to lag for a pause.
-    if (state_ == State::pausing && !retried_ && !may_gather(0)) pause_is_over();
+    if (state_ == State::pausing && !retried_ && !may_gather(0)) take_turn();
     return;
   }
   if (behind_ || step_deadline_ != TimePoint::max()) return;
@@ -425,7 +435,7 @@ void Stream::readable(const Completion& /*completion*/) {
 }
 
 void Stream::lives() {
-  if (!std::exchange(lived_, true)) mirror_->pace_.sign_of_life();
+  if (!std::exchange(lived_, true)) mirror_->sign_of_life();
 }
 
 // --- The end ---
@@ -484,6 +494,7 @@ void Stream::end(bool orderly) {
 void Stream::go(bool orderly) {
   if (std::exchange(state_, State::gone) == State::gone) return;
   orderly_ = orderly;
+  mirror_->leave_line(*this);
   mirror_->reactor_.cancel_timer(*this);
   if (reader_.in_flight()) mirror_->reactor_.cancel(reader_);
   if (writer_.in_flight()) mirror_->reactor_.cancel(writer_);

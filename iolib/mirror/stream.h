@@ -57,7 +57,7 @@ class Stream final : public Tap, private Timer {
   friend class Mirror;
   enum class State : std::uint8_t {
     connecting,
-    pausing,  ///< before it connects, and before the retry
+    pausing,  ///< before it connects, also for its turn, and before the retry
     open,
     gone,  ///< but for what is still in flight
   };
@@ -81,6 +81,7 @@ class Stream final : public Tap, private Timer {
   void round_failed();
   void pause(Duration time);
   void pause_is_over();
+  void take_turn();
   void close_socket();
 
   // Sending.
@@ -130,11 +131,12 @@ class Stream final : public Tap, private Timer {
   Request reader_;
   Request writer_;
   std::list<Stream>::iterator self_;
-  std::list<Stream> between_;                   ///< holds itself, between two threads
-  std::uint64_t seen_ = 0;                      ///< bytes of the direction
-  std::uint64_t sent_ = 0;                      ///< of these, handed to the socket
-  std::size_t noted_ = 0;                       ///< of the backlog, in the mirror's sums
-  TimePoint step_deadline_ = TimePoint::max();  ///< of a connect, a pause, gathering, a look
+  std::list<Stream> between_;                          ///< holds itself, between two threads
+  std::optional<std::list<Stream*>::iterator> place_;  ///< in the line
+  std::uint64_t seen_ = 0;                             ///< bytes of the direction
+  std::uint64_t sent_ = 0;                             ///< of these, handed to the socket
+  std::size_t noted_ = 0;                              ///< of the backlog, in the mirror's sums
+  TimePoint step_deadline_ = TimePoint::max();         ///< of a connect, a pause, gathering, a look
   TimePoint drain_deadline_ = TimePoint::max();
   TimePoint proof_deadline_ = TimePoint::max();  ///< then the breaker may be closed
   TimePoint connected_at_ = TimePoint::min();

@@ -95,9 +95,12 @@ void MirrorServer::step(Stream& stream) {
 StuckServer::StuckServer(std::size_t keeps)
     : keeps_(keeps), listener_(listen_tcp()), thread_([this] { serve(); }) {}
 
-StuckServer::~StuckServer() {
+StuckServer::~StuckServer() { stop(); }
+
+void StuckServer::stop() {
   stopping_ = true;
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
+  listener_.fd.reset();
 }
 
 std::string StuckServer::address() const { return loopback_address(listener_.port); }

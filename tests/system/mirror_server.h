@@ -64,6 +64,8 @@ class StuckServer {
 
   [[nodiscard]] std::string address() const;
   [[nodiscard]] std::uint64_t accepted() const { return accepted_; }
+  /// Closes all that it keeps, and listens no more.
+  void stop();
 
  private:
   void serve();

@@ -556,30 +556,57 @@ TEST_P(MirrorTest, ABurstToOneThatAnswersIsMirroredAsAWhole) {
 
 // It hangs: the kernel answers for it, but it does not.
 TEST_P(MirrorTest, OneThatGivesNoSignOfLifeIsConnectedToAtAPace) {
-  make_mirror({.most_streams = 2 * Pace::kBurst, .drain_time = 1'000h});
+  constexpr int kAtOnce = Pace::kBurst + 1;
+  constexpr int kWaiting = 5;
+  make_mirror({.most_streams = 2 * kAtOnce, .drain_time = 1'000h});
   const auto comes = [this] { return test::readable_within(listener_.fd.get(), 50ms); };
-  Stream* waiting = nullptr;
-  loop_->call([&] {
-    for (int i = 0; i < Pace::kBurst; ++i) ASSERT_NE(mirror_->open({}), nullptr);
-    waiting = mirror_->open({});
-  });
+  Stream* last = nullptr;
+  const auto open_some = [&](int count) {
+    loop_->call([&] {
+      for (int i = 0; i < count; ++i) last = mirror_->open({});
+    });
+  };
+  open_some(kAtOnce);
   std::vector<OwnedFd> mirrors;
-  for (int i = 0; i < Pace::kBurst; ++i) mirrors.push_back(accept_mirror());
+  for (int i = 0; i < kAtOnce; ++i) mirrors.push_back(accept_mirror());
+  open_some(kWaiting);
   EXPECT_FALSE(comes());
   // But not if it has much to send.
-  loop_->call([&] { waiting->append(0, std::vector<std::byte>(Mirror::kGatherBytes)); });
+  loop_->call([&] { last->append(0, std::vector<std::byte>(Mirror::kGatherBytes)); });
   EXPECT_TRUE(comes());
-  static_cast<void>(accept_mirror());
+  mirrors.push_back(accept_mirror());
+  EXPECT_FALSE(comes());
   // Answers and ends are signs of life.
-  for (std::size_t i = 0; i < mirrors.size(); i += 2) {
-    EXPECT_TRUE(test::send_all(mirrors[i].get(), "!"));
-    mirrors[i + 1].reset();
-  }
-  EXPECT_TRUE(test::wait_until([&] {
-    loop_->call([this] { static_cast<void>(mirror_->open({})); });
-    return comes();
-  }));
-  EXPECT_LT(mirror_->count(Count::streams), 2U * Pace::kBurst);
+  EXPECT_TRUE(test::send_all(mirrors[0].get(), "!"));
+  for (int i = 0; i < 2; ++i) mirrors.push_back(accept_mirror());
+  EXPECT_FALSE(comes());
+  mirrors[1].reset();
+  for (int i = 0; i < 2; ++i) mirrors.push_back(accept_mirror());
+  EXPECT_FALSE(comes());
+  EXPECT_EQ(mirror_->count(Count::active), kAtOnce + kWaiting);
+}
+
+TEST_P(MirrorTest, WhoWaitsForItsTurnIsRefusedWithTheBreaker) {
+  constexpr int kAtOnce = Pace::kBurst + 1;
+  make_mirror({.most_streams = 2 * kAtOnce, .drain_time = 1'000h});
+  const auto open_some = [this](int count) {
+    loop_->call([&] {
+      for (int i = 0; i < count; ++i) static_cast<void>(mirror_->open({}));
+    });
+  };
+  open_some(kAtOnce);
+  std::vector<OwnedFd> mirrors;
+  for (int i = 0; i < kAtOnce; ++i) mirrors.push_back(accept_mirror());
+  listener_.fd.reset();
+  open_some(50);
+  // What has much to send does not wait, and finds nobody.
+  loop_->call([&] {
+    Stream* const stream = mirror_->open({});
+    stream->append(0, std::vector<std::byte>(Mirror::kGatherBytes));
+  });
+  EXPECT_TRUE(wait_for(Count::failed, 1));
+  EXPECT_TRUE(wait_for(Count::refused, 50));
+  EXPECT_EQ(mirror_->count(Count::active), std::uint64_t{kAtOnce});
 }
 
 // Much faster than the mirror's address answers, which is what is down as well.

@@ -9,9 +9,11 @@ using namespace std::chrono_literals;
 
 class PaceTest : public testing::Test {
  protected:
-  /// Connects as many as may come at once.
-  void burst() {
-    for (int i = 0; i < Pace::kBurst; ++i) EXPECT_LE(pace_.next(now_), now_) << i;
+  /// How many may connect now.
+  int admitted() {
+    int count = 0;
+    while (pace_.admit(now_)) ++count;
+    return count;
   }
 
   Pace pace_{2ms};
@@ -19,31 +21,33 @@ class PaceTest : public testing::Test {
 };
 
 TEST_F(PaceTest, AfterABurstOneComesInEachInterval) {
-  burst();
+  EXPECT_EQ(pace_.next(now_), now_);
+  EXPECT_EQ(admitted(), Pace::kBurst + 1);
   EXPECT_EQ(pace_.next(now_), now_ + 2ms);
-  EXPECT_EQ(pace_.next(now_), now_ + 4ms);
-  now_ += 3ms;
-  EXPECT_EQ(pace_.next(now_), now_ + 3ms);
-}
-
-TEST_F(PaceTest, SignsOfLifeMakeUpForAsMany) {
-  burst();
-  for (int i = 0; i < 3; ++i) pace_.sign_of_life();
-  for (int i = 0; i < 3; ++i) EXPECT_LE(pace_.next(now_), now_);
+  now_ += 2ms - 1ns;
+  EXPECT_EQ(admitted(), 0);
+  now_ += 1ns;
+  EXPECT_EQ(admitted(), 1);
   EXPECT_EQ(pace_.next(now_), now_ + 2ms);
 }
 
-TEST_F(PaceTest, SignsOfLifeAreNotSaved) {
+TEST_F(PaceTest, TimeIsNotSaved) {
+  EXPECT_EQ(admitted(), Pace::kBurst + 1);
+  now_ += 1h;
+  EXPECT_EQ(admitted(), 1);
+}
+
+TEST_F(PaceTest, EachSignOfLifeIsForTwo) {
+  EXPECT_EQ(admitted(), Pace::kBurst + 1);
+  pace_.sign_of_life();
+  EXPECT_EQ(pace_.next(now_), now_);
+  EXPECT_EQ(admitted(), 2);
+  EXPECT_EQ(pace_.next(now_), now_ + 2ms);
+}
+
+TEST_F(PaceTest, MoreThanABurstIsNotSaved) {
   for (int i = 0; i < 1000; ++i) pace_.sign_of_life();
-  burst();
-  EXPECT_EQ(pace_.next(now_), now_ + 2ms);
-}
-
-TEST_F(PaceTest, TimeMakesUpForAllOfThem) {
-  burst();
-  now_ += Pace::kBurst * 2ms;
-  burst();
-  EXPECT_EQ(pace_.next(now_), now_ + 2ms);
+  EXPECT_EQ(admitted(), Pace::kBurst + 1);
 }
 
 }  // namespace
