@@ -233,6 +233,37 @@ std::optional<RouteConflict> find_mirror_of_itself(const Config& config) {
   return std::nullopt;
 }
 
+ListenSet listeners_of(const RouteConfig& route) {
+  ListenSet listens;
+  for (const ListenAddress& address : route.listen) static_cast<void>(listens.insert(address));
+  return listens;
+}
+
+/// A route that leads back to one of its listeners, perhaps through others: each connection would
+/// make another.
+std::optional<RouteConflict> find_circle(const Config& config) {
+  const std::vector<RouteConfig>& routes = config.routes;
+  std::vector<ListenSet> listens;
+  for (const RouteConfig& route : routes) listens.push_back(listeners_of(route));
+  const auto next = [&](std::size_t index) {
+    const auto reached = std::ranges::find_if(
+        listens, [&](const ListenSet& of) { return of.is_reached_by(routes[index].to); });
+    return static_cast<std::size_t>(reached - listens.begin());
+  };
+  for (std::size_t index = 0; index < routes.size(); ++index) {
+    std::size_t at = next(index);
+    for (std::size_t steps = 0; at != index && at < routes.size() && steps < routes.size();
+         ++steps) {
+      at = next(at);
+    }
+    if (at != index) continue;
+    return RouteConflict{index, "to",
+                         in_quotes(to_string(routes[index].to)) +
+                             " leads back to where this route listens, expected another server"};
+  }
+  return std::nullopt;
+}
+
 Invocation usage_error(const Error& error) {
   return exit_with(kExitUsage, one_line("sluice: " + error.to_string()) + "\n");
 }
@@ -245,6 +276,7 @@ bool records(const Config& config) {
 }
 
 std::optional<RouteConflict> find_route_conflict(const Config& config) {
+  if (auto conflict = find_circle(config)) return conflict;
   if (auto conflict = find_mirror_of_itself(config)) return conflict;
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     const RouteConfig& route = config.routes[index];

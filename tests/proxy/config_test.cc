@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -221,6 +222,15 @@ TEST_F(CommandLine, MirrorsMayBeRepeatedAndAreServers) {
 }
 
 // Each connection would make another, until there is no descriptor left.
+TEST_F(CommandLine, ATargetIsNoneOfItsOwnListeners) {
+  EXPECT_EQ(
+      usage_error(run({"--listen", ":5", "--to", "127.0.0.1:5"})),
+      "--to: \"127.0.0.1:5\" leads back to where this route listens, expected another server");
+  EXPECT_EQ(usage_error(run({"--listen", "unix:/s", "--listen", ":5", "--to", "unix:/s"})),
+            "--to: \"unix:/s\" leads back to where this route listens, expected another server");
+  EXPECT_EQ(good(run({"--listen", "127.0.0.1:5", "--to", "127.0.0.1:6"})).routes.size(), 1U);
+}
+
 TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
   const auto with = [](const std::string& listen, const std::string& mirror) {
     return run({"--listen", listen, "--to", "echo:", "--mirror", mirror});
@@ -570,6 +580,23 @@ TEST_F(ConfigFile, ARoutesMirrorsReplaceThoseOfTheDefaults) {
     ASSERT_EQ(route.mirrors.size(), 2U);
     EXPECT_EQ(to_string(route.mirrors[1]), ":11");
   }
+}
+
+// A route may lead to another.
+TEST_F(ConfigFile, RoutesGoInNoCircle) {
+  const auto chain = [](const std::string& last) {
+    std::string text;
+    for (const auto& [name, to] :
+         std::map<std::string, std::string>{{"1", ":2"}, {"2", "localhost:3"}, {"3", last}}) {
+      text +=
+          "[[route]]\nname = \"" + name + "\"\nlisten = \":" + name + "\"\nto = \"" + to + "\"\n";
+    }
+    return text;
+  };
+  const std::string back = " leads back to where this route listens, expected another server";
+  EXPECT_EQ(load(chain(":4")).routes.size(), 3U);
+  EXPECT_EQ(load_error(chain(":1")), "1:1: key \"to\": \":2\"" + back);
+  EXPECT_EQ(load_error(chain(":2")), "5:1: key \"to\": \"localhost:3\"" + back);
 }
 
 TEST_F(ConfigFile, AMirrorIsNoRoutesListener) {
