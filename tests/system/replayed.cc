@@ -3,8 +3,6 @@
 #include <cstdlib>
 #include <stdexcept>
 
-#include "tests/system/programs.h"
-
 namespace sluice::test {
 
 std::string replay_tool() {
@@ -13,14 +11,15 @@ std::string replay_tool() {
   return value;
 }
 
-Replayed replay(std::vector<std::string> arguments, const ProcessOptions& options) {
+Replayed replay(std::vector<std::string> arguments, const ProcessOptions& options,
+                std::chrono::seconds patience) {
   const TempDir folder;
   const std::string report = folder.file("report.json");
   arguments.insert(arguments.begin(), replay_tool());
   arguments.insert(arguments.end(), {"--json", report});
   Process process(arguments, options);
   Replayed replayed;
-  replayed.status = process.wait(kProgramPatience);
+  replayed.status = process.wait(patience);
   replayed.output = process.standard_output();
   replayed.error = process.standard_error();
   const std::string text = read_text(report);

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
+#include "tests/system/programs.h"
 #include "tools/common/json.h"
 
 namespace sluice::test {
@@ -28,6 +30,7 @@ struct Replayed {
 
 /// Runs it to its end with these arguments and --json.
 [[nodiscard]] Replayed replay(std::vector<std::string> arguments,
-                              const ProcessOptions& options = {});
+                              const ProcessOptions& options = {},
+                              std::chrono::seconds patience = kProgramPatience);
 
 }  // namespace sluice::test

@@ -137,7 +137,7 @@ class ReplayClockTest : public testing::TestWithParam<bool> {};
 TEST_P(ReplayClockTest, ConnectionsBeginWhenTheyAreDueAndTheLastAsMuchAsTheFirst) {
   constexpr double kMostUs = 1000;
   constexpr std::chrono::microseconds kIdle{500};
-  constexpr int kTries = 3;
+  const int tries = by_scale(3, 3, 1);
   const auto connections = by_scale<std::uint64_t>(40, 40, 3'601);
   const auto apart = by_scale(milliseconds(53), milliseconds(53), milliseconds(1'000));
   const TempDir folder;
@@ -148,26 +148,24 @@ TEST_P(ReplayClockTest, ConnectionsBeginWhenTheyAreDueAndTheLastAsMuchAsTheFirst
   write_segment(folder.path(), {}, joined(all));
   ProcessOptions options;
   options.forbid_io_uring = GetParam();
-  double median = 2 * kMostUs;
-  double last = median;
-  bool was_idle = false;
-  for (int i = 0; i < kTries && std::max(median, last) >= kMostUs; ++i) {
+  const auto patience =
+      std::chrono::duration_cast<std::chrono::seconds>(connections * apart) + kProgramPatience;
+  bool idle = true;
+  for (int i = 0; i < tries; ++i) {
     Keeper target;
     Sleeper sleeper;
-    const Replayed replayed = replay({folder.path(), "--to", target.address()}, options);
+    const Replayed replayed = replay({folder.path(), "--to", target.address()}, options, patience);
     ASSERT_EQ(replayed.status, 0) << replayed.output << replayed.error;
     ASSERT_EQ(replayed.count("completed"), connections);
     std::printf("%s", replayed.output.c_str());
     const json::value& lag = replayed.report.at("lag_us").at("connections");
-    median = lag.at("p50").to_number<double>();
-    last = lag.at("last").to_number<double>();
-    was_idle = sleeper.late() < kIdle || was_idle;
+    const bool in_time =
+        std::max(lag.at("p50").to_number<double>(), lag.at("last").to_number<double>()) < kMostUs;
+    if (in_time) return;
+    idle = sleeper.late() < kIdle && idle;
   }
-  if (std::max(median, last) >= kMostUs && !was_idle) {
-    GTEST_SKIP() << "the machine has too much else to do";
-  }
-  EXPECT_LT(median, kMostUs);
-  EXPECT_LT(last, kMostUs);
+  if (!idle) GTEST_SKIP() << "the machine has too much else to do";
+  FAIL() << "behind schedule each time";
 }
 
 std::string name_of_clock(const testing::TestParamInfo<bool>& without_uring) {
