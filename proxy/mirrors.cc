@@ -122,6 +122,10 @@ void WorkerMirrors::log_event(Entry& entry, mirror::Event event, const mirror::D
       return say(LogLevel::warn, "shedding", "");
     case mirror::Event::caught_up:
       return say(LogLevel::info, "caught_up", "");
+    case mirror::Event::paced:
+      return say(LogLevel::warn, "paced", "");
+    case mirror::Event::unpaced:
+      return say(LogLevel::info, "unpaced", "");
     case mirror::Event::crowded:
       return say(LogLevel::warn, "crowded", "");
     case mirror::Event::uncrowded:

@@ -113,7 +113,9 @@ void Worker::run(const std::function<void(Result<>)>& started) {
   relay_context_ = std::make_unique<RelayContext>(*reactor_, shared_.pool);
   relay_context_->on_shortage = [this](PipeShortage why) { note_shortage(why); };
   relay_context_->choose_thread = [this] { return worker_with_fewer_streams(); };
-  relay_context_->of_thread = [this](int thread) -> auto& { return worker(thread).relay_context(); };
+  relay_context_->of_thread = [this](int thread) -> auto& {
+    return worker(thread).relay_context();
+  };
   open_mirrors();
   ready_ = true;
   for (Route& route : options_.routes) {

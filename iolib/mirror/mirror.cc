@@ -27,7 +27,7 @@ Mirror::Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options&
       shedding_(options.shedding != nullptr ? *options.shedding : own_shedding_),
       waste_(kWasteBytes) {}
 
-Mirror::~Mirror() { reactor_.cancel_timer(*this); }
+Mirror::~Mirror() = default;
 
 Stream* Mirror::open(const StreamOptions& options) {
   if (shedding_.active()) return add(Count::shed), nullptr;
@@ -59,28 +59,52 @@ void Mirror::connects() {
 // for it. Those that may not connect now wait for their turn.
 bool Mirror::admit(Stream& stream) {
   if (line_.empty() && pace_.admit(reactor_.now())) return true;
+  add(Count::waiting);
   stream.place_ = line_.insert(line_.end(), &stream);
-  if (line_.size() == 1) reactor_.set_timer(*this, pace_.next(reactor_.now()));
+  if (line_.size() == 1) reactor_.set_timer(*this, next_turn());
+  if (!std::exchange(paced_, true)) on_event(Event::paced, {});
   return false;
 }
 
 void Mirror::leave_line(Stream& stream) {
-  if (const auto place = std::exchange(stream.place_, std::nullopt)) line_.erase(*place);
+  const auto place = std::exchange(stream.place_, std::nullopt);
+  if (!place) return;
+  subtract(Count::waiting);
+  line_.erase(*place);
+  if (line_.empty()) reactor_.cancel_timer(*this);
 }
 
-// While the breaker is not closed their turn is to be refused.
+// While the breaker is not closed a turn is to be refused.
+TimePoint Mirror::next_turn() const {
+  const TimePoint now = reactor_.now();
+  return breaker_.state() == Breaker::State::closed ? pace_.next(now) : now;
+}
+
 void Mirror::serve_line() {
   const TimePoint now = reactor_.now();
   for (int i = 0; i < kServedInATurn && !line_.empty(); ++i) {
-    if (breaker_.state() == Breaker::State::closed && !pace_.admit(now)) break;
-    line_.front()->take_turn();
+    const bool closed = breaker_.state() == Breaker::State::closed;
+    if (closed && !pace_.admit(now)) break;
+    line_.front()->take_turn(closed);
   }
-  if (!line_.empty()) reactor_.set_timer(*this, pace_.next(now));
+  if (!line_.empty()) reactor_.set_timer(*this, next_turn());
 }
 
 void Mirror::sign_of_life() {
   pace_.sign_of_life();
-  if (!line_.empty()) reactor_.set_timer(*this, reactor_.now());
+  credit_grew();
+}
+
+void Mirror::place_left() {
+  pace_.place_left();
+  credit_grew();
+}
+
+void Mirror::credit_grew() {
+  if (!line_.empty()) return reactor_.set_timer(*this, next_turn());
+  if (!paced_ || !pace_.is_free()) return;
+  paced_ = false;
+  on_event(Event::unpaced, {});
 }
 
 void Mirror::keep_out() {
@@ -114,7 +138,7 @@ void Mirror::connect_failed(const Error& error, bool probe) {
 void Mirror::failed(const Error& error, bool probe) {
   const Breaker::State before = breaker_.state();
   breaker_.failed(reactor_.now(), probe);
-  if (!line_.empty()) reactor_.set_timer(*this, reactor_.now());
+  if (!line_.empty()) reactor_.set_timer(*this, next_turn());
   on_failed(error);
   if (breaker_.state() != before) on_event(Event::opened, {.error = error});
 }

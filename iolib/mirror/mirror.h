@@ -45,6 +45,7 @@ enum class Count : std::uint8_t {
   bytes,       ///< handed to the mirror's sockets
   copied,      ///< of these, through a backlog: gathered, or late
   lag,         ///< bytes in backlogs at this moment
+  waiting,     ///< streams that wait for their turn to connect, at this moment
   lagged,      ///< streams that were cut because of their lag
   shed,        ///< connections kept away because others lagged
   refused,     ///< connections kept away by the breaker, or since nobody has got an answer yet
@@ -55,9 +56,9 @@ enum class Count : std::uint8_t {
 };
 inline constexpr std::size_t kCounts = static_cast<std::size_t>(Count::unfinished) + 1;
 inline constexpr std::array<std::string_view, kCounts> kCountNames = {
-    "mirror_streams", "mirror_active", "mirror_bytes", "mirror_copied",
-    "mirror_lag",     "mirror_lagged", "mirror_shed",  "mirror_refused",
-    "mirror_crowded", "mirror_failed", "mirror_ended", "mirror_unfinished"};
+    "mirror_streams", "mirror_active", "mirror_bytes",     "mirror_copied",  "mirror_lag",
+    "mirror_waiting", "mirror_lagged", "mirror_shed",      "mirror_refused", "mirror_crowded",
+    "mirror_failed",  "mirror_ended",  "mirror_unfinished"};
 
 /// What its owner may want to log: each change of state, and each stream that ended too early.
 enum class Event : std::uint8_t {
@@ -66,6 +67,8 @@ enum class Event : std::uint8_t {
   closed,       ///< the breaker: it is back
   shedding,     ///< new connections are kept away, since one lags
   caught_up,    ///< and are not any more
+  paced,        ///< streams have to wait for their turn to connect: few give a sign of life
+  unpaced,      ///< the mirror keeps up again
   crowded,      ///< connections are kept away, since there are too many streams
   uncrowded,    ///< a quarter of the places is free again
   lagged,       ///< a stream was cut because of its lag
@@ -178,7 +181,10 @@ class Mirror : private Timer {
   void leave_line(Stream& stream);
   void serve_line();
   void expired() override { serve_line(); }
+  [[nodiscard]] TimePoint next_turn() const;
   void sign_of_life();
+  void place_left();
+  void credit_grew();
   void connected(std::size_t address);
   void connect_failed(const Error& error, bool probe);
   void failed(const Error& error, bool probe);
@@ -202,7 +208,8 @@ class Mirror : private Timer {
   Breaker breaker_;
   Pace pace_;  ///< at which places become free if nothing else frees them
   std::list<Stream> streams_;
-  std::list<Stream*> line_;     ///< those that may not connect yet, first come, first served
+  std::list<Stream*> line_;  ///< those that may not connect yet; the timer is set unless empty
+  bool paced_ = false;
   std::size_t unanswered_ = 0;  ///< streams that connect, since one was answered, well or not
   TimePoint first_unanswered_;  ///< when the first of them did
   Shedding own_shedding_;

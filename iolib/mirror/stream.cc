@@ -129,7 +129,7 @@ void Stream::round_failed() {
 void Stream::pause_is_over() {
   const bool closed = mirror_->breaker_.state() == Breaker::State::closed;
   if (!retried_) {
-    if (!closed || mirror_->admit(*this)) take_turn();
+    if (!closed || mirror_->admit(*this)) take_turn(closed);
     return;
   }
   tried_ = 0;
@@ -137,8 +137,9 @@ void Stream::pause_is_over() {
 }
 
 // The first time that it connects.
-void Stream::take_turn() {
+void Stream::take_turn(bool charged) {
   mirror_->leave_line(*this);
+  charged_ = charged;
   const bool closed = mirror_->breaker_.state() == Breaker::State::closed;
   if (closed && !mirror_->silent()) return connect();
   // As if it had come now.
@@ -227,6 +228,7 @@ bool Stream::rest() {
 // It belongs to itself until it arrives. A probe's part is over.
 void Stream::leave(int thread) {
   probe_ = false;
+  if (std::exchange(charged_, false)) mirror_->place_left();
   mirror_->subtract(Count::lag, std::exchange(noted_, 0));
   backlog_.set_budget(nullptr);
   mirror_->reactor_.forget(fd_.get());
@@ -332,7 +334,7 @@ void Stream::kept(bool refused) {
   if (refused || state_ != State::open) {
     fall_behind();
     // A fast stream is not to lag for a pause.
-    if (state_ == State::pausing && !retried_ && !may_gather(0)) take_turn();
+    if (state_ == State::pausing && !retried_ && !may_gather(0)) take_turn(false);
     return;
   }
   if (behind_ || step_deadline_ != TimePoint::max()) return;
@@ -435,6 +437,7 @@ void Stream::readable(const Completion& /*completion*/) {
 }
 
 void Stream::lives() {
+  charged_ = false;
   if (!std::exchange(lived_, true)) mirror_->sign_of_life();
 }
 
@@ -456,10 +459,12 @@ void Stream::look_at_end() {
 bool Stream::all_acknowledged() const { return unix_ || send_queue_bytes(fd_.get()) == 0; }
 
 void Stream::drain_time_is_over() {
-  if (state_ == State::connecting) {
+  if (state_ == State::connecting || (state_ == State::pausing && !place_)) {
     mirror_->connect_failed({ETIMEDOUT, "connect"}, probe_);
     return end(false);
   }
+  // Of places that become free only now the pace knows.
+  charged_ = false;
   // A mirror that took everything, and only does not close, has what it was to have.
   if (state_ == State::open && fin_sent_ && all_acknowledged()) return end(true);
   mirror_->add(Count::unfinished);
@@ -467,7 +472,7 @@ void Stream::drain_time_is_over() {
 }
 
 void Stream::lagged(Limit limit) {
-  state_ == State::open ? end(false) : give_up();
+  state_ == State::open || place_ ? end(false) : give_up();
   mirror_->lagged(*this, limit);
 }
 
@@ -479,7 +484,6 @@ void Stream::give_up() {
 }
 
 void Stream::broken_off(const Error& error) {
-  lives();
   const bool at_once = mirror_->reactor_.now() < connected_at_ + Mirror::kAtOnce ||
                        sent_ <= send_queue_bytes(fd_.get());
   mirror_->broken_off(*this, error, at_once);
@@ -495,6 +499,7 @@ void Stream::go(bool orderly) {
   if (std::exchange(state_, State::gone) == State::gone) return;
   orderly_ = orderly;
   mirror_->leave_line(*this);
+  if (std::exchange(charged_, false)) mirror_->place_left();
   mirror_->reactor_.cancel_timer(*this);
   if (reader_.in_flight()) mirror_->reactor_.cancel(reader_);
   if (writer_.in_flight()) mirror_->reactor_.cancel(writer_);

@@ -81,7 +81,7 @@ class Stream final : public Tap, private Timer {
   void round_failed();
   void pause(Duration time);
   void pause_is_over();
-  void take_turn();
+  void take_turn(bool charged);
   void close_socket();
 
   // Sending.
@@ -154,7 +154,8 @@ class Stream final : public Tap, private Timer {
   bool given_up_ = false;  ///< detached, and only there to learn whether the mirror can be reached
   bool behind_ = false;    ///< the mirror does not take what is there: connecting, or slow
   bool fin_sent_ = false;
-  bool lived_ = false;  ///< the mirror has given a sign of life on it
+  bool charged_ = false;  ///< to the pace, which is to know what becomes of it
+  bool lived_ = false;    ///< the mirror has given a sign of life on it
   bool answers_ended_ = false;
   bool orderly_ = false;  ///< how the socket is to be closed
   bool unix_ = false;     ///< the socket is one

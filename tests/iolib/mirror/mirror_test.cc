@@ -554,59 +554,95 @@ TEST_P(MirrorTest, ABurstToOneThatAnswersIsMirroredAsAWhole) {
   EXPECT_EQ(mirror_->count(Count::refused), 0U);
 }
 
-// It hangs: the kernel answers for it, but it does not.
-TEST_P(MirrorTest, OneThatGivesNoSignOfLifeIsConnectedToAtAPace) {
-  constexpr int kAtOnce = Pace::kBurst + 1;
-  constexpr int kWaiting = 5;
-  make_mirror({.most_streams = 2 * kAtOnce, .drain_time = 1'000h});
-  const auto comes = [this] { return test::readable_within(listener_.fd.get(), 50ms); };
-  Stream* last = nullptr;
-  const auto open_some = [&](int count) {
+/// The mirror hangs: the kernel answers for it, but it does not.
+class HungTest : public MirrorTest {
+ protected:
+  /// The slack of the pace is for one.
+  static constexpr int kAtOnce = Pace::kBurst + 1;
+
+  void TearDown() override {
+    mirrors_.clear();
+    MirrorTest::TearDown();
+  }
+  /// Uses up what may connect without a sign of life. Turns come in hours.
+  void use_up() {
+    make_mirror({.most_streams = 2 * kAtOnce, .drain_time = 1'000h});
+    open_some(kAtOnce);
+    for (int i = 0; i < kAtOnce; ++i) mirrors_.push_back(accept_mirror());
+    EXPECT_TRUE(events().empty());
+  }
+  void open_some(int count) {
     loop_->call([&] {
-      for (int i = 0; i < count; ++i) last = mirror_->open({});
+      for (int i = 0; i < count; ++i) last_opened_ = mirror_->open({});
     });
-  };
-  open_some(kAtOnce);
-  std::vector<OwnedFd> mirrors;
-  for (int i = 0; i < kAtOnce; ++i) mirrors.push_back(accept_mirror());
-  open_some(kWaiting);
-  EXPECT_FALSE(comes());
-  // But not if it has much to send.
-  loop_->call([&] { last->append(0, std::vector<std::byte>(Mirror::kGatherBytes)); });
-  EXPECT_TRUE(comes());
-  mirrors.push_back(accept_mirror());
-  EXPECT_FALSE(comes());
-  // Answers and ends are signs of life.
-  EXPECT_TRUE(test::send_all(mirrors[0].get(), "!"));
-  for (int i = 0; i < 2; ++i) mirrors.push_back(accept_mirror());
-  EXPECT_FALSE(comes());
-  mirrors[1].reset();
-  for (int i = 0; i < 2; ++i) mirrors.push_back(accept_mirror());
-  EXPECT_FALSE(comes());
-  EXPECT_EQ(mirror_->count(Count::active), kAtOnce + kWaiting);
+  }
+  /// What has much to send does not wait.
+  void send_much(Stream& stream) {
+    loop_->call([&] { stream.append(0, std::vector<std::byte>(Mirror::kGatherBytes)); });
+  }
+  [[nodiscard]] bool comes() const { return test::readable_within(listener_.fd.get(), 50ms); }
+  void expect_waiting(std::uint64_t count) {
+    EXPECT_TRUE(wait_for(Count::waiting, count));
+    EXPECT_FALSE(comes());
+  }
+
+  std::vector<OwnedFd> mirrors_;
+  Stream* last_opened_ = nullptr;
+};
+INSTANTIATE_TEST_SUITE_P(Modes, HungTest, testing::ValuesIn(every_relay_mode()),
+                         name_of_relay_mode);
+
+TEST_P(HungTest, SignsOfLifeLetTwoGoAndAPlaceThatIsLeftOne) {
+  use_up();
+  open_some(8);
+  expect_waiting(8);
+  EXPECT_EQ(events(), std::vector{Event::paced});
+  send_much(*last_opened_);
+  mirrors_.push_back(accept_mirror());
+  expect_waiting(7);
+  EXPECT_TRUE(test::send_all(mirrors_[0].get(), "!"));
+  for (int i = 0; i < 2; ++i) mirrors_.push_back(accept_mirror());
+  expect_waiting(5);
+  mirrors_[1].reset();
+  for (int i = 0; i < 2; ++i) mirrors_.push_back(accept_mirror());
+  expect_waiting(3);
+  test::reset(std::move(mirrors_[2]));
+  mirrors_.push_back(accept_mirror());
+  expect_waiting(2);
+  for (OwnedFd& mirror : mirrors_) mirror.reset();
+  for (int i = 0; i < 2; ++i) static_cast<void>(accept_mirror());
+  EXPECT_TRUE(
+      test::wait_until([this] { return std::ranges::count(events(), Event::unpaced) == 1; }));
+  EXPECT_EQ(mirror_->count(Count::waiting), 0U);
 }
 
-TEST_P(MirrorTest, WhoWaitsForItsTurnIsRefusedWithTheBreaker) {
-  constexpr int kAtOnce = Pace::kBurst + 1;
-  make_mirror({.most_streams = 2 * kAtOnce, .drain_time = 1'000h});
-  const auto open_some = [this](int count) {
-    loop_->call([&] {
-      for (int i = 0; i < count; ++i) static_cast<void>(mirror_->open({}));
-    });
-  };
-  open_some(kAtOnce);
-  std::vector<OwnedFd> mirrors;
-  for (int i = 0; i < kAtOnce; ++i) mirrors.push_back(accept_mirror());
-  listener_.fd.reset();
+TEST_P(HungTest, TurnsComeWithoutASignOfLifeToo) {
+  make_mirror({.most_streams = 2 * kAtOnce, .drain_time = 2 * kAtOnce * 1ms});
+  open_some(2 * kAtOnce);
+  for (int i = 0; i < 2 * kAtOnce; ++i) mirrors_.push_back(accept_mirror());
+  EXPECT_EQ(events(), std::vector{Event::paced});
+}
+
+TEST_P(HungTest, WhoWaitsForItsTurnIsRefusedWithTheBreaker) {
+  use_up();
   open_some(50);
-  // What has much to send does not wait, and finds nobody.
-  loop_->call([&] {
-    Stream* const stream = mirror_->open({});
-    stream->append(0, std::vector<std::byte>(Mirror::kGatherBytes));
-  });
+  expect_waiting(50);
+  listener_.fd.reset();
+  open_some(1);
+  send_much(*last_opened_);
   EXPECT_TRUE(wait_for(Count::failed, 1));
   EXPECT_TRUE(wait_for(Count::refused, 50));
-  EXPECT_EQ(mirror_->count(Count::active), std::uint64_t{kAtOnce});
+  EXPECT_TRUE(wait_for(Count::active, kAtOnce));
+  EXPECT_EQ(mirror_->count(Count::waiting), 0U);
+}
+
+TEST_P(HungTest, WhoLagsWhileItWaitsIsGone) {
+  use_up();
+  open_some(2);
+  expect_waiting(2);
+  loop_->call([this] { last_opened_->overrun(0, 1); });
+  EXPECT_TRUE(wait_for(Count::active, kAtOnce + 1));
+  expect_waiting(1);
 }
 
 // Much faster than the mirror's address answers, which is what is down as well.
