@@ -189,7 +189,10 @@ TEST_P(HungMirrorTest, ManyShortConnections) {
   const std::uint64_t accepted = mirror_to_one_that_keeps(12'000);
   const double drain_times =
       (std::chrono::steady_clock::now() - began) / std::chrono::duration<double>(10);
-  EXPECT_LT(static_cast<double>(accepted), drain_times * places + 2 * mirror::Pace::kBurst);
+  // A quarter of the clients resets, which takes no time to drain: each lets another one go.
+  constexpr double kStay = 0.75;
+  EXPECT_LT(static_cast<double>(accepted),
+            (drain_times * places + 2 * mirror::Pace::kBurst) / kStay);
 }
 
 TEST_P(CrowdTest, TwoThousandIdleConnections) {
