@@ -44,6 +44,7 @@ class Stream final : public Tap, private Timer {
   [[nodiscard]] std::size_t allowance() override;
   void append(std::uint64_t offset, std::span<const std::byte> bytes) override;
   void append(std::uint64_t offset, Pipe& pipe) override;
+  [[nodiscard]] bool after_forwarding() const override { return true; }
   void overrun(std::uint64_t offset, std::uint64_t bytes) override;
   void eof(std::uint64_t offset) override;
   void reset(std::uint64_t offset) override;

@@ -190,7 +190,11 @@ bool Pump::may_splice() const {
 // Shows received bytes to the taps and sends what may go and does; the rest is held.
 void Pump::copy_out(std::span<const std::byte> data) {
   last_activity_ = relay_.context_->reactor.now();
-  if (taps_) taps_->append(received_bytes_ - data.size(), data);
+  if (!taps_) return send_or_hold(data);
+  taps_->append(received_bytes_ - data.size(), data, [&] { send_or_hold(data); });
+}
+
+void Pump::send_or_hold(std::span<const std::byte> data) {
   std::size_t sent = 0;
   if (held_.empty()) {
     const std::size_t may_go = below_watermark(data.size());
@@ -341,7 +345,7 @@ bool Pump::show_taps() {
   shown_bytes_ = taps_->tee(offset, *pipe_, *relay_.context_->tap_pipe, pipe_->held_bytes());
   if (shown_bytes_ > 0) return true;
   copy_pipe_to_heap();
-  taps_->append(offset, held_.front());
+  taps_->append(offset, held_.front(), [] {});
   stop_streaming();
   return false;
 }

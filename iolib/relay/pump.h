@@ -145,6 +145,7 @@ class Pump final : private Operation {
   void receive_turn();
   void take(const Completion& completion);
   void copy_out(std::span<const std::byte> data);
+  void send_or_hold(std::span<const std::byte> data);
   [[nodiscard]] std::size_t send_now(std::span<const std::byte> data);
   void flush();
   void flush_held();

@@ -55,6 +55,10 @@ class Tap {
   /// private copy is both shown to the taps and forwarded.
   [[nodiscard]] virtual bool exact() const { return false; }
 
+  /// True for a tap that is shown what is copied after it was forwarded, as far as the target took
+  /// it, so that nothing it does is in the way. Such a tap has no watermark.
+  [[nodiscard]] virtual bool after_forwarding() const { return false; }
+
   /// Whether the end of the stream, after `offset` bytes, may be passed on now. If not, the
   /// direction asks again at Pump::wake().
   [[nodiscard]] virtual bool may_end(std::uint64_t /*offset*/) { return true; }

@@ -16,17 +16,13 @@ void TapSet::detach(Tap& tap) {
 }
 
 // Calls `call` for every tap; one that is detached meanwhile is left out, one that is attached
-// meanwhile comes from the next bytes on. One call may lead to another.
+// meanwhile comes from the next bytes on.
 template <class Call>
 void TapSet::each(Call call) {
-  const bool nested = std::exchange(serving_, true);
-  const std::size_t count = taps_.size();
-  for (std::size_t i = 0; i < count; ++i) {
+  const Serving serving(*this);
+  for (std::size_t i = 0; i < serving.count; ++i) {
     if (taps_[i] != nullptr) call(*taps_[i]);
   }
-  if (nested) return;
-  serving_ = false;
-  std::erase(taps_, nullptr);
 }
 
 bool TapSet::empty() const {
@@ -51,16 +47,23 @@ bool TapSet::allowance_stands() {
 
 std::uint64_t TapSet::watermark() const {
   std::uint64_t lowest = Tap::kNoLimit;
-  for (const Tap* tap : taps_) lowest = std::min(lowest, tap->watermark());
+  for (const Tap* tap : taps_) {
+    if (tap != nullptr) lowest = std::min(lowest, tap->watermark());
+  }
   return lowest;
 }
 
 bool TapSet::exact() const {
-  return std::any_of(taps_.begin(), taps_.end(), [](const Tap* tap) { return tap->exact(); });
+  return std::any_of(taps_.begin(), taps_.end(),
+                     [](const Tap* tap) { return tap != nullptr && tap->exact(); });
 }
 
-void TapSet::append(std::uint64_t offset, std::span<const std::byte> bytes) {
-  each([&](Tap& tap) { tap.append(offset, bytes); });
+void TapSet::show(std::size_t count, bool after_forwarding, std::uint64_t offset,
+                  std::span<const std::byte> bytes) {
+  for (std::size_t i = 0; i < count; ++i) {
+    Tap* const tap = taps_[i];
+    if (tap != nullptr && tap->after_forwarding() == after_forwarding) tap->append(offset, bytes);
+  }
 }
 
 std::size_t TapSet::tee(std::uint64_t offset, const Pipe& source, Pipe& tap_pipe,

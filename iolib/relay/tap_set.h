@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "iolib/pipe/pipe.h"
@@ -27,8 +28,15 @@ class TapSet {
   [[nodiscard]] std::uint64_t watermark() const;
   [[nodiscard]] bool exact() const;
 
-  /// Shows copied bytes to all.
-  void append(std::uint64_t offset, std::span<const std::byte> bytes);
+  /// Shows copied bytes to all, and calls `forward` between those that see them before and those
+  /// that see them after that.
+  template <class Forward>
+  void append(std::uint64_t offset, std::span<const std::byte> bytes, Forward forward) {
+    const Serving serving(*this);
+    show(serving.count, false, offset, bytes);
+    forward();
+    show(serving.count, true, offset, bytes);
+  }
   /// Duplicates up to `max_bytes` from the head of `source` through `tap_pipe` (empty, of at least
   /// as many slots) to each tap; returns how many bytes the first tap got, which may now be
   /// forwarded. A later tap that got less has overrun there. 0: tee gave nothing.
@@ -49,8 +57,30 @@ class TapSet {
   void arrive();
 
  private:
+  // While it lasts, one that is detached is only crossed out, and one that is attached comes behind
+  // those that are served. One may be within another.
+  class Serving {
+   public:
+    explicit Serving(TapSet& set)
+        : count(set.taps_.size()), set_(set), nested_(std::exchange(set.serving_, true)) {}
+    ~Serving() {
+      if (nested_) return;
+      set_.serving_ = false;
+      std::erase(set_.taps_, nullptr);
+    }
+    Serving(const Serving&) = delete;
+    Serving& operator=(const Serving&) = delete;
+
+    const std::size_t count;  ///< of taps, to be served
+
+   private:
+    TapSet& set_;
+    const bool nested_;
+  };
   template <class Call>
   void each(Call call);
+  void show(std::size_t count, bool after_forwarding, std::uint64_t offset,
+            std::span<const std::byte> bytes);
 
   std::vector<Tap*> taps_;  ///< null: detached while the taps were being served
   bool serving_ = false;

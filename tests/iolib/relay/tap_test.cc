@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <future>
@@ -60,6 +61,35 @@ class TapTest : public RelayTest {
 INSTANTIATE_TEST_SUITE_P(Modes, TapTest, testing::ValuesIn(every_relay_mode()), name_of_relay_mode);
 
 // --- Every byte once
+
+// What a tap does then is in nobody's way.
+TEST_P(TapTest, OneMaySeeWhatIsCopiedOnceItIsForwarded) {
+  if (splice() == SpliceMode::always) GTEST_SKIP() << "nothing is copied";
+  TestTap& later = make_tap(kToUpstream);
+  TestTap& first = make_tap(kToUpstream);
+  later.after = true;
+  std::atomic<int> upstream = -1;
+  std::atomic<bool> shown = false;
+  later.at_append = [&] {
+    EXPECT_TRUE(test::readable_within(upstream, 0ms));
+    EXPECT_EQ(first.next, later.next);
+    shown = true;
+  };
+  first.at_append = [&] {
+    EXPECT_FALSE(test::readable_within(upstream, 0ms));
+    EXPECT_LT(later.next, first.next);
+  };
+  RelaySession& session = start_tapped({&later, &first});
+  upstream = session.upstream.get();
+  ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 100));
+  EXPECT_TRUE(test::wait_until([&] { return shown.load(); }));
+  EXPECT_EQ(test::receive_text(session.upstream.get(), 100).size(), 100U);
+  test::finish_sending(session.client.get());
+  test::finish_sending(session.upstream.get());
+  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_TRUE(first.content() && later.content());
+  EXPECT_EQ(later.bytes, 100U);
+}
 
 TEST_P(TapTest, SeesEveryByteOnceInOrderAndTheTotalsAtTheEnd) {
   TestTap& tap = make_tap(kToUpstream);

@@ -26,6 +26,7 @@ class TestTap final : public Tap {
   std::uint64_t hold_back_from = kNoLimit;
   bool wants_exact = false;
   bool stands = true;  ///< its allowance
+  bool after = false;  ///< forwarding
   std::function<void()> at_append = [] {};
   std::function<void()> at_allowance = [] {};
   std::function<void()> at_end = [] {};  ///< eof, reset and closed
@@ -85,6 +86,7 @@ class TestTap final : public Tap {
   }
   [[nodiscard]] std::uint64_t watermark() const override { return hold_back_from; }
   [[nodiscard]] bool exact() const override { return wants_exact; }
+  [[nodiscard]] bool after_forwarding() const override { return after; }
   void eof(std::uint64_t offset) override {
     ++eofs;
     end_offset = offset;
