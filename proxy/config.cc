@@ -216,15 +216,22 @@ std::optional<Error> check_combination(const CommandLine& line) {
   return check_capture_options(line);
 }
 
+ListenSet listeners_of(const Config& config) {
+  ListenSet listens;
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    for (const ListenAddress& address : config.routes[index].listen) {
+      static_cast<void>(listens.insert(address, index));
+    }
+  }
+  return listens;
+}
+
 /// A mirror that is one of the listeners: each connection would make another.
 std::optional<RouteConflict> find_mirror_of_itself(const Config& config) {
-  ListenSet listens;
-  for (const RouteConfig& route : config.routes) {
-    for (const ListenAddress& address : route.listen) static_cast<void>(listens.insert(address));
-  }
+  const ListenSet listens = listeners_of(config);
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     for (const TargetAddress& mirror : config.routes[index].mirrors) {
-      if (!listens.is_reached_by(mirror)) continue;
+      if (listens.reached_by(mirror).empty()) continue;
       return RouteConflict{
           index, "mirror",
           in_quotes(to_string(mirror)) + " is listened on here, expected another server"};
@@ -233,35 +240,45 @@ std::optional<RouteConflict> find_mirror_of_itself(const Config& config) {
   return std::nullopt;
 }
 
-ListenSet listeners_of(const RouteConfig& route) {
-  ListenSet listens;
-  for (const ListenAddress& address : route.listen) static_cast<void>(listens.insert(address));
-  return listens;
-}
-
-/// A route that leads back to one of its listeners, perhaps through others: each connection would
-/// make another.
-std::optional<RouteConflict> find_circle(const Config& config) {
-  const std::vector<RouteConfig>& routes = config.routes;
-  std::vector<ListenSet> listens;
-  for (const RouteConfig& route : routes) listens.push_back(listeners_of(route));
-  const auto next = [&](std::size_t index) {
-    const auto reached = std::ranges::find_if(
-        listens, [&](const ListenSet& of) { return of.is_reached_by(routes[index].to); });
-    return static_cast<std::size_t>(reached - listens.begin());
+/// A route that leads back to itself, perhaps through others: each connection would make another.
+/// Follows each way in depth, from route to route.
+std::optional<std::size_t> find_circle(const std::vector<RouteConfig>& routes,
+                                       const ListenSet& listens) {
+  enum class Seen : std::uint8_t { not_yet, on_the_way, done };
+  struct Step {
+    std::size_t route;
+    std::vector<std::size_t> next;
   };
-  for (std::size_t index = 0; index < routes.size(); ++index) {
-    std::size_t at = next(index);
-    for (std::size_t steps = 0; at != index && at < routes.size() && steps < routes.size();
-         ++steps) {
-      at = next(at);
+  std::vector<Seen> seen(routes.size());
+  std::vector<Step> way;
+  const auto enter = [&](std::size_t route) {
+    seen[route] = Seen::on_the_way;
+    way.push_back({route, listens.reached_by(routes[route].to)});
+  };
+  for (std::size_t first = 0; first < routes.size(); ++first) {
+    if (seen[first] == Seen::not_yet) enter(first);
+    while (!way.empty()) {
+      auto& [route, next] = way.back();
+      if (next.empty()) {
+        seen[route] = Seen::done;
+        way.pop_back();
+        continue;
+      }
+      const std::size_t to = next.back();
+      next.pop_back();
+      if (seen[to] == Seen::on_the_way) return to;
+      if (seen[to] == Seen::not_yet) enter(to);
     }
-    if (at != index) continue;
-    return RouteConflict{index, "to",
-                         in_quotes(to_string(routes[index].to)) +
-                             " leads back to where this route listens, expected another server"};
   }
   return std::nullopt;
+}
+
+std::optional<RouteConflict> find_route_to_itself(const Config& config) {
+  const std::optional<std::size_t> found = find_circle(config.routes, listeners_of(config));
+  if (!found) return std::nullopt;
+  return RouteConflict{*found, "to",
+                       in_quotes(to_string(config.routes[*found].to)) +
+                           " leads back to where this route listens, expected another server"};
 }
 
 Invocation usage_error(const Error& error) {
@@ -276,7 +293,7 @@ bool records(const Config& config) {
 }
 
 std::optional<RouteConflict> find_route_conflict(const Config& config) {
-  if (auto conflict = find_circle(config)) return conflict;
+  if (auto conflict = find_route_to_itself(config)) return conflict;
   if (auto conflict = find_mirror_of_itself(config)) return conflict;
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     const RouteConfig& route = config.routes[index];

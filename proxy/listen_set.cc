@@ -1,6 +1,5 @@
 #include "proxy/listen_set.h"
 
-#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -37,10 +36,11 @@ std::vector<std::string> keys_of_target(const TargetAddress& target) {
   const std::string_view host(key.data(), key.size() - port.size() - 1);
   const bool any = host.empty() || host == "localhost";
   std::vector<std::string> keys{key};
-  if (any || host.starts_with("127.") || host == "0.0.0.0") {
-    keys.insert(keys.end(), {"0.0.0.0:" + port, "localhost:" + port});
+  const bool four = any || host == "0.0.0.0";
+  if (four || host.starts_with("127.")) keys.push_back("0.0.0.0:" + port);
+  if (four || host == "127.0.0.1") {
+    keys.insert(keys.end(), {"127.0.0.1:" + port, "localhost:" + port});
   }
-  if (any || host == "0.0.0.0") keys.push_back("127.0.0.1:" + port);
   if (any || host == "[::1]" || host == "[::]") {
     keys.insert(keys.end(), {"[::]:" + port, "[::1]:" + port, "localhost:" + port});
   }
@@ -49,15 +49,21 @@ std::vector<std::string> keys_of_target(const TargetAddress& target) {
 
 }  // namespace
 
-bool ListenSet::insert(const ListenAddress& address) {
+bool ListenSet::insert(const ListenAddress& address, std::size_t route) {
   bool fresh = true;
-  for (std::string& key : keys_of(address)) fresh = keys_.insert(std::move(key)).second && fresh;
+  for (std::string& key : keys_of(address)) {
+    fresh = routes_.try_emplace(std::move(key), route).second && fresh;
+  }
   return fresh;
 }
 
-bool ListenSet::is_reached_by(const TargetAddress& target) const {
-  return std::ranges::any_of(keys_of_target(target),
-                             [this](const std::string& key) { return keys_.contains(key); });
+std::vector<std::size_t> ListenSet::reached_by(const TargetAddress& target) const {
+  std::vector<std::size_t> routes;
+  for (const std::string& key : keys_of_target(target)) {
+    const auto found = routes_.find(key);
+    if (found != routes_.end()) routes.push_back(found->second);
+  }
+  return routes;
 }
 
 }  // namespace sluice

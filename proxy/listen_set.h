@@ -1,7 +1,9 @@
 #pragma once
 
-#include <set>
+#include <cstddef>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "iolib/base/address.h"
 
@@ -13,14 +15,15 @@ namespace sluice {
 /// Port 0 is never the same twice: the kernel chooses. Names are compared as they are written.
 class ListenSet {
  public:
-  /// False where the address, or another that means the same, is there already.
-  [[nodiscard]] bool insert(const ListenAddress& address);
-  /// Whether who connects to `target` would come to one of them, as far as the addresses tell:
-  /// an empty host, "localhost" and the unspecified addresses are this machine.
-  [[nodiscard]] bool is_reached_by(const TargetAddress& target) const;
+  /// False where the address, or another that means the same, is there already; then it stays that
+  /// one's.
+  [[nodiscard]] bool insert(const ListenAddress& address, std::size_t route = 0);
+  /// The routes to which one who connects to `target` would come, as far as the addresses tell: an
+  /// empty host, "localhost" and the unspecified addresses are this machine.
+  [[nodiscard]] std::vector<std::size_t> reached_by(const TargetAddress& target) const;
 
  private:
-  std::set<std::string> keys_;
+  std::map<std::string, std::size_t> routes_;  ///< by address
 };
 
 }  // namespace sluice

@@ -260,6 +260,7 @@ TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
       {":5", ":6"},
       {":5", "10.0.0.1:5"},
       {"127.0.0.1:5", "127.0.0.2:5"},
+      {"localhost:5", "127.0.0.2:5"},
       {"127.0.0.1:5", "[::1]:5"},
       {"0.0.0.0:5", "[::1]:5"},
       {"10.0.0.1:5", ":5"},
@@ -597,6 +598,11 @@ TEST_F(ConfigFile, RoutesGoInNoCircle) {
   EXPECT_EQ(load(chain(":4")).routes.size(), 3U);
   EXPECT_EQ(load_error(chain(":1")), "1:1: key \"to\": \":2\"" + back);
   EXPECT_EQ(load_error(chain(":2")), "5:1: key \"to\": \"localhost:3\"" + back);
+  // One name, and more than one route.
+  const std::string four = "[[route]]\nname = \"4\"\nlisten = \"127.0.0.1:5\"\nto = \":9\"\n";
+  const std::string six = "[[route]]\nname = \"6\"\nlisten = \"[::1]:5\"\nto = \"localhost:5\"\n";
+  EXPECT_EQ(load_error(four + six), "5:1: key \"to\": \"localhost:5\"" + back);
+  EXPECT_EQ(load_error(six + four), "1:1: key \"to\": \"localhost:5\"" + back);
 }
 
 TEST_F(ConfigFile, AMirrorIsNoRoutesListener) {
