@@ -59,9 +59,11 @@ void Mirror::connects() {
 // for it. Those that may not connect now wait for their turn.
 bool Mirror::admit(Stream& stream) {
   if (line_.empty() && pace_.admit(reactor_.now())) return true;
+  // Others in the line will find out what it is there for.
+  if (stream.given_up_) return stream.end(false), false;
   add(Count::waiting);
   stream.place_ = line_.insert(line_.end(), &stream);
-  if (line_.size() == 1) reactor_.set_timer(*this, next_turn());
+  if (line_.size() == 1) set_line_timer();
   if (!std::exchange(paced_, true)) on_event(Event::paced, {});
   return false;
 }
@@ -71,38 +73,49 @@ void Mirror::leave_line(Stream& stream) {
   if (!place) return;
   subtract(Count::waiting);
   line_.erase(*place);
-  if (line_.empty()) reactor_.cancel_timer(*this);
+  set_line_timer();
+  look_at_pace();
 }
 
-// While the breaker is not closed a turn is to be refused.
+// While the breaker is not closed a turn is to be refused, and while nobody is answered nobody has
+// one: either the breaker will open, or an answer comes.
 TimePoint Mirror::next_turn() const {
   const TimePoint now = reactor_.now();
-  return breaker_.state() == Breaker::State::closed ? pace_.next(now) : now;
+  if (breaker_.state() != Breaker::State::closed) return now;
+  return silent() ? TimePoint::max() : pace_.next(now);
+}
+
+void Mirror::set_line_timer() {
+  const TimePoint next = line_.empty() ? TimePoint::max() : next_turn();
+  if (next == TimePoint::max()) return reactor_.cancel_timer(*this);
+  reactor_.set_timer(*this, next);
 }
 
 void Mirror::serve_line() {
   const TimePoint now = reactor_.now();
   for (int i = 0; i < kServedInATurn && !line_.empty(); ++i) {
     const bool closed = breaker_.state() == Breaker::State::closed;
-    if (closed && !pace_.admit(now)) break;
+    if (closed && (silent() || !pace_.admit(now))) break;
     line_.front()->take_turn(closed);
   }
-  if (!line_.empty()) reactor_.set_timer(*this, next_turn());
+  set_line_timer();
 }
 
 void Mirror::sign_of_life() {
   pace_.sign_of_life();
-  credit_grew();
+  set_line_timer();
+  look_at_pace();
 }
 
 void Mirror::place_left() {
   pace_.place_left();
-  credit_grew();
+  set_line_timer();
+  look_at_pace();
 }
 
-void Mirror::credit_grew() {
-  if (!line_.empty()) return reactor_.set_timer(*this, next_turn());
-  if (!paced_ || !pace_.is_free()) return;
+// Half a burst, so that it is not told with every stream.
+void Mirror::look_at_pace() {
+  if (!paced_ || !line_.empty() || !pace_.is_free()) return;
   paced_ = false;
   on_event(Event::unpaced, {});
 }
@@ -121,12 +134,14 @@ void Mirror::let_in() {
 }
 
 void Mirror::stop() {
+  paced_ = false;  // its places become free by this, not by the mirror
   for (Stream& stream : streams_) stream.end(false);
 }
 
 void Mirror::connected(std::size_t address) {
   preferred_ = address;
   unanswered_ = 0;
+  set_line_timer();
 }
 
 void Mirror::connect_failed(const Error& error, bool probe) {
@@ -138,7 +153,7 @@ void Mirror::connect_failed(const Error& error, bool probe) {
 void Mirror::failed(const Error& error, bool probe) {
   const Breaker::State before = breaker_.state();
   breaker_.failed(reactor_.now(), probe);
-  if (!line_.empty()) reactor_.set_timer(*this, next_turn());
+  set_line_timer();
   on_failed(error);
   if (breaker_.state() != before) on_event(Event::opened, {.error = error});
 }

@@ -67,8 +67,8 @@ enum class Event : std::uint8_t {
   closed,       ///< the breaker: it is back
   shedding,     ///< new connections are kept away, since one lags
   caught_up,    ///< and are not any more
-  paced,        ///< streams have to wait for their turn to connect: few give a sign of life
-  unpaced,      ///< the mirror keeps up again
+  paced,        ///< streams have to wait for their turn to connect
+  unpaced,      ///< and have not any more: half a burst could connect at once
   crowded,      ///< connections are kept away, since there are too many streams
   uncrowded,    ///< a quarter of the places is free again
   lagged,       ///< a stream was cut because of its lag
@@ -184,7 +184,8 @@ class Mirror : private Timer {
   [[nodiscard]] TimePoint next_turn() const;
   void sign_of_life();
   void place_left();
-  void credit_grew();
+  void set_line_timer();
+  void look_at_pace();
   void connected(std::size_t address);
   void connect_failed(const Error& error, bool probe);
   void failed(const Error& error, bool probe);
@@ -208,7 +209,7 @@ class Mirror : private Timer {
   Breaker breaker_;
   Pace pace_;  ///< at which places become free if nothing else frees them
   std::list<Stream> streams_;
-  std::list<Stream*> line_;  ///< those that may not connect yet; the timer is set unless empty
+  std::list<Stream*> line_;  ///< those that may not connect yet; empty: the timer is not set
   bool paced_ = false;
   std::size_t unanswered_ = 0;  ///< streams that connect, since one was answered, well or not
   TimePoint first_unanswered_;  ///< when the first of them did

@@ -9,8 +9,8 @@ namespace sluice::mirror {
 
 /// Whether one more stream may connect to a server. A burst may, then one for each that leaves its
 /// place, and two for each of which the server gives a sign of life (it answers the stream, or ends
-/// it); but where nothing of that happens, as with one that hangs, only one in each interval. Used
-/// by one thread; the time is the caller's.
+/// it in order); but where nothing of that happens, as with one that hangs, only one in each
+/// interval. Used by one thread; the time is the caller's.
 class Pace {
  public:
   static constexpr int kBurst = 256;

@@ -129,7 +129,8 @@ void Stream::round_failed() {
 void Stream::pause_is_over() {
   const bool closed = mirror_->breaker_.state() == Breaker::State::closed;
   if (!retried_) {
-    if (!closed || mirror_->admit(*this)) take_turn(closed);
+    if (!closed || mirror_->silent()) return take_turn(false);
+    if (mirror_->admit(*this)) take_turn(true);
     return;
   }
   tried_ = 0;
@@ -139,7 +140,8 @@ void Stream::pause_is_over() {
 // The first time that it connects.
 void Stream::take_turn(bool charged) {
   mirror_->leave_line(*this);
-  charged_ = charged;
+  // What only finds out whether the mirror can be reached leaves its place at once, for nobody.
+  charged_ = charged && !given_up_;
   const bool closed = mirror_->breaker_.state() == Breaker::State::closed;
   if (closed && !mirror_->silent()) return connect();
   // As if it had come now.
@@ -460,7 +462,8 @@ bool Stream::all_acknowledged() const { return unix_ || send_queue_bytes(fd_.get
 
 void Stream::drain_time_is_over() {
   if (state_ == State::connecting || (state_ == State::pausing && !place_)) {
-    mirror_->connect_failed({ETIMEDOUT, "connect"}, probe_);
+    if (state_ == State::connecting) error_ = {ETIMEDOUT, "connect"};
+    mirror_->connect_failed(error_, probe_);
     return end(false);
   }
   // Of places that become free only now the pace knows.

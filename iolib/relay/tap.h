@@ -55,8 +55,8 @@ class Tap {
   /// private copy is both shown to the taps and forwarded.
   [[nodiscard]] virtual bool exact() const { return false; }
 
-  /// True for a tap that is shown what is copied after it was forwarded, as far as the target took
-  /// it, so that nothing it does is in the way. Such a tap has no watermark.
+  /// True for a tap that is shown what is received by copy after it was forwarded, as far as the
+  /// target took it, so that nothing it does is in the way. Such a tap has no watermark.
   [[nodiscard]] virtual bool after_forwarding() const { return false; }
 
   /// Whether the end of the stream, after `offset` bytes, may be passed on now. If not, the

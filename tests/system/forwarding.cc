@@ -51,9 +51,9 @@ void ForwardingTest::SetUp() {
   upstream_ = listen_tcp(4096, {.segment_bytes = kEthernetSegmentBytes});
 }
 
-void ForwardingTest::start(const std::vector<std::string>& more) {
-  daemon_ =
-      std::make_unique<Daemon>(route_arguments(GetParam(), loopback_address(upstream_.port), more));
+void ForwardingTest::start(const std::vector<std::string>& more, const DaemonOptions& options) {
+  daemon_ = std::make_unique<Daemon>(
+      route_arguments(GetParam(), loopback_address(upstream_.port), more), options);
   descriptors_before_ = descriptors();
 }
 

@@ -39,7 +39,7 @@ class ForwardingTest : public testing::TestWithParam<Mode> {
   void TearDown() override;
 
   /// Starts the daemon; `more` are further options.
-  void start(const std::vector<std::string>& more = {});
+  void start(const std::vector<std::string>& more = {}, const DaemonOptions& options = {});
   [[nodiscard]] Forwarded forward_one(SocketOptions client = {}, SocketOptions upstream = {}) {
     return forward(daemon_->port(), upstream_.fd.get(), client, upstream);
   }

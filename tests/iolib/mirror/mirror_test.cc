@@ -643,6 +643,32 @@ TEST_P(HungTest, WhoLagsWhileItWaitsIsGone) {
   loop_->call([this] { last_opened_->overrun(0, 1); });
   EXPECT_TRUE(wait_for(Count::active, kAtOnce + 1));
   expect_waiting(1);
+  loop_->call([this] { mirror_->open({})->overrun(0, 1); });
+  EXPECT_TRUE(wait_for(Count::active, kAtOnce + 1));
+  expect_waiting(1);
+}
+
+// Else all would be refused that wait, for want of an answer that may come.
+TEST_P(HungTest, NobodyHasATurnWhileNobodyIsAnswered) {
+  use_up();
+  open_some(5);
+  expect_waiting(5);
+  ASSERT_EQ(::listen(listener_.fd.get(), 0), 0);
+  const OwnedFd filler = test::connect_tcp(listener_.port);
+  for (std::size_t i = 0; i < Mirror::kMostUnanswered; ++i) {
+    open_some(1);
+    send_much(*last_opened_);
+  }
+  const auto refused = [this] {
+    return loop_->call([this] { return mirror_->open({}) == nullptr; });
+  };
+  EXPECT_TRUE(test::wait_until(refused));
+  const std::uint64_t waiting = mirror_->count(Count::waiting);
+  EXPECT_TRUE(test::send_all(mirrors_[0].get(), "!"));
+  EXPECT_FALSE(test::wait_until([&] { return mirror_->count(Count::waiting) != waiting; }, 50ms));
+  static_cast<void>(accept_mirror());
+  mirrors_.push_back(accept_mirror());
+  EXPECT_TRUE(wait_for(Count::waiting, waiting - 2));
 }
 
 // Much faster than the mirror's address answers, which is what is down as well.

@@ -71,7 +71,7 @@ TEST_P(TapTest, OneMaySeeWhatIsCopiedOnceItIsForwarded) {
   std::atomic<int> upstream = -1;
   std::atomic<bool> shown = false;
   later.at_append = [&] {
-    EXPECT_TRUE(test::readable_within(upstream, 0ms));
+    EXPECT_TRUE(test::readable_within(upstream, test::kPatience));
     EXPECT_EQ(first.next, later.next);
     shown = true;
   };
