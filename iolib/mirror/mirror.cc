@@ -59,7 +59,7 @@ void Mirror::connects() {
 // for it. Those that may not connect now wait for their turn.
 bool Mirror::admit(Stream& stream) {
   if (line_.empty() && pace_.admit(reactor_.now())) return true;
-  // Others in the line will find out what it is there for.
+  // It is only there to find out whether the mirror can be reached, as others do.
   if (stream.given_up_) return stream.end(false), false;
   add(Count::waiting);
   stream.place_ = line_.insert(line_.end(), &stream);
