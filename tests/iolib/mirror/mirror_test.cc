@@ -573,7 +573,7 @@ class HungTest : public MirrorTest {
   }
   void open_some(int count) {
     loop_->call([&] {
-      for (int i = 0; i < count; ++i) last_opened_ = mirror_->open({});
+      for (int i = 0; i < count; ++i) last_opened_ = mirror_->open({.connect_timeout = 1h});
     });
   }
   /// What has much to send does not wait.
