@@ -92,8 +92,11 @@ void MirrorServer::step(Stream& stream) {
   stream.done = true;
 }
 
-StuckServer::StuckServer(std::size_t keeps)
-    : keeps_(keeps), listener_(listen_tcp()), thread_([this] { serve(); }) {}
+StuckServer::StuckServer(std::size_t keeps, std::chrono::milliseconds for_at_least)
+    : keeps_(keeps),
+      for_at_least_(for_at_least),
+      listener_(listen_tcp()),
+      thread_([this] { serve(); }) {}
 
 StuckServer::~StuckServer() { stop(); }
 
@@ -107,16 +110,18 @@ std::string StuckServer::address() const { return loopback_address(listener_.por
 
 void StuckServer::serve() {
   set_nonblocking(listener_.fd.get(), true);
-  std::deque<OwnedFd> kept;
+  using Clock = std::chrono::steady_clock;
+  std::deque<std::pair<Clock::time_point, OwnedFd>> kept;
   while (!stopping_) {
+    while (kept.size() > keeps_ && Clock::now() >= kept.front().first + for_at_least_) {
+      reset(std::move(kept.front().second));
+      kept.pop_front();
+    }
     if (!readable_within(listener_.fd.get(), std::chrono::milliseconds(kPollMs))) continue;
     OwnedFd fd(::accept4(listener_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!fd) continue;
     ++accepted_;
-    kept.push_back(std::move(fd));
-    if (kept.size() <= keeps_) continue;
-    reset(std::move(kept.front()));
-    kept.pop_front();
+    kept.emplace_back(Clock::now(), std::move(fd));
   }
 }
 

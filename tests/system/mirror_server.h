@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -54,10 +55,10 @@ class MirrorServer {
 };
 
 /// A mirror that accepts and never reads. Of its connections it keeps the last few, so that any
-/// number can come, and resets those before.
+/// number can come, and resets those before, unless they are younger than that.
 class StuckServer {
  public:
-  explicit StuckServer(std::size_t keeps);
+  explicit StuckServer(std::size_t keeps, std::chrono::milliseconds for_at_least = {});
   ~StuckServer();
   StuckServer(const StuckServer&) = delete;
   StuckServer& operator=(const StuckServer&) = delete;
@@ -71,6 +72,7 @@ class StuckServer {
   void serve();
 
   std::size_t keeps_;
+  std::chrono::milliseconds for_at_least_;
   Listener listener_;
   std::atomic<std::uint64_t> accepted_{0};
   std::atomic<bool> stopping_{false};
