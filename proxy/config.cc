@@ -227,8 +227,7 @@ ListenSet listeners_of(const Config& config) {
 }
 
 /// A mirror that is one of the listeners: each connection would make another.
-std::optional<RouteConflict> find_mirror_of_itself(const Config& config) {
-  const ListenSet listens = listeners_of(config);
+std::optional<RouteConflict> find_mirror_of_itself(const Config& config, const ListenSet& listens) {
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     for (const TargetAddress& mirror : config.routes[index].mirrors) {
       if (listens.reached_by(mirror).empty()) continue;
@@ -273,8 +272,8 @@ std::optional<std::size_t> find_circle(const std::vector<RouteConfig>& routes,
   return std::nullopt;
 }
 
-std::optional<RouteConflict> find_route_to_itself(const Config& config) {
-  const std::optional<std::size_t> found = find_circle(config.routes, listeners_of(config));
+std::optional<RouteConflict> find_route_to_itself(const Config& config, const ListenSet& listens) {
+  const std::optional<std::size_t> found = find_circle(config.routes, listens);
   if (!found) return std::nullopt;
   return RouteConflict{*found, "to",
                        in_quotes(to_string(config.routes[*found].to)) +
@@ -293,8 +292,9 @@ bool records(const Config& config) {
 }
 
 std::optional<RouteConflict> find_route_conflict(const Config& config) {
-  if (auto conflict = find_route_to_itself(config)) return conflict;
-  if (auto conflict = find_mirror_of_itself(config)) return conflict;
+  const ListenSet listens = listeners_of(config);
+  if (auto conflict = find_route_to_itself(config, listens)) return conflict;
+  if (auto conflict = find_mirror_of_itself(config, listens)) return conflict;
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     const RouteConfig& route = config.routes[index];
     if (!route.mirrors.empty() && std::holds_alternative<FileEndpoint>(route.to)) {

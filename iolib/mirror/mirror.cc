@@ -63,7 +63,7 @@ bool Mirror::admit(Stream& stream) {
   if (stream.given_up_) return stream.end(false), false;
   add(Count::waiting);
   stream.place_ = line_.insert(line_.end(), &stream);
-  if (line_.size() == 1) set_line_timer();
+  if (line_.size() == 1) look_at_line();
   if (!std::exchange(paced_, true)) on_event(Event::paced, {});
   return false;
 }
@@ -73,8 +73,7 @@ void Mirror::leave_line(Stream& stream) {
   if (!place) return;
   subtract(Count::waiting);
   line_.erase(*place);
-  set_line_timer();
-  look_at_pace();
+  look_at_line();
 }
 
 // While the breaker is not closed a turn is to be refused, and while nobody is answered nobody has
@@ -85,10 +84,14 @@ TimePoint Mirror::next_turn() const {
   return silent() ? TimePoint::max() : pace_.next(now);
 }
 
-void Mirror::set_line_timer() {
+// After anything that the next turn, or the end of pacing, depends on. The end is at half a burst,
+// so that it is not told with every stream.
+void Mirror::look_at_line() {
   const TimePoint next = line_.empty() ? TimePoint::max() : next_turn();
-  if (next == TimePoint::max()) return reactor_.cancel_timer(*this);
-  reactor_.set_timer(*this, next);
+  next == TimePoint::max() ? reactor_.cancel_timer(*this) : reactor_.set_timer(*this, next);
+  if (!paced_ || !line_.empty() || !pace_.is_free()) return;
+  paced_ = false;
+  on_event(Event::unpaced, {});
 }
 
 void Mirror::serve_line() {
@@ -98,26 +101,17 @@ void Mirror::serve_line() {
     if (closed && (silent() || !pace_.admit(now))) break;
     line_.front()->take_turn(closed);
   }
-  set_line_timer();
+  look_at_line();
 }
 
 void Mirror::sign_of_life() {
   pace_.sign_of_life();
-  set_line_timer();
-  look_at_pace();
+  look_at_line();
 }
 
 void Mirror::place_left() {
   pace_.place_left();
-  set_line_timer();
-  look_at_pace();
-}
-
-// Half a burst, so that it is not told with every stream.
-void Mirror::look_at_pace() {
-  if (!paced_ || !line_.empty() || !pace_.is_free()) return;
-  paced_ = false;
-  on_event(Event::unpaced, {});
+  look_at_line();
 }
 
 void Mirror::keep_out() {
@@ -141,7 +135,7 @@ void Mirror::stop() {
 void Mirror::connected(std::size_t address) {
   preferred_ = address;
   unanswered_ = 0;
-  set_line_timer();
+  look_at_line();
 }
 
 void Mirror::connect_failed(const Error& error, bool probe) {
@@ -153,7 +147,7 @@ void Mirror::connect_failed(const Error& error, bool probe) {
 void Mirror::failed(const Error& error, bool probe) {
   const Breaker::State before = breaker_.state();
   breaker_.failed(reactor_.now(), probe);
-  set_line_timer();
+  look_at_line();
   on_failed(error);
   if (breaker_.state() != before) on_event(Event::opened, {.error = error});
 }

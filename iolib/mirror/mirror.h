@@ -184,8 +184,7 @@ class Mirror : private Timer {
   [[nodiscard]] TimePoint next_turn() const;
   void sign_of_life();
   void place_left();
-  void set_line_timer();
-  void look_at_pace();
+  void look_at_line();
   void connected(std::size_t address);
   void connect_failed(const Error& error, bool probe);
   void failed(const Error& error, bool probe);

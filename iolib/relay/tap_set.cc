@@ -20,7 +20,12 @@ void TapSet::detach(Tap& tap) {
 template <class Call>
 void TapSet::each(Call call) {
   const Serving serving(*this);
-  for (std::size_t i = 0; i < serving.count; ++i) {
+  call_first(serving.count, call);
+}
+
+template <class Call>
+void TapSet::call_first(std::size_t count, Call call) {
+  for (std::size_t i = 0; i < count; ++i) {
     if (taps_[i] != nullptr) call(*taps_[i]);
   }
 }
@@ -60,10 +65,9 @@ bool TapSet::exact() const {
 
 void TapSet::show(std::size_t count, bool after_forwarding, std::uint64_t offset,
                   std::span<const std::byte> bytes) {
-  for (std::size_t i = 0; i < count; ++i) {
-    Tap* const tap = taps_[i];
-    if (tap != nullptr && tap->after_forwarding() == after_forwarding) tap->append(offset, bytes);
-  }
+  call_first(count, [&](Tap& tap) {
+    if (tap.after_forwarding() == after_forwarding) tap.append(offset, bytes);
+  });
 }
 
 std::size_t TapSet::tee(std::uint64_t offset, const Pipe& source, Pipe& tap_pipe,

@@ -79,6 +79,8 @@ class TapSet {
   };
   template <class Call>
   void each(Call call);
+  template <class Call>
+  void call_first(std::size_t count, Call call);
   void show(std::size_t count, bool after_forwarding, std::uint64_t offset,
             std::span<const std::byte> bytes);
 
