@@ -12,13 +12,13 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <regex>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "tests/support/temp_dir.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
 
@@ -83,7 +83,8 @@ std::map<std::string, std::vector<int>> workers_of(pid_t pid) {
   std::map<std::string, std::vector<int>> workers;
   for (const auto& entry :
        std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
-    const std::string name = lines_of(read_text(entry.path() / "comm")).at(0);
+    std::string name;
+    std::ifstream(entry.path() / "comm") >> name;  // empty if it has ended meanwhile
     if (name.starts_with("worker-"))
       workers[name] = allowed_cpus(std::stoi(entry.path().filename()));
   }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <regex>
 #include <set>
@@ -205,12 +206,15 @@ TEST(ComparisonTest, VoidsWhatDoesNotStart) {
       << process.standard_output();
 }
 
-// Processes whose command line begins with `word`.
-std::set<std::string> processes_of(const std::string& word) {
+// Processes whose first argument is `program`.
+std::set<std::string> processes_of(const std::string& program) {
   std::set<std::string> found;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const std::string line = read_text((entry.path() / "cmdline").string());
-    if (line.starts_with(word)) found.insert(entry.path().filename());
+    // One that ends between being opened and being read reads as an error, which getline() keeps to
+    // the stream.
+    std::ifstream line(entry.path() / "cmdline");
+    std::string word;
+    if (std::getline(line, word, '\0') && word == program) found.insert(entry.path().filename());
   }
   return found;
 }
@@ -219,7 +223,7 @@ TEST(ComparisonTest, InterruptedEndsItsChildrenAndPrintsWhatItHas) {
   const TempDir folder;
   const std::string copy = folder.file("sluice-of-this-test");
   // Its own command line begins with it; the comparison's only names it.
-  const auto forwarders = [&] { return processes_of(copy + std::string(1, '\0')); };
+  const auto forwarders = [&] { return processes_of(copy); };
   std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
   Process process(bench({"--peers", "sluice", "--sluice", copy, "--rounds", "50", "--time", "400ms",
                          "--workloads", "rr1,bulk1"}));
@@ -238,7 +242,7 @@ TEST(ComparisonTest, InterruptedWhileAPathStallsEndsSoon) {
   const TempDir folder;
   const std::string copy = folder.file("sluice-of-this-test");
   std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
-  const auto forwarders = [&] { return processes_of(copy + std::string(1, '\0')); };
+  const auto forwarders = [&] { return processes_of(copy); };
   Process process(bench({"--peers", "direct", "--contender",
                          "stall=env TO={to} " + copy + " --listen 127.0.0.1:{listen} --to discard:",
                          "--workloads", "rr1", "--rounds", "1", "--time", "100ms"}));
@@ -255,7 +259,7 @@ TEST(ComparisonTest, ChildrenThatItDidNotStartLiveOn) {
   const TempDir folder;
   const std::string copy = folder.file("sleep-of-this-test");
   std::filesystem::copy_file("/bin/sleep", copy);
-  const auto sleepers = [&] { return processes_of(copy + std::string(1, '\0')); };
+  const auto sleepers = [&] { return processes_of(copy); };
   std::vector<std::string> command =
       bench({"--peers", "direct", "--workloads", "rr1", "--rounds", "2", "--time", "100ms"});
   command.insert(command.begin(), {"/bin/sh", "-c", "\"$0\" 1000 & exec \"$@\"", copy});
@@ -281,7 +285,7 @@ TEST_P(EndedAtOnce, LeavesNoProcessAndNoFile) {
   const TempDir temporary;
   const std::string copy = folder.file("sluice-of-this-test");
   std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
-  const auto forwarders = [&] { return processes_of(copy + std::string(1, '\0')); };
+  const auto forwarders = [&] { return processes_of(copy); };
   std::vector<std::string> command = bench({"--peers", "sluice-mirror", "--sluice", copy,
                                             "--workloads", "rr1", "--rounds", "1", "--time", "1m"});
   command.insert(command.begin(), "setsid");
