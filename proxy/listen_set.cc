@@ -1,5 +1,9 @@
 #include "proxy/listen_set.h"
 
+#include <ifaddrs.h>
+
+#include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +18,30 @@ std::string lower_case(std::string text) {
   return text;
 }
 
+/// An IPv4-mapped address as the IPv4 address, which is where it listens and connects.
+std::optional<SocketAddress> numeric_of(const HostPort& address) {
+  const Result<SocketAddress> numeric = numeric_address(address);
+  if (!numeric) return std::nullopt;
+  return SocketAddress::from(numeric->data(), numeric->size_bytes());
+}
+
+std::string key_of(const HostPort& address) {
+  const std::optional<SocketAddress> numeric = numeric_of(address);
+  return numeric ? numeric->to_string() : lower_case(to_string(TargetAddress(address)));
+}
+
+/// Whether an interface has it now. To bind it would tell less: with net.ipv4.ip_nonlocal_bind all
+/// addresses can be.
+bool is_of_this_machine(const SocketAddress& address) {
+  ifaddrs* interfaces = nullptr;
+  if (::getifaddrs(&interfaces) != 0) return false;
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(interfaces, &::freeifaddrs);
+  for (const ifaddrs* each = interfaces; each != nullptr; each = each->ifa_next) {
+    if (SocketAddress::from(each->ifa_addr, sizeof(sockaddr_in6)) == address) return true;
+  }
+  return false;
+}
+
 std::vector<std::string> keys_of(const ListenAddress& address) {
   const auto* host_port = std::get_if<HostPort>(&address);
   if (host_port == nullptr) return {to_string(address)};
@@ -22,8 +50,7 @@ std::vector<std::string> keys_of(const ListenAddress& address) {
     const std::string port = std::to_string(host_port->port);
     return {"0.0.0.0:" + port, "[::]:" + port};
   }
-  const Result<SocketAddress> numeric = numeric_address(*host_port);
-  return {numeric ? numeric->to_string() : lower_case(to_string(address))};
+  return {key_of(*host_port)};
 }
 
 /// Where a connection to `target` may arrive.
@@ -31,19 +58,22 @@ std::vector<std::string> keys_of_target(const TargetAddress& target) {
   const auto* host_port = std::get_if<HostPort>(&target);
   if (host_port == nullptr) return {to_string(target)};
   const std::string port = std::to_string(host_port->port);
-  const Result<SocketAddress> numeric = numeric_address(*host_port);
-  const std::string key = numeric ? numeric->to_string() : lower_case(to_string(target));
+  const std::string key = key_of(*host_port);
   const std::string_view host(key.data(), key.size() - port.size() - 1);
-  const bool any = host.empty() || host == "localhost";
   std::vector<std::string> keys{key};
+  const bool any = host.empty() || host == "localhost";
   const bool four = any || host == "0.0.0.0";
-  if (four || host.starts_with("127.")) keys.push_back("0.0.0.0:" + port);
+  const bool six = any || host == "[::]";
   if (four || host == "127.0.0.1") {
     keys.insert(keys.end(), {"127.0.0.1:" + port, "localhost:" + port});
   }
-  if (any || host == "[::1]" || host == "[::]") {
-    keys.insert(keys.end(), {"[::]:" + port, "[::1]:" + port, "localhost:" + port});
+  if (six || host == "[::1]") keys.insert(keys.end(), {"[::1]:" + port, "localhost:" + port});
+  const std::optional<SocketAddress> own = numeric_of({host_port->host, 0});
+  if (own && (host.starts_with("127.") || is_of_this_machine(*own))) {
+    keys.push_back((own->family() == AF_INET ? "0.0.0.0:" : "[::]:") + port);
   }
+  if (four) keys.push_back("0.0.0.0:" + port);
+  if (six) keys.push_back("[::]:" + port);
   return keys;
 }
 

@@ -1,6 +1,8 @@
 #include "proxy/config.h"
 
 #include <gtest/gtest.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +11,7 @@
 #include <fstream>
 #include <initializer_list>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -245,6 +248,8 @@ TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
       {":5", "LocalHost:5"},
       {"0.0.0.0:5", "127.0.0.1:5"},
       {"[::]:5", "[0:0::1]:5"},
+      {":5", "[::ffff:127.0.0.1]:5"},
+      {"127.0.0.1:5", "[::ffff:127.0.0.1]:5"},
       {"127.0.0.1:5", ":5"},
       {"127.0.0.1:5", "0.0.0.0:5"},
       {"127.0.0.1:5", "localhost:5"},
@@ -258,7 +263,7 @@ TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
   }
   const std::vector<std::pair<std::string, std::string>> others{
       {":5", ":6"},
-      {":5", "10.0.0.1:5"},
+      {":5", "240.0.0.1:5"},  // no machine has it
       {"127.0.0.1:5", "127.0.0.2:5"},
       {"localhost:5", "127.0.0.2:5"},
       {"127.0.0.1:5", "[::1]:5"},
@@ -270,6 +275,25 @@ TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
   for (const auto& [listen, mirror] : others) {
     EXPECT_EQ(good(with(listen, mirror)).routes.size(), 1U) << listen << " " << mirror;
   }
+}
+
+TEST_F(CommandLine, WhateverAnInterfaceHasIsThisMachine) {
+  ifaddrs* interfaces = nullptr;
+  ASSERT_EQ(::getifaddrs(&interfaces), 0);
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(interfaces, &::freeifaddrs);
+  std::size_t other_than_loopback = 0;
+  for (const ifaddrs* each = interfaces; each != nullptr; each = each->ifa_next) {
+    const auto address = SocketAddress::from(each->ifa_addr, sizeof(sockaddr_in6));
+    if (address.family() == AF_UNSPEC) continue;
+    if ((each->ifa_flags & IFF_LOOPBACK) == 0) ++other_than_loopback;
+    // "HOST:0", with port 50.
+    const std::string target = address.to_string().insert(address.to_string().size() - 1, "5");
+    EXPECT_EQ(
+        usage_error(run({"--listen", ":50", "--to", target})),
+        "--to: \"" + target + "\" leads back to where this route listens, expected another server");
+    EXPECT_EQ(good(run({"--listen", ":5", "--to", target})).routes.size(), 1U);
+  }
+  if (other_than_loopback == 0) GTEST_SKIP() << "no interface but loopback has an address here";
 }
 
 TEST_F(CommandLine, NothingAtAllPrintsTheUsage) {
