@@ -130,17 +130,15 @@ TEST_F(CaptureOptionsTest, WhatDoesNotGoTogetherIsRefused) {
 
 /// RLIMIT_FSIZE would end the process by a signal.
 TEST_F(CaptureOptionsTest, ALimitOfTheSizeOfFilesIsTold) {
-  const std::string limited = "ulimit -f 2048; exec \"$0\" \"$@\"";  // blocks of 1 KiB
-  std::vector<std::string> command = {"/bin/bash", "-c", limited, daemon_binary()};
+  DaemonOptions options;
+  options.binary = "/bin/bash";
+  std::vector<std::string> command{"-c", "ulimit -f 2048; exec \"$0\" \"$@\"",  // blocks of 1 KiB
+                                   daemon_binary()};
   for (std::string& each : arguments({"--capture-full", "drop"})) command.push_back(each);
-  Process daemon(command);
-  ASSERT_TRUE(wait_until([&] {
-    return daemon.standard_error().find("capture_no_segment") != std::string::npos;
-  })) << daemon.standard_error();
-  EXPECT_NE(daemon.standard_error().find("File too large"), std::string::npos)
-      << daemon.standard_error();
-  daemon.signal(SIGTERM);
-  EXPECT_EQ(daemon.wait(), 0);
+  Daemon daemon(command, options);
+  ASSERT_TRUE(daemon.wait_for_log(std::regex("capture_no_segment"))) << daemon.log();
+  EXPECT_TRUE(daemon.wait_for_log(std::regex("File too large"))) << daemon.log();
+  EXPECT_EQ(daemon.terminate(), 0);
 }
 
 /// Without any there may be no io_uring either; with little its buffers cannot be registered.
