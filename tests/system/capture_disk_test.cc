@@ -232,7 +232,10 @@ TEST_P(CaptureDiskTest, FullDropGoesOnAndSaysWhatIsMissing) {
   EXPECT_EQ(send_on(64 * kMiB), "");
   EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_no_segment.*No space")));
   // All of the first may have come before it was known that there is no room on the disk.
-  EXPECT_EQ(send_on(8 * kMiB), "");
+  EXPECT_TRUE(wait_until([this] {
+    EXPECT_EQ(send_on(kMiB), "");
+    return counters_of(*daemon_)["capture_dropped_disk_full"] != "0";
+  }));
   std::filesystem::remove(disk_->path() + "/filler");
   EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_goes_on")));
   EXPECT_EQ(send_on(kMiB), "");
@@ -505,8 +508,8 @@ void CaptureSlowDiskTest::drop_does_not_slow_forwarding(const std::string& durab
   const auto began = steady_clock::now();
   EXPECT_EQ(send_on(size), "");
   const Seconds took = steady_clock::now() - began;
-  // The disk would need minutes.
-  EXPECT_LT(took.count(), 3 * plain.count() + 1) << "seconds; without capture: " << plain.count();
+  // The disk would need minutes; a busy machine may need a while.
+  EXPECT_LT(took.count(), 3 * plain.count() + 20) << "seconds; without capture: " << plain.count();
   hold_memory();
   finish();
   disk_->end_throttle();
@@ -539,11 +542,11 @@ TEST_P(CaptureSlowDiskTest, BlockLosesNothing) {
 // --- A disk that is stuck
 
 TEST_P(CaptureDiskTest, WhatWaitsForTheDiskIsNotIdle) {
-  start({"--durability", "before-forward", "--idle-timeout", "500ms"});
+  start({"--durability", "before-forward", "--idle-timeout", "2s"});
   disk_->freeze();
   ASSERT_TRUE(send_all(pair_.client.get(), "x"));
-  // Four times the limit.
-  EXPECT_FALSE(readable_within(pair_.upstream.get(), seconds(2))) << "it was not durable";
+  // More than twice the limit.
+  EXPECT_FALSE(readable_within(pair_.upstream.get(), seconds(5))) << "it was not durable";
   EXPECT_FALSE(readable_within(pair_.client.get(), seconds(0)));
   disk_->thaw();
   EXPECT_EQ(receive_text(pair_.upstream.get(), 1), "x");
@@ -583,7 +586,7 @@ TEST_P(CaptureSlowDiskTest, AStuckDiskDoesNotHoldUpTheEnd) {
   const auto began = steady_clock::now();
   daemon_->process().signal(SIGTERM);
   EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_incomplete")));
-  EXPECT_LT(steady_clock::now() - began, seconds(15));
+  EXPECT_LT(steady_clock::now() - began, seconds(30));
   // A thread within a write to it is the kernel's, and keeps the process until the disk answers.
   if (GetParam() == "epoll") disk_->end_throttle();
   EXPECT_EQ(daemon_->process().wait(seconds(10)), 1);
