@@ -37,10 +37,6 @@ Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Co
     co_await reactor.sleep_until(reactor.now() + kBacklogPause);
     outcome = begin_connect(fd, upstream);
   }
-  if (outcome == 0 && !upstream.is_unix() && is_connected_to_itself(fd, upstream)) {
-    reset_on_close(fd);
-    outcome = ECONNREFUSED;
-  }
   if (outcome == 0) co_return std::move(*opened);
   reactor.forget(fd);
   co_return Error{outcome, "connect " + upstream.text};

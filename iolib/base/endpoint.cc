@@ -32,6 +32,24 @@ void set_flag(int fd, int level, int option) {
   static_cast<void>(::setsockopt(fd, level, option, &on, sizeof on));
 }
 
+bool is_own_peer(int fd) {
+  const auto name = [fd](auto* ask) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    auto* plain = reinterpret_cast<sockaddr*>(&address);
+    return ask(fd, plain, &size) == 0 ? SocketAddress::from(plain, size) : SocketAddress();
+  };
+  const SocketAddress own = name(::getsockname);
+  return own.family() != AF_UNSPEC && own == name(::getpeername);
+}
+
+// The outcome of a connect that succeeded.
+int refused_if_own_peer(int fd) {
+  if (!is_own_peer(fd)) return 0;
+  reset_on_close(fd);
+  return ECONNREFUSED;
+}
+
 }  // namespace
 
 Endpoint make_endpoint(const SocketAddress& address) {
@@ -74,7 +92,7 @@ Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion) {
 }
 
 int begin_connect(int fd, const Endpoint& to) {
-  if (::connect(fd, to.data(), to.size_bytes) == 0) return 0;
+  if (::connect(fd, to.data(), to.size_bytes) == 0) return refused_if_own_peer(fd);
   return errno == EINTR || errno == EINPROGRESS ? connect_outcome(fd) : errno;
 }
 
@@ -88,24 +106,14 @@ int take_error(int fd) {
 // with it goes what had been received.
 int connect_outcome(int fd) {
   pollfd polled{.fd = fd, .events = POLLOUT, .revents = 0};
-  return ::poll(&polled, 1, 0) <= 0 ? EINPROGRESS : take_error(fd);
+  if (::poll(&polled, 1, 0) <= 0) return EINPROGRESS;
+  const int error = take_error(fd);
+  return error == 0 ? refused_if_own_peer(fd) : error;
 }
 
 // A SYN is refused, not reset.
 bool was_connected(int outcome) {
   return outcome == 0 || outcome == ECONNRESET || outcome == EPIPE;
-}
-
-bool is_connected_to_itself(int fd, const Endpoint& to) {
-  const auto name = [fd](auto* ask) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof address;
-    auto* plain = reinterpret_cast<sockaddr*>(&address);
-    return ask(fd, plain, &size) == 0 ? SocketAddress::from(plain, size) : SocketAddress();
-  };
-  const SocketAddress own = name(::getsockname);
-  if (own.port() != SocketAddress::from(to.data(), to.size_bytes).port()) return false;
-  return own == name(::getpeername);
 }
 
 // SIOCOUTQ, see tcp(7).

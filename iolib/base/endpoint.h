@@ -36,7 +36,9 @@ void choose_congestion_control(int fd, const sockaddr* address);
 
 /// Begins a connect, and on the same machine usually ends it: 0, EINPROGRESS while it is under way
 /// (until the socket is writable), or why it failed. EAGAIN: the backlog of a unix socket is full,
-/// and nobody tells when it has room again.
+/// and nobody tells when it has room again. A socket that has become its own peer was refused, and
+/// is to be closed: towards a local port where nobody listens, the kernel may choose that very port
+/// as the source, and the two SYNs that cross make a connection.
 [[nodiscard]] int begin_connect(int fd, const Endpoint& to);
 /// What has become of a connect that was under way, in the same words.
 [[nodiscard]] int connect_outcome(int fd);
@@ -45,10 +47,6 @@ void choose_congestion_control(int fd, const sockaddr* address);
 [[nodiscard]] bool was_connected(int outcome);
 /// What has broken the socket's connection, which it tells once: an errno; 0 if nothing has.
 [[nodiscard]] int take_error(int fd);
-
-/// Whether a connected TCP socket is its own peer: towards a local port where nobody listens, the
-/// kernel may choose that very port as the source, and the two SYNs that cross make a connection.
-[[nodiscard]] bool is_connected_to_itself(int fd, const Endpoint& to);
 
 /// What a TCP socket has sent and the far end's TCP not acknowledged, a FIN as one byte more; 0
 /// where nobody counts.
