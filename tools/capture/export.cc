@@ -88,6 +88,7 @@ class LineExport {
 template <class Exporter, class Make>
 Result<int> export_all(const Invocation& invocation, OutStream& out, const Make& make) {
   std::unordered_map<std::size_t, std::unique_ptr<Exporter>> exporters;
+  bool any = false;
   const auto visit = [&](const Event& event, const At& at) -> Result<bool> {
     std::unique_ptr<Exporter>& exporter = exporters[at.chain_index];
     if (!exporter) exporter = make(at.chain);
@@ -96,12 +97,16 @@ Result<int> export_all(const Invocation& invocation, OutStream& out, const Make&
       exporters.erase(at.chain_index);
       return go_on();
     }
+    const std::uint64_t before = out.bytes();
     const Result<> done = exporter->take(event, at);
+    any = any || out.bytes() > before;
     const Result<> written = out.status();
     if (!done || !written) return !done ? done.error() : written.error();
     return go_on();
   };
   const Result<int> status = walk_and_tell(invocation, visit, walk_by_time);
+  // As where the connection is not there: its file would be in the way of the next try.
+  if (!status && !any) return status;
   // What could be read is there in any case.
   const Result<> finished = out.finish();
   if (status && !finished) return finished.error();

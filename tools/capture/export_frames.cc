@@ -67,7 +67,17 @@ std::string description(const Connection& connection) {
 
 }  // namespace
 
+// Other numbers for the next connection between the same two, be it of another run: a SYN with the
+// number of the one before is a repetition of it. Any odd step does not come back for 2^32
+// connections.
 PeerNames::Peers PeerNames::take(const OpenInfo& connection) {
+  constexpr std::uint32_t kStep = 0x9E3779B1;
+  Peers peers = addresses_of(connection);
+  for (std::uint32_t& sequence : peers.sequences) sequence = taken_++ * kStep;
+  return peers;
+}
+
+PeerNames::Peers PeerNames::addresses_of(const OpenInfo& connection) {
   const Result<TargetAddress> target = parse_target_address(connection.upstream);
   const SocketAddress upstream = numeric(target).value_or(nameless_upstream(target));
   const std::optional<SocketAddress> client = numeric(parse_listen_address(connection.client));
@@ -93,7 +103,12 @@ struct FrameExport::Stream {
 
 struct FrameExport::Exported {
   Exported(const Connection& of, PeerNames::Peers peers)
-      : connection(of), path(peers.client, peers.upstream), key(std::move(peers.key)) {}
+      : connection(of), path(peers.client, peers.upstream), key(std::move(peers.key)) {
+    for (std::size_t side = 0; side < streams.size(); ++side) {
+      streams[side].first = peers.sequences[side];
+      streams[side].offset = of.sides[side].begin;
+    }
+  }
   Stream& of(Side side) { return streams[index_of(side)]; }
 
   const Connection& connection;
@@ -150,23 +165,12 @@ void FrameExport::finish() {
 // Null: it does not pass the filter.
 FrameExport::Exported* FrameExport::find_or_begin(const Connection& connection) {
   // Its peers may still come to be known.
-  const bool may_pass_later = !connection.introduced && !invocation_.filter.takes_all_connections();
-  if (may_pass_later) return nullptr;
+  if (!connection.introduced && !invocation_.filter.takes(connection.info)) return nullptr;
   const auto [place, is_new] = exported_.try_emplace(connection.number);
-  if (!is_new) return place->second.get();
-  if (!invocation_.filter.takes(connection.info)) return nullptr;
-  place->second = std::make_unique<Exported>(connection, names_.take(connection.info));
-  Exported& exported = *place->second;
-  // Others for the next connection between the same two: a SYN with the number of the one before
-  // is a repetition of it. Any odd step does not come back for 2^32 connections.
-  constexpr std::uint32_t kStep = 0x9E3779B1;
-  for (const Side side : {Side::client, Side::upstream}) {
-    Stream& stream = exported.of(side);
-    stream.first = (2 * begun_ + static_cast<std::uint32_t>(side)) * kStep;
-    stream.offset = connection.sides[index_of(side)].begin;
+  if (is_new && invocation_.filter.takes(connection.info)) {
+    place->second = std::make_unique<Exported>(connection, names_.take(connection.info));
   }
-  ++begun_;
-  return &exported;
+  return place->second.get();
 }
 
 void FrameExport::take_record(const Event& event, Exported& exported) {

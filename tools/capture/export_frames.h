@@ -17,20 +17,25 @@
 
 namespace sluice::capture {
 
-/// Which addresses the peers of connections get. The man page lists those of peers that have none.
+/// Which addresses the peers of connections get, and which numbers their SYNs. The man page lists
+/// the addresses of peers that have none.
 class PeerNames {
  public:
   struct Peers {
     SocketAddress client;
     SocketAddress upstream;
-    std::string key;  ///< for free()
+    std::string key;                              ///< for free()
+    std::array<std::uint32_t, 2> sequences = {};  ///< by Side
   };
   /// Of a connection that begins: no other that is alive has the same two.
   [[nodiscard]] Peers take(const OpenInfo& connection);
   void free(const std::string& key) { alive_.erase(key); }
 
  private:
+  [[nodiscard]] Peers addresses_of(const OpenInfo& connection);
+
   std::uint64_t nameless_ = 0;
+  std::uint32_t taken_ = 0;
   std::unordered_set<std::string> alive_;
 };
 
@@ -71,7 +76,6 @@ class FrameExport {
   std::unordered_map<std::uint64_t, std::unique_ptr<Exported>> exported_;
   PcapngWriter::Statistics statistics_;
   std::uint64_t wall_ns_ = 0;  // of the current record
-  std::uint32_t begun_ = 0;    // connections
 };
 
 }  // namespace sluice::capture

@@ -22,7 +22,12 @@ OutStream::OutStream(int fd, OwnedFd owned, std::string name)
   buffer_.reserve(kBufferBytes);
 }
 
+OutStream::~OutStream() {
+  if (owned_ && !stays_) ::unlink(name_.c_str());
+}
+
 void OutStream::append(std::span<const std::byte> bytes) {
+  bytes_ += bytes.size();
   if (buffer_.size() + bytes.size() > kBufferBytes) flush();
   if (bytes.size() <= kBufferBytes) {
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
@@ -35,6 +40,7 @@ void OutStream::append(std::span<const std::byte> bytes) {
 Result<> OutStream::status() const { return error_ ? Result<>(*error_) : Result<>(); }
 
 Result<> OutStream::finish() {
+  stays_ = true;
   flush();
   return status();
 }

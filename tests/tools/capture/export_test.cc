@@ -291,6 +291,28 @@ TEST(Export, WithoutACaptureLeavesNoFile) {
   }
 }
 
+TEST(Export, OfAConnectionThatIsNotThereLeavesNoFile) {
+  const TempDir folder;
+  const TempDir out;
+  write_segment(folder.path(), {}, connection_records(1, bytes_of("x"), {}));
+  for (const char* format : {"--pcapng", "--jsonl"}) {
+    const std::string file = out.file("exported");
+    EXPECT_EQ(run({"export", format, file, "--connection", "c2", folder.path()}).status, 1);
+    EXPECT_FALSE(std::filesystem::exists(file)) << format;
+    EXPECT_EQ(run({"export", format, file, "--connection", "c1", folder.path()}).status, 0);
+    EXPECT_TRUE(std::filesystem::remove(file)) << format;
+  }
+}
+
+TEST(Export, OneWhoseOpenIsLostIsFoundByWhatItIsCalled) {
+  const TempDir folder;
+  write_segment(folder.path(), {},
+                {data_record(4, Side::client, 0, "x"), data_record(5, Side::client, 0, "y")});
+  const File file = exported(folder.path(), {"--connection", "run1-0-4"});
+  ASSERT_EQ(file.frames.size(), 1U);
+  EXPECT_EQ(file.frames[0].payload, "x");
+}
+
 TEST(Export, EndsAConnectionAsItEnded) {
   const TempDir folder;
   capture::CloseInfo timeout;
@@ -360,16 +382,25 @@ TEST(Export, PeersWithoutAnAddressGetOne) {
                       "0a090909c0000205 1>1"}));
 }
 
+// In one run or in several: a frame that repeats the number of a SYN before it is no new
+// connection.
 TEST(Export, OfOneAfterTheOtherBetweenTheSameTwoStartsElsewhere) {
   const TempDir folder;
-  std::vector<CaptureRecord> records;
-  for (std::uint64_t number = 1; number <= 3; ++number) {
-    for (CaptureRecord& record : connection_records(number, bytes_of("x"), {})) {
-      if (record.header.is(Kind::open)) record = open_record(number, open_info(1));
-      records.push_back(record);
+  const auto from_the_same = [](std::uint64_t begin, std::uint64_t end) {
+    std::vector<CaptureRecord> records;
+    for (std::uint64_t number = begin; number < end; ++number) {
+      for (CaptureRecord& record : connection_records(number, bytes_of("x"), {})) {
+        if (record.header.is(Kind::open)) record = open_record(number, open_info(1));
+        records.push_back(record);
+      }
     }
-  }
-  write_segment(folder.path(), {}, records);
+    return records;
+  };
+  write_segment(folder.path(), {}, from_the_same(1, 3));
+  SegmentPlan later;
+  later.run = "run2";
+  later.id = 2;
+  write_segment(folder.path(), later, from_the_same(3, 4));
   std::vector<std::uint32_t> first;
   for (const Frame& frame : exported(folder.path()).frames) {
     EXPECT_TRUE(frame.source_port == 4000 || frame.target_port == 4000);
