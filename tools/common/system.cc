@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -43,6 +44,9 @@ Result<> check_writable(const std::string& path) {
     return {};
   }
   if (errno != EEXIST) return errno_error("write " + path);
+  // Who reads a FIFO would take what is opened now for all that comes.
+  struct stat found {};
+  if (::stat(path.c_str(), &found) == 0 && S_ISFIFO(found.st_mode)) return {};
   const std::ofstream file(path, std::ios::binary | std::ios::app);
   if (!file) return errno_error("write " + path);
   return {};

@@ -17,9 +17,8 @@ using capture::SideEnd;
 using std::chrono::milliseconds;
 
 constexpr std::chrono::seconds kConnectTimeout{10};
-// How long what was sent before a reset may take to be acknowledged, and what a server had sent
-// before it broke off to arrive.
-constexpr std::chrono::seconds kFlushTimeout{2};
+// How long what a server had sent before it broke off may take to arrive.
+constexpr std::chrono::seconds kLastWordsTimeout{2};
 constexpr milliseconds kLookAgain{1};
 // Then others have their turn.
 constexpr int kMostActsInATurn = 64;
@@ -103,7 +102,8 @@ void Connection::start() {
   stage_.tally.last_start_lag_ns = lag_ns;
   stage_.tally.last_lag_ns = lag_ns;
   ++stage_.tally.connections;
-  if (stage_.settings.wait_responses && !planned().answer_recorded) ++stage_.tally.not_waited_for;
+  const bool all_answers = planned().answer_recorded && planned().answer_missing == 0;
+  if (stage_.settings.wait_responses && !all_answers) ++stage_.tally.not_waited_for;
   open();
 }
 
@@ -131,7 +131,7 @@ void Connection::connect() {
 }
 
 void Connection::connected() {
-  const int told = take_error(fd_.get());
+  const int told = connect_outcome(fd_.get());
   const int error = timed_out_ ? ETIMEDOUT : told;
   if (error != 0) return connect_failed({error, "connect"});
   stage_.address = address_;
@@ -147,6 +147,10 @@ void Connection::connect_failed(const Error& error) {
   if (fd_) stage_.reactor.forget(fd_.get());
   address_ = (address_ + 1) % stage_.settings.to.size();
   open();
+}
+
+Action::Kind Connection::current_kind() const {
+  return action_ == kNone ? Action::Kind::close : stage_.plan.actions[action_].kind;
 }
 
 AnswerState Connection::answer_state() const {
@@ -172,6 +176,7 @@ void Connection::proceed() {
       answering_ += milliseconds(action.answer_ms);
     }
     if (acts > 0) cork.set();
+    if (stage_.settings.wait_responses) do_without_answer(action);
     if (!act(action, now)) return;
     action_ = action.next;
     part_bytes_ = 0;
@@ -190,20 +195,20 @@ bool Connection::act(Action& action, TimePoint now) {
       owner_.client_ended(*this);
       return true;
     case Action::Kind::gap:
-      ++stage_.tally.cut_at_gap;
       cut_at_gap_ = true;
+      flush_then_reset();
       break;
     case Action::Kind::cut:
-      ++stage_.tally.cut_at_end;
+      flush_then_reset();
       break;
     case Action::Kind::reset:
-      ++stage_.tally.completed;
+      // Only the schedule may have made it come before the answer's end.
+      action.answer_over&& answer_end_ == SideEnd::none ? await_end() : flush_then_reset();
       break;
     case Action::Kind::close:
       finish_when_answered();
-      return false;
+      break;
   }
-  flush_then_reset();
   return false;
 }
 
@@ -226,6 +231,11 @@ bool Connection::send(Action& action, TimePoint now) {
       fail("a segment has become shorter meanwhile", How::by_reset);
       return false;
     }
+    if (sent.status == Transfer::Status::failed && sent.error == EIO) {  // which no socket gives
+      const std::string& path = stage_.plan.segments[action.segment].path;
+      fail(Error{EIO, "read " + path}.to_string(), How::by_reset);
+      return false;
+    }
     if (sent.status == Transfer::Status::failed) {
       broke();
       return false;
@@ -240,36 +250,49 @@ bool Connection::send(Action& action, TimePoint now) {
 // What the server had sent before it broke off is still there.
 void Connection::broke() {
   state_ = State::broken;
-  set_limit(kFlushTimeout);
+  set_limit(kLastWordsTimeout);
   if (!receive_.in_flight()) out_of_time();
 }
 
 void Connection::flush_then_reset() {
-  if (state_ == State::running) {
-    state_ = State::flushing;
-    set_limit(kFlushTimeout);
-  }
   // A reset throws away what has not been acknowledged; a unix socket's peer has everything.
-  if (target().is_unix() || send_queue_bytes(fd_.get()) == 0) {
-    return finish(How::by_reset);
+  const std::uint64_t queued_bytes = target().is_unix() ? 0 : send_queue_bytes(fd_.get());
+  // What a receive would tell, had the answer not ended.
+  const bool cut = !receive_.in_flight() && take_error(fd_.get()) != 0;
+  if (queued_bytes == 0 || cut) return complete(How::by_reset);
+  if (std::exchange(state_, State::flushing) != State::flushing || queued_bytes < queued_bytes_) {
+    set_limit(stage_.settings.response_timeout);
   }
+  queued_bytes_ = queued_bytes;
   stage_.reactor.set_timer(due_, Clock::now() + kLookAgain);
 }
 
 void Connection::finish_when_answered() {
   const bool will_end =
       planned().answer_recorded ? planned().answer_end == SideEnd::eof : client_ended_;
-  if (answer_end_ != SideEnd::none) {
-    ++stage_.tally.completed;
-    return finish(How::in_order);
-  }
-  if (!will_end) {
-    // It was cut, by its server, by sluice or by its client: it must not look whole.
-    ++stage_.tally.completed;
-    return flush_then_reset();
-  }
+  if (answer_end_ != SideEnd::none) return complete(How::in_order);
+  // It was cut, by its server, by sluice or by its client: it must not look whole.
+  will_end ? await_end() : flush_then_reset();
+}
+
+void Connection::await_end() {
   state_ = State::draining;
   give_time_to_answer();
+}
+
+// Has done what was recorded of it.
+void Connection::complete(How how) {
+  switch (current_kind()) {
+    case Action::Kind::gap:
+      ++stage_.tally.cut_at_gap;
+      break;
+    case Action::Kind::cut:
+      ++stage_.tally.cut_at_end;
+      break;
+    default:
+      ++stage_.tally.completed;
+  }
+  finish(how);
 }
 
 void Connection::wait_for_answer() {
@@ -300,10 +323,8 @@ void Connection::received(const Completion& completion) {
     stage_.reactor.receive(fd_.get(), receive_);
     // While something of the answer is still to come, its time begins anew with each part.
     const bool awaited = state_ == State::draining || state_ == State::running;
-    if (limit_.is_set() && awaited && !writable_.in_flight() &&
-        received_bytes_ <= planned().answer_bytes) {
-      give_time_to_answer();
-    }
+    const bool more = !planned().answer_recorded || received_bytes_ <= planned().answer_bytes;
+    if (limit_.is_set() && awaited && !writable_.in_flight() && more) give_time_to_answer();
     if (stage_.settings.wait_responses && !due_.is_set()) proceed();
     return;
   }
@@ -312,9 +333,10 @@ void Connection::received(const Completion& completion) {
   // It has still to acknowledge what it was sent.
   if (answer_end_ == SideEnd::eof && state_ == State::flushing) return;
   if (answer_end_ == SideEnd::eof && state_ == State::draining) {
-    ++stage_.tally.completed;
-    return finish(How::in_order);
+    return current_kind() == Action::Kind::reset ? flush_then_reset() : complete(How::in_order);
   }
+  // It was to be cut.
+  if (state_ == State::flushing) return complete(How::by_reset);
   out_of_time();
 }
 
@@ -334,6 +356,14 @@ void Connection::count_turns(std::optional<TimePoint> now) {
   }
 }
 
+// A late answer, or a shorter one: the next ones are measured from where it ended.
+void Connection::do_without_answer(const Action& action) {
+  if (received_bytes_ + forgiven_bytes_ >= action.answers_before) return;
+  ++stage_.tally.short_answers;
+  forgiven_bytes_ = action.answers_before - received_bytes_;
+  count_turns({});
+}
+
 // Whatever was waited for has not come, or will not.
 void Connection::out_of_time() {
   switch (state_) {
@@ -347,22 +377,15 @@ void Connection::out_of_time() {
         return fail("the server reads no more", How::by_reset);
       }
       if (answer_end_ == SideEnd::none) {
-        // A late answer, or a shorter one: the next ones are measured from where it ended.
-        ++stage_.tally.short_answers;
-        forgiven_bytes_ = std::max(forgiven_bytes_,
-                                   stage_.plan.actions[action_].answers_before - received_bytes_);
-        count_turns({});
+        do_without_answer(stage_.plan.actions[action_]);
         return proceed();
       }
       [[fallthrough]];
     case State::broken:
-      if (planned().answer_end == SideEnd::reset) {
-        ++stage_.tally.completed;
-        return finish(How::by_reset);
-      }
+      if (planned().answer_end == SideEnd::reset) return complete(How::by_reset);
       return fail("cut by the server", How::by_reset);
     case State::flushing:
-      return finish(How::by_reset);
+      return fail("the server reads no more", How::by_reset);
     case State::draining:
       return fail(
           answer_end_ == SideEnd::reset ? "reset by the server" : "not ended by the server in time",

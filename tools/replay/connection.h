@@ -115,6 +115,9 @@ class Connection {
   void broke();
   void flush_then_reset();
   void finish_when_answered();
+  void await_end();
+  void complete(How how);
+  void do_without_answer(const Action& action);
   void wait_for_answer();
   /// Begins the time anew in which something of the answer, or its end, has to come.
   void give_time_to_answer();
@@ -127,6 +130,8 @@ class Connection {
   void close_when_idle();
   void compare_ends();
   [[nodiscard]] AnswerState answer_state() const;
+  /// Of the action that is to be done next, or is being done.
+  [[nodiscard]] Action::Kind current_kind() const;
   [[nodiscard]] const Endpoint& target() const { return stage_.settings.to[address_]; }
   void set_limit(std::chrono::nanoseconds time);
 
@@ -148,6 +153,7 @@ class Connection {
   std::uint32_t part_bytes_ = 0;  // of it, sent
   std::uint64_t received_bytes_ = 0;
   std::uint64_t forgiven_bytes_ = 0;  // waited for in vain
+  std::uint64_t queued_bytes_ = 0;    // before a reset, not yet acknowledged
   std::uint64_t turn_;  // the next action that an answer may come to, or one before it
   std::uint64_t turns_sent_ = 0;
   std::uint64_t turns_answered_ = 0;

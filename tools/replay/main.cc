@@ -48,16 +48,21 @@ void bound_connections(Pace& pace) {
 int report(const Outcome& outcome) {
   int status = status_of(outcome);
   const Invocation& asked = outcome.invocation;
+  const auto failed = [&](const std::string& reason) {
+    const int failure = fail(reason);
+    // What else there is to say comes first.
+    if (status == 0 || status == kGaps) status = failure;
+  };
   const auto print = [&](const std::string& text, std::FILE* to) {
     const bool printed = std::fputs(text.c_str(), to) >= 0 && std::fflush(to) == 0;
-    if (!printed) status = fail("the report cannot be printed");
+    if (!printed) failed("the report cannot be printed");
   };
   // A program that reads stdout finds there what it asked for, and nothing else.
   print(to_text(outcome), asked.json == kStdout || asked.html == kStdout ? stderr : stdout);
   const auto write = [&](const std::string& path, const std::string& text) {
     if (path == kStdout) return print(text, stdout);
     if (const Result<> written = write_file(path, text); !written) {
-      status = fail(written.error().to_string());
+      failed(written.error().to_string());
     }
   };
   if (!asked.json.empty()) write(asked.json, json::serialize(to_json(outcome)) + '\n');
@@ -109,8 +114,9 @@ int main(int argc, char** argv) {
   try {
     sluice::replay::Invocation invocation = sluice::replay::parse_command_line(argc, argv);
     if (!invocation.exits) return sluice::replay::run(invocation);
-    std::fputs(invocation.message.c_str(), invocation.exit_status == 0 ? stdout : stderr);
-    return invocation.exit_status;
+    std::FILE* const to = invocation.exit_status == 0 ? stdout : stderr;
+    const bool printed = std::fputs(invocation.message.c_str(), to) >= 0 && std::fflush(to) == 0;
+    return printed ? invocation.exit_status : sluice::replay::fail("stdout cannot be written");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sluice-replay: %s\n", error.what());
     return 1;

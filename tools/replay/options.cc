@@ -93,8 +93,8 @@ void understand(const Words& words, Invocation& invocation) {
   if (!words.ignored.empty() && !invocation.settings.compare) {
     throw Wrong{"--ignore: of no use without --compare"};
   }
-  if (invocation.json == kStdout && invocation.html == kStdout) {
-    throw Wrong{"--html: stdout is taken by --json"};
+  if (!invocation.html.empty() && invocation.json == invocation.html) {
+    throw Wrong{"--html: " + in_quotes(invocation.html) + " is taken by --json"};
   }
   capture::understand_filter(words.filter, invocation.filter);
 }

@@ -110,6 +110,7 @@ class Planner {
     std::uint64_t acted_ns = 0;        ///< when the last action was, or the beginning
     std::uint64_t answered_ns = 0;     ///< when something of the answer came last, or its end
     std::uint64_t last_ns = 0;
+    bool begun = false;         ///< its first record was seen
     bool client_ended = false;  ///< in order: it sends no more
     bool client_over = false;   ///< there is nothing to be done any more
   };
@@ -123,9 +124,8 @@ class Planner {
   }
 
   Result<> follow(const Event& event, const capture::Connection& connection) {
-    const auto [found, is_new] = live_.try_emplace(connection.number);
-    Live& live = found->second;
-    if (is_new && event.type == Event::Type::record) {
+    Live& live = live_[connection.number];
+    if (event.type == Event::Type::record && !std::exchange(live.begun, true)) {
       if (const Result<> begun = begin(event, connection, live); !begun) return begun;
     }
     if (live.planned == kNone) return {};
@@ -148,7 +148,8 @@ class Planner {
     const bool introduced = connection.introduced;
     const std::uint64_t began_wall = introduced ? connection.info.began_wall_ns : header.wall_ns;
     if (!filter_.takes(connection.info) || !filter_.takes_time(began_wall)) return {};
-    bool whole = introduced || header.offset == 0;
+    // What comes first of the others need not be what they began with.
+    bool whole = introduced;
     for (const capture::SideState& side : connection.info.so_far) {
       whole = whole && (!header.continued() || (side.offset == 0 && side.ended == SideEnd::none));
     }
@@ -161,8 +162,7 @@ class Planner {
       return {};
     }
     PlannedConnection planned;
-    planned.start_ns =
-        timeline_.at(introduced ? connection.info.began_monotonic_ns : header.monotonic_ns);
+    planned.start_ns = timeline_.at(connection.info.began_monotonic_ns);
     planned.end_ns = live.last_ns = live.acted_ns = planned.start_ns;
     planned.answer_recorded = (connection.info.sides & 2U) != 0;
     planned.name = plan_.names.size();
@@ -242,7 +242,11 @@ class Planner {
   Result<> append(Action action, Live& live) {
     // By then the answer may have come to requests that are lost: a gap waits for nothing.
     if (action.kind != Action::Kind::gap) action.answers_before = live.answers;
-    action.answer_ms = milliseconds_between(live.acted_ns, live.answered_ns);
+    const PlannedConnection& planned = plan_.connections[live.planned];
+    action.answer_over = planned.answer_end == SideEnd::eof;
+    // An answer that was not recorded may have come until then.
+    const std::uint64_t answered_ns = planned.answer_recorded ? live.answered_ns : action.at_ns;
+    action.answer_ms = milliseconds_between(live.acted_ns, answered_ns);
     live.acted_ns = std::max(live.acted_ns, action.at_ns);
     const std::uint64_t index = plan_.actions.size();
     if (const Result<> added = plan_.actions.push_back(action); !added) return added;

@@ -37,7 +37,8 @@ struct Action {
   std::uint32_t bytes = 0;
   std::uint32_t answer_ms = 0;  ///< how long after the action before it more of the answer came
   Kind kind = Kind::send;
-  bool ends_turn = false;  ///< the next record of the connection was of the answer
+  bool ends_turn = false;    ///< the next record of the connection was of the answer
+  bool answer_over = false;  ///< the answer had ended in order by then
 };
 
 /// A part of the recorded answer.

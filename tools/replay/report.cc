@@ -105,7 +105,7 @@ json::object lag_of_connections(const Tally& tally) {
 
 json::object settings_of(const Outcome& outcome) {
   const Invocation& asked = outcome.invocation;
-  return {{"to", asked.to},
+  return {{"to", capture::valid_utf8(asked.to)},
           {"speed", speed_text(asked.pace.speed)},
           {"connections", asked.pace.most_connections},
           {"repeat", asked.pace.repeat},
@@ -145,9 +145,10 @@ std::vector<std::string> remarks(const Outcome& outcome) {
   say(plan.damaged, "place", "in the capture damaged: see sluice-capture verify");
   say(tally.cut_at_gap, "connection", "ended by a reset where the recording has a gap");
   say(tally.cut_at_end, "connection", "ended by a reset where the recording of it ends");
-  say(tally.not_waited_for, "connection", "whose answers were not recorded: not waited for");
+  say(tally.not_waited_for, "connection",
+      "whose answers were not recorded, or not all: not waited for");
   for (const auto& [why, number] : tally.failures) say(number, "connection", "failed: " + why);
-  say(tally.short_answers, "time", "an answer, or the rest of it, did not come in time");
+  say(tally.short_answers, "time", "an answer, or the rest of it, did not come, or not in time");
   say(tally.interrupted, "connection", "interrupted");
   say(tally.waited, "time", "a connection had to wait for another to end (--connections)");
   say(tally.incomparable, "connection", "of which not all of the answer was recorded to compare");

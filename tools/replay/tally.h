@@ -48,7 +48,7 @@ struct Tally {
   std::uint64_t failed = 0;          ///< not connected, or ended by the server before that
   std::uint64_t cut_at_gap = 0;      ///< ended by a reset where the recording has a gap ...
   std::uint64_t cut_at_end = 0;      ///< ... or ends
-  std::uint64_t not_waited_for = 0;  ///< to be waited for, but the answer was not recorded
+  std::uint64_t not_waited_for = 0;  ///< to be waited for, but not all of the answer was recorded
   std::uint64_t interrupted = 0;
   std::uint64_t short_answers = 0;  ///< waited for in vain
   std::uint64_t sent_bytes = 0;

@@ -128,11 +128,32 @@ TEST_F(PlanTest, EndsAConnectionWhereBytesAreMissingWithoutARecord) {
 
 TEST_F(PlanTest, LeavesOutWhatDoesNotBeginInTheCapture) {
   make({opened(0, 1, true, 100), at(1, data_record(1, Side::client, 100, "x")), closed(2, 1),
-        at(3, data_record(2, Side::client, 7, "without its beginning")), opened(4, 3),
-        closed(5, 3)});
-  EXPECT_EQ(plan_.without_beginning, 2U);
+        at(3, data_record(2, Side::client, 7, "without its beginning")), opened(4, 3), closed(5, 3),
+        at(6, data_record(4, Side::upstream, 0, "welcome")),
+        at(7, data_record(4, Side::client, 9, "behind what was damaged")), closed(8, 4),
+        closed(9, 5)});
+  EXPECT_EQ(plan_.without_beginning, 4U);
   ASSERT_EQ(plan_.connections.size(), 1U);
   EXPECT_EQ(plan_.name_of(plan_.connections[0]), "c3");
+}
+
+TEST_F(PlanTest, KnowsWhetherTheAnswerWasOverBeforeTheClientsReset) {
+  make({opened(0, 1), at(1, end_record(Kind::eof, 1, Side::upstream, 0)),
+        at(2, end_record(Kind::reset, 1, Side::client, 0)), closed(3, 1), opened(4, 2),
+        at(5, end_record(Kind::reset, 2, Side::client, 0)), closed(6, 2)});
+  ASSERT_EQ(kinds(0), (Kinds{Action::Kind::reset}));
+  EXPECT_TRUE(actions(0)[0].answer_over);
+  EXPECT_FALSE(actions(1)[0].answer_over);
+}
+
+// Nobody knows when it came.
+TEST_F(PlanTest, AnAnswerThatWasNotRecordedMayHaveTakenUntilTheNextAction) {
+  capture::OpenInfo info = test::open_info(1);
+  info.began_monotonic_ns = kMonotonic;
+  info.sides = 1;
+  make({at(0, open_record(1, info)), at(1, data_record(1, Side::client, 0, "ask")),
+        at(2, end_record(Kind::eof, 1, Side::client, 3)), closed(4000, 1)});
+  EXPECT_EQ(actions(0).back().answer_ms, 3998U);
 }
 
 TEST_F(PlanTest, CutsWhatTheRecordingDoesNotEnd) {

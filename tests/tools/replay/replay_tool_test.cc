@@ -1,6 +1,8 @@
 // The real program on captures that were made by hand, good and bad.
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <random>
 #include <regex>
@@ -78,6 +81,45 @@ std::vector<CaptureRecord> joined(const std::vector<std::vector<CaptureRecord>>&
   std::vector<CaptureRecord> all;
   for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
   return all;
+}
+
+/// A server that takes one connection, with which `serve` does what it likes.
+class OneCall {
+ public:
+  explicit OneCall(std::function<void(OwnedFd&)> serve, SocketOptions options = {})
+      : listener_(listen_tcp(16, options)), thread_([this, serve = std::move(serve)] {
+          if (!readable_within(listener_.fd.get(), kPatience)) return;
+          OwnedFd fd = accept_from(listener_.fd.get());
+          serve(fd);
+        }) {}
+  ~OneCall() { thread_.join(); }
+  OneCall(const OneCall&) = delete;
+  OneCall& operator=(const OneCall&) = delete;
+  [[nodiscard]] std::string address() const { return loopback_address(listener_.port); }
+
+ private:
+  Listener listener_;
+  std::thread thread_;
+};
+
+/// Takes all that comes, and says how it ended.
+Ending drain(int fd) {
+  std::vector<std::byte> buffer(1 << 16);
+  Ending ending = Ending::open;
+  while (ending == Ending::open) ending = receive_some(fd, buffer).ending;
+  return ending;
+}
+
+/// One whose answer, and its end, are recorded before its client's reset.
+std::vector<CaptureRecord> reset_behind_the_answer(const std::string& request,
+                                                   const std::string& answer) {
+  const auto ms = [](int number) { return milliseconds(number); };
+  return {opened(ms(0), 1),
+          after(ms(0), data_record(1, Side::client, 0, request)),
+          after(ms(50), data_record(1, Side::upstream, 0, answer)),
+          after(ms(50), end_record(Kind::eof, 1, Side::upstream, answer.size())),
+          after(ms(100), end_record(Kind::reset, 1, Side::client, request.size())),
+          closed(ms(100), 1, request, answer)};
 }
 
 // --- Time ---
@@ -220,6 +262,46 @@ TEST(ReplayTime, AnAnswerMayTakeAsLongAsInTheRecording) {
     EXPECT_EQ(replayed.count("received_bytes"), 6U);
     EXPECT_EQ(replayed.count("completed"), 1U);
   }
+}
+
+// When it came is not known, but not that it took longer than the connection.
+TEST(ReplayTime, AnAnswerThatWasNotRecordedMayTakeAsLongAsTheConnection) {
+  const TempDir folder;
+  capture::OpenInfo info = open_info(1);
+  info.began_monotonic_ns = after(milliseconds(0), {}).header.monotonic_ns;
+  info.sides = 1;
+  write_segment(folder.path(), {},
+                {after(milliseconds(0), open_record(1, info)),
+                 after(milliseconds(0), data_record(1, Side::client, 0, "ask")),
+                 after(milliseconds(0), end_record(Kind::eof, 1, Side::client, 3)),
+                 closed(std::chrono::minutes(1), 1, "ask")});
+  Keeper slow([](const std::string&, bool ended) {
+    if (ended) std::this_thread::sleep_for(milliseconds(500));
+    return std::string("answer");
+  });
+  const Replayed replayed = replay(
+      {folder.path(), "--to", slow.address(), "--speed", "max", "--response-timeout", "50ms"});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_EQ(replayed.count("completed"), 1U);
+}
+
+TEST(ReplayTime, AResetThatCameBehindTheAnswersEndDoesNotComeBeforeIt) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, reset_behind_the_answer("ask", "answer"));
+  Ending ending = Ending::open;
+  OneCall slow([&](OwnedFd& fd) {
+    EXPECT_EQ(receive_text(fd.get(), 3), "ask");
+    std::this_thread::sleep_for(milliseconds(300));
+    EXPECT_TRUE(send_all(fd.get(), "answer"));
+    ::shutdown(fd.get(), SHUT_WR);
+    ending = drain(fd.get());
+  });
+  const Replayed replayed =
+      replay({folder.path(), "--to", slow.address(), "--speed", "max", "--compare"});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_EQ(replayed.count("received_bytes"), 6U);
+  EXPECT_EQ(replayed.count("completed"), 1U);
+  EXPECT_TRUE(wait_until([&] { return ending != Ending::open; }));
 }
 
 // --- How ---
@@ -377,11 +459,29 @@ TEST(ReplayGaps, AnswersThatWereNotRecordedAreNotWaitedForWhichIsTold) {
     if (waits) arguments.emplace_back("--wait-responses");
     const Replayed replayed = replay(arguments);
     EXPECT_EQ(replayed.status, waits ? 4 : 0) << replayed.output << replayed.error;
-    EXPECT_EQ(
-        has(replayed.output, "2 connections whose answers were not recorded: not waited for\n"),
-        waits)
+    EXPECT_EQ(has(replayed.output,
+                  "2 connections whose answers were not recorded, or not all: not waited for\n"),
+              waits)
         << replayed.output;
   }
+}
+
+// That answers are missing beyond a limit is recorded at the end alone.
+TEST(ReplayGaps, AnswersThatWereNotAllRecordedAreToldToo) {
+  const TempDir folder;
+  write_segment(
+      folder.path(), {},
+      {opened(milliseconds(0), 1), after(milliseconds(1), data_record(1, Side::client, 0, "ask;")),
+       after(milliseconds(2), data_record(1, Side::upstream, 0, "<1>")),
+       after(milliseconds(3), data_record(1, Side::client, 4, "ask;")),
+       after(milliseconds(4), gap_record(1, Side::upstream, 3, 3, GapReason::limit)),
+       after(milliseconds(4), end_record(Kind::eof, 1, Side::client, 8)),
+       after(milliseconds(4), end_record(Kind::eof, 1, Side::upstream, 6)),
+       closed(milliseconds(5), 1, "ask;ask;", "<1>")});
+  Keeper target([](const std::string&, bool ended) { return ended ? "" : "<1>"; });
+  const Replayed replayed = replay({folder.path(), "--to", target.address(), "--wait-responses"});
+  EXPECT_EQ(replayed.status, 4) << replayed.output << replayed.error;
+  EXPECT_EQ(replayed.count("not_waited_for"), 1U);
 }
 
 TEST(ReplayGaps, ARecordingThatWasCutOffEndsByAReset) {
@@ -549,6 +649,87 @@ TEST(ReplayEnds, AnInterruptEndsTheConnectionsAndPrintsWhatWasMeasured) {
   EXPECT_TRUE(json::parse(read_text(report)).at("interrupted").as_bool());
 }
 
+TEST(ReplayEnds, AServerThatEndsItsAnswerTooEarlyIsToldWhereItWasWaitedFor) {
+  const TempDir folder;
+  write_segment(
+      folder.path(), {},
+      {opened(milliseconds(0), 1), after(milliseconds(1), data_record(1, Side::client, 0, "ask")),
+       after(milliseconds(2), data_record(1, Side::upstream, 0, "a long answer")),
+       after(milliseconds(3), end_record(Kind::eof, 1, Side::upstream, 13)),
+       after(milliseconds(4), end_record(Kind::eof, 1, Side::client, 3)),
+       closed(milliseconds(5), 1, "ask", "a long answer")});
+  for (const bool waits : {true, false}) {
+    OneCall brief([](OwnedFd& fd) {
+      EXPECT_EQ(receive_text(fd.get(), 3), "ask");
+      EXPECT_TRUE(send_all(fd.get(), "no"));
+      ::shutdown(fd.get(), SHUT_WR);
+      EXPECT_EQ(drain(fd.get()), Ending::eof);
+    });
+    std::vector<std::string> arguments{folder.path(), "--to", brief.address()};
+    if (waits) arguments.emplace_back("--wait-responses");
+    const Replayed replayed = replay(arguments);
+    EXPECT_EQ(replayed.status, waits ? 1 : 0) << replayed.output << replayed.error;
+    EXPECT_EQ(replayed.count("short_answers") > 0, waits);
+  }
+}
+
+// As long as the server reads, and be it slowly, nothing that was sent before a reset is thrown
+// away.
+TEST(ReplayEnds, BeforeAResetASlowServerGetsAll) {
+  constexpr std::size_t kPieces = 30;
+  const std::string piece(60'000, 'x');
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  std::vector<CaptureRecord> records{opened(milliseconds(0), 1)};
+  for (std::size_t i = 0; i < kPieces; ++i) {
+    records.push_back(
+        after(milliseconds(0), data_record(1, Side::client, i * piece.size(), piece)));
+  }
+  const std::size_t all = kPieces * piece.size();
+  records.push_back(after(milliseconds(0), end_record(Kind::reset, 1, Side::client, all)));
+  records.push_back(closed(milliseconds(0), 1, std::string(all, 'x')));
+  write_segment(folder.path(), plan, records);
+  std::size_t got = 0;
+  OneCall slow(
+      [&](OwnedFd& fd) {
+        std::vector<std::byte> buffer(piece.size());
+        Received part;
+        while ((part = receive_some(fd.get(), buffer)).ending == Ending::open) {
+          got += part.bytes;
+          // Longer than its time-out in all, and much shorter each time.
+          if (got < all) std::this_thread::sleep_for(milliseconds(5'000) * part.bytes / all);
+        }
+      },
+      {.receive_buffer_bytes = 1 << 16});
+  const Replayed replayed =
+      replay({folder.path(), "--to", slow.address(), "--response-timeout", "4s"});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_EQ(replayed.count("completed"), 1U);
+  EXPECT_TRUE(wait_until([&] { return got == all; })) << got;
+}
+
+// It acknowledges nothing any more, and nobody reads what would tell.
+TEST(ReplayEnds, AConnectionThatTheServerHasCutByThenHoldsUpNothing) {
+  const TempDir folder;
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  write_segment(folder.path(), plan, reset_behind_the_answer(std::string(60'000, 'x'), "413"));
+  OneCall rude(
+      [](OwnedFd& fd) {
+        EXPECT_EQ(receive_text(fd.get(), 1), "x");
+        EXPECT_TRUE(send_all(fd.get(), "413"));
+        ::shutdown(fd.get(), SHUT_WR);
+        // What was not read becomes a reset.
+        std::this_thread::sleep_for(milliseconds(20));
+        fd.reset();
+      },
+      {.receive_buffer_bytes = 4096});
+  const Replayed replayed =
+      replay({folder.path(), "--to", rude.address(), "--response-timeout", "1h"});
+  EXPECT_TRUE(replayed.status.has_value()) << "it waits for what cannot come";
+}
+
 // --- The target ---
 
 TEST(ReplayTarget, EveryAddressOfANameIsTried) {
@@ -615,6 +796,37 @@ TEST(ReplayOptions, AReportForProgramsMayGoToStdout) {
   EXPECT_FALSE(std::filesystem::exists(elsewhere.file("-")));
 }
 
+TEST(ReplayOptions, AReportMayGoThroughAFifo) {
+  const TempDir folder;
+  const TempDir elsewhere;
+  write_segment(folder.path(), {}, simple(1, "one"));
+  const std::string fifo = elsewhere.file("report");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  Process reader({"/bin/cat", fifo});
+  Keeper target;
+  Process process({replay_tool(), folder.path(), "--to", target.address(), "--json", fifo});
+  EXPECT_EQ(process.wait(), 0) << process.standard_error();
+  EXPECT_EQ(reader.wait(), 0);
+  const json::value report = json::parse(reader.standard_output());
+  EXPECT_EQ(report.at("replay").at("completed").to_number<int>(), 1);
+}
+
+// That answers differ is more to say than that the report cannot be written.
+TEST(ReplayOptions, AReportThatCannotBeWrittenIsNotAllThatTheStatusTells) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, simple(1, "one"));
+  for (const auto& [answer, status] : std::map<std::string, int>{{"", 1}, {"unexpected", 6}}) {
+    Keeper target([&, text = answer](const std::string&, bool ended) { return ended ? text : ""; });
+    Process process({replay_tool(), folder.path(), "--to", target.address(), "--compare", "--json",
+                     "/dev/full"});
+    EXPECT_EQ(process.wait(), status) << process.standard_error();
+    EXPECT_TRUE(has(process.standard_error(), "/dev/full")) << process.standard_error();
+  }
+  Process help({"/bin/sh", "-c", "exec \"$0\" --help >/dev/full", replay_tool()});
+  EXPECT_EQ(help.wait(), 1);
+  EXPECT_EQ(help.standard_error(), "sluice-replay: stdout cannot be written\n");
+}
+
 TEST(ReplayOptions, AWrongTargetIsToldWithTheFormsThatThereAre) {
   for (const char* wrong : {"127.0.0.1", "file:/tmp/x", "file:x", "discard:", "echo:"}) {
     Process process({replay_tool(), "capture", "--to", wrong});
@@ -639,6 +851,7 @@ TEST(ReplayOptions, WrongOnesAreOneLineAndStatusTwo) {
            {path, "--to", "127.0.0.1:1", "--connections", "0"},
            {path, "--to", "127.0.0.1:1", "--repeat", "0"},
            {path, "--to", "127.0.0.1:1", "--json", "-", "--html", "-"},
+           {path, "--to", "127.0.0.1:1", "--json", "report", "--html", "report"},
            {path, "--to", "127.0.0.1:1", "--response-timeout", "5"},
            {path, "--to", "127.0.0.1:1", "--response-timeout", "2h"},
            {path, "--to", "127.0.0.1:1", "--ignore", "1+1"},
