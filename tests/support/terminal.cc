@@ -7,6 +7,8 @@
 #include <system_error>
 #include <vector>
 
+#include "tests/support/sockets.h"
+
 namespace sluice::test {
 
 Terminal::Terminal() {
@@ -18,6 +20,8 @@ Terminal::Terminal() {
   screen_ = OwnedFd(screen);
   program_end_ = OwnedFd(program_end);
 }
+
+bool Terminal::wait_for_output() const { return readable_within(screen_.get(), kPatience); }
 
 std::string Terminal::read_to_end() const {
   std::string shown;

@@ -13,7 +13,8 @@ class Terminal {
 
   /// What the program is started with.
   [[nodiscard]] int program_end() const { return program_end_.get(); }
-  /// What shows what it wrote.
+  /// True once something was written, or the program has ended.
+  [[nodiscard]] bool wait_for_output() const;
   /// Once the program has its own: so that its end is one.
   void close_program_end() { program_end_.reset(); }
   /// All that is written until the program has ended.

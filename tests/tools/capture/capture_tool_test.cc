@@ -24,6 +24,7 @@
 #include "tests/support/capture_builder.h"
 #include "tests/support/process.h"
 #include "tests/support/settings.h"
+#include "tests/support/sockets.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/terminal.h"
 #include "tests/support/wait.h"
@@ -546,8 +547,8 @@ TEST(Follow, EndsOnceIdle) {
 
 // --- Progress ---
 
-// Runs a command with stdout and stderr on a terminal that is not read for so long, and returns
-// what came there.
+// Runs a command with stdout and stderr on a terminal that is not read for so long from its first
+// output on, and returns what came there.
 std::string shown_on_a_terminal(std::vector<std::string> command,
                                 std::chrono::milliseconds held_back) {
   Terminal terminal;
@@ -557,11 +558,13 @@ std::string shown_on_a_terminal(std::vector<std::string> command,
   command.insert(command.begin(), program());
   const Process process(command, options);
   terminal.close_program_end();
+  EXPECT_TRUE(terminal.wait_for_output());
   std::this_thread::sleep_for(held_back);
   return terminal.read_to_end();
 }
 
-// Runs `cat` with its stderr on a terminal and its stdout held back for so long.
+// Runs `cat` with its stderr on a terminal and its stdout held back for so long from its first
+// bytes on.
 std::string said_on_a_terminal(const std::string& path, std::chrono::milliseconds held_back) {
   Terminal terminal;
   int pipe_ends[2];
@@ -573,6 +576,7 @@ std::string said_on_a_terminal(const std::string& path, std::chrono::millisecond
   Process process({program(), "cat", "--connection", "c1", "--side", "client", path}, options);
   ::close(pipe_ends[1]);
   terminal.close_program_end();
+  EXPECT_TRUE(readable_within(reader.get(), kPatience));
   std::this_thread::sleep_for(held_back);
   std::vector<char> buffer(1 << 16);
   while (::read(reader.get(), buffer.data(), buffer.size()) > 0) continue;
@@ -586,10 +590,19 @@ TEST(Progress, IsShownOnATerminalOnceItTakesASecondAndTakenAwayAtTheEnd) {
   SegmentPlan plan;
   plan.frame_bytes = 1 << 20;
   write_segment(folder.path(), plan, connection_records(1, random_bytes(4 << 20, 1), {}, 9000));
-  const std::string said = said_on_a_terminal(folder.path(), std::chrono::seconds(2));
+  const std::string said = said_on_a_terminal(folder.path(), std::chrono::milliseconds(1300));
   EXPECT_TRUE(std::regex_match(said, std::regex("(\r[0-9]+% of 4 MiB\x1b\\[K)+\r\x1b\\[K")))
       << said;
-  EXPECT_EQ(said_on_a_terminal(folder.path(), std::chrono::milliseconds(0)), "");
+  // What takes no second, unless the machine takes it.
+  constexpr std::chrono::milliseconds kShort(900);
+  for (int i = 0; i < 20; ++i) {
+    const auto began = std::chrono::steady_clock::now();
+    const std::string brief = said_on_a_terminal(folder.path(), std::chrono::milliseconds(0));
+    if (std::chrono::steady_clock::now() - began > kShort) continue;
+    EXPECT_EQ(brief, "");
+    return;
+  }
+  GTEST_SKIP() << "the machine is too slow";
 }
 
 TEST(Progress, DoesNotGarbleWhatIsOnTheSameTerminal) {
