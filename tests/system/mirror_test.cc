@@ -128,14 +128,16 @@ void MirrorTest::run_exchanges(std::size_t count, const std::vector<MirrorServer
   EXPECT_TRUE(run(running)) << "some streams do not move any more";
   for (MirrorServer* mirror : mirrors) EXPECT_TRUE(mirror->wait_for_ends());
   std::size_t clean = 0;
+  std::size_t undisturbed = 0;
   for (std::size_t i = 0; i < streams.size(); ++i) {
     const Exchange& exchange = *running[i / mirrors.size()];
     EXPECT_EQ(exchange.verdict(), "");
     EXPECT_EQ(mirror_verdict(*streams[i], exchange), "")
         << testing::PrintToString(exchange.plan.client);
     if (streams[i]->ending == Ending::eof) ++clean;
+    if (!exchange.plan.client.resets_after && !exchange.plan.upstream.resets_after) ++undisturbed;
   }
-  EXPECT_GT(clean, streams.size() / 2);
+  EXPECT_GE(clean, undisturbed);
   EXPECT_TRUE(wait_for_stat("mirror_active", "0"));
   EXPECT_EQ(stats()["mirror_lagged"], "0");
   EXPECT_EQ(stats()["mirror_lag"], "0");
@@ -265,7 +267,9 @@ TEST_P(MirrorTest, ShedKeepsTheConnectionsOfAllWorkersAway) {
 TEST_P(MirrorTest, OneThatBreaksOffAtOnceIsToldAndLeftAlone) {
   StuckServer breaking(0);
   start_mirrored({breaking.address()}, {"--workers", "1"});
-  const auto ask = [&] { static_cast<void>(forward_established()); };
+  // What has ended by then could be complete.
+  std::vector<Forwarded> pairs;
+  const auto ask = [&] { pairs.push_back(forward_established()); };
   ask();
   EXPECT_TRUE(
       daemon_->wait_for_log(std::regex("mirror .*state=ended connection=\\S+-0-1 reason=\"")));
@@ -279,13 +283,18 @@ TEST_P(MirrorTest, OneThatIsDownIsLeftAloneUntilItIsBack) {
   start_mirrored({loopback_address(mirror.port)}, {"--workers", "1"});
   Forwarded first = forward_established();
   EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=open reason=\".*refused")));
-  Forwarded second = forward_established();
-  EXPECT_EQ(stats()["mirror_refused"], "1");
+  // One, unless it stays away for so long that the mirror is asked again.
+  EXPECT_TRUE(wait_until(
+      [&] {
+        static_cast<void>(forward_established());
+        return stats()["mirror_refused"] != "0";
+      },
+      kLate));
   const auto look = [&] {
     Forwarded pair = forward_established();
     return states().back();
   };
-  EXPECT_TRUE(wait_until([&] { return look() == "open" && states().size() == 3; }, kLate));
+  EXPECT_TRUE(wait_until([&] { return look() == "open" && states().size() >= 3; }, kLate));
   start_listening(mirror);
   EXPECT_TRUE(wait_until([&] { return look() == "closed"; }, kLate));
   EXPECT_EQ(states()[0] + states()[1] + states()[2], "openhalf_openopen");
