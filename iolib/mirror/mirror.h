@@ -51,7 +51,7 @@ enum class Count : std::uint8_t {
   refused,     ///< connections kept away by the breaker, or since nobody has got an answer yet
   crowded,     ///< connections kept away because there were too many streams
   failed,      ///< streams that could not connect
-  ended,       ///< streams that the mirror broke off
+  ended,       ///< streams that the mirror broke off before it had everything
   unfinished,  ///< streams that were cut because the mirror took too long at the end
 };
 inline constexpr std::size_t kCounts = static_cast<std::size_t>(Count::unfinished) + 1;
@@ -122,9 +122,9 @@ class Mirror : private Timer {
   /// what it is sent keeps its connects under way until they time out, and each has a socket.
   static constexpr std::size_t kMostUnanswered = 64;
   static constexpr Duration kAnswerTime = std::chrono::milliseconds(50);
-  /// A stream that the mirror breaks off within this, or before it took a byte, says that there is
-  /// nobody behind the address, as with a proxy whose servers are down. The second in a row opens
-  /// the breaker, and the probe's success is not certain before.
+  /// A stream that the mirror breaks off within this, or before it took a byte, and never answered,
+  /// says that there is nobody behind the address, as with a proxy whose servers are down. The
+  /// second in a row opens the breaker, and the probe's success is not certain before.
   static constexpr Duration kAtOnce = std::chrono::milliseconds(30);
 
   /// Without addresses it is down, as far as is known.

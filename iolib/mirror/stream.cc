@@ -380,8 +380,9 @@ void Stream::catch_up() {
 
 // All that came before the end is sent.
 void Stream::pass_on_end() {
-  if (end_ == End::eof && !std::exchange(fin_sent_, true) && ::shutdown(fd_.get(), SHUT_WR) != 0) {
-    return broken_off(errno_error("shutdown"));
+  if (end_ == End::eof && !fin_sent_) {
+    if (::shutdown(fd_.get(), SHUT_WR) != 0) return broken_off(errno_error("shutdown"));
+    fin_sent_ = true;
   }
   look_at_end();
 }
@@ -416,17 +417,15 @@ void Stream::await_readable() {
   mirror_->reactor_.wait_readable(fd_.get(), reader_);
 }
 
-// With MSG_TRUNC the kernel drops what came over TCP without copying it (tcp(7)).
 void Stream::readable(const Completion& /*completion*/) {
   if (state_ == State::gone) return check_gone();
   if (resting_) return wake_();
   for (int i = 0; i < kReceivesPerTurn; ++i) {
-    const ssize_t got =
-        ::recv(fd_.get(), mirror_->waste_.data(), mirror_->waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
-    if (got >= 0) lives();
+    const ssize_t got = receive();
     if (got > 0) continue;
     if (got == 0) {
       // It may still read: what it ends are its answers.
+      lives();
       answers_ended_ = true;
       if (fin_sent_) look_at_end();
       return;
@@ -436,6 +435,17 @@ void Stream::readable(const Completion& /*completion*/) {
     return broken_off(errno_error("recv"));
   }
   await_readable();
+}
+
+// With MSG_TRUNC the kernel drops what came over TCP without copying it (tcp(7)).
+ssize_t Stream::receive() {
+  const ssize_t got =
+      ::recv(fd_.get(), mirror_->waste_.data(), mirror_->waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
+  if (got > 0) {
+    answered_ = true;
+    lives();
+  }
+  return got;
 }
 
 void Stream::lives() {
@@ -486,11 +496,24 @@ void Stream::give_up() {
   leave_direction();
 }
 
+// Whether a mirror that broke off lacks nothing. The FIN, one byte more, is mostly acknowledged by
+// its reset, which the kernel does not count. A unix socket breaks only where something was not
+// read.
+bool Stream::has_everything() const {
+  if (unix_ || !backlog_.empty() || (!fin_sent_ && end_ != End::reset)) return false;
+  return send_queue_bytes(fd_.get()) <= (fin_sent_ ? 1U : 0U);
+}
+
 void Stream::broken_off(const Error& error) {
-  const bool at_once = mirror_->reactor_.now() < connected_at_ + Mirror::kAtOnce ||
-                       sent_ <= send_queue_bytes(fd_.get());
-  mirror_->broken_off(*this, error, at_once);
-  at_once ? go(false) : end(false);
+  // An answer may have come before the reset of which a send was told.
+  if (!answered_) static_cast<void>(receive());
+  const bool at_once = !answered_ && (mirror_->reactor_.now() < connected_at_ + Mirror::kAtOnce ||
+                                      sent_ <= send_queue_bytes(fd_.get()));
+  const bool complete = has_everything();
+  if (!complete) mirror_->broken_off(*this, error, at_once);
+  // One that is complete so soon says nothing, unless the breaker waits for its word.
+  const bool proves = complete && proof_deadline_ != TimePoint::max();
+  at_once && !proves ? go(complete) : end(complete);
 }
 
 void Stream::end(bool orderly) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -25,9 +27,9 @@ namespace sluice::mirror {
 ///
 /// Ends as the direction ended, after the backlog: with a FIN, or a reset. It outlives the
 /// connection for at most Mirror::kDrainTime. If it ends earlier (it lags, the mirror broke off or
-/// cannot be reached) it detaches itself: a mirror never gets a stream with a hole. One that lags
-/// before it is connected still waits for that, empty, and tells the breaker. Made and owned by its
-/// Mirror.
+/// cannot be reached) it detaches itself: a mirror never gets a stream with a hole. A reset that
+/// comes once the mirror has everything is an end like any other. One that lags before it is
+/// connected still waits for that, empty, and tells the breaker. Made and owned by its Mirror.
 class Stream final : public Tap, private Timer {
  public:
   Stream(Mirror& mirror, const StreamOptions& options, bool probe);
@@ -109,12 +111,14 @@ class Stream final : public Tap, private Timer {
   // Answers, and the end.
   void readable(const Completion& completion);
   void await_readable();
+  [[nodiscard]] ssize_t receive();
   void lives();
   void look_at_end();
   void drain_time_is_over();
   void lagged(Limit limit);
   void give_up();
   void leave_direction();
+  [[nodiscard]] bool has_everything() const;
   void broken_off(const Error& error);
   void end(bool orderly);
   void go(bool orderly);
@@ -155,8 +159,9 @@ class Stream final : public Tap, private Timer {
   bool given_up_ = false;  ///< detached, and only there to learn whether the mirror can be reached
   bool behind_ = false;    ///< the mirror does not take what is there: connecting, or slow
   bool fin_sent_ = false;
-  bool charged_ = false;  ///< to the pace, which is to know what becomes of it
-  bool lived_ = false;    ///< the mirror has given a sign of life on it
+  bool charged_ = false;   ///< to the pace, which is to know what becomes of it
+  bool lived_ = false;     ///< the mirror has given a sign of life on it
+  bool answered_ = false;  ///< which was more than the end of its answers
   bool answers_ended_ = false;
   bool orderly_ = false;  ///< how the socket is to be closed
   bool unix_ = false;     ///< the socket is one

@@ -554,6 +554,101 @@ TEST_P(MirrorTest, ABurstToOneThatAnswersIsMirroredAsAWhole) {
   EXPECT_EQ(mirror_->count(Count::refused), 0U);
 }
 
+/// Streams without a relay.
+class BareTest : public MirrorTest {
+ protected:
+  /// One of so many bytes, and with its end or not yet. With many bytes it has connected, or tried
+  /// to, on return.
+  [[nodiscard]] Stream* open_with(std::uint64_t size, bool ends = true) {
+    return loop_->call([&] {
+      Stream* const stream = mirror_->open({.connect_timeout = 30s});
+      if (stream == nullptr) return stream;
+      std::vector<std::byte> bytes(size);
+      kToUpstream.fill(0, bytes);
+      if (size > 0) stream->append(0, bytes);
+      if (!ends) return stream;
+      stream->eof(size);
+      stream->closed({});
+      return stream;
+    });
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Engines, BareTest,
+                         testing::Values(RelayMode{.engine = Engine::uring},
+                                         RelayMode{.engine = Engine::asio}),
+                         name_of_relay_mode);
+
+TEST_P(BareTest, OneThatResetsOnceItHasEverythingIsNotDown) {
+  make_mirror();
+  for (int i = 0; i < 3; ++i) {
+    Stream* const stream = open_with(1000);
+    ASSERT_NE(stream, nullptr);
+    OwnedFd mirror = accept_mirror();
+    EXPECT_EQ(read_whole(mirror.get(), kToUpstream, 1000), "");
+    test::reset(std::move(mirror));
+    EXPECT_TRUE(wait_for(Count::active, 0));
+  }
+  EXPECT_EQ(mirror_->count(Count::ended) + mirror_->count(Count::unfinished), 0U);
+  EXPECT_TRUE(events().empty());
+}
+
+// Its reset comes before the bytes that its kernel had no room for.
+TEST_P(BareTest, OneThatResetsWhileItLacksBytesBreaksOff) {
+  listener_ = test::listen_tcp(4096, {.receive_buffer_bytes = 4096});
+  make_mirror();
+  constexpr std::uint64_t kSize = 200'000;
+  ASSERT_NE(open_with(kSize), nullptr);
+  OwnedFd mirror = accept_mirror();
+  EXPECT_TRUE(wait_for(Count::bytes, kSize));
+  test::reset(std::move(mirror));
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::ended), 1U);
+  EXPECT_EQ(events(), std::vector{Event::ended});
+}
+
+// Nor does it say that it is well.
+TEST_P(BareTest, OneThatResetsWhatIsEmptyIsStillFoundDown) {
+  make_mirror();
+  const auto open = [this] { return loop_->call([this] { return mirror_->open({}); }); };
+  const auto open_empty = [this] { return open_with(0); };
+  const auto reset_at = [this](Stream* stream, bool at_its_end) {
+    ASSERT_NE(stream, nullptr);
+    OwnedFd mirror = accept_mirror();
+    if (at_its_end) {
+      EXPECT_EQ(test::receive_text(mirror.get(), 1), "");
+    }
+    test::reset(std::move(mirror));
+    EXPECT_TRUE(wait_for(Count::active, 0));
+  };
+  reset_at(open(), false);
+  reset_at(open_empty(), true);
+  reset_at(open(), false);
+  EXPECT_EQ(events(), (std::vector{Event::ended, Event::ended, Event::opened}));
+  // But the probe has to end well or not.
+  Stream* probe = nullptr;
+  ASSERT_TRUE(test::wait_until([&] { return (probe = open_empty()) != nullptr; }));
+  reset_at(probe, true);
+  EXPECT_EQ(events().back(), Event::closed);
+}
+
+TEST_P(BareTest, OneThatResetsBehindItsAnswerIsNotDown) {
+  make_mirror();
+  for (std::uint64_t i = 1; i <= 3; ++i) {
+    Stream* const stream = open_with(1000, false);
+    ASSERT_NE(stream, nullptr);
+    OwnedFd mirror = accept_mirror();
+    // The reset is found by a receive, or by the send of what comes next.
+    loop_->call([&] {
+      EXPECT_TRUE(test::send_all(mirror.get(), "an answer"));
+      test::reset(std::move(mirror));
+      if (i == 2) stream->append(1000, std::vector<std::byte>(Mirror::kGatherBytes));
+    });
+    EXPECT_TRUE(wait_for(Count::active, 0));
+    EXPECT_EQ(mirror_->count(Count::ended), i);
+  }
+  EXPECT_EQ(events(), std::vector(3, Event::ended));
+}
+
 /// The mirror hangs: the kernel answers for it, but it does not.
 class HungTest : public MirrorTest {
  protected:
