@@ -21,13 +21,6 @@ using std::chrono::milliseconds;
 
 constexpr const char* kAnyPort = "127.0.0.1:0";
 
-/// Looks names up once and briefly, wherever the machine's resolver may point.
-ProcessOptions brief_lookups() {
-  ProcessOptions options;
-  options.environment = {"RES_OPTIONS=timeout:1 attempts:1"};
-  return options;
-}
-
 TEST(ExitStatusTest, ZeroForHelpAndVersion) {
   for (const char* option : {"--help", "-h", "--version"}) {
     const Outcome outcome = run_to_end({option});

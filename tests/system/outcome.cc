@@ -43,6 +43,12 @@ std::string refusal(const std::vector<std::string>& arguments, int status,
   return wrong.empty() ? wrong : wrong + "stderr: " + outcome.error;
 }
 
+ProcessOptions brief_lookups() {
+  ProcessOptions options;
+  options.environment = {"RES_OPTIONS=timeout:1 attempts:1"};
+  return options;
+}
+
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines;
   while (!text.empty()) {

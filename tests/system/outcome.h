@@ -34,6 +34,9 @@ struct Outcome {
                                   const std::vector<std::string>& words,
                                   const ProcessOptions& options = {});
 
+/// To look names up once and briefly, wherever the machine's resolver may point.
+[[nodiscard]] ProcessOptions brief_lookups();
+
 /// The lines of a text, without their ends.
 [[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
 
