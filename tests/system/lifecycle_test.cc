@@ -53,6 +53,7 @@ TEST_P(DrainTest, OpenConnectionFinishesAndNewOnesAreRefused) {
   while (readable_within(upstream_.fd.get(), milliseconds(300))) {
     static_cast<void>(accept_from(upstream_.fd.get()));
   }
+  ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
   EXPECT_EQ(count_lines(daemon.log(), std::regex("draining")), 1U);
   EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(2), kStreamBytes), "");
   EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(3), kStreamBytes), "");
@@ -232,11 +233,10 @@ TEST_P(CountersTest, ArePrintedWhenAskedFor) {
           return false;
         }
         counters = parse_text_line(lines_of(daemon.log()).back());
-        return counters["active"] == "0";
+        return counters["closed"] == "2" && counters["active"] == "0";
       },
       kLate));
   EXPECT_EQ(counters["accepted"], "2");
-  EXPECT_EQ(counters["closed"], "2");
   EXPECT_EQ(counters["bytes_to_upstream"], "1");
   EXPECT_EQ(counters["bytes_to_client"], "1");
   EXPECT_EQ(daemon.terminate(kLate), 0);
