@@ -269,8 +269,8 @@ TEST_F(ReplayTest, ComparingFindsAnAnswerOfAnotherLength) {
       if (ended) return more;
       return answer == "<2>" && more.empty() ? std::string("<2") : answer;
     });
-    const Replayed replayed = replay_to(
-        other.address(), {"--wait-responses", "--response-timeout", "200ms", "--compare"});
+    const Replayed replayed =
+        replay_to(other.address(), {"--wait-responses", "--response-timeout", "2s", "--compare"});
     EXPECT_EQ(replayed.status, 6) << replayed.output << replayed.error;
     const json::value& difference = replayed.report.at("compare").at("differences").at(0);
     EXPECT_EQ(difference.at("then_bytes").to_number<int>(), 6);

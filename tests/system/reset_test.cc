@@ -33,9 +33,6 @@ constexpr seconds kResetNews{15};
 /// and the sender's timer then backs off for half a minute.
 constexpr SocketOptions kEthernet{.segment_bytes = kEthernetSegmentBytes};
 
-/// When nobody reads any more, the daemon has nothing to do from soon on.
-constexpr seconds kSettled{5};
-
 struct Ends {
   OwnedFd cutting;    ///< the end that resets or closes
   OwnedFd surviving;  ///< the end that has to learn of it
@@ -181,7 +178,7 @@ void ResetTest::read_late_and_slowly(bool client_sends) {
       EXPECT_EQ(read_pattern(ends.cutting.get(), nothing), Ending::eof);
     }
     ends.cutting.reset();
-    EXPECT_TRUE(daemon_->wait_until_quiet(kSettled)) << "it spins while nobody reads";
+    EXPECT_TRUE(daemon_->wait_until_quiet()) << "it spins while nobody reads";
     PatternChecker received{Pattern(kForth)};
     const Ending ending =
         read_pattern(ends.surviving.get(), received, {.read_bytes = 1 + random() % 9'000});
@@ -209,7 +206,7 @@ TEST_P(ResetTest, AnswerIsCompleteThoughTheClientSendsOnToAClosedUpstream) {
     ASSERT_TRUE(wait_until([&] { return unacknowledged_bytes(pair.upstream.get()) == 0; }));
     pair.upstream.reset();
     ASSERT_TRUE(send_pattern(pair.client.get(), Pattern(kBack), 0, 1 + 10'000 * i));
-    EXPECT_TRUE(daemon_->wait_until_quiet(kSettled)) << "it spins while nobody reads";
+    EXPECT_TRUE(daemon_->wait_until_quiet()) << "it spins while nobody reads";
     PatternChecker received{Pattern(kForth)};
     const Ending ending = read_pattern(pair.client.get(), received);
     EXPECT_NE(ending, Ending::timed_out);

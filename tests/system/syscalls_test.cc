@@ -252,7 +252,7 @@ SyscallTest::Measured SyscallTest::measure(bool to_upstream) {
 void SyscallTest::expect_spliced(bool to_upstream) {
   // Where the machine held this program up for a tenth of a second, the daemon copied what lay in a
   // pipe for so long. That is as it should be, but not what is measured here.
-  constexpr int kTries = 3;
+  constexpr int kTries = 8;
   Measured measured = measure(to_upstream);
   for (int i = 1; i < kTries && measured.counted.taken_out.calls > 0 && !HasFailure(); ++i) {
     measured = measure(to_upstream);

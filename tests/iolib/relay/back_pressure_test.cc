@@ -88,7 +88,7 @@ TEST_P(BackPressureTest, MoreStalledReadersThanSharedBuffersHoldUpNobody) {
   std::vector<std::uint64_t> sent;
   for (std::size_t i = 0; i < kStalled; ++i) {
     RelaySession& session = start(small_buffers());
-    sent.push_back(test::send_until_full(session.client.get(), Pattern(i), kMuch, 5ms));
+    sent.push_back(test::send_until_full(session.client.get(), Pattern(i), kMuch, 20ms));
   }
   RelaySession& lively = start();
   for (int i = 0; i < 20; ++i) {

@@ -228,7 +228,7 @@ TEST(ComparisonTest, InterruptedEndsItsChildrenAndPrintsWhatItHas) {
   Process process(bench({"--peers", "sluice", "--sluice", copy, "--rounds", "50", "--time", "400ms",
                          "--workloads", "rr1,bulk1"}));
   // In the middle of a later round.
-  ASSERT_TRUE(process.wait_for_error_line(std::regex("round 2, sluice: ")));
+  ASSERT_TRUE(process.wait_for_error_line(std::regex("round 2, sluice: "), 0, kLong));
   ASSERT_TRUE(wait_until([&] { return !forwarders().empty(); }));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(kLong), 130);
