@@ -23,6 +23,8 @@ constexpr int kReceivesPerTurn = 16;
 // How often a send queue is looked at that must be acknowledged before the end; the pause doubles.
 constexpr Duration kFirstLook = std::chrono::milliseconds(1);
 constexpr Duration kLongestLook = std::chrono::milliseconds(50);
+// A unix socket whose backlog is full refuses with EAGAIN, and tells nobody when it has room again.
+constexpr Duration kBacklogPause = std::chrono::milliseconds(5);
 
 }  // namespace
 
@@ -68,11 +70,10 @@ void Stream::connect() {
     unix_ = to.is_unix();
     const int outcome = begin_connect(fd_.get(), to);
     if (was_connected(outcome)) return connected(outcome);
-    if (outcome == EINPROGRESS) {
-      step_deadline_ = mirror_->reactor_.now() +
-                       options_.connect_timeout / static_cast<Duration::rep>(addresses.size());
-      arm();
-      return await_writable();
+    if (is_under_way(outcome)) {
+      connect_deadline_ = mirror_->reactor_.now() +
+                          options_.connect_timeout / static_cast<Duration::rep>(addresses.size());
+      return await_connect(outcome);
     }
     error_ = {outcome, "connect " + to.text};
     close_socket();
@@ -80,8 +81,34 @@ void Stream::connect() {
   round_failed();
 }
 
+bool Stream::is_under_way(int outcome) const {
+  return outcome == EINPROGRESS || (outcome == EAGAIN && unix_);
+}
+
+void Stream::await_connect(int outcome) {
+  const bool full = outcome == EAGAIN;
+  step_deadline_ = connect_deadline_;
+  if (full) {
+    step_deadline_ = std::min(step_deadline_, mirror_->reactor_.now() + kBacklogPause);
+  }
+  arm();
+  if (!full) await_writable();
+}
+
+// The connect took too long, or its pause for a full backlog is over.
+void Stream::connect_is_late() {
+  if (writer_.in_flight()) {
+    timed_out_ = true;
+    return mirror_->reactor_.cancel(writer_);
+  }
+  if (mirror_->reactor_.now() >= connect_deadline_) return connect_ended(ETIMEDOUT);
+  const std::vector<Endpoint>& addresses = mirror_->addresses_;
+  const bool known = which_ < addresses.size() && addresses[which_].is_unix();
+  connect_ended(known ? begin_connect(fd_.get(), addresses[which_]) : ECONNREFUSED);
+}
+
 void Stream::connect_ended(int outcome) {
-  if (outcome == EINPROGRESS) return await_writable();
+  if (is_under_way(outcome)) return await_connect(outcome);
   step_deadline_ = TimePoint::max();
   if (was_connected(outcome)) return connected(outcome);
   // Who has waited in vain for so long need not be asked twice.
@@ -559,8 +586,7 @@ void Stream::expired() {
   if (now >= step_deadline_) {
     step_deadline_ = TimePoint::max();
     if (state_ == State::connecting) {
-      timed_out_ = true;
-      mirror_->reactor_.cancel(writer_);
+      connect_is_late();
     } else if (state_ == State::pausing) {
       pause_is_over();
     } else if (!backlog_.empty()) {

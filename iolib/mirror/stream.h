@@ -79,6 +79,9 @@ class Stream final : public Tap, private Timer {
   // Connecting.
   void begin();
   void connect();
+  [[nodiscard]] bool is_under_way(int outcome) const;
+  void await_connect(int outcome);
+  void connect_is_late();
   void connect_ended(int outcome);
   void connected(int outcome);
   void round_failed();
@@ -142,6 +145,7 @@ class Stream final : public Tap, private Timer {
   std::uint64_t sent_ = 0;                             ///< of these, handed to the socket
   std::size_t noted_ = 0;                              ///< of the backlog, in the mirror's sums
   TimePoint step_deadline_ = TimePoint::max();         ///< of a connect, a pause, gathering, a look
+  TimePoint connect_deadline_ = TimePoint::max();      ///< of an address
   TimePoint drain_deadline_ = TimePoint::max();
   TimePoint proof_deadline_ = TimePoint::max();  ///< then the breaker may be closed
   TimePoint connected_at_ = TimePoint::min();

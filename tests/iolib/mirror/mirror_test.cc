@@ -16,6 +16,7 @@
 
 #include "iolib/mirror/stream.h"
 #include "tests/iolib/relay/relay_fixture.h"
+#include "tests/support/temp_dir.h"
 
 namespace sluice::mirror {
 namespace {
@@ -67,11 +68,13 @@ class MirrorTest : public RelayTest {
     RelayTest::TearDown();
   }
 
+  /// Of the listener.
+  [[nodiscard]] virtual Endpoint address() const {
+    return make_endpoint(*numeric_address({"127.0.0.1", listener_.port}));
+  }
   void make_mirror(const Mirror::Options& options = {.budget_bytes = kNoBound}) {
-    const Result<SocketAddress> address = numeric_address({"127.0.0.1", listener_.port});
     loop_->call([&] {
-      mirror_ = std::make_unique<Mirror>(loop_->reactor(),
-                                         std::vector<Endpoint>{make_endpoint(*address)}, options);
+      mirror_ = std::make_unique<Mirror>(loop_->reactor(), std::vector{address()}, options);
       mirror_->on_event = [this](Event event, const Detail& detail) {
         events_.push_back(event);
         last_ = detail;
@@ -647,6 +650,98 @@ TEST_P(BareTest, OneThatResetsBehindItsAnswerIsNotDown) {
     EXPECT_EQ(mirror_->count(Count::ended), i);
   }
   EXPECT_EQ(events(), std::vector(3, Event::ended));
+}
+
+/// A unix socket whose backlog is full, until somebody is accepted.
+class FullBacklogTest : public BareTest {
+ protected:
+  void SetUp() override {
+    BareTest::SetUp();
+    if (IsSkipped()) return;
+    listener_.fd = test::listen_unix(path_);
+    ASSERT_EQ(::listen(listener_.fd.get(), 0), 0);
+    filler_ = test::connect_unix(path_);
+  }
+  void TearDown() override {
+    filler_.reset();
+    BareTest::TearDown();
+  }
+  [[nodiscard]] Endpoint address() const override { return make_endpoint(UnixEndpoint{path_}); }
+  /// A stream that has found it full.
+  [[nodiscard]] Stream* open_to_full(bool ends = true) { return open_with(kSize, ends); }
+  void make_room() { static_cast<void>(accept_mirror()); }
+
+  static constexpr std::uint64_t kSize = Mirror::kGatherBytes;
+
+ private:
+  test::TempDir folder_;
+  std::string path_ = folder_.file("mirror");
+  OwnedFd filler_;
+};
+INSTANTIATE_TEST_SUITE_P(Engines, FullBacklogTest,
+                         testing::Values(RelayMode{.engine = Engine::uring},
+                                         RelayMode{.engine = Engine::asio}),
+                         name_of_relay_mode);
+
+TEST_P(FullBacklogTest, ItIsWaitedForLongerThanARetryIs) {
+  make_mirror();
+  ASSERT_NE(open_to_full(), nullptr);
+  EXPECT_FALSE(test::wait_until([this] { return mirror_->count(Count::failed) > 0; },
+                                2 * Breaker::kRetrySpan));
+  make_room();
+  EXPECT_EQ(read_whole(accept_mirror().get(), kToUpstream, kSize), "");
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::failed) + mirror_->count(Count::ended), 0U);
+  EXPECT_TRUE(events().empty());
+}
+
+TEST_P(FullBacklogTest, ButNotBeyondTheTimeout) {
+  make_mirror();
+  loop_->call([this] { ASSERT_NE(mirror_->open({.connect_timeout = 20ms}), nullptr); });
+  EXPECT_TRUE(wait_for(Count::failed, 1));
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(events(), std::vector{Event::opened});
+  EXPECT_EQ(last_detail().error.code, ETIMEDOUT);
+}
+
+TEST_P(FullBacklogTest, OrItsOwnEnd) {
+  make_mirror({.budget_bytes = kNoBound, .drain_time = 50ms});
+  ASSERT_NE(open_to_full(), nullptr);
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::failed), 1U);
+  EXPECT_EQ(last_detail().error.code, ETIMEDOUT);
+}
+
+TEST_P(FullBacklogTest, OrAStop) {
+  make_mirror();
+  ASSERT_NE(open_to_full(), nullptr);
+  loop_->call([this] { mirror_->stop(); });
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::failed), 0U);
+}
+
+TEST_P(FullBacklogTest, WhoLagsMeanwhileStillFindsOutWhetherItCanBeReached) {
+  make_mirror();
+  Stream* const stream = open_to_full(false);
+  ASSERT_NE(stream, nullptr);
+  loop_->call([&] { stream->overrun(kSize, 1); });
+  EXPECT_EQ(mirror_->count(Count::active), 1U);
+  make_room();
+  EXPECT_EQ(test::receive_text(accept_mirror().get(), 1), "");
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::failed), 0U);
+  EXPECT_EQ(events(), std::vector{Event::lagged});
+}
+
+TEST_P(FullBacklogTest, AFewOnlyWaitForIt) {
+  make_mirror();
+  const auto refused = [this] { return open_to_full() == nullptr; };
+  EXPECT_TRUE(test::wait_until(refused));
+  EXPECT_GE(mirror_->count(Count::streams), Mirror::kMostUnanswered);
+  EXPECT_TRUE(events().empty());
+  make_room();
+  const OwnedFd answered = accept_mirror();
+  EXPECT_TRUE(test::wait_until([&] { return !refused(); }));
 }
 
 /// The mirror hangs: the kernel answers for it, but it does not.
