@@ -11,7 +11,6 @@
 #include "iolib/base/text.h"
 #include "proxy/config_file.h"
 #include "proxy/help.h"
-#include "proxy/listen_set.h"
 #include "proxy/nearest.h"
 #include "proxy/options.h"
 
@@ -216,16 +215,6 @@ std::optional<Error> check_combination(const CommandLine& line) {
   return check_capture_options(line);
 }
 
-ListenSet listeners_of(const Config& config) {
-  ListenSet listens;
-  for (std::size_t index = 0; index < config.routes.size(); ++index) {
-    for (const ListenAddress& address : config.routes[index].listen) {
-      static_cast<void>(listens.insert(address, index));
-    }
-  }
-  return listens;
-}
-
 /// A mirror that is one of the listeners: each connection would make another.
 std::optional<RouteConflict> find_mirror_of_itself(const Config& config, const ListenSet& listens) {
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
@@ -285,6 +274,16 @@ Invocation usage_error(const Error& error) {
 }
 
 }  // namespace
+
+ListenSet listeners_of(const Config& config) {
+  ListenSet listens;
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    for (const ListenAddress& address : config.routes[index].listen) {
+      static_cast<void>(listens.insert(address, index));
+    }
+  }
+  return listens;
+}
 
 bool records(const Config& config) {
   return std::ranges::any_of(config.routes,

@@ -12,6 +12,7 @@
 #include "iolib/capture/policy.h"
 #include "iolib/mirror/mirror.h"
 #include "iolib/mirror/sample.h"
+#include "proxy/listen_set.h"
 
 namespace sluice {
 
@@ -86,6 +87,8 @@ struct Config {
   std::vector<RouteConfig> routes;
 };
 
+/// Where the routes listen, by their numbers.
+[[nodiscard]] ListenSet listeners_of(const Config& config);
 /// Some route is recorded.
 [[nodiscard]] bool records(const Config& config);
 

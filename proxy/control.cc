@@ -14,6 +14,8 @@ namespace {
 
 // A failing upstream's name is looked up no more often than this.
 constexpr Duration kResolveInterval = std::chrono::seconds(1);
+// How long a start waits for mirrors' names: the first connections are to be mirrored too.
+constexpr Duration kMirrorsPatience = std::chrono::seconds(1);
 // After the drain deadline sessions are reset, which takes a turn or two; a worker that is not done
 // after this long is not waited for.
 constexpr Duration kLastGrace = std::chrono::seconds(2);
@@ -21,15 +23,6 @@ constexpr Duration kLastGrace = std::chrono::seconds(2);
 // has to be written yet.
 constexpr Duration kSecondSignalGrace = std::chrono::milliseconds(200);
 constexpr Duration kSecondSignalCaptureGrace = kLastGrace;
-
-std::vector<Endpoint> endpoints_of(const std::vector<SocketAddress>& addresses) {
-  std::vector<Endpoint> endpoints;
-  for (const SocketAddress& address : addresses) {
-    endpoints.push_back(make_endpoint(address));
-    if (endpoints.size() == kMaxUpstreamAddresses) break;
-  }
-  return endpoints;
-}
 
 // What needs no look-up: numbers, and loopback for an empty host.
 std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
@@ -45,21 +38,11 @@ std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
   return endpoints;
 }
 
-// Null where there is nothing to look up.
-const HostPort* name_of(const TargetAddress& address) {
+// The same of every address; none for what is not connected to.
+std::vector<Endpoint> fixed_endpoints(const TargetAddress& address) {
+  if (const auto* path = std::get_if<UnixEndpoint>(&address)) return {make_endpoint(*path)};
   const auto* name = std::get_if<HostPort>(&address);
-  return name != nullptr && numeric_endpoints(*name).empty() ? name : nullptr;
-}
-
-// Blocks while a name is looked up; none for what is not connected to.
-Result<std::vector<Endpoint>> find_endpoints(const TargetAddress& address) {
-  if (const auto* path = std::get_if<UnixEndpoint>(&address)) return {{make_endpoint(*path)}};
-  const auto* name = std::get_if<HostPort>(&address);
-  if (name == nullptr) return std::vector<Endpoint>();
-  if (std::vector<Endpoint> numeric = numeric_endpoints(*name); !numeric.empty()) return numeric;
-  Result<std::vector<SocketAddress>> found = resolve(*name, false);
-  if (found.has_error()) return found.error();
-  return endpoints_of(*found);
+  return name == nullptr ? std::vector<Endpoint>() : numeric_endpoints(*name);
 }
 
 }  // namespace
@@ -67,64 +50,82 @@ Result<std::vector<Endpoint>> find_endpoints(const TargetAddress& address) {
 Control::Control(const Config& config, Actions actions)
     : config_(config),
       actions_(std::move(actions)),
-      work_(context_.get_executor()),
-      signals_(context_),
-      drain_deadline_(context_),
-      resolver_(context_) {}
+      listens_(listeners_of(config)),
+      context_(std::make_shared<boost::asio::io_context>(1)),
+      work_(context_->get_executor()),
+      signals_(*context_),
+      drain_deadline_(*context_) {}
 
 void Control::catch_signals() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) signals_.add(signal);
 }
 
-bool Control::looking_up() const {
-  return std::ranges::any_of(look_ups_, [](const LookUp& each) { return each.under_way; });
-}
-
 Result<std::vector<Route>> Control::resolve_routes() {
-  for (std::size_t index = 0; index < config_.routes.size(); ++index) {
-    const RouteConfig& config = config_.routes[index];
-    routes_.push_back(make_route(index, config));
-    if (Result<> done = look_up_first({config.to, index}); !done) {
-      return Error{0, "route \"" + config.name + "\": " + done.error().to_string()};
-    }
-    look_up_mirrors(index);
+  for (const RouteConfig& config : config_.routes) add_route(config);
+  for (LookUp& each : look_ups_) {
+    if (each.is_mirrors()) look_up_apart(each);
   }
+  for (LookUp& each : look_ups_) {
+    if (each.is_mirrors()) continue;
+    resolved(each, resolve(each.name, false));
+    if (!each.unusable.empty()) {
+      return Error{0, "route \"" + config_.routes[each.route].name + "\": " + each.unusable};
+    }
+  }
+  await_mirrors();
   return routes_;
 }
 
-// Production starts without them: what cannot be found now is looked up again when a connection
-// asks for it.
-void Control::look_up_mirrors(std::size_t route) {
-  const RouteConfig& config = config_.routes[route];
-  for (std::size_t mirror = 0; mirror < config.mirrors.size(); ++mirror) {
-    const std::string address = to_string(config.mirrors[mirror]);
-    routes_[route].mirrors.push_back({address, {}});
-    if (Result<> done = look_up_first({config.mirrors[mirror], route, mirror}); !done) {
-      unresolved_.push_back({config.name, address, done.error().to_string()});
-    }
+void Control::add_route(const RouteConfig& config) {
+  const std::size_t index = routes_.size();
+  Route& route = routes_.emplace_back(make_route(index, config));
+  route.upstreams = fixed_endpoints(config.to);
+  note_name(config.to, index, "");
+  for (const TargetAddress& mirror : config.mirrors) {
+    const std::string address = to_string(mirror);
+    route.mirrors.push_back({address, fixed_endpoints(mirror)});
+    note_name(mirror, index, address);
   }
 }
 
-Result<> Control::look_up_first(LookUp look_up) {
-  Result<std::vector<Endpoint>> found = find_endpoints(look_up.address);
-  look_ups_.push_back(std::move(look_up));
-  if (found.has_error()) return found.error();
-  endpoints(look_ups_.back()) = std::move(*found);
-  return {};
+// A mirror's once, whatever routes have it.
+void Control::note_name(const TargetAddress& address, std::size_t route,
+                        const std::string& mirror) {
+  const auto* name = std::get_if<HostPort>(&address);
+  if (name == nullptr || !numeric_endpoints(*name).empty()) return;
+  const auto is_it = [&](const LookUp& each) { return each.mirror == mirror; };
+  if (!mirror.empty() && std::ranges::any_of(look_ups_, is_it)) return;
+  look_ups_.push_back({*name, route, mirror});
 }
 
-std::vector<Endpoint>& Control::endpoints(const LookUp& look_up) {
-  Route& route = routes_[look_up.route];
-  return look_up.mirror == kNoMirror ? route.upstreams : route.mirrors[look_up.mirror].endpoints;
+void Control::await_mirrors() {
+  const TimePoint deadline = Clock::now() + kMirrorsPatience;
+  const auto under_way = [](const LookUp& each) { return each.under_way; };
+  while (std::ranges::any_of(look_ups_, under_way)) {
+    if (context_->run_one_until(deadline) == 0) break;
+  }
+  for (LookUp& each : look_ups_) {
+    if (each.under_way) each.unusable = "resolve " + each.name.host + ": no answer yet";
+  }
+}
+
+std::vector<Control::Unresolved> Control::unresolved() const {
+  std::vector<Unresolved> all;
+  for (const LookUp& each : look_ups_) {
+    if (!each.is_mirrors() || each.unusable.empty()) continue;
+    all.push_back({config_.routes[each.route].name, each.mirror, each.unusable});
+  }
+  return all;
 }
 
 void Control::run() {
+  running_ = true;
   await_signal();
-  context_.run();
+  context_->run();
 }
 
 void Control::finish() {
-  boost::asio::post(context_, [this] { context_.stop(); });
+  boost::asio::post(*context_, [this] { context_->stop(); });
 }
 
 void Control::await_signal() {
@@ -162,45 +163,89 @@ void Control::end_drain(Duration grace, std::string_view why) {
 }
 
 void Control::upstream_failed(std::size_t route) {
-  boost::asio::post(context_, [this, route] {
+  boost::asio::post(*context_, [this, route] {
     for (LookUp& each : look_ups_) {
-      if (each.route == route && each.mirror == kNoMirror) resolve_again(each);
+      if (each.route == route && !each.is_mirrors()) look_up_again(each);
     }
   });
 }
 
 void Control::mirror_failed(const std::string& address) {
-  boost::asio::post(context_, [this, address] {
+  boost::asio::post(*context_, [this, address] {
     for (LookUp& each : look_ups_) {
-      if (each.mirror != kNoMirror && to_string(each.address) == address) resolve_again(each);
+      if (each.mirror == address) look_up_again(each);
     }
   });
 }
 
-void Control::resolve_again(LookUp& look_up) {
-  const HostPort* name = name_of(look_up.address);
-  if (name == nullptr || look_up.under_way || Clock::now() < look_up.not_before) return;
-  look_up.under_way = true;
-  resolver_.async_resolve(
-      name->host, std::to_string(name->port),
-      [this, &look_up](const boost::system::error_code& error, const auto& results) {
-        look_up.under_way = false;
-        look_up.not_before = Clock::now() + kResolveInterval;
-        if (!error) resolved(look_up, results);
-      });
+void Control::look_up_again(LookUp& look_up) {
+  if (!look_up.under_way && Clock::now() >= look_up.not_before) look_up_apart(look_up);
 }
 
-void Control::resolved(const LookUp& look_up,
-                       const boost::asio::ip::tcp::resolver::results_type& results) {
-  std::vector<Endpoint> found = endpoints_of(addresses_of(results));
-  std::vector<Endpoint>& known = endpoints(look_up);
-  if (found.empty() || found == known) return;
-  known = std::move(found);
-  const Route& route = routes_[look_up.route];
-  log::info("resolved",
-            {{"route", route.config.name},
-             {look_up.mirror == kNoMirror ? "upstream" : "mirror", known.front().text}});
-  actions_.update_route(route);
+void Control::look_up_apart(LookUp& look_up) {
+  look_up.under_way = true;
+  resolve_apart(look_up.name, context_, [this, &look_up](const Found& found) {
+    look_up.under_way = false;
+    look_up.not_before = Clock::now() + kResolveInterval;
+    resolved(look_up, found);
+  });
+}
+
+// What brings nothing changes nothing.
+void Control::resolved(LookUp& look_up, const Found& found) {
+  const Result<std::vector<Endpoint>> endpoints = usable(look_up, found);
+  const std::string before =
+      std::exchange(look_up.unusable, endpoints ? "" : endpoints.error().to_string());
+  if (endpoints) return replace(look_up, *endpoints);
+  if (!running_ || !look_up.is_mirrors() || look_up.unusable == before) return;
+  log::warn("mirror_unresolved", {{"route", config_.routes[look_up.route].name},
+                                  {"mirror", look_up.mirror},
+                                  {"reason", look_up.unusable}});
+}
+
+Result<std::vector<Endpoint>> Control::usable(const LookUp& look_up, const Found& found) const {
+  if (!found) return found.error();
+  std::vector<Endpoint> endpoints;
+  std::string own;
+  for (const SocketAddress& address : *found) {
+    if (endpoints.size() == kMaxUpstreamAddresses) break;
+    if (leads_back(look_up, address)) {
+      own = address.to_string();
+    } else {
+      endpoints.push_back(make_endpoint(address));
+    }
+  }
+  if (!endpoints.empty()) return endpoints;
+  return Error{0, "resolve " + look_up.name.host + ": " +
+                      (own.empty() ? "no address" : own + " is listened on here")};
+}
+
+// Each connection would make another.
+bool Control::leads_back(const LookUp& look_up, const SocketAddress& address) const {
+  const Result<TargetAddress> target = parse_target_address(address.to_string());
+  if (!target) return false;
+  const std::vector<std::size_t> routes = listens_.reached_by(*target);
+  return look_up.is_mirrors() ? !routes.empty()
+                              : std::ranges::find(routes, look_up.route) != routes.end();
+}
+
+void Control::replace(const LookUp& look_up, const std::vector<Endpoint>& endpoints) {
+  std::vector<const Route*> changed;
+  const auto put = [&](std::vector<Endpoint>& known, const Route& route) {
+    if (known == endpoints) return;
+    known = endpoints;
+    changed.push_back(&route);
+  };
+  if (!look_up.is_mirrors()) put(routes_[look_up.route].upstreams, routes_[look_up.route]);
+  for (Route& route : routes_) {
+    for (MirrorTarget& mirror : route.mirrors) {
+      if (look_up.mirror == mirror.address) put(mirror.endpoints, route);
+    }
+  }
+  if (!running_ || changed.empty()) return;
+  log::info("resolved", {{"route", changed.front()->config.name},
+                         {look_up.is_mirrors() ? "mirror" : "upstream", endpoints.front().text}});
+  for (const Route* route : changed) actions_.update_route(*route);
 }
 
 }  // namespace sluice

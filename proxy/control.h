@@ -2,11 +2,11 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +14,7 @@
 #include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "proxy/config.h"
+#include "proxy/listen_set.h"
 #include "proxy/route.h"
 
 namespace sluice {
@@ -32,17 +33,17 @@ class Control {
   };
   Control(const Config& config, Actions actions);
 
-  /// What a mirror's name could not be looked up for.
+  /// A mirror that has no addresses for now, and why.
   struct Unresolved {
-    std::string route;
+    std::string route;  ///< the first that has it
     std::string mirror;
     std::string reason;
   };
-  /// The routes with their upstreams' addresses, or which upstream's name cannot be resolved. A
-  /// mirror whose name cannot be has no addresses for now, and is one of unresolved(). Before
-  /// run().
+  /// The routes with their upstreams' addresses, or which upstream's name cannot be resolved.
+  /// Mirrors' names are looked up meanwhile, and a moment longer: those that are not found by then
+  /// have no addresses for now, and are unresolved(). Before run().
   [[nodiscard]] Result<std::vector<Route>> resolve_routes();
-  [[nodiscard]] const std::vector<Unresolved>& unresolved() const { return unresolved_; }
+  [[nodiscard]] std::vector<Unresolved> unresolved() const;
 
   /// From now on SIGTERM, SIGINT, SIGHUP and SIGUSR1 are for run() to serve.
   void catch_signals();
@@ -57,42 +58,47 @@ class Control {
   /// run() may return.
   void finish();
 
-  /// A name is being looked up: the destructor would wait for it, as long as name servers are
-  /// silent. After run().
-  [[nodiscard]] bool looking_up() const;
   /// Why run() returned, for the log.
   [[nodiscard]] std::string_view ending() const { return ending_; }
 
  private:
-  // An address of a route that may be a name, and where its endpoints are kept.
+  // A name, and what it is of.
   struct LookUp {
-    TargetAddress address;
-    std::size_t route = 0;
-    std::size_t mirror = kNoMirror;  ///< its number; kNoMirror: the upstream
-    TimePoint not_before = {};       ///< for the next one
+    HostPort name;
+    std::size_t route = 0;      ///< of a mirror: the first that has it
+    std::string mirror = {};    ///< its address, as it was given; empty: the route's upstream
+    std::string unusable = {};  ///< why the last look-up brought nothing
+    TimePoint not_before = {};  ///< for the next one
     bool under_way = false;
+    [[nodiscard]] bool is_mirrors() const { return !mirror.empty(); }
   };
-  static constexpr std::size_t kNoMirror = ~std::size_t{0};
+  using Found = Result<std::vector<SocketAddress>>;
 
   void await_signal();
   void handle(int signal);
   void end_drain(Duration grace, std::string_view why);
-  [[nodiscard]] Result<> look_up_first(LookUp look_up);
-  void look_up_mirrors(std::size_t route);
-  void resolve_again(LookUp& look_up);
-  void resolved(const LookUp& look_up, const boost::asio::ip::tcp::resolver::results_type& results);
-  [[nodiscard]] std::vector<Endpoint>& endpoints(const LookUp& look_up);
+  void add_route(const RouteConfig& config);
+  void note_name(const TargetAddress& address, std::size_t route, const std::string& mirror);
+  void await_mirrors();
+  void look_up_again(LookUp& look_up);
+  void look_up_apart(LookUp& look_up);
+  void resolved(LookUp& look_up, const Found& found);
+  [[nodiscard]] Result<std::vector<Endpoint>> usable(const LookUp& look_up,
+                                                     const Found& found) const;
+  [[nodiscard]] bool leads_back(const LookUp& look_up, const SocketAddress& address) const;
+  void replace(const LookUp& look_up, const std::vector<Endpoint>& endpoints);
 
   const Config& config_;
   Actions actions_;
-  boost::asio::io_context context_{1};
+  const ListenSet listens_;
+  /// Of threads that look names up as well.
+  const std::shared_ptr<boost::asio::io_context> context_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer drain_deadline_;
-  boost::asio::ip::tcp::resolver resolver_;
   std::vector<Route> routes_;
-  std::vector<LookUp> look_ups_;  ///< all before run()
-  std::vector<Unresolved> unresolved_;
+  std::vector<LookUp> look_ups_;  ///< never moved once the first has begun
+  bool running_ = false;
   bool draining_ = false;
   std::string_view ending_ = "drained";
 };

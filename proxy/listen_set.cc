@@ -2,9 +2,11 @@
 
 #include <ifaddrs.h>
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace sluice {
@@ -30,6 +32,13 @@ std::string key_of(const HostPort& address) {
   return numeric ? numeric->to_string() : lower_case(to_string(TargetAddress(address)));
 }
 
+/// However its path is written.
+std::string key_of(const UnixEndpoint& endpoint) {
+  std::error_code error;
+  const auto path = std::filesystem::weakly_canonical(endpoint.path, error);
+  return "unix:" + (error ? endpoint.path : path.string());
+}
+
 /// Whether an interface has it now. To bind it would tell less: with net.ipv4.ip_nonlocal_bind all
 /// addresses can be.
 bool is_of_this_machine(const SocketAddress& address) {
@@ -43,20 +52,21 @@ bool is_of_this_machine(const SocketAddress& address) {
 }
 
 std::vector<std::string> keys_of(const ListenAddress& address) {
-  const auto* host_port = std::get_if<HostPort>(&address);
-  if (host_port == nullptr) return {to_string(address)};
-  if (host_port->port == 0) return {};
-  if (host_port->host.empty()) {
-    const std::string port = std::to_string(host_port->port);
+  if (const auto* path = std::get_if<UnixEndpoint>(&address)) return {key_of(*path)};
+  const auto& host_port = std::get<HostPort>(address);
+  if (host_port.port == 0) return {};
+  if (host_port.host.empty()) {
+    const std::string port = std::to_string(host_port.port);
     return {"0.0.0.0:" + port, "[::]:" + port};
   }
-  return {key_of(*host_port)};
+  return {key_of(host_port)};
 }
 
 /// Where a connection to `target` may arrive.
 std::vector<std::string> keys_of_target(const TargetAddress& target) {
+  if (const auto* path = std::get_if<UnixEndpoint>(&target)) return {key_of(*path)};
   const auto* host_port = std::get_if<HostPort>(&target);
-  if (host_port == nullptr) return {to_string(target)};
+  if (host_port == nullptr) return {};
   const std::string port = std::to_string(host_port->port);
   const std::string key = key_of(*host_port);
   const std::string_view host(key.data(), key.size() - port.size() - 1);

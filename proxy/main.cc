@@ -1,8 +1,10 @@
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 
 #include "iolib/base/standard_streams.h"
 #include "proxy/config.h"
+#include "proxy/resolve.h"
 #include "proxy/server.h"
 
 namespace {
@@ -28,7 +30,10 @@ int main(int argc, char** argv) {
   sluice::occupy_closed_streams();
   // What libraries throw where the machine lacks descriptors, threads or memory.
   try {
-    return run(argc, argv);
+    const int status = run(argc, argv);
+    if (!sluice::resolving_apart()) return status;
+    std::fflush(nullptr);
+    std::_Exit(status);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sluice: %s\n", error.what());
     return 1;

@@ -1,6 +1,8 @@
 #pragma once
 
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "iolib/base/address.h"
@@ -12,8 +14,12 @@ namespace sluice {
 /// thread, before there are workers. `to_listen`: addresses to bind to, not to connect to.
 [[nodiscard]] Result<std::vector<SocketAddress>> resolve(const HostPort& name, bool to_listen);
 
-/// What a look-up found, in its order, each address once.
-[[nodiscard]] std::vector<SocketAddress> addresses_of(
-    const boost::asio::ip::tcp::resolver::results_type& results);
+/// The same on a thread of its own, so that a name whose servers are silent holds up no other;
+/// `then` is called with it on `context`'s thread.
+void resolve_apart(const HostPort& name, const std::shared_ptr<boost::asio::io_context>& context,
+                   std::function<void(const Result<std::vector<SocketAddress>>&)> then);
+/// Such a thread still runs: one does as long as name servers are silent, and exit(3) would take
+/// away what it works with.
+[[nodiscard]] bool resolving_apart();
 
 }  // namespace sluice

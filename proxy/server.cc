@@ -218,13 +218,7 @@ int Server::run() {
   print_stats();
   log::info("ended", {{"reason", control_.ending()}});
   log::close();
-  const int status = incomplete_ ? kExitFailed : kExitDone;
-  if (control_.looking_up()) {
-    unlink_sockets();
-    std::fflush(nullptr);
-    std::_Exit(status);
-  }
-  return status;
+  return incomplete_ ? kExitFailed : kExitDone;
 }
 
 // At the first opportunity, and once: later the path may be a successor's.

@@ -257,6 +257,7 @@ TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
       {"10.0.0.1:5", "10.0.0.1:5"},
       {"a:5", "A:5"},
       {"unix:/run/a", "unix:/run/a"},
+      {"unix:/run/a", "unix:/run/.//a"},
   };
   for (const auto& [listen, mirror] : same) {
     EXPECT_TRUE(starts_with(usage_error(with(listen, mirror)), "--mirror: ")) << listen;

@@ -73,6 +73,32 @@ TEST_F(NamesTest, SignalEndsTheProgramWhileANameIsLookedUpAgain) {
   EXPECT_EQ(daemon.terminate(kSoon), 0);
 }
 
+// Neither its start nor its way back to an upstream that has moved.
+TEST_F(NamesTest, MirrorsNamesHoldUpNothing) {
+  know("127.0.0.2 upstream.test\n");
+  const Listener upstream = listen_tcp();
+  const Listener mirror = listen_tcp();
+  const std::string mirror_port = std::to_string(mirror.port);
+  DaemonOptions options;
+  options.binary = wrapper_;
+  Daemon daemon(
+      {"--listen", "127.0.0.1:0", "--to", "upstream.test:" + std::to_string(upstream.port),
+       "--mirror", "one.test:" + mirror_port, "--mirror", "two.test:" + mirror_port,
+       "--drain-timeout", "100ms"},
+      options);
+  EXPECT_TRUE(daemon.wait_for_log(
+      std::regex("mirror_unresolved .*mirror=one.test.* reason=\"resolve one.test: no answer")));
+  EXPECT_TRUE(daemon.wait_for_log(std::regex("mirror_unresolved .*mirror=two.test")));
+  know("127.0.0.1 upstream.test\n");
+  ASSERT_TRUE(wait_until(
+      [&] {
+        const OwnedFd client = connect_tcp(daemon.port());
+        return readable_within(upstream.fd.get(), std::chrono::milliseconds(100));
+      },
+      kSoon));
+  EXPECT_EQ(daemon.terminate(kSoon), 0);
+}
+
 TEST_F(NamesTest, SignalEndsAStartThatWaitsForAName) {
   know("");
   const std::vector<std::vector<std::string>> starts = {

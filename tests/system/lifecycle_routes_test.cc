@@ -337,6 +337,22 @@ TEST_F(HostsTest, AMirrorsNameMayBeFoundLater) {
   EXPECT_TRUE(daemon.wait_for_log(std::regex("mirror .*state=closed"), kLate));
 }
 
+// Each connection would make another.
+TEST_F(HostsTest, ANameOfAListenerIsNoMirrorAndNoUpstream) {
+  const std::string hosts = folder_.write("hosts", "127.0.0.1 here.test\n");
+  const std::string port = std::to_string(free_port());
+  const std::string itself = "here.test:" + port;
+  const Daemon daemon({"--listen", "127.0.0.1:" + port, "--to", "discard:", "--mirror", itself},
+                      options_with(hosts));
+  EXPECT_TRUE(daemon.wait_for_log(std::regex("mirror_unresolved route=default mirror=" + itself +
+                                             " reason=\"resolve here.test: 127.0.0.1:" + port +
+                                             " is listened on here\"")));
+  Process refused({with_hosts(folder_, hosts, daemon_binary()), "--listen", ":" + port, "--to",
+                   itself, "--check"});
+  EXPECT_EQ(refused.wait(kLate), 1);
+  EXPECT_NE(refused.standard_error().find("is listened on here"), std::string::npos);
+}
+
 /// Two routes; the first has the short idle time-out of [defaults], the second a long one.
 class TwoRoutesTest : public testing::Test {
  protected:
