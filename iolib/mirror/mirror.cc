@@ -129,7 +129,7 @@ void Mirror::let_in() {
 
 void Mirror::stop() {
   paced_ = false;  // its places become free by this, not by the mirror
-  for (Stream& stream : streams_) stream.end(false);
+  for (Stream& stream : streams_) stream.stop();
 }
 
 void Mirror::connected(std::size_t address) {

@@ -52,7 +52,7 @@ enum class Count : std::uint8_t {
   crowded,     ///< connections kept away because there were too many streams
   failed,      ///< streams that could not connect
   ended,       ///< streams that the mirror broke off before it had everything
-  unfinished,  ///< streams that were cut because the mirror took too long at the end
+  unfinished,  ///< streams that were cut at their end, or stopped, with something yet to come
 };
 inline constexpr std::size_t kCounts = static_cast<std::size_t>(Count::unfinished) + 1;
 inline constexpr std::array<std::string_view, kCounts> kCountNames = {
@@ -138,7 +138,8 @@ class Mirror : private Timer {
 
   /// Begins a stream, which the caller attaches as a tap; null if the connection is not mirrored.
   [[nodiscard]] Stream* open(const StreamOptions& options);
-  /// Ends every stream with a reset, soon.
+  /// Ends every stream with a reset, soon; those whose mirror lacks something by then count as
+  /// unfinished.
   void stop();
   [[nodiscard]] std::size_t size() const { return streams_.size(); }
   /// Whether one more stream may be had, with so much that waits. Any thread: where it is not the

@@ -511,6 +511,21 @@ void Stream::drain_time_is_over() {
   end(false);
 }
 
+void Stream::stop() {
+  if (state_ == State::gone) return;
+  if (is_unfinished()) mirror_->add(Count::unfinished);
+  end(false);
+}
+
+// Or the end that stands behind them. A reset it gets anyway.
+bool Stream::is_unfinished() const { return lacks_bytes() || (end_ == End::eof && !fin_sent_); }
+
+// The FIN is one byte more, and acknowledged late: a mirror that closes with a reset mostly does it
+// with that, which the kernel does not count.
+bool Stream::lacks_bytes() const {
+  return !backlog_.empty() || (!unix_ && send_queue_bytes(fd_.get()) > (fin_sent_ ? 1U : 0U));
+}
+
 void Stream::lagged(Limit limit) {
   state_ == State::open || place_ ? end(false) : give_up();
   mirror_->lagged(*this, limit);
@@ -523,12 +538,10 @@ void Stream::give_up() {
   leave_direction();
 }
 
-// Whether a mirror that broke off lacks nothing. The FIN, one byte more, is mostly acknowledged by
-// its reset, which the kernel does not count. A unix socket breaks only where something was not
+// Whether a mirror that broke off lacks nothing. A unix socket breaks only where something was not
 // read.
 bool Stream::has_everything() const {
-  if (unix_ || !backlog_.empty() || (!fin_sent_ && end_ != End::reset)) return false;
-  return send_queue_bytes(fd_.get()) <= (fin_sent_ ? 1U : 0U);
+  return !unix_ && (fin_sent_ || end_ == End::reset) && !lacks_bytes();
 }
 
 void Stream::broken_off(const Error& error) {

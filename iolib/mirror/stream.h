@@ -118,6 +118,9 @@ class Stream final : public Tap, private Timer {
   void lives();
   void look_at_end();
   void drain_time_is_over();
+  void stop();
+  [[nodiscard]] bool is_unfinished() const;
+  [[nodiscard]] bool lacks_bytes() const;
   void lagged(Limit limit);
   void give_up();
   void leave_direction();

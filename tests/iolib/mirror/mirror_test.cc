@@ -652,6 +652,66 @@ TEST_P(BareTest, OneThatResetsBehindItsAnswerIsNotDown) {
   EXPECT_EQ(events(), std::vector(3, Event::ended));
 }
 
+TEST_P(BareTest, WhatIsStoppedIsUnfinishedWhereTheMirrorLacksSomething) {
+  make_mirror();
+  const auto stop = [this] {
+    // Once would do, and is not counted again.
+    loop_->call([this] { mirror_->stop(), mirror_->stop(); });
+    EXPECT_TRUE(wait_for(Count::active, 0));
+    return mirror_->count(Count::unfinished);
+  };
+  const auto open_and_send = [this](std::uint64_t size, bool ends) {
+    EXPECT_NE(open_with(size, ends), nullptr);
+    OwnedFd mirror = accept_mirror();
+    test::PatternChecker checker(kToUpstream);
+    test::read_pattern(mirror.get(), checker, {.stop_after_bytes = size});
+    EXPECT_EQ(checker.received_bytes(), size);
+    if (ends) {
+      EXPECT_EQ(test::receive_text(mirror.get(), 1), "");
+    }
+    // An answer, and with it the acknowledgement, is there once it is acknowledged itself.
+    EXPECT_TRUE(test::send_all(mirror.get(), "!"));
+    EXPECT_TRUE(test::wait_until([&] { return test::unacknowledged_bytes(mirror.get()) == 0; }));
+    return mirror;
+  };
+  // It has all that came, and the end if that came.
+  {
+    const OwnedFd going_on = open_and_send(1000, false);
+    const OwnedFd ended = open_and_send(1000, true);
+    EXPECT_EQ(stop(), 0U);
+  }
+  // It has not been connected to yet: of nothing it lacks nothing.
+  loop_->call([this] {
+    ASSERT_NE(mirror_->open({}), nullptr);
+    mirror_->stop();
+  });
+  EXPECT_EQ(stop(), 0U);
+  loop_->call([this] {
+    mirror_->open({})->eof(0);
+    mirror_->open({})->append(0, std::vector<std::byte>(1));
+    mirror_->stop();
+  });
+  EXPECT_EQ(stop(), 2U);
+  // It does not read.
+  ASSERT_NE(open_with(3 << 20, false), nullptr);
+  const OwnedFd stuck = accept_mirror();
+  EXPECT_GT(mirror_->count(Count::lag), 0U);
+  EXPECT_EQ(stop(), 3U);
+}
+
+TEST_P(BareTest, WhatIsStoppedUnacknowledgedIsUnfinished) {
+  listener_ = test::listen_tcp(4096, {.receive_buffer_bytes = 4096});
+  make_mirror();
+  constexpr std::uint64_t kSize = 200'000;
+  ASSERT_NE(open_with(kSize), nullptr);
+  const OwnedFd mirror = accept_mirror();
+  EXPECT_TRUE(wait_for(Count::bytes, kSize));
+  EXPECT_EQ(mirror_->count(Count::lag), 0U);
+  loop_->call([this] { mirror_->stop(); });
+  EXPECT_TRUE(wait_for(Count::active, 0));
+  EXPECT_EQ(mirror_->count(Count::unfinished), 1U);
+}
+
 /// A unix socket whose backlog is full, until somebody is accepted.
 class FullBacklogTest : public BareTest {
  protected:
@@ -718,6 +778,7 @@ TEST_P(FullBacklogTest, OrAStop) {
   loop_->call([this] { mirror_->stop(); });
   EXPECT_TRUE(wait_for(Count::active, 0));
   EXPECT_EQ(mirror_->count(Count::failed), 0U);
+  EXPECT_EQ(mirror_->count(Count::unfinished), 1U);
 }
 
 TEST_P(FullBacklogTest, WhoLagsMeanwhileStillFindsOutWhetherItCanBeReached) {
