@@ -131,7 +131,8 @@ class Worker {
   [[nodiscard]] Worker& worker(int index) {
     return *shared_.workers[static_cast<std::size_t>(index)];
   }
-  /// Unique in this run of the program: the worker's index above its own count.
+  /// Unique in this run of the program: the worker's index above its own count. By it
+  /// clients without an address are mirrored or not: the man page says how.
   [[nodiscard]] std::uint64_t next_session_number() {
     return (std::uint64_t{options_.index} << kCountBits) | ++session_numbers_;
   }

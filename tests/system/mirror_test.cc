@@ -323,6 +323,41 @@ TEST_P(MirrorTest, AShareIsChosenByTheClientsAddressAndPort) {
   EXPECT_LT(chosen, 50U);
 }
 
+/// The number that the man page makes of the end of an id, WORKER-NUMBER.
+std::uint64_t number_in_id(const std::string& id) {
+  const std::size_t number = id.rfind('-') + 1;
+  const std::size_t worker = id.rfind('-', number - 2) + 1;
+  return std::stoull(id.substr(worker)) << 48 | std::stoull(id.substr(number));
+}
+
+TEST_P(MirrorTest, AShareOfUnixClientsIsChosenByTheConnectionsId) {
+  TempDir folder;
+  // Of two unix sockets the other is the second worker's.
+  const std::string path = folder.file("other");
+  MirrorServer mirror;
+  std::vector<std::string> more = kPatient;
+  more.insert(more.end(), {"--mirror-sample", "0.5", "--workers", "2", "--listen",
+                           "unix:" + folder.file("one"), "--listen", "unix:" + path});
+  start_mirrored({mirror.address()}, more);
+  std::size_t chosen = 0;
+  for (std::size_t i = 0; i < 60; ++i) {
+    connect_unix(path).reset();
+    accept_from(upstream_.fd.get()).reset();
+    const auto ends = daemon_->wait_for_ends(i + 1);
+    ASSERT_EQ(ends.size(), i + 1);
+    const std::uint64_t number = number_in_id(ends.back().id);
+    EXPECT_EQ(number, (std::uint64_t{1} << 48) + i + 1);
+    if (mirror::in_sample(mirror::sample_hash(number), mirror::kWholeShare / 2)) {
+      ++chosen;
+      mirror.accept(Pattern(1));
+    }
+    EXPECT_TRUE(mirror.nobody_waits()) << ends.back().id;
+  }
+  EXPECT_EQ(stats()["mirror_streams"], std::to_string(chosen));
+  EXPECT_GT(chosen, 10U);
+  EXPECT_LT(chosen, 50U);
+}
+
 TEST_P(MirrorTest, AStopLetsAMirrorHaveWhatWaits) {
   const Listener mirror = listen_tcp();
   start_mirrored({loopback_address(mirror.port)});

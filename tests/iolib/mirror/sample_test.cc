@@ -20,6 +20,7 @@ TEST(Sample, HashesAreTheSameForEver) {
   EXPECT_EQ(hash_of("10.1.2.3", 1), 0x81081fda2db42bedU);
   EXPECT_EQ(hash_of("2001:db8::1", 65'535), 0x18709e7d0ea92865U);
   EXPECT_EQ(sample_hash(std::uint64_t{1}), 0xd4ad0eb39c50357U);
+  EXPECT_EQ(sample_hash(std::uint64_t{2} << 48 | 3), 0x400b56899d420932U);
 }
 
 TEST(Sample, AMappedAddressIsTheIpv4Address) {
