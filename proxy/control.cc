@@ -4,6 +4,7 @@
 #include <boost/asio/post.hpp>
 #include <chrono>
 #include <csignal>
+#include <set>
 #include <utility>
 
 #include "proxy/log.h"
@@ -209,24 +210,41 @@ Result<std::vector<Endpoint>> Control::usable(const LookUp& look_up, const Found
   std::string own;
   for (const SocketAddress& address : *found) {
     if (endpoints.size() == kMaxUpstreamAddresses) break;
-    if (leads_back(look_up, address)) {
+    if (leads_back(look_up, address.to_string())) {
       own = address.to_string();
     } else {
       endpoints.push_back(make_endpoint(address));
     }
   }
   if (!endpoints.empty()) return endpoints;
-  return Error{0, "resolve " + look_up.name.host + ": " +
-                      (own.empty() ? "no address" : own + " is listened on here")};
+  const char* const why = own.empty()            ? "no address"
+                          : look_up.is_mirrors() ? " is listened on here"
+                                                 : " leads back to where the route listens";
+  return Error{0, "resolve " + look_up.name.host + ": " + own + why};
 }
 
-// Each connection would make another.
-bool Control::leads_back(const LookUp& look_up, const SocketAddress& address) const {
-  const Result<TargetAddress> target = parse_target_address(address.to_string());
-  if (!target) return false;
-  const std::vector<std::size_t> routes = listens_.reached_by(*target);
-  return look_up.is_mirrors() ? !routes.empty()
-                              : std::ranges::find(routes, look_up.route) != routes.end();
+// Each connection would make another. A mirror is to be on none of the listeners; an upstream not
+// on its own route's, nor on another's that leads there.
+bool Control::leads_back(const LookUp& look_up, const std::string& address) const {
+  std::vector<std::size_t> next = routes_at(address);
+  if (look_up.is_mirrors()) return !next.empty();
+  std::set<std::size_t> seen;
+  while (!next.empty()) {
+    const std::size_t route = next.back();
+    next.pop_back();
+    if (route == look_up.route) return true;
+    if (!seen.insert(route).second) continue;
+    for (const Endpoint& upstream : routes_[route].upstreams) {
+      const std::vector<std::size_t> further = routes_at(upstream.text);
+      next.insert(next.end(), further.begin(), further.end());
+    }
+  }
+  return false;
+}
+
+std::vector<std::size_t> Control::routes_at(const std::string& address) const {
+  const Result<TargetAddress> target = parse_target_address(address);
+  return target ? listens_.reached_by(*target) : std::vector<std::size_t>();
 }
 
 void Control::replace(const LookUp& look_up, const std::vector<Endpoint>& endpoints) {

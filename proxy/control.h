@@ -85,7 +85,8 @@ class Control {
   void resolved(LookUp& look_up, const Found& found);
   [[nodiscard]] Result<std::vector<Endpoint>> usable(const LookUp& look_up,
                                                      const Found& found) const;
-  [[nodiscard]] bool leads_back(const LookUp& look_up, const SocketAddress& address) const;
+  [[nodiscard]] bool leads_back(const LookUp& look_up, const std::string& address) const;
+  [[nodiscard]] std::vector<std::size_t> routes_at(const std::string& address) const;
   void replace(const LookUp& look_up, const std::vector<Endpoint>& endpoints);
 
   const Config& config_;

@@ -20,7 +20,7 @@ std::string lower_case(std::string text) {
   return text;
 }
 
-/// An IPv4-mapped address as the IPv4 address, which is where it listens and connects.
+/// An IPv4-mapped address as the IPv4 address, which is where it leads.
 std::optional<SocketAddress> numeric_of(const HostPort& address) {
   const Result<SocketAddress> numeric = numeric_address(address);
   if (!numeric) return std::nullopt;

@@ -9,7 +9,7 @@
 
 namespace {
 
-int run(int argc, char** argv) {
+int run(int argc, char** argv) try {
   const sluice::Invocation invocation = sluice::parse_command_line(argc, argv);
   switch (invocation.action) {
     case sluice::Invocation::Action::run:
@@ -22,20 +22,18 @@ int run(int argc, char** argv) {
   std::FILE* out = invocation.exit_status == 0 ? stdout : stderr;
   std::fputs(invocation.message.c_str(), out);
   return invocation.exit_status;
+} catch (const std::exception& error) {
+  // What libraries throw where the machine lacks descriptors, threads or memory.
+  std::fprintf(stderr, "sluice: %s\n", error.what());
+  return 1;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   sluice::occupy_closed_streams();
-  // What libraries throw where the machine lacks descriptors, threads or memory.
-  try {
-    const int status = run(argc, argv);
-    if (!sluice::resolving_apart()) return status;
-    std::fflush(nullptr);
-    std::_Exit(status);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "sluice: %s\n", error.what());
-    return 1;
-  }
+  const int status = run(argc, argv);
+  if (!sluice::resolving_apart()) return status;
+  std::fflush(nullptr);
+  std::_Exit(status);
 }

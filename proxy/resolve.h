@@ -10,8 +10,8 @@
 
 namespace sluice {
 
-/// All addresses of `name`, in the resolver's order; blocks until they are known. For the control
-/// thread, before there are workers. `to_listen`: addresses to bind to, not to connect to.
+/// All addresses of `name`, in the resolver's order; blocks until they are known. Any thread, but
+/// those that serve. `to_listen`: addresses to bind to, not to connect to.
 [[nodiscard]] Result<std::vector<SocketAddress>> resolve(const HostPort& name, bool to_listen);
 
 /// The same on a thread of its own, so that a name whose servers are silent holds up no other;

@@ -102,9 +102,8 @@ void Stream::connect_is_late() {
     return mirror_->reactor_.cancel(writer_);
   }
   if (mirror_->reactor_.now() >= connect_deadline_) return connect_ended(ETIMEDOUT);
-  const std::vector<Endpoint>& addresses = mirror_->addresses_;
-  const bool known = which_ < addresses.size() && addresses[which_].is_unix();
-  connect_ended(known ? begin_connect(fd_.get(), addresses[which_]) : ECONNREFUSED);
+  // A unix socket's: a path has one address, and the same one always.
+  connect_ended(begin_connect(fd_.get(), mirror_->addresses_[which_]));
 }
 
 void Stream::connect_ended(int outcome) {

@@ -350,7 +350,19 @@ TEST_F(HostsTest, ANameOfAListenerIsNoMirrorAndNoUpstream) {
   Process refused({with_hosts(folder_, hosts, daemon_binary()), "--listen", ":" + port, "--to",
                    itself, "--check"});
   EXPECT_EQ(refused.wait(kLate), 1);
-  EXPECT_NE(refused.standard_error().find("is listened on here"), std::string::npos);
+  EXPECT_NE(refused.standard_error().find("leads back to where the route listens"),
+            std::string::npos);
+  // Over another route.
+  const std::string file =
+      folder_.write("sluice.toml",
+                    "[[route]]\nname = \"one\"\nlisten = \"127.0.0.1:1\"\nto = \"here.test:2\"\n"
+                    "[[route]]\nname = \"two\"\nlisten = \":2\"\nto = \"127.0.0.1:1\"\n");
+  Process circle({with_hosts(folder_, hosts, daemon_binary()), "--config", file, "--check"});
+  EXPECT_EQ(circle.wait(kLate), 1);
+  EXPECT_NE(
+      circle.standard_error().find("route \"one\": resolve here.test: 127.0.0.1:2 leads back"),
+      std::string::npos)
+      << circle.standard_error();
 }
 
 /// Two routes; the first has the short idle time-out of [defaults], the second a long one.

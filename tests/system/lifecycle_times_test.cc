@@ -116,10 +116,9 @@ TEST_P(TimeoutTest, BytesInTheDirectionThatIsLeftKeepAConnection) {
     GTEST_SKIP() << "the machine stood still";
   }
   finish_sending(pair.upstream.get());
-  const Ending ending = ending_of(pair.client.get());
   silence.looked();
   if (silence.reached(kTimeout)) GTEST_SKIP() << "the machine stood still";
-  EXPECT_EQ(ending, Ending::eof);
+  EXPECT_EQ(ending_of(pair.client.get()), Ending::eof);
   expect_one_end(daemon, "closed");
 }
 

@@ -201,10 +201,12 @@ bool Connection::act(Action& action, TimePoint now) {
     case Action::Kind::cut:
       flush_then_reset();
       break;
-    case Action::Kind::reset:
+    case Action::Kind::reset: {
       // Only the schedule may have made it come before the answer's end.
-      action.answer_over&& answer_end_ == SideEnd::none ? await_end() : flush_then_reset();
+      const bool too_early = action.answer_over && answer_end_ == SideEnd::none;
+      too_early ? await_end() : flush_then_reset();
       break;
+    }
     case Action::Kind::close:
       finish_when_answered();
       break;
@@ -321,10 +323,13 @@ void Connection::received(const Completion& completion) {
       }
     }
     stage_.reactor.receive(fd_.get(), receive_);
-    // While something of the answer is still to come, its time begins anew with each part.
+    // While something of the answer is still to come, its time begins anew with each part; how much
+    // of one that was not recorded, nobody knows: it has the connection's time.
     const bool awaited = state_ == State::draining || state_ == State::running;
-    const bool more = !planned().answer_recorded || received_bytes_ <= planned().answer_bytes;
-    if (limit_.is_set() && awaited && !writable_.in_flight() && more) give_time_to_answer();
+    if (limit_.is_set() && awaited && !writable_.in_flight() &&
+        received_bytes_ <= planned().answer_bytes) {
+      give_time_to_answer();
+    }
     if (stage_.settings.wait_responses && !due_.is_set()) proceed();
     return;
   }

@@ -116,7 +116,8 @@ int main(int argc, char** argv) {
     if (!invocation.exits) return sluice::replay::run(invocation);
     std::FILE* const to = invocation.exit_status == 0 ? stdout : stderr;
     const bool printed = std::fputs(invocation.message.c_str(), to) >= 0 && std::fflush(to) == 0;
-    return printed ? invocation.exit_status : sluice::replay::fail("stdout cannot be written");
+    if (!printed && to == stdout) return sluice::replay::fail("stdout cannot be written");
+    return invocation.exit_status;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sluice-replay: %s\n", error.what());
     return 1;

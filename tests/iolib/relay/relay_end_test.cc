@@ -36,6 +36,7 @@ std::optional<bool> lives_by(RelaySession& session, int from, int to, test::Sile
     const bool lives =
         test::send_all(from, "x") && test::receive_text(to, 1) == "x" && !session.ended();
     silence.looked();
+    if (!lives && !session.ended()) return false;  // what was sent does not arrive
     if (silence.reached(kShort)) return std::nullopt;
     if (!lives) return false;
   }

@@ -285,6 +285,26 @@ TEST(ReplayTime, AnAnswerThatWasNotRecordedMayTakeAsLongAsTheConnection) {
   EXPECT_EQ(replayed.count("completed"), 1U);
 }
 
+// Nor for ever, whatever a server has to say.
+TEST(ReplayTime, AnAnswerThatWasNotRecordedHasToEnd) {
+  const TempDir folder;
+  capture::OpenInfo info = open_info(1);
+  info.began_monotonic_ns = after(milliseconds(0), {}).header.monotonic_ns;
+  info.sides = 1;
+  write_segment(folder.path(), {},
+                {after(milliseconds(0), open_record(1, info)),
+                 after(milliseconds(0), data_record(1, Side::client, 0, "ask")),
+                 after(milliseconds(0), end_record(Kind::eof, 1, Side::client, 3)),
+                 closed(milliseconds(1), 1, "ask")});
+  OneCall endless([](OwnedFd& fd) {
+    while (send_all(fd.get(), "more")) std::this_thread::sleep_for(milliseconds(20));
+  });
+  const Replayed replayed =
+      replay({folder.path(), "--to", endless.address(), "--response-timeout", "300ms"});
+  EXPECT_EQ(replayed.status, 1) << replayed.output << replayed.error;
+  EXPECT_TRUE(has(replayed.output, "not ended by the server in time")) << replayed.output;
+}
+
 TEST(ReplayTime, AResetThatCameBehindTheAnswersEndDoesNotComeBeforeIt) {
   const TempDir folder;
   write_segment(folder.path(), {}, reset_behind_the_answer("ask", "answer"));
@@ -825,6 +845,8 @@ TEST(ReplayOptions, AReportThatCannotBeWrittenIsNotAllThatTheStatusTells) {
   Process help({"/bin/sh", "-c", "exec \"$0\" --help >/dev/full", replay_tool()});
   EXPECT_EQ(help.wait(), 1);
   EXPECT_EQ(help.standard_error(), "sluice-replay: stdout cannot be written\n");
+  Process wrong({"/bin/sh", "-c", "exec \"$0\" --unknown 2>/dev/full", replay_tool()});
+  EXPECT_EQ(wrong.wait(), 2);
 }
 
 TEST(ReplayOptions, AWrongTargetIsToldWithTheFormsThatThereAre) {
