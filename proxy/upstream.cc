@@ -7,9 +7,6 @@
 namespace sluice {
 namespace {
 
-// A unix socket whose backlog is full refuses with EAGAIN, and tells nobody when it has room again.
-constexpr Duration kBacklogPause = std::chrono::milliseconds(5);
-
 Task<Result<OwnedFd>> connect_one(Reactor& reactor, const Endpoint& upstream, Congestion congestion,
                                   TimePoint deadline, Operation*& pending, const bool& stopped) {
   Result<OwnedFd> opened = open_socket(upstream, congestion == Congestion::automatic);

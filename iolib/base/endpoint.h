@@ -6,6 +6,7 @@
 #include <string>
 
 #include "iolib/base/address.h"
+#include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
 
@@ -40,6 +41,8 @@ void choose_congestion_control(int fd, const sockaddr* address);
 /// is to be closed: towards a local port where nobody listens, the kernel may choose that very port
 /// as the source, and the two SYNs that cross make a connection.
 [[nodiscard]] int begin_connect(int fd, const Endpoint& to);
+/// After which it is tried again where a unix socket's backlog is full.
+inline constexpr Duration kBacklogPause = std::chrono::milliseconds(5);
 /// What has become of a connect that was under way, in the same words.
 [[nodiscard]] int connect_outcome(int fd);
 /// Whether the outcome of a connect is that it succeeded, be it that the connection has been reset

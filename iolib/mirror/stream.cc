@@ -23,8 +23,6 @@ constexpr int kReceivesPerTurn = 16;
 // How often a send queue is looked at that must be acknowledged before the end; the pause doubles.
 constexpr Duration kFirstLook = std::chrono::milliseconds(1);
 constexpr Duration kLongestLook = std::chrono::milliseconds(50);
-// A unix socket whose backlog is full refuses with EAGAIN, and tells nobody when it has room again.
-constexpr Duration kBacklogPause = std::chrono::milliseconds(5);
 
 }  // namespace
 
