@@ -228,41 +228,10 @@ std::optional<RouteConflict> find_mirror_of_itself(const Config& config, const L
   return std::nullopt;
 }
 
-/// A route that leads back to itself, perhaps through others: each connection would make another.
-/// Follows each way in depth, from route to route.
-std::optional<std::size_t> find_circle(const std::vector<RouteConfig>& routes,
-                                       const ListenSet& listens) {
-  enum class Seen : std::uint8_t { not_yet, on_the_way, done };
-  struct Step {
-    std::size_t route;
-    std::vector<std::size_t> next;
-  };
-  std::vector<Seen> seen(routes.size());
-  std::vector<Step> way;
-  const auto enter = [&](std::size_t route) {
-    seen[route] = Seen::on_the_way;
-    way.push_back({route, listens.reached_by(routes[route].to)});
-  };
-  for (std::size_t first = 0; first < routes.size(); ++first) {
-    if (seen[first] == Seen::not_yet) enter(first);
-    while (!way.empty()) {
-      auto& [route, next] = way.back();
-      if (next.empty()) {
-        seen[route] = Seen::done;
-        way.pop_back();
-        continue;
-      }
-      const std::size_t to = next.back();
-      next.pop_back();
-      if (seen[to] == Seen::on_the_way) return to;
-      if (seen[to] == Seen::not_yet) enter(to);
-    }
-  }
-  return std::nullopt;
-}
-
 std::optional<RouteConflict> find_route_to_itself(const Config& config, const ListenSet& listens) {
-  const std::optional<std::size_t> found = find_circle(config.routes, listens);
+  std::vector<std::vector<std::size_t>> reached;
+  for (const RouteConfig& route : config.routes) reached.push_back(listens.reached_by(route.to));
+  const std::optional<std::size_t> found = find_circle(std::move(reached));
   if (!found) return std::nullopt;
   return RouteConflict{*found, "to",
                        in_quotes(to_string(config.routes[*found].to)) +
@@ -283,6 +252,37 @@ ListenSet listeners_of(const Config& config) {
     }
   }
   return listens;
+}
+
+// Follows each way in depth, from route to route.
+std::optional<std::size_t> find_circle(std::vector<std::vector<std::size_t>> reached) {
+  enum class Seen : std::uint8_t { not_yet, on_the_way, done };
+  struct Step {
+    std::size_t route;
+    std::vector<std::size_t> next;
+  };
+  std::vector<Seen> seen(reached.size());
+  std::vector<Step> way;
+  const auto enter = [&](std::size_t route) {
+    seen[route] = Seen::on_the_way;
+    way.push_back({route, std::move(reached[route])});
+  };
+  for (std::size_t first = 0; first < reached.size(); ++first) {
+    if (seen[first] == Seen::not_yet) enter(first);
+    while (!way.empty()) {
+      auto& [route, next] = way.back();
+      if (next.empty()) {
+        seen[route] = Seen::done;
+        way.pop_back();
+        continue;
+      }
+      const std::size_t to = next.back();
+      next.pop_back();
+      if (seen[to] == Seen::on_the_way) return to;
+      if (seen[to] == Seen::not_yet) enter(to);
+    }
+  }
+  return std::nullopt;
 }
 
 bool records(const Config& config) {

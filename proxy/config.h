@@ -89,6 +89,9 @@ struct Config {
 
 /// Where the routes listen, by their numbers.
 [[nodiscard]] ListenSet listeners_of(const Config& config);
+/// A route that leads back to itself, perhaps through others: each connection would make another.
+/// `reached`: by route, those to which one who connects to its upstream comes.
+[[nodiscard]] std::optional<std::size_t> find_circle(std::vector<std::vector<std::size_t>> reached);
 /// Some route is recorded.
 [[nodiscard]] bool records(const Config& config);
 

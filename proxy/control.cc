@@ -4,7 +4,6 @@
 #include <boost/asio/post.hpp>
 #include <chrono>
 #include <csignal>
-#include <set>
 #include <utility>
 
 #include "proxy/log.h"
@@ -226,20 +225,19 @@ Result<std::vector<Endpoint>> Control::usable(const LookUp& look_up, const Found
 // Each connection would make another. A mirror is to be on none of the listeners; an upstream not
 // on its own route's, nor on another's that leads there.
 bool Control::leads_back(const LookUp& look_up, const std::string& address) const {
-  std::vector<std::size_t> next = routes_at(address);
-  if (look_up.is_mirrors()) return !next.empty();
-  std::set<std::size_t> seen;
-  while (!next.empty()) {
-    const std::size_t route = next.back();
-    next.pop_back();
-    if (route == look_up.route) return true;
-    if (!seen.insert(route).second) continue;
-    for (const Endpoint& upstream : routes_[route].upstreams) {
+  std::vector<std::size_t> to = routes_at(address);
+  if (look_up.is_mirrors() || to.empty()) return !to.empty();
+  std::vector<std::vector<std::size_t>> reached(routes_.size());
+  for (const Route& route : routes_) {
+    if (route.index == look_up.route) continue;
+    for (const Endpoint& upstream : route.upstreams) {
       const std::vector<std::size_t> further = routes_at(upstream.text);
-      next.insert(next.end(), further.begin(), further.end());
+      reached[route.index].insert(reached[route.index].end(), further.begin(), further.end());
     }
   }
-  return false;
+  // The others were asked before: a circle is one through this route.
+  reached[look_up.route] = std::move(to);
+  return find_circle(std::move(reached)).has_value();
 }
 
 std::vector<std::size_t> Control::routes_at(const std::string& address) const {

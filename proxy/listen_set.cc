@@ -77,14 +77,18 @@ std::vector<std::string> keys_of_target(const TargetAddress& target) {
   if (four || host == "127.0.0.1") {
     keys.insert(keys.end(), {"127.0.0.1:" + port, "localhost:" + port});
   }
-  if (six || host == "[::1]") keys.insert(keys.end(), {"[::1]:" + port, "localhost:" + port});
-  const std::optional<SocketAddress> own = numeric_of({host_port->host, 0});
-  if (own && (host.starts_with("127.") || is_of_this_machine(*own))) {
-    keys.push_back((own->family() == AF_INET ? "0.0.0.0:" : "[::]:") + port);
+  if (four || host.starts_with("127.")) keys.push_back("0.0.0.0:" + port);
+  if (six || host == "[::1]") {
+    keys.insert(keys.end(), {"[::]:" + port, "[::1]:" + port, "localhost:" + port});
   }
-  if (four) keys.push_back("0.0.0.0:" + port);
-  if (six) keys.push_back("[::]:" + port);
   return keys;
+}
+
+/// Where who listens on all addresses of its kind would be reached, if `address` is numeric.
+std::optional<std::string> key_of_all(const HostPort& address) {
+  const std::optional<SocketAddress> numeric = numeric_of(address);
+  if (!numeric) return std::nullopt;
+  return (numeric->family() == AF_INET ? "0.0.0.0:" : "[::]:") + std::to_string(address.port);
 }
 
 }  // namespace
@@ -102,6 +106,13 @@ std::vector<std::size_t> ListenSet::reached_by(const TargetAddress& target) cons
   for (const std::string& key : keys_of_target(target)) {
     const auto found = routes_.find(key);
     if (found != routes_.end()) routes.push_back(found->second);
+  }
+  // Asked last, and only where it matters: a machine may have many interfaces.
+  const auto* host_port = std::get_if<HostPort>(&target);
+  const std::optional<std::string> all = host_port ? key_of_all(*host_port) : std::nullopt;
+  const auto found = all ? routes_.find(*all) : routes_.end();
+  if (found != routes_.end() && is_of_this_machine(*numeric_of({host_port->host, 0}))) {
+    routes.push_back(found->second);
   }
   return routes;
 }
