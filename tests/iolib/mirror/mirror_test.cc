@@ -557,6 +557,10 @@ TEST_P(MirrorTest, ABurstToOneThatAnswersIsMirroredAsAWhole) {
   EXPECT_EQ(mirror_->count(Count::refused), 0U);
 }
 
+// Where nothing is relayed.
+const auto kEachEngine =
+    testing::Values(RelayMode{.engine = Engine::uring}, RelayMode{.engine = Engine::asio});
+
 /// Streams without a relay.
 class BareTest : public MirrorTest {
  protected:
@@ -576,10 +580,7 @@ class BareTest : public MirrorTest {
     });
   }
 };
-INSTANTIATE_TEST_SUITE_P(Engines, BareTest,
-                         testing::Values(RelayMode{.engine = Engine::uring},
-                                         RelayMode{.engine = Engine::asio}),
-                         name_of_relay_mode);
+INSTANTIATE_TEST_SUITE_P(Engines, BareTest, kEachEngine, name_of_relay_mode);
 
 TEST_P(BareTest, OneThatResetsOnceItHasEverythingIsNotDown) {
   make_mirror();
@@ -738,10 +739,7 @@ class FullBacklogTest : public BareTest {
   std::string path_ = folder_.file("mirror");
   OwnedFd filler_;
 };
-INSTANTIATE_TEST_SUITE_P(Engines, FullBacklogTest,
-                         testing::Values(RelayMode{.engine = Engine::uring},
-                                         RelayMode{.engine = Engine::asio}),
-                         name_of_relay_mode);
+INSTANTIATE_TEST_SUITE_P(Engines, FullBacklogTest, kEachEngine, name_of_relay_mode);
 
 TEST_P(FullBacklogTest, ItIsWaitedForLongerThanARetryIs) {
   make_mirror();
@@ -840,11 +838,7 @@ class HungTest : public MirrorTest {
   std::vector<OwnedFd> mirrors_;
   Stream* last_opened_ = nullptr;
 };
-// Nothing is relayed.
-INSTANTIATE_TEST_SUITE_P(Engines, HungTest,
-                         testing::Values(RelayMode{.engine = Engine::uring},
-                                         RelayMode{.engine = Engine::asio}),
-                         name_of_relay_mode);
+INSTANTIATE_TEST_SUITE_P(Engines, HungTest, kEachEngine, name_of_relay_mode);
 
 TEST_P(HungTest, SignsOfLifeLetTwoGoAndAPlaceThatIsLeftOne) {
   use_up();

@@ -50,11 +50,12 @@ CaptureRecord after(milliseconds time, CaptureRecord record) {
   record.header.wall_ns = 1'790'000'000'000'000'000 + ns;
   return record;
 }
-CaptureRecord opened(milliseconds time, std::uint64_t connection) {
+CaptureRecord opened(milliseconds time, std::uint64_t connection, std::uint8_t sides = 3) {
   const CaptureRecord stamp = after(time, {});
   capture::OpenInfo info = open_info(connection);
   info.began_monotonic_ns = stamp.header.monotonic_ns;
   info.began_wall_ns = stamp.header.wall_ns;
+  info.sides = sides;
   return after(time, open_record(connection, info));
 }
 /// Where this was recorded of the two sides.
@@ -77,6 +78,16 @@ std::vector<CaptureRecord> simple(std::uint64_t connection, const std::string& t
           closed(begin + 3 * ms, connection, text)};
 }
 
+/// One that asks and ends in order at once, and is over after so long. Of its upstream nothing was
+/// recorded.
+std::vector<CaptureRecord> client_only(milliseconds length, std::uint64_t connection = 1,
+                                       milliseconds begin = milliseconds(0)) {
+  return {opened(begin, connection, 1),
+          after(begin, data_record(connection, Side::client, 0, "ask")),
+          after(begin, end_record(Kind::eof, connection, Side::client, 3)),
+          closed(begin + length, connection, "ask")};
+}
+
 std::vector<CaptureRecord> joined(const std::vector<std::vector<CaptureRecord>>& parts) {
   std::vector<CaptureRecord> all;
   for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
@@ -92,10 +103,14 @@ class OneCall {
           OwnedFd fd = accept_from(listener_.fd.get());
           serve(fd);
         }) {}
-  ~OneCall() { thread_.join(); }
+  ~OneCall() { join(); }
   OneCall(const OneCall&) = delete;
   OneCall& operator=(const OneCall&) = delete;
   [[nodiscard]] std::string address() const { return loopback_address(listener_.port); }
+  /// Until it has done that: what it noted may be read then.
+  void join() {
+    if (thread_.joinable()) thread_.join();
+  }
 
  private:
   Listener listener_;
@@ -267,14 +282,7 @@ TEST(ReplayTime, AnAnswerMayTakeAsLongAsInTheRecording) {
 // When it came is not known, but not that it took longer than the connection.
 TEST(ReplayTime, AnAnswerThatWasNotRecordedMayTakeAsLongAsTheConnection) {
   const TempDir folder;
-  capture::OpenInfo info = open_info(1);
-  info.began_monotonic_ns = after(milliseconds(0), {}).header.monotonic_ns;
-  info.sides = 1;
-  write_segment(folder.path(), {},
-                {after(milliseconds(0), open_record(1, info)),
-                 after(milliseconds(0), data_record(1, Side::client, 0, "ask")),
-                 after(milliseconds(0), end_record(Kind::eof, 1, Side::client, 3)),
-                 closed(std::chrono::minutes(1), 1, "ask")});
+  write_segment(folder.path(), {}, client_only(std::chrono::minutes(1)));
   Keeper slow([](const std::string&, bool ended) {
     if (ended) std::this_thread::sleep_for(milliseconds(500));
     return std::string("answer");
@@ -288,14 +296,7 @@ TEST(ReplayTime, AnAnswerThatWasNotRecordedMayTakeAsLongAsTheConnection) {
 // Nor for ever, whatever a server has to say.
 TEST(ReplayTime, AnAnswerThatWasNotRecordedHasToEnd) {
   const TempDir folder;
-  capture::OpenInfo info = open_info(1);
-  info.began_monotonic_ns = after(milliseconds(0), {}).header.monotonic_ns;
-  info.sides = 1;
-  write_segment(folder.path(), {},
-                {after(milliseconds(0), open_record(1, info)),
-                 after(milliseconds(0), data_record(1, Side::client, 0, "ask")),
-                 after(milliseconds(0), end_record(Kind::eof, 1, Side::client, 3)),
-                 closed(milliseconds(1), 1, "ask")});
+  write_segment(folder.path(), {}, client_only(milliseconds(1)));
   OneCall endless([](OwnedFd& fd) {
     while (send_all(fd.get(), "more")) std::this_thread::sleep_for(milliseconds(20));
   });
@@ -321,7 +322,8 @@ TEST(ReplayTime, AResetThatCameBehindTheAnswersEndDoesNotComeBeforeIt) {
   EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
   EXPECT_EQ(replayed.count("received_bytes"), 6U);
   EXPECT_EQ(replayed.count("completed"), 1U);
-  EXPECT_TRUE(wait_until([&] { return ending != Ending::open; }));
+  slow.join();
+  EXPECT_NE(ending, Ending::open);
 }
 
 // --- How ---
@@ -461,18 +463,9 @@ TEST(ReplayGaps, AConnectionWithoutItsBeginningIsLeftOut) {
 
 TEST(ReplayGaps, AnswersThatWereNotRecordedAreNotWaitedForWhichIsTold) {
   const TempDir folder;
-  const auto client_only = [](std::uint64_t connection, milliseconds begin) {
-    std::vector<CaptureRecord> records = simple(connection, "ask", begin);
-    capture::OpenInfo info = open_info(connection);
-    info.began_monotonic_ns = records[0].header.monotonic_ns;
-    info.began_wall_ns = records[0].header.wall_ns;
-    info.sides = 1;
-    records[0] = after(begin, open_record(connection, info));
-    records.erase(records.begin() + 3);  // the upstream's end
-    return records;
-  };
-  write_segment(folder.path(), {},
-                joined({client_only(1, milliseconds(0)), client_only(2, milliseconds(20))}));
+  write_segment(
+      folder.path(), {},
+      joined({client_only(milliseconds(3), 1), client_only(milliseconds(3), 2, milliseconds(20))}));
   for (const bool waits : {true, false}) {
     Keeper target;
     std::vector<std::string> arguments{folder.path(), "--to", target.address()};
@@ -726,7 +719,8 @@ TEST(ReplayEnds, BeforeAResetASlowServerGetsAll) {
       replay({folder.path(), "--to", slow.address(), "--response-timeout", "4s"});
   EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
   EXPECT_EQ(replayed.count("completed"), 1U);
-  EXPECT_TRUE(wait_until([&] { return got == all; })) << got;
+  slow.join();
+  EXPECT_EQ(got, all);
 }
 
 // It acknowledges nothing any more, and nobody reads what would tell.
