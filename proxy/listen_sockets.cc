@@ -1,6 +1,5 @@
 #include "proxy/listen_sockets.h"
 
-#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -123,27 +122,6 @@ Result<std::vector<Error>> open_each(const HostPort& address, const Open& open) 
   return std::vector<Error>();
 }
 
-// Chooses a socket of the group by the CPU that the connection arrives on: a jump for each worker's
-// CPU, since CPU numbers need not be 0 … n-1; other CPUs are spread over all.
-Result<> steer_by_cpu(int fd, const std::vector<int>& cpus) {
-  std::vector<sock_filter> program;
-  const auto ancillary = static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_CPU);
-  program.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ancillary));
-  for (std::size_t worker = 0; worker < cpus.size(); ++worker) {
-    const auto cpu = static_cast<std::uint32_t>(cpus[worker]);
-    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, cpu, 0, 1));
-    program.push_back(BPF_STMT(BPF_RET | BPF_K, static_cast<std::uint32_t>(worker)));
-  }
-  const auto count = static_cast<std::uint32_t>(cpus.size());
-  program.push_back(BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count));
-  program.push_back(BPF_STMT(BPF_RET | BPF_A, 0));
-  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
-  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof filter) != 0) {
-    return errno_error("setsockopt SO_ATTACH_REUSEPORT_CBPF");
-  }
-  return {};
-}
-
 // What stands at the path of a unix listener.
 enum class UnixPath { nothing, leftover, in_use };
 
@@ -222,13 +200,17 @@ Result<> Opener::open_group(Place place, std::size_t route) {
       place.address = *local;  // port 0 was chosen; the others follow
       opened_.bound.push_back({route, place.address.to_string()});
     }
-    opened_.sockets.push_back({std::move(*fd), route, worker, Leg::Kind::tcp});
+    opened_.sockets.push_back({std::move(*fd), route, worker, Leg::Kind::tcp, nullptr});
   }
   // Without steering the kernel spreads connections by their hash, which is also right; it has to
   // where workers share a CPU, since the program could only name one of them.
   const std::set<int> distinct(cpus_.begin(), cpus_.end());
-  if (workers_ > 1 && distinct.size() == workers_) {
-    static_cast<void>(steer_by_cpu(opened_.sockets.back().fd.get(), cpus_));
+  if (workers_ == 1 || distinct.size() != workers_) return {};
+  const Result<> steered = steer_by_cpu(opened_.sockets.back().fd.get(), cpus_);
+  if (steered.has_error()) return {};
+  const auto steering = std::make_shared<Steering>(place.address.to_string(), workers_);
+  for (std::size_t worker = 0; worker < workers_; ++worker) {
+    (opened_.sockets.end() - 1 - static_cast<std::ptrdiff_t>(worker))->steering = steering;
   }
   return {};
 }
@@ -254,7 +236,7 @@ Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
   if (::listen(fd.get(), kBacklog) != 0) return errno_error("listen " + endpoint.text);
   opened_.bound.push_back({route, endpoint.text});
   const std::size_t worker = unix_sockets_++ % workers_;
-  opened_.sockets.push_back({std::move(fd), route, worker, Leg::Kind::unix_stream});
+  opened_.sockets.push_back({std::move(fd), route, worker, Leg::Kind::unix_stream, nullptr});
   return {};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "iolib/base/owned_fd.h"
 #include "iolib/relay/leg.h"
 #include "proxy/config.h"
+#include "proxy/steering.h"
 
 namespace sluice {
 
@@ -17,6 +19,7 @@ struct ListenSocket {
   std::size_t route = 0;
   std::size_t worker = 0;  ///< who accepts from it
   Leg::Kind kind = Leg::Kind::tcp;
+  std::shared_ptr<Steering> steering;  ///< of the address; null: the kernel's hash spreads
 };
 
 /// All listening sockets of a configuration, open.
@@ -39,8 +42,8 @@ struct ListenSockets {
 
 /// Opens every listener of every route: for TCP one socket a worker (SO_REUSEPORT), a unix socket
 /// for one worker. If `cpus` is not empty, connections go to the worker on the CPU that they arrive
-/// on; cpus[i] is worker i's. All or nothing, but for those addresses of a name that this machine
-/// lacks.
+/// on, as long as that spreads them; cpus[i] is worker i's. All or nothing, but for those addresses
+/// of a name that this machine lacks.
 [[nodiscard]] Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
                                                    const std::vector<int>& cpus);
 

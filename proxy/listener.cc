@@ -3,8 +3,10 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <string>
 #include <utility>
 
+#include "proxy/log.h"
 #include "proxy/worker.h"
 
 namespace sluice {
@@ -32,6 +34,7 @@ void Listener::drain() {
 
 void Listener::complete(const Completion& completion) {
   if (completion.result >= 0) {
+    if (socket_.steering && socket_.steering->accepted(socket_.worker)) spread_by_hash();
     worker_.accepted(OwnedFd(completion.result), socket_.route, socket_.kind);
     if (completion.more) return;
   } else if (completion.result != -ECANCELED && completion.result != -ECONNABORTED) {
@@ -40,6 +43,17 @@ void Listener::complete(const Completion& completion) {
   if (completion.more) return;
   if (draining_) return close();
   if (!paused_) start();
+}
+
+// For all workers: their sockets are one group.
+void Listener::spread_by_hash() {
+  const std::string& address = socket_.steering->address();
+  if (const Result<> stopped = stop_steering(socket_.fd.get()); stopped.has_error()) {
+    const std::string reason = stopped.error().to_string();
+    return log::warn("steering_not_stopped", {{"address", address}, {"reason", reason}});
+  }
+  log::info("steering_stopped",
+            {{"address", address}, {"reason", "most connections arrive on one CPU"}});
 }
 
 void Listener::close() {

@@ -29,6 +29,7 @@ class Listener final : private Operation {
 
  private:
   void complete(const Completion& completion) override;
+  void spread_by_hash();
   void close();
 
   Worker& worker_;

@@ -51,8 +51,9 @@ Result<std::vector<int>> worker_cpus(const CpuAffinity& affinity, std::size_t wo
     case CpuAffinity::Mode::none:
       return from;
     case CpuAffinity::Mode::automatic:
-      // More workers than CPUs: the scheduler knows better where to put them.
-      if (workers > allowed.size()) return from;
+      // One for each CPU. More or fewer: the scheduler knows better where to put them, and who else
+      // would be pinned to the first ones.
+      if (workers != allowed.size()) return from;
       from = allowed;
       break;
     case CpuAffinity::Mode::list:

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/steering.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
 
@@ -126,7 +127,55 @@ TEST_F(AffinityTest, NoneLeavesThemToTheScheduler) {
   for (const auto& [name, cpus] : workers) EXPECT_EQ(cpus, cpus_) << name;
 }
 
-/// A connection over loopback arrives on the CPU that its client runs on.
+/// Else several daemons with one worker each would share a CPU.
+TEST_F(AffinityTest, FewerWorkersThanCpusArePinnedOnlyByAList) {
+  const std::string second = std::to_string(cpus_[1]);
+  for (const std::string& affinity : {std::string("auto"), second}) {
+    Daemon daemon(
+        {"--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "1", "--cpu-affinity", affinity});
+    const auto workers = workers_of(daemon.process().pid());
+    ASSERT_EQ(workers.size(), 1U);
+    EXPECT_EQ(workers.at("worker-0"), affinity == "auto" ? cpus_ : std::vector<int>{cpus_[1]});
+  }
+}
+
+/// How many connections each of two workers had, by the ids: of the run, the worker and its count.
+std::vector<std::size_t> by_worker(const std::vector<ConnectionEnd>& ends) {
+  std::vector<std::size_t> counts(2);
+  const std::regex pattern("-([01])-[0-9]+$");
+  for (const ConnectionEnd& end : ends) {
+    std::smatch found;
+    if (std::regex_search(end.id, found, pattern)) ++counts[found[1] == "1" ? 1 : 0];
+  }
+  return counts;
+}
+
+/// A connection over loopback arrives on the CPU that its client runs on. With one receive queue
+/// all arrive on one.
+TEST_F(AffinityTest, WhereAllArriveOnOneCpuTheHashSpreadsThem) {
+  constexpr std::size_t kBefore = 2 * Steering::kWindow;
+  constexpr std::size_t kAfter = 72;
+  run_on({cpus_[0], cpus_[1]});
+  Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "2"});
+  run_on({cpus_[1]});
+  const std::regex stopped("steering_stopped address=127.0.0.1:");
+  for (std::size_t i = 0; i < kBefore; ++i) {
+    EXPECT_EQ(count_lines(daemon.log(), stopped), 0U);
+    ASSERT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  }
+  EXPECT_TRUE(daemon.wait_for_log(stopped, kLate));
+  for (std::size_t i = 0; i < kAfter; ++i) {
+    ASSERT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  }
+  auto ends = daemon.wait_for_ends(kBefore + kAfter, kLate);
+  ASSERT_EQ(ends.size(), kBefore + kAfter);
+  const auto all = by_worker(ends);
+  EXPECT_EQ(all[0] + all[1], ends.size());
+  EXPECT_GT(all[0], kAfter / 6);  // of about a half
+  EXPECT_GE(all[1], kBefore);
+  EXPECT_EQ(count_lines(daemon.log(), stopped), 1U);
+}
+
 TEST_F(AffinityTest, AConnectionGoesToTheWorkerOfTheCpuItArrivesOn) {
   constexpr std::size_t kEach = 20;
   const std::string list = std::to_string(cpus_[1]) + ',' + std::to_string(cpus_[0]);
@@ -140,12 +189,7 @@ TEST_F(AffinityTest, AConnectionGoesToTheWorkerOfTheCpuItArrivesOn) {
     auto ends = daemon.wait_for_ends((worker + 1) * kEach, kLate);
     ASSERT_EQ(ends.size(), (worker + 1) * kEach);
     ends.erase(ends.begin(), ends.begin() + static_cast<std::ptrdiff_t>(worker * kEach));
-    // An id is of its run, its worker and the worker's own count.
-    const std::regex of_worker('-' + std::to_string(worker) + "-[0-9]+$");
-    const auto steered = std::count_if(ends.begin(), ends.end(), [&](const ConnectionEnd& end) {
-      return std::regex_search(end.id, of_worker);
-    });
-    EXPECT_EQ(steered, kEach) << "to worker " << worker;
+    EXPECT_EQ(by_worker(ends)[worker], kEach) << "to worker " << worker;
   }
 }
 

@@ -1,0 +1,67 @@
+#include "proxy/steering.h"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <vector>
+
+namespace sluice {
+namespace {
+
+constexpr std::size_t kMany = 20 * Steering::kWindow;
+
+/// Workers' connections, in this order over and over; how many came until steering was to stop, or
+/// kMany.
+std::size_t accepted_until_stop(Steering& steering, const std::vector<std::size_t>& order) {
+  for (std::size_t i = 0; i < kMany; ++i) {
+    if (steering.accepted(order[i % order.size()])) return i + 1;
+  }
+  return kMany;
+}
+
+/// The first `workers` of all in turn.
+std::vector<std::size_t> round(std::size_t workers) {
+  std::vector<std::size_t> order(workers);
+  for (std::size_t i = 0; i < workers; ++i) order[i] = i;
+  return order;
+}
+
+TEST(SteeringTest, StopsWhereOneWorkerHasAll) {
+  Steering steering("", 2);
+  EXPECT_EQ(accepted_until_stop(steering, {1}), 2 * Steering::kWindow);
+  EXPECT_EQ(accepted_until_stop(steering, {1}), kMany) << "it is said once";
+}
+
+TEST(SteeringTest, StopsWhereOneWorkerHasNearlyAll) {
+  std::vector<std::size_t> order(19, 0);
+  order.push_back(1);
+  Steering steering("", 2);
+  EXPECT_LT(accepted_until_stop(steering, order), 3 * Steering::kWindow);
+}
+
+TEST(SteeringTest, StopsWhereHalfOfTheWorkersHaveAll) {
+  Steering steering("", 8);
+  EXPECT_LT(accepted_until_stop(steering, round(4)), kMany);
+}
+
+TEST(SteeringTest, GoesOnWhereConnectionsSpread) {
+  for (const std::size_t workers : {2, 3, 8}) {
+    Steering steering("", workers);
+    EXPECT_EQ(accepted_until_stop(steering, round(workers)), kMany) << workers;
+  }
+  Steering uneven("", 2);
+  EXPECT_EQ(accepted_until_stop(uneven, {0, 0, 0, 0, 1}), kMany) << "four fifths, and one";
+}
+
+/// A burst of one client, and then another's, elsewhere.
+TEST(SteeringTest, GoesOnAfterABurst) {
+  Steering steering("", 2);
+  for (std::size_t burst = 0; burst < 10; ++burst) {
+    for (std::size_t i = 0; i < Steering::kWindow + Steering::kWindow / 2; ++i) {
+      EXPECT_FALSE(steering.accepted(burst % 2));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice
