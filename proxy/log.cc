@@ -16,7 +16,6 @@
 #include <climits>
 #include <iterator>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -34,10 +33,29 @@ constexpr std::size_t kWriteBytes = 32 << 10;
 constexpr std::chrono::milliseconds kRest(10);
 // How long who wants to come behind all lines waits for them at most.
 constexpr std::chrono::milliseconds kSettleTime(50);
-// How long a write waits for whoever reads the log.
+// How long the end waits for what is queued to be written: a write to a disk that hangs may never
+// end.
+constexpr std::chrono::seconds kCloseTime(1);
+// How long a write waits for whoever reads the log; the next ones do not, until one succeeds.
 constexpr int kWritePatienceMs = 100;
 
-// Writes to a descriptor: stderr, or a file that can be opened anew.
+// A FIFO without a reader is an error and no reason to wait, and nobody who stops reading stops
+// the thread that writes.
+Result<OwnedFd> open_file(const std::string& path) {
+  const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  OwnedFd opened(::open(path.c_str(), flags, 0640));
+  if (opened) return opened;
+  const Error error = errno_error("open " + path);
+  struct stat about {};
+  const bool fifo = ::stat(path.c_str(), &about) == 0 && S_ISFIFO(about.st_mode);
+  if (error.code == ENXIO && fifo) return Error{0, "open " + path + ": nobody reads this FIFO"};
+  return error;
+}
+
+void queue(LogLevel level, std::string_view event, Fields fields);
+
+// Writes to a descriptor: stderr, or a file that can be opened anew. Belongs to the writing thread,
+// but for what says otherwise.
 class DescriptorSink final : public spdlog::sinks::sink {
  public:
   DescriptorSink(std::string path, const std::string& pattern)
@@ -46,43 +64,50 @@ class DescriptorSink final : public spdlog::sinks::sink {
   DescriptorSink(const DescriptorSink&) = delete;
   DescriptorSink& operator=(const DescriptorSink&) = delete;
 
+  /// Before the writing thread is there.
+  [[nodiscard]] Result<> open() {
+    if (path_.empty()) return {};
+    Result<OwnedFd> opened = open_file(path_);
+    if (opened.has_error()) return opened.error();
+    file_ = std::move(*opened);
+    return {};
+  }
   /// The queue that feeds this sink, and lives until its thread has ended.
   void set_pool(spdlog::details::thread_pool* pool) { pool_ = pool; }
 
-  // On the writing thread.
   void log(const spdlog::details::log_msg& message) override {
-    {
-      const std::lock_guard guard(mutex_);
-      formatter_->format(message, waiting_);
-      const bool more = pool_->queue_size() > 0;
-      if (more && waiting_.size() < kWriteBytes) return;
-      write_out();
-      if (more) return;
-    }
-    std::this_thread::sleep_for(kRest);
+    if (reopen_.exchange(false)) reopen();
+    formatter_->format(message, waiting_);
+    const bool more = pool_->queue_size() > 0;
+    if (more && waiting_.size() < kWriteBytes) return;
+    write_out();
+    if (!more) std::this_thread::sleep_for(kRest);
   }
   void flush() override {
-    const std::lock_guard guard(mutex_);
+    if (reopen_.exchange(false)) reopen();
     write_out();
+    if (closing_ && pool_->queue_size() == 0) written_ = true;
   }
   // The pattern is chosen once, before there is a second thread.
   void set_pattern(const std::string& /*pattern*/) override {}
   void set_formatter(std::unique_ptr<spdlog::formatter> /*formatter*/) override {}
 
+  /// Any thread, each before a flush: open the file anew; tell by written() that all is.
+  void ask_to_reopen() { reopen_ = true; }
+  void ask_to_end() { closing_ = true; }
+  [[nodiscard]] bool written() const { return written_; }
   [[nodiscard]] std::uint64_t lost_lines() const { return lost_lines_; }
 
-  Result<> reopen() {
-    if (path_.empty()) return {};
-    OwnedFd opened(
-        ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
-    if (!opened) return errno_error("open " + path_);
-    const std::lock_guard guard(mutex_);
+ private:
+  void reopen() {
     write_out();
-    file_ = std::move(opened);
-    return {};
+    const Result<> opened = open();
+    if (opened.has_value()) return;
+    const std::string reason = opened.error().to_string();
+    const Field why{"reason", reason};
+    queue(LogLevel::error, "log_reopen_failed", {&why, 1});
   }
 
- private:
   // What cannot be written soon (a full disk, a reader that has stopped) is lost and counted: a log
   // must not stop the traffic, nor the end of the program.
   void write_out() {
@@ -91,23 +116,32 @@ class DescriptorSink final : public spdlog::sinks::sink {
     const char* end = next + waiting_.size();
     while (next < end) {
       pollfd writable{fd, POLLOUT, 0};
-      if (::poll(&writable, 1, kWritePatienceMs) == 0) break;
+      if (::poll(&writable, 1, patience_ms_) == 0) {
+        patience_ms_ = 0;
+        break;
+      }
       // No more than a pipe takes whole, so that the write does not block.
       const auto ask = std::min<std::size_t>(static_cast<std::size_t>(end - next), PIPE_BUF);
       const ssize_t wrote = ::write(fd, next, ask);
       if (wrote < 0 && errno != EINTR) break;
-      if (wrote > 0) next += wrote;
+      if (wrote > 0) {
+        next += wrote;
+        patience_ms_ = kWritePatienceMs;
+      }
     }
     lost_lines_ += static_cast<std::uint64_t>(std::count(next, end, '\n'));
     waiting_.clear();
   }
 
-  std::mutex mutex_;
   std::string path_;
   OwnedFd file_;
   std::unique_ptr<spdlog::formatter> formatter_;
   spdlog::details::thread_pool* pool_ = nullptr;
   spdlog::memory_buf_t waiting_;
+  int patience_ms_ = kWritePatienceMs;
+  std::atomic<bool> reopen_{false};
+  std::atomic<bool> closing_{false};
+  std::atomic<bool> written_{false};
   std::atomic<std::uint64_t> lost_lines_{0};
 };
 
@@ -256,7 +290,7 @@ Result<> open(const Config& config) {
       config.log_file, config.log_format == LogFormat::json
                            ? R"({"time":"%Y-%m-%dT%H:%M:%S.%f%z","level":"%l",%v})"
                            : "%Y-%m-%dT%H:%M:%S.%f%z %l %v");
-  if (Result<> opened = sink->reopen(); opened.has_error()) return opened.error();
+  if (Result<> opened = sink->open(); opened.has_error()) return opened.error();
   state.sink = sink;
   state.format = config.log_format;
   state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
@@ -269,11 +303,9 @@ Result<> open(const Config& config) {
 }
 
 void reopen() {
-  if (!state.sink) return;
-  if (Result<> opened = state.sink->reopen(); opened.has_error()) {
-    const std::string reason = opened.error().to_string();
-    error("log_reopen_failed", {{"reason", reason}});
-  }
+  if (!state.logger) return;
+  state.sink->ask_to_reopen();
+  state.logger->flush();
 }
 
 void settle() {
@@ -284,12 +316,21 @@ void settle() {
   }
 }
 
-void close() {
+bool close() {
+  if (!state.logger) return true;
+  state.sink->ask_to_end();
+  state.logger->flush();
+  const auto deadline = std::chrono::steady_clock::now() + kCloseTime;
+  while (!state.sink->written()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(kRest / 10);
+  }
   // Ends when the queue is written out. The sink looks at the queue until then, and the logger must
   // not be destroyed by the thread that writes: its library's counts are not seen by
   // ThreadSanitizer.
   state.pool.reset();
   state = State{};
+  return true;
 }
 
 std::uint64_t dropped_lines() {

@@ -24,10 +24,12 @@ using Fields = std::span<const Field>;
 [[nodiscard]] Result<> open(const Config& config);
 /// Whether `config`'s log file could be opened; creates nothing.
 [[nodiscard]] Result<> probe(const Config& config);
-/// Opens the log file anew, under the same name; keeps the old one if that fails.
+/// Has the log's thread open the file anew, under the same name; it keeps the old one, and says so,
+/// if that fails.
 void reopen();
-/// Writes out what is queued and ends the thread.
-void close();
+/// Writes out what is queued and ends the thread. False if that takes longer than a second: then
+/// the thread still runs, and only _exit(2) ends the program.
+[[nodiscard]] bool close();
 /// Waits until what was logged before is written, but not for long: lines are written together, up
 /// to 10 ms after they were logged.
 void settle();

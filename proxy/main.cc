@@ -4,6 +4,7 @@
 
 #include "iolib/base/standard_streams.h"
 #include "proxy/config.h"
+#include "proxy/log.h"
 #include "proxy/resolve.h"
 #include "proxy/server.h"
 
@@ -33,7 +34,8 @@ int run(int argc, char** argv) try {
 int main(int argc, char** argv) {
   sluice::occupy_closed_streams();
   const int status = run(argc, argv);
-  if (!sluice::resolving_apart()) return status;
+  // exit(3) would wait for the log's thread, and take away what those that look names up work with.
+  if (sluice::log::close() && !sluice::resolving_apart()) return status;
   std::fflush(nullptr);
   std::_Exit(status);
 }

@@ -217,7 +217,6 @@ int Server::run() {
   for (const auto& worker : workers_) worker->join();
   print_stats();
   log::info("ended", {{"reason", control_.ending()}});
-  log::close();
   return incomplete_ ? kExitFailed : kExitDone;
 }
 
@@ -243,7 +242,7 @@ void Server::close_captures() {
   incomplete_ = true;
   for (const auto& worker : workers_) worker->give_up_capture();
   if (closed_within(kCaptureLastGrace)) return;
-  log::close();
+  static_cast<void>(log::close());
   std::_Exit(kExitFailed);
 }
 

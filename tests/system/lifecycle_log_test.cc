@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -209,6 +211,29 @@ TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   EXPECT_GT(dropped, 0U) << log;
   EXPECT_GE(dropped + connection_ends(log).size(), kConnections + 1) << log;
   EXPECT_LE(dropped + connection_ends(log).size(), kConnections + 1 + 5) << log;
+}
+
+/// A FIFO opens when somebody reads it, which may be never.
+TEST(LogFifoTest, WithoutAReaderTheStartFailsAndSighupKeepsTheOldFile) {
+  const TempDir folder;
+  const std::string path = folder.file("sluice.log");
+  const std::string aside = folder.file("sluice.log.1");
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(refusal({"--listen", "127.0.0.1:0", "--to", "echo:", "--log-file", path}, 1,
+                    {path, "nobody reads this FIFO"}),
+            "");
+  ASSERT_EQ(::unlink(path.c_str()), 0);
+  DaemonOptions options;
+  options.log_file = path;
+  Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:", "--log-file", path}, options);
+  std::filesystem::rename(path, aside);
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  daemon.process().signal(SIGHUP);
+  const std::regex kept("log_reopen_failed.*nobody reads");
+  EXPECT_TRUE(wait_until([&] { return count_lines(read_text(aside), kept) == 1; }, kLate));
+  EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  EXPECT_EQ(count_lines(read_text(aside), std::regex(" ended ")), 1U);
 }
 
 }  // namespace
