@@ -1,15 +1,19 @@
 #include "proxy/listen_sockets.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "proxy/resolve.h"
@@ -20,6 +24,9 @@ namespace {
 
 // The kernel bounds it by net.core.somaxconn.
 constexpr int kBacklog = 4096;
+// How long a start waits for others that are at the same folder, and how often it looks.
+constexpr int kStartLooks = 200;
+constexpr std::chrono::milliseconds kStartLook(10);
 
 enum class Sharing { alone, reuse_port };
 
@@ -140,11 +147,28 @@ Result<UnixPath> look_at(const UnixEndpoint& address) {
 }
 
 Result<> remove_leftover(const UnixEndpoint& address) {
+  const std::optional<FileIdentity> seen = identity_at(AT_FDCWD, address.path);
   const Result<UnixPath> found = look_at(address);
   if (found.has_error()) return found.error();
   if (*found == UnixPath::in_use) return Error{EADDRINUSE, "bind unix:" + address.path};
-  if (*found == UnixPath::leftover) static_cast<void>(::unlink(address.path.c_str()));
+  if (*found == UnixPath::leftover) unlink_if_same(AT_FDCWD, address.path, seen);
   return {};
+}
+
+std::string folder_of(const UnixEndpoint& address) {
+  const std::size_t slash = address.path.rfind('/');
+  return slash == std::string::npos ? "." : address.path.substr(0, slash + 1);
+}
+
+// Two starts at once would take each other's sockets for leftovers, between bind and listen: one
+// goes after the other. Whoever else holds the folder's lock is not waited for.
+OwnedFd wait_for_other_starts(const UnixEndpoint& address) {
+  OwnedFd folder(::open(folder_of(address).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int look = 0; look < kStartLooks && folder && ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0;
+       ++look) {
+    std::this_thread::sleep_for(kStartLook);
+  }
+  return folder;
 }
 
 // Opens everything of one configuration.
@@ -226,13 +250,14 @@ Result<> Opener::open_tcp(const HostPort& address, std::size_t route) {
 }
 
 Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
+  const OwnedFd alone = wait_for_other_starts(address);
   if (Result<> removed = remove_leftover(address); removed.has_error()) return removed.error();
   const Endpoint endpoint = make_endpoint(address);
   OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return errno_error("socket for " + endpoint.text);
   const auto* name = reinterpret_cast<const sockaddr*>(&endpoint.address);
   if (::bind(fd.get(), name, endpoint.size_bytes) != 0) return errno_error("bind " + endpoint.text);
-  opened_.unix_paths.push_back(address.path);
+  opened_.unix_paths.push_back({address.path, identity_at(AT_FDCWD, address.path)});
   if (::listen(fd.get(), kBacklog) != 0) return errno_error("listen " + endpoint.text);
   opened_.bound.push_back({route, endpoint.text});
   const std::size_t worker = unix_sockets_++ % workers_;
@@ -276,8 +301,9 @@ Result<> Prober::probe_unix(const UnixEndpoint& address) {
     remarks_.push_back("unix:" + address.path + " is in use at the moment");
     return {};
   }
-  const std::string folder = address.path.substr(0, address.path.rfind('/') + 1);
-  if (::access(folder.c_str(), W_OK | X_OK) != 0) return errno_error("bind unix:" + address.path);
+  if (::access(folder_of(address).c_str(), W_OK | X_OK) != 0) {
+    return errno_error("bind unix:" + address.path);
+  }
   return {};
 }
 
@@ -315,10 +341,14 @@ Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
   Opener opener(config, workers, cpus);
   const Result<> opened = opener.open_all();
   if (opened.has_value()) return std::move(opener.opened());
-  for (const std::string& path : opener.opened().unix_paths) {
-    static_cast<void>(::unlink(path.c_str()));
-  }
+  opener.opened().remove_unix_paths();
   return opened.error();
+}
+
+void ListenSockets::remove_unix_paths() {
+  for (const UnixPath& each : std::exchange(unix_paths, {})) {
+    unlink_if_same(AT_FDCWD, each.path, each.socket);
+  }
 }
 
 Result<std::vector<std::string>> probe_listeners(const Config& config) {

@@ -2,10 +2,12 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "iolib/base/error.h"
+#include "iolib/base/file_identity.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/relay/leg.h"
 #include "proxy/config.h"
@@ -37,7 +39,15 @@ struct ListenSockets {
     std::string reason;
   };
   std::vector<PassedOver> passed_over;
-  std::vector<std::string> unix_paths;  ///< to be unlinked at the end
+  struct UnixPath {
+    std::string path;
+    std::optional<FileIdentity> socket;  ///< what was bound there
+  };
+  std::vector<UnixPath> unix_paths;  ///< to be removed at the end
+
+  /// Removes the paths of unix sockets, once, except where another file has taken one: the
+  /// listener of a successor. While the sockets are open.
+  void remove_unix_paths();
 };
 
 /// Opens every listener of every route: for TCP one socket a worker (SO_REUSEPORT), a unix socket

@@ -85,9 +85,9 @@ class Server {
                           }}) {}
 
   ~Server() {
+    listeners_.remove_unix_paths();
     // A start that failed half-way: no worker may look at another that is gone.
     for (const auto& worker : workers_) worker->join();
-    unlink_sockets();
   }
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -100,7 +100,6 @@ class Server {
 
  private:
   void make_workers(const std::string& run);
-  void unlink_sockets();
   void close_captures();
   void begin_drain();
   void end_drain();
@@ -220,13 +219,6 @@ int Server::run() {
   return incomplete_ ? kExitFailed : kExitDone;
 }
 
-// At the first opportunity, and once: later the path may be a successor's.
-void Server::unlink_sockets() {
-  for (const std::string& path : std::exchange(listeners_.unix_paths, {})) {
-    static_cast<void>(::unlink(path.c_str()));
-  }
-}
-
 // Everything that was recorded goes to the disk, in a bounded time.
 void Server::close_captures() {
   if (captures_.empty()) return;
@@ -248,7 +240,7 @@ void Server::close_captures() {
 
 void Server::begin_drain() {
   log::info("draining", {{"timeout", format_duration(config_.drain_timeout)}});
-  unlink_sockets();
+  listeners_.remove_unix_paths();
   for (const auto& worker : workers_) worker->drain();
 }
 

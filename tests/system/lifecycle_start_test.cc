@@ -1,8 +1,12 @@
 // Starting, or not: exit statuses, one line that says why, --check, addresses in use.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
@@ -10,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "iolib/base/endpoint.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -281,6 +286,44 @@ TEST(UnixListenerTest, StaleFileIsReplacedAndRemovedAtTheEnd) {
   EXPECT_TRUE(echoes(connect_unix(path).get()));
   EXPECT_EQ(daemon.terminate(kLate), 0);
   EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+// A rolling restart: whoever starts the successor moves the old socket out of its way.
+TEST(UnixListenerTest, FileOfASuccessorStaysWhenThePredecessorEnds) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  Daemon old({"--listen", "unix:" + path, "--to", "echo:"});
+  std::filesystem::rename(path, folder.file("old.sock"));
+  const Daemon successor({"--listen", "unix:" + path, "--to", "echo:"});
+  EXPECT_EQ(old.terminate(kLate), 0);
+  EXPECT_TRUE(echoes(connect_unix(path).get()));
+}
+
+// Between its bind and its listen a socket looks like a leftover.
+TEST(UnixListenerTest, FileOfAnotherStartIsNotTakenForALeftover) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  const std::string parent = std::filesystem::path(path).parent_path();
+  const OwnedFd lock(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(::flock(lock.get(), LOCK_EX), 0);
+  const Endpoint endpoint = make_endpoint(UnixEndpoint{path});
+  const OwnedFd other(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::bind(other.get(), endpoint.data(), endpoint.size_bytes), 0);
+  Process process({daemon_binary(), "--listen", "unix:" + path, "--to", "echo:"});
+  const auto looks_at_the_lock = [&](const auto& fd) {
+    std::error_code gone;
+    return std::filesystem::read_symlink(fd.path(), gone) == parent;
+  };
+  ASSERT_TRUE(wait_until([&] {
+    return std::ranges::any_of(
+        std::filesystem::directory_iterator("/proc/" + std::to_string(process.pid()) + "/fd"),
+        looks_at_the_lock);
+  }));
+  ASSERT_EQ(::listen(other.get(), 1), 0);
+  ASSERT_EQ(::flock(lock.get(), LOCK_UN), 0);
+  EXPECT_EQ(process.wait(), 1);
+  EXPECT_NE(process.standard_error().find("in use"), std::string::npos);
+  static_cast<void>(connect_unix(path));
 }
 
 TEST(UnixListenerTest, FileIsRemovedByASecondSignalToo) {

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -5,11 +6,13 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "iolib/base/file_identity.h"
 #include "iolib/base/standard_streams.h"
 #include "tools/bench/baseline.h"
 #include "tools/bench/compare.h"
@@ -73,10 +76,12 @@ int serve(const std::string& address) {
   if (listener.has_error()) return fail(listener.error().to_string());
   std::printf("listening on %s\n", local_address(listener->get()).c_str());
   std::fflush(stdout);
+  const std::string path = at->family() == AF_UNIX ? address.substr(address.find(':') + 1) : "";
+  const std::optional<FileIdentity> socket = identity_at(AT_FDCWD, path);
   const Server server(std::move(*listener));
   constexpr std::chrono::milliseconds kTick{100};
   while (!interrupted() && server.failure().empty()) std::this_thread::sleep_for(kTick);
-  if (at->family() == AF_UNIX) ::unlink(address.substr(address.find(':') + 1).c_str());
+  unlink_if_same(AT_FDCWD, path, socket);
   return server.failure().empty() ? 0 : fail(server.failure());
 }
 

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 
+#include <optional>
 #include <utility>
 
+#include "iolib/base/file_identity.h"
 #include "tools/capture/out_directory.h"
 
 namespace sluice::capture {
@@ -15,7 +17,7 @@ class OutFiles::File {
  private:
   friend class OutFiles;
   std::string name_;
-  bool created_ = false;
+  std::optional<FileIdentity> created_;
   OwnedFd fd_;
   std::vector<std::byte> gathered_;
   std::list<File*>::iterator place_;  // in open_, while fd_ is there
@@ -67,7 +69,11 @@ Result<> OutFiles::open(File& file) {
           : create_file(directory_, file.name_);
   if (!fd) return fd.error();
   if (!*fd) return errno_error("open " + file.name_);
-  file.created_ = true;
+  const std::optional<FileIdentity> opened = identity_of(fd->get());
+  if (file.created_ && opened != file.created_) {
+    return Error{0, file.name_ + ": another file has taken its place"};
+  }
+  file.created_ = opened;
   file.fd_ = *std::move(fd);
   open_.push_front(&file);
   file.place_ = open_.begin();

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "iolib/base/file_identity.h"
 #include "tools/capture/out_directory.h"
 
 namespace sluice::capture {
@@ -23,7 +24,7 @@ OutStream::OutStream(int fd, OwnedFd owned, std::string name)
 }
 
 OutStream::~OutStream() {
-  if (owned_ && !stays_) ::unlink(name_.c_str());
+  if (owned_ && !stays_) unlink_if_same(AT_FDCWD, name_, identity_of(owned_.get()));
 }
 
 void OutStream::append(std::span<const std::byte> bytes) {

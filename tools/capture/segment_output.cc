@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "iolib/base/file_identity.h"
 #include "tools/capture/out_directory.h"
 
 namespace sluice::capture {
@@ -49,7 +50,7 @@ Result<std::unique_ptr<SegmentOutput>> SegmentOutput::create(int directory, cons
 
 // It would be in the way of the next try.
 SegmentOutput::~SegmentOutput() {
-  if (!sealed_) ::unlinkat(directory_, file_name_.c_str(), 0);
+  if (!sealed_) unlink_if_same(directory_, file_name_, identity_of(fd_.get()));
 }
 
 Result<> SegmentOutput::append(const RecordHeader& header, std::span<const std::byte> payload) {

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <fstream>
 
+#include "iolib/base/file_identity.h"
 #include "iolib/base/owned_fd.h"
 
 namespace sluice {
@@ -40,7 +41,7 @@ Result<> write_file(const std::string& path, const std::string& text) {
 Result<> check_writable(const std::string& path) {
   const OwnedFd made(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (made) {
-    ::unlink(path.c_str());
+    unlink_if_same(AT_FDCWD, path, identity_of(made.get()));
     return {};
   }
   if (errno != EEXIST) return errno_error("write " + path);
