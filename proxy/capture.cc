@@ -75,6 +75,14 @@ void log_event(const std::string& path, capture::Recorder::Event event, const Er
   }
 }
 
+// Once, whichever worker it is.
+void log_detour(const Error& error) {
+  static std::atomic<bool> said = false;
+  if (said.exchange(true)) return;
+  const std::string reason = error.to_string();
+  log::warn("capture_detour", {{"reason", reason}});
+}
+
 void log_deletion(const std::string& path, const capture::Store::Deletion& deletion) {
   const std::string segment = one_line(deletion.segment);
   if (deletion.error) {
@@ -143,6 +151,7 @@ Result<std::unique_ptr<WorkerCapture>> WorkerCapture::create(Reactor& reactor, U
   std::unique_ptr<WorkerCapture> capture(new WorkerCapture(reactor));
   capture->background_ = std::make_unique<BackgroundThreads>(1);
   capture->disk_ = RealDisk::create(reactor, uring, *capture->background_);
+  capture->disk_->set_on_detour(log_detour);
   for (const auto& each : directories.all()) {
     capture::RecorderOptions options = each->recorder;
     options.segments.worker = static_cast<std::uint32_t>(worker);
@@ -218,6 +227,8 @@ std::vector<log::Field> capture_sums(const CaptureDirectories& directories,
   for_each([&](const Counters& each) {
     longest_sync_ns = std::max(longest_sync_ns, each.longest_sync_ns.load());
   });
+  std::uint64_t detours = 0;
+  for (const WorkerCapture* worker : workers) detours += worker->detours();
   std::uint64_t deleted = 0;
   std::uint64_t not_deleted = 0;
   for (const auto& each : directories.all()) {
@@ -244,6 +255,7 @@ std::vector<log::Field> capture_sums(const CaptureDirectories& directories,
       {"capture_syncs", sum(&Counters::syncs)},
       {"capture_sync_us", sum(&Counters::sync_ns) / 1000},
       {"capture_longest_sync_us", longest_sync_ns / 1000},
+      {"capture_detours", detours},
   };
 }
 

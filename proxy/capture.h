@@ -67,6 +67,7 @@ class WorkerCapture {
   [[nodiscard]] const std::vector<std::unique_ptr<capture::Recorder>>& recorders() const {
     return recorders_;
   }
+  [[nodiscard]] std::uint64_t detours() const { return disk_->detours(); }
 
  private:
   // Segments grow too old without anything being written.
@@ -89,7 +90,7 @@ class WorkerCapture {
   // What its jobs belong to outlives the background thread.
   std::vector<std::string_view> paths_;
   std::vector<std::unique_ptr<capture::Recorder>> recorders_;
-  std::unique_ptr<Disk> disk_;
+  std::unique_ptr<RealDisk> disk_;
   std::unique_ptr<BackgroundThreads> background_;
   std::size_t open_ = 0;  ///< recorders that close() still waits for
 };

@@ -45,9 +45,11 @@ SegmentWriter::SegmentWriter(Reactor& reactor, Disk& disk, Store& store, Options
 SegmentWriter::~SegmentWriter() { reactor_.cancel_timer(tick_); }
 
 void SegmentWriter::start() {
-  Result<AlignedBuffer> buffer = AlignedBuffer::allocate(grid_bytes_);
-  if (buffer.has_error()) return client_.segment_refused(buffer.error());
-  first_buffer_ = std::move(*buffer);
+  for (AlignedBuffer* each : {&first_buffer_, &footer_buffer_}) {
+    Result<AlignedBuffer> buffer = AlignedBuffer::allocate(grid_bytes_);
+    if (buffer.has_error()) return client_.segment_refused(buffer.error());
+    *each = std::move(*buffer);
+  }
   first_.set_buffer(first_buffer_.bytes());
   prepare();
 }
@@ -209,12 +211,7 @@ void SegmentWriter::end_segment(SegmentEnd why) {
 
 // On the background thread: the footer, then the end of the file.
 Result<> SegmentWriter::seal(Segment& segment, SegmentEnd why) {
-  Result<AlignedBuffer> buffer = AlignedBuffer::allocate(grid_bytes_);
-  if (buffer.has_error()) {
-    static_cast<void>(store_.abandon(segment.file, segment.name, segment.offset));
-    return buffer.error();
-  }
-  FrameBuilder frame(buffer->bytes());
+  FrameBuilder frame(footer_buffer_.bytes());
   frame.append(stamped(Kind::footer),
                encode(FooterInfo{segment.data_bytes, static_cast<std::uint32_t>(why)}));
   FrameHeader header;

@@ -241,6 +241,7 @@ class SegmentWriter {
   std::unique_ptr<Segment> next_;
   std::uint64_t next_number_ = 0;
   AlignedBuffer first_buffer_;
+  AlignedBuffer footer_buffer_;  ///< of ending_: a lack of memory is no reason to give one up
   Block first_;
   // Filled by the background thread while prepare_ is in flight.
   std::unique_ptr<Segment> prepared_;

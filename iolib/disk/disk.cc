@@ -4,8 +4,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <deque>
+#include <thread>
 #include <utility>
+#include <vector>
 
+#include "iolib/base/clock.h"
 #include "iolib/reactor/uring_reactor.h"
 
 namespace sluice {
@@ -14,43 +19,123 @@ namespace {
 // As many writes as a disk needs in flight to be busy (CAPTURE.md asks for four).
 constexpr std::size_t kWriteThreads = 4;
 
+// A call that lacks memory is tried this often, and this long after the one before.
+constexpr int kMostTries = 100;
+constexpr Duration kTryPause = std::chrono::milliseconds(10);
+
+struct FileCall {
+  enum class Kind : std::uint8_t { write, durable_write, sync };
+  Kind kind = Kind::sync;
+  int file = -1;
+  std::span<const std::byte> bytes;
+  std::uint64_t offset = 0;
+};
+
+FileCall write_call(int file, std::span<const std::byte> bytes, std::uint64_t offset,
+                    Disk::Durable durable) {
+  const bool flushed = durable == Disk::Durable::yes;
+  return {flushed ? FileCall::Kind::durable_write : FileCall::Kind::write, file, bytes, offset};
+}
+
+// Whether an error says nothing about the disk, so that the same call may well succeed. ECANCELED:
+// io_uring has no thread for it. A sync that fails with ENOMEM may have lost pages that were not
+// written, and the next one would not know of them: it counts.
+bool is_shortage(const FileCall& call, int result) {
+  return result == -ECANCELED || result == -EAGAIN ||
+         (result == -ENOMEM && call.kind != FileCall::Kind::sync);
+}
+
+int carry_out_once(const FileCall& call) {
+  if (call.kind == FileCall::Kind::sync) return ::fdatasync(call.file) < 0 ? -errno : 0;
+  const iovec part{const_cast<std::byte*>(call.bytes.data()), call.bytes.size()};
+  const int flags = call.kind == FileCall::Kind::durable_write ? RWF_DSYNC : 0;
+  const ssize_t written = ::pwritev2(call.file, &part, 1, static_cast<off_t>(call.offset), flags);
+  return written < 0 ? -errno : static_cast<int>(written);
+}
+
+// On a thread: pwritev2(2) or fdatasync(2).
+int carry_out(const FileCall& call) {
+  for (int tries = 1;; ++tries) {
+    const int result = carry_out_once(call);
+    const bool again = call.kind != FileCall::Kind::sync && is_shortage(call, result);
+    if (!again || tries == kMostTries) return result;
+    std::this_thread::sleep_for(kTryPause);
+  }
+}
+
 class UringDisk final : public RealDisk {
  public:
   UringDisk(UringReactor& reactor, BackgroundThreads& background)
       : RealDisk(reactor, background), reactor_(reactor) {}
   void write(int file, std::span<const std::byte> bytes, std::uint64_t offset, Durable durable,
              Operation& operation) override {
-    reactor_.write_file(file, bytes, offset, durable == Durable::yes, operation);
+    Request& request = new_request(write_call(file, bytes, offset, durable), operation);
+    reactor_.write_file(file, bytes, offset, durable == Durable::yes, request);
   }
-  void sync(int file, Operation& operation) override { reactor_.sync_file(file, operation); }
+  void sync(int file, Operation& operation) override {
+    Request& request = new_request({FileCall::Kind::sync, file, {}, 0}, operation);
+    reactor_.sync_file(file, request);
+  }
   void prepare_buffer(std::span<std::byte> buffer) override { reactor_.register_buffer(buffer); }
 
  private:
+  // One at the ring, in the place of the owner's own.
+  class Request final : public Operation {
+   public:
+    explicit Request(UringDisk& disk) : disk_(disk) {}
+    FileCall call;
+    Operation* owner = nullptr;
+
+   private:
+    void complete(const Completion& completion) override {
+      disk_.completed(*this, completion.result);
+    }
+    UringDisk& disk_;
+  };
+
+  Request& new_request(const FileCall& call, Operation& operation) {
+    begin(operation);
+    if (free_.empty()) free_.push_back(&requests_.emplace_back(*this));
+    Request& request = *free_.back();
+    free_.pop_back();
+    request.call = call;
+    request.owner = &operation;
+    return request;
+  }
+  void completed(Request& request, int result) {
+    const FileCall call = request.call;
+    Operation& owner = *request.owner;
+    free_.push_back(&request);
+    if (!is_shortage(call, result)) return finish(owner, result);
+    count_detour(-result);
+    run_on(
+        detour_, [call] { return carry_out(call); }, owner);
+  }
+
   UringReactor& reactor_;
+  std::deque<Request> requests_;
+  std::vector<Request*> free_;
+  // Not the one that run() uses: that may be busy for long, filling a segment.
+  BackgroundThreads detour_{1};
 };
 
-// pwritev2(2) and fdatasync(2) on threads.
 class ThreadDisk final : public RealDisk {
  public:
   ThreadDisk(Reactor& reactor, BackgroundThreads& background) : RealDisk(reactor, background) {}
   void write(int file, std::span<const std::byte> bytes, std::uint64_t offset, Durable durable,
              Operation& operation) override {
-    run_on(
-        threads_,
-        [=] {
-          const iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-          const int flags = durable == Durable::yes ? RWF_DSYNC : 0;
-          const ssize_t written = ::pwritev2(file, &part, 1, static_cast<off_t>(offset), flags);
-          return written < 0 ? -errno : static_cast<int>(written);
-        },
-        operation);
+    start(write_call(file, bytes, offset, durable), operation);
   }
   void sync(int file, Operation& operation) override {
-    run_on(
-        threads_, [file] { return ::fdatasync(file) < 0 ? -errno : 0; }, operation);
+    start({FileCall::Kind::sync, file, {}, 0}, operation);
   }
 
  private:
+  void start(const FileCall& call, Operation& operation) {
+    run_on(
+        threads_, [call] { return carry_out(call); }, operation);
+  }
+
   BackgroundThreads threads_{kWriteThreads};
 };
 
@@ -63,14 +148,19 @@ void Disk::finish(Operation& operation, int result) {
   operation.complete({result, false, {}});
 }
 
-std::unique_ptr<Disk> RealDisk::create(Reactor& reactor, UringReactor* uring,
-                                       BackgroundThreads& background) {
+std::unique_ptr<RealDisk> RealDisk::create(Reactor& reactor, UringReactor* uring,
+                                           BackgroundThreads& background) {
   if (uring != nullptr) return std::make_unique<UringDisk>(*uring, background);
   return std::make_unique<ThreadDisk>(reactor, background);
 }
 
 void RealDisk::run(std::function<int()> work, Operation& operation) {
   run_on(background_, std::move(work), operation);
+}
+
+void RealDisk::count_detour(int error) {
+  const bool first = detours_.fetch_add(1, std::memory_order_relaxed) == 0;
+  if (first && on_detour_) on_detour_(Error{error, "io_uring"});
 }
 
 void RealDisk::run_on(BackgroundThreads& threads, std::function<int()> call, Operation& operation) {

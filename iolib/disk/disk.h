@@ -1,11 +1,14 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 
+#include "iolib/base/error.h"
 #include "iolib/disk/background.h"
 #include "iolib/reactor/reactor.h"
 
@@ -49,19 +52,30 @@ class RealDisk : public Disk {
  public:
   /// On io_uring where `uring` is given (it is `reactor` then), otherwise with threads of its own.
   /// `background` runs what run() is given.
-  [[nodiscard]] static std::unique_ptr<Disk> create(Reactor& reactor, UringReactor* uring,
-                                                    BackgroundThreads& background);
+  [[nodiscard]] static std::unique_ptr<RealDisk> create(Reactor& reactor, UringReactor* uring,
+                                                        BackgroundThreads& background);
   void run(std::function<int()> work, Operation& operation) override;
+
+  /// Told of the first request that io_uring could not carry out for lack of threads or memory. A
+  /// thread, which is there from the start, carries out each of them instead.
+  void set_on_detour(std::function<void(const Error&)> on_detour) {
+    on_detour_ = std::move(on_detour);
+  }
+  /// How many there were. Any thread.
+  [[nodiscard]] std::uint64_t detours() const { return detours_.load(std::memory_order_relaxed); }
 
  protected:
   RealDisk(Reactor& reactor, BackgroundThreads& background)
       : reactor_(reactor), background_(background) {}
   /// Runs `call` on one of `threads`, then completes `operation` at the reactor.
   void run_on(BackgroundThreads& threads, std::function<int()> call, Operation& operation);
+  void count_detour(int error);
 
  private:
   Reactor& reactor_;
   BackgroundThreads& background_;
+  std::function<void(const Error&)> on_detour_;
+  std::atomic<std::uint64_t> detours_{0};
 };
 
 }  // namespace sluice

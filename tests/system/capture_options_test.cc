@@ -169,6 +169,29 @@ TEST_F(CaptureOptionsTest, WithoutMemoryToLockAllIsRecorded) {
   }
 }
 
+/// As where a container has all its processes: io_uring makes its threads when it needs them.
+TEST_F(CaptureOptionsTest, WithoutAThreadForIoUringAllIsRecordedAndTheDiskIsNotBlamed) {
+  if (::geteuid() != 0) GTEST_SKIP() << "to be a user who is limited takes root";
+  if (!io_uring_available()) GTEST_SKIP() << "the kernel refuses io_uring here";
+  SLUICE_NEEDS_PROGRAM("prlimit");
+  DaemonOptions options;
+  options.binary = copy_of_daemon(folder_);
+  options.process.user = "nobody";  // root is not limited
+  ASSERT_EQ(::chmod(folder_.path().c_str(), 0777), 0);
+  Daemon daemon(arguments({"--engine", "uring", "--durability", "batch"}), options);
+  const std::string pid = std::to_string(daemon.process().pid());
+  ASSERT_EQ(Process({"prlimit", "--nproc=1:1", "--pid", pid}, options.process).wait(), 0);
+  exchange(daemon, 2 * kMiB);
+  EXPECT_EQ(daemon.terminate(), 0) << daemon.log();
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("capture_detour reason=")), 1U) << daemon.log();
+  const std::string stats = line_of(daemon.log(), "capture_detours=");
+  EXPECT_NE(parse_text_line(stats)["capture_detours"], "0") << stats;
+  EXPECT_TRUE(segments_in(directory_, ".suspect").empty()) << daemon.log();
+  const Recorded recorded = check();
+  EXPECT_EQ(recorded.status(), 0) << recorded.findings;
+  EXPECT_EQ(recorded.bytes(), 4 * kMiB);
+}
+
 TEST_F(CaptureOptionsTest, AFileThatIsCutCountsWhatWasRead) {
   constexpr std::uint64_t kSize = 64 << 20;
   const std::string file = folder_.file("file");
