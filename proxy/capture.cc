@@ -127,6 +127,10 @@ Result<CaptureDirectories> CaptureDirectories::open(const Config& config, const 
   return opened;
 }
 
+void CaptureDirectories::keep() const {
+  for (const auto& each : directories_) each->directory->keep();
+}
+
 void CaptureDirectories::log() const {
   for (const auto& each : directories_) {
     if (each->leftovers.sealed > 0) {

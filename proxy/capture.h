@@ -41,6 +41,8 @@ class CaptureDirectories {
     return directories_;
   }
   [[nodiscard]] bool empty() const { return directories_.empty(); }
+  /// The start has succeeded: directories that were made for it stay.
+  void keep() const;
   /// Says what was found and how it will be written.
   void log() const;
 

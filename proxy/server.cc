@@ -147,6 +147,7 @@ Result<> Server::start() {
   for (const auto& worker : workers_) {
     if (Result<> started = worker->start(); started.has_error()) return started.error();
   }
+  captures_.keep();
   return {};
 }
 

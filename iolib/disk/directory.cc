@@ -28,7 +28,11 @@ Result<> sync_parent(const std::string& path) {
   const std::string parent =
       slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
   const OwnedFd fd(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd || ::fsync(fd.get()) != 0) return errno_error("fsync " + parent);
+  if (fd && sync_directory(fd.get())) return {};
+  if (fd || errno != EACCES) return errno_error("fsync " + parent);
+  // One that may be written to and not be read: with all of its filesystem.
+  const OwnedFd own(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!own || ::syncfs(own.get()) != 0) return errno_error("syncfs " + path);
   return {};
 }
 
@@ -50,18 +54,22 @@ bool takes_writes(int file, std::size_t grid_bytes) {
 
 }  // namespace
 
+bool sync_directory(int directory) {
+  return ::fsync(directory) == 0 || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS;
+}
+
 Error Directory::failed(std::string call, const std::string& name) const {
   return errno_error(std::move(call) + ' ' + path_ + '/' + name);
 }
 
 Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode mode) {
-  if (::mkdir(path.c_str(), 0700) == 0) {
-    if (Result<> synced = sync_parent(path); synced.has_error()) return synced.error();
-  } else if (errno != EEXIST) {
-    return errno_error("mkdir " + path);
-  }
   std::unique_ptr<Directory> directory(new Directory);
   directory->path_ = path;
+  directory->made_ = ::mkdir(path.c_str(), 0700) == 0;
+  if (!directory->made_ && errno != EEXIST) return errno_error("mkdir " + path);
+  if (directory->made_) {
+    if (Result<> synced = sync_parent(path); synced.has_error()) return synced.error();
+  }
   directory->directory_ =
       OwnedFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   const int fd = directory->directory_.get();
@@ -81,7 +89,17 @@ Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode
   return directory;
 }
 
-Directory::~Directory() = default;
+// A start that failed leaves nothing behind.
+Directory::~Directory() {
+  if (!made_) return;
+  if (directory_) {
+    const Result<std::vector<Entry>> entries = list();
+    const auto is_lock = [](const Entry& entry) { return entry.name == kLockName; };
+    if (entries.has_error() || !std::ranges::all_of(*entries, is_lock)) return;
+    static_cast<void>(::unlinkat(directory_.get(), kLockName, 0));
+  }
+  static_cast<void>(::rmdir(path_.c_str()));
+}
 
 bool Directory::is_locked(const std::string& path) {
   const OwnedFd file(
@@ -232,7 +250,7 @@ Result<> Directory::remove(const std::string& name) {
 }
 
 Result<> Directory::sync_names() {
-  if (::fsync(directory_.get()) != 0) return errno_error("fsync " + path_);
+  if (!sync_directory(directory_.get())) return errno_error("fsync " + path_);
   return {};
 }
 

@@ -63,18 +63,24 @@ class Volume {
   Volume() = default;
 };
 
+/// fsync(2) of a directory: makes its names durable. No error where the filesystem knows no such
+/// call, as some of FUSE and of the network: there is nothing that a program could do instead.
+[[nodiscard]] bool sync_directory(int directory);
+
 /// A directory of a real filesystem, locked against every other writer.
 class Directory final : public Volume {
  public:
   /// Where O_DIRECT is not to be had, writes go through the page cache.
   enum class Mode : std::uint8_t { direct_if_possible, buffered };
   /// Creates `path` (mode 0700) unless it is there, and locks it: EBUSY if another process holds
-  /// it. Not a symbolic link.
+  /// it. Not a symbolic link. One that was created goes with this object if it is empty then,
+  /// unless keep() was called.
   [[nodiscard]] static Result<std::unique_ptr<Directory>> open(
       const std::string& path, Mode mode = Mode::direct_if_possible);
   /// Whether one is open there, in any process. Takes no lock, so that it is in nobody's way.
   [[nodiscard]] static bool is_locked(const std::string& path);
   ~Directory() override;
+  void keep() { made_ = false; }
 
   /// Writes go to the disk without passing the page cache.
   [[nodiscard]] bool direct() const { return direct_; }
@@ -107,6 +113,7 @@ class Directory final : public Volume {
   std::string path_;
   OwnedFd directory_;
   OwnedFd lock_;
+  bool made_ = false;  ///< and not to be kept
   bool direct_ = false;
   std::size_t grid_bytes_ = 4096;
 };

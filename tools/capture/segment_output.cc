@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "iolib/base/file_identity.h"
+#include "iolib/disk/volume.h"
 #include "tools/capture/out_directory.h"
 
 namespace sluice::capture {
@@ -85,7 +86,7 @@ Result<> SegmentOutput::seal(const RecordHeader& times, SegmentEnd why) {
     return errno_error("rename " + file_name_);
   }
   sealed_ = true;
-  if (::fsync(directory_) != 0) return errno_error("fsync the directory");
+  if (!sync_directory(directory_)) return errno_error("fsync the directory");
   return {};
 }
 

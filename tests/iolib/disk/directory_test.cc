@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,20 @@
 #include "iolib/base/aligned_buffer.h"
 #include "iolib/disk/volume.h"
 #include "tests/support/temp_dir.h"
+
+namespace {
+int directory_sync_error = 0;  ///< of every fsync(2) of a directory in this program
+}  // namespace
+
+/// In the place of the C library's.
+extern "C" int fsync(int fd) {
+  struct stat about {};
+  const bool fails =
+      directory_sync_error != 0 && ::fstat(fd, &about) == 0 && S_ISDIR(about.st_mode);
+  if (!fails) return static_cast<int>(::syscall(SYS_fsync, fd));
+  errno = directory_sync_error;
+  return -1;
+}
 
 namespace sluice {
 namespace {
@@ -127,6 +142,34 @@ TEST(Directory, WritesBufferedWhereTheFilesystemHasNoDirectIo) {
   }
   ::rmdir(path.c_str());
   if (!refuses) GTEST_SKIP() << "this /dev/shm has O_DIRECT";
+}
+
+TEST(Directory, IsMadeAndWrittenWhereTheFilesystemSyncsNoDirectories) {
+  const TempDir temp;
+  for (const int error : {EINVAL, EOPNOTSUPP, ENOSYS}) {
+    directory_sync_error = error;
+    const auto directory = Directory::open(temp.file(std::to_string(error)));
+    EXPECT_TRUE(directory.has_value());
+    EXPECT_TRUE(directory.has_value() && (*directory)->sync_names().has_value());
+    directory_sync_error = 0;
+  }
+}
+
+TEST(Directory, IsNotLeftBehindByAStartThatFailed) {
+  const TempDir temp;
+  const std::string path = temp.file("capture");
+  directory_sync_error = EIO;
+  EXPECT_EQ(Directory::open(path).error().code, EIO);
+  directory_sync_error = 0;
+  EXPECT_EQ(mode_of(path), 0U) << "its name could not be made durable";
+  EXPECT_TRUE(Directory::open(path).has_value());
+  EXPECT_EQ(mode_of(path), 0U) << "nobody wanted to keep it";
+  {
+    const auto kept = Directory::open(path);
+    ASSERT_TRUE(kept.has_value());
+    (*kept)->keep();
+  }
+  EXPECT_EQ(mode_of(path), 0700U);
 }
 
 }  // namespace
