@@ -90,8 +90,15 @@ void log_deletion(const std::string& path, const capture::Store::Deletion& delet
     return log::error("capture_not_deleted",
                       {{"directory", path}, {"segment", segment}, {"reason", reason}});
   }
-  log::warn("capture_deleted_for_room",
-            {{"directory", path}, {"segment", segment}, {"bytes", deletion.size_bytes}});
+  if (deletion.reason == capture::Store::Reason::room) {
+    return log::warn("capture_deleted_for_room",
+                     {{"directory", path}, {"segment", segment}, {"bytes", deletion.size_bytes}});
+  }
+  const bool old = deletion.reason == capture::Store::Reason::age;
+  log::info("capture_deleted", {{"directory", path},
+                                {"segment", segment},
+                                {"bytes", deletion.size_bytes},
+                                {"reason", old ? "retain-age" : "retain-size"}});
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "iolib/capture/store.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -15,9 +17,10 @@ namespace {
 
 constexpr std::uint64_t kZeroedPartBytes = 1 << 20;
 
-std::int64_t wall_now_ns() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+std::int64_t read_clock(clockid_t clock) {
+  timespec now{};
+  static_cast<void>(::clock_gettime(clock, &now));
+  return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
 }
 
 bool is_full(const Error& error) { return error.code == ENOSPC || error.code == EDQUOT; }
@@ -39,6 +42,8 @@ struct Found {
 
 }  // namespace
 
+Store::Time Store::now() { return {read_clock(CLOCK_REALTIME), read_clock(CLOCK_BOOTTIME)}; }
+
 Result<Store::Leftovers> Store::recover() {
   Result<std::vector<Volume::Entry>> entries = volume_.list();
   if (entries.has_error()) return entries.error();
@@ -49,31 +54,35 @@ Result<Store::Leftovers> Store::recover() {
     }
   }
   Leftovers leftovers;
+  const Time now = clock_();
   for (auto& [chain, segments] : chains) {
     std::ranges::sort(segments, {}, [](const Found& each) { return each.name.number; });
     for (const Found& each : segments) {
       if (each.name.state != SegmentState::open) {
-        add(each.entry.name, each.entry.size_bytes, each.entry.changed_ns);
+        add(each.entry.name, each.entry.size_bytes,
+            now.boot_ns - (now.wall_ns - each.entry.changed_ns));
         continue;
       }
       Result<> sealed = seal_leftover(each.entry, each.name, &each == &segments.back(), leftovers);
       if (sealed.has_error()) return sealed.error();
     }
   }
-  sort_by_age();
+  sort_by_age(clock_().boot_ns);
   apply_retention();
   return leftovers;
 }
 
-// Chains are deleted from their heads, whatever their files' times are.
-void Store::sort_by_age() {
+// Chains are deleted from their heads, whatever their files' times are. What is dated in the future
+// is as good as new.
+void Store::sort_by_age(std::int64_t now_ns) {
   const std::lock_guard guard(lock_);
   std::map<ChainKey, std::int64_t> latest;
   for (Sealed& each : sealed_) {
-    std::int64_t& before = latest[chain_of(each.name)];
-    each.sealed_ns = before = std::max(before, each.sealed_ns);
+    const auto before = latest.try_emplace(chain_of(each.name), each.sealed_ns).first;
+    each.sealed_ns = before->second = std::max(before->second, each.sealed_ns);
   }
   std::ranges::stable_sort(sealed_, {}, &Sealed::sealed_ns);
+  for (Sealed& each : sealed_) each.sealed_ns = std::min(each.sealed_ns, now_ns);
 }
 
 Result<> Store::seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
@@ -156,7 +165,7 @@ bool Store::make_room(std::uint64_t size_bytes) {
     const std::lock_guard guard(lock_);
     if (*free + sealed_bytes_ < size_bytes) return false;
   }
-  return delete_oldest(true);
+  return delete_oldest(Reason::room);
 }
 
 Result<> Store::fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once,
@@ -213,7 +222,7 @@ Result<> Store::finish(int file, SegmentName name, std::uint64_t size_bytes) {
   volume_.close(file);
   name.state = SegmentState::sealed;
   done = volume_.rename(from, to_string(name));
-  add(done.has_value() ? to_string(name) : from, size_bytes, wall_now_ns());
+  add(done.has_value() ? to_string(name) : from, size_bytes, clock_().boot_ns);
   if (done.has_value()) done = volume_.sync_names();
   return done;
 }
@@ -225,7 +234,7 @@ Result<> Store::abandon(int& file, SegmentName name, std::uint64_t size_bytes) {
     // Its space is needed for what takes its place. Where this fails it costs no more than that.
     static_cast<void>(volume_.truncate(file, size_bytes));
     volume_.close(std::exchange(file, -1));
-    add(from, size_bytes, wall_now_ns());
+    add(from, size_bytes, clock_().boot_ns);
   }
   {
     // A deletion that has its old name must not look for it now.
@@ -273,17 +282,18 @@ Result<> Store::remove_undiscarded(const std::string& name) {
 void Store::apply_retention() {
   if (!deletes()) return;
   take_back();
-  while (exceeds_retention() && delete_oldest(false)) {
+  for (auto reason = exceeds_retention(); reason && delete_oldest(*reason);) {
+    reason = exceeds_retention();
   }
 }
 
-bool Store::exceeds_retention() {
+std::optional<Store::Reason> Store::exceeds_retention() {
   const std::lock_guard guard(lock_);
-  if (sealed_.empty()) return false;
-  const auto age = std::chrono::nanoseconds(wall_now_ns() - sealed_.front().sealed_ns);
-  const bool much = retention_.size_bytes != 0 && sealed_bytes_ > retention_.size_bytes;
-  const bool old = retention_.age != Duration::zero() && age > retention_.age;
-  return much || old;
+  if (sealed_.empty()) return std::nullopt;
+  if (retention_.size_bytes != 0 && sealed_bytes_ > retention_.size_bytes) return Reason::size;
+  const auto age = std::chrono::nanoseconds(clock_().boot_ns - sealed_.front().sealed_ns);
+  if (retention_.age != Duration::zero() && age > retention_.age) return Reason::age;
+  return std::nullopt;
 }
 
 // What could not be deleted is tried again, first of all.
@@ -315,7 +325,7 @@ void Store::set_aside(Sealed segment) {
 // False if there is none. One that cannot be deleted is set aside until the next time. One after
 // the other, each durable before the next: after a power cut one that is back behind one that is
 // gone would be a hole in its chain.
-bool Store::delete_oldest(bool for_room) {
+bool Store::delete_oldest(Reason reason) {
   const std::lock_guard deleting(deleting_);
   if (deletion_pending_ && volume_.sync_names().has_error()) return false;
   deletion_pending_ = false;
@@ -329,7 +339,7 @@ bool Store::delete_oldest(bool for_room) {
   }
   const Result<> removed = volume_.remove(oldest.name);
   const bool failed = still_there(removed);
-  const bool news = failed ? !std::exchange(oldest.told, true) : for_room;
+  const bool news = failed ? !std::exchange(oldest.told, true) : removed.has_value();
   if (failed) {
     if (news) ++counters_.deletions_failed;
     set_aside(oldest);
@@ -338,8 +348,8 @@ bool Store::delete_oldest(bool for_room) {
     deletion_pending_ = true;
   }
   if (news && on_deletion_) {
-    on_deletion_(
-        {oldest.name, oldest.size_bytes, failed ? std::optional(removed.error()) : std::nullopt});
+    on_deletion_({oldest.name, oldest.size_bytes, reason,
+                  failed ? std::optional(removed.error()) : std::nullopt});
   }
   return true;
 }

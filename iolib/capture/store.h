@@ -34,11 +34,23 @@ class Store {
   Store(Volume& volume, const Retention& retention, std::uint64_t zeroing_rate = kZeroingRate)
       : volume_(volume), retention_(retention), zeroing_rate_(zeroing_rate) {}
 
-  /// A segment that was deleted since the disk is full, earlier than the retention asks; or, with
-  /// an error, one that could not be deleted: told once, tried again and again.
+  /// Ages are counted by the second: a step of the wall clock makes nothing older. The first says
+  /// how old those are that recover() finds.
+  struct Time {
+    std::int64_t wall_ns = 0;
+    std::int64_t boot_ns = 0;  ///< since the machine started, asleep or not
+  };
+  /// Another clock. Before the first call.
+  void set_clock(std::function<Time()> clock) { clock_ = std::move(clock); }
+
+  /// Too much, too old, or earlier than the retention asks, since the disk is full.
+  enum class Reason : std::uint8_t { size, age, room };
+  /// A segment that was deleted; or, with an error, one that could not be deleted: told once, tried
+  /// again and again.
   struct Deletion {
     std::string segment;
     std::uint64_t size_bytes = 0;
+    Reason reason = Reason::size;
     std::optional<Error> error;
   };
   /// Told of each, on the thread of the call that deletes. Before the first call.
@@ -90,10 +102,11 @@ class Store {
   void apply_retention();
 
  private:
+  [[nodiscard]] static Time now();
   struct Sealed {
     std::string name;
     std::uint64_t size_bytes = 0;
-    std::int64_t sealed_ns = 0;  ///< wall clock
+    std::int64_t sealed_ns = 0;  ///< as Time::boot_ns
     bool told = false;           ///< that it could not be deleted
   };
   [[nodiscard]] Result<> seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
@@ -105,21 +118,22 @@ class Store {
   [[nodiscard]] Result<> remove_undiscarded(const std::string& name);
   void add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns);
   void renamed_to(const std::string& from, const std::string& to);
-  void sort_by_age();
+  void sort_by_age(std::int64_t now_ns);
   [[nodiscard]] bool deletes() const {
     return retention_.size_bytes != 0 || retention_.age != Duration::zero();
   }
   template <class Call>
   [[nodiscard]] auto with_room(std::uint64_t size_bytes, Call call);
   [[nodiscard]] bool make_room(std::uint64_t size_bytes);
-  [[nodiscard]] bool exceeds_retention();
-  [[nodiscard]] bool delete_oldest(bool for_room);
+  [[nodiscard]] std::optional<Reason> exceeds_retention();
+  [[nodiscard]] bool delete_oldest(Reason reason);
   void take_back();
   void set_aside(Sealed segment);
 
   Volume& volume_;
   Retention retention_;
   std::uint64_t zeroing_rate_;
+  std::function<Time()> clock_ = now;
   std::function<void(const Deletion&)> on_deletion_;
   Counters counters_;
   std::mutex making_room_;

@@ -414,6 +414,7 @@ TEST_F(CaptureOptionsTest, SegmentsGoByAgeOnAnIdleDaemonToo) {
   ASSERT_EQ(segments_in(directory_, ".sluice").size(), 1U);
   const Daemon daemon(arguments({"--retain-age", "2s"}));
   EXPECT_TRUE(wait_until([&] { return segments_in(directory_, ".sluice").empty(); }));
+  EXPECT_TRUE(daemon.wait_for_log(std::regex("capture_deleted .*0000000000.*reason=retain-age")));
 }
 
 TEST_F(CaptureOptionsTest, SegmentsEndByTimeWhileConnectionsRest) {
