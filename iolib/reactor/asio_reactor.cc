@@ -238,11 +238,6 @@ void AsioReactor::errors_ready() {
   await_errors();
 }
 
-void AsioReactor::finish(Operation& operation, const Completion& completion) {
-  operation.in_flight_ = false;
-  operation.complete(completion);
-}
-
 void AsioReactor::finish_later(Operation& operation, int result) {
   boost::asio::post(context_, [this, &operation, result] {
     refresh_now();
@@ -262,7 +257,7 @@ void AsioReactor::wake_at(TimePoint deadline) {
   });
 }
 
-void AsioReactor::turn(std::optional<TimePoint> deadline) {
+bool AsioReactor::turn(std::optional<TimePoint> deadline) {
   if (deadline && *deadline <= Clock::now()) {
     refresh_now();
   } else {
@@ -270,8 +265,9 @@ void AsioReactor::turn(std::optional<TimePoint> deadline) {
     context_.run_one();
   }
   // Also when a timer is due: timers that follow close on each other must not keep sockets waiting.
-  for (int i = 1; i < kHandlersPerTurn && context_.poll_one() > 0; ++i) {
-  }
+  int handlers = 1;
+  while (handlers < kHandlersPerTurn && context_.poll_one() > 0) ++handlers;
+  return handlers == kHandlersPerTurn;
 }
 
 }  // namespace sluice

@@ -47,7 +47,7 @@ class AsioReactor final : public Reactor {
 
   AsioReactor();
   [[nodiscard]] Result<> open();
-  void turn(std::optional<TimePoint> deadline) override;
+  [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;
   [[nodiscard]] Descriptor* find(int fd, std::uint64_t serial);
   [[nodiscard]] Descriptor* descriptor_of(int fd, Operation& operation);
   void begin_reading(int fd, Operation& operation, std::uint8_t kind);
@@ -61,7 +61,6 @@ class AsioReactor final : public Reactor {
   void receive_ready(Descriptor& descriptor, int fd);
   void accept_ready(int fd, std::uint64_t serial);
   void finish_later(Operation& operation, int result);
-  static void finish(Operation& operation, const Completion& completion);
 
   boost::asio::io_context context_{1};                    // one thread
   std::vector<std::unique_ptr<Descriptor>> descriptors_;  ///< by number

@@ -65,7 +65,7 @@ class Reactor {
   [[nodiscard]] Sleep sleep_until(TimePoint deadline);
   /// `co_await writable(fd, t)`: poll events, -ETIMEDOUT after `deadline`, or another -errno.
   [[nodiscard]] Wait writable(int fd, TimePoint deadline);
-  /// The same for reading.
+  /// The same for reading. What has come by the time that the loop looks beats the deadline.
   [[nodiscard]] Wait readable(int fd, TimePoint deadline);
 
   /// The time at which the current turn of the loop began: cheap, and good enough for deadlines.
@@ -80,13 +80,17 @@ class Reactor {
 
  protected:
   Reactor();
-  /// Waits for completions, at most until `deadline`, and hands them out.
-  virtual void turn(std::optional<TimePoint> deadline) = 0;
+  /// Waits for completions, at most until `deadline`, and hands them out. True if it has left some
+  /// that were there.
+  [[nodiscard]] virtual bool turn(std::optional<TimePoint> deadline) = 0;
   /// Whether the mailbox could be had: there may be no descriptor left for it.
   [[nodiscard]] Result<> check_mailbox() const;
   /// Once in each turn; a simulated reactor has a time of its own.
   void refresh_now(TimePoint now = Clock::now()) { now_ = now; }
-  static void prepare(Operation& operation, int fd, std::uint8_t kind);
+  /// A request begins, or begins once more before it has completed.
+  void prepare(Operation& operation, int fd, std::uint8_t kind);
+  /// Completes it for the last time.
+  void finish(Operation& operation, const Completion& completion);
 
  private:
   // Reads the eventfd that post() writes.
@@ -99,7 +103,10 @@ class Reactor {
     Reactor& reactor_;
   };
 
+  void catch_up();
+
   TimerQueue timers_;
+  std::size_t in_flight_ = 0;  ///< requests
   TimePoint now_ = Clock::now();
   OwnedFd wake_;
   Mailbox mailbox_{*this};
@@ -139,6 +146,7 @@ class Reactor::Wait final : public Operation, public Timer {
  private:
   void complete(const Completion& completion) override;
   void expired() override;
+  [[nodiscard]] int last_look() const;
   Reactor& reactor_;
   TimePoint until_;
   std::coroutine_handle<> waiter_;

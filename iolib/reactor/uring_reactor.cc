@@ -40,8 +40,8 @@ Result<std::unique_ptr<UringReactor>> UringReactor::create() {
 Result<> UringReactor::open() {
   if (Result<> mailbox = check_mailbox(); mailbox.has_error()) return mailbox;
   io_uring_params params{};
-  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
-                 IORING_SETUP_CLAMP;
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
   params.cq_entries = kCompletionEntries;
   if (int error = io_uring_queue_init_params(kSubmissionEntries, &ring_, &params); error < 0) {
     return Error{-error, "io_uring_setup"};
@@ -216,8 +216,14 @@ void UringReactor::end_request(Operation& operation) {
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
-void UringReactor::turn(std::optional<TimePoint> deadline) {
+void UringReactor::wait(std::optional<TimePoint> deadline) {
   using std::chrono::nanoseconds;
+  // With completions at hand liburing only submits, and what the kernel has put off would wait for
+  // ever behind more than a batch of streams that are always ready.
+  if (io_uring_cq_ready(&ring_) > 0) {
+    io_uring_submit_and_get_events(&ring_);
+    return;
+  }
   __kernel_timespec timeout{};
   if (deadline) {
     const nanoseconds left = std::max(nanoseconds(0), nanoseconds(*deadline - Clock::now()));
@@ -227,12 +233,25 @@ void UringReactor::turn(std::optional<TimePoint> deadline) {
   io_uring_cqe* first = nullptr;
   // The result says no more than the completion queue does: timed out, interrupted, or ready.
   io_uring_submit_and_wait_timeout(&ring_, &first, 1, deadline ? &timeout : nullptr, nullptr);
+}
+
+bool UringReactor::turn(std::optional<TimePoint> deadline) {
+  wait(deadline);
   refresh_now();
   std::array<io_uring_cqe*, kBatch> batch{};
   const unsigned ready = io_uring_peek_batch_cqe(&ring_, batch.data(), batch.size());
   for (unsigned i = 0; i < ready; ++i) dispatch(*batch[i]);
   io_uring_cq_advance(&ring_, ready);
-  if (starved_ != nullptr) serve_starved();
+  const bool starved = starved_ != nullptr;
+  if (starved) serve_starved();
+  return starved || has_more();
+}
+
+// Completions, or what the kernel has put off until the next call.
+bool UringReactor::has_more() const {
+  const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
+  return io_uring_cq_ready(&ring_) > 0 ||
+         (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
 void UringReactor::dispatch(const io_uring_cqe& cqe) {
@@ -256,8 +275,7 @@ void UringReactor::dispatch(const io_uring_cqe& cqe) {
   if (has_buffer && cqe.res > 0) {
     completion.data = {&buffer_bytes_[buffer * kReceiveBytes], static_cast<std::size_t>(cqe.res)};
   }
-  operation->in_flight_ = completion.more;
-  operation->complete(completion);
+  completion.more ? operation->complete(completion) : finish(*operation, completion);
   if (has_buffer) recycle(buffer);
 }
 
@@ -269,8 +287,7 @@ void UringReactor::serve_starved() {
   while (operation != nullptr) {
     Operation* next = operation->next_;
     if (operation->cancelled_) {
-      operation->in_flight_ = false;
-      operation->complete({-ECANCELED, false, {}});
+      finish(*operation, {-ECANCELED, false, {}});
     } else {
       receive(operation->fd_, *operation, operation->max_bytes_);
     }

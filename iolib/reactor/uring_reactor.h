@@ -47,7 +47,9 @@ class UringReactor final : public Reactor {
   UringReactor() = default;
   [[nodiscard]] Result<> open();
   [[nodiscard]] Result<> provide_buffers();
-  void turn(std::optional<TimePoint> deadline) override;
+  [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;
+  void wait(std::optional<TimePoint> deadline);
+  [[nodiscard]] bool has_more() const;
   void dispatch(const io_uring_cqe& cqe);
   void recycle(unsigned buffer);
   void serve_starved();

@@ -10,7 +10,7 @@
 namespace sluice::test {
 namespace {
 
-// Disk's way to complete an operation, for the mailbox too.
+// Disk's way to complete an operation.
 struct Completer : Disk {
   using Disk::finish;
 };
@@ -45,14 +45,15 @@ void ManualReactor::pass(Duration time) {
   passing_ = false;
 }
 
-void ManualReactor::turn(std::optional<TimePoint> deadline) {
-  if (mailbox_ != nullptr) Completer::finish(*std::exchange(mailbox_, nullptr), POLLIN);
+bool ManualReactor::turn(std::optional<TimePoint> deadline) {
+  if (mailbox_ != nullptr) finish(*std::exchange(mailbox_, nullptr), {POLLIN, false, {}});
   const bool busy = deliver_ && deliver_();
   if (busy || passing_ || !deadline) {
     refresh_now(now() + kTurn);
   } else {
     refresh_now(std::max(now(), *deadline));
   }
+  return false;
 }
 
 void ManualReactor::wait_readable(int fd, Operation& operation) {

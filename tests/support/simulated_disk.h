@@ -45,7 +45,7 @@ class ManualReactor final : public Reactor {
   void forget(int fd) override;
 
  private:
-  void turn(std::optional<TimePoint> deadline) override;
+  [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;
 
   std::function<bool()> deliver_;
   Operation* mailbox_ = nullptr;

@@ -32,6 +32,10 @@ class ReactorTimeTest : public ReactorTest<Engine> {
     woken.push_back(name);
     this->checkpoint_.check();
   }
+  Task<> send_at(TimePoint time, int fd) {
+    co_await this->reactor().sleep_until(time);
+    EXPECT_TRUE(test::send_all(fd, "x"));
+  }
   Task<> wait_readable(int fd, TimePoint deadline, int& result) {
     result = co_await this->reactor().readable(fd, deadline);
     this->checkpoint_.check();
@@ -122,6 +126,55 @@ TYPED_TEST(ReactorTimeTest, TimersAreServedWhileTheLoopIsBusy) {
   wait->then = nullptr;
 }
 
+// A process that was stopped, or starved, for longer than a time-out: what came meanwhile is more
+// than a turn takes, and none of it is late.
+TYPED_TEST(ReactorTimeTest, EverythingThatCameMeanwhileIsHandledBeforeADeadlineIsJudged) {
+  constexpr std::size_t kMany = 300;
+  std::vector<SocketPair> pairs;
+  std::vector<std::unique_ptr<Probe>> receives;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    pairs.push_back(test::unix_pair());
+    receives.push_back(this->probe());
+    this->reactor().receive(pairs.back().near.get(), *receives.back());
+  }
+  this->settle();
+  std::vector<std::string> woken;
+  const Task<> sleeper = this->sleep(Clock::now() + 1ms, "woken", woken);
+  sleeper.start();
+  for (const SocketPair& pair : pairs) ASSERT_TRUE(test::send_all(pair.far.get(), "x"));
+  std::this_thread::sleep_for(2ms);
+  std::ptrdiff_t late = -1;
+  ASSERT_TRUE(this->run_until([&] {
+    // As the sleeper wakes.
+    if (woken.empty()) return false;
+    late = std::ranges::count_if(receives, [](const auto& each) { return each->in_flight(); });
+    return true;
+  }));
+  EXPECT_EQ(late, 0);
+}
+
+// More of them than one turn takes, and each again and again.
+TYPED_TEST(ReactorTimeTest, StreamsWithoutEndKeepNeitherTimersNorTheMailboxWaiting) {
+  constexpr std::size_t kMany = 300;
+  std::vector<SocketPair> pairs;
+  std::vector<std::unique_ptr<Probe>> waits;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    pairs.push_back(test::unix_pair());
+    ASSERT_TRUE(test::send_all(pairs.back().far.get(), "x"));
+    waits.push_back(this->probe());
+    const auto again = [this, fd = pairs.back().near.get(), wait = waits.back().get()](auto&&) {
+      this->reactor().wait_readable(fd, *wait);
+    };
+    waits.back()->then = again;
+    again(0);
+  }
+  std::vector<std::string> woken;
+  const Task<> sleeper = this->sleep(Clock::now() + 1ms, "woken", woken);
+  sleeper.start();
+  ASSERT_TRUE(this->run_until([&] { return !woken.empty(); }));
+  for (const auto& wait : waits) wait->then = nullptr;
+}
+
 TYPED_TEST(ReactorTimeTest, AWaitEndsAtItsDeadline) {
   const SocketPair pair = tcp_pair();
   int result = 0;
@@ -147,6 +200,36 @@ TYPED_TEST(ReactorTimeTest, AWaitWhoseDeadlineHasPassedStillEndsOnce) {
   waiting.start();
   ASSERT_TRUE(this->run_until([&] { return result != 0; }));
   EXPECT_EQ(result, -ETIMEDOUT);
+}
+
+// Not even begun when its deadline passes, or taken back when it comes.
+TYPED_TEST(ReactorTimeTest, WhatHasComeBeatsADeadlineThatHasPassed) {
+  const SocketPair pair = tcp_pair();
+  ASSERT_TRUE(test::send_all(pair.far.get(), "x"));
+  int readable = 0;
+  int writable = 0;
+  const TimePoint past = Clock::now() - 1s;
+  const Task<> reading = this->wait_readable(pair.near.get(), past, readable);
+  const Task<> writing = this->wait_writable(pair.near.get(), past, writable);
+  reading.start();
+  writing.start();
+  ASSERT_TRUE(this->run_until([&] { return readable != 0 && writable != 0; }));
+  EXPECT_GT(readable, 0);
+  EXPECT_GT(writable, 0);
+}
+
+TYPED_TEST(ReactorTimeTest, WhatComesWhileAWaitIsTakenBackIsNotLate) {
+  const SocketPair pair = tcp_pair();
+  int result = 0;
+  const TimePoint deadline = Clock::now() + 1ms;
+  const Task<> waiting = this->wait_readable(pair.near.get(), deadline, result);
+  waiting.start();
+  // Expires behind the wait.
+  const Task<> sender = this->send_at(deadline + 1ns, pair.far.get());
+  sender.start();
+  std::this_thread::sleep_for(2ms);
+  ASSERT_TRUE(this->run_until([&] { return result != 0; }));
+  EXPECT_GT(result, 0);
 }
 
 TYPED_TEST(ReactorTimeTest, AWaitThatSucceedsLeavesNoTimerBehind) {
