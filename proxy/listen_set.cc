@@ -34,6 +34,7 @@ std::string key_of(const HostPort& address) {
 
 /// However its path is written.
 std::string key_of(const UnixEndpoint& endpoint) {
+  if (endpoint.is_abstract()) return "unix:" + endpoint.path;
   std::error_code error;
   const auto path = std::filesystem::weakly_canonical(endpoint.path, error);
   return "unix:" + (error ? endpoint.path : path.string());

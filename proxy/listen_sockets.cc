@@ -146,6 +146,23 @@ Result<UnixPath> look_at(const UnixEndpoint& address) {
   return errno == ECONNREFUSED ? UnixPath::leftover : UnixPath::in_use;
 }
 
+Result<OwnedFd> bind_unix(const Endpoint& endpoint) {
+  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return errno_error("socket for " + endpoint.text);
+  if (::bind(fd.get(), endpoint.data(), endpoint.size_bytes) != 0) {
+    return errno_error("bind " + endpoint.text);
+  }
+  return fd;
+}
+
+// The same of an abstract name, which is in use or free.
+Result<UnixPath> look_at_name(const UnixEndpoint& address) {
+  const Result<OwnedFd> bound = bind_unix(make_endpoint(address));
+  if (bound.has_value()) return UnixPath::nothing;
+  if (bound.error().code != EADDRINUSE) return bound.error();
+  return UnixPath::in_use;
+}
+
 Result<> remove_leftover(const UnixEndpoint& address) {
   const std::optional<FileIdentity> seen = identity_at(AT_FDCWD, address.path);
   const Result<UnixPath> found = look_at(address);
@@ -250,18 +267,22 @@ Result<> Opener::open_tcp(const HostPort& address, std::size_t route) {
 }
 
 Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
-  const OwnedFd alone = wait_for_other_starts(address);
-  if (Result<> removed = remove_leftover(address); removed.has_error()) return removed.error();
+  // An abstract name leaves nothing behind.
+  const bool abstract = address.is_abstract();
+  const OwnedFd alone = abstract ? OwnedFd() : wait_for_other_starts(address);
+  if (Result<> removed = abstract ? Result<>() : remove_leftover(address); removed.has_error()) {
+    return removed.error();
+  }
   const Endpoint endpoint = make_endpoint(address);
-  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return errno_error("socket for " + endpoint.text);
-  const auto* name = reinterpret_cast<const sockaddr*>(&endpoint.address);
-  if (::bind(fd.get(), name, endpoint.size_bytes) != 0) return errno_error("bind " + endpoint.text);
-  opened_.unix_paths.push_back({address.path, identity_at(AT_FDCWD, address.path)});
-  if (::listen(fd.get(), kBacklog) != 0) return errno_error("listen " + endpoint.text);
+  Result<OwnedFd> fd = bind_unix(endpoint);
+  if (fd.has_error()) return fd.error();
+  if (!abstract) {
+    opened_.unix_paths.push_back({address.path, identity_at(AT_FDCWD, address.path)});
+  }
+  if (::listen(fd->get(), kBacklog) != 0) return errno_error("listen " + endpoint.text);
   opened_.bound.push_back({route, endpoint.text});
   const std::size_t worker = unix_sockets_++ % workers_;
-  opened_.sockets.push_back({std::move(fd), route, worker, Leg::Kind::unix_stream, nullptr});
+  opened_.sockets.push_back({*std::move(fd), route, worker, Leg::Kind::unix_stream, nullptr});
   return {};
 }
 
@@ -295,13 +316,13 @@ class Prober {
 };
 
 Result<> Prober::probe_unix(const UnixEndpoint& address) {
-  const Result<UnixPath> found = look_at(address);
+  const Result<UnixPath> found = address.is_abstract() ? look_at_name(address) : look_at(address);
   if (found.has_error()) return found.error();
   if (*found == UnixPath::in_use) {
     remarks_.push_back("unix:" + address.path + " is in use at the moment");
     return {};
   }
-  if (::access(folder_of(address).c_str(), W_OK | X_OK) != 0) {
+  if (!address.is_abstract() && ::access(folder_of(address).c_str(), W_OK | X_OK) != 0) {
     return errno_error("bind unix:" + address.path);
   }
   return {};

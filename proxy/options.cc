@@ -73,14 +73,14 @@ constexpr auto kOptions = std::to_array<Option>({
      .places = kOnCommandLine | kInRoute,
      .value = "ADDR",
      .repeated = true,
-     .help = "Accept connections here: HOST:PORT, [IPV6]:PORT, :PORT or unix:/path; may be given "
-             "more than once; port 0 lets the kernel choose."},
+     .help = "Accept connections here: HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or unix:@name "
+             "(abstract); may be given more than once; port 0 lets the kernel choose."},
     {.name = "to",
      .kind = OptionKind::address,
      .places = kOnCommandLine | kInRoute,
      .value = "ADDR",
-     .help = "Forward them there: HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, file:/path (each "
-             "client is sent the file), discard: or echo:."},
+     .help = "Forward them there: HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, unix:@name, "
+             "file:/path (each client is sent the file), discard: or echo:."},
     {.name = "name",
      .kind = OptionKind::name,
      .places = kInRoute,
@@ -269,8 +269,8 @@ constexpr auto kOptions = std::to_array<Option>({
      .default_text = "nothing is mirrored",
      .repeated = true,
      .help = "Send what clients send there as well, and throw the answers away: HOST:PORT, "
-             "[IPV6]:PORT, :PORT or unix:/path; may be given more than once. Forwarding never "
-             "waits for a mirror."},
+             "[IPV6]:PORT, :PORT, unix:/path or unix:@name; may be given more than once. "
+             "Forwarding never waits for a mirror."},
     {.name = "mirror-max-lag",
      .kind = OptionKind::size,
      .places = kEverywhere,

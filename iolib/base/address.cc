@@ -19,6 +19,8 @@ using boost::system::in_place_value;
 
 // sun_path holds 108 bytes, the last of them for the terminating NUL (unix(7)).
 constexpr std::size_t kLongestUnixPathBytes = sizeof(sockaddr_un::sun_path) - 1;
+// A name of the abstract namespace begins with a NUL, for which the `@` stands, and ends with none.
+constexpr std::size_t kLongestAbstractBytes = sizeof(sockaddr_un::sun_path);
 constexpr std::size_t kLongestFilePathBytes = PATH_MAX - 1;
 // RFC 1035, section 2.3.4, in the written form; a trailing dot comes on top.
 constexpr std::size_t kLongestNameBytes = 253;
@@ -44,7 +46,9 @@ Result<std::string> parse_path(std::string_view text, std::string_view prefix,
                                std::size_t longest_bytes) {
   const std::string_view path = text.substr(prefix.size());
   if (path.empty() || path.front() != '/') {
-    return bad("no absolute path", text, "expected " + std::string(prefix) + "/path");
+    const std::string_view other = prefix == kUnixPrefix ? " or unix:@name" : "";
+    return bad("no absolute path", text,
+               "expected " + std::string(prefix) + "/path" + std::string(other));
   }
   if (path.size() > longest_bytes) {
     return bad("path of " + std::to_string(path.size()) + " bytes", text,
@@ -54,6 +58,23 @@ Result<std::string> parse_path(std::string_view text, std::string_view prefix,
     return bad("NUL byte in the path", text, "expected a path without one");
   }
   return std::string(path);
+}
+
+Result<UnixEndpoint> parse_unix(std::string_view text) {
+  const std::string_view name = text.substr(kUnixPrefix.size());
+  if (!name.starts_with('@')) {
+    Result<std::string> path = parse_path(text, kUnixPrefix, kLongestUnixPathBytes);
+    if (!path) return path.error();
+    return UnixEndpoint{*std::move(path)};
+  }
+  if (name.size() == 1 || name.size() > kLongestAbstractBytes) {
+    return bad("name of " + std::to_string(name.size() - 1) + " bytes", text,
+               "expected 1 to " + std::to_string(kLongestAbstractBytes - 1));
+  }
+  if (name.find('\0') != name.npos) {
+    return bad("NUL byte in the name", text, "expected a name without one");
+  }
+  return UnixEndpoint{std::string(name)};
 }
 
 /// A name or IPv4 address. A name's last label is never all digits (RFC 3696, section 2), so such
@@ -247,9 +268,9 @@ bool operator==(const SocketAddress& a, const SocketAddress& b) {
 
 Result<ListenAddress> parse_listen_address(std::string_view text) {
   if (text.starts_with(kUnixPrefix)) {
-    Result<std::string> path = parse_path(text, kUnixPrefix, kLongestUnixPathBytes);
-    if (!path) return path.error();
-    return ListenAddress(UnixEndpoint{*std::move(path)});
+    Result<UnixEndpoint> endpoint = parse_unix(text);
+    if (!endpoint) return endpoint.error();
+    return ListenAddress(*std::move(endpoint));
   }
   if (text.starts_with(kFilePrefix) || text == "discard:" || text == "echo:") {
     return bad("a target, nothing to listen on,", text, kListenForm);
@@ -261,9 +282,9 @@ Result<ListenAddress> parse_listen_address(std::string_view text) {
 
 Result<TargetAddress> parse_target_address(std::string_view text) {
   if (text.starts_with(kUnixPrefix)) {
-    Result<std::string> path = parse_path(text, kUnixPrefix, kLongestUnixPathBytes);
-    if (!path) return path.error();
-    return TargetAddress(UnixEndpoint{*std::move(path)});
+    Result<UnixEndpoint> endpoint = parse_unix(text);
+    if (!endpoint) return endpoint.error();
+    return TargetAddress(*std::move(endpoint));
   }
   if (text.starts_with(kFilePrefix)) {
     Result<std::string> path = parse_path(text, kFilePrefix, kLongestFilePathBytes);

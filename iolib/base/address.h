@@ -50,8 +50,11 @@ struct HostPort {
   std::uint16_t port = 0;
   friend bool operator==(const HostPort&, const HostPort&) = default;
 };
+/// A path of the filesystem, or `@` and a name of the abstract namespace (unix(7)), which is
+/// exactly the bytes behind the `@`.
 struct UnixEndpoint {
   std::string path;
+  [[nodiscard]] bool is_abstract() const { return path.starts_with('@'); }
   friend bool operator==(const UnixEndpoint&, const UnixEndpoint&) = default;
 };
 struct FileEndpoint {
@@ -69,7 +72,7 @@ using ListenAddress = std::variant<HostPort, UnixEndpoint>;
 using TargetAddress =
     std::variant<HostPort, UnixEndpoint, FileEndpoint, DiscardEndpoint, EchoEndpoint>;
 
-/// `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:/path`. Port 0 is allowed.
+/// `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:/path`, `unix:@name`. Port 0 is allowed.
 [[nodiscard]] Result<ListenAddress> parse_listen_address(std::string_view text);
 /// The same (port 0 is refused), and `file:/path`, `discard:`, `echo:`.
 [[nodiscard]] Result<TargetAddress> parse_target_address(std::string_view text);

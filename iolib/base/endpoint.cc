@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <string_view>
 
@@ -63,11 +64,16 @@ Endpoint make_endpoint(const SocketAddress& address) {
 Endpoint make_endpoint(const UnixEndpoint& address) {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
-  // The parser has seen to it that the path fits, with its NUL.
-  std::memcpy(&name.sun_path, address.path.c_str(), address.path.size() + 1);
+  // The parser has seen to it that the path fits, with its NUL; a name of the abstract namespace
+  // begins with one instead, and ends where the length says.
+  std::memcpy(&name.sun_path, address.path.data(), address.path.size());
+  if (address.is_abstract()) name.sun_path[0] = '\0';
   Endpoint endpoint;
   std::memcpy(&endpoint.address, &name, sizeof name);
-  endpoint.size_bytes = sizeof name;
+  endpoint.size_bytes =
+      address.is_abstract()
+          ? static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address.path.size())
+          : socklen_t{sizeof name};
   endpoint.text = "unix:" + address.path;
   return endpoint;
 }

@@ -258,6 +258,7 @@ TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
       {"a:5", "A:5"},
       {"unix:/run/a", "unix:/run/a"},
       {"unix:/run/a", "unix:/run/.//a"},
+      {"unix:@a", "unix:@a"},
   };
   for (const auto& [listen, mirror] : same) {
     EXPECT_TRUE(starts_with(usage_error(with(listen, mirror)), "--mirror: ")) << listen;
@@ -272,6 +273,8 @@ TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
       {"10.0.0.1:5", ":5"},
       {"127.0.0.1:0", "127.0.0.1:5"},
       {"unix:/run/a", "unix:/run/b"},
+      {"unix:@/run/a", "unix:/run/a"},
+      {"unix:@/run/a", "unix:@/run//a"},
   };
   for (const auto& [listen, mirror] : others) {
     EXPECT_EQ(good(with(listen, mirror)).routes.size(), 1U) << listen << " " << mirror;

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <ostream>
 #include <random>
@@ -57,8 +58,12 @@ Address unix_address(const std::string& path) {
   if (path.size() >= sizeof(local.sun_path)) throw std::length_error("unix path " + path);
   std::memcpy(local.sun_path, path.c_str(), path.size() + 1);
   Address address;
-  std::memcpy(&address.storage, &local, sizeof(local));
   address.size = sizeof(local);
+  if (path.starts_with('@')) {
+    local.sun_path[0] = '\0';
+    address.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  }
+  std::memcpy(&address.storage, &local, sizeof(local));
   return address;
 }
 

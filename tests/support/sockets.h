@@ -42,6 +42,7 @@ struct Listener {
 /// One whose port refuses connections, and is nobody else's, until start_listening().
 [[nodiscard]] Listener bind_tcp(SocketOptions options = {}, int family = AF_INET);
 void start_listening(const Listener& listener, int backlog = 4096);
+/// A path, or `@` and an abstract name.
 [[nodiscard]] OwnedFd listen_unix(const std::string& path);
 
 [[nodiscard]] OwnedFd connect_tcp(std::uint16_t port, SocketOptions options = {},

@@ -350,6 +350,41 @@ TEST(UnixListenerTest, FileIsRemovedWhenTheStartFails) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
+// Listened on, forwarded and mirrored to: whole names, and no file anywhere.
+TEST(UnixListenerTest, AbstractNamesAreServedAndLeaveNothing) {
+  const TempDir folder;
+  const std::string name = "@" + folder.file("listen");  // nobody else's
+  const OwnedFd upstream = listen_unix(name + "-upstream");
+  const OwnedFd mirror = listen_unix(name + "-mirror");
+  const std::vector<std::string> arguments{"--listen", "unix:" + name, "--to",
+                                           "unix:" + name + "-upstream"};
+  std::vector<std::string> mirrored = arguments;
+  mirrored.insert(mirrored.end(), {"--mirror", "unix:" + name + "-mirror"});
+  Daemon daemon(mirrored);
+  EXPECT_EQ(daemon.listening().at(0).address, "unix:" + name);
+  OwnedFd client = connect_unix(name);
+  ASSERT_TRUE(send_all(client.get(), "to both"));
+  OwnedFd forwarded = accept_from(upstream.get());
+  EXPECT_EQ(receive_text(forwarded.get(), 7), "to both");
+  EXPECT_EQ(receive_text(accept_from(mirror.get()).get(), 7), "to both");
+
+  EXPECT_EQ(refusal(arguments, 1, {name, "in use"}), "");
+  std::vector<std::string> checked = arguments;
+  checked.emplace_back("--check");
+  const Outcome beside = run_to_end(checked);
+  EXPECT_EQ(beside.status, 0) << beside.error;
+  EXPECT_NE(beside.output.find("listen: unix:" + name + " is in use"), std::string::npos)
+      << beside.output;
+  client.reset();
+  forwarded.reset();
+  const auto ends = daemon.wait_for_ends(1, kLate);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].upstream, "unix:" + name + "-upstream");
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  EXPECT_NO_THROW(static_cast<void>(listen_unix(name)));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
 TEST(UnixListenerTest, OrdinaryFileIsLeftAlone) {
   const TempDir folder;
   const std::string path = folder.write("precious", "text");

@@ -297,6 +297,10 @@ TEST_F(ReplayTest, RepeatsAllOfItToAUnixSocketWithinTheBoundOfConnections) {
   EXPECT_EQ(target.wait_for(12).size(), 12U);
   EXPECT_LE(replayed.count("most_at_once"), 2U);
   EXPECT_GT(replayed.count("waited"), 0U);
+  Keeper abstract(count_requests, "@" + path);
+  const Replayed again = replay_to("unix:@" + path, {"--speed", "max"});
+  EXPECT_EQ(again.status, 0) << again.output << again.error;
+  EXPECT_EQ(abstract.wait_for(4).size(), 4U);
 }
 
 }  // namespace

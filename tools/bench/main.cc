@@ -76,7 +76,8 @@ int serve(const std::string& address) {
   if (listener.has_error()) return fail(listener.error().to_string());
   std::printf("listening on %s\n", local_address(listener->get()).c_str());
   std::fflush(stdout);
-  const std::string path = at->family() == AF_UNIX ? address.substr(address.find(':') + 1) : "";
+  // An abstract name leaves nothing behind.
+  const std::string path = address.starts_with("unix:/") ? address.substr(5) : "";
   const std::optional<FileIdentity> socket = identity_at(AT_FDCWD, path);
   const Server server(std::move(*listener));
   constexpr std::chrono::milliseconds kTick{100};

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -98,7 +99,11 @@ std::string local_address(int fd) {
     fail_errno("getsockname");
   }
   if (address.ss_family == AF_UNIX) {
-    return std::string("unix:") + reinterpret_cast<const sockaddr_un&>(address).sun_path;
+    sockaddr_un name{};
+    std::memcpy(&name, &address, sizeof name);
+    const std::size_t bytes = size - offsetof(sockaddr_un, sun_path);
+    if (bytes == 0 || name.sun_path[0] != '\0') return std::string("unix:") + name.sun_path;
+    return "unix:@" + std::string(&name.sun_path[1], bytes - 1);
   }
   return SocketAddress::from(reinterpret_cast<const sockaddr*>(&address), size).to_string();
 }

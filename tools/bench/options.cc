@@ -335,7 +335,9 @@ Invocation parse_command_line(int argc, char** argv) {
   app.add_flag("--quick", words.quick, "fewer workloads, contenders and rounds: under two minutes");
 
   CLI::App* serve = app.add_subcommand("serve", "The serving end alone: run it behind a path.");
-  serve->add_option("--listen", invocation.listen, "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path")
+  serve
+      ->add_option("--listen", invocation.listen,
+                   "HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or unix:@name")
       ->type_name("ADDR")
       ->required();
   CLI::App* load =

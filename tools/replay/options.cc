@@ -49,7 +49,7 @@ void add_options(CLI::App& app, Words& words, Invocation& invocation) {
   app.add_option("PATH", invocation.paths, "directories of captures, or segments of them")
       ->required()
       ->type_name("DIR|FILE");
-  app.add_option("--to", invocation.to, "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path")
+  app.add_option("--to", invocation.to, "HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or unix:@name")
       ->required()
       ->type_name("ADDR");
   app.add_option("--speed", words.speed, "1x, 10x, 0.5x, or max (default: 1x)")->type_name("SPEED");

@@ -109,12 +109,28 @@ TEST(ListenAddress, AUnixPathIsAbsoluteAndFitsTheKernel) {
   EXPECT_EQ(listen_on("unix:" + longest), ListenAddress(UnixEndpoint{longest}));
   EXPECT_EQ(listen_error("unix:" + longest + "p"),
             "path of 108 bytes in \"unix:" + longest + "p\": expected at most 107");
-  for (const char* text : {"unix:", "unix:run/a", "unix:@abstract", "unix:80"}) {
-    EXPECT_EQ(listen_error(text),
-              "no absolute path in \"" + std::string(text) + "\": expected unix:/path");
+  for (const char* text : {"unix:", "unix:run/a", "unix: @a", "unix:80"}) {
+    EXPECT_EQ(listen_error(text), "no absolute path in \"" + std::string(text) +
+                                      "\": expected unix:/path or unix:@name");
   }
   EXPECT_EQ(listen_error(std::string_view("unix:/a\0b", 9)),
             "NUL byte in the path in \"unix:/a\\x00b\": expected a path without one");
+}
+
+TEST(ListenAddress, AnAbstractNameIsAnyBytesThatFitTheKernel) {
+  const std::string longest = "@" + std::string(107, 'n');
+  for (const std::string& name :
+       {std::string("@a"), std::string("@@"), std::string("@/a b"), longest}) {
+    EXPECT_EQ(listen_on("unix:" + name), ListenAddress(UnixEndpoint{name}));
+    EXPECT_EQ(target("unix:" + name), TargetAddress(UnixEndpoint{name}));
+    EXPECT_TRUE(std::get<UnixEndpoint>(listen_on("unix:" + name)).is_abstract());
+  }
+  EXPECT_FALSE(std::get<UnixEndpoint>(listen_on("unix:/@a")).is_abstract());
+  EXPECT_EQ(listen_error("unix:" + longest + "n"),
+            "name of 108 bytes in \"unix:" + longest + "n\": expected 1 to 107");
+  EXPECT_EQ(target_error("unix:@"), "name of 0 bytes in \"unix:@\": expected 1 to 107");
+  EXPECT_EQ(listen_error(std::string_view("unix:@a\0b", 9)),
+            "NUL byte in the name in \"unix:@a\\x00b\": expected a name without one");
 }
 
 TEST(ListenAddress, ATargetIsNothingToListenOn) {
@@ -168,12 +184,12 @@ TEST(TargetAddress, AMistakeIsToldWithEveryForm) {
 }
 
 TEST(AddressText, IsWrittenAsItIsParsed) {
-  for (const char* text :
-       {"0.0.0.0:0", "name:80", "[::1]:80", "[fe80::1%eth0]:80", ":80", "unix:/run/a.sock"}) {
+  for (const char* text : {"0.0.0.0:0", "name:80", "[::1]:80", "[fe80::1%eth0]:80", ":80",
+                           "unix:/run/a.sock", "unix:@a"}) {
     EXPECT_EQ(to_string(listen_on(text)), text);
   }
-  for (const char* text :
-       {"name:80", "[::1]:80", ":80", "unix:/run/a.sock", "file:/srv/x", "discard:", "echo:"}) {
+  for (const char* text : {"name:80", "[::1]:80", ":80", "unix:/run/a.sock", "unix:@a",
+                           "file:/srv/x", "discard:", "echo:"}) {
     EXPECT_EQ(to_string(target(text)), text);
   }
 }

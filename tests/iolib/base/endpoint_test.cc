@@ -2,8 +2,13 @@
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <sys/un.h>
 
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <string>
+#include <string_view>
 
 #include "tests/support/sockets.h"
 
@@ -33,6 +38,18 @@ TEST(EndpointTest, SocketWithAnotherPeerIsNotItsOwn) {
   const OwnedFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_EQ(begin_connect(fd.get(), loopback(listener.port)), 0);
   EXPECT_EQ(connect_outcome(fd.get()), 0);
+}
+
+// The kernel counts every byte of an abstract name, so that one NUL more is another name.
+TEST(EndpointTest, AnAbstractNameEndsWhereItsLengthSays) {
+  const Endpoint endpoint = make_endpoint(UnixEndpoint{"@ab"});
+  sockaddr_un name{};
+  std::memcpy(&name, &endpoint.address, sizeof name);
+  EXPECT_EQ(endpoint.size_bytes, offsetof(sockaddr_un, sun_path) + 3);
+  EXPECT_EQ(std::string_view(name.sun_path, 4), std::string_view("\0ab\0", 4));
+  EXPECT_EQ(endpoint.text, "unix:@ab");
+  const Endpoint longest = make_endpoint(UnixEndpoint{"@" + std::string(107, 'n')});
+  EXPECT_EQ(longest.size_bytes, sizeof name);
 }
 
 }  // namespace

@@ -250,11 +250,16 @@ TEST(ServingEndTest, MessagesThatAreTooLargeTogetherEndTheRun) {
 TEST(ServingEndTest, ServesAUnixSocket) {
   const TempDir folder;
   const std::string path = folder.file("socket");
+  const std::string name = "unix:@" + path;
   ServingEnd serving("unix:" + path);
+  ServingEnd abstract(name);
   for (const char* workload : {"rr2", "crr2", "bulk2both"}) {
     const Loaded loaded = load("unix:" + path, workload);
     EXPECT_EQ(loaded.status, 0) << loaded.error << loaded.output;
   }
+  const Loaded loaded = load(name, "rr2");
+  EXPECT_EQ(loaded.status, 0) << loaded.error << loaded.output;
+  EXPECT_TRUE(std::filesystem::exists(path));
   serving.process().signal(SIGINT);
   EXPECT_EQ(serving.process().wait(kLong), 0);
   EXPECT_FALSE(std::filesystem::exists(path));
