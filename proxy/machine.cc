@@ -138,7 +138,7 @@ Result<> probe_files(const Config& config) {
     if (::stat(file->path.c_str(), &about) != 0 || ::access(file->path.c_str(), R_OK) != 0) {
       return errno_error("open " + file->path);
     }
-    if (!S_ISREG(about.st_mode)) return Error{EINVAL, file->path + " is not a regular file"};
+    if (!S_ISREG(about.st_mode)) return Error{0, file->path + " is not a regular file"};
   }
   return {};
 }

@@ -86,9 +86,13 @@ class Session {
   [[nodiscard]] TimePoint idle_deadline() const;
   [[nodiscard]] Task<int> bring_in(FileThread::Errand& errand,
                                    const std::shared_ptr<OpenedFile>& file, std::size_t bytes);
-  [[nodiscard]] Task<SessionEnd> send_recorded(int client, FileThread::Errand& errand,
-                                               const std::shared_ptr<OpenedFile>& file,
-                                               capture::SideTap& tap);
+  [[nodiscard]] SessionEnd ended_early(const OpenedFile& file);
+  [[nodiscard]] Task<SessionEnd> send_copied(int client, FileThread::Errand& errand,
+                                             const std::shared_ptr<OpenedFile>& file,
+                                             capture::SideTap* tap);
+  [[nodiscard]] Task<int> read_part(FileThread::Errand& errand,
+                                    const std::shared_ptr<OpenedFile>& file,
+                                    std::size_t most_bytes);
   [[nodiscard]] Task<SessionEnd> send_all(int client, std::span<const std::byte> bytes);
   [[nodiscard]] Task<int> await_writable(int client);
   [[nodiscard]] Task<SessionEnd> await_end(int client);

@@ -24,10 +24,13 @@ namespace sluice {
 struct OpenedFile {
   explicit OpenedFile(std::string its_path) : path(std::move(its_path)) {}
   void open();
+  void read(const FileRange& range);
+  [[nodiscard]] std::uint64_t size_now() const;
 
   std::string path;
   OwnedFd fd;
-  std::uint64_t size_bytes = 0;
+  std::uint64_t size_bytes = 0;  ///< when it was opened; 0 as well where nobody knows, as in /proc
+  std::vector<std::byte> part;   ///< what read() found, none of it at the end
   std::optional<Error> error;
 };
 
@@ -38,17 +41,33 @@ void OpenedFile::open() {
   if (!fd || ::fstat(fd.get(), &about) != 0) {
     error = errno_error("open " + path);
   } else if (!S_ISREG(about.st_mode)) {
-    error = Error{EINVAL, path + " is not a regular file"};
+    error = Error{0, path + " is not a regular file"};
   }
   size_bytes = static_cast<std::uint64_t>(about.st_size);
+}
+
+// Behind the end of a file there may be more by now.
+void OpenedFile::read(const FileRange& range) {
+  part.resize(range.size_bytes);
+  ssize_t got = 0;
+  do {
+    got = ::pread(range.file, part.data(), part.size(), static_cast<off_t>(range.offset));
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) error = errno_error("read " + path);
+  part.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+}
+
+std::uint64_t OpenedFile::size_now() const {
+  struct stat about {};
+  return ::fstat(fd.get(), &about) == 0 ? static_cast<std::uint64_t>(about.st_size) : size_bytes;
 }
 
 namespace {
 
 // What a file route reads ahead and then sends before another connection has its turn.
 constexpr std::size_t kFileTurnBytes = 1 << 20;
-// What a recorded one reads at a time, and how often it looks whether the recording lets it go on.
-constexpr std::size_t kRecordedPartBytes = 256 << 10;
+// What one that copies reads at a time, and how often it looks whether the recording lets it go on.
+constexpr std::size_t kCopiedPartBytes = 256 << 10;
 constexpr Duration kTapPause = std::chrono::milliseconds(1);
 
 // Of `sent` bytes, those that the far end's TCP has confirmed.
@@ -81,7 +100,12 @@ Task<> Session::send_file(OwnedFd& client, const FileEndpoint& endpoint) {
   capture::SideTap* tap = nullptr;
   if (recording != nullptr && recording->records(capture::Side::upstream)) {
     tap = &recording->tap(capture::Side::upstream);
-    end = co_await send_recorded(client.get(), errand, file, *tap);
+    end = co_await send_copied(client.get(), errand, file, tap);
+    if (end == SessionEnd::closed && !stopped_) {
+      tap->eof(to_client_);
+    } else {
+      tap->reset(tap->seen_bytes());
+    }
   } else if (opened.has_value()) {
     end = co_await send_opened(client.get(), errand, file);
   }
@@ -115,6 +139,8 @@ Task<Result<>> Session::open_file(FileThread::Errand& errand,
   co_return Result<>();
 }
 
+// By sendfile, as far as the size that the file had leads; what else there is, and what refuses
+// sendfile, is copied.
 Task<SessionEnd> Session::send_opened(int client, FileThread::Errand& errand,
                                       const std::shared_ptr<OpenedFile>& file) {
   std::uint64_t read_in = 0;
@@ -128,8 +154,10 @@ Task<SessionEnd> Session::send_opened(int client, FileThread::Errand& errand,
     }
     const Transfer sent =
         sluice::send_file(client, file->fd.get(), to_client_, read_in - to_client_);
-    if (sent.status == Transfer::Status::end)
-      co_return SessionEnd::file_failed;  // it was cut short
+    if (sent.status == Transfer::Status::end) co_return ended_early(*file);
+    if (sent.status == Transfer::Status::failed && sent.error == EINVAL) {
+      co_return co_await send_copied(client, errand, file, nullptr);
+    }
     if (sent.status == Transfer::Status::failed) co_return failed_send(sent.error);
     to_client_ += sent.bytes;
     spliced_to_client_ += sent.bytes;
@@ -137,7 +165,17 @@ Task<SessionEnd> Session::send_opened(int client, FileThread::Errand& errand,
     const int ready = co_await await_writable(client);
     if (ready == -ETIMEDOUT) co_return SessionEnd::idle_timeout;
   }
+  const bool more = file->size_bytes == 0 || file->size_now() > to_client_;
+  if (more && !stopped_) co_return co_await send_copied(client, errand, file, nullptr);
   co_return SessionEnd::closed;
+}
+
+// The file ends before the size that it had: it has been cut short, or its size says nothing, as in
+// /sys.
+SessionEnd Session::ended_early(const OpenedFile& file) {
+  if (file.size_now() >= file.size_bytes) return SessionEnd::closed;
+  worker_->upstream_failed(*route_, Error{0, file.path + " has become shorter"});
+  return SessionEnd::file_failed;
 }
 
 // Has the next `bytes` of the file in the page cache; negative if that cannot be.
@@ -201,42 +239,52 @@ Task<int> Session::await_writable(int client) {
   co_return ready;
 }
 
-// Reads the file, records it, and sends what was recorded: a sendfile passes no tap.
-Task<SessionEnd> Session::send_recorded(int client, FileThread::Errand& errand,
-                                        const std::shared_ptr<OpenedFile>& file,
-                                        capture::SideTap& tap) {
+// Reads the file to its end, shows it to the tap if there is one, and sends what was read: a
+// sendfile passes no tap.
+Task<SessionEnd> Session::send_copied(int client, FileThread::Errand& errand,
+                                      const std::shared_ptr<OpenedFile>& file,
+                                      capture::SideTap* tap) {
   Reactor& reactor = worker_->reactor();
-  std::vector<std::byte> buffer(kRecordedPartBytes);
   SessionEnd end = SessionEnd::closed;
-  while (to_client_ < file->size_bytes && end == SessionEnd::closed && !stopped_) {
-    const std::size_t most = std::min<std::uint64_t>(buffer.size(), file->size_bytes - to_client_);
-    const std::size_t wanted = std::min(most, tap.allowance());
+  while (end == SessionEnd::closed && !stopped_) {
+    const std::size_t wanted =
+        std::min(kCopiedPartBytes, tap ? tap->allowance() : kCopiedPartBytes);
     if (wanted == 0) {
       co_await reactor.sleep_until(reactor.now() + kTapPause);
       continue;
     }
-    const int brought = co_await bring_in(errand, file, wanted);
+    const int got = co_await read_part(errand, file, wanted);
     if (stopped_) break;
-    const int fd = file->fd.get();
-    const ssize_t got =
-        brought < 0 ? -1 : ::pread(fd, buffer.data(), wanted, static_cast<off_t>(to_client_));
-    if (got <= 0) {
-      end = SessionEnd::file_failed;
-      break;
-    }
-    const std::span<const std::byte> part(buffer.data(), static_cast<std::size_t>(got));
-    tap.append(to_client_, part);
-    while (tap.watermark() < to_client_ + part.size() && !stopped_) {
+    if (got < 0) co_return SessionEnd::file_failed;
+    const std::span<const std::byte> part = file->part;
+    if (part.empty()) co_return to_client_ < file->size_bytes ? ended_early(*file) : end;
+    if (tap != nullptr) tap->append(to_client_, part);
+    while (tap != nullptr && tap->watermark() < to_client_ + part.size() && !stopped_) {
       co_await reactor.sleep_until(reactor.now() + kTapPause);
     }
     end = co_await send_all(client, part);
   }
-  if (end == SessionEnd::closed && !stopped_) {
-    tap.eof(to_client_);
-  } else {
-    tap.reset(tap.seen_bytes());
-  }
   co_return end;
+}
+
+// Has the file's next part read; negative if that cannot be.
+Task<int> Session::read_part(FileThread::Errand& errand, const std::shared_ptr<OpenedFile>& file,
+                             std::size_t most_bytes) {
+  const bool sized = to_client_ < file->size_bytes;
+  const std::uint64_t left = sized ? file->size_bytes - to_client_ : most_bytes;
+  const FileRange range{file->fd.get(), to_client_, std::min<std::uint64_t>(most_bytes, left)};
+  int waited = 0;
+  if (sized && in_page_cache(range)) {
+    file->read(range);
+  } else {
+    errand.begin([file, range] { file->read(range); }, FileThread::Errand::Place::last);
+    waited = co_await done(errand, idle_deadline());
+  }
+  // After a time-out the thread may be at it still.
+  const std::optional<Error> error =
+      waited < 0 ? std::optional<Error>(Error{-waited, "read " + file->path}) : file->error;
+  if (error && !stopped_) worker_->upstream_failed(*route_, *error);
+  co_return error ? -EIO : 0;
 }
 
 Task<SessionEnd> Session::send_all(int client, std::span<const std::byte> bytes) {

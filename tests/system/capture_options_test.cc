@@ -235,6 +235,22 @@ TEST_F(CaptureOptionsTest, AFileIsRecordedAsItIsSent) {
   }
 }
 
+TEST_F(CaptureOptionsTest, AFileWhoseSizeSaysNothingIsRecordedToItsEnd) {
+  for (const char* file : {"/proc/version", "/sys/devices/system/cpu/online"}) {
+    const std::string content = read_text(file);
+    const std::string directory = folder_.file(std::to_string(content.size()));
+    Daemon daemon(
+        {"--listen", "127.0.0.1:0", "--to", "file:" + std::string(file), "--capture", directory});
+    EXPECT_EQ(receive_text(connect_tcp(daemon.port()).get(), content.size() + 1), content);
+    EXPECT_EQ(daemon.wait_for_ends(1).size(), 1U);
+    EXPECT_EQ(daemon.terminate(), 0);
+    const Recorded recorded = check_in(directory);
+    EXPECT_EQ(recorded.status(), 0) << recorded.findings;
+    EXPECT_EQ(recorded.only().upstream().recorded, content.size());
+    EXPECT_EQ(recorded.only().upstream().end, capture::SideEnd::eof);
+  }
+}
+
 TEST_F(CaptureOptionsTest, RoutesThatShareADirectoryMustAgree) {
   const std::string to = loopback_address(upstream_.port);
   const auto config = [&](const std::string& second) {

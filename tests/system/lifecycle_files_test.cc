@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <regex>
 #include <string>
@@ -129,6 +130,38 @@ TEST_P(FileRouteTest, EmptyFileIsAnEnd) {
   EXPECT_EQ(ending_of(client.get()), Ending::eof);
 }
 
+// The kernel gives what it makes up on reading a size of 0 (/proc) or of a page (/sys), and not all
+// of it takes a sendfile.
+TEST_P(FileRouteTest, AFileWhoseSizeSaysNothingIsSentToItsEnd) {
+  for (const char* path : {"/proc/version", "/proc/sys/kernel/ostype", "/proc/1/limits",
+                           "/sys/devices/system/cpu/online"}) {
+    const std::string content = read_text(path);
+    ASSERT_NE(content, "") << path;
+    const Daemon daemon(arguments("file:" + std::string(path)));
+    const OwnedFd client = connect_tcp(daemon.port());
+    EXPECT_EQ(receive_text(client.get(), content.size() + 1), content);
+    finish_sending(client.get());
+    const auto ends = daemon.wait_for_ends(1, kLate);
+    ASSERT_EQ(ends.size(), 1U);
+    EXPECT_EQ(ends[0].reason, "closed") << path;
+    EXPECT_EQ(ends[0].to_client, content.size());
+  }
+}
+
+TEST_P(FileRouteTest, WhatIsAppendedToASparseFileMeanwhileIsSentToo) {
+  const std::string path = folder_.write("file", "");
+  constexpr std::size_t kSparseBytes = 16 << 20;
+  std::filesystem::resize_file(path, kSparseBytes);
+  const Daemon daemon(arguments("file:" + path));
+  const OwnedFd client = connect_tcp(daemon.port(), {.receive_buffer_bytes = 64 << 10});
+  ASSERT_TRUE(readable_within(client.get(), kLate));
+  std::ofstream(path, std::ios::app) << "appended";
+  const std::string received = receive_text(client.get(), kSparseBytes + 9);
+  EXPECT_EQ(received.size(), kSparseBytes + 8);
+  EXPECT_EQ(received.find_first_not_of('\0'), kSparseBytes);
+  EXPECT_TRUE(received.ends_with("appended"));
+}
+
 TEST_P(FileRouteTest, MissingFileIsAReset) {
   const std::string path = folder_.file("missing");
   for (const std::string& what : {path, folder_.path()}) {
@@ -237,6 +270,7 @@ TEST_P(FileRouteTest, FileThatShrinksIsAReset) {
   const auto ends = daemon.wait_for_ends(1, kLate);
   ASSERT_EQ(ends.size(), 1U);
   EXPECT_EQ(ends[0].reason, "file_failed");
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed.*has become shorter")), 1U);
 }
 
 INSTANTIATE_TEST_SUITE_P(BothEngines, FileRouteTest, testing::Values("uring", "epoll"),
