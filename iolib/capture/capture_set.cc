@@ -44,6 +44,8 @@ Result<> add_file(std::string path, const struct stat& about, std::vector<Listed
 
 // What the writer's directory holds besides segments.
 constexpr std::string_view kLockName = "lock";
+// What mkfs puts into the root of a filesystem that has nothing in it.
+constexpr std::string_view kLostAndFound = "lost+found";
 
 // A listing is no snapshot: `changed`, if a file was deleted or renamed while it was made.
 Result<> add_directory(const std::string& path, std::vector<Listed>& to, bool& changed) {
@@ -62,7 +64,7 @@ Result<> add_directory(const std::string& path, std::vector<Listed>& to, bool& c
     const std::string name = entry->d_name;
     if (!parse_segment_name(name)) {
       has_lock |= name == kLockName;
-      has_others |= name != "." && name != ".." && name != kLockName;
+      has_others |= name != "." && name != ".." && name != kLockName && name != kLostAndFound;
       continue;
     }
     struct stat about {};

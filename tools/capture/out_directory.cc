@@ -14,6 +14,9 @@
 namespace sluice::capture {
 namespace {
 
+// What mkfs puts into the root of a filesystem that has nothing in it.
+constexpr std::string_view kLostAndFound = "lost+found";
+
 Result<> check_empty(int directory, const std::string& path) {
   struct Close {
     void operator()(DIR* entries) const { ::closedir(entries); }
@@ -22,7 +25,8 @@ Result<> check_empty(int directory, const std::string& path) {
   if (entries == nullptr) return errno_error("open " + one_line(path));
   while (const dirent* entry = ::readdir(entries.get())) {
     const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") return Error{0, one_line(path) + ": not empty"};
+    if (name != "." && name != ".." && name != kLostAndFound)
+      return Error{0, one_line(path) + ": not empty"};
   }
   return {};
 }

@@ -1,21 +1,39 @@
 #include "tools/capture/out_stream.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
 
 #include "iolib/base/file_identity.h"
+#include "iolib/base/text.h"
 #include "tools/capture/out_directory.h"
 
 namespace sluice::capture {
 
+namespace {
+
+// Nothing in it can be lost, nor is it to be removed: /dev/fd/63 is what a shell makes of >(…).
+bool is_pipe_or_device(const std::string& path) {
+  struct stat about {};
+  return ::stat(path.c_str(), &about) == 0 && (S_ISFIFO(about.st_mode) || S_ISCHR(about.st_mode));
+}
+
+}  // namespace
+
 Result<std::unique_ptr<OutStream>> OutStream::open(const std::string& path) {
   if (path == "-") return std::make_unique<OutStream>(STDOUT_FILENO, OwnedFd(), "stdout");
-  Result<OwnedFd> file = create_file(AT_FDCWD, path);
+  const bool stays = is_pipe_or_device(path);
+  Result<OwnedFd> file =
+      stays ? Result<OwnedFd>(OwnedFd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY)))
+            : create_file(AT_FDCWD, path);
   if (!file) return file.error();
+  if (!*file) return errno_error("open " + one_line(path));
   const int fd = file->get();
-  return std::make_unique<OutStream>(fd, *std::move(file), path);
+  auto stream = std::make_unique<OutStream>(fd, *std::move(file), path);
+  stream->stays_ = stays;
+  return stream;
 }
 
 OutStream::OutStream(int fd, OwnedFd owned, std::string name)

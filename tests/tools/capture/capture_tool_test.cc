@@ -893,6 +893,24 @@ TEST(Recover, MakesEveryDamagedCaptureCleanButForGaps) {
   }
 }
 
+// Nor is it a capture that something else was found in.
+TEST(Recover, WhatMkfsPutsIntoAFreshFilesystemIsNothing) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, request(1));
+  const std::string out = folder.file("out");
+  for (const char* command : {"extract", "recover"}) {
+    std::filesystem::create_directories(out + "/lost+found");
+    EXPECT_EQ(run({command, "--out", out, folder.path()}).status, 0) << command;
+    EXPECT_EQ(run({command, "--out", out, folder.path()}).status, 1) << command << ": not empty";
+    std::filesystem::remove_all(out);
+  }
+  const TempDir fresh;
+  std::filesystem::create_directory(fresh.file("lost+found"));
+  EXPECT_EQ(run({"ls", fresh.path()}).status, kUnreadable) << "no capture";
+  fresh.write("lock", "");
+  EXPECT_EQ(run({"ls", fresh.path()}).status, 0) << "nothing was recorded yet";
+}
+
 TEST(Recover, ThatFailsLeavesNothingInTheWayOfTheNextTry) {
   const TempDir folder;
   auto bytes = build_segment({}, connection_records(1, random_bytes(9000, 3), {}));

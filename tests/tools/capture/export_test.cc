@@ -515,7 +515,22 @@ TEST(Export, WritesANewFileForItsOwnerAlone) {
   const Outcome again = run({"export", "--jsonl", path, folder.path()});
   EXPECT_EQ(again.status, 1) << "it is there";
   EXPECT_TRUE(has(again.error, "File exists")) << again.error;
-  EXPECT_EQ(run({"export", "--pcapng", "/dev/full", folder.path()}).status, 1);
+}
+
+// As a shell's >(…) is a pipe: /dev/fd/63.
+TEST(Export, WritesIntoAPipeOrADeviceThatIsThere) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, connection_records(1, bytes_of("x"), {}));
+  const Outcome full = run({"export", "--pcapng", "/dev/full", folder.path()});
+  EXPECT_EQ(full.status, 1);
+  EXPECT_TRUE(has(full.error, "No space left")) << full.error;
+  EXPECT_TRUE(std::filesystem::exists("/dev/full"));
+  EXPECT_EQ(run({"export", "--pcapng", "/dev/null", folder.path()}).status, 0);
+  const std::string whole = run({"export", "--jsonl", "-", folder.path()}).output;
+  Process piped({"/bin/sh", "-c", "\"$0\" export --jsonl /dev/fd/3 \"$1\" 3>&1 | cat", program(),
+                 folder.path()});
+  EXPECT_EQ(piped.wait(), 0);
+  EXPECT_EQ(piped.standard_output(), whole);
 }
 
 TEST(Export, WithoutAStderrWritesNoMessagesToItsFile) {
