@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "iolib/base/owned_fd.h"
+#include "iolib/base/text.h"
 
 namespace sluice::log {
 namespace {
@@ -123,25 +124,41 @@ class DescriptorSink final : public spdlog::sinks::sink {
       // No more than a pipe takes whole, so that the write does not block.
       const auto ask = std::min<std::size_t>(static_cast<std::size_t>(end - next), PIPE_BUF);
       const ssize_t wrote = ::write(fd, next, ask);
-      if (wrote < 0 && errno != EINTR) break;
+      if (wrote < 0 && errno != EINTR) {
+        tell_refused(fd, errno);
+        break;
+      }
       if (wrote > 0) {
         next += wrote;
         patience_ms_ = kWritePatienceMs;
       }
     }
     lost_lines_ += static_cast<std::uint64_t>(std::count(next, end, '\n'));
+        refused_ = false;
     waiting_.clear();
   }
 
   std::string path_;
   OwnedFd file_;
   std::unique_ptr<spdlog::formatter> formatter_;
+  // Where the log itself cannot say so: once, until it can be written again.
+  void tell_refused(int fd, int error) {
+    pollfd writable{STDERR_FILENO, POLLOUT, 0};
+    if (std::exchange(refused_, true) || fd == STDERR_FILENO) return;
+    if (::poll(&writable, 1, 0) != 1) return;
+    const std::string text = "sluice: " + one_line(Error{error, "write " + path_}.to_string()) +
+                             ": log lines are lost\n";
+    const auto most = std::min<std::size_t>(text.size(), PIPE_BUF);
+    [[maybe_unused]] const ssize_t wrote = ::write(STDERR_FILENO, text.data(), most);
+  }
+
   spdlog::details::thread_pool* pool_ = nullptr;
   spdlog::memory_buf_t waiting_;
   int patience_ms_ = kWritePatienceMs;
   std::atomic<bool> reopen_{false};
   std::atomic<bool> closing_{false};
   std::atomic<bool> written_{false};
+  bool refused_ = false;  ///< the last write, as stderr was told
   std::atomic<std::uint64_t> lost_lines_{0};
 };
 

@@ -225,6 +225,8 @@ TEST(LogFifoTest, WithoutAReaderTheStartFailsAndSighupKeepsTheOldFile) {
   ASSERT_EQ(::unlink(path.c_str()), 0);
   DaemonOptions options;
   options.log_file = path;
+  EXPECT_TRUE(
+      daemon.process().wait_for_error_line(std::regex("No space left.*are lost"), 0, kLate));
   Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:", "--log-file", path}, options);
   std::filesystem::rename(path, aside);
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
@@ -238,3 +240,4 @@ TEST(LogFifoTest, WithoutAReaderTheStartFailsAndSighupKeepsTheOldFile) {
 
 }  // namespace
 }  // namespace sluice::test
+  EXPECT_EQ(count_lines(daemon.process().standard_error(), std::regex("")), 1U) << "told once";
