@@ -65,12 +65,14 @@ std::string_view type_name(const toml::node& node) {
 
 Result<std::string> read_whole_file(const std::string& path) {
   // Without O_NONBLOCK a FIFO would wait here for a writer.
-  const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  const bool is_stdin = path == "-";
+  const OwnedFd fd(is_stdin ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                            : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) return errno_error("cannot open");
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return errno_error("fstat");
   if (S_ISDIR(status.st_mode)) return Error{0, "is a directory"};
-  if (!S_ISREG(status.st_mode)) return Error{0, "is no regular file"};
+  if (!is_stdin && !S_ISREG(status.st_mode)) return Error{0, "is no regular file"};
   std::string content;
   // One byte more than is allowed tells that the file is too large, whatever its size was before.
   content.resize(kLargestConfigFileBytes + 1);

@@ -55,8 +55,10 @@ Result<OwnedFd> open_file(const std::string& path) {
 
 void queue(LogLevel level, std::string_view event, Fields fields);
 
-// Writes to a descriptor: stderr, or a file that can be opened anew. Belongs to the writing thread,
-// but for what says otherwise.
+constexpr std::string_view kStdout = "-";
+
+// Writes to a descriptor: stderr, stdout, or a file that can be opened anew. Belongs to the writing
+// thread, but for what says otherwise.
 class DescriptorSink final : public spdlog::sinks::sink {
  public:
   DescriptorSink(std::string path, const std::string& pattern)
@@ -67,7 +69,7 @@ class DescriptorSink final : public spdlog::sinks::sink {
 
   /// Before the writing thread is there.
   [[nodiscard]] Result<> open() {
-    if (path_.empty()) return {};
+    if (path_.empty() || path_ == kStdout) return {};
     Result<OwnedFd> opened = open_file(path_);
     if (opened.has_error()) return opened.error();
     file_ = std::move(*opened);
@@ -112,7 +114,8 @@ class DescriptorSink final : public spdlog::sinks::sink {
   // What cannot be written soon (a full disk, a reader that has stopped) is lost and counted: a log
   // must not stop the traffic, nor the end of the program.
   void write_out() {
-    const int fd = file_ ? file_.get() : STDERR_FILENO;
+    const int standard = path_ == kStdout ? STDOUT_FILENO : STDERR_FILENO;
+    const int fd = file_ ? file_.get() : standard;
     const char* next = waiting_.data();
     const char* end = next + waiting_.size();
     while (next < end) {
@@ -131,16 +134,13 @@ class DescriptorSink final : public spdlog::sinks::sink {
       if (wrote > 0) {
         next += wrote;
         patience_ms_ = kWritePatienceMs;
+        refused_ = false;
       }
     }
     lost_lines_ += static_cast<std::uint64_t>(std::count(next, end, '\n'));
-        refused_ = false;
     waiting_.clear();
   }
 
-  std::string path_;
-  OwnedFd file_;
-  std::unique_ptr<spdlog::formatter> formatter_;
   // Where the log itself cannot say so: once, until it can be written again.
   void tell_refused(int fd, int error) {
     pollfd writable{STDERR_FILENO, POLLOUT, 0};
@@ -152,13 +152,16 @@ class DescriptorSink final : public spdlog::sinks::sink {
     [[maybe_unused]] const ssize_t wrote = ::write(STDERR_FILENO, text.data(), most);
   }
 
+  std::string path_;
+  OwnedFd file_;
+  std::unique_ptr<spdlog::formatter> formatter_;
   spdlog::details::thread_pool* pool_ = nullptr;
   spdlog::memory_buf_t waiting_;
   int patience_ms_ = kWritePatienceMs;
+  bool refused_ = false;  ///< the last write, as stderr was told
   std::atomic<bool> reopen_{false};
   std::atomic<bool> closing_{false};
   std::atomic<bool> written_{false};
-  bool refused_ = false;  ///< the last write, as stderr was told
   std::atomic<std::uint64_t> lost_lines_{0};
 };
 
@@ -356,6 +359,7 @@ std::uint64_t dropped_lines() {
 
 Result<> probe(const Config& config) {
   const std::string& path = config.log_file;
+  if (path == kStdout) return {};
   struct stat about {};
   if (::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode)) {
     return Error{EISDIR, "open " + path};

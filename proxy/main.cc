@@ -10,19 +10,26 @@
 
 namespace {
 
+// What was to be printed has arrived, or the status says that it has not.
+int printed(int status) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  std::fputs("sluice: stdout cannot be written\n", stderr);
+  return status == 0 ? 1 : status;
+}
+
 int run(int argc, char** argv) try {
   const sluice::Invocation invocation = sluice::parse_command_line(argc, argv);
   switch (invocation.action) {
     case sluice::Invocation::Action::run:
       return sluice::run_server(invocation.config);
     case sluice::Invocation::Action::check:
-      return sluice::check_server(invocation.config);
+      return printed(sluice::check_server(invocation.config));
     case sluice::Invocation::Action::exit:
       break;
   }
   std::FILE* out = invocation.exit_status == 0 ? stdout : stderr;
   std::fputs(invocation.message.c_str(), out);
-  return invocation.exit_status;
+  return printed(invocation.exit_status);
 } catch (const std::exception& error) {
   // What libraries throw where the machine lacks descriptors, threads or memory.
   std::fprintf(stderr, "sluice: %s\n", error.what());

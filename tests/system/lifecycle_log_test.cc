@@ -1,5 +1,6 @@
 // What the log says of a connection, as text and as JSON.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -166,6 +167,10 @@ TEST_P(LogLineTest, RefusedUpstreamResetsTheClientAndSaysWhy) {
 INSTANTIATE_TEST_SUITE_P(BothFormats, LogLineTest, testing::Values("text", "json"),
                          [](const auto& about) { return about.param; });
 
+bool has_line(const std::string& path, const std::string& event) {
+  return !line_of(read_text(path), ' ' + event + ' ').empty();
+}
+
 /// Lines are written together, some time after they were logged; what is printed on demand is not.
 TEST(LogOrderTest, TheLastCountersStandBehindTheLinesThatTheyCount) {
   Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:"});
@@ -180,6 +185,34 @@ TEST(LogOrderTest, TheLastCountersStandBehindTheLinesThatTheyCount) {
   EXPECT_EQ(count_lines(counters, std::regex("stats|connection|ended")), 2U) << log;
 }
 
+TEST(LogStdoutTest, ADashIsStdoutWhateverThatIs) {
+  const TempDir folder;
+  const std::string path = folder.write("stdout", "before\n");
+  const OwnedFd out(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  DaemonOptions options;
+  options.listeners = 0;
+  options.process.standard_output = out.get();
+  options.process.working_directory = folder.path();
+  const std::vector<std::string> arguments{"--listen", "127.0.0.1:0", "--to",
+                                           "echo:",    "--log-file",  "-"};
+  Daemon daemon(arguments, options);
+  ASSERT_TRUE(wait_until([&] { return has_line(path, "started"); }, kLate));
+  daemon.process().signal(SIGHUP);
+  daemon.process().signal(SIGUSR1);
+  ASSERT_TRUE(wait_until([&] { return has_line(path, "stats"); }, kLate));
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  const std::string log = read_text(path);
+  EXPECT_EQ(log.substr(0, 7), "before\n");
+  EXPECT_EQ(count_lines(log, std::regex("ended")), 1U) << log;
+  EXPECT_EQ(count_lines(log, std::regex("failed")), 0U) << log;
+  EXPECT_EQ(daemon.process().standard_error(), "");
+  EXPECT_FALSE(std::filesystem::exists(folder.file("-")));
+
+  std::vector<std::string> check = arguments;
+  check.emplace_back("--check");
+  EXPECT_EQ(run_to_end(check).status, 0);
+}
+
 /// The disk is full, and then it is not.
 TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   const TempDir folder;
@@ -192,6 +225,8 @@ TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   ASSERT_TRUE(wait_until([&] { return try_connect(port) == 0; }, kLate));
   constexpr std::size_t kConnections = 20;
   for (std::size_t i = 0; i < kConnections; ++i) ASSERT_TRUE(echoes(connect_tcp(port).get()));
+  EXPECT_TRUE(
+      daemon.process().wait_for_error_line(std::regex("No space left.*are lost"), 0, kLate));
 
   std::filesystem::remove(path);
   daemon.process().signal(SIGHUP);
@@ -211,6 +246,7 @@ TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   EXPECT_GT(dropped, 0U) << log;
   EXPECT_GE(dropped + connection_ends(log).size(), kConnections + 1) << log;
   EXPECT_LE(dropped + connection_ends(log).size(), kConnections + 1 + 5) << log;
+  EXPECT_EQ(count_lines(daemon.process().standard_error(), std::regex("")), 1U) << "told once";
 }
 
 /// A FIFO opens when somebody reads it, which may be never.
@@ -225,8 +261,6 @@ TEST(LogFifoTest, WithoutAReaderTheStartFailsAndSighupKeepsTheOldFile) {
   ASSERT_EQ(::unlink(path.c_str()), 0);
   DaemonOptions options;
   options.log_file = path;
-  EXPECT_TRUE(
-      daemon.process().wait_for_error_line(std::regex("No space left.*are lost"), 0, kLate));
   Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:", "--log-file", path}, options);
   std::filesystem::rename(path, aside);
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
@@ -240,4 +274,3 @@ TEST(LogFifoTest, WithoutAReaderTheStartFailsAndSighupKeepsTheOldFile) {
 
 }  // namespace
 }  // namespace sluice::test
-  EXPECT_EQ(count_lines(daemon.process().standard_error(), std::regex("")), 1U) << "told once";

@@ -35,6 +35,18 @@ TEST(ExitStatusTest, ZeroForHelpAndVersion) {
   }
 }
 
+TEST(ExitStatusTest, OneWhereWhatWasAskedForCannotBePrinted) {
+  const OwnedFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  ProcessOptions options;
+  options.standard_output = full.get();
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--help"},
+        {"--version"},
+        {"--listen", kAnyPort, "--to", "echo:", "--check"}}) {
+    EXPECT_EQ(refusal(arguments, 1, {"stdout cannot be written"}, options), "");
+  }
+}
+
 TEST(ExitStatusTest, TwoForWrongUsage) {
   EXPECT_EQ(refusal({}, 2, {"usage:"}), "");
   EXPECT_EQ(refusal({"--lisen", kAnyPort, "--to", "echo:"}, 2, {"--lisen", "--listen"}), "");
@@ -168,6 +180,23 @@ TEST(CheckTest, BesideTheRunningDaemonIsZero) {
   }
   EXPECT_TRUE(echoes(connect_unix(socket_file).get()));
   EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+}
+
+TEST(CheckTest, AConfigurationMayComeFromStdin) {
+  const TempDir folder;
+  const std::string good = folder.write(
+      "good.toml", "[[route]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nto = \"echo:\"\n");
+  const std::string bad = folder.write("bad.toml", "[[route]]\nname = 5\n");
+  const auto from = [](const std::string& path, ProcessOptions& options) {
+    OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    options.standard_input = file.get();
+    return file;
+  };
+  ProcessOptions options;
+  const OwnedFd first = from(good, options);
+  EXPECT_EQ(run_to_end({"--config", "-", "--check"}, options).status, 0);
+  const OwnedFd second = from(bad, options);
+  EXPECT_EQ(refusal({"--config", "-", "--check"}, 1, {"-:2:8: ", "name"}, options), "");
 }
 
 TEST(CheckTest, BadConfigurationIsOne) {

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <map>
 #include <optional>
 #include <set>
@@ -15,6 +16,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "iolib/pipe/pipe.h"
 #include "tools/bench/metric.h"
@@ -289,16 +291,33 @@ void summarize(json::object& workload, const std::vector<std::string>& contender
   workload["summary"] = std::move(summary);
 }
 
-Result<json::object> read_document(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  std::ifstream file(path, std::ios::binary);
-  if (error) return Error{error.value(), "open " + path};
+namespace {
+
+// A pipe tells no size, so that it is what comes that is bounded; `-` is stdin.
+Result<std::string> read_text(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") file.open(path, std::ios::binary);
   if (!file) return errno_error("open " + path);
-  if (size > kMaxDocumentBytes) return Error{0, path + ": too large for a result of sluice-bench"};
-  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  std::istream& in = path == "-" ? std::cin : file;
+  std::string text;
+  std::vector<char> part(1 << 16);
+  while (in.read(part.data(), static_cast<std::streamsize>(part.size())), in.gcount() > 0) {
+    text.append(part.data(), static_cast<std::size_t>(in.gcount()));
+    if (text.size() > kMaxDocumentBytes) {
+      return Error{0, path + ": too large for a result of sluice-bench"};
+    }
+  }
+  if (in.bad()) return errno_error("read " + path);
+  return text;
+}
+
+}  // namespace
+
+Result<json::object> read_document(const std::string& path) {
+  const Result<std::string> text = read_text(path);
+  if (text.has_error()) return text.error();
   boost::system::error_code wrong;
-  const json::value value = json::parse(text, wrong);
+  const json::value value = json::parse(*text, wrong);
   const json::object* document = wrong ? nullptr : value.if_object();
   if (document == nullptr) return Error{0, path + ": expected a result of sluice-bench, in JSON"};
   const json::value* format = document->if_contains("format");

@@ -48,17 +48,20 @@ bool all_valid(const json::object& document) {
 
 // Prints and writes the results; returns the exit status.
 int finish(const json::object& document, const Output& output, const json::object* baseline) {
-  const bool terminal = ::isatty(STDOUT_FILENO) == 1;
-  std::fputs(describe_machine(document).c_str(), stdout);
-  std::fputs(to_table(document, terminal ? TableStyle::terminal : TableStyle::plain).c_str(),
-             stdout);
-  if (baseline != nullptr) {
-    std::printf("\n%s", compare_documents(*baseline, document).c_str());
-  }
-  std::fflush(stdout);
   int status = all_valid(document) ? 0 : kFailed;
+  const auto print = [&](const std::string& text, std::FILE* to) {
+    const bool printed = std::fputs(text.c_str(), to) >= 0 && std::fflush(to) == 0;
+    if (!printed) status = fail("the results cannot be printed");
+  };
+  // A program that reads stdout finds there what it asked for, and nothing else.
+  const bool taken = output.json == kStdout || output.html == kStdout || output.markdown == kStdout;
+  std::FILE* const out = taken ? stderr : stdout;
+  const TableStyle style = ::isatty(::fileno(out)) == 1 ? TableStyle::terminal : TableStyle::plain;
+  print(describe_machine(document) + to_table(document, style), out);
+  if (baseline != nullptr) print("\n" + compare_documents(*baseline, document), out);
   const auto write = [&](const std::string& path, const std::string& text) {
     if (path.empty()) return;
+    if (path == kStdout) return print(text, stdout);
     if (const Result<> written = write_file(path, text); written.has_error()) {
       status = fail(written.error().to_string());
     }
@@ -161,8 +164,9 @@ void announce(const CompareOptions& options) {
 int run(int argc, char** argv) {
   Invocation invocation = parse_command_line(argc, argv);
   if (invocation.action == Invocation::Action::exit) {
-    std::fputs(invocation.message.c_str(), invocation.exit_status == 0 ? stdout : stderr);
-    return invocation.exit_status;
+    std::FILE* const to = invocation.exit_status == 0 ? stdout : stderr;
+    const bool printed = std::fputs(invocation.message.c_str(), to) >= 0 && std::fflush(to) == 0;
+    return printed || to == stderr ? invocation.exit_status : fail("stdout cannot be written");
   }
   std::signal(SIGPIPE, SIG_IGN);
   catch_interrupts();
@@ -171,7 +175,7 @@ int run(int argc, char** argv) {
   // What cannot be written is said before anything is measured.
   for (const std::string& path :
        {invocation.output.json, invocation.output.html, invocation.output.markdown}) {
-    if (path.empty()) continue;
+    if (path.empty() || path == kStdout) continue;
     if (const Result<> written = check_writable(path); written.has_error()) {
       return fail(written.error().to_string());
     }

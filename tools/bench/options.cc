@@ -221,9 +221,12 @@ LoadCommand load_command(const Words& words, std::string to) {
 }
 
 void add_output(CLI::App& app, Output& output) {
-  app.add_option("--html", output.html, "write a page with charts there")->type_name("FILE");
-  app.add_option("--markdown", output.markdown, "write the tables there")->type_name("FILE");
-  app.add_option("--baseline", output.baseline, "say what changed against an earlier --json")
+  app.add_option("--html", output.html, "write a page with charts there; -: to stdout")
+      ->type_name("FILE");
+  app.add_option("--markdown", output.markdown, "write the tables there; -: to stdout")
+      ->type_name("FILE");
+  app.add_option("--baseline", output.baseline,
+                 "say what changed against an earlier --json; -: from stdin")
       ->type_name("FILE");
 }
 
@@ -249,7 +252,8 @@ void add_common(CLI::App& app, Words& words, Output& output) {
       ->type_name("SIZE");
   app.add_flag("--verify-all", words.verify_all,
                "compare every byte of every stream, at the cost of some speed");
-  app.add_option("--json", output.json, "write the results there, for programs")->type_name("FILE");
+  app.add_option("--json", output.json, "write the results there, for programs; -: to stdout")
+      ->type_name("FILE");
   add_output(app, output);
 }
 
@@ -280,8 +284,26 @@ void refuse_options_before(const CLI::App& app, const CLI::App& command) {
 
 void check_readable(const char* option, const std::string& path) {
   std::error_code error;
-  if (path.empty() || std::filesystem::exists(path, error)) return;
+  if (path.empty() || path == kStdout || std::filesystem::exists(path, error)) return;
   throw Wrong{std::string(option) + ": " + in_quotes(path) + ": no such file"};
+}
+
+// One file for two of them would hold the last only; a new --json may take the baseline's place.
+void check_distinct(const Invocation& invocation) {
+  const auto apart = [](const char* option, const std::string& file, const char* other,
+                        const std::string& taken) {
+    if (file.empty() || file != taken) return;
+    throw Wrong{std::string(option) + ": " + in_quotes(file) + " is taken by " + other};
+  };
+  const Output& output = invocation.output;
+  apart("--markdown", output.markdown, "--html", output.html);
+  for (const auto& [option, file] :
+       {std::pair("--html", output.html), std::pair("--markdown", output.markdown)}) {
+    apart(option, file, "--json", output.json);
+    if (file == kStdout) continue;  // which is not what is read from stdin
+    apart(option, file, "--from", invocation.from);
+    apart(option, file, "--baseline", output.baseline);
+  }
 }
 
 constexpr const char* kFooter = R"(
@@ -350,7 +372,7 @@ Invocation parse_command_line(int argc, char** argv) {
   add_common(*load, words, invocation.output);
 
   CLI::App* report = app.add_subcommand("report", "Shows the results of an earlier run again.");
-  report->add_option("--from", invocation.from, "what --json has written")
+  report->add_option("--from", invocation.from, "what --json has written; -: from stdin")
       ->type_name("FILE")
       ->required();
   add_output(*report, invocation.output);
@@ -360,6 +382,7 @@ Invocation parse_command_line(int argc, char** argv) {
     for (const CLI::App* command : app.get_subcommands()) refuse_options_before(app, *command);
     check_readable("--baseline", invocation.output.baseline);
     check_readable("--from", invocation.from);
+    check_distinct(invocation);
     if (serve->parsed()) {
       value_of("--listen", parse_listen_address(invocation.listen));
       invocation.action = Invocation::Action::serve;

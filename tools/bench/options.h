@@ -10,6 +10,9 @@
 
 namespace sluice::bench {
 
+/// As the name of a file: stdout, or stdin where it is read.
+inline constexpr const char* kStdout = "-";
+
 struct Output {
   std::string json = {};  ///< files to write; empty: none
   std::string html = {};

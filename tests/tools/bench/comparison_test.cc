@@ -1,6 +1,7 @@
 // The real program compares: every contender in turn, against an earlier run, interrupted, asked
 // for what there is not.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -394,6 +395,35 @@ TEST(BenchArgumentsTest, TheOptionThatIsWrongIsNamed) {
   EXPECT_EQ(process.wait(kLong), 2);
   EXPECT_EQ(process.standard_error().find("sluice-bench: --workload: workload \"nonsense\""), 0U)
       << process.standard_error();
+}
+
+TEST(BenchArgumentsTest, ADashIsStdoutOrStdin) {
+  const TempDir folder;
+  ServingEnd serving;
+  Process measured(bench({"load", "--to", serving.address(), "--workload", "rr1", "--time", "100ms",
+                          "--warmup", "0", "--json", "-"}));
+  EXPECT_EQ(measured.wait(kLong), 0) << measured.standard_error();
+  EXPECT_NE(measured.standard_error().find("rr1"), std::string::npos);
+  const std::string document = folder.write("document", measured.standard_output());
+  const OwnedFd in(::open(document.c_str(), O_RDONLY | O_CLOEXEC));
+  ProcessOptions options;
+  options.standard_input = in.get();
+  Process shown(bench({"report", "--from", "-", "--markdown", "-"}), options);
+  EXPECT_EQ(shown.wait(kLong), 0) << shown.standard_error();
+  EXPECT_NE(shown.standard_output().find("| "), std::string::npos) << shown.standard_output();
+  Process piped({"/bin/sh", "-c", "cat \"$1\" | \"$0\" report --from /dev/stdin", bench({}).front(),
+                 document});
+  EXPECT_EQ(piped.wait(kLong), 0) << piped.standard_error();
+  Process over(bench({"report", "--from", document, "--html", document}));
+  EXPECT_EQ(over.wait(kLong), 2);
+  Process both(bench({"report", "--from", document, "--html", "-", "--markdown", "-"}));
+  EXPECT_EQ(both.wait(kLong), 2);
+  for (const char* option : {"--help", "--version"}) {
+    const OwnedFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+    options.standard_output = full.get();
+    Process printed(bench({option}), options);
+    EXPECT_EQ(printed.wait(kLong), 1) << option;
+  }
 }
 
 TEST(BenchArgumentsTest, FilesThatAreNoResultsAreNamed) {
