@@ -409,6 +409,7 @@ void Recorder::keep_house() {
   if (stepped && !segment_over_) static_cast<void>(append(stamp(Kind::clock), {}));
   static_cast<void>(write_lost());
   end_old_segment();
+  writer_.look_after_segments();
   // After a second of rest the last commit is covered too; nothing follows from a checkpoint's own.
   const bool resting = !segment_over_ && (current_ == nullptr || current_->builder.empty()) &&
                        sequence_ != checkpoint_;

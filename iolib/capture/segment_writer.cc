@@ -192,6 +192,51 @@ void SegmentWriter::write_first_frame() {
   place_block(first_);
 }
 
+void SegmentWriter::look_after_segments() {
+  if (closing_ || look_.in_flight() || (!current_ && !next_)) return;
+  struct Looked {
+    int file;
+    SegmentName name;
+  };
+  std::vector<Looked> segments;
+  if (current_) segments.push_back({current_->file, current_->name});
+  if (next_) segments.push_back({next_->file, next_->name});
+  gone_.clear();
+  disk_.run(
+      [this, segments = std::move(segments)] {
+        for (const Looked& each : segments) {
+          if (!store_.holds(each.file, each.name)) gone_.push_back(each.name.number);
+        }
+        return 0;
+      },
+      look_);
+}
+
+void SegmentWriter::looked_after(int /*result*/) {
+  const auto is_gone = [this](const std::unique_ptr<Segment>& segment) {
+    return segment && std::ranges::find(gone_, segment->name.number) != gone_.end();
+  };
+  if (is_gone(next_)) replace_next();
+  if (is_gone(current_)) {
+    fail(Error{ENOENT, "segment " + to_string(current_->name) + " is gone from its directory"});
+  }
+  advance();
+}
+
+// Under the same number: nothing was written to it, and its chain is to have no hole.
+void SegmentWriter::replace_next() {
+  disk_.run(
+      [this, file = next_->file, name = next_->name] {
+        store_.discard(file, name);
+        return 0;
+      },
+      look_);
+  gone_.clear();
+  next_number_ = next_->name.number;
+  next_.reset();
+  prepare();
+}
+
 bool SegmentWriter::all_durable() const {
   return placed_.empty() && at_rest() && durable_sequence_ >= written_sequence_ &&
          (!current_ || current_->durable_frames == current_->frames);
@@ -244,7 +289,7 @@ void SegmentWriter::ended(int /*result*/) {
 void SegmentWriter::finish_closing() {
   if (queue_.empty()) not_needed_ = true;
   if (!queue_.empty() || !placed_.empty() || !at_rest() || end_.in_flight() ||
-      prepare_.in_flight()) {
+      prepare_.in_flight() || look_.in_flight()) {
     return;
   }
   if (current_) {

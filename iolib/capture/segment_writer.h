@@ -128,6 +128,9 @@ class SegmentWriter {
   /// Seals the segment as soon as all that was submitted is durable. What is submitted afterwards
   /// begins another one.
   void end_segment_when_durable();
+  /// Sees to it, soon, that its segments are still in their directory: one that somebody removed
+  /// fails, and what is unconfirmed is written again to another. To be called now and then.
+  void look_after_segments();
   /// Writes what it has, seals the segment, and tells by Client::closed(). Nothing is submitted any
   /// more.
   void close();
@@ -210,6 +213,8 @@ class SegmentWriter {
   void retreat();
   void abandon();
   [[nodiscard]] bool try_to_abandon();
+  void looked_after(int result);
+  void replace_next();
   void end_segment(SegmentEnd why);
   [[nodiscard]] Result<> seal(Segment& segment, SegmentEnd why);
   void ended(int result);
@@ -252,6 +257,9 @@ class SegmentWriter {
   std::unique_ptr<Segment> ending_;
   std::optional<Error> end_error_;
   Call end_{*this, &SegmentWriter::ended};
+  // The same for the look at both segments: the numbers of those that are gone.
+  std::vector<std::uint64_t> gone_;
+  Call look_{*this, &SegmentWriter::looked_after};
   std::optional<Error> failure_;
   std::uint32_t failures_in_a_row_ = 0;
   TimePoint not_before_;  ///< of preparing

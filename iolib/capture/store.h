@@ -88,6 +88,10 @@ class Store {
   [[nodiscard]] Result<int> create(const SegmentName& name, std::uint64_t size_bytes) {
     return create(name, size_bytes, Contents::any, false);
   }
+  /// Whether a segment that was created, and not ended, is still there for readers.
+  [[nodiscard]] bool holds(int file, const SegmentName& name) {
+    return volume_.holds(file, to_string(name));
+  }
   /// Ends a segment that is written up to `size_bytes`: cuts it, gives it its last name, closes it,
   /// and applies the retention. On failure it is abandoned.
   [[nodiscard]] Result<> seal(int file, SegmentName name, std::uint64_t size_bytes);

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "iolib/base/aligned_buffer.h"
+#include "iolib/base/file_identity.h"
 #include "iolib/disk/volume.h"
 
 namespace sluice {
@@ -65,6 +67,7 @@ Error Directory::failed(std::string call, const std::string& name) const {
 Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode mode) {
   std::unique_ptr<Directory> directory(new Directory);
   directory->path_ = path;
+  directory->mode_ = mode;
   directory->made_ = ::mkdir(path.c_str(), 0700) == 0;
   if (!directory->made_ && errno != EEXIST) return errno_error("mkdir " + path);
   if (directory->made_) {
@@ -108,11 +111,44 @@ bool Directory::is_locked(const std::string& path) {
   return file && ::fcntl(file.get(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+// The lock, too: whoever makes another one believes to be alone.
+bool Directory::in_place() const {
+  const std::optional<FileIdentity> directory = identity_of(directory_.get());
+  const std::optional<FileIdentity> lock = identity_of(lock_.get());
+  return directory && lock && identity_at(AT_FDCWD, path_) == directory &&
+         identity_at(directory_.get(), kLockName) == lock;
+}
+
+// Under the same numbers, which other threads are using.
+Result<> Directory::open_again() {
+  const std::lock_guard guard(opening_);
+  if (in_place()) return {};
+  Result<std::unique_ptr<Directory>> opened = open(path_, mode_);
+  if (opened.has_error()) return opened.error();
+  Directory& other = **opened;
+  if (other.grid_bytes_ > grid_bytes_) {
+    return Error{0, path_ + " was replaced by one that asks for larger writes"};
+  }
+  other.keep();
+  direct_ = other.direct_.load();
+  if (::dup3(other.directory_.get(), directory_.get(), O_CLOEXEC) < 0 ||
+      ::dup3(other.lock_.get(), lock_.get(), O_CLOEXEC) < 0) {
+    return errno_error("dup3 " + path_);
+  }
+  return {};
+}
+
+bool Directory::holds(int file, const std::string& name) {
+  struct stat about {};
+  return in_place() && identity_at(directory_.get(), name).has_value() &&
+         ::fstat(file, &about) == 0 && about.st_nlink > 0;
+}
+
 // Tries what the filesystem can do on a file of its own.
 Result<> Directory::find_alignment() {
   static_cast<void>(::unlinkat(directory_.get(), kProbeName, 0));
-  const bool wanted = std::exchange(direct_, true);
-  Result<int> file = create(kProbeName);
+  const bool wanted = direct_.exchange(true);
+  Result<int> file = create_here(kProbeName);
   if (wanted && file.has_value()) {
     struct statx about {};
     if (::statx(*file, "", AT_EMPTY_PATH, STATX_DIOALIGN, &about) == 0 &&
@@ -129,7 +165,7 @@ Result<> Directory::find_alignment() {
     grid_bytes_ = 4096;
     if (file.has_value()) close(*file);
     static_cast<void>(::unlinkat(directory_.get(), kProbeName, 0));
-    file = create(kProbeName);
+    file = create_here(kProbeName);
     if (file.has_error()) return file.error();
   }
   close(*file);
@@ -137,6 +173,13 @@ Result<> Directory::find_alignment() {
 }
 
 Result<int> Directory::create(const std::string& name) {
+  if (!in_place()) {
+    if (Result<> opened = open_again(); opened.has_error()) return opened.error();
+  }
+  return create_here(name);
+}
+
+Result<int> Directory::create_here(const std::string& name) {
   const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | (direct_ ? O_DIRECT : 0);
   const int file = ::openat(directory_.get(), name.c_str(), flags, 0600);
   if (file < 0) return failed("create", name);

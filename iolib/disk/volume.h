@@ -1,8 +1,10 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +35,8 @@ class Volume {
 
   /// A new file, for Disk::write; EEXIST if the name is taken.
   [[nodiscard]] virtual Result<int> create(const std::string& name) = 0;
+  /// Whether `file` of create() can be found under `name` by whoever looks into the directory.
+  [[nodiscard]] virtual bool holds(int file, const std::string& name) = 0;
   /// A file that is there.
   [[nodiscard]] virtual Result<int> open_existing(const std::string& name) = 0;
   /// Up to where `name` holds anything but zeros: 0 for a file of zeros.
@@ -88,7 +92,10 @@ class Directory final : public Volume {
   [[nodiscard]] int fd() const { return directory_.get(); }
 
   [[nodiscard]] std::size_t grid_bytes() const override { return grid_bytes_; }
+  /// In the directory that stands at the path now: one that was removed or replaced is made or
+  /// opened again, and locked, first.
   [[nodiscard]] Result<int> create(const std::string& name) override;
+  [[nodiscard]] bool holds(int file, const std::string& name) override;
   [[nodiscard]] Result<int> open_existing(const std::string& name) override;
   [[nodiscard]] Result<std::uint64_t> used_bytes(const std::string& name) override;
   [[nodiscard]] Result<std::size_t> read(int file, std::span<std::byte> bytes,
@@ -107,14 +114,19 @@ class Directory final : public Volume {
 
  private:
   Directory() = default;
+  [[nodiscard]] bool in_place() const;
+  [[nodiscard]] Result<> open_again();
+  [[nodiscard]] Result<int> create_here(const std::string& name);
   [[nodiscard]] Result<> find_alignment();
   [[nodiscard]] Error failed(std::string call, const std::string& name) const;
 
   std::string path_;
-  OwnedFd directory_;
+  Mode mode_ = Mode::direct_if_possible;
+  std::mutex opening_;
+  OwnedFd directory_;  ///< its number stays when it is opened again, and so does the lock's
   OwnedFd lock_;
   bool made_ = false;  ///< and not to be kept
-  bool direct_ = false;
+  std::atomic<bool> direct_ = false;
   std::size_t grid_bytes_ = 4096;
 };
 

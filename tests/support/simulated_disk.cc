@@ -306,6 +306,11 @@ Result<int> SimulatedDisk::create(const std::string& name) {
   return {boost::system::in_place_value, static_cast<int>(open_.size() - 1)};
 }
 
+bool SimulatedDisk::holds(int file, const std::string& name) {
+  const auto found = names_.find(name);
+  return found != names_.end() && found->second == open_.at(static_cast<std::size_t>(file));
+}
+
 Result<int> SimulatedDisk::open_existing(const std::string& name) {
   const Fault fault = begin_call(DiskCall::open_existing);
   if (fault.kind == Fault::Kind::fails) return Error{fault.error, "open " + name};

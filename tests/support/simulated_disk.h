@@ -136,6 +136,7 @@ class SimulatedDisk final : public Disk, public Volume {
   // Volume
   [[nodiscard]] std::size_t grid_bytes() const override { return kBlockBytes; }
   [[nodiscard]] Result<int> create(const std::string& name) override;
+  [[nodiscard]] bool holds(int file, const std::string& name) override;
   [[nodiscard]] Result<int> open_existing(const std::string& name) override;
   [[nodiscard]] Result<std::uint64_t> used_bytes(const std::string& name) override;
   [[nodiscard]] Result<std::size_t> read(int file, std::span<std::byte> bytes,

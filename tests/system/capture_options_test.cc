@@ -433,6 +433,21 @@ TEST_F(CaptureOptionsTest, SegmentsGoByAgeOnAnIdleDaemonToo) {
   EXPECT_TRUE(daemon.wait_for_log(std::regex("capture_deleted .*0000000000.*reason=retain-age")));
 }
 
+TEST_F(CaptureOptionsTest, ADirectoryThatIsRemovedIsMadeAgainAndRecordedTo) {
+  Daemon daemon(arguments({"--workers", "1"}));
+  Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+  EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), kMiB), "");
+  std::filesystem::remove_all(directory_);
+  ASSERT_TRUE(wait_until([&] { return !segments_in(directory_, ".open").empty(); }));
+  EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(2), kMiB), "");
+  pair.client.reset();
+  pair.upstream.reset();
+  static_cast<void>(daemon.wait_for_ends(1));
+  EXPECT_EQ(daemon.terminate(), 0);
+  // Of what came before, whatever was not on the disk yet is there as well.
+  EXPECT_GE(check().bytes(), kMiB);
+}
+
 TEST_F(CaptureOptionsTest, SegmentsEndByTimeWhileConnectionsRest) {
   Daemon daemon(arguments({"--segment-time", "1s"}));
   Forwarded pair = forward(daemon.port(), upstream_.fd.get());

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/support/capture_rig.h"
 
@@ -105,6 +106,37 @@ TEST(SegmentWriter, GivesUpOnADiskThatDoesNotComeBack) {
   rig.append(rig.open(1), "bytes");
   EXPECT_FALSE(rig.close());
   EXPECT_EQ(rig.disk.in_flight(), 0U);
+}
+
+TEST(SegmentWriter, GoesOnInAnotherSegmentIfSomebodyRemovesTheOneItWrites) {
+  CaptureRig rig(CaptureRig::small_options(Durability::batch));
+  rig.settle();
+  Recording& recording = rig.open(1);
+  rig.append(recording, "before ");
+  ASSERT_TRUE(rig.run_until_durable());
+  ASSERT_TRUE(rig.disk.remove("run1-w000-0000000000.open").has_value());
+  ASSERT_TRUE(rig.run_until(
+      [&] { return std::ranges::count(rig.events, Recorder::Event::disk_failed) == 1; }));
+  rig.append(recording, "after");
+  ASSERT_TRUE(rig.run_until_durable());
+  ASSERT_TRUE(rig.close());
+  const ReadCapture read = rig.read();
+  EXPECT_EQ(read.client(1).bytes, "after");
+  EXPECT_EQ(read.client(1).offset, 12U);
+  EXPECT_EQ(read.segments, std::vector<std::string>{"run1-w000-0000000001.sluice"});
+}
+
+TEST(SegmentWriter, MakesThePreparedSegmentAgainIfSomebodyRemovesIt) {
+  CaptureRig rig(CaptureRig::small_options(Durability::batch));
+  rig.settle();
+  const std::string prepared = "run1-w000-0000000000.open";
+  ASSERT_TRUE(rig.disk.remove(prepared).has_value());
+  ASSERT_TRUE(rig.run_until([&] { return rig.disk.files().contains(prepared); }));
+  rig.append(rig.open(1), "bytes");
+  ASSERT_TRUE(rig.run_until_durable());
+  ASSERT_TRUE(rig.close());
+  EXPECT_EQ(rig.read().client(1).bytes, "bytes");
+  EXPECT_TRUE(rig.read().clean());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -170,6 +171,54 @@ TEST(Directory, IsNotLeftBehindByAStartThatFailed) {
     (*kept)->keep();
   }
   EXPECT_EQ(mode_of(path), 0700U);
+}
+
+// Whether a file can be made there and found by its path.
+bool takes_files(Directory& directory) {
+  const Result<int> file = directory.create("new");
+  if (file.has_error()) return false;
+  const bool held = directory.holds(*file, "new");
+  directory.close(*file);
+  return held && std::filesystem::exists(directory.path() + "/new");
+}
+
+TEST(Directory, IsMadeAndLockedAgainWhereItWasRemovedOrReplaced) {
+  const TempDir temp;
+  const std::string path = temp.file("capture");
+  for (const bool replaced : {false, true}) {
+    auto directory = Directory::open(path);
+    ASSERT_TRUE(directory.has_value());
+    const Result<int> file = (*directory)->create("old");
+    ASSERT_TRUE(file.has_value());
+    EXPECT_TRUE((*directory)->holds(*file, "old"));
+    if (replaced) {
+      std::filesystem::rename(path, temp.file("moved"));
+      std::filesystem::create_directory(path);
+    } else {
+      std::filesystem::remove_all(path);
+    }
+    EXPECT_FALSE((*directory)->holds(*file, "old"));
+    EXPECT_TRUE(takes_files(**directory));
+    EXPECT_TRUE(Directory::is_locked(path));
+    EXPECT_FALSE(Directory::is_locked(temp.file("moved")));
+    EXPECT_EQ(mode_of(path), replaced ? mode_of(path) : 0700U);
+    (*directory)->close(*file);
+    std::filesystem::remove_all(path);
+  }
+}
+
+// Two would record there, each believing to be alone.
+TEST(Directory, TakesALockThatWasRemovedAgainUnlessAnotherHasIt) {
+  const TempDir temp;
+  auto directory = Directory::open(temp.path());
+  ASSERT_TRUE(directory.has_value());
+  std::filesystem::remove(temp.file("lock"));
+  EXPECT_TRUE(takes_files(**directory));
+  EXPECT_TRUE(Directory::is_locked(temp.path()));
+  std::filesystem::remove(temp.file("lock"));
+  auto other = Directory::open(temp.path());
+  ASSERT_TRUE(other.has_value());
+  EXPECT_EQ((*directory)->create("another").error().code, EBUSY);
 }
 
 }  // namespace
