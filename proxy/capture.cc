@@ -38,6 +38,18 @@ WhenFull when_full(const CaptureConfig& config) {
   return strict ? WhenFull::block : WhenFull::drop;
 }
 
+std::string_view name_of(WhenFull policy) {
+  switch (policy) {
+    case WhenFull::block:
+      return "block";
+    case WhenFull::drop:
+      return "drop";
+    case WhenFull::close:
+      break;
+  }
+  return "close";
+}
+
 Directory::Mode mode_of(const CaptureConfig& config) {
   return config.capture_io == CaptureIo::buffered ? Directory::Mode::buffered
                                                   : Directory::Mode::direct_if_possible;
@@ -58,21 +70,6 @@ capture::RecorderOptions recorder_options(const CaptureConfig& config, const std
   options.segment_time = config.segment_time;
   options.exact = config.capture_exact || config.durability == Durability::before_forward;
   return options;
-}
-
-void log_event(const std::string& path, capture::Recorder::Event event, const Error& error) {
-  using Event = capture::Recorder::Event;
-  const std::string reason = error.to_string();
-  switch (event) {
-    case Event::disk_failed:
-      return log::error("capture_disk_failed", {{"directory", path}, {"reason", reason}});
-    case Event::segment_refused:
-      return log::error("capture_no_segment", {{"directory", path}, {"reason", reason}});
-    case Event::segment_granted:
-      return log::info("capture_goes_on", {{"directory", path}});
-    case Event::seal_failed:
-      return log::error("capture_not_sealed", {{"directory", path}, {"reason", reason}});
-  }
 }
 
 // Once, whichever worker it is.
@@ -169,11 +166,14 @@ Result<std::unique_ptr<WorkerCapture>> WorkerCapture::create(Reactor& reactor, U
     Result<std::unique_ptr<capture::Recorder>> recorder =
         capture::Recorder::create(reactor, *capture->disk_, *each->store, options);
     if (recorder.has_error()) return recorder.error();
+    Voice& voice = capture->voices_.emplace_back();
+    voice.directory = each->path;
+    voice.worker = worker;
+    voice.when_full = name_of(options.when_full);
     (*recorder)->set_on_event(
-        [&path = each->path](capture::Recorder::Event event, const Error& error) {
-          log_event(path, event, error);
+        [&capture = *capture, &voice](capture::Recorder::Event event, const Error& error) {
+          capture.log_event(voice, event, error);
         });
-    capture->paths_.push_back(each->path);
     capture->recorders_.push_back(std::move(*recorder));
     if (worker == 0 && each->store->deletes_by_age()) {
       capture->aging_.push_back(each->store.get());
@@ -181,6 +181,37 @@ Result<std::unique_ptr<WorkerCapture>> WorkerCapture::create(Reactor& reactor, U
   }
   if (!capture->aging_.empty()) capture->check_ages();
   return capture;
+}
+
+void WorkerCapture::log_event(Voice& voice, capture::Recorder::Event event,
+                              const Error& error) const {
+  using Event = capture::Recorder::Event;
+  const TimePoint now = reactor_.now();
+  const auto say = [&](LogLevel level, std::string_view what, std::optional<std::uint64_t> times,
+                       log::Field more) {
+    if (!times) return;
+    const log::Field fields[] = {
+        {"directory", voice.directory}, {"worker", voice.worker}, more, {"times", *times}};
+    log::write(level, what, fields);
+  };
+  const std::string text = error.to_string();
+  const log::Field reason{"reason", text};
+  const log::Field policy{"when_full", voice.when_full};
+  switch (event) {
+    case Event::disk_failed:
+      return say(LogLevel::error, "capture_disk_failed", voice.disk_failures.happened(now), reason);
+    case Event::segment_refused:
+      return say(LogLevel::error, "capture_no_segment", voice.segments_refused.happened(now),
+                 reason);
+    case Event::segment_granted:
+      return say(LogLevel::info, "capture_goes_on", voice.segments_refused.ended(now), policy);
+    case Event::seal_failed:
+      return say(LogLevel::error, "capture_not_sealed", voice.seals_failed.happened(now), reason);
+    case Event::behind:
+      return say(LogLevel::warn, "capture_behind", voice.seconds_behind.happened(now), policy);
+    case Event::caught_up:
+      return say(LogLevel::info, "capture_caught_up", voice.seconds_behind.ended(now), policy);
+  }
 }
 
 void WorkerCapture::check_ages() {
@@ -193,9 +224,10 @@ void WorkerCapture::check_ages() {
 }
 
 capture::Recorder* WorkerCapture::recorder(std::string_view path) {
-  const auto found = std::ranges::find(paths_, path);
-  return found == paths_.end() ? nullptr
-                               : recorders_[static_cast<std::size_t>(found - paths_.begin())].get();
+  const auto found = std::ranges::find(voices_, path, &Voice::directory);
+  return found == voices_.end()
+             ? nullptr
+             : recorders_[static_cast<std::size_t>(found - voices_.begin())].get();
 }
 
 void WorkerCapture::close(const std::function<void()>& done) {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@
 #include "iolib/disk/volume.h"
 #include "proxy/config.h"
 #include "proxy/log.h"
+#include "proxy/repeated.h"
 
 namespace sluice {
 
@@ -82,15 +84,27 @@ class WorkerCapture {
     WorkerCapture& capture_;
   };
 
+  // What one recorder has to say.
+  struct Voice {
+    std::string_view directory;
+    std::uint64_t worker = 0;
+    std::string_view when_full;
+    Repeated disk_failures = {};
+    Repeated segments_refused = {};
+    Repeated seals_failed = {};
+    Repeated seconds_behind = {};
+  };
+
   explicit WorkerCapture(Reactor& reactor) : reactor_(reactor) {}
   void check_ages();
+  void log_event(Voice& voice, capture::Recorder::Event event, const Error& error) const;
 
   Reactor& reactor_;
   std::vector<capture::Store*> aging_;    ///< whose segments this worker deletes by age
   std::atomic<bool> ages_checked_{true};  ///< the last check is done
   AgeCheck age_check_{*this};
   // What its jobs belong to outlives the background thread.
-  std::vector<std::string_view> paths_;
+  std::deque<Voice> voices_;  ///< by recorder
   std::vector<std::unique_ptr<capture::Recorder>> recorders_;
   std::unique_ptr<RealDisk> disk_;
   std::unique_ptr<BackgroundThreads> background_;

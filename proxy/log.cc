@@ -19,8 +19,10 @@
 #include <thread>
 #include <utility>
 
+#include "iolib/base/clock.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/base/text.h"
+#include "proxy/repeated.h"
 
 namespace sluice::log {
 namespace {
@@ -83,8 +85,10 @@ class DescriptorSink final : public spdlog::sinks::sink {
     formatter_->format(message, waiting_);
     const bool more = pool_->queue_size() > 0;
     if (more && waiting_.size() < kWriteBytes) return;
-    write_out();
-    if (!more) std::this_thread::sleep_for(kRest);
+    const bool whole = write_out();
+    if (more) return;
+    if (whole) tell_lost_lines();
+    std::this_thread::sleep_for(kRest);
   }
   void flush() override {
     if (reopen_.exchange(false)) reopen();
@@ -99,9 +103,20 @@ class DescriptorSink final : public spdlog::sinks::sink {
   void ask_to_reopen() { reopen_ = true; }
   void ask_to_end() { closing_ = true; }
   [[nodiscard]] bool written() const { return written_; }
-  [[nodiscard]] std::uint64_t lost_lines() const { return lost_lines_; }
+  /// Any thread: dropped from the queue, or not written.
+  [[nodiscard]] std::uint64_t lost_lines() const { return pool_->overrun_counter() + lost_lines_; }
 
  private:
+  // Once lines are written again.
+  void tell_lost_lines() {
+    const std::uint64_t lost = lost_lines();
+    if (lost == told_lost_) return;
+    const auto lines = losses_.happened(Clock::now(), lost - std::exchange(told_lost_, lost));
+    if (!lines || !enabled(LogLevel::warn)) return;
+    const Field count{"lines", *lines};
+    queue(LogLevel::warn, "log_lines_dropped", {&count, 1});
+  }
+
   void reopen() {
     write_out();
     const Result<> opened = open();
@@ -112,8 +127,8 @@ class DescriptorSink final : public spdlog::sinks::sink {
   }
 
   // What cannot be written soon (a full disk, a reader that has stopped) is lost and counted: a log
-  // must not stop the traffic, nor the end of the program.
-  void write_out() {
+  // must not stop the traffic, nor the end of the program. Then false.
+  bool write_out() {
     const int standard = path_ == kStdout ? STDOUT_FILENO : STDERR_FILENO;
     const int fd = file_ ? file_.get() : standard;
     const char* next = waiting_.data();
@@ -137,8 +152,10 @@ class DescriptorSink final : public spdlog::sinks::sink {
         refused_ = false;
       }
     }
+    const bool whole = next == end;
     lost_lines_ += static_cast<std::uint64_t>(std::count(next, end, '\n'));
     waiting_.clear();
+    return whole;
   }
 
   // Where the log itself cannot say so: once, until it can be written again.
@@ -159,6 +176,8 @@ class DescriptorSink final : public spdlog::sinks::sink {
   spdlog::memory_buf_t waiting_;
   int patience_ms_ = kWritePatienceMs;
   bool refused_ = false;  ///< the last write, as stderr was told
+  Repeated losses_;
+  std::uint64_t told_lost_ = 0;
   std::atomic<bool> reopen_{false};
   std::atomic<bool> closing_{false};
   std::atomic<bool> written_{false};
@@ -353,9 +372,7 @@ bool close() {
   return true;
 }
 
-std::uint64_t dropped_lines() {
-  return state.pool ? state.pool->overrun_counter() + state.sink->lost_lines() : 0;
-}
+std::uint64_t dropped_lines() { return state.sink ? state.sink->lost_lines() : 0; }
 
 Result<> probe(const Config& config) {
   const std::string& path = config.log_file;

@@ -11,10 +11,6 @@
 namespace sluice {
 namespace {
 
-// Of the same mirror's streams that lagged, or were broken off, one is reported in so long a time;
-// the statistics count all.
-constexpr Duration kReportInterval = std::chrono::seconds(1);
-
 std::string_view describe(mirror::Limit limit) {
   switch (limit) {
     case mirror::Limit::lag:
@@ -131,25 +127,23 @@ void WorkerMirrors::log_event(Entry& entry, mirror::Event event, const mirror::D
     case mirror::Event::uncrowded:
       return say(LogLevel::info, "uncrowded", "");
     case mirror::Event::lagged:
-      return log_stream(entry, entry.next_lag_report, "lagged", detail.connection,
-                        describe(detail.limit));
+      return log_stream(entry, entry.lagged, "lagged", detail.connection, describe(detail.limit));
     case mirror::Event::ended:
-      return log_stream(entry, entry.next_end_report, "ended", detail.connection,
-                        detail.error.to_string());
+      return log_stream(entry, entry.ended, "ended", detail.connection, detail.error.to_string());
   }
 }
 
 // One of the streams that ended too early.
-void WorkerMirrors::log_stream(const Entry& entry, TimePoint& next_report, std::string_view state,
+void WorkerMirrors::log_stream(const Entry& entry, Repeated& trouble, std::string_view state,
                                std::uint64_t connection, std::string_view reason) {
-  const TimePoint now = reactor_.now();
-  if (now < next_report) return;
-  next_report = now + kReportInterval;
+  const auto times = trouble.happened(reactor_.now());
+  if (!times) return;
   log::warn("mirror", {{"address", entry.address},
                        {"worker", std::uint64_t{worker_}},
                        {"state", state},
                        {"connection", id_of(connection)},
-                       {"reason", reason}});
+                       {"reason", reason},
+                       {"times", *times}});
 }
 
 std::uint64_t WorkerMirrors::count(mirror::Count what) const {

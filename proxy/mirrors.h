@@ -13,6 +13,7 @@
 #include "iolib/reactor/reactor.h"
 #include "iolib/relay/pump.h"
 #include "proxy/log.h"
+#include "proxy/repeated.h"
 #include "proxy/route.h"
 
 namespace sluice {
@@ -62,13 +63,13 @@ class WorkerMirrors {
   struct Entry {
     std::string address;
     std::unique_ptr<mirror::Mirror> mirror;
-    TimePoint next_lag_report;
-    TimePoint next_end_report;
+    Repeated lagged;
+    Repeated ended;
   };
   [[nodiscard]] Entry* find(std::string_view address);
   void add(const MirrorTarget& target, const mirror::Mirror::Options& options);
   void log_event(Entry& entry, mirror::Event event, const mirror::Detail& detail);
-  void log_stream(const Entry& entry, TimePoint& next_report, std::string_view state,
+  void log_stream(const Entry& entry, Repeated& trouble, std::string_view state,
                   std::uint64_t connection, std::string_view reason);
 
   Reactor& reactor_;

@@ -215,7 +215,7 @@ int Server::run() {
   control_.run();
   close_captures();
   for (const auto& worker : workers_) worker->join();
-  print_stats();
+  if (log::enabled(LogLevel::info)) print_stats();
   log::info("ended", {{"reason", control_.ending()}});
   return incomplete_ ? kExitFailed : kExitDone;
 }

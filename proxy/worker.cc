@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <csignal>
@@ -20,11 +21,8 @@ namespace {
 
 // How often pipes that nobody needed are closed.
 constexpr Duration kTrimInterval = std::chrono::seconds(10);
-// Of failing upstreams one is reported in so long a time; every connection's own line has its
-// reason.
-constexpr Duration kFailureReportInterval = std::chrono::seconds(1);
-// The same trouble with accepting is reported no more often than this.
-constexpr Duration kPauseReportInterval = std::chrono::minutes(1);
+// A lack of places or descriptors is over once nobody has had to wait for so long.
+constexpr Duration kCalm = std::chrono::milliseconds(500);
 
 std::string_view describe(PipeShortage shortage) {
   switch (shortage) {
@@ -122,6 +120,7 @@ void Worker::run(const std::function<void(Result<>)>& started) {
     routes_.push_back(std::make_shared<const Route>(std::move(route)));
   }
   preferred_.resize(routes_.size());
+  upstream_failures_.resize(routes_.size());
   for (ListenSocket& socket : options_.listeners) {
     listeners_.push_back(
         std::make_unique<Listener>(*this, std::move(socket), shared_.accepts_one_by_one));
@@ -188,6 +187,7 @@ void Worker::accepted(OwnedFd client, std::size_t route, Leg::Kind kind) {
   if (stopping_) return close_with_reset(client);
   if (waiting_.empty() && descriptors_wanted_ == 0 && admit())
     return adopt(std::move(client), route, kind);
+  if (descriptors_wanted_ == 0) note_full(1);
   waiting_.push_back({std::move(client), route, kind});
   pause_accepting();
 }
@@ -240,10 +240,14 @@ void Worker::begin(OwnedFd client, std::size_t route, Leg::Kind kind) {
 
 void Worker::accept_failed(int error) {
   pause_accepting();
-  if (reactor_->now() < next_pause_report_) return;
-  next_pause_report_ = reactor_->now() + kPauseReportInterval;
+  const auto times = accept_pauses_.happened(reactor_->now());
+  if (!times) return;
   const std::string reason = std::generic_category().message(error);
-  log::warn("accept_paused", {{"reason", reason}});
+  rlimit descriptors{};
+  static_cast<void>(::getrlimit(RLIMIT_NOFILE, &descriptors));
+  log::warn("accept_paused", {{"reason", reason},
+                              {"descriptors", std::uint64_t{descriptors.rlim_cur}},
+                              {"times", *times}});
 }
 
 void Worker::descriptor_wanted(int error) {
@@ -263,12 +267,31 @@ void Worker::serve_waiting() {
 void Worker::resume_accepting() {
   serve_waiting();
   if (!waiting_.empty() || descriptors_wanted_ > 0) {
+    if (descriptors_wanted_ == 0) note_full(0);
     reactor_->set_timer(retry_accepting_, reactor_->now() + Listener::kPause);
     return;
   }
   if (draining_) return check_drained();
-  accepting_ = true;
+  if (std::exchange(accepting_, true)) return note_calm();
   for (const auto& listener : listeners_) listener->start();
+  reactor_->set_timer(retry_accepting_, reactor_->now() + kCalm);
+}
+
+void Worker::note_full(std::uint64_t clients) {
+  const auto waited = shared_.full.happened(reactor_->now(), clients);
+  if (!waited) return;
+  log::warn("connections_full",
+            {{"max_connections", shared_.max_connections}, {"waited", *waited}});
+}
+
+void Worker::note_calm() {
+  if (const auto waited = shared_.full.ended(reactor_->now(), kCalm)) {
+    log::info("connections_resumed",
+              {{"max_connections", shared_.max_connections}, {"waited", *waited}});
+  }
+  if (const auto times = accept_pauses_.ended(reactor_->now(), kCalm)) {
+    log::info("accept_resumed", {{"times", *times}});
+  }
 }
 
 // --- Sessions ---
@@ -324,23 +347,31 @@ void Worker::prefer_upstream(const Route& route, std::size_t upstream) {
 
 void Worker::upstream_failed(const Route& route, const Error& error) {
   shared_.on_upstream_failed(route.index);
-  if (reactor_->now() < next_failure_report_) return;
-  next_failure_report_ = reactor_->now() + kFailureReportInterval;
+  const auto times = upstream_failures_[route.index].happened(reactor_->now());
+  if (!times) return;
   const std::string reason = error.to_string();
-  log::warn("upstream_failed", {{"route", route.config.name}, {"reason", reason}});
+  log::warn("upstream_failed",
+            {{"route", route.config.name}, {"reason", reason}, {"times", *times}});
 }
 
 // --- Housekeeping ---
 
 void Worker::trim_pipes() {
   free_pipes();
+  if (const auto times = shared_.pipe_shortages.ended(reactor_->now(), kTrimInterval)) {
+    log::info("pipes_suffice", {{"times", *times}});
+  }
   reactor_->set_timer(trim_, reactor_->now() + kTrimInterval);
 }
 
 void Worker::note_shortage(PipeShortage shortage) {
   stats_.add(Counter::pipe_shortages);
-  if (shared_.shortage_reported.exchange(true, std::memory_order_relaxed)) return;
-  log::warn("copying_for_lack_of_pipes", {{"reason", describe(shortage)}});
+  const auto times = shared_.pipe_shortages.happened(reactor_->now());
+  if (!times) return;
+  log::warn("copying_for_lack_of_pipes",
+            {{"reason", describe(shortage)},
+             {"pipe_slots", std::uint64_t{shared_.pool.slots_in_use()}},
+             {"times", *times}});
 }
 
 // The last worker to close while no connection is left, or the last connection to end while all are

@@ -20,6 +20,7 @@
 #include "proxy/file_thread.h"
 #include "proxy/listener.h"
 #include "proxy/mirrors.h"
+#include "proxy/repeated.h"
 #include "proxy/route.h"
 #include "proxy/session.h"
 #include "proxy/stats.h"
@@ -53,7 +54,8 @@ struct Shared {
   MirrorShedding mirror_shedding = {};
   std::atomic<std::uint64_t> mirror_streams{0};  ///< of all workers, at this moment
   std::atomic<std::size_t> workers_closed{0};    ///< that accept no more
-  std::atomic<bool> shortage_reported{false};    ///< a lack of pipes is said once
+  Repeated pipe_shortages = {};
+  Repeated full = {};  ///< clients that wait for a place within max_connections
   alignas(64) std::atomic<std::uint64_t> connections{0};
 };
 
@@ -170,6 +172,8 @@ class Worker {
   void serve_waiting();
   void pause_accepting();
   void resume_accepting();
+  void note_full(std::uint64_t clients);
+  void note_calm();
   void trim_pipes();
   void note_shortage(PipeShortage shortage);
   void check_drained();
@@ -191,9 +195,9 @@ class Worker {
   std::deque<Waiting> waiting_;
   Chore retry_accepting_{[this] { resume_accepting(); }};
   Chore trim_{[this] { trim_pipes(); }};
-  TimePoint next_pause_report_;
-  TimePoint next_failure_report_;
-  std::uint32_t descriptors_wanted_ = 0;  ///< by sessions that wait for one
+  Repeated accept_pauses_;                  ///< for want of descriptors or memory
+  std::deque<Repeated> upstream_failures_;  ///< by route
+  std::uint32_t descriptors_wanted_ = 0;    ///< by sessions that wait for one
   bool accepting_ = true;
   bool draining_ = false;
   bool closed_ = false;  ///< drained, and counted in Shared::workers_closed

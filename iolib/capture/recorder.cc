@@ -364,6 +364,7 @@ void Recorder::open_gates() {
   while (!gates_.empty() && gates_.front().sequence <= writer_.durable_sequence()) {
     const Gate gate = gates_.front();
     gates_.pop_front();
+    held_up_ = false;
     Recording& recording = gate.tap->recording_;
     --recording.gates_;
     gate.tap->confirmed_ = std::max(gate.tap->confirmed_, gate.offset);
@@ -383,6 +384,7 @@ void Recorder::use_room() {
   if (!unsettled_.empty() || room_bytes() < least_allowance()) return;
   // No wake-up ends a session within this turn: whoever is in the list stays alive.
   const std::deque<SideTap*> waiting = std::exchange(waiting_, {});
+  held_up_ = false;
   for (SideTap* tap : waiting) tap->waiting_ = false;
   for (SideTap* tap : waiting) tap->wake();
 }
@@ -410,6 +412,7 @@ void Recorder::keep_house() {
   static_cast<void>(write_lost());
   end_old_segment();
   writer_.look_after_segments();
+  look_at_pace();
   // After a second of rest the last commit is covered too; nothing follows from a checkpoint's own.
   const bool resting = !segment_over_ && (current_ == nullptr || current_->builder.empty()) &&
                        sequence_ != checkpoint_;
@@ -419,6 +422,17 @@ void Recorder::keep_house() {
     checkpoint_ = sequence_;
   }
   count_writer();
+}
+
+// Of a segment that is refused its owner knows.
+void Recorder::look_at_pace() {
+  const std::uint64_t dropped =
+      counters_.dropped_bytes[static_cast<std::size_t>(GapReason::buffers_full)];
+  const bool waits = !gates_.empty() || !waiting_.empty();
+  const bool held_up = std::exchange(held_up_, waits) && waits;
+  const bool drops = std::exchange(dropped_before_, dropped) != dropped;
+  const bool behind = (held_up || drops) && writer_.refused() == 0;
+  if (std::exchange(behind_, behind) || behind) tell(behind ? Event::behind : Event::caught_up, {});
 }
 
 // Whether anything more comes or not; the next segment begins with what does.

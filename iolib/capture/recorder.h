@@ -69,7 +69,14 @@ class Recorder final : private SegmentWriter::Client {
   static constexpr std::size_t kSpillShare = 8;
 
   /// What its owner may want to log.
-  enum class Event : std::uint8_t { disk_failed, segment_refused, segment_granted, seal_failed };
+  enum class Event : std::uint8_t {
+    disk_failed,
+    segment_refused,
+    segment_granted,
+    seal_failed,
+    behind,  ///< the disk held somebody up all the last second, or bytes were dropped for it
+    caught_up,
+  };
 
   /// Fails with ENOMEM.
   [[nodiscard]] static Result<std::unique_ptr<Recorder>> create(Reactor& reactor, Disk& disk,
@@ -171,6 +178,7 @@ class Recorder final : private SegmentWriter::Client {
   void keep_house();
   void end_old_segment();
   [[nodiscard]] bool write_lost();
+  void look_at_pace();
   void read_clocks();
   void count_writer();
   void tell(Event event, const Error& error) const {
@@ -200,6 +208,9 @@ class Recorder final : private SegmentWriter::Client {
   std::deque<SideTap*> waiting_;
   std::deque<Gate> gates_;
   std::uint64_t lost_connections_ = 0;  ///< not yet recorded
+  bool held_up_ = false;                ///< nobody went on since the last look at who waits
+  bool behind_ = false;                 ///< at the last look
+  std::uint64_t dropped_before_ = 0;    ///< for want of room, at the last look
   std::int64_t wall_offset_ns_ = 0;     ///< wall clock less monotonic
   OwnedFd null_;
   Chore soon_{*this, &Recorder::work};

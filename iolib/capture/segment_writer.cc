@@ -150,7 +150,7 @@ void SegmentWriter::prepare() {
         if (file.has_value()) {
           prepared_->file = *file;
         } else {
-          prepare_error_ = file.error();
+          prepare_error_ = store_.refusal(file.error(), prepared_->name, options_.segment_bytes);
         }
         return 0;
       },

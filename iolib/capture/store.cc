@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "iolib/base/aligned_buffer.h"
+#include "iolib/base/units.h"
 
 namespace sluice::capture {
 namespace {
@@ -202,6 +203,13 @@ Result<int> Store::create(const SegmentName& name, std::uint64_t size_bytes, Con
   if (ready.has_value()) return file;
   discard(*file, name);
   return ready.error();
+}
+
+Error Store::refusal(const Error& error, const SegmentName& name, std::uint64_t size_bytes) const {
+  std::string context = "segment " + to_string(name) + " of " + format_size_bytes(size_bytes);
+  const Result<std::uint64_t> free = volume_.free_bytes();
+  if (free.has_value()) context += ", " + format_size_bytes(*free) + " free";
+  return {error.code, context + ": " + error.context};
 }
 
 Result<> Store::seal(int file, SegmentName name, std::uint64_t size_bytes) {

@@ -92,6 +92,9 @@ class Store {
   [[nodiscard]] bool holds(int file, const SegmentName& name) {
     return volume_.holds(file, to_string(name));
   }
+  /// Why create() failed, with the segment, the size asked for, and what is free.
+  [[nodiscard]] Error refusal(const Error& error, const SegmentName& name,
+                              std::uint64_t size_bytes) const;
   /// Ends a segment that is written up to `size_bytes`: cuts it, gives it its last name, closes it,
   /// and applies the retention. On failure it is abandoned.
   [[nodiscard]] Result<> seal(int file, SegmentName name, std::uint64_t size_bytes);

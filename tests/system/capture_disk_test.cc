@@ -230,7 +230,9 @@ TEST_P(CaptureDiskTest, FullDropGoesOnAndSaysWhatIsMissing) {
   disk_->fill("filler", 12 * kMiB);
   start({"--durability", "interval", "--capture-full", "drop"});
   EXPECT_EQ(send_on(64 * kMiB), "");
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_no_segment.*No space")));
+  EXPECT_TRUE(daemon_->wait_for_log(
+      std::regex("capture_no_segment directory=\\S+ worker=0 reason=\"segment \\S+\\.open of 8MiB, "
+                 "[0-9]\\S* free: .*No space.* times=1$")));
   // All of the first may have come before it was known that there is no room on the disk.
   EXPECT_TRUE(wait_until([this] {
     EXPECT_EQ(send_on(kMiB), "");
@@ -251,7 +253,7 @@ TEST_P(CaptureDiskTest, FullDropGoesOnAndSaysWhatIsMissing) {
   EXPECT_EQ(counted("dropped_disk_full"), missing_for(side, GapReason::disk_full));
   EXPECT_EQ(counted("dropped_full"), missing_for(side, GapReason::buffers_full));
   EXPECT_EQ(counted("bytes"), side.recorded);
-  EXPECT_EQ(counted("segments_refused"), told("capture_no_segment"));
+  EXPECT_GE(counted("segments_refused"), told("capture_no_segment"));
 }
 
 void CaptureDiskTest::block_on_a_full_disk(const std::string& durability, std::uint64_t size) {
@@ -395,8 +397,8 @@ TEST_P(CaptureDiskTest, DroppedWhenTheDiskIsGone) {
   for (const auto& [counter, event] : {std::pair{"disk_failures", "capture_disk_failed"},
                                        std::pair{"seal_failures", "capture_not_sealed"},
                                        std::pair{"segments_refused", "capture_no_segment"}}) {
-    EXPECT_GT(counted(counter), 0U) << counter;
-    EXPECT_EQ(counted(counter), told(event)) << event;
+    EXPECT_GT(told(event), 0U) << event;
+    EXPECT_GE(counted(counter), told(event)) << "the first is told at once, then how often it was";
   }
 }
 
@@ -547,6 +549,7 @@ TEST_P(CaptureDiskTest, WhatWaitsForTheDiskIsNotIdle) {
   ASSERT_TRUE(send_all(pair_.client.get(), "x"));
   // More than twice the limit.
   EXPECT_FALSE(readable_within(pair_.upstream.get(), seconds(5))) << "it was not durable";
+  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_behind directory=.* when_full=block")));
   EXPECT_FALSE(readable_within(pair_.client.get(), seconds(0)));
   disk_->thaw();
   EXPECT_EQ(receive_text(pair_.upstream.get(), 1), "x");

@@ -244,6 +244,7 @@ TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   // looked whether somebody listens.
   const std::size_t dropped = std::stoul(parse_text_line(*stats)["log_lines_dropped"]);
   EXPECT_GT(dropped, 0U) << log;
+  EXPECT_EQ(count_lines(log, std::regex(" log_lines_dropped lines=[1-9]")), 1U) << log;
   EXPECT_GE(dropped + connection_ends(log).size(), kConnections + 1) << log;
   EXPECT_LE(dropped + connection_ends(log).size(), kConnections + 1 + 5) << log;
   EXPECT_EQ(count_lines(daemon.process().standard_error(), std::regex("")), 1U) << "told once";

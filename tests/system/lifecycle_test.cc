@@ -239,7 +239,9 @@ TEST_P(CountersTest, ArePrintedWhenAskedFor) {
   EXPECT_EQ(counters["accepted"], "2");
   EXPECT_EQ(counters["bytes_to_upstream"], "1");
   EXPECT_EQ(counters["bytes_to_client"], "1");
+  const std::size_t lines_before = lines_of(daemon.log()).size();
   EXPECT_EQ(daemon.terminate(kLate), 0);
+  EXPECT_EQ(lines_of(daemon.log()).size(), lines_before) << "at the end nobody has asked";
 }
 
 INSTANTIATE_TEST_SUITE_P(QuietLevels, CountersTest, testing::Values("warn", "off"),

@@ -119,6 +119,46 @@ TEST(Recorder, OpensTheWatermarkOnlyWhenBytesAreDurable) {
   EXPECT_EQ(recording.tap(Side::client).watermark(), 5U);
 }
 
+// Told each second, from the second on in which nobody went on.
+TEST(Recorder, TellsWhileTheDiskHoldsSomebodyUp) {
+  using Event = capture::Recorder::Event;
+  for (const Durability durability : {Durability::before_forward, Durability::batch}) {
+    CaptureRig rig(options_of(durability));
+    rig.settle();
+    Recording& recording = rig.open(1);
+    rig.disk.set_stalled(true);
+    if (durability == Durability::before_forward) rig.append(recording, "gated");
+    while (const std::size_t room = recording.tap(Side::client).allowance()) {
+      if (durability == Durability::before_forward) break;
+      rig.append(recording, std::string(std::min<std::size_t>(room, 3'000), 'x'));
+    }
+    rig.pass(milliseconds(999));
+    EXPECT_EQ(rig.events, std::vector<Event>());
+    rig.pass(milliseconds(3'000));
+    EXPECT_GE(std::ranges::count(rig.events, Event::behind), 2);
+    rig.disk.set_stalled(false);
+    rig.pass(milliseconds(1'001));
+    EXPECT_EQ(std::ranges::count(rig.events, Event::caught_up), 1);
+    EXPECT_EQ(rig.events.back(), Event::caught_up);
+  }
+}
+
+TEST(Recorder, TellsWhileBytesAreDroppedForWantOfRoom) {
+  using Event = capture::Recorder::Event;
+  CaptureRig rig(options_of(Durability::batch, WhenFull::drop));
+  rig.settle();
+  Recording& recording = rig.open(1);
+  rig.disk.set_stalled(true);
+  while (rig.dropped(GapReason::buffers_full) == 0) {
+    rig.append(recording, std::string(3'000, 'x'));
+  }
+  rig.pass(milliseconds(1'001));
+  EXPECT_EQ(rig.events, std::vector{Event::behind});
+  rig.disk.set_stalled(false);
+  rig.pass(milliseconds(1'001));
+  EXPECT_EQ(rig.events, (std::vector{Event::behind, Event::caught_up}));
+}
+
 TEST(Recorder, SharesOneCommitAmongAllThatCameMeanwhile) {
   CaptureRig rig(options_of(Durability::before_forward));
   rig.settle();
