@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -20,6 +21,7 @@
 #include "tools/bench/remote.h"
 #include "tools/bench/sample.h"
 #include "tools/bench/stream.h"
+#include "tools/common/status_line.h"
 
 namespace sluice::bench {
 namespace {
@@ -310,11 +312,18 @@ void LoadRun::pass(double seconds) const {
 
 void LoadRun::pass_alive(double seconds) {
   const double step = std::chrono::duration<double>(kAliveInterval).count();
-  for (; seconds > step; seconds -= step) {
-    pass(step);
+  // A terminal shows which run it is.
+  const bool lines = StatusLine::kind_of_stderr() == StatusLine::Kind::lines;
+  StatusLine line(lines ? StatusLine::Kind::lines : StatusLine::Kind::none, Clock::now());
+  for (double left = seconds; left > 0; left -= step) {
+    pass(std::min(step, left));
+    if (left <= step) return;
     remote_.alive();
+    const TimePoint now = Clock::now();
+    if (!line.is_due(now)) continue;
+    line.show(now, workload_.name + ": " + std::to_string(std::lround(seconds - left + step)) +
+                       " s of " + std::to_string(std::lround(seconds)) + " s");
   }
-  pass(seconds);
 }
 
 Mark LoadRun::mark() const {

@@ -4,33 +4,33 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 
-#include "iolib/base/units.h"
+#include "iolib/base/clock.h"
+#include "tools/common/status_line.h"
 
 namespace sluice::capture {
 namespace {
 
-// Of the program: there is one terminal.
-bool progress_shown = false;
+// Of a terminal there is none to spare where stdout, which a stream of bytes goes to, is it as
+// well.
+StatusLine::Kind kind_of(Stdout use) {
+  const StatusLine::Kind kind = StatusLine::kind_of_stderr();
+  const bool shared = use == Stdout::streams && ::isatty(STDOUT_FILENO) == 1;
+  return kind == StatusLine::Kind::in_place && shared ? StatusLine::Kind::none : kind;
+}
 
-// One line on a terminal, written over and over, and taken away at the end.
 class Progress {
  public:
   Progress(const std::vector<Chain>& chains, Stdout use)
-      : terminal_(::isatty(STDERR_FILENO) == 1 &&
-                  (use == Stdout::lines || ::isatty(STDOUT_FILENO) == 0)) {
+      : line_(kind_of(use), Clock::now(), std::chrono::seconds(1)) {
     for (const Chain& chain : chains) {
       for (const SegmentFile& file : chain.segments) total_bytes_ += file.size_bytes;
     }
   }
-  ~Progress() { clear_progress(); }
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-
   // After each event of a reader.
   void take(const Event& event, const ChainReader& reader) {
     if (event.type == Event::Type::segment_end) done_bytes_ += event.segment->size_bytes;
@@ -38,32 +38,27 @@ class Progress {
     constexpr std::size_t kEventBytes = 1 << 10;
     constexpr std::size_t kBytesPerLook = 64 << 10;
     unlooked_bytes_ += kEventBytes + event.payload.size();
-    if (unlooked_bytes_ < kBytesPerLook || !terminal_) return;
+    if (unlooked_bytes_ < kBytesPerLook) return;
     unlooked_bytes_ = 0;
     look(reader);
   }
 
  private:
   void look(const ChainReader& reader) {
-    const auto now = std::chrono::steady_clock::now();
-    if (now < next_) return;
-    next_ = now + kInterval;
-    progress_shown = true;
+    const TimePoint now = Clock::now();
+    if (!line_.is_due(now)) return;
     constexpr std::uint64_t kMiB = 1 << 20;
     const std::uint64_t bytes =
         done_bytes_ + (reader.segment_reader() ? reader.segment_reader()->offset() : 0);
     const std::uint64_t percent = total_bytes_ == 0 ? 100 : bytes * 100 / total_bytes_;
-    std::fprintf(stderr, "\r%llu%% of %llu MiB\033[K", static_cast<unsigned long long>(percent),
-                 static_cast<unsigned long long>(total_bytes_ / kMiB));
+    line_.show(now,
+               std::to_string(percent) + "% of " + std::to_string(total_bytes_ / kMiB) + " MiB");
   }
 
-  static constexpr std::chrono::milliseconds kInterval{250};
   std::uint64_t total_bytes_ = 0;
   std::uint64_t done_bytes_ = 0;
   std::size_t unlooked_bytes_ = 0;
-  const bool terminal_;
-  std::chrono::steady_clock::time_point next_ =
-      std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  StatusLine line_;
 };
 
 ChainReader::Options reading_options() {
@@ -123,9 +118,7 @@ class Merge {
 
 }  // namespace
 
-void clear_progress() {
-  if (std::exchange(progress_shown, false)) std::fputs("\r\033[K", stderr);
-}
+void clear_progress() { StatusLine::clear(); }
 
 Result<> walk(const std::vector<std::string>& paths, const Visit& visit, Stdout use) {
   Result<std::vector<Chain>> chains = list_capture(paths);

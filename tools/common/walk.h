@@ -27,8 +27,8 @@ enum class Stdout : std::uint8_t {
   streams,  ///< on a terminal there is no room for anything else
 };
 
-/// Shows every event of the capture in `paths` to `visit`, chain by chain. On a terminal, says on
-/// stderr how far it is once that has taken a second.
+/// Shows every event of the capture in `paths` to `visit`, chain by chain. Says on stderr
+/// how far it is: on a terminal once that has taken a second, elsewhere each ten seconds.
 [[nodiscard]] Result<> walk(const std::vector<std::string>& paths, const Visit& visit,
                             Stdout use = Stdout::lines);
 

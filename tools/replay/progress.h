@@ -5,16 +5,14 @@
 #include <cstdint>
 
 #include "iolib/base/clock.h"
+#include "tools/common/status_line.h"
 
 namespace sluice::replay {
 
-/// One line on a terminal, written over and over, and taken away at the end.
+/// How far the replay is, see StatusLine.
 class Progress {
  public:
   Progress();
-  ~Progress();
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
 
   struct Figures {
     std::uint64_t begun = 0;
@@ -26,8 +24,7 @@ class Progress {
   void show(const Figures& figures);
 
  private:
-  const bool terminal_;
-  bool shown_ = false;
+  StatusLine line_;
   TimePoint last_;
   std::uint64_t last_bytes_ = 0;
 };
