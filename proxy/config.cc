@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <map>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -50,8 +51,8 @@ class CommandLine {
     }
   }
 
-  /// Everything that can be wrong before a value is looked at.
-  Result<> parse(int argc, const char* const* argv);
+  /// Everything that can be wrong before a value is looked at; empty if nothing is.
+  std::vector<Error> parse(int argc, const char* const* argv);
 
   [[nodiscard]] bool has(std::string_view name) const { return !values(name).empty(); }
   /// What a flag's value is has no meaning, only that there is one.
@@ -70,8 +71,8 @@ class CommandLine {
     }
     app_.add_option(names)->expected(1)->allow_extra_args(false)->take_all();
   }
-  [[nodiscard]] Result<> check_unknown() const;
-  [[nodiscard]] Result<> check_counts() const;
+  [[nodiscard]] std::vector<Error> check_unknown() const;
+  [[nodiscard]] std::vector<Error> check_counts() const;
 
   CLI::App app_;
 };
@@ -89,61 +90,69 @@ Error parse_error(const CLI::ParseError& error) {
   return Error{0, error.what()};
 }
 
-Result<> CommandLine::parse(int argc, const char* const* argv) {
+std::vector<Error> CommandLine::parse(int argc, const char* const* argv) {
   const std::span arguments(argv, static_cast<std::size_t>(argc));
   for (const std::string_view argument : arguments.subspan(1)) {
     // CLI11 would take the next argument instead.
     if (!argument.starts_with("--") || !argument.ends_with('=')) continue;
     const Option* option = find_option(argument.substr(2, argument.find('=') - 2));
     if (option != nullptr && argument.find('=') == argument.size() - 1) {
-      return missing_value(*option);
+      return {missing_value(*option)};
     }
   }
   try {
     app_.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return parse_error(error);
+    return {parse_error(error)};
   }
   // First, since a value that was taken for an option leaves an argument that nobody wants.
-  if (Result<> counts = check_counts(); !counts) return counts;
-  return check_unknown();
+  std::vector<Error> errors = check_counts();
+  return errors.empty() ? check_unknown() : errors;
 }
 
-Result<> CommandLine::check_unknown() const {
+std::vector<Error> CommandLine::check_unknown() const {
+  std::vector<Error> errors;
   for (const std::string& argument : app_.remaining()) {
     const std::string_view text = argument;
     if (text == "--") continue;
     if (!text.starts_with('-') || text == "-") {
-      return Error{0, "unexpected argument " + in_quotes(text) + ", expected only options"};
+      // What follows an unknown option may well be its value.
+      if (errors.empty()) {
+        errors.push_back({0, "unexpected argument " + in_quotes(text) + ", expected only options"});
+      }
+      continue;
     }
     const std::string_view option = text.substr(0, text.find('='));
     std::string_view name = option;
     name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
     const std::string_view nearest = nearest_name(name, option_names(kOnCommandLine));
-    return Error{0, std::string(option) + ": unknown option" +
-                        (nearest.empty() ? ", see sluice --help"
-                                         : "; did you mean --" + std::string(nearest) + "?")};
+    errors.push_back({0, std::string(option) + ": unknown option" +
+                             (nearest.empty() ? ", see sluice --help"
+                                              : "; did you mean --" + std::string(nearest) + "?")});
   }
-  return {};
+  return errors;
 }
 
-Result<> CommandLine::check_counts() const {
+std::vector<Error> CommandLine::check_counts() const {
+  std::vector<Error> errors;
   for (const Option& option : options()) {
     if ((option.places & kOnCommandLine) == 0 || option.kind == OptionKind::flag) continue;
     const std::vector<std::string>& texts = values(option.name);
     for (const std::string& text : texts) {
       // "--to --listen x": CLI11 takes the next option for the value; no value begins like that.
-      if (text.empty() || text.starts_with("--")) return missing_value(option);
+      if (!text.empty() && !text.starts_with("--")) continue;
+      errors.push_back(missing_value(option));
+      break;
     }
     if (texts.size() > 1 && !option.repeated) {
-      return option_error(option.name, "given twice, expected once");
+      errors.push_back(option_error(option.name, "given twice, expected once"));
     }
   }
-  return {};
+  return errors;
 }
 
 /// The options that set something, each checked on its own.
-Result<std::vector<GivenOption>> given_options(const CommandLine& line) {
+std::vector<GivenOption> given_options(const CommandLine& line, std::vector<Error>& errors) {
   std::vector<GivenOption> given;
   Config config;
   RouteConfig route;
@@ -151,7 +160,7 @@ Result<std::vector<GivenOption>> given_options(const CommandLine& line) {
     if (std::holds_alternative<std::monostate>(option.field) || !line.has(option.name)) continue;
     for (const std::string& text : line.values(option.name)) {
       const Result<> done = set_option(option, text, config, route);
-      if (!done) return option_error(option.name, done.error().to_string());
+      if (!done) errors.push_back(option_error(option.name, done.error().to_string()));
       given.push_back({&option, text});
       // A flag's value has no meaning.
       if (!option.repeated) break;
@@ -161,27 +170,34 @@ Result<std::vector<GivenOption>> given_options(const CommandLine& line) {
 }
 
 /// The one route of --listen and --to, with every given option in it.
-Result<Config> single_route(const CommandLine& line, std::span<const GivenOption> given) {
+Config single_route(const CommandLine& line, std::span<const GivenOption> given,
+                    std::vector<Error>& errors) {
   Config config;
   RouteConfig route;
   route.name = "default";
   ListenSet listens;
   for (const std::string& text : line.values("listen")) {
     Result<ListenAddress> address = parse_listen_address(text);
-    if (!address) return option_error("listen", address.error().to_string());
-    if (!listens.insert(*address)) {
-      return option_error("listen",
-                          in_quotes(text) + " is listened on already, expected each address once");
+    if (!address) {
+      errors.push_back(option_error("listen", address.error().to_string()));
+    } else if (!listens.insert(*address)) {
+      errors.push_back(option_error(
+          "listen", in_quotes(text) + " is listened on already, expected each address once"));
+    } else {
+      route.listen.push_back(*std::move(address));
     }
-    route.listen.push_back(*std::move(address));
   }
   Result<TargetAddress> target = parse_target_address(line.value("to"));
-  if (!target) return option_error("to", target.error().to_string());
-  route.to = *std::move(target);
+  if (!target) {
+    errors.push_back(option_error("to", target.error().to_string()));
+  } else {
+    route.to = *std::move(target);
+  }
+  if (!errors.empty()) return config;
   apply_options(given, config, route);
   config.routes.push_back(std::move(route));
-  if (const auto conflict = find_route_conflict(config)) {
-    return option_error(conflict->option, conflict->text);
+  for (const RouteConflict& each : find_route_conflicts(config)) {
+    errors.push_back(option_error(each.option, each.text));
   }
   return config;
 }
@@ -216,30 +232,89 @@ std::optional<Error> check_combination(const CommandLine& line) {
 }
 
 /// A mirror that is one of the listeners: each connection would make another.
-std::optional<RouteConflict> find_mirror_of_itself(const Config& config, const ListenSet& listens) {
+void find_mirrors_of_itself(const Config& config, const ListenSet& listens,
+                            std::vector<RouteConflict>& conflicts) {
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     for (const TargetAddress& mirror : config.routes[index].mirrors) {
       if (listens.reached_by(mirror).empty()) continue;
-      return RouteConflict{
-          index, "mirror",
-          in_quotes(to_string(mirror)) + " is listened on here, expected another server"};
+      conflicts.push_back(
+          {index, "mirror",
+           in_quotes(to_string(mirror)) + " is listened on here, expected another server"});
     }
   }
-  return std::nullopt;
 }
 
-std::optional<RouteConflict> find_route_to_itself(const Config& config, const ListenSet& listens) {
+/// One of each circle, but no more circles than are told.
+void find_routes_to_themselves(const Config& config, const ListenSet& listens,
+                               std::vector<RouteConflict>& conflicts) {
   std::vector<std::vector<std::size_t>> reached;
   for (const RouteConfig& route : config.routes) reached.push_back(listens.reached_by(route.to));
-  const std::optional<std::size_t> found = find_circle(std::move(reached));
-  if (!found) return std::nullopt;
-  return RouteConflict{*found, "to",
-                       in_quotes(to_string(config.routes[*found].to)) +
-                           " leads back to where this route listens, expected another server"};
+  while (conflicts.size() <= kMostMistakes) {
+    const std::optional<std::size_t> found = find_circle(reached);
+    if (!found) return;
+    reached[*found].clear();
+    conflicts.push_back({*found, "to",
+                         in_quotes(to_string(config.routes[*found].to)) +
+                             " leads back to where this route listens, expected another server"});
+  }
 }
 
-Invocation usage_error(const Error& error) {
-  return exit_with(kExitUsage, one_line("sluice: " + error.to_string()) + "\n");
+/// What one route records and mirrors does not go with its own addresses.
+void check_route(const RouteConfig& route, std::size_t index,
+                 std::vector<RouteConflict>& conflicts) {
+  const auto add = [&](std::string_view option, std::string text) {
+    conflicts.push_back({index, option, std::move(text)});
+  };
+  const bool is_file = std::holds_alternative<FileEndpoint>(route.to);
+  const bool is_discard = std::holds_alternative<DiscardEndpoint>(route.to);
+  if (!route.mirrors.empty() && is_file) {
+    add("mirror", "given with " + to_string(route.to) +
+                      ", which takes nothing from its clients, expected a server, "
+                      "discard: or echo:");
+  }
+  if (route.capture.empty()) return;
+  const bool is_unix = std::ranges::any_of(route.listen, [](const ListenAddress& address) {
+    return std::holds_alternative<UnixEndpoint>(address);
+  });
+  if (is_unix && is_discard) {
+    add("listen",
+        "a unix socket with discard: and capture, where it could not tell that "
+        "something was lost, expected TCP addresses");
+  }
+  const bool answers = !is_discard && !std::holds_alternative<EchoEndpoint>(route.to);
+  if (!answers && route.capture_direction == CaptureDirection::upstream) {
+    add("capture-direction", "upstream with " + to_string(route.to) +
+                                 ", which sends nothing of its own, expected both or client");
+  }
+  if (is_file && route.capture_direction == CaptureDirection::client) {
+    add("capture-direction", "client with " + to_string(route.to) +
+                                 ", to which nothing is forwarded, expected both or upstream");
+  }
+  if (route.durability == capture::Durability::before_forward &&
+      route.capture_full == CaptureFull::drop) {
+    add("capture-full", "drop with before-forward, expected auto, block or close");
+  }
+}
+
+/// Who shares a directory with an earlier route has the same settings of it.
+void check_shared_captures(const Config& config, std::vector<RouteConflict>& conflicts) {
+  std::map<std::string_view, const RouteConfig*> first;
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    const RouteConfig& route = config.routes[index];
+    if (route.capture.empty()) continue;
+    const RouteConfig* other = first.try_emplace(route.capture, &route).first->second;
+    const CaptureConfig& one = *other;
+    if (one == route) continue;
+    conflicts.push_back({index, "capture",
+                         in_quotes(route.capture) + " is shared with route " +
+                             in_quotes(other->name) + ", expected the same settings of capture"});
+  }
+}
+
+Invocation usage_error(std::span<const Error> errors) {
+  std::vector<std::string> lines;
+  for (const Error& each : errors) lines.push_back("sluice: " + each.to_string());
+  return exit_with(kExitUsage, listing(lines, "sluice") + "\n");
 }
 
 }  // namespace
@@ -290,84 +365,45 @@ bool records(const Config& config) {
                              [](const RouteConfig& route) { return !route.capture.empty(); });
 }
 
-std::optional<RouteConflict> find_route_conflict(const Config& config) {
+std::vector<RouteConflict> find_route_conflicts(const Config& config) {
+  std::vector<RouteConflict> conflicts;
   const ListenSet listens = listeners_of(config);
-  if (auto conflict = find_route_to_itself(config, listens)) return conflict;
-  if (auto conflict = find_mirror_of_itself(config, listens)) return conflict;
+  find_routes_to_themselves(config, listens, conflicts);
+  find_mirrors_of_itself(config, listens, conflicts);
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
-    const RouteConfig& route = config.routes[index];
-    if (!route.mirrors.empty() && std::holds_alternative<FileEndpoint>(route.to)) {
-      return RouteConflict{index, "mirror",
-                           "given with " + to_string(route.to) +
-                               ", which takes nothing from its clients, expected a server, "
-                               "discard: or echo:"};
-    }
-    if (route.capture.empty()) continue;
-    const bool is_unix = std::ranges::any_of(route.listen, [](const ListenAddress& address) {
-      return std::holds_alternative<UnixEndpoint>(address);
-    });
-    if (is_unix && std::holds_alternative<DiscardEndpoint>(route.to)) {
-      return RouteConflict{index, "listen",
-                           "a unix socket with discard: and capture, where it could not tell that "
-                           "something was lost, expected TCP addresses"};
-    }
-    const bool answers = !std::holds_alternative<DiscardEndpoint>(route.to) &&
-                         !std::holds_alternative<EchoEndpoint>(route.to);
-    if (!answers && route.capture_direction == CaptureDirection::upstream) {
-      return RouteConflict{index, "capture-direction",
-                           "upstream with " + to_string(route.to) +
-                               ", which sends nothing of its own, expected both or client"};
-    }
-    if (std::holds_alternative<FileEndpoint>(route.to) &&
-        route.capture_direction == CaptureDirection::client) {
-      return RouteConflict{index, "capture-direction",
-                           "client with " + to_string(route.to) +
-                               ", to which nothing is forwarded, expected both or upstream"};
-    }
-    if (route.durability == capture::Durability::before_forward &&
-        route.capture_full == CaptureFull::drop) {
-      return RouteConflict{index, "capture-full",
-                           "drop with before-forward, expected auto, block or close"};
-    }
-    for (std::size_t other = 0; other < index; ++other) {
-      if (config.routes[other].capture != route.capture) continue;
-      const CaptureConfig& one = config.routes[other];
-      if (one == route) continue;
-      return RouteConflict{index, "capture",
-                           in_quotes(route.capture) + " is shared with route " +
-                               in_quotes(config.routes[other].name) +
-                               ", expected the same settings of capture"};
-    }
+    check_route(config.routes[index], index, conflicts);
   }
-  return std::nullopt;
+  check_shared_captures(config, conflicts);
+  return conflicts;
 }
 
 Invocation parse_command_line(int argc, const char* const* argv) {
   if (argc <= 1) return exit_with(kExitUsage, usage_line() + "\n");
   CommandLine line;
-  const Result<> parsed = line.parse(argc, argv);
-  if (!parsed) return usage_error(parsed.error());
+  std::vector<Error> errors = line.parse(argc, argv);
+  if (!errors.empty()) return usage_error(errors);
   if (line.has("help")) return exit_with(0, help_text());
   if (line.has("version")) return exit_with(0, "sluice " SLUICE_VERSION "\n");
-  if (const auto error = check_combination(line)) return usage_error(*error);
-  const Result<std::vector<GivenOption>> given = given_options(line);
-  if (!given) return usage_error(given.error());
-
-  const bool from_file = line.has("config");
-  Result<Config> config =
-      from_file ? load_config_file(line.value("config"), *given) : single_route(line, *given);
-  if (!config && from_file) {
-    return exit_with(kExitConfiguration, one_line(config.error().to_string()) + "\n");
+  if (const auto error = check_combination(line)) return usage_error({&*error, 1});
+  const std::vector<GivenOption> given = given_options(line, errors);
+  Config config;
+  if (!line.has("config")) {
+    config = single_route(line, given, errors);
+  } else if (errors.empty()) {
+    Result<Config> loaded = load_config_file(line.value("config"), given);
+    if (!loaded) return exit_with(kExitConfiguration, loaded.error().to_string() + "\n");
+    config = *std::move(loaded);
   }
-  if (!config) return usage_error(config.error());
+  if (!errors.empty()) return usage_error(errors);
   // What a file says about pipes was checked there, with its line.
-  if (const Result<> fits = check_pipe_budget(*config); !fits) {
+  if (const Result<> fits = check_pipe_budget(config); !fits) {
     const std::string_view blamed = line.has("pipe-budget") ? "pipe-budget" : "pipe-size";
-    return usage_error(option_error(blamed, fits.error().to_string()));
+    const Error error = option_error(blamed, fits.error().to_string());
+    return usage_error({&error, 1});
   }
   Invocation invocation;
   if (line.has("check")) invocation.action = Invocation::Action::check;
-  invocation.config = *std::move(config);
+  invocation.config = std::move(config);
   return invocation;
 }
 

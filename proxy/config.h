@@ -101,7 +101,7 @@ struct RouteConflict {
   std::string_view option;  ///< to be blamed
   std::string text;
 };
-[[nodiscard]] std::optional<RouteConflict> find_route_conflict(const Config& config);
+[[nodiscard]] std::vector<RouteConflict> find_route_conflicts(const Config& config);
 
 /// What the command line asks for.
 struct Invocation {

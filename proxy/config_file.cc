@@ -31,8 +31,7 @@ struct Entry {
   const toml::node* value = nullptr;
 };
 
-/// The entries of a table as the file has them; the table itself is sorted by name, and the first
-/// mistake of a file is the one to tell.
+/// The entries of a table as the file has them; the table itself is sorted by name.
 std::vector<Entry> entries_in_order(const toml::table& table) {
   std::vector<Entry> entries;
   for (auto&& [key, value] : table) {
@@ -98,40 +97,41 @@ class Reader {
   Result<Config> read(const toml::table& root);
 
  private:
-  Error error(Position position, const std::string& text) const {
-    return Error{0, path_ + ":" + std::to_string(position.line) + ":" +
-                        std::to_string(position.column) + ": " + text};
+  void key_error(Position position, std::string_view key, const std::string& text) {
+    mistakes_.push_back({position, "key " + in_quotes(key) + ": " + text});
   }
-  Error key_error(Position position, std::string_view key, const std::string& text) const {
-    return error(position, "key " + in_quotes(key) + ": " + text);
+  void wrong_type(const Entry& entry, const toml::node& node, std::string_view expected) {
+    key_error(node.source().begin, entry.key,
+              "wrong type " + std::string(type_name(node)) + ", expected " + std::string(expected));
   }
-  Error wrong_type(const Entry& entry, const toml::node& node, std::string_view expected) const {
-    return key_error(
-        node.source().begin, entry.key,
-        "wrong type " + std::string(type_name(node)) + ", expected " + std::string(expected));
+  void unknown_key(const Entry& entry, std::span<const std::string_view> known) {
+    key_error(entry.key_position, entry.key,
+              "unknown key, expected one of " + joined(known) + suggestion(entry.key, known));
   }
-  Error unknown_key(const Entry& entry, std::span<const std::string_view> known) const {
-    return key_error(
-        entry.key_position, entry.key,
-        "unknown key, expected one of " + joined(known) + suggestion(entry.key, known));
-  }
+  [[nodiscard]] Error all_mistakes();
 
-  Result<> read_defaults(const Entry& entry);
-  Result<> read_routes(const Entry& entry);
-  Result<> read_route(const Entry& route_entry, const toml::table& table);
-  Result<> read_route_key(const Entry& entry, RouteConfig& route);
-  Result<> read_name(const Entry& entry, RouteConfig& route);
-  Result<> read_listen(const Entry& entry, RouteConfig& route);
-  Result<> read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route);
-  Result<> read_target(const Entry& entry, RouteConfig& route);
-  Result<> read_repeated(const Entry& entry, const Option& option, RouteConfig& route);
-  Result<> read_option(const Entry& entry, const Option& option, RouteConfig& route);
+  void read_defaults(const Entry& entry);
+  void read_routes(const Entry& entry);
+  void read_route(const Entry& route_entry, const toml::table& table);
+  void read_route_key(const Entry& entry, RouteConfig& route);
+  void read_name(const Entry& entry, RouteConfig& route);
+  void read_listen(const Entry& entry, RouteConfig& route);
+  void read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route);
+  void read_target(const Entry& entry, RouteConfig& route);
+  void read_repeated(const Entry& entry, const Option& option, RouteConfig& route);
+  void read_option(const Entry& entry, const Option& option, RouteConfig& route);
+  void check_together();
   void apply_given();
-  Result<> check_recording() const;
-  Result<> check_pipes() const;
+  void check_recording();
+  void check_pipes();
 
+  struct Mistake {
+    Position position;
+    std::string text;
+  };
   const std::string& path_;
   std::span<const GivenOption> given_;
+  std::vector<Mistake> mistakes_;
   Config config_;
   RouteConfig route_defaults_;
   ListenSet listens_;
@@ -150,85 +150,107 @@ Result<Config> Reader::read(const toml::table& root) {
     if (const Option* option = find_option(entry.key);
         option != nullptr && (option->places & (kInDefaults | kInRoute)) != 0) {
       const bool in_defaults = (option->places & kInDefaults) != 0;
-      return key_error(entry.key_position, entry.key,
-                       std::string("outside of every table, expected in ") +
-                           (in_defaults ? "[defaults]" : "[[route]]"));
+      key_error(entry.key_position, entry.key,
+                std::string("outside of every table, expected in ") +
+                    (in_defaults ? "[defaults]" : "[[route]]"));
+    } else {
+      unknown_key(entry, kTopKeys);
     }
-    return unknown_key(entry, kTopKeys);
   }
   // The defaults first, wherever they stand: each route begins as a copy of them.
   for (const Entry& entry : entries) {
-    if (entry.key != "defaults") continue;
-    if (const Result<> done = read_defaults(entry); !done) return done.error();
+    if (entry.key == "defaults") read_defaults(entry);
   }
+  const bool good_defaults = mistakes_.empty();
   for (const Entry& entry : entries) {
-    if (entry.key != "route") continue;
-    if (const Result<> done = read_routes(entry); !done) return done.error();
+    if (entry.key == "route") read_routes(entry);
   }
-  if (config_.routes.empty()) {
-    return key_error({1, 1}, "route", "missing, expected at least one [[route]] table");
+  if (config_.routes.empty() && mistakes_.empty()) {
+    key_error({1, 1}, "route", "missing, expected at least one [[route]] table");
   }
-  apply_given();
-  if (const Result<> done = check_recording(); !done) return done.error();
-  if (const Result<> done = check_pipes(); !done) return done.error();
-  if (const auto conflict = find_route_conflict(config_)) {
-    return key_error(route_positions_[conflict->route], conflict->option, conflict->text);
-  }
+  // Only routes without a mistake are there; what they say together may come from the defaults.
+  if (good_defaults) check_together();
+  if (!mistakes_.empty()) return all_mistakes();
   return std::move(config_);
 }
 
-Result<> Reader::read_defaults(const Entry& entry) {
+void Reader::check_together() {
+  apply_given();
+  check_recording();
+  check_pipes();
+  for (const RouteConflict& each : find_route_conflicts(config_)) {
+    key_error(route_positions_[each.route], each.option, each.text);
+  }
+}
+
+Error Reader::all_mistakes() {
+  std::ranges::stable_sort(mistakes_, {}, [](const Mistake& mistake) {
+    return std::pair(mistake.position.line, mistake.position.column);
+  });
+  std::vector<std::string> lines;
+  for (const auto& [position, text] : mistakes_) {
+    lines.push_back(path_ + ":" + std::to_string(position.line) + ":" +
+                    std::to_string(position.column) + ": " + text);
+  }
+  return Error{0, listing(lines, path_)};
+}
+
+void Reader::read_defaults(const Entry& entry) {
   const toml::table* table = entry.value->as_table();
   if (table == nullptr) return wrong_type(entry, *entry.value, "a [defaults] table");
   for (const Entry& key : entries_in_order(*table)) {
     const Option* option = find_option(key.key);
     if (option == nullptr || (option->places & (kInDefaults | kInRoute)) == 0) {
-      return unknown_key(key, option_names(kInDefaults));
+      unknown_key(key, option_names(kInDefaults));
+      continue;
     }
     if ((option->places & kInDefaults) == 0) {
-      return key_error(key.key_position, key.key, "belongs to one route, expected in [[route]]");
+      key_error(key.key_position, key.key, "belongs to one route, expected in [[route]]");
+      continue;
     }
-    if (Result<> done = read_option(key, *option, route_defaults_); !done) return done;
+    read_option(key, *option, route_defaults_);
     if (key.key == "pipe-size" || key.key == "pipe-budget") {
       pipe_position_ = key.value->source().begin;
       pipe_key_ = option->name;
     }
   }
-  return {};
 }
 
-Result<> Reader::read_routes(const Entry& entry) {
+void Reader::read_routes(const Entry& entry) {
   const toml::array* array = entry.value->as_array();
   if (array == nullptr) return wrong_type(entry, *entry.value, "[[route]] tables");
   for (const toml::node& node : *array) {
     const toml::table* table = node.as_table();
-    if (table == nullptr) return wrong_type(entry, node, "[[route]] tables");
-    if (Result<> done = read_route(entry, *table); !done) return done;
+    if (table != nullptr) {
+      read_route(entry, *table);
+    } else {
+      wrong_type(entry, node, "[[route]] tables");
+    }
   }
-  return {};
 }
 
-Result<> Reader::read_route(const Entry& route_entry, const toml::table& table) {
+void Reader::read_route(const Entry& route_entry, const toml::table& table) {
   RouteConfig route = route_defaults_;
   std::optional<Entry> how_to_record;
+  const std::size_t mistakes = mistakes_.size();
   for (const Entry& entry : entries_in_order(table)) {
-    if (Result<> done = read_route_key(entry, route); !done) return done;
+    read_route_key(entry, route);
     const Option* option = find_option(entry.key);
     if (option != nullptr && tells_how_to_record(*option) && !how_to_record) how_to_record = entry;
   }
   for (const std::string_view key : {"name", "listen", "to"}) {
     if (table.contains(key)) continue;
-    return key_error(table.source().begin, key,
-                     "missing in this " + std::string(route_entry.key) + ", expected a " +
-                         (key == "name" ? "name for the log" : "string with an address"));
+    key_error(table.source().begin, key,
+              "missing in this " + std::string(route_entry.key) + ", expected a " +
+                  (key == "name" ? "name for the log" : "string with an address"));
   }
+  if (mistakes_.size() > mistakes) return;
   config_.routes.push_back(std::move(route));
   route_positions_.push_back(table.source().begin);
   how_to_record_.push_back(how_to_record);
-  return {};
 }
 
-Result<> Reader::read_route_key(const Entry& entry, RouteConfig& route) {
+void Reader::read_route_key(const Entry& entry, RouteConfig& route) {
   if (entry.key == "name") return read_name(entry, route);
   if (entry.key == "listen") return read_listen(entry, route);
   if (entry.key == "to") return read_target(entry, route);
@@ -243,7 +265,7 @@ Result<> Reader::read_route_key(const Entry& entry, RouteConfig& route) {
   return read_option(entry, *option, route);
 }
 
-Result<> Reader::read_name(const Entry& entry, RouteConfig& route) {
+void Reader::read_name(const Entry& entry, RouteConfig& route) {
   const auto name = entry.value->value_exact<std::string>();
   if (!name) return wrong_type(entry, *entry.value, "a string");
   const Position position = entry.value->source().begin;
@@ -263,10 +285,9 @@ Result<> Reader::read_name(const Entry& entry, RouteConfig& route) {
                      in_quotes(*name) + " names two routes, expected another name for each");
   }
   route.name = *name;
-  return {};
 }
 
-Result<> Reader::read_listen(const Entry& entry, RouteConfig& route) {
+void Reader::read_listen(const Entry& entry, RouteConfig& route) {
   const toml::array* array = entry.value->as_array();
   if (array == nullptr) return read_one_listen(entry, *entry.value, route);
   if (array->empty()) {
@@ -274,12 +295,11 @@ Result<> Reader::read_listen(const Entry& entry, RouteConfig& route) {
                      "empty array, expected at least one address");
   }
   for (const toml::node& node : *array) {
-    if (Result<> done = read_one_listen(entry, node, route); !done) return done;
+    read_one_listen(entry, node, route);
   }
-  return {};
 }
 
-Result<> Reader::read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route) {
+void Reader::read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route) {
   const auto text = node.value_exact<std::string>();
   if (!text) return wrong_type(entry, node, "a string with an address, or an array of them");
   Result<ListenAddress> address = parse_listen_address(*text);
@@ -289,10 +309,9 @@ Result<> Reader::read_one_listen(const Entry& entry, const toml::node& node, Rou
                      in_quotes(*text) + " is listened on already, expected each address once");
   }
   route.listen.push_back(*std::move(address));
-  return {};
 }
 
-Result<> Reader::read_target(const Entry& entry, RouteConfig& route) {
+void Reader::read_target(const Entry& entry, RouteConfig& route) {
   const auto text = entry.value->value_exact<std::string>();
   if (!text) return wrong_type(entry, *entry.value, "a string with an address");
   Result<TargetAddress> address = parse_target_address(*text);
@@ -300,25 +319,20 @@ Result<> Reader::read_target(const Entry& entry, RouteConfig& route) {
     return key_error(entry.value->source().begin, entry.key, address.error().to_string());
   }
   route.to = *std::move(address);
-  return {};
 }
 
 /// An address, or an array of them, instead of those that were there.
-Result<> Reader::read_repeated(const Entry& entry, const Option& option, RouteConfig& route) {
+void Reader::read_repeated(const Entry& entry, const Option& option, RouteConfig& route) {
   clear_option(option, route);
-  const auto read_one = [&](const toml::node& node) -> Result<> {
+  const auto read_one = [&](const toml::node& node) {
     const auto text = node.value_exact<std::string>();
     if (!text) return wrong_type(entry, node, "a string with an address, or an array of them");
     const Result<> done = set_option(option, *text, config_, route);
-    if (!done) return key_error(node.source().begin, entry.key, done.error().to_string());
-    return {};
+    if (!done) key_error(node.source().begin, entry.key, done.error().to_string());
   };
   const toml::array* array = entry.value->as_array();
   if (array == nullptr) return read_one(*entry.value);
-  for (const toml::node& node : *array) {
-    if (Result<> done = read_one(node); !done) return done;
-  }
-  return {};
+  for (const toml::node& node : *array) read_one(node);
 }
 
 /// The shortest text that gives the number again, without an exponent.
@@ -329,7 +343,7 @@ std::string decimal(double number) {
   return {text.data(), end};
 }
 
-Result<> Reader::read_option(const Entry& entry, const Option& option, RouteConfig& route) {
+void Reader::read_option(const Entry& entry, const Option& option, RouteConfig& route) {
   if (option.repeated) return read_repeated(entry, option, route);
   const auto string = entry.value->value_exact<std::string>();
   const auto integer = entry.value->value_exact<std::int64_t>();
@@ -339,7 +353,8 @@ Result<> Reader::read_option(const Entry& entry, const Option& option, RouteConf
   if (option.kind == OptionKind::flag) {
     const auto flag = entry.value->value_exact<bool>();
     if (!flag) return wrong_type(entry, *entry.value, "true or false");
-    return set_option(option, *flag ? "true" : "false", config_, route);
+    static_cast<void>(set_option(option, *flag ? "true" : "false", config_, route));
+    return;
   }
   if (option.kind == OptionKind::count) {
     if (!integer) return wrong_type(entry, *entry.value, "an integer, " + allowed_values(option));
@@ -351,10 +366,7 @@ Result<> Reader::read_option(const Entry& entry, const Option& option, RouteConf
   // An integer where a unit is due is read as its digits, so that 0 is taken and 5 lacks its unit.
   const std::string text = string ? *string : integer ? std::to_string(*integer) : decimal(*number);
   const Result<> done = set_option(option, text, config_, route);
-  if (!done) {
-    return key_error(entry.value->source().begin, entry.key, done.error().to_string());
-  }
-  return {};
+  if (!done) key_error(entry.value->source().begin, entry.key, done.error().to_string());
 }
 
 void Reader::apply_given() {
@@ -363,22 +375,19 @@ void Reader::apply_given() {
 
 /// Who says in a route how it is recorded believes that it is. What [defaults] say is for those
 /// that are.
-Result<> Reader::check_recording() const {
+void Reader::check_recording() {
   for (std::size_t index = 0; index < config_.routes.size(); ++index) {
     const std::optional<Entry>& key = how_to_record_[index];
     if (!key || !config_.routes[index].capture.empty()) continue;
-    return key_error(key->key_position, key->key,
-                     "given without capture, expected both in this route");
+    key_error(key->key_position, key->key, "given without capture, expected both in this route");
   }
-  return {};
 }
 
 /// Only what the file itself says about pipes; what the command line alone says is its own mistake.
-Result<> Reader::check_pipes() const {
-  if (!pipe_position_) return {};
+void Reader::check_pipes() {
+  if (!pipe_position_) return;
   const Result<> done = check_pipe_budget(config_);
-  if (!done) return key_error(*pipe_position_, pipe_key_, done.error().to_string());
-  return {};
+  if (!done) key_error(*pipe_position_, pipe_key_, done.error().to_string());
 }
 
 }  // namespace
@@ -386,18 +395,18 @@ Result<> Reader::check_pipes() const {
 Result<Config> load_config_file(const std::string& path, std::span<const GivenOption> given) {
   const Result<std::string> content = read_whole_file(path);
   if (!content) {
-    return Error{0, path + ":1:1: " + content.error().to_string() +
-                        ", expected a readable regular file of at most " +
-                        format_size_bytes(kLargestConfigFileBytes)};
+    return Error{0, one_line(path + ":1:1: " + content.error().to_string() +
+                             ", expected a readable regular file of at most " +
+                             format_size_bytes(kLargestConfigFileBytes))};
   }
   try {
     const toml::table root = toml::parse(*content, path);
     return Reader(path, given).read(root);
   } catch (const toml::parse_error& error) {
     const Position position = error.source().begin;
-    return Error{0, path + ":" + std::to_string(position.line) + ":" +
-                        std::to_string(position.column) +
-                        ": syntax error: " + std::string(error.description())};
+    return Error{0, one_line(path + ":" + std::to_string(position.line) + ":" +
+                             std::to_string(position.column) +
+                             ": syntax error: " + std::string(error.description()))};
   }
 }
 

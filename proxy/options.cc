@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "iolib/base/text.h"
+
 namespace sluice {
 namespace {
 
@@ -451,6 +453,17 @@ std::string joined(std::span<const std::string_view> names) {
     result += names[i];
   }
   return result;
+}
+
+std::string listing(std::span<const std::string> mistakes, std::string_view who) {
+  std::string text;
+  for (const std::string& each : mistakes.first(std::min(mistakes.size(), kMostMistakes))) {
+    if (!text.empty()) text += '\n';
+    text += one_line(each);
+  }
+  if (mistakes.size() <= kMostMistakes) return text;
+  return text + '\n' + one_line(who) + ": and " + std::to_string(mistakes.size() - kMostMistakes) +
+         " more";
 }
 
 }  // namespace sluice

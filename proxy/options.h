@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -79,6 +80,12 @@ void clear_option(const Option& option, RouteConfig& route);
 
 /// The names joined for a sentence: "a, b or c".
 [[nodiscard]] std::string joined(std::span<const std::string_view> names);
+
+/// Of what is wrong, this much is told.
+inline constexpr std::size_t kMostMistakes = 20;
+/// The mistakes, a line each whatever they quote, without the last newline; where there are too
+/// many, the last line is `who`: and N more.
+[[nodiscard]] std::string listing(std::span<const std::string> mistakes, std::string_view who);
 
 /// The kernel makes one slot of each page of a pipe's size (pipe(7)).
 inline constexpr std::uint64_t kPipePageBytes = 4'096;

@@ -12,6 +12,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -97,6 +98,11 @@ class ConfigTest : public testing::Test {
 
 using CommandLine = ConfigTest;
 using ConfigFile = ConfigTest;
+
+// What a route lacks that has one key.
+const std::string kAddresses = "listen = \":1\"\nto = \"echo:\"\n";
+const std::string kNameAndTarget = "name = \"b\"\nto = \"echo:\"\n";
+const std::string kNameAndListener = "name = \"b\"\nlisten = \":9\"\n";
 
 constexpr std::string_view kRoute =
     "[[route]]\n"
@@ -756,11 +762,11 @@ TEST_F(ConfigFile, AWrongTypeIsNamed) {
             "2:10: key \"engine\": wrong type array, expected a string");
   EXPECT_EQ(load_error("[defaults.log-file]\npath = \"x\"\n" + std::string(kRoute)),
             "1:1: key \"log-file\": wrong type table, expected a string");
-  EXPECT_EQ(load_error("[[route]]\nname = 5\n"),
+  EXPECT_EQ(load_error("[[route]]\nname = 5\n" + kAddresses),
             "2:8: key \"name\": wrong type integer, expected a string");
-  EXPECT_EQ(load_error("[[route]]\nto = 5\n"),
+  EXPECT_EQ(load_error("[[route]]\nto = 5\n" + kNameAndListener),
             "2:6: key \"to\": wrong type integer, expected a string with an address");
-  EXPECT_EQ(load_error("[[route]]\nlisten = [\":1\", 5]\n"),
+  EXPECT_EQ(load_error("[[route]]\nlisten = [\":1\", 5]\n" + kNameAndTarget),
             "2:17: key \"listen\": wrong type integer, expected a string with an address, or an "
             "array of them");
 }
@@ -784,42 +790,37 @@ TEST_F(ConfigFile, ABadValueIsToldWithWhatIsAllowed) {
   EXPECT_EQ(load_error(with_route("zero-copy = \"alway\"\n")),
             "5:13: key \"zero-copy\": unknown value \"alway\": expected auto, always or never; did "
             "you mean \"always\"?");
-  EXPECT_TRUE(
-      starts_with(load_error("[[route]]\nto = \"a\"\n"), "2:6: key \"to\": missing port in \"a\""));
-  EXPECT_EQ(load_error("[[route]]\nlisten = [\n  \":1\",\n  \":99999\",\n]\n"),
+  EXPECT_TRUE(starts_with(load_error("[[route]]\nto = \"a\"\n" + kNameAndListener),
+                          "2:6: key \"to\": missing port in \"a\""));
+  EXPECT_EQ(load_error("[[route]]\nlisten = [\n  \":1\",\n  \":99999\",\n]\n" + kNameAndTarget),
             "4:3: key \"listen\": port \"99999\" in \":99999\": expected a number of 0 to 65535");
-  EXPECT_EQ(load_error("[[route]]\nlisten = []\n"),
+  EXPECT_EQ(load_error("[[route]]\nlisten = []\n" + kNameAndTarget),
             "2:10: key \"listen\": empty array, expected at least one address");
   EXPECT_TRUE(starts_with(load_error(with_defaults("log-file = \"a\\u0000b\"")),
                           "2:12: key \"log-file\": no path in \"a\\"));
 }
 
-TEST_F(ConfigFile, TheFirstMistakeOfATableIsTheOneTold) {
-  EXPECT_TRUE(starts_with(load_error(with_defaults("workers = 0\nengine = \"x\"")),
-                          "2:11: key \"workers\": "));
-  EXPECT_TRUE(starts_with(load_error(with_defaults("log-level = \"x\"\nengine = \"x\"")),
-                          "2:13: key \"log-level\": "));
-}
-
 TEST_F(ConfigFile, TwoRoutesOfOneNameAreRefused) {
-  EXPECT_EQ(load_error(std::string(kRoute) + "[[route]]\nname = \"a\"\n"),
+  EXPECT_EQ(load_error(std::string(kRoute) +
+                       "[[route]]\nname = \"a\"\nlisten = \":9\"\nto = \"echo:\"\n"),
             "6:8: key \"name\": \"a\" names two routes, expected another name for each");
 }
 
 TEST_F(ConfigFile, ANameIsFitForALogLine) {
   for (const std::string& name : {std::string(), std::string("a b"), std::string("a=b"),
                                   std::string(65, 'x'), std::string("Grüße")}) {
-    EXPECT_EQ(load_error("[[route]]\nname = \"" + name + "\"\n"),
+    EXPECT_EQ(load_error("[[route]]\nname = \"" + name + "\"\n" + kAddresses),
               "2:8: key \"name\": bad name \"" + name +
                   "\", expected 1 to 64 letters, digits, '.', '_' and '-'");
   }
 }
 
 TEST_F(ConfigFile, AListenAddressInTwoRoutesIsRefused) {
-  EXPECT_EQ(load_error(std::string(kRoute) + "[[route]]\nname = \"b\"\nlisten = \"0.0.0.0:1\"\n"),
+  EXPECT_EQ(load_error(std::string(kRoute) +
+                       "[[route]]\nname = \"b\"\nlisten = \"0.0.0.0:1\"\nto = \"echo:\"\n"),
             "7:10: key \"listen\": \"0.0.0.0:1\" is listened on already, expected each address "
             "once");
-  EXPECT_TRUE(starts_with(load_error("[[route]]\nlisten = [\"a:1\", \"a:1\"]\n"),
+  EXPECT_TRUE(starts_with(load_error("[[route]]\nlisten = [\"a:1\", \"a:1\"]\n" + kNameAndTarget),
                           "2:18: key \"listen\": \"a:1\" i"));
 }
 
@@ -892,6 +893,66 @@ TEST_F(ConfigFile, AFileOfOneMebibyteIsTheLargest) {
 TEST_F(ConfigFile, APathWithANewlineStillMakesOneLine) {
   const Invocation invocation = run({"--config", directory_ + "/a\nb"});
   EXPECT_TRUE(starts_with(failure(invocation, 1, directory_ + "/a\\x0ab:1:1: "), "cannot open"));
+}
+
+TEST_F(ConfigFile, AllMistakesAreToldInTheOrderOfTheFile) {
+  write(
+      "nonsense = 1\n"
+      "[[route]]\n"
+      "name = \"a b\"\n"
+      "listen = [\":1\", \":99999\", \":1\"]\n"
+      "idle-timeout = 5\n"
+      "[[route]]\n"
+      "name = \"b\"\n"
+      "listen = \":2\"\n"
+      "[defaults]\n"
+      "workers = \"many\"\n");
+  const Invocation invocation = run({"--config", path_});
+  EXPECT_EQ(invocation.exit_status, 1);
+  std::vector<std::string> places;
+  std::istringstream lines(invocation.message);
+  for (std::string line; std::getline(lines, line);) {
+    ASSERT_TRUE(line.starts_with(path_ + ":")) << line;
+    line.erase(0, path_.size() + 1);
+    places.push_back(line.substr(0, line.find(": key ")) + line.substr(line.find(" \"")));
+    places.back().erase(places.back().find('"', places.back().find('"') + 1) + 1);
+  }
+  EXPECT_EQ(places,
+            (std::vector<std::string>{"1:1 \"nonsense\"", "2:1 \"to\"", "3:8 \"name\"",
+                                      "4:17 \"listen\"", "4:27 \"listen\"", "5:16 \"idle-timeout\"",
+                                      "6:1 \"to\"", "10:11 \"workers\""}));
+}
+
+TEST_F(ConfigFile, RoutesThatDoNotGoTogetherAreAllTold) {
+  std::string text;
+  for (int i = 1; i <= 3; ++i) {
+    const std::string port = "\":" + std::to_string(i) + "\"";
+    text += "[[route]]\nname = \"r" + std::to_string(i) + "\"\nlisten = " + port +
+            "\nto = " + port + "\nmirror = \":" + std::to_string(4 - i) + "\"\n";
+  }
+  write(text);
+  const Invocation invocation = run({"--config", path_});
+  EXPECT_EQ(std::ranges::count(invocation.message, '\n'), 6) << invocation.message;
+}
+
+TEST_F(ConfigFile, TooManyMistakesAreCounted) {
+  std::string text;
+  for (int i = 0; i < 23; ++i) text += "wrong" + std::to_string(i) + " = 1\n";
+  write(text + std::string(kRoute));
+  const Invocation invocation = run({"--config", path_});
+  EXPECT_EQ(std::ranges::count(invocation.message, '\n'), 21) << invocation.message;
+  EXPECT_TRUE(invocation.message.ends_with(path_ + ": and 3 more\n")) << invocation.message;
+}
+
+TEST_F(CommandLine, AllMistakesAreTold) {
+  EXPECT_EQ(std::ranges::count(run({"--lisen", ":1", "--too", ":2"}).message, '\n'), 2);
+  const Invocation values = run({"--listen", ":1", "--listen", ":1", "--to", "nowhere", "--workers",
+                                 "none", "--log-level", "loud"});
+  EXPECT_EQ(values.exit_status, 2);
+  for (const char* option : {"--listen: ", "--to: ", "--workers: ", "--log-level: "}) {
+    EXPECT_NE(values.message.find("sluice: " + std::string(option)), std::string::npos)
+        << values.message;
+  }
 }
 
 }  // namespace

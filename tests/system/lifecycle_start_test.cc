@@ -186,7 +186,8 @@ TEST(CheckTest, AConfigurationMayComeFromStdin) {
   const TempDir folder;
   const std::string good = folder.write(
       "good.toml", "[[route]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nto = \"echo:\"\n");
-  const std::string bad = folder.write("bad.toml", "[[route]]\nname = 5\n");
+  const std::string bad =
+      folder.write("bad.toml", "[[route]]\nname = 5\nlisten = \":1\"\nto = \"echo:\"\n");
   const auto from = [](const std::string& path, ProcessOptions& options) {
     OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     options.standard_input = file.get();
@@ -201,7 +202,8 @@ TEST(CheckTest, AConfigurationMayComeFromStdin) {
 
 TEST(CheckTest, BadConfigurationIsOne) {
   const TempDir folder;
-  const std::string path = folder.write("sluice.toml", "[[route]]\nname = 5\n");
+  const std::string path =
+      folder.write("sluice.toml", "[[route]]\nname = 5\nlisten = \":1\"\nto = \"echo:\"\n");
   EXPECT_EQ(refusal({"--config", path, "--check"}, 1, {path + ":2:8: ", "name"}), "");
   const std::string unknown = folder.write(
       "unknown.toml",
