@@ -75,6 +75,7 @@ int finish(const json::object& document, const Output& output, const json::objec
 int serve(const std::string& address) {
   const Result<Endpoint> at = resolve_listen(address);
   if (at.has_error()) return fail(at.error().to_string());
+  catch_interrupts();
   Result<OwnedFd> listener = listen_at(*at);
   if (listener.has_error()) return fail(listener.error().to_string());
   std::printf("listening on %s\n", local_address(listener->get()).c_str());
@@ -169,7 +170,6 @@ int run(int argc, char** argv) {
     return printed || to == stderr ? invocation.exit_status : fail("stdout cannot be written");
   }
   std::signal(SIGPIPE, SIG_IGN);
-  catch_interrupts();
   allow_many_descriptors();
   if (invocation.action == Invocation::Action::serve) return serve(invocation.listen);
   // What cannot be written is said before anything is measured.
@@ -198,6 +198,7 @@ int run(int argc, char** argv) {
   if (invocation.action == Invocation::Action::load) {
     const Result<std::vector<Endpoint>> to = resolve_target(invocation.load.to);
     if (to.has_error()) return fail(to.error().to_string());
+    catch_interrupts();
     return finish(
         load_document(invocation.load, invocation.compare.command, first_that_connects(*to)),
         invocation.output, compared);
@@ -208,6 +209,7 @@ int run(int argc, char** argv) {
     std::erase_if(invocation.compare.contenders,
                   [](const Contender& each) { return each.records; });
   }
+  catch_interrupts();
   announce(invocation.compare);
   return finish(compare(invocation.compare), invocation.output, compared);
 }

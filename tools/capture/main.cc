@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 
@@ -40,13 +41,15 @@ Result<int> run(const Invocation& invocation) {
 }
 
 int finish(const Result<int>& status) {
-  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  const bool written = std::ferror(stdout) == 0 && std::fflush(stdout) == 0;
   if (!status) {
     std::fprintf(stderr, "sluice-capture: %s\n", one_line(status.error().to_string()).c_str());
-    return kFailed;
+  } else if (!written) {
+    std::fputs("sluice-capture: stdout cannot be written\n", stderr);
   }
-  if (!written) std::fputs("sluice-capture: stdout cannot be written\n", stderr);
-  return written ? *status : kFailed;
+  // exit(3) would write once more, and wait for a reader that has stopped.
+  if (!written) std::_Exit(kFailed);
+  return status ? *status : kFailed;
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ constexpr std::size_t kTextPerLine = 96;
 unsigned long long number(std::uint64_t value) { return value; }
 
 void print_hex(std::span<const std::byte> bytes, std::uint64_t offset) {
-  while (!bytes.empty()) {
+  while (!bytes.empty() && std::ferror(stdout) == 0) {
     const auto line = bytes.first(std::min(kBytesPerLine, bytes.size()));
     std::string text;
     for (const std::byte byte : line) {
@@ -31,7 +31,7 @@ void print_hex(std::span<const std::byte> bytes, std::uint64_t offset) {
 }
 
 void print_text(std::string_view text) {
-  while (!text.empty()) {
+  while (!text.empty() && std::ferror(stdout) == 0) {
     const std::size_t end = text.find('\n');
     const std::size_t size =
         std::min({end == text.npos ? text.size() : end + 1, text.size(), kTextPerLine});

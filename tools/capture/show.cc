@@ -1,7 +1,6 @@
 // show and follow.
 
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <memory>
@@ -11,6 +10,7 @@
 #include "tools/capture/commands.h"
 #include "tools/capture/findings.h"
 #include "tools/capture/printer.h"
+#include "tools/common/interrupt.h"
 #include "tools/common/walk.h"
 
 namespace sluice::capture {
@@ -18,17 +18,6 @@ namespace {
 
 using boost::system::in_place_value;
 using Clock = std::chrono::steady_clock;
-
-volatile std::sig_atomic_t interrupted = 0;
-
-void catch_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = [](int /*signal*/) { interrupted = 1; };
-  // The second one ends the program at once.
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-}
 
 // Who writes on finds out at the end, which for `follow` never comes.
 bool stdout_is_gone() { return std::ferror(stdout) != 0; }
@@ -74,7 +63,7 @@ class Follower {
 
   static Result<bool> read_on(Followed& followed) {
     bool any = false;
-    while (interrupted == 0 && !stdout_is_gone()) {
+    while (!interrupted() && !stdout_is_gone()) {
       const Result<Event> event = followed.reader->next();
       if (!event) return event.error();
       if (event->type == Event::Type::wait || event->type == Event::Type::end) break;
@@ -112,12 +101,12 @@ Result<int> run_follow(const Invocation& invocation) {
   catch_interrupts();
   Follower follower(invocation);
   Clock::time_point last = Clock::now();
-  while (interrupted == 0) {
+  while (!interrupted()) {
     const Result<bool> any = follower.turn();
     if (!any) return any.error();
-    std::fflush(stdout);
-    // Said at the end of the program.
-    if (stdout_is_gone()) break;
+    // Said at the end of the program. What a signal has interrupted is not tried again: its reader
+    // has stopped.
+    if (stdout_is_gone() || std::fflush(stdout) != 0) break;
     if (*any) last = Clock::now();
     if (invocation.until_idle && Clock::now() - last >= *invocation.until_idle) break;
     // A signal ends it.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -500,6 +501,30 @@ TEST(Follow, EndsWhenStdoutIsGone) {
   ProcessOptions options;
   options.standard_output = full.get();
   Process process({program(), "follow", folder.path()}, options);
+  EXPECT_EQ(process.wait(), 1);
+  EXPECT_TRUE(has(process.standard_error(), "stdout cannot be written"));
+}
+
+// One signal is enough, also while it waits for who reads it.
+TEST(Follow, EndsAtASignalWhileNobodyTakesWhatItPrints) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, connection_records(1, random_bytes(200'000, 1), {}));
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const OwnedFd unread(ends[0]);
+  const OwnedFd full(ends[1]);
+  const int room = ::fcntl(full.get(), F_SETPIPE_SZ, 4096);
+  ProcessOptions options;
+  options.standard_output = full.get();
+  Process process({program(), "follow", "--hex", folder.path()}, options);
+  const std::string state = "/proc/" + std::to_string(process.pid()) + "/stat";
+  const auto waits = [&] {
+    int held = 0;
+    return ::ioctl(unread.get(), FIONREAD, &held) == 0 && held == room &&
+           has(read_text(state), ") S ");
+  };
+  ASSERT_TRUE(wait_until(waits));
+  process.signal(SIGTERM);
   EXPECT_EQ(process.wait(), 1);
   EXPECT_TRUE(has(process.standard_error(), "stdout cannot be written"));
 }
