@@ -29,6 +29,11 @@ int tcp_state(int fd) {
   return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &size) == 0 ? state : -1;
 }
 
+bool is_ready(int fd, short events) {
+  pollfd polled{.fd = fd, .events = events, .revents = 0};
+  return ::poll(&polled, 1, 0) > 0;
+}
+
 }  // namespace
 
 Leg::Leg(Relay& relay, Reactor& reactor, OwnedFd fd, Kind kind)
@@ -65,6 +70,9 @@ std::size_t Leg::unread_bytes() const {
   int bytes = 0;
   return ::ioctl(fd(), FIONREAD, &bytes) == 0 ? static_cast<std::size_t>(bytes) : 0;
 }
+
+bool Leg::has_input() const { return unread_bytes() > 0 || is_ready(fd(), POLLIN); }
+bool Leg::has_room() const { return is_ready(fd(), POLLOUT); }
 
 void Leg::discard_received() {
   std::array<std::byte, kDiscardBytes> waste;

@@ -48,6 +48,10 @@ class Leg final : private Operation {
   [[nodiscard]] bool all_acknowledged() const { return send_queue_bytes() == 0; }
   /// Bytes that wait to be received.
   [[nodiscard]] std::size_t unread_bytes() const;
+  /// Something waits to be received, be it an end or an error, or less than the low-water mark.
+  [[nodiscard]] bool has_input() const;
+  /// It takes bytes, or has failed.
+  [[nodiscard]] bool has_room() const;
   /// Throws away what the peer sent; marks the leg reset if that shows it.
   void discard_received();
 

@@ -16,6 +16,20 @@ Pump::~Pump() = default;
 
 std::size_t Pump::held_bytes() const { return held_.size() + (pipe_ ? pipe_->held_bytes() : 0); }
 
+bool Pump::is_ready() const {
+  switch (wait_) {
+    case Wait::receive:
+    case Wait::readable:
+      return source_.has_input();
+    case Wait::writable:
+      return target_.has_room();
+    case Wait::nothing:
+    case Wait::tap:
+      break;
+  }
+  return false;
+}
+
 void Pump::start(std::span<const std::byte> held) {
   begin_window();
   if (std::exchange(paused_, false)) {

@@ -121,6 +121,8 @@ class Pump final : private Operation {
   [[nodiscard]] bool quiet() const {
     return ended() || wait_ == Wait::writable || wait_ == Wait::tap;
   }
+  /// What it waits for is there, and the loop has not come to it yet.
+  [[nodiscard]] bool is_ready() const;
   /// A tap holds it up: what it has, or all of it.
   [[nodiscard]] bool gated() const {
     return wait_ == Wait::tap || (wait_ != Wait::writable && !held_.empty());

@@ -219,6 +219,9 @@ TimePoint Relay::check_timeouts(TimePoint now) {
     limit = options_.half_close_timeout;
   }
   if (limit > Duration::zero()) {
+    // Nor is what the loop has not come to.
+    const bool is_late = now - std::max(active, drained_at_) >= limit;
+    if (is_late && (to_upstream_.is_ready() || to_client_.is_ready())) active = now;
     if (now - std::max(active, drained_at_) >= limit && !drains(active, now)) {
       stop_as(why);
       return TimePoint::max();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <string>
 #include <thread>
@@ -120,6 +121,23 @@ TEST_P(TimeoutTest, BytesInTheDirectionThatIsLeftKeepAConnection) {
   if (silence.reached(kTimeout)) GTEST_SKIP() << "the machine stood still";
   EXPECT_EQ(ending_of(pair.client.get()), Ending::eof);
   expect_one_end(daemon, "closed");
+}
+
+// More connections than one call completes.
+TEST_P(TimeoutTest, WhatCameWhileTheProcessWasStoppedIsNotLate) {
+  constexpr milliseconds kShort{1'000};
+  constexpr std::size_t kConnections = 60;
+  Daemon daemon(arguments(loopback_address(upstream_.port), {"--idle-timeout", "1s"}));
+  Silence silence;
+  std::vector<Forwarded> pairs;
+  while (pairs.size() < kConnections) pairs.push_back(forward(daemon.port(), upstream_.fd.get()));
+  daemon.process().signal(SIGSTOP);
+  silence.looked();
+  for (const Forwarded& pair : pairs) EXPECT_TRUE(send_all(pair.client.get(), "x"));
+  std::this_thread::sleep_for(kShort);
+  daemon.process().signal(SIGCONT);
+  if (silence.reached(kShort)) GTEST_SKIP() << "the machine stood still";
+  for (const Forwarded& pair : pairs) EXPECT_EQ(receive_text(pair.upstream.get(), 1, kLate), "x");
 }
 
 INSTANTIATE_TEST_SUITE_P(BothEngines, TimeoutTest, testing::Values("uring", "epoll"),
