@@ -99,9 +99,14 @@ void Stream::connect_is_late() {
     timed_out_ = true;
     return mirror_->reactor_.cancel(writer_);
   }
-  if (mirror_->reactor_.now() >= connect_deadline_) return connect_ended(ETIMEDOUT);
   // A unix socket's: a path has one address, and the same one always.
-  connect_ended(begin_connect(fd_.get(), mirror_->addresses_[which_]));
+  end_of_wait(begin_connect(fd_.get(), mirror_->addresses_[which_]),
+              mirror_->reactor_.now() >= connect_deadline_);
+}
+
+// What has come by now is not late.
+void Stream::end_of_wait(int outcome, bool is_late) {
+  connect_ended(is_late && is_under_way(outcome) ? ETIMEDOUT : outcome);
 }
 
 void Stream::connect_ended(int outcome) {
@@ -420,10 +425,9 @@ void Stream::writable(const Completion& completion) {
   if (state_ == State::gone) return check_gone();
   if (resting_) return wake_();
   if (state_ == State::open) return flush();
-  const bool timed_out = std::exchange(timed_out_, false);
-  connect_ended(timed_out               ? ETIMEDOUT
-                : completion.result < 0 ? -completion.result
-                                        : connect_outcome(fd_.get()));
+  const bool is_late = std::exchange(timed_out_, false);
+  const bool failed = completion.result < 0 && !is_late;
+  end_of_wait(failed ? -completion.result : connect_outcome(fd_.get()), is_late);
 }
 
 // What a tap does not want must be gone from the pipe all the same.
@@ -588,6 +592,9 @@ void Stream::check_gone() {
 void Stream::expired() {
   if (state_ == State::gone) return mirror_->remove(*this);
   const TimePoint now = mirror_->reactor_.now();
+  // Of that time nothing is left where the thread stood still, for what has come meanwhile.
+  const bool stood_still = now - mirror_->drain_time_ / 10 >= drain_deadline_;
+  if (stood_still) drain_deadline_ = now + mirror_->drain_time_;
   if (now >= drain_deadline_) return drain_time_is_over();
   if (now >= proof_deadline_) {
     proof_deadline_ = TimePoint::max();

@@ -83,6 +83,7 @@ class Stream final : public Tap, private Timer {
   void await_connect(int outcome);
   void connect_is_late();
   void connect_ended(int outcome);
+  void end_of_wait(int outcome, bool is_late);
   void connected(int outcome);
   void round_failed();
   void pause(Duration time);

@@ -762,6 +762,35 @@ TEST_P(FullBacklogTest, ButNotBeyondTheTimeout) {
   EXPECT_EQ(last_detail().error.code, ETIMEDOUT);
 }
 
+// The loop stands still until the time is over.
+TEST_P(FullBacklogTest, RoomThatThereIsWhenTheTimeIsOverIsTaken) {
+  make_mirror();
+  loop_->call([this] {
+    Stream* const stream = mirror_->open({.connect_timeout = 20ms});
+    ASSERT_NE(stream, nullptr);
+    stream->append(0, std::vector<std::byte>(kSize));
+    make_room();
+    std::this_thread::sleep_for(20ms);
+  });
+  EXPECT_TRUE(wait_for(Count::bytes, kSize));
+  EXPECT_EQ(mirror_->count(Count::failed), 0U);
+}
+
+TEST_P(FullBacklogTest, SoItIsWhenTheDrainTimeIsOver) {
+  make_mirror({.budget_bytes = kNoBound, .drain_time = 50ms});
+  loop_->call([this] {
+    Stream* const stream = mirror_->open({.connect_timeout = 30s});
+    ASSERT_NE(stream, nullptr);
+    stream->append(0, std::vector<std::byte>(kSize));
+    stream->eof(kSize);
+    stream->closed({});
+    make_room();
+    std::this_thread::sleep_for(100ms);
+  });
+  EXPECT_TRUE(wait_for(Count::bytes, kSize));
+  EXPECT_EQ(mirror_->count(Count::failed), 0U);
+}
+
 TEST_P(FullBacklogTest, OrItsOwnEnd) {
   make_mirror({.budget_bytes = kNoBound, .drain_time = 50ms});
   ASSERT_NE(open_to_full(), nullptr);
