@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -93,7 +94,10 @@ void Connection::Due::expired() {
   }
 }
 
-void Connection::Limit::expired() { connection_.out_of_time(); }
+void Connection::Limit::expired() {
+  if (connection_.can_go_on()) return connection_.set_limit(kLookAgain);
+  connection_.out_of_time();
+}
 
 void Connection::start() {
   began_ = Clock::now();
@@ -132,7 +136,7 @@ void Connection::connect() {
 
 void Connection::connected() {
   const int told = connect_outcome(fd_.get());
-  const int error = timed_out_ ? ETIMEDOUT : told;
+  const int error = timed_out_ && told == EINPROGRESS ? ETIMEDOUT : told;
   if (error != 0) return connect_failed({error, "connect"});
   stage_.address = address_;
   stage_.reactor.cancel_timer(limit_);
@@ -367,6 +371,19 @@ void Connection::do_without_answer(const Action& action) {
   ++stage_.tally.short_answers;
   forgiven_bytes_ = action.answers_before - received_bytes_;
   count_turns({});
+}
+
+// What it waits for is there, and the loop has not come to it: more may have come while the process
+// was stopped than one turn takes.
+bool Connection::can_go_on() const {
+  const bool sends = state_ == State::running && writable_.in_flight();
+  const bool awaits =
+      state_ == State::broken || ((state_ == State::running || state_ == State::draining) &&
+                                  received_bytes_ <= planned().answer_bytes);
+  if (!sends && !(awaits && receive_.in_flight())) return false;
+  pollfd polled{
+      .fd = fd_.get(), .events = static_cast<short>(sends ? POLLOUT : POLLIN), .revents = 0};
+  return ::poll(&polled, 1, 0) > 0;
 }
 
 // Whatever was waited for has not come, or will not.

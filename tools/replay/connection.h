@@ -124,6 +124,7 @@ class Connection {
   void received(const Completion& completion);
   /// Those that have an answer by now; without a time they are only passed over.
   void count_turns(std::optional<TimePoint> now);
+  [[nodiscard]] bool can_go_on() const;
   void out_of_time();
   void fail(const std::string& why, How how);
   void finish(How how);
