@@ -150,10 +150,14 @@ std::string read_child(int fd, double most_seconds) {
   std::string text;
   const auto deadline = steady_clock::now() +
                         std::chrono::milliseconds(static_cast<std::int64_t>(most_seconds * 1000));
-  while (!interrupted() && steady_clock::now() < deadline) {
+  while (!interrupted()) {
+    const bool is_late = steady_clock::now() > deadline;
     pollfd polled{fd, POLLIN, 0};
     constexpr int kTickMs = 100;
-    if (::poll(&polled, 1, kTickMs) <= 0) continue;
+    if (::poll(&polled, 1, is_late ? 0 : kTickMs) <= 0) {
+      if (is_late) break;
+      continue;
+    }
     std::array<char, 65536> chunk{};
     const ssize_t got = ::read(fd, chunk.data(), chunk.size());
     if (got <= 0) break;

@@ -377,14 +377,16 @@ void Forwarder::start(const Contender& contender, std::uint16_t to) {
 
 void Forwarder::wait_until_listening(std::uint16_t port) {
   const auto deadline = steady_clock::now() + kStartTimeout;
-  while (!listening(port)) {
+  for (;;) {
+    const bool is_late = steady_clock::now() > deadline;
+    if (listening(port)) return;
     check_interrupted();
     if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
       ::kill(-pid_, SIGKILL);  // whom it has left behind
       pid_ = 0;
       throw Failure("ended at once");
     }
-    if (steady_clock::now() > deadline) throw Failure("does not listen");
+    if (is_late) throw Failure("does not listen");
     std::this_thread::sleep_for(kPoll);
   }
 }

@@ -37,11 +37,13 @@ void bind_to(int fd, std::uint32_t source) {
 
 int wait_for(int fd, short events, int timeout_ms) {
   pollfd polled{fd, events, 0};
-  for (int left = timeout_ms; left > 0; left -= kStepMs) {
+  int left = std::max(timeout_ms, 0);
+  do {  // once at least: what is there is not late
     check_interrupted();
     const int ready = ::poll(&polled, 1, std::min(left, kStepMs));
     if (ready > 0) return ready;
-  }
+    left -= kStepMs;
+  } while (left > 0);
   return 0;
 }
 
@@ -49,11 +51,12 @@ int wait_for(int fd, short events, int timeout_ms) {
 ssize_t receive_waiting(int fd, char& byte, const char* who) {
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(kReceiveTimeoutMs);
   for (;;) {
-    const ssize_t got = ::recv(fd, &byte, 1, 0);
+    const bool is_late = steady_clock::now() > deadline;
+    const ssize_t got = ::recv(fd, &byte, 1, is_late ? MSG_DONTWAIT : 0);
     if (got >= 0) return got;
     check_interrupted();
     if (errno != EAGAIN && errno != EINTR) fail_errno(std::string(who) + ": recv");
-    if (steady_clock::now() > deadline) throw Failure(std::string(who) + ": no answer");
+    if (is_late) throw Failure(std::string(who) + ": no answer");
   }
 }
 
@@ -144,12 +147,16 @@ OwnedFd connect_from(const Endpoint& to, std::uint32_t source) {
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &kStep, sizeof kStep);
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(kConnectTimeoutMs);
   // Called again it goes on waiting (inet_stream_connect in net/ipv4/af_inet.c); what it says when
-  // a step is over is in socket(7), for a unix socket whose listener has no room in unix(7).
-  while (::connect(fd.get(), to.data(), to.size_bytes) != 0 && errno != EISCONN) {
+  // a step is over is in socket(7), for a unix socket whose listener has no room in unix(7). It is
+  // interrupted when the process was stopped, signal(7).
+  for (;;) {
+    const bool is_late = steady_clock::now() > deadline;
+    if (::connect(fd.get(), to.data(), to.size_bytes) == 0 || errno == EISCONN) break;
     const int error = errno;
     check_interrupted();
-    const bool waits = error == EINPROGRESS || error == EALREADY || error == EAGAIN;
-    if (waits && steady_clock::now() < deadline) continue;
+    const bool waits =
+        error == EINPROGRESS || error == EALREADY || error == EAGAIN || error == EINTR;
+    if (waits && !is_late) continue;
     errno = waits ? ETIMEDOUT : error;
     fail_errno("connect " + to.text);
   }
@@ -217,7 +224,7 @@ std::string LineReader::read(int fd, int timeout_ms, const char* who) {
     }
     if (buffer_.size() > kMaxLineBytes) throw Failure(std::string(who) + ": the line is too long");
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now());
-    if (left.count() <= 0 || wait_for(fd, POLLIN, static_cast<int>(left.count())) == 0) {
+    if (wait_for(fd, POLLIN, static_cast<int>(left.count())) == 0) {
       throw Failure(std::string(who) + ": no answer");
     }
     char chunk[16 << 10];

@@ -94,8 +94,9 @@ class ServedRun {
     const auto deadline = steady_clock::now() + kArrivalTimeout;
     std::unique_lock guard(lock_);
     while (arrived_ < count && !control_.failed()) {
-      if (steady_clock::now() > deadline) return false;
+      const bool is_late = steady_clock::now() > deadline;
       arrival_.wait_for(guard, kTick);
+      if (is_late && arrived_ < count) return false;
     }
     return true;
   }
