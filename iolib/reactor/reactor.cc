@@ -71,7 +71,7 @@ void Reactor::run() {
 // became ready, so that streams without end cannot keep the timers waiting for longer.
 void Reactor::catch_up() {
   std::size_t turns_left = 1 + in_flight_ / kLeastPerTurn;
-  while (turns_left-- > 0 && turn(TimePoint::min())) {
+  while (turns_left-- > 0 && turn(now_)) {
   }
 }
 
