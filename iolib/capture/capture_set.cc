@@ -82,7 +82,7 @@ Result<> add_directory(const std::string& path, std::vector<Listed>& to, bool& c
   if (errno != 0) return errno_error("read " + one_line(path));
   // To find nothing wrong in it would be a wrong answer to who mistook the directory.
   if ((has_others || !has_lock) && to.size() == before)
-    return Error{0, "no capture in " + one_line(path)};
+    return Error{ENOENT, "no capture in " + one_line(path)};
   return {};
 }
 

@@ -1,6 +1,7 @@
 // show and follow.
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <ctime>
 #include <memory>
@@ -30,6 +31,8 @@ class Follower {
   // Whether anything new was there.
   Result<bool> turn() {
     Result<std::vector<Chain>> listed = list_capture(invocation_.paths);
+    // A directory that was there is removed and made again under its daemon, too.
+    if (!listed && listed.error().code == ENOENT && !chains_.empty()) return go_on(false);
     if (!listed) return listed.error();
     bool any = false;
     for (Chain& chain : *listed) {

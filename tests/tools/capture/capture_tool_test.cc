@@ -480,6 +480,30 @@ TEST(Follow, OfASegmentGoesOnWhenItIsRenamed) {
   EXPECT_EQ(process.wait(), 0) << process.standard_error();
 }
 
+TEST(Follow, GoesOnInADirectoryThatIsRemovedAndMadeAgain) {
+  const TempDir parent;
+  const std::string folder = parent.file("capture");
+  SegmentPlan plan;
+  std::filesystem::create_directory(folder);
+  write_segment(folder, plan, request(1), SegmentState::sealed);
+  Process process({program(), "follow", folder});
+  ASSERT_TRUE(process.wait_for_output_line(std::regex("c1 close closed")));
+  std::filesystem::remove_all(folder);
+  const auto pauses = [&] {
+    const std::string status = read_text("/proc/" + std::to_string(process.pid()) + "/status");
+    const std::size_t count = status.find("\nvoluntary_ctxt_switches:");
+    return count == status.npos ? 0UL : std::stoul(status.substr(status.find(':', count) + 1));
+  };
+  const auto before = pauses();
+  ASSERT_TRUE(wait_until([&] { return !process.running() || pauses() > before + 3; }));
+  std::filesystem::create_directory(folder);
+  plan.run = "run2";
+  write_segment(folder, plan, request(2), SegmentState::sealed);
+  EXPECT_TRUE(process.wait_for_output_line(std::regex("c2 close closed")));
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(), 0) << process.standard_error();
+}
+
 TEST(Follow, HoldsNoFileOfAChainThatHasEnded) {
   const TempDir folder;
   SegmentPlan plan;
