@@ -90,8 +90,14 @@ void ChainReader::update(const Chain& chain) {
       if (is_current) reader_->settle(file.name.state);
     }
   }
-  // Left behind: what is there is all.
-  if (inside_ && !being_written_) reader_->settle(segments_[current_].name.state);
+  if (!inside_) return;
+  // Left behind, or removed while its writer goes on behind it: what is there is all.
+  const SegmentName& name = segments_[current_].name;
+  const auto number = [](const SegmentFile& each) { return each.name.number; };
+  const bool removed =
+      segments_.back().name.number > name.number &&
+      std::ranges::find(chain.segments, name.number, number) == chain.segments.end();
+  if (!being_written_ || removed) reader_->settle(name.state);
 }
 
 Result<std::optional<Event>> ChainReader::begin_segment() {

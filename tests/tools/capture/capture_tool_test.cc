@@ -484,8 +484,11 @@ TEST(Follow, GoesOnInADirectoryThatIsRemovedAndMadeAgain) {
   const TempDir parent;
   const std::string folder = parent.file("capture");
   SegmentPlan plan;
-  std::filesystem::create_directory(folder);
-  write_segment(folder, plan, request(1), SegmentState::sealed);
+  plan.durability = "none";
+  plan.footer = false;
+  auto writer = Directory::open(folder);
+  ASSERT_TRUE(writer.has_value());
+  write_segment(folder, plan, request(1), SegmentState::open);
   Process process({program(), "follow", folder});
   ASSERT_TRUE(process.wait_for_output_line(std::regex("c1 close closed")));
   std::filesystem::remove_all(folder);
@@ -496,9 +499,11 @@ TEST(Follow, GoesOnInADirectoryThatIsRemovedAndMadeAgain) {
   };
   const auto before = pauses();
   ASSERT_TRUE(wait_until([&] { return !process.running() || pauses() > before + 3; }));
-  std::filesystem::create_directory(folder);
-  plan.run = "run2";
-  write_segment(folder, plan, request(2), SegmentState::sealed);
+  writer = Directory::open(folder);
+  ASSERT_TRUE(writer.has_value());
+  plan.number = 1;
+  plan.id = 2;
+  write_segment(folder, plan, request(2), SegmentState::open);
   EXPECT_TRUE(process.wait_for_output_line(std::regex("c2 close closed")));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(), 0) << process.standard_error();
