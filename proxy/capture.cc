@@ -13,6 +13,7 @@
 #include "iolib/base/aligned_buffer.h"
 #include "iolib/base/clock.h"
 #include "iolib/base/text.h"
+#include "iolib/base/units.h"
 
 namespace sluice {
 namespace {
@@ -122,6 +123,11 @@ Result<CaptureDirectories> CaptureDirectories::open(const Config& config, const 
         [path = each->capture](const capture::Store::Deletion& deletion) {
           log_deletion(path, deletion);
         });
+    target->store->set_on_smaller([path = each->capture](std::uint64_t asked, std::uint64_t made) {
+      log::warn("capture_segments_smaller", {{"directory", path},
+                                             {"segment_size", format_size_bytes(asked)},
+                                             {"made", format_size_bytes(made)}});
+    });
     Result<capture::Store::Leftovers> leftovers = target->store->recover();
     if (leftovers.has_error()) return leftovers.error();
     target->leftovers = *leftovers;

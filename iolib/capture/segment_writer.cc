@@ -40,7 +40,8 @@ SegmentWriter::SegmentWriter(Reactor& reactor, Disk& disk, Store& store, Options
       options_(std::move(options)),
       client_(client),
       grid_bytes_(std::max(store.volume().grid_bytes(), kGridBytes)),
-      last_sync_(reactor.now()) {}
+      last_sync_(reactor.now()),
+      granted_bytes_(options_.segment_bytes) {}
 
 SegmentWriter::~SegmentWriter() { reactor_.cancel_timer(tick_); }
 
@@ -84,8 +85,14 @@ bool SegmentWriter::mark_is_news() const {
   return current_ && current_->durable_frames > current_->published_frames;
 }
 
+// One whose size is not known yet will be as large as the last.
 std::uint64_t SegmentWriter::segment_room_bytes() const {
-  return options_.segment_bytes - 2 * grid_bytes_;
+  std::size_t ahead = current_ ? 0 : 1;
+  for (std::size_t i = current_ ? 0 : 1; i < queue_.size(); ++i) {
+    if (queue_[i]->begins_segment) ++ahead;
+  }
+  const Segment* const segment = ahead == 0 ? current_.get() : ahead == 1 ? next_.get() : nullptr;
+  return (segment != nullptr ? segment->size_bytes : granted_bytes_) - 2 * grid_bytes_;
 }
 
 // Everything that can be done now is done here; each completion comes back to it.
@@ -112,7 +119,7 @@ void SegmentWriter::place() {
   rotating_ = false;
   while (!queue_.empty() && in_flight_ < kDepth) {
     Block& block = *queue_.front();
-    if (block.begins_segment && current_ && current_->frames > 1) {
+    if (current_ && ends_before(block)) {
       rotating_ = true;
       if (!all_durable() || end_.in_flight()) return;
       end_segment(SegmentEnd::rotation);
@@ -125,11 +132,22 @@ void SegmentWriter::place() {
     queue_.pop_front();
     place_block(block);
     // Ahead of need: while half of this one is still to be written.
-    if (current_->offset > options_.segment_bytes / 2) prepare();
+    if (current_->offset > current_->size_bytes / 2) prepare();
   }
   if (!over_ || !queue_.empty() || !current_) return;
   rotating_ = true;
   if (all_durable() && !end_.in_flight()) end_segment(SegmentEnd::rotation);
+}
+
+// Also where it proves to be smaller than what was planned for it. (One of full size is not: what
+// it begins with may take more than that.)
+bool SegmentWriter::ends_before(const Block& block) const {
+  if (current_->frames <= 1) return false;
+  const std::size_t frame_bytes =
+      (block.builder.used_bytes() + grid_bytes_ - 1) / grid_bytes_ * grid_bytes_;
+  const bool smaller = current_->size_bytes < options_.segment_bytes;
+  return block.begins_segment ||
+         (smaller && current_->offset + frame_bytes + grid_bytes_ > current_->size_bytes);
 }
 
 void SegmentWriter::prepare() {
@@ -145,12 +163,13 @@ void SegmentWriter::prepare() {
         const auto contents = options_.durability == Durability::before_forward
                                   ? Store::Contents::zeroed
                                   : Store::Contents::any;
-        Result<int> file =
+        const Result<Store::NewSegment> made =
             store_.create(prepared_->name, options_.segment_bytes, contents, not_needed_);
-        if (file.has_value()) {
-          prepared_->file = *file;
+        if (made.has_value()) {
+          prepared_->file = made->file;
+          prepared_->size_bytes = made->size_bytes;
         } else {
-          prepare_error_ = store_.refusal(file.error(), prepared_->name, options_.segment_bytes);
+          prepare_error_ = store_.refusal(made.error(), prepared_->name, options_.segment_bytes);
         }
         return 0;
       },
@@ -169,6 +188,7 @@ void SegmentWriter::prepared(int /*result*/) {
   } else {
     ++next_number_;
     next_ = std::move(prepared_);
+    granted_bytes_ = next_->size_bytes;
     if (std::exchange(refused_, 0) != 0) client_.segment_granted();
   }
   advance();

@@ -79,7 +79,7 @@ class SegmentWriter {
   struct Options {
     Durability durability = Durability::batch;
     Duration sync_interval = std::chrono::seconds(1);  ///< of Durability::interval
-    std::uint64_t segment_bytes = 256 << 20;
+    std::uint64_t segment_bytes = 256 << 20;           ///< at most: see Store::create()
     std::uint64_t kept_bytes =
         32 << 20;  ///< unconfirmed at most; from half of it on they are synced
     std::string run;
@@ -146,7 +146,8 @@ class SegmentWriter {
   [[nodiscard]] int refused() const { return current_ || next_ ? 0 : refused_; }
   /// Blocks that were submitted and are not written.
   [[nodiscard]] std::size_t unwritten() const { return queue_.size() + in_flight_; }
-  /// What frames of one segment may take up together: its size less its first and its last one.
+  /// What frames of the segment that the next block goes to may take up together: its size, as far
+  /// as it is known, less its first and its last one.
   [[nodiscard]] std::uint64_t segment_room_bytes() const;
   [[nodiscard]] std::size_t grid_bytes() const { return grid_bytes_; }
 
@@ -164,6 +165,7 @@ class SegmentWriter {
     int file = -1;
     SegmentName name;
     SegmentId id{};
+    std::uint64_t size_bytes = 0;  ///< allocated
     std::uint64_t offset = 0;
     std::uint64_t data_bytes = 0;
     std::uint32_t frames = 0;
@@ -197,6 +199,7 @@ class SegmentWriter {
   void place();
   void prepare();
   void prepared(int result);
+  [[nodiscard]] bool ends_before(const Block& block) const;
   void begin_segment();
   void write_first_frame();
   void place_block(Block& block);
@@ -245,6 +248,7 @@ class SegmentWriter {
   std::unique_ptr<Segment> current_;
   std::unique_ptr<Segment> next_;
   std::uint64_t next_number_ = 0;
+  std::uint64_t granted_bytes_;  ///< the size of the last one that was prepared
   AlignedBuffer first_buffer_;
   AlignedBuffer footer_buffer_;  ///< of ending_: a lack of memory is no reason to give one up
   Block first_;

@@ -188,19 +188,50 @@ Result<> Store::fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once
   return {};
 }
 
-Result<int> Store::create(const SegmentName& name, std::uint64_t size_bytes, Contents contents,
-                          const std::atomic<bool>& stop) {
+// Half of what is free; where old segments make room, as a rule an eighth of all, so that most of
+// it stays theirs and new ones do not become smaller and smaller.
+std::uint64_t Store::share_bytes() {
+  const Result<std::uint64_t> free = volume_.free_bytes();
+  if (free.has_error()) return ~std::uint64_t{0};
+  const std::lock_guard guard(lock_);
+  return std::max(*free / 2, deletes() ? (*free + sealed_bytes_) / 8 : 0);
+}
+
+// The largest that is to be had: `most_bytes`, a half of it, a quarter ...
+Result<std::uint64_t> Store::allocate(int file, std::uint64_t most_bytes) {
+  const std::uint64_t least = std::min(most_bytes, kSmallestBytes);
+  const auto half = [least](std::uint64_t size) {
+    return std::max(least, size / 2 / kMaxFrameBytes * kMaxFrameBytes);
+  };
+  const std::uint64_t share = share_bytes();
+  std::uint64_t size = most_bytes;
+  while (size > least && size > share) size = half(size);
+  for (;; size = half(size)) {
+    const Result<> done = with_room(size, [&] { return volume_.preallocate(file, size); });
+    if (done.has_value()) break;
+    const bool smaller_may_do = is_full(done.error()) || done.error().code == EFBIG;
+    if (size == least || !smaller_may_do) return done.error();
+  }
+  const bool smaller = size < most_bytes;
+  if (!smaller_told_.exchange(smaller) && smaller && on_smaller_) on_smaller_(most_bytes, size);
+  return {boost::system::in_place_value, size};
+}
+
+Result<Store::NewSegment> Store::create(const SegmentName& name, std::uint64_t most_bytes,
+                                        Contents contents, const std::atomic<bool>& stop) {
   const std::string text = to_string(name);
   if (Result<> free = remove_undiscarded(text); free.has_error()) return free.error();
   Result<int> file = with_room(0, [&] { return volume_.create(text); });
-  if (file.has_error()) return file;
-  Result<> ready = with_room(size_bytes, [&] { return volume_.preallocate(*file, size_bytes); });
+  if (file.has_error()) return file.error();
+  const Result<std::uint64_t> size = allocate(*file, most_bytes);
+  Result<> ready;
+  if (size.has_error()) ready = size.error();
   if (ready.has_value() && contents == Contents::zeroed) {
-    ready = fill_with_zeros(*file, size_bytes, name.number == 0, stop);
+    ready = fill_with_zeros(*file, *size, name.number == 0, stop);
   }
   if (ready.has_value()) ready = volume_.sync(*file);
   if (ready.has_value()) ready = volume_.sync_names();
-  if (ready.has_value()) return file;
+  if (ready.has_value()) return NewSegment{*file, *size};
   discard(*file, name);
   return ready.error();
 }

@@ -29,6 +29,8 @@ class Store {
  public:
   /// Bytes a second: several times what before-forward writes, and a part of what disks can do.
   static constexpr std::uint64_t kZeroingRate = 512 << 20;
+  /// A segment holds a few of the largest frames, however short space is.
+  static constexpr std::uint64_t kSmallestBytes = 4 << 20;
 
   /// `zeroing_rate` is for volumes in memory, which nobody else has to share.
   Store(Volume& volume, const Retention& retention, std::uint64_t zeroing_rate = kZeroingRate)
@@ -57,6 +59,11 @@ class Store {
   void set_on_deletion(std::function<void(const Deletion&)> on_deletion) {
     on_deletion_ = std::move(on_deletion);
   }
+  /// Told of the first segment that is smaller than was asked for, and of the next such one after
+  /// one that is not, on the thread of create(). Before the first call.
+  void set_on_smaller(std::function<void(std::uint64_t most_bytes, std::uint64_t bytes)> told) {
+    on_smaller_ = std::move(told);
+  }
   struct Counters {
     std::atomic<std::uint64_t> segments_deleted{0};
     std::atomic<std::uint64_t> deletions_failed{0};
@@ -77,16 +84,22 @@ class Store {
   /// open, without the zeros behind their last byte. Nothing that was recorded is deleted.
   [[nodiscard]] Result<Leftovers> recover();
 
-  /// A new file of `size_bytes` for a segment, its name durable. Where the disk is full and a
-  /// retention is set, deletes old segments first, as many as it takes and as long as it helps.
-  /// Contents::zeroed: filled with zeros that are on the disk, so that a small durable write later
-  /// is one write and no more; at the zeroing rate at most, but for the first one of a chain.
-  /// `stop` is looked at meanwhile: once it is true no file is made, and the error is ECANCELED.
+  struct NewSegment {
+    int file = -1;
+    std::uint64_t size_bytes = 0;
+  };
+  /// A new file of `most_bytes` for a segment, its name durable. It is smaller, but no smaller than
+  /// kSmallestBytes, where that would be more than half of what is free: others who record there,
+  /// and the segments to come, need room too. Where the disk is full and a retention is set,
+  /// deletes old segments first, as many as it takes and as long as it helps. Contents::zeroed:
+  /// filled with zeros that are on the disk, so that a small durable write later is one write and
+  /// no more; at the zeroing rate at most, but for the first one of a chain. `stop` is looked at
+  /// meanwhile: once it is true no file is made, and the error is ECANCELED.
   enum class Contents : bool { any, zeroed };
-  [[nodiscard]] Result<int> create(const SegmentName& name, std::uint64_t size_bytes,
-                                   Contents contents, const std::atomic<bool>& stop);
-  [[nodiscard]] Result<int> create(const SegmentName& name, std::uint64_t size_bytes) {
-    return create(name, size_bytes, Contents::any, false);
+  [[nodiscard]] Result<NewSegment> create(const SegmentName& name, std::uint64_t most_bytes,
+                                          Contents contents, const std::atomic<bool>& stop);
+  [[nodiscard]] Result<NewSegment> create(const SegmentName& name, std::uint64_t most_bytes) {
+    return create(name, most_bytes, Contents::any, false);
   }
   /// Whether a segment that was created, and not ended, is still there for readers.
   [[nodiscard]] bool holds(int file, const SegmentName& name) {
@@ -129,6 +142,8 @@ class Store {
   [[nodiscard]] bool deletes() const {
     return retention_.size_bytes != 0 || retention_.age != Duration::zero();
   }
+  [[nodiscard]] std::uint64_t share_bytes();
+  [[nodiscard]] Result<std::uint64_t> allocate(int file, std::uint64_t most_bytes);
   template <class Call>
   [[nodiscard]] auto with_room(std::uint64_t size_bytes, Call call);
   [[nodiscard]] bool make_room(std::uint64_t size_bytes);
@@ -142,6 +157,8 @@ class Store {
   std::uint64_t zeroing_rate_;
   std::function<Time()> clock_ = now;
   std::function<void(const Deletion&)> on_deletion_;
+  std::function<void(std::uint64_t, std::uint64_t)> on_smaller_;
+  std::atomic<bool> smaller_told_{false};
   Counters counters_;
   std::mutex making_room_;
   std::optional<std::uint64_t> freed_from_;  ///< under making_room_: free before a deletion

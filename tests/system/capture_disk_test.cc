@@ -299,6 +299,25 @@ TEST_P(CaptureDiskTest, FullCloseEndsTheConnection) {
   EXPECT_FALSE(recorded.only().client().mismatch.has_value());
 }
 
+TEST_P(CaptureDiskTest, TwoWorkersShareADiskThatHoldsOneSegment) {
+  daemon_ = std::make_unique<Daemon>(
+      route_arguments({GetParam(), "auto"}, loopback_address(upstream_.port),
+                      {"--capture", directory_, "--segment-size", "48MiB", "--workers", "2",
+                       "--durability", "batch"}));
+  std::vector<Forwarded> pairs;
+  for (int i = 0; i < 2; ++i) {
+    pairs.push_back(forward(daemon_->port(), upstream_.fd.get()));
+    EXPECT_EQ(
+        transfer(pairs.back().client.get(), pairs.back().upstream.get(), Pattern(1), 8 * kMiB), "");
+  }
+  pairs.clear();
+  EXPECT_EQ(daemon_->wait_for_ends(2).size(), 2U);
+  EXPECT_EQ(daemon_->terminate(), 0);
+  EXPECT_EQ(told("capture_no_segment"), 0U) << "one waited for the other's room";
+  EXPECT_EQ(told("capture_segments_smaller"), 1U);
+  EXPECT_EQ(check().bytes(), 16 * kMiB);
+}
+
 TEST_P(CaptureDiskTest, RetentionMakesRoomForever) {
   start({"--durability", "batch", "--retain-size", "24MiB"});
   EXPECT_EQ(send_on(by_scale<std::uint64_t>(96, 256, 2048) * kMiB), "");

@@ -100,6 +100,48 @@ TEST(SegmentWriter, WaitsLongerAndLongerForADiskThatTakesFirstFramesOnly) {
   }
 }
 
+capture::RecorderOptions large_options() {
+  capture::RecorderOptions options = CaptureRig::small_options(Durability::batch);
+  options.segments.segment_bytes = 16 << 20;
+  options.buffer_bytes = options.segments.kept_bytes = 12 << 20;
+  return options;
+}
+
+// Each begins with what a segment begins with, as one that was planned.
+TEST(SegmentWriter, GoesOnInSmallerSegmentsWhereSpaceIsShort) {
+  CaptureRig rig(large_options());
+  rig.disk.set_free_bytes(20 << 20);
+  Recording& recording = rig.open(1);
+  const std::string part(1 << 20, 'x');
+  std::string sent;
+  for (int i = 0; i < 13; ++i) {
+    rig.append(recording, part);
+    sent += part;
+    ASSERT_TRUE(rig.run_until_durable()) << i;
+  }
+  ASSERT_TRUE(rig.close());
+  EXPECT_EQ(rig.events, std::vector<Recorder::Event>{});
+  const ReadCapture read = rig.read();
+  EXPECT_TRUE(read.clean());
+  EXPECT_EQ(read.client(1).bytes, sent);
+  ASSERT_GE(read.segments.size(), 3U) << "8 MiB, 4 MiB, and a rest";
+  EXPECT_EQ(read.connections.at(1).tables, static_cast<int>(read.segments.size()) - 1);
+}
+
+// Its size is known only once much was planned for a larger one.
+TEST(SegmentWriter, EndsASegmentThatProvesToBeSmallerThanPlanned) {
+  CaptureRig rig(large_options());
+  rig.disk.set_free_bytes(20 << 20);
+  Recording& recording = rig.open(1);
+  const std::string sent(10 << 20, 'x');
+  rig.append(recording, sent);
+  ASSERT_TRUE(rig.run_until_durable());
+  for (const auto& [name, bytes] : rig.disk.files()) EXPECT_LE(bytes.size(), 8U << 20) << name;
+  ASSERT_TRUE(rig.close());
+  EXPECT_TRUE(rig.read().clean());
+  EXPECT_EQ(rig.read().client(1).bytes, sent);
+}
+
 TEST(SegmentWriter, GivesUpOnADiskThatDoesNotComeBack) {
   CaptureRig rig(CaptureRig::small_options(Durability::batch));
   rig.disk.set_on_call([](DiskCall, std::uint64_t) { return Fault{Fault::Kind::fails, EIO}; });

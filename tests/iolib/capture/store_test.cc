@@ -94,9 +94,9 @@ TEST(Store, AStepOfTheWallClockMakesNoSegmentOlder) {
   store.set_on_deletion([&](const Store::Deletion& each) { deletions.push_back(each); });
   ASSERT_TRUE(store.recover().has_value());
   const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
-  const Result<int> file = store.create(name, 4096);
-  ASSERT_TRUE(file.has_value());
-  ASSERT_TRUE(store.seal(*file, name, 4096).has_value());
+  Result<Store::NewSegment> made = store.create(name, 4096);
+  ASSERT_TRUE(made.has_value());
+  ASSERT_TRUE(store.seal(made->file, name, 4096).has_value());
   for (const std::int64_t step : {2 * kDayNs, -300 * kDayNs}) {
     time.wall_ns += step;
     store.apply_retention();
@@ -239,24 +239,24 @@ TEST(Store, DeletesASegmentInItsTurnThoughItCouldNotBeSealed) {
     SimulatedDisk disk(1);
     Store store(disk, {.size_bytes = 1});
     const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
-    Result<int> file = store.create(name, 100'000);
-    ASSERT_TRUE(file.has_value());
+    Result<Store::NewSegment> made = store.create(name, 100'000);
+    ASSERT_TRUE(made.has_value());
     disk.set_on_call([&](DiskCall call, std::uint64_t) {
       const bool fails = each.failing.contains(call);
       return fails ? test::Fault{test::Fault::Kind::fails, EIO} : test::Fault{};
     });
     const Result<> ended =
-        each.abandons ? store.abandon(*file, name, 8192) : store.seal(*file, name, 8192);
+        each.abandons ? store.abandon(made->file, name, 8192) : store.seal(made->file, name, 8192);
     EXPECT_TRUE(ended.has_error());
     disk.set_on_call(nullptr);
     if (each.again == Again::before_deletion) {
-      EXPECT_TRUE(store.abandon(*file, name, 8192).has_value());
+      EXPECT_TRUE(store.abandon(made->file, name, 8192).has_value());
     }
     EXPECT_EQ(disk.files().size(), 1U);
     store.apply_retention();
     EXPECT_TRUE(disk.files().empty());
     if (each.again == Again::after_deletion) {
-      EXPECT_TRUE(store.abandon(*file, name, 8192).has_value());
+      EXPECT_TRUE(store.abandon(made->file, name, 8192).has_value());
     }
     store.apply_retention();
     EXPECT_EQ(store.counters().segments_deleted, 1U);
@@ -306,6 +306,64 @@ TEST(Store, DeletesNothingThatCannotMakeRoom) {
   const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
   EXPECT_EQ(store.create(name, 200'000).error().code, ENOSPC);
   EXPECT_EQ(disk.files().size(), 1U);
+}
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+/// How large the next segments of a chain become, until there is no room.
+std::vector<std::uint64_t> make_segments(Store& store, std::uint64_t most_bytes) {
+  std::vector<std::uint64_t> sizes;
+  for (std::uint64_t number = 0;; ++number) {
+    const capture::SegmentName name{"run1", 0, number, capture::SegmentState::open};
+    const Result<Store::NewSegment> made = store.create(name, most_bytes);
+    if (made.has_error()) return sizes;
+    sizes.push_back(made->size_bytes / kMiB);
+  }
+}
+
+// Two that record to one volume, and their next segments, all find room.
+TEST(Store, MakesSmallerSegmentsWhereSpaceIsShortAndSaysSoOnce) {
+  SimulatedDisk disk(1);
+  disk.set_free_bytes(36 * kMiB);
+  Store store(disk, {});
+  std::vector<std::uint64_t> told;
+  store.set_on_smaller([&](std::uint64_t most_bytes, std::uint64_t bytes) {
+    EXPECT_EQ(most_bytes, 16 * kMiB);
+    told.push_back(bytes / kMiB);
+  });
+  EXPECT_EQ(make_segments(store, 16 * kMiB), (std::vector<std::uint64_t>{16, 8, 4, 4, 4}));
+  EXPECT_EQ(told, std::vector<std::uint64_t>{8});
+}
+
+// By a quota that statvfs(2) does not know, by RLIMIT_FSIZE, by the filesystem's largest file.
+TEST(Store, MakesASmallerSegmentWhereTheLargeOneIsRefused) {
+  for (const int error : {EDQUOT, EFBIG}) {
+    SimulatedDisk disk(1);
+    int refusals = 2;
+    disk.set_on_call([&](test::DiskCall call, std::uint64_t) {
+      const bool fails = call == test::DiskCall::preallocate && refusals-- > 0;
+      return fails ? test::Fault{test::Fault::Kind::fails, error} : test::Fault{};
+    });
+    Store store(disk, {});
+    const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
+    const Result<Store::NewSegment> made = store.create(name, 16 * kMiB);
+    ASSERT_TRUE(made.has_value());
+    EXPECT_LT(made->size_bytes, 16 * kMiB);
+  }
+}
+
+TEST(Store, DeletesNoMoreThanAPartOfWhatIsKeptForASegment) {
+  SimulatedDisk::Files files;
+  for (const char* number : {"0", "1", "2", "3", "4", "5", "6", "7"}) {
+    files["run0-w000-000000000" + std::string(number) + ".sluice"] = SimulatedDisk::Bytes(4 * kMiB);
+  }
+  SimulatedDisk disk(1, files);
+  disk.set_free_bytes(32 * kMiB);
+  Store store(disk, {.size_bytes = 1 << 30});
+  ASSERT_TRUE(store.recover().has_value());
+  const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};
+  EXPECT_EQ(store.create(name, 16 * kMiB)->size_bytes, 4 * kMiB);
+  EXPECT_EQ(store.counters().segments_deleted, 1U);
 }
 
 // Others have its blocks too: a snapshot, a hard link.
