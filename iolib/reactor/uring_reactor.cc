@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <functional>
+#include <utility>
 
 namespace sluice {
 namespace {
@@ -26,6 +27,8 @@ constexpr unsigned kCompletionEntries = 8192;
 constexpr unsigned kBuffers = 64;
 constexpr unsigned short kBufferGroup = 0;
 constexpr std::size_t kBatch = 256;
+// How long what the kernel had no memory or no thread for waits until it is made again.
+constexpr Duration kRetryPause = std::chrono::milliseconds(10);
 
 std::size_t buffer_ring_bytes() { return kBuffers * sizeof(io_uring_buf); }
 
@@ -242,8 +245,9 @@ bool UringReactor::turn(std::optional<TimePoint> deadline) {
   const unsigned ready = io_uring_peek_batch_cqe(&ring_, batch.data(), batch.size());
   for (unsigned i = 0; i < ready; ++i) dispatch(*batch[i]);
   io_uring_cq_advance(&ring_, ready);
-  const bool starved = starved_ != nullptr;
-  if (starved) serve_starved();
+  const bool starved = starved_.first != nullptr;
+  // All buffers of this turn are free again: whoever found none tries again.
+  if (starved) make_again(starved_);
   return starved || has_more();
 }
 
@@ -259,9 +263,12 @@ void UringReactor::dispatch(const io_uring_cqe& cqe) {
   if (operation == nullptr) return;
   Completion completion{cqe.res, (cqe.flags & IORING_CQE_F_MORE) != 0, {}};
   if (operation->kind_ == kReceive && cqe.res == -ENOBUFS) {
-    *starved_end_ = operation;
-    starved_end_ = &operation->next_;
-    operation->next_ = nullptr;
+    add(starved_, *operation);
+    return;
+  }
+  if (is_refused(*operation, cqe.res)) {
+    add(refused_, *operation);
+    if (!retry_.is_set()) set_timer(retry_, now() + kRetryPause);
     return;
   }
   // Multishot poll also tells of ends of streams, which are the readers' business.
@@ -279,17 +286,34 @@ void UringReactor::dispatch(const io_uring_cqe& cqe) {
   if (has_buffer) recycle(buffer);
 }
 
-// All buffers of this turn are free again: whoever found none tries again, in order.
-void UringReactor::serve_starved() {
-  Operation* operation = starved_;
-  starved_ = nullptr;
-  starved_end_ = &starved_;
+// Ended, unasked, for lack of memory or of a thread: that says nothing about the descriptor. Who
+// accepts waits and tries again in any case, and who writes files has another way.
+bool UringReactor::is_refused(const Operation& operation, int result) {
+  if (operation.cancelled_ || operation.kind_ == kAccept || operation.kind_ == kFile) return false;
+  // Ended by take_poll(), with what it had found.
+  if (operation.kind_ == kEdgePoll && operation.events_ != 0) return false;
+  return result == -ECANCELED || result == -EAGAIN || result == -ENOMEM;
+}
+
+void UringReactor::add(Line& line, Operation& operation) {
+  operation.next_ = nullptr;
+  *line.end = &operation;
+  line.end = &operation.next_;
+}
+
+void UringReactor::make_again(Line& line) {
+  Operation* operation = std::exchange(line.first, nullptr);
+  line.end = &line.first;
   while (operation != nullptr) {
     Operation* next = operation->next_;
     if (operation->cancelled_) {
       finish(*operation, {-ECANCELED, false, {}});
-    } else {
+    } else if (operation->kind_ == kReceive) {
       receive(operation->fd_, *operation, operation->max_bytes_);
+    } else if (operation->kind_ == kWatch) {
+      watch_errors(operation->fd_, *operation);
+    } else {
+      poll(operation->fd_, *operation, operation->max_bytes_);
     }
     operation = next;
   }

@@ -44,6 +44,20 @@ class UringReactor final : public Reactor {
   void register_buffer(std::span<std::byte> buffer);
 
  private:
+  // Requests that are to be made again, in order.
+  struct Line {
+    Operation* first = nullptr;
+    Operation** end = &first;
+  };
+  class Retry final : public Timer {
+   public:
+    explicit Retry(UringReactor& reactor) : reactor_(reactor) {}
+
+   private:
+    void expired() override { reactor_.make_again(reactor_.refused_); }
+    UringReactor& reactor_;
+  };
+
   UringReactor() = default;
   [[nodiscard]] Result<> open();
   [[nodiscard]] Result<> provide_buffers();
@@ -52,7 +66,9 @@ class UringReactor final : public Reactor {
   [[nodiscard]] bool has_more() const;
   void dispatch(const io_uring_cqe& cqe);
   void recycle(unsigned buffer);
-  void serve_starved();
+  static void add(Line& line, Operation& operation);
+  void make_again(Line& line);
+  [[nodiscard]] static bool is_refused(const Operation& operation, int result);
   [[nodiscard]] io_uring_sqe* next_sqe(Operation* operation);
   void poll(int fd, Operation& operation, unsigned events);
   void poll_for_change(Operation& operation);
@@ -64,8 +80,9 @@ class UringReactor final : public Reactor {
   io_uring_buf_ring* buffers_ = nullptr;  ///< the kernel's ring of free buffers, mapped
   std::vector<std::byte> buffer_bytes_;
   std::span<std::byte> file_buffer_;  ///< registered
-  Operation* starved_ = nullptr;      ///< receives that found no free buffer, in order
-  Operation** starved_end_ = &starved_;
+  Line starved_;                      ///< receives that found no free buffer
+  Line refused_;                      ///< what the kernel had no memory or no thread for
+  Retry retry_{*this};
 };
 
 }  // namespace sluice

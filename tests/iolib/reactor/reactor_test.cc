@@ -1,15 +1,21 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <liburing.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
+#include <system_error>
 #include <vector>
 
+#include "iolib/base/endpoint.h"
 #include "tests/iolib/reactor/reactor_fixture.h"
 #include "tests/support/pattern.h"
 #include "tests/support/socket_pair.h"
@@ -445,6 +451,61 @@ TYPED_TEST(ReactorTest, ForgettingWhatWasNeverUsedIsNothing) {
   const auto wait = this->probe();
   this->reactor().wait_writable(pair.near.get(), *wait);
   EXPECT_TRUE(this->run_until_complete(*wait));
+}
+
+// --- A kernel that is short of memory or threads
+
+class UringReactorTest : public ReactorTest<UringReactor> {
+ protected:
+  /// Ends all requests of this program with ECANCELED, as the kernel does for lack of a thread.
+  static void end_all_requests() {
+    io_uring_sync_cancel_reg all{};
+    all.fd = -1;
+    all.flags = IORING_ASYNC_CANCEL_ANY;
+    all.timeout = {-1, -1};
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      if (std::filesystem::read_symlink(entry.path(), gone) != "anon_inode:[io_uring]") continue;
+      const int ring = std::stoi(entry.path().filename());
+      EXPECT_GE(::syscall(SYS_io_uring_register, ring, IORING_REGISTER_SYNC_CANCEL, &all, 1), 0);
+    }
+  }
+};
+
+TEST_F(UringReactorTest, WhatTheKernelEndsUnaskedIsMadeAgainAndNotTakenForAnError) {
+  const SocketPair pair = tcp_pair();
+  SocketPair full = tcp_pair();
+  fill(full.near.get());
+  const auto receive = probe();
+  const auto writable = probe();
+  const auto watch = probe();
+  reactor().receive(pair.near.get(), *receive);
+  reactor().wait_writable(full.near.get(), *writable);
+  reactor().watch_errors(full.near.get(), *watch);
+  settle();
+  end_all_requests();
+  settle();
+  EXPECT_EQ(receive->completions() + writable->completions() + watch->completions(), 0U);
+  ASSERT_TRUE(test::send_all(pair.far.get(), "hello"));
+  ASSERT_TRUE(run_until_complete(*receive));
+  EXPECT_EQ(receive->last().data, "hello");
+  reset_on_close(full.far.get());
+  full.far.reset();
+  ASSERT_TRUE(run_until_complete(*watch));
+  EXPECT_NE(watch->last().result & POLLERR, 0);
+  EXPECT_GT(writable->last().result, 0);
+}
+
+TEST_F(UringReactorTest, WhatIsToBeMadeAgainCanBeCancelled) {
+  const SocketPair pair = tcp_pair();
+  const auto receive = probe();
+  reactor().receive(pair.near.get(), *receive);
+  settle();
+  end_all_requests();
+  settle();
+  reactor().cancel(*receive);
+  ASSERT_TRUE(run_until_complete(*receive));
+  EXPECT_EQ(receive->last().result, -ECANCELED);
 }
 
 }  // namespace
