@@ -8,8 +8,12 @@
 #include <cstring>
 #include <utility>
 
+#include "iolib/capture/leftover.h"
+
 namespace sluice::capture {
 namespace {
+
+static_assert(SegmentWriter::kDepth * kMaxFrameBytes == kLongestHoleBytes);
 
 // A write that makes no progress so often, and says no more than "again", has failed.
 constexpr std::uint8_t kMostTries = 100;

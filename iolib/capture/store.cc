@@ -3,7 +3,6 @@
 #include <time.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <map>
@@ -12,6 +11,7 @@
 
 #include "iolib/base/aligned_buffer.h"
 #include "iolib/base/units.h"
+#include "iolib/capture/leftover.h"
 
 namespace sluice::capture {
 namespace {
@@ -88,48 +88,23 @@ void Store::sort_by_age(std::int64_t now_ns) {
 
 Result<> Store::seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
                               Leftovers& leftovers) {
-  Result<std::uint64_t> used = volume_.used_bytes(entry.name);
-  if (used.has_error()) return used.error();
+  Result<int> file = volume_.open_existing(entry.name);
+  if (file.has_error()) return file.error();
+  // All of it: what a bad sector hides must not pass for the end.
+  const Result<std::uint64_t> end = written_end(volume_, *file, entry.size_bytes);
+  if (end.has_error()) {
+    volume_.close(*file);
+    return Error{end.error().code, "read " + entry.name};
+  }
   // One within a chain stays, so that the chain has no hole.
-  if (*used == 0 && is_last) {
+  if (*end == 0 && is_last) {
+    volume_.close(*file);
     ++leftovers.empty;
     return volume_.remove(entry.name);
   }
-  Result<int> file = volume_.open_existing(entry.name);
-  if (file.has_error()) return file.error();
-  Result<std::uint64_t> end = frames_end(*file, *used);
-  if (end.has_error()) {
-    volume_.close(*file);
-    return end.error();
-  }
   ++leftovers.sealed;
   // The retention waits until all are known: they are found in the order of their names.
-  return finish(*file, std::move(name), std::min(*end, entry.size_bytes));
-}
-
-// The last frame may well end in zeros that belong to it: only its header tells how long it is.
-Result<std::uint64_t> Store::frames_end(int file, std::uint64_t used_bytes) {
-  const std::uint64_t end = (used_bytes + kGridBytes - 1) / kGridBytes * kGridBytes;
-  std::array<std::byte, kFrameHeaderBytes> bytes{};
-  const auto header_at = [&](std::uint64_t offset) -> Result<std::optional<FrameHeader>> {
-    const Result<std::size_t> got = volume_.read(file, bytes, offset);
-    if (got.has_error()) return got.error();
-    const std::optional<FrameHeader> header = decode_frame_header(std::span(bytes).first(*got));
-    return header && header->offset == offset ? header : std::nullopt;
-  };
-  const Result<std::optional<FrameHeader>> first = header_at(0);
-  if (first.has_error()) return first.error();
-  const std::uint64_t furthest = end - std::min<std::uint64_t>(end, kMaxFrameBytes);
-  for (std::uint64_t at = end; at > furthest;) {
-    at -= kGridBytes;
-    const Result<std::optional<FrameHeader>> header = header_at(at);
-    if (header.has_error()) return header.error();
-    // The segment's id keeps a peer's bytes from passing for a header.
-    if (*header && (!*first || (*header)->segment == (*first)->segment)) {
-      return {boost::system::in_place_value, std::max(end, at + (*header)->frame_bytes)};
-    }
-  }
-  return {boost::system::in_place_value, end};
+  return finish(*file, std::move(name), *end);
 }
 
 // One that has ended, under whatever name, durable or not, is the next to be deleted: without it,

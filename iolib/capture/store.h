@@ -132,7 +132,6 @@ class Store {
   [[nodiscard]] Result<> seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
                                        Leftovers& leftovers);
   [[nodiscard]] Result<> finish(int file, SegmentName name, std::uint64_t size_bytes);
-  [[nodiscard]] Result<std::uint64_t> frames_end(int file, std::uint64_t used_bytes);
   [[nodiscard]] Result<> fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once,
                                          const std::atomic<bool>& stop);
   [[nodiscard]] Result<> remove_undiscarded(const std::string& name);

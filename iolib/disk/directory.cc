@@ -21,7 +21,6 @@ constexpr const char* kLockName = "lock";
 constexpr const char* kProbeName = "probe";
 // A device that asks for more than a frame is no disk that this was made for.
 constexpr std::size_t kLargestGrid = 64 << 10;
-constexpr std::size_t kReadBytes = 1 << 20;
 
 // A new directory is durable with its name alone.
 Result<> sync_parent(const std::string& path) {
@@ -193,30 +192,6 @@ Result<int> Directory::open_existing(const std::string& name) {
   return {boost::system::in_place_value, file};
 }
 
-// Backwards over the parts that have data at all: what was allocated and never written has none.
-Result<std::uint64_t> Directory::used_bytes(const std::string& name) {
-  const OwnedFd file(::openat(directory_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  struct stat about {};
-  if (!file || ::fstat(file.get(), &about) != 0) return failed("open", name);
-  std::vector<std::byte> part(kReadBytes);
-  std::uint64_t end = static_cast<std::uint64_t>(about.st_size);
-  while (end > 0) {
-    const std::uint64_t begin = (end - 1) / kReadBytes * kReadBytes;
-    const off_t data = ::lseek(file.get(), static_cast<off_t>(begin), SEEK_DATA);
-    const bool hole = (data < 0 && errno == ENXIO) || data >= static_cast<off_t>(end);
-    if (!hole) {
-      // All of it: what a bad sector hides must not pass for the end.
-      const Result<std::size_t> got = read(file.get(), std::span(part).first(end - begin), begin);
-      if (got.has_error()) return Error{got.error().code, "read " + name};
-      for (std::size_t used = *got; used > 0; --used) {
-        if (part[used - 1] != std::byte{0}) return {boost::system::in_place_value, begin + used};
-      }
-    }
-    end = begin;
-  }
-  return {boost::system::in_place_value, 0};
-}
-
 Result<std::size_t> Directory::read(int file, std::span<std::byte> bytes, std::uint64_t offset) {
   std::size_t done = 0;
   while (done < bytes.size()) {
@@ -228,6 +203,16 @@ Result<std::size_t> Directory::read(int file, std::span<std::byte> bytes, std::u
     done += static_cast<std::size_t>(got);
   }
   return {boost::system::in_place_value, done};
+}
+
+Result<std::uint64_t> Directory::next_data(int file, std::uint64_t offset) {
+  const off_t data = ::lseek(file, static_cast<off_t>(offset), SEEK_DATA);
+  if (data >= 0) return {boost::system::in_place_value, static_cast<std::uint64_t>(data)};
+  // Not every filesystem knows: then all may be data.
+  if (errno != ENXIO) return {boost::system::in_place_value, offset};
+  struct stat about {};
+  if (::fstat(file, &about) != 0) return failed("fstat", "");
+  return {boost::system::in_place_value, static_cast<std::uint64_t>(about.st_size)};
 }
 
 // What is reserved for root is free for root.

@@ -39,11 +39,13 @@ class Volume {
   [[nodiscard]] virtual bool holds(int file, const std::string& name) = 0;
   /// A file that is there.
   [[nodiscard]] virtual Result<int> open_existing(const std::string& name) = 0;
-  /// Up to where `name` holds anything but zeros: 0 for a file of zeros.
-  [[nodiscard]] virtual Result<std::uint64_t> used_bytes(const std::string& name) = 0;
   /// Reads up to `bytes.size()` from a file of open_existing(); fewer only at its end.
   [[nodiscard]] virtual Result<std::size_t> read(int file, std::span<std::byte> bytes,
                                                  std::uint64_t offset) = 0;
+  /// Where the next part of such a file begins, at `offset` or behind it, that was ever written, as
+  /// far as the filesystem knows: what was allocated alone is none. The file's size if there is
+  /// none.
+  [[nodiscard]] virtual Result<std::uint64_t> next_data(int file, std::uint64_t offset) = 0;
   /// Bytes that files could still be given.
   [[nodiscard]] virtual Result<std::uint64_t> free_bytes() = 0;
   /// Gives `file` its size, with its space allocated; ENOSPC here, not in the middle of a record.
@@ -97,9 +99,9 @@ class Directory final : public Volume {
   [[nodiscard]] Result<int> create(const std::string& name) override;
   [[nodiscard]] bool holds(int file, const std::string& name) override;
   [[nodiscard]] Result<int> open_existing(const std::string& name) override;
-  [[nodiscard]] Result<std::uint64_t> used_bytes(const std::string& name) override;
   [[nodiscard]] Result<std::size_t> read(int file, std::span<std::byte> bytes,
                                          std::uint64_t offset) override;
+  [[nodiscard]] Result<std::uint64_t> next_data(int file, std::uint64_t offset) override;
   [[nodiscard]] Result<std::uint64_t> free_bytes() override;
   [[nodiscard]] Result<> preallocate(int file, std::uint64_t size_bytes) override;
   [[nodiscard]] Result<> write(int file, std::span<const std::byte> bytes,

@@ -320,17 +320,6 @@ Result<int> SimulatedDisk::open_existing(const std::string& name) {
   return {boost::system::in_place_value, static_cast<int>(open_.size() - 1)};
 }
 
-Result<std::uint64_t> SimulatedDisk::used_bytes(const std::string& name) {
-  const Fault fault = begin_call(DiskCall::used_bytes);
-  if (fault.kind == Fault::Kind::fails) return Error{fault.error, "lseek " + name};
-  const auto found = names_.find(name);
-  if (found == names_.end()) return Error{ENOENT, "open " + name};
-  const Bytes& bytes = found->second->seen;
-  const auto last = std::find_if(bytes.rbegin(), bytes.rend(),
-                                 [](std::byte value) { return value != std::byte{0}; });
-  return {boost::system::in_place_value, static_cast<std::uint64_t>(bytes.rend() - last)};
-}
-
 Result<std::size_t> SimulatedDisk::read(int file, std::span<std::byte> bytes,
                                         std::uint64_t offset) {
   // As with its write, a call that is short is followed by the next.
@@ -341,6 +330,13 @@ Result<std::size_t> SimulatedDisk::read(int file, std::span<std::byte> bytes,
   const std::size_t size = std::min<std::size_t>(bytes.size(), from.size() - offset);
   std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(offset), size, bytes.begin());
   return {boost::system::in_place_value, size};
+}
+
+// It knows of no holes: all is data.
+Result<std::uint64_t> SimulatedDisk::next_data(int /*file*/, std::uint64_t offset) {
+  const Fault fault = begin_call(DiskCall::next_data);
+  if (fault.kind == Fault::Kind::fails) return Error{fault.error, "lseek"};
+  return {boost::system::in_place_value, offset};
 }
 
 Result<std::uint64_t> SimulatedDisk::free_bytes() {

@@ -81,7 +81,7 @@ enum class DiskCall : std::uint8_t {
   sync_names,
   // These change nothing.
   list,
-  used_bytes,
+  next_data,
   open_existing,
   read,
 };
@@ -138,9 +138,9 @@ class SimulatedDisk final : public Disk, public Volume {
   [[nodiscard]] Result<int> create(const std::string& name) override;
   [[nodiscard]] bool holds(int file, const std::string& name) override;
   [[nodiscard]] Result<int> open_existing(const std::string& name) override;
-  [[nodiscard]] Result<std::uint64_t> used_bytes(const std::string& name) override;
   [[nodiscard]] Result<std::size_t> read(int file, std::span<std::byte> bytes,
                                          std::uint64_t offset) override;
+  [[nodiscard]] Result<std::uint64_t> next_data(int file, std::uint64_t offset) override;
   [[nodiscard]] Result<std::uint64_t> free_bytes() override;
   [[nodiscard]] Result<> preallocate(int file, std::uint64_t size_bytes) override;
   [[nodiscard]] Result<> write(int file, std::span<const std::byte> bytes,

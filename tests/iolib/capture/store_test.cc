@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -11,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "iolib/capture/frame_builder.h"
 #include "tests/support/capture_builder.h"
 #include "tests/support/capture_rig.h"
 
@@ -55,6 +58,56 @@ TEST(Store, KeepsTheZerosThatAConnectionSent) {
   Store store(after, {});
   ASSERT_TRUE(store.recover().has_value());
   EXPECT_EQ(test::read_capture(after.files()).client(1).bytes, zeros);
+}
+
+// A frame of a segment, without a record in it.
+void put_frame(SimulatedDisk::Bytes& file, std::uint32_t number, std::uint64_t offset) {
+  std::array<std::byte, 4096> buffer{};
+  capture::FrameHeader header;
+  header.segment[0] = std::byte{7};
+  header.number = number;
+  header.offset = offset;
+  std::ranges::copy(capture::FrameBuilder(buffer).seal(header),
+                    file.begin() + static_cast<std::ptrdiff_t>(offset));
+}
+
+struct Recovered {
+  SimulatedDisk::Files files;
+  std::uint64_t reads = 0;
+};
+Recovered recover(SimulatedDisk::Bytes segment) {
+  Recovered recovered;
+  SimulatedDisk disk(1, {{"run1-w000-0000000000.open", std::move(segment)}});
+  disk.set_on_call([&](test::DiskCall call, std::uint64_t) {
+    recovered.reads += call == test::DiskCall::read ? 1U : 0U;
+    return test::Fault{};
+  });
+  EXPECT_TRUE(Store(disk, {}).recover().has_value());
+  recovered.files = disk.files();
+  return recovered;
+}
+
+/// As before-forward prepares it: zeros that were written.
+TEST(Store, ReadsNoMoreOfTheZerosThatASegmentWasPreparedWithThanCouldBeInFlight) {
+  SimulatedDisk::Bytes segment(64 << 20);
+  const Recovered unused = recover(segment);
+  EXPECT_TRUE(unused.files.empty());
+  EXPECT_LE(unused.reads, 20U);
+  put_frame(segment, 0, 0);
+  put_frame(segment, 1, 4096);
+  const Recovered used = recover(segment);
+  EXPECT_EQ(used.files.at("run1-w000-0000000000.sluice").size(), 8192U);
+  EXPECT_LE(used.reads, 20U);
+}
+
+/// Up to eight writes were in flight, of which the last may be all that arrived.
+TEST(Store, KeepsWhatArrivedBeforeWhatWasInFlightWithIt) {
+  constexpr std::uint64_t kAfterSeven = 7 << 20;
+  SimulatedDisk::Bytes segment(32 << 20);
+  put_frame(segment, 7, kAfterSeven);
+  segment[kAfterSeven + (7 << 20)] = std::byte{1};
+  EXPECT_EQ(recover(segment).files.at("run1-w000-0000000000.sluice").size(),
+            kAfterSeven + (7 << 20) + 4096);
 }
 
 TEST(Store, KeepsAnEmptySegmentWithinAChain) {

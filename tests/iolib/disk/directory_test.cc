@@ -76,7 +76,7 @@ TEST(Directory, IsNotASymbolicLinkNorAreItsFiles) {
   EXPECT_TRUE((*directory)->open_existing("a").has_error());
 }
 
-TEST(Directory, WritesCutsAndFindsWhereAFileEnds) {
+TEST(Directory, WritesCutsAndFindsWhereDataBegins) {
   for (const auto mode : {Directory::Mode::direct_if_possible, Directory::Mode::buffered}) {
     const TempDir temp;
     const auto opened = Directory::open(temp.path(), mode);
@@ -87,13 +87,15 @@ TEST(Directory, WritesCutsAndFindsWhereAFileEnds) {
     ASSERT_TRUE(file.has_value());
     constexpr std::uint64_t kSize = 5 << 20;
     ASSERT_TRUE(directory.preallocate(*file, kSize).has_value());
-    EXPECT_EQ(*directory.used_bytes("a"), 0U);
+    EXPECT_EQ(*directory.next_data(*file, 0), kSize);
     const auto buffer = AlignedBuffer::allocate(2 * grid);
     ASSERT_TRUE(buffer.has_value());
     std::memset(buffer->bytes().data(), 'x', grid + 7);
     ASSERT_TRUE(directory.write(*file, buffer->bytes(), 3 * grid).has_value());
     ASSERT_TRUE(directory.sync(*file).has_value());
-    EXPECT_EQ(*directory.used_bytes("a"), 4 * grid + 7);
+    EXPECT_LE(*directory.next_data(*file, 0), 3 * grid);
+    EXPECT_EQ(*directory.next_data(*file, 4 * grid), 4 * grid);
+    EXPECT_EQ(*directory.next_data(*file, kSize / 2), kSize);
     EXPECT_EQ(mode == Directory::Mode::buffered && directory.direct(), false);
     ASSERT_TRUE(directory.truncate(*file, 5 * grid).has_value());
     directory.close(*file);
