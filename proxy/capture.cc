@@ -159,34 +159,33 @@ void CaptureDirectories::log() const {
 
 // --- WorkerCapture ---
 
-Result<std::unique_ptr<WorkerCapture>> WorkerCapture::create(Reactor& reactor, UringReactor* uring,
-                                                             const CaptureDirectories& directories,
-                                                             std::size_t worker) {
-  std::unique_ptr<WorkerCapture> capture(new WorkerCapture(reactor));
-  capture->background_ = std::make_unique<BackgroundThreads>(1);
-  capture->disk_ = RealDisk::create(reactor, uring, *capture->background_);
-  capture->disk_->set_on_detour(log_detour);
+Result<> WorkerCapture::open(UringReactor* uring, const CaptureDirectories& directories,
+                             std::size_t worker) {
+  background_ = std::make_unique<BackgroundThreads>(1);
+  disk_ = RealDisk::create(reactor_, uring, *background_);
+  disk_->set_on_detour(log_detour);
   for (const auto& each : directories.all()) {
     capture::RecorderOptions options = each->recorder;
     options.segments.worker = static_cast<std::uint32_t>(worker);
     Result<std::unique_ptr<capture::Recorder>> recorder =
-        capture::Recorder::create(reactor, *capture->disk_, *each->store, options);
+        capture::Recorder::create(reactor_, *disk_, *each->store, options);
     if (recorder.has_error()) return recorder.error();
-    Voice& voice = capture->voices_.emplace_back();
+    Voice& voice = voices_.emplace_back();
     voice.directory = each->path;
     voice.worker = worker;
     voice.when_full = name_of(options.when_full);
-    (*recorder)->set_on_event(
-        [&capture = *capture, &voice](capture::Recorder::Event event, const Error& error) {
-          capture.log_event(voice, event, error);
-        });
-    capture->recorders_.push_back(std::move(*recorder));
-    if (worker == 0 && each->store->deletes_by_age()) {
-      capture->aging_.push_back(each->store.get());
-    }
+    (*recorder)->set_on_event([this, &voice](capture::Recorder::Event event, const Error& error) {
+      log_event(voice, event, error);
+    });
+    recorders_.push_back(std::move(*recorder));
+    if (worker == 0 && each->store->deletes_by_age()) aging_.push_back(each->store.get());
   }
-  if (!capture->aging_.empty()) capture->check_ages();
-  return capture;
+  return {};
+}
+
+void WorkerCapture::start() {
+  for (const auto& recorder : recorders_) recorder->start();
+  if (!aging_.empty()) check_ages();
 }
 
 void WorkerCapture::log_event(Voice& voice, capture::Recorder::Event event,

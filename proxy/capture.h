@@ -55,10 +55,12 @@ class CaptureDirectories {
 /// One worker's recorders. Belongs to its reactor's thread.
 class WorkerCapture {
  public:
-  /// `uring`: `reactor`, if it is one.
-  [[nodiscard]] static Result<std::unique_ptr<WorkerCapture>> create(
-      Reactor& reactor, UringReactor* uring, const CaptureDirectories& directories,
-      std::size_t worker);
+  explicit WorkerCapture(Reactor& reactor) : reactor_(reactor) {}
+  /// `uring`: the reactor, if it is one. Leaves nothing behind.
+  [[nodiscard]] Result<> open(UringReactor* uring, const CaptureDirectories& directories,
+                              std::size_t worker);
+  /// Connections come from now on.
+  void start();
 
   /// Records to the directory of this name; null if there is none.
   [[nodiscard]] capture::Recorder* recorder(std::string_view path);
@@ -95,7 +97,6 @@ class WorkerCapture {
     Repeated seconds_behind = {};
   };
 
-  explicit WorkerCapture(Reactor& reactor) : reactor_(reactor) {}
   void check_ages();
   void log_event(Voice& voice, capture::Recorder::Event event, const Error& error) const;
 

@@ -6,8 +6,9 @@
 
 #include <algorithm>
 #include <memory>
-#include <thread>
 #include <utility>
+
+#include "iolib/base/shortage.h"
 
 namespace sluice {
 namespace {
@@ -53,7 +54,7 @@ void read_through(const FileRange& range) {
 }
 
 FileThread::FileThread() : queue_(std::make_shared<Queue>()) {
-  std::thread([queue = queue_] { serve(*queue); }).detach();
+  start_thread([queue = queue_] { serve(*queue); }).detach();
 }
 
 FileThread::~FileThread() {

@@ -9,10 +9,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <set>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -25,7 +27,7 @@ namespace {
 // The kernel bounds it by net.core.somaxconn.
 constexpr int kBacklog = 4096;
 // How long a start waits for others that are at the same folder, and how often it looks.
-constexpr int kStartLooks = 200;
+constexpr int kStartLooks = 30;
 constexpr std::chrono::milliseconds kStartLook(10);
 
 enum class Sharing { alone, reuse_port };
@@ -146,29 +148,38 @@ Result<UnixPath> look_at(const UnixEndpoint& address) {
   return errno == ECONNREFUSED ? UnixPath::leftover : UnixPath::in_use;
 }
 
-Result<OwnedFd> bind_unix(const Endpoint& endpoint) {
+Result<OwnedFd> unix_socket(const Endpoint& endpoint) {
   OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return errno_error("socket for " + endpoint.text);
-  if (::bind(fd.get(), endpoint.data(), endpoint.size_bytes) != 0) {
-    return errno_error("bind " + endpoint.text);
-  }
   return fd;
+}
+
+Result<> bind_unix(const OwnedFd& fd, const Endpoint& endpoint) {
+  if (::bind(fd.get(), endpoint.data(), endpoint.size_bytes) == 0) return {};
+  return errno_error("bind " + endpoint.text);
 }
 
 // The same of an abstract name, which is in use or free.
 Result<UnixPath> look_at_name(const UnixEndpoint& address) {
-  const Result<OwnedFd> bound = bind_unix(make_endpoint(address));
+  const Endpoint endpoint = make_endpoint(address);
+  const Result<OwnedFd> fd = unix_socket(endpoint);
+  if (fd.has_error()) return fd.error();
+  const Result<> bound = bind_unix(*fd, endpoint);
   if (bound.has_value()) return UnixPath::nothing;
   if (bound.error().code != EADDRINUSE) return bound.error();
   return UnixPath::in_use;
 }
 
-Result<> remove_leftover(const UnixEndpoint& address) {
+enum class Leftover : bool { stays, goes };
+
+Result<> find_free(const UnixEndpoint& address, Leftover leftover) {
   const std::optional<FileIdentity> seen = identity_at(AT_FDCWD, address.path);
   const Result<UnixPath> found = look_at(address);
   if (found.has_error()) return found.error();
   if (*found == UnixPath::in_use) return Error{EADDRINUSE, "bind unix:" + address.path};
-  if (*found == UnixPath::leftover) unlink_if_same(AT_FDCWD, address.path, seen);
+  if (*found == UnixPath::leftover && leftover == Leftover::goes) {
+    unlink_if_same(AT_FDCWD, address.path, seen);
+  }
   return {};
 }
 
@@ -188,11 +199,18 @@ OwnedFd wait_for_other_starts(const UnixEndpoint& address) {
   return folder;
 }
 
-// Opens everything of one configuration.
+// With SO_REUSEPORT a second daemon of the same user would bind silently, and those that do not
+// listen yet are in nobody's way.
+Result<> find_free(const Place& place) {
+  const Result<OwnedFd> probe = bind_tcp(place, Sharing::alone, Congestion::system);
+  if (probe.has_error()) return probe.error();
+  return {};
+}
+
+// Binds everything of one configuration.
 class Opener {
  public:
-  Opener(const Config& config, std::size_t workers, const std::vector<int>& cpus)
-      : config_(config), workers_(workers), cpus_(cpus) {}
+  Opener(const Config& config, std::size_t workers) : config_(config), workers_(workers) {}
 
   Result<> open_all() {
     for (std::size_t route = 0; route < config_.routes.size(); ++route) {
@@ -214,7 +232,6 @@ class Opener {
 
   const Config& config_;
   std::size_t workers_;
-  const std::vector<int>& cpus_;
   std::size_t unix_sockets_ = 0;
   ListenSockets opened_;
 };
@@ -223,35 +240,21 @@ class Opener {
 Result<> Opener::open_group(Place place, std::size_t route) {
   const Congestion congestion = config_.routes[route].congestion;
   if (place.address.port() != 0) {
-    // Alone first: with SO_REUSEPORT a second daemon of the same user would bind silently.
-    Result<OwnedFd> probe = bind_tcp(place, Sharing::alone, congestion);
-    if (probe.has_error()) return probe.error();
+    if (Result<> found = find_free(place); found.has_error()) return found;
   }
   for (std::size_t worker = 0; worker < workers_; ++worker) {
     Result<OwnedFd> fd = bind_tcp(place, Sharing::reuse_port, congestion);
     if (fd.has_error()) return fd.error();
     // From the first moment on: a process that is killed confirms nothing.
     if (is_sink(config_.routes[route])) reset_on_close(fd->get());
-    if (::listen(fd->get(), kBacklog) != 0) {
-      return errno_error("listen " + place.address.to_string());
-    }
     if (worker == 0) {
       Result<SocketAddress> local = local_address(fd->get());
       if (local.has_error()) return local.error();
       place.address = *local;  // port 0 was chosen; the others follow
       opened_.bound.push_back({route, place.address.to_string()});
     }
-    opened_.sockets.push_back({std::move(*fd), route, worker, Leg::Kind::tcp, nullptr});
-  }
-  // Without steering the kernel spreads connections by their hash, which is also right; it has to
-  // where workers share a CPU, since the program could only name one of them.
-  const std::set<int> distinct(cpus_.begin(), cpus_.end());
-  if (workers_ == 1 || distinct.size() != workers_) return {};
-  const Result<> steered = steer_by_cpu(opened_.sockets.back().fd.get(), cpus_);
-  if (steered.has_error()) return {};
-  const auto steering = std::make_shared<Steering>(place.address.to_string(), workers_);
-  for (std::size_t worker = 0; worker < workers_; ++worker) {
-    (opened_.sockets.end() - 1 - static_cast<std::ptrdiff_t>(worker))->steering = steering;
+    opened_.sockets.push_back(
+        {std::move(*fd), std::nullopt, route, worker, Leg::Kind::tcp, nullptr});
   }
   return {};
 }
@@ -267,22 +270,58 @@ Result<> Opener::open_tcp(const HostPort& address, std::size_t route) {
 }
 
 Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
-  // An abstract name leaves nothing behind.
-  const bool abstract = address.is_abstract();
-  const OwnedFd alone = abstract ? OwnedFd() : wait_for_other_starts(address);
-  if (Result<> removed = abstract ? Result<>() : remove_leftover(address); removed.has_error()) {
-    return removed.error();
-  }
   const Endpoint endpoint = make_endpoint(address);
-  Result<OwnedFd> fd = bind_unix(endpoint);
+  Result<OwnedFd> fd = unix_socket(endpoint);
   if (fd.has_error()) return fd.error();
-  if (!abstract) {
-    opened_.unix_paths.push_back({address.path, identity_at(AT_FDCWD, address.path)});
-  }
-  if (::listen(fd->get(), kBacklog) != 0) return errno_error("listen " + endpoint.text);
+  // An abstract name leaves nothing behind: it is taken now.
+  const Result<> free =
+      address.is_abstract() ? bind_unix(*fd, endpoint) : find_free(address, Leftover::stays);
+  if (free.has_error()) return free;
   opened_.bound.push_back({route, endpoint.text});
   const std::size_t worker = unix_sockets_++ % workers_;
-  opened_.sockets.push_back({*std::move(fd), route, worker, Leg::Kind::unix_stream, nullptr});
+  opened_.sockets.push_back(
+      {*std::move(fd), address, route, worker, Leg::Kind::unix_stream, nullptr});
+  return {};
+}
+
+using Group = std::span<ListenSocket>;
+
+// The sockets of one address, one a worker. Somebody else may have begun to listen there since they
+// were bound.
+Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
+  const Result<SocketAddress> address = local_address(group.front().fd.get());
+  if (address.has_error()) return address.error();
+  int v6_alone = 0;
+  socklen_t size = sizeof v6_alone;
+  static_cast<void>(
+      ::getsockopt(group.front().fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_alone, &size));
+  if (Result<> found = find_free(Place{*address, v6_alone == 0}); found.has_error()) return found;
+  for (const ListenSocket& each : group) {
+    if (::listen(each.fd.get(), kBacklog) != 0) {
+      return errno_error("listen " + address->to_string());
+    }
+  }
+  // Without steering the kernel spreads connections by their hash, which is also right; it has to
+  // where workers share a CPU, since the program could only name one of them.
+  const std::set<int> distinct(cpus.begin(), cpus.end());
+  if (group.size() == 1 || distinct.size() != group.size()) return {};
+  if (steer_by_cpu(group.back().fd.get(), cpus).has_error()) return {};
+  const auto steering = std::make_shared<Steering>(address->to_string(), group.size());
+  for (ListenSocket& each : group) each.steering = steering;
+  return {};
+}
+
+Result<> listen_unix(const ListenSocket& socket, std::vector<ListenSockets::UnixPath>& paths) {
+  const UnixEndpoint& address = *socket.unix_address;
+  const Endpoint endpoint = make_endpoint(address);
+  OwnedFd alone;
+  if (!address.is_abstract()) {
+    alone = wait_for_other_starts(address);
+    if (Result<> found = find_free(address, Leftover::goes); found.has_error()) return found;
+    if (Result<> bound = bind_unix(socket.fd, endpoint); bound.has_error()) return bound;
+    paths.push_back({address.path, identity_at(AT_FDCWD, address.path)});
+  }
+  if (::listen(socket.fd.get(), kBacklog) != 0) return errno_error("listen " + endpoint.text);
   return {};
 }
 
@@ -357,13 +396,24 @@ Result<> Prober::probe_place(const Place& place) {
 
 }  // namespace
 
-Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
-                                     const std::vector<int>& cpus) {
-  Opener opener(config, workers, cpus);
-  const Result<> opened = opener.open_all();
-  if (opened.has_value()) return std::move(opener.opened());
-  opener.opened().remove_unix_paths();
-  return opened.error();
+Result<ListenSockets> open_listeners(const Config& config, std::size_t workers) {
+  Opener opener(config, workers);
+  if (const Result<> opened = opener.open_all(); opened.has_error()) return opened.error();
+  return std::move(opener.opened());
+}
+
+Result<> ListenSockets::listen(const std::vector<int>& cpus) {
+  for (auto each = sockets.begin(); each != sockets.end();) {
+    const auto begins = [](const ListenSocket& socket) {
+      return socket.worker == 0 || socket.unix_address;
+    };
+    const auto end = std::find_if(each + 1, sockets.end(), begins);
+    Result<> listening =
+        each->unix_address ? listen_unix(*each, unix_paths) : listen_tcp(Group(each, end), cpus);
+    if (listening.has_error()) return listening;
+    each = end;
+  }
+  return {};
 }
 
 void ListenSockets::remove_unix_paths() {

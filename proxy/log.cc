@@ -16,6 +16,7 @@
 #include <climits>
 #include <iterator>
 #include <memory>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -332,7 +333,11 @@ Result<> open(const Config& config) {
   if (Result<> opened = sink->open(); opened.has_error()) return opened.error();
   state.sink = sink;
   state.format = config.log_format;
-  state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
+  try {
+    state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
+  } catch (const std::system_error& error) {
+    return Error{error.code().value(), "start a thread"};
+  }
   sink->set_pool(state.pool.get());
   state.logger = std::make_shared<spdlog::async_logger>(
       "sluice", sink, state.pool, spdlog::async_overflow_policy::overrun_oldest);

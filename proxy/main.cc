@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "iolib/base/shortage.h"
 #include "iolib/base/standard_streams.h"
 #include "proxy/config.h"
 #include "proxy/log.h"
@@ -31,7 +32,7 @@ int run(int argc, char** argv) try {
   std::fputs(invocation.message.c_str(), out);
   return printed(invocation.exit_status);
 } catch (const std::exception& error) {
-  // What libraries throw where the machine lacks descriptors, threads or memory.
+  // What libraries throw where the machine lacks descriptors or threads.
   std::fprintf(stderr, "sluice: %s\n", error.what());
   return 1;
 }
@@ -40,6 +41,7 @@ int run(int argc, char** argv) try {
 
 int main(int argc, char** argv) {
   sluice::occupy_closed_streams();
+  sluice::end_without_memory("sluice");
   const int status = run(argc, argv);
   // exit(3) would wait for the log's thread, and take away what those that look names up work with.
   if (sluice::log::close() && !sluice::resolving_apart()) return status;

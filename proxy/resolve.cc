@@ -8,8 +8,9 @@
 #include <exception>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
+
+#include "iolib/base/shortage.h"
 
 namespace sluice {
 namespace {
@@ -65,12 +66,11 @@ void resolve_apart(const HostPort& name, const std::shared_ptr<boost::asio::io_c
   };
   ++threads;
   try {
-    std::thread(std::move(work)).detach();
+    start_thread(std::move(work)).detach();
   } catch (const std::system_error& error) {
     --threads;
-    boost::asio::post(*context, [then = std::move(then), code = error.code().value()] {
-      then(Error{code, "thread"});
-    });
+    boost::asio::post(
+        *context, [then = std::move(then), lacking = Error{0, error.what()}] { then(lacking); });
   }
 }
 

@@ -1,5 +1,6 @@
 #include "proxy/server.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "iolib/base/owned_fd.h"
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "iolib/pipe/pipe_pool.h"
@@ -25,6 +27,7 @@
 #include "proxy/listen_sockets.h"
 #include "proxy/log.h"
 #include "proxy/machine.h"
+#include "proxy/start_watch.h"
 #include "proxy/worker.h"
 
 namespace sluice {
@@ -42,6 +45,9 @@ constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
 // take all descriptors. Beyond that a burst leaves enough of them, and a standing accept is
 // cheaper.
 constexpr std::uint64_t kLongestBurst = 4096;
+
+// What one connection takes, pipes aside: its two sockets, or its file and its errand.
+constexpr std::size_t kConnectionDescriptors = 3;
 
 constexpr std::string_view kPipesSmaller =
     "an ordinary user's limit: fs.pipe-max-size, or his quota, fs.pipe-user-pages-soft";
@@ -71,6 +77,16 @@ void mask_signals(int how, std::initializer_list<int> signals) {
   pthread_sigmask(how, &masked, nullptr);
 }
 
+// Who listens without them would serve nobody.
+Result<> find_descriptors() {
+  std::vector<OwnedFd> found;
+  while (found.size() < kConnectionDescriptors) {
+    found.emplace_back(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
+    if (!found.back()) return errno_error("descriptors for a connection");
+  }
+  return {};
+}
+
 // The running daemon: what its control thread owns.
 class Server {
  public:
@@ -86,20 +102,24 @@ class Server {
 
   ~Server() {
     listeners_.remove_unix_paths();
-    // A start that failed half-way: no worker may look at another that is gone.
-    for (const auto& worker : workers_) worker->join();
+    end_workers();
   }
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// Looks names up, which may take long, and opens the listeners; nothing runs yet, and a signal
-  /// may end it: the next start removes what is left of a unix socket.
-  Result<> prepare();
+  /// All that may take long: looks names up, binds the listeners, recovers captures, and makes
+  /// workers that can serve. A signal may end it anywhere.
   Result<> start();
+  /// Then clients may come.
+  Result<> listen();
   int run();
 
  private:
-  void make_workers(const std::string& run);
+  Result<> prepare();
+  Result<> start_workers(const std::string& run);
+  void share(const std::string& run);
+  Result<> make_workers();
+  void end_workers();
   void close_captures();
   void begin_drain();
   void end_drain();
@@ -122,14 +142,10 @@ Result<> Server::prepare() {
   Result<std::vector<Route>> routes = control_.resolve_routes();
   if (routes.has_error()) return routes.error();
   routes_ = std::move(*routes);
-  Result<ListenSockets> listeners = open_listeners(config_, machine_.workers, machine_.cpus);
+  Result<ListenSockets> listeners = open_listeners(config_, machine_.workers);
   if (listeners.has_error()) return listeners.error();
   listeners_ = std::move(*listeners);
-  return {};
-}
-
-Result<> Server::start() {
-  if (Result<> opened = log::open(config_); opened.has_error()) return opened.error();
+  if (Result<> opened = log::open(config_); opened.has_error()) return opened;
   for (const Control::Unresolved& each : control_.unresolved()) {
     log::warn("mirror_unresolved",
               {{"route", each.route}, {"mirror", each.mirror}, {"reason", each.reason}});
@@ -139,19 +155,74 @@ Result<> Server::start() {
         "address_passed_over",
         {{"route", config_.routes[each.route].name}, {"name", each.name}, {"reason", each.reason}});
   }
+  return {};
+}
+
+Result<> Server::start() {
+  if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
   const std::string run = run_id();
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
   if (captures.has_error()) return captures.error();
   captures_ = std::move(*captures);
-  make_workers(run);
+  return start_workers(run);
+}
+
+// A ring may be refused to a worker though the first look was given one: then none has one.
+Result<> Server::start_workers(const std::string& run) {
+  share(run);
+  Result<> made = make_workers();
+  if (made.has_error() && machine_.uring && config_.engine == Engine::automatic) {
+    machine_.uring = false;
+    machine_.uring_refused = made.error().to_string();
+    made = make_workers();
+  }
+  if (made.has_error()) return made;
   for (const auto& worker : workers_) {
-    if (Result<> started = worker->start(); started.has_error()) return started.error();
+    if (Result<> set_up = worker->set_up(); set_up.has_error()) return set_up;
   }
   captures_.keep();
   return {};
 }
 
-void Server::make_workers(const std::string& run) {
+// No worker may look at another that is gone.
+void Server::end_workers() {
+  for (const auto& worker : workers_) worker->join();
+  workers_.clear();
+}
+
+Result<> Server::make_workers() {
+  end_workers();
+  shared_->workers.clear();
+  for (std::size_t index = 0; index < machine_.workers; ++index) {
+    WorkerOptions options;
+    options.index = index;
+    options.uring = machine_.uring;
+    options.cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
+    options.routes = routes_;
+    workers_.push_back(std::make_unique<Worker>(*shared_, std::move(options)));
+    shared_->workers.push_back(workers_.back().get());
+    if (Result<> started = workers_.back()->start(); started.has_error()) return started;
+  }
+  return {};
+}
+
+Result<> Server::listen() {
+  if (Result<> found = find_descriptors(); found.has_error()) return found;
+  if (Result<> listening = listeners_.listen(machine_.cpus); listening.has_error()) {
+    return listening;
+  }
+  std::vector<std::vector<ListenSocket>> of_workers(workers_.size());
+  for (ListenSocket& socket : std::exchange(listeners_.sockets, {})) {
+    of_workers[socket.worker].push_back(std::move(socket));
+  }
+  for (const auto& worker : workers_) worker->start_capture();
+  for (std::size_t index = 0; index < workers_.size(); ++index) {
+    workers_[index]->accept_from(std::move(of_workers[index]));
+  }
+  return {};
+}
+
+void Server::share(const std::string& run) {
   shared_ = std::make_unique<Shared>(pool_);
   for (const Route& route : routes_) {
     const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.to);
@@ -172,20 +243,6 @@ void Server::make_workers(const std::string& run) {
   shared_->mirror_buffers_bytes = config_.mirror_buffers_bytes;
   shared_->mirror_descriptors = machine_.mirror_descriptors;
   shared_->on_drained = [this] { control_.finish(); };
-  std::vector<WorkerOptions> options(machine_.workers);
-  for (std::size_t index = 0; index < options.size(); ++index) {
-    options[index].index = index;
-    options[index].uring = machine_.uring;
-    options[index].cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
-    options[index].routes = routes_;
-  }
-  for (ListenSocket& socket : std::exchange(listeners_.sockets, {})) {
-    options[socket.worker].listeners.push_back(std::move(socket));
-  }
-  for (WorkerOptions& each : options) {
-    workers_.push_back(std::make_unique<Worker>(*shared_, std::move(each)));
-    shared_->workers.push_back(workers_.back().get());
-  }
 }
 
 int Server::run() {
@@ -312,13 +369,17 @@ int run_server(const Config& config) {
   if (machine.has_error()) return fail(machine.error());
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a segment beyond RLIMIT_FSIZE is refused with EFBIG
-  // Whoever waits for a name may end the program; the other two wait until it runs.
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
+  StartWatch watch;
   Server server(config, std::move(*machine));
-  if (Result<> prepared = server.prepare(); prepared.has_error()) return fail(prepared.error());
-  mask_signals(SIG_BLOCK, {SIGTERM, SIGINT});
-  if (Result<> started = server.start(); started.has_error()) return fail(started.error());
-  return server.run();
+  Result<> started = server.start();
+  if (started.has_value()) {
+    // What follows waits for nothing, and leaves paths behind that only the server removes.
+    watch.stop();
+    started = server.listen();
+  }
+  if (started.has_value()) return server.run();
+  return fail(started.error());
 }
 
 int check_server(const Config& config) {

@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "iolib/base/shortage.h"
 #include "iolib/reactor/asio_reactor.h"
 #include "iolib/reactor/uring_reactor.h"
 #include "proxy/log.h"
@@ -50,10 +51,40 @@ Worker::~Worker() { join(); }
 Result<> Worker::start() {
   std::promise<Result<>> promise;
   std::future<Result<>> started = promise.get_future();
-  thread_ = std::thread([this, &promise] {
-    run([&promise](Result<> result) { promise.set_value(std::move(result)); });
+  thread_ = start_thread([this, &promise] {
+    pin();
+    Result<> opened = or_shortage([this] { return open_reactor(); });
+    const bool failed = opened.has_error();
+    promise.set_value(std::move(opened));
+    if (failed) return;
+    reactor_->run();
+    if (relay_context_) relay_context_->tap_pipe.release();
   });
   return started.get();
+}
+
+Result<> Worker::set_up() {
+  std::promise<Result<>> promise;
+  reactor_->post([this, &promise] {
+    promise.set_value(or_shortage([this] { return make_sessions_possible(); }));
+  });
+  return promise.get_future().get();
+}
+
+void Worker::start_capture() {
+  reactor_->post([this] {
+    if (capture_) capture_->start();
+  });
+}
+
+void Worker::accept_from(std::vector<ListenSocket> sockets) {
+  for (ListenSocket& socket : sockets) {
+    listeners_.push_back(
+        std::make_unique<Listener>(*this, std::move(socket), shared_.accepts_one_by_one));
+  }
+  reactor_->post([this] {
+    for (const auto& listener : listeners_) listener->start();
+  });
 }
 
 void Worker::drain() {
@@ -105,9 +136,28 @@ void Worker::update_route(const Route& route) {
 
 // --- The thread ---
 
-void Worker::run(const std::function<void(Result<>)>& started) {
-  pin();
-  if (Result<> opened = open_reactor(); opened.has_error()) return started(opened.error());
+Result<> Worker::open_reactor() {
+  if (!options_.uring) {
+    Result<std::unique_ptr<AsioReactor>> reactor = AsioReactor::create();
+    if (reactor.has_error()) return reactor.error();
+    reactor_ = std::move(*reactor);
+    return {};
+  }
+  Result<std::unique_ptr<UringReactor>> reactor = UringReactor::create();
+  if (reactor.has_error()) return reactor.error();
+  uring_ = reactor->get();
+  reactor_ = std::move(*reactor);
+  return {};
+}
+
+Result<> Worker::open_capture() {
+  if (shared_.captures == nullptr || shared_.captures->empty()) return {};
+  capture_ = std::make_unique<WorkerCapture>(*reactor_);
+  return capture_->open(uring_, *shared_.captures, options_.index);
+}
+
+Result<> Worker::make_sessions_possible() {
+  if (Result<> opened = open_capture(); opened.has_error()) return opened;
   relay_context_ = std::make_unique<RelayContext>(*reactor_, shared_.pool);
   relay_context_->on_shortage = [this](PipeShortage why) { note_shortage(why); };
   relay_context_->choose_thread = [this] { return worker_with_fewer_streams(); };
@@ -115,40 +165,12 @@ void Worker::run(const std::function<void(Result<>)>& started) {
     return worker(thread).relay_context();
   };
   open_mirrors();
-  ready_ = true;
   for (Route& route : options_.routes) {
     routes_.push_back(std::make_shared<const Route>(std::move(route)));
   }
   preferred_.resize(routes_.size());
   upstream_failures_.resize(routes_.size());
-  for (ListenSocket& socket : options_.listeners) {
-    listeners_.push_back(
-        std::make_unique<Listener>(*this, std::move(socket), shared_.accepts_one_by_one));
-    listeners_.back()->start();
-  }
   reactor_->set_timer(trim_, reactor_->now() + kTrimInterval);
-  started({});
-  reactor_->run();
-  relay_context_->tap_pipe.release();
-}
-
-Result<> Worker::open_reactor() {
-  UringReactor* uring = nullptr;
-  if (options_.uring) {
-    Result<std::unique_ptr<UringReactor>> reactor = UringReactor::create();
-    if (reactor.has_error()) return reactor.error();
-    uring = reactor->get();
-    reactor_ = std::move(*reactor);
-  } else {
-    Result<std::unique_ptr<AsioReactor>> reactor = AsioReactor::create();
-    if (reactor.has_error()) return reactor.error();
-    reactor_ = std::move(*reactor);
-  }
-  if (shared_.captures == nullptr || shared_.captures->empty()) return {};
-  Result<std::unique_ptr<WorkerCapture>> capture =
-      WorkerCapture::create(*reactor_, uring, *shared_.captures, options_.index);
-  if (capture.has_error()) return capture.error();
-  capture_ = std::move(*capture);
   return {};
 }
 
@@ -222,7 +244,7 @@ void Worker::adopt(OwnedFd client, std::size_t route, Leg::Kind kind) {
 Worker& Worker::take_recorded() {
   Worker* best = this;
   for (Worker* other : shared_.workers) {
-    if (other->ready_ && other->recorded_ < best->recorded_) best = other;
+    if (other->recorded_ < best->recorded_) best = other;
   }
   ++best->recorded_;
   return *best;
@@ -322,8 +344,8 @@ void Worker::session_leaves(Session& session) {
 int Worker::worker_with_fewer_streams() const {
   std::uint32_t fewest = relay_context_->streams.load(std::memory_order_relaxed);
   int best = -1;
+  if (draining_) return best;
   for (const Worker* other : shared_.workers) {
-    if (!other->ready_ || draining_) continue;
     const std::uint32_t streams = other->relay_context_->streams.load(std::memory_order_relaxed);
     if (streams + 1 >= fewest) continue;
     fewest = streams + 1;

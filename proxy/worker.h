@@ -27,6 +27,7 @@
 
 namespace sluice {
 
+class UringReactor;
 class Worker;
 
 /// What all workers share: the pool, the count of connections, and what only the control thread
@@ -65,7 +66,6 @@ struct WorkerOptions {
   bool uring = true;
   int cpu = -1;  ///< to be pinned to; -1: none
   std::vector<Route> routes;
-  std::vector<ListenSocket> listeners;
 };
 
 /// One thread with a reactor, listeners and sessions of its own.
@@ -78,8 +78,16 @@ class Worker {
 
   // The control thread's side.
 
-  /// Starts the thread; returns once its reactor stands and it accepts, or why it cannot.
+  // In this order, each for all workers before the next. The first two return when they are done,
+  // or why that cannot be, and leave nothing behind.
+
+  /// Starts the thread with its reactor.
   [[nodiscard]] Result<> start();
+  /// Makes what else it needs.
+  [[nodiscard]] Result<> set_up();
+  void start_capture();
+  /// Accepts from now on.
+  void accept_from(std::vector<ListenSocket> sockets);
   /// Stops accepting, lets sessions end, and says so by Shared::on_drained.
   void drain();
   /// Ends every session, and what is mirrored, with a reset.
@@ -161,8 +169,9 @@ class Worker {
     std::function<void()> work_;
   };
 
-  void run(const std::function<void(Result<>)>& started);
   [[nodiscard]] Result<> open_reactor();
+  [[nodiscard]] Result<> open_capture();
+  [[nodiscard]] Result<> make_sessions_possible();
   void pin() const;
   void adopt(OwnedFd client, std::size_t route, Leg::Kind kind);
   void begin(OwnedFd client, std::size_t route, Leg::Kind kind);
@@ -183,6 +192,7 @@ class Worker {
   WorkerOptions options_;
   Stats stats_;
   std::unique_ptr<Reactor> reactor_;
+  UringReactor* uring_ = nullptr;  ///< reactor_, if it is one
   std::unique_ptr<WorkerCapture> capture_;
   std::unique_ptr<WorkerMirrors> mirrors_;
   std::unique_ptr<RelayContext> relay_context_;
@@ -203,7 +213,6 @@ class Worker {
   bool closed_ = false;  ///< drained, and counted in Shared::workers_closed
   std::optional<SessionEnd> stopping_;
   std::atomic<std::uint32_t> recorded_{0};  ///< sessions that are, here or on their way
-  std::atomic<bool> ready_{false};          ///< relay_context_ stands
   std::thread thread_;
 };
 

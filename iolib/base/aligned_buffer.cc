@@ -2,12 +2,16 @@
 
 #include <sys/mman.h>
 
+#include <cerrno>
+#include <string>
+
 namespace sluice {
 
 Result<AlignedBuffer> AlignedBuffer::allocate(std::size_t size_bytes) {
   void* mapped =
       ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) return errno_error("mmap");
+  const int error = errno;
+  if (mapped == MAP_FAILED) return Error{error, "mmap of " + std::to_string(size_bytes) + " bytes"};
   // Fewer pages to pin for each write; no harm if refused.
   static_cast<void>(::madvise(mapped, size_bytes, MADV_HUGEPAGE));
   AlignedBuffer buffer;

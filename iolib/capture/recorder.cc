@@ -85,9 +85,10 @@ Result<> Recorder::allocate(Disk& disk) {
   if (!null_) return errno_error("open /dev/null");
   read_clocks();
   reactor_.set_timer(housekeeping_, reactor_.now() + kHousekeeping);
-  writer_.start();
   return {};
 }
+
+void Recorder::start() { writer_.start(); }
 
 Recorder::~Recorder() {
   for (Chore* chore : {&soon_, &flush_, &housekeeping_}) reactor_.cancel_timer(*chore);

@@ -88,6 +88,8 @@ class Recorder final : private SegmentWriter::Client {
     on_event_ = std::move(on_event);
   }
 
+  /// Makes the first segment, which leaves a file behind. Before the first open().
+  void start();
   /// Begins to record a connection. `connection` is unique in this run, and not 0.
   [[nodiscard]] Recording& open(std::uint64_t connection, OpenInfo info,
                                 const RecordingOptions& options);

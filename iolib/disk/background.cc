@@ -2,13 +2,25 @@
 
 #include <utility>
 
+#include "iolib/base/shortage.h"
+
 namespace sluice {
 
 BackgroundThreads::BackgroundThreads(std::size_t threads) {
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { serve(); });
+  threads_.reserve(threads);
+  try {
+    for (std::size_t i = 0; i < threads; ++i) {
+      threads_.push_back(start_thread([this] { serve(); }));
+    }
+  } catch (...) {
+    end();
+    throw;
+  }
 }
 
-BackgroundThreads::~BackgroundThreads() {
+BackgroundThreads::~BackgroundThreads() { end(); }
+
+void BackgroundThreads::end() {
   {
     const std::lock_guard guard(lock_);
     stopping_ = true;

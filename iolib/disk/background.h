@@ -13,6 +13,7 @@ namespace sluice {
 /// Threads for calls that may block on a disk. Jobs begin in order.
 class BackgroundThreads {
  public:
+  /// Throws, and leaves none, where not all can be had.
   explicit BackgroundThreads(std::size_t threads);
   /// Finishes what was asked for, then ends the threads.
   ~BackgroundThreads();
@@ -24,6 +25,7 @@ class BackgroundThreads {
 
  private:
   void serve();
+  void end();
 
   std::mutex lock_;
   std::condition_variable wake_;

@@ -119,6 +119,7 @@ CaptureRig::CaptureRig(const capture::RecorderOptions& options, const capture::R
   Result<std::unique_ptr<capture::Recorder>> created =
       capture::Recorder::create(reactor, disk, store, options);
   recorder = std::move(*created);
+  recorder->start();
   recorder->set_on_event(
       [this](capture::Recorder::Event event, const Error&) { events.push_back(event); });
 }

@@ -10,6 +10,7 @@
 #include <ctime>
 #include <exception>
 
+#include "iolib/base/shortage.h"
 #include "tools/bench/net.h"
 
 namespace sluice::bench {
@@ -61,7 +62,7 @@ Loop::Loop(Control& control)
   if (!epoll_ || !wake_) fail_errno("epoll_create1");
   epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) fail_errno("epoll_ctl");
-  thread_ = std::thread([this] { run(); });
+  thread_ = start_thread([this] { run(); });
 }
 
 Loop::~Loop() {

@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "iolib/base/shortage.h"
 #include "tools/bench/call.h"
 #include "tools/bench/engine.h"
 #include "tools/bench/interrupt.h"
@@ -223,13 +224,13 @@ void LoadRun::open_callers(LoadPart& part) {
     part.callers.push_back(std::make_unique<Caller>(control_, options_.to, run_, next_number_++,
                                                     interval, interval * i / what.connections));
     counts_.push_back(std::make_unique<StreamCounts>());
-    part.threads.emplace_back([this, &caller = *part.callers.back()] {
+    part.threads.push_back(start_thread([this, &caller = *part.callers.back()] {
       try {
         caller.run();
       } catch (const std::exception& error) {
         control_.fail(error.what());
       }
-    });
+    }));
   }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "iolib/base/file_identity.h"
+#include "iolib/base/shortage.h"
 #include "iolib/base/standard_streams.h"
 #include "tools/bench/baseline.h"
 #include "tools/bench/compare.h"
@@ -219,6 +220,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   sluice::occupy_closed_streams();
+  sluice::end_without_memory("sluice-bench");
   try {
     return sluice::bench::run(argc, argv);
   } catch (const std::exception& error) {

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "iolib/base/shortage.h"
 #include "tools/bench/engine.h"
 #include "tools/bench/message.h"
 #include "tools/bench/net.h"
@@ -316,7 +317,13 @@ void Server::State::take(OwnedFd fd, const Hello& hello) {
   sessions_.push_back(std::make_unique<Session>());
   Session& session = *sessions_.back();
   session.fd = std::move(fd);
-  session.thread = std::thread([this, &session, id = hello.run] { serve(session, id); });
+  try {
+    session.thread = start_thread([this, &session, id = hello.run] { serve(session, id); });
+  } catch (const std::system_error& error) {
+    const json::object said{{"error", error.what()}};
+    static_cast<void>(send_some(session.fd.get(), json::serialize(said) + '\n', kWho));
+    sessions_.pop_back();
+  }
 }
 
 // Those that are over, or all, which then end at once.

@@ -3,6 +3,7 @@
 #include <exception>
 #include <string>
 
+#include "iolib/base/shortage.h"
 #include "iolib/base/standard_streams.h"
 #include "iolib/base/text.h"
 #include "tools/capture/commands.h"
@@ -57,6 +58,7 @@ int finish(const Result<int>& status) {
 
 int main(int argc, char** argv) {
   sluice::occupy_closed_streams();
+  sluice::end_without_memory("sluice-capture");
   try {
     const auto invocation = sluice::capture::parse_command_line(argc, argv);
     return sluice::capture::finish(sluice::capture::run(invocation));

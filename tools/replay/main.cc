@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "iolib/base/shortage.h"
 #include "iolib/base/standard_streams.h"
 #include "iolib/base/text.h"
 #include "iolib/capture/format.h"
@@ -111,6 +112,7 @@ int run(Invocation& invocation) {
 
 int main(int argc, char** argv) {
   sluice::occupy_closed_streams();
+  sluice::end_without_memory("sluice-replay");
   try {
     sluice::replay::Invocation invocation = sluice::replay::parse_command_line(argc, argv);
     if (!invocation.exits) return sluice::replay::run(invocation);

@@ -51,6 +51,7 @@ CaptureModel::CaptureModel(const Options& options)
   reactor_.set_deliver([this] { return disk_.deliver(); });
   disk_.set_on_call([this](DiskCall call, std::uint64_t index) { return decide(call, index); });
   recorder_ = *capture::Recorder::create(reactor_, disk_, store_, options_.recorder);
+  recorder_->start();
   recorder_->set_on_event([this](capture::Recorder::Event event, const Error&) {
     // Without syncs there is nothing to hold on to once blocks were let go.
     if (event == capture::Recorder::Event::disk_failed &&

@@ -1,0 +1,32 @@
+#include "iolib/base/shortage.h"
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace sluice {
+namespace {
+
+const char* name = "";
+std::atomic<bool> said = false;
+
+// Allocates nothing, and several threads may come here at once.
+[[noreturn]] void end() {
+  char text[] = ": not enough memory\n";
+  const iovec parts[] = {{const_cast<char*>(name), std::strlen(name)}, {text, sizeof text - 1}};
+  if (!said.exchange(true)) static_cast<void>(::writev(STDERR_FILENO, parts, 2));
+  std::_Exit(1);
+}
+
+}  // namespace
+
+void end_without_memory(const char* program) {
+  name = program;
+  std::set_new_handler(end);
+}
+
+}  // namespace sluice

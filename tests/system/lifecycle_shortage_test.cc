@@ -1,0 +1,137 @@
+// A start that lacks something, or that something holds up: one line, or a signal, ends it, and
+// nobody is let in before.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+
+namespace sluice::test {
+namespace {
+
+/// Nobody has it, and so nobody else's threads count.
+constexpr const char* kUser = "64123";
+
+/// Starts the daemon, which has to serve or to end as it should. Empty if it does; `served` says
+/// which of the two it was.
+std::string start_with(std::vector<std::string> command, const ProcessOptions& options,
+                       const std::string& unix_path, bool& served) {
+  Process process(std::move(command), options);
+  served = false;
+  EXPECT_TRUE(wait_until(
+      [&] {
+        served = process.standard_error().find(" started ") != std::string::npos;
+        return served || !process.running();
+      },
+      kLate));
+  if (served) {
+    served = echoes(connect_unix(unix_path).get());
+    process.signal(SIGTERM);
+    const auto status = process.wait(kLate);
+    return served && status == 0 ? "" : "it does not serve, or end:\n" + process.standard_error();
+  }
+  const std::string error = process.standard_error();
+  if (process.wait(kLate) != 1 || lines_of(error).size() != 1)
+    return "it did not refuse:\n" + error;
+  return std::filesystem::exists(unix_path) ? "it left its socket" : "";
+}
+
+class ShortageTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(::chmod(folder_.path().c_str(), 0777), 0);
+    binary_ = copy_of_daemon(folder_);
+  }
+  [[nodiscard]] std::vector<std::string> command(const std::string& capture) const {
+    return {binary_,     "--listen", "unix:" + path_, "--listen", "127.0.0.1:0", "--to", "echo:",
+            "--workers", "2",        "--engine",      GetParam(), "--capture",   capture};
+  }
+
+  TempDir folder_;
+  std::string binary_;
+  std::string path_ = folder_.file("listen.sock");
+};
+
+/// Whichever thread it is: of the signals, the log, a worker, its disk.
+TEST_P(ShortageTest, OfThreadsIsOneLine) {
+  if (::geteuid() != 0) GTEST_SKIP() << "the limit of threads is another user's";
+  if (sanitized()) GTEST_SKIP() << "a sanitizer has threads of its own";
+  SLUICE_NEEDS_PROGRAM("prlimit");
+  SLUICE_NEEDS_PROGRAM("setpriv");
+  bool served = false;
+  for (int threads = 1; threads <= 20 && !served; ++threads) {
+    std::vector<std::string> limited{
+        "setpriv", "--reuid",        kUser,     "--regid",
+        kUser,     "--clear-groups", "prlimit", "--nproc=" + std::to_string(threads)};
+    const std::string capture = folder_.file("capture" + std::to_string(threads));
+    const auto daemon = command(capture);
+    limited.insert(limited.end(), daemon.begin(), daemon.end());
+    EXPECT_EQ(start_with(limited, {}, path_, served), "") << threads << " threads";
+    if (served || !std::filesystem::exists(capture)) continue;
+    for (const auto& entry : std::filesystem::directory_iterator(capture)) {
+      EXPECT_EQ(entry.path().filename(), "lock") << threads << " threads";
+    }
+  }
+  EXPECT_TRUE(served);
+}
+
+TEST_P(ShortageTest, OfDescriptorsIsOneLine) {
+  bool served = false;
+  // Below eight not even the libraries can be loaded.
+  for (rlim_t descriptors = 8; descriptors <= 80 && !served; descriptors += 2) {
+    ProcessOptions options;
+    options.max_open_files = descriptors;
+    const std::string capture = folder_.file("capture" + std::to_string(descriptors));
+    EXPECT_EQ(start_with(command(capture), options, path_, served), "")
+        << descriptors << " descriptors";
+  }
+  EXPECT_TRUE(served);
+}
+
+INSTANTIATE_TEST_SUITE_P(BothEngines, ShortageTest, testing::Values("auto", "epoll"),
+                         [](const auto& about) { return about.param; });
+
+/// A lease on what a crash left makes the daemon's open() wait, as a disk that hangs would.
+TEST(HeldUpStartTest, LetsNobodyInAndEndsWithASignal) {
+  const TempDir folder;
+  const std::string capture = folder.file("capture");
+  ASSERT_EQ(::mkdir(capture.c_str(), 0700), 0);
+  const std::string segment = capture + "/run1-w000-0000000000.open";
+  const OwnedFd leased(::open(segment.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600));
+  // Who breaks it is told of by this signal, which is ignored.
+  if (::fcntl(leased.get(), F_SETSIG, SIGURG) != 0 ||
+      ::fcntl(leased.get(), F_SETLEASE, F_RDLCK) != 0) {
+    GTEST_SKIP() << "this filesystem has no leases";
+  }
+  const std::uint16_t port = free_port();
+  const std::string path = folder.file("listen.sock");
+  DaemonOptions options;
+  options.listeners = 0;
+  Daemon daemon({"--listen", loopback_address(port), "--listen", "unix:" + path, "--to",
+                 "echo:", "--capture", capture},
+                options);
+  ASSERT_TRUE(wait_until([&] { return ::fcntl(leased.get(), F_GETLEASE) != F_RDLCK; }, kLate))
+      << daemon.log();
+  EXPECT_EQ(try_connect(port), ECONNREFUSED);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_EQ(refusal({"--listen", loopback_address(port), "--to", "echo:", "--capture", capture}, 1,
+                    {"another process"}),
+            "");
+  daemon.process().signal(SIGTERM);
+  EXPECT_EQ(daemon.process().wait(kLate), 0);
+  EXPECT_EQ(::fcntl(leased.get(), F_GETLEASE), F_UNLCK) << "the lease was waited for";
+}
+
+}  // namespace
+}  // namespace sluice::test
