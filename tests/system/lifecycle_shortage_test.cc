@@ -7,7 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <chrono>
+#include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <regex>
 #include <string>
@@ -101,6 +102,27 @@ TEST_P(ShortageTest, OfDescriptorsIsOneLine) {
 
 INSTANTIATE_TEST_SUITE_P(BothEngines, ShortageTest, testing::Values("auto", "epoll"),
                          [](const auto& about) { return about.param; });
+
+/// The first look, and the first worker, were given a ring.
+TEST(RingShortageTest, HasAllWorkersUseEpollOrIsOneLine) {
+  const char* const refuse_rings = std::getenv("SLUICE_REFUSE_RINGS");
+  if (refuse_rings == nullptr) GTEST_SKIP() << "SLUICE_REFUSE_RINGS names no library";
+  if (!io_uring_available()) GTEST_SKIP() << "the kernel refuses io_uring here";
+  if (sanitized()) GTEST_SKIP() << "a sanitizer's library wants to be the first";
+  const TempDir folder;
+  DaemonOptions options;
+  options.process.environment = {std::string("LD_PRELOAD=") + refuse_rings, "SLUICE_RINGS=2"};
+  std::vector<std::string> arguments{
+      "--listen",  "127.0.0.1:0",          "--to",     "echo:", "--workers", "3",
+      "--capture", folder.file("capture"), "--engine", "auto"};
+  Daemon daemon(arguments, options);
+  EXPECT_TRUE(daemon.wait_for_log(std::regex("started workers=3 engine=epoll"), kLate));
+  EXPECT_EQ(count_lines(daemon.log(), std::regex("engine_fallback.*reason=.*io_uring_setup")), 1U);
+  EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  EXPECT_EQ(daemon.terminate(kLate), 0);
+  arguments.back() = "uring";
+  EXPECT_EQ(refusal(arguments, 1, {"io_uring_setup", "memory"}, options.process), "");
+}
 
 /// A lease on what a crash left makes the daemon's open() wait, as a disk that hangs would.
 TEST(HeldUpStartTest, LetsNobodyInAndEndsWithASignal) {
