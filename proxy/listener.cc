@@ -34,7 +34,8 @@ void Listener::drain() {
 
 void Listener::complete(const Completion& completion) {
   if (completion.result >= 0) {
-    if (socket_.steering && socket_.steering->accepted(socket_.worker)) spread_by_hash();
+    const std::uint64_t live = worker_.stats().get(Counter::active);
+    if (socket_.steering && socket_.steering->accepted(socket_.worker, live)) spread_by_hash();
     worker_.accepted(OwnedFd(completion.result), socket_.route, socket_.kind);
     if (completion.more) return;
   } else if (completion.result != -ECANCELED && completion.result != -ECONNABORTED) {

@@ -3,16 +3,16 @@
 #include <linux/filter.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <limits>
 
 namespace sluice {
 namespace {
 
-// A worker that accepts more than this, times an equal share, leaves others idle: of two workers
-// one with nine tenths, of four one with almost a half.
-constexpr double kMostShares = 1.8;
-// A single window may be one client's burst.
-constexpr std::uint64_t kWindows = 2;
+// So many times an equal share are too many for a worker; chance alone does not bring that three
+// times in a row. Where all together have fewer shares, nearly all.
+constexpr double kMostShares = 2.4;
+constexpr double kNearlyAll = 0.9;
 
 Result<> attach(int fd, std::vector<sock_filter>& program) {
   const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
@@ -24,13 +24,15 @@ Result<> attach(int fd, std::vector<sock_filter>& program) {
 
 }  // namespace
 
-bool Steering::has_too_many(Place& own) const {
+bool Steering::has_too_many(Place& own, std::uint64_t live) const {
   std::uint64_t all = 0;
   for (const Place& place : places_) all += place.count.load(std::memory_order_relaxed);
-  const double share =
-      static_cast<double>(all - own.all_before) / static_cast<double>(places_.size());
+  const auto workers = static_cast<double>(places_.size());
+  const double share = static_cast<double>(all - own.all_before) / workers;
   own.all_before = all;
-  own.lopsided = static_cast<double>(kWindow) > kMostShares * share ? own.lopsided + 1 : 0;
+  const double most = std::min(kMostShares, kNearlyAll * workers) * share;
+  const bool lopsided = live >= kCrowd && static_cast<double>(kWindow) > most;
+  own.lopsided = lopsided ? own.lopsided + 1 : 0;
   return own.lopsided >= kWindows;
 }
 

@@ -153,20 +153,21 @@ std::vector<std::size_t> by_worker(const std::vector<ConnectionEnd>& ends) {
 /// A connection over loopback arrives on the CPU that its client runs on. With one receive queue
 /// all arrive on one.
 TEST_F(AffinityTest, WhereAllArriveOnOneCpuTheHashSpreadsThem) {
-  constexpr std::size_t kBefore = 2 * Steering::kWindow;
-  constexpr std::size_t kAfter = 72;
+  constexpr std::size_t kBefore = Steering::kWindows * Steering::kWindow;
+  constexpr std::size_t kAfter = 200 - kBefore;
   run_on({cpus_[0], cpus_[1]});
   Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "2"});
   run_on({cpus_[1]});
   const std::regex stopped("steering_stopped address=127.0.0.1:");
-  for (std::size_t i = 0; i < kBefore; ++i) {
-    EXPECT_EQ(count_lines(daemon.log(), stopped), 0U);
-    ASSERT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  std::vector<OwnedFd> clients;
+  for (std::size_t i = 0; i < kBefore + kAfter; ++i) {
+    if (i == kBefore) {
+      ASSERT_TRUE(daemon.wait_for_log(stopped, kLate));
+    }
+    clients.push_back(connect_tcp(daemon.port()));
+    ASSERT_TRUE(echoes(clients.back().get()));
   }
-  EXPECT_TRUE(daemon.wait_for_log(stopped, kLate));
-  for (std::size_t i = 0; i < kAfter; ++i) {
-    ASSERT_TRUE(echoes(connect_tcp(daemon.port()).get()));
-  }
+  clients.clear();
   auto ends = daemon.wait_for_ends(kBefore + kAfter, kLate);
   ASSERT_EQ(ends.size(), kBefore + kAfter);
   const auto all = by_worker(ends);
@@ -176,8 +177,9 @@ TEST_F(AffinityTest, WhereAllArriveOnOneCpuTheHashSpreadsThem) {
   EXPECT_EQ(count_lines(daemon.log(), stopped), 1U);
 }
 
+/// One client after the other: there it is served best, however many there have been.
 TEST_F(AffinityTest, AConnectionGoesToTheWorkerOfTheCpuItArrivesOn) {
-  constexpr std::size_t kEach = 20;
+  constexpr std::size_t kEach = 2 * Steering::kWindows * Steering::kWindow;
   const std::string list = std::to_string(cpus_[1]) + ',' + std::to_string(cpus_[0]);
   Daemon daemon(
       {"--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "2", "--cpu-affinity", list});
