@@ -1,6 +1,5 @@
 #include "proxy/config.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <map>
@@ -9,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "iolib/base/arguments.h"
 #include "iolib/base/text.h"
 #include "proxy/config_file.h"
 #include "proxy/help.h"
@@ -39,116 +39,85 @@ Error missing_value(const Option& option) {
                                        (allowed.empty() ? "" : " (" + allowed + ")"));
 }
 
-/// The options of one command line, by CLI11; every value still as its text.
+/// The options of one command line; every value still as its text.
 class CommandLine {
  public:
-  CommandLine() : app_("", "sluice") {
-    app_.set_help_flag();
-    // Unknown ones are told with the nearest known, which CLI11 does not do.
-    app_.allow_extras();
-    for (const Option& option : options()) {
-      if ((option.places & kOnCommandLine) != 0) add(option);
-    }
-  }
-
   /// Everything that can be wrong before a value is looked at; empty if nothing is.
   std::vector<Error> parse(int argc, const char* const* argv);
 
-  [[nodiscard]] bool has(std::string_view name) const { return !values(name).empty(); }
-  /// What a flag's value is has no meaning, only that there is one.
+  [[nodiscard]] bool has(std::string_view name) const { return given_.contains(name); }
+  /// A flag has one value, which is empty.
   [[nodiscard]] const std::vector<std::string>& values(std::string_view name) const {
-    return app_.get_option("--" + std::string(name))->results();
+    static const std::vector<std::string> none;
+    const auto found = given_.find(name);
+    return found == given_.end() ? none : found->second;
   }
   [[nodiscard]] std::string value(std::string_view name) const { return values(name).front(); }
 
  private:
-  void add(const Option& option) {
-    std::string names = "--" + std::string(option.name);
-    if (option.kind == OptionKind::flag) {
-      if (option.name == "help") names = "-h," + names;
-      app_.add_flag(names)->disable_flag_override();
-      return;
-    }
-    app_.add_option(names)->expected(1)->allow_extra_args(false)->take_all();
-  }
-  [[nodiscard]] std::vector<Error> check_unknown() const;
-  [[nodiscard]] std::vector<Error> check_counts() const;
+  Result<> take(const Argument& argument);
 
-  CLI::App app_;
+  std::map<std::string_view, std::vector<std::string>> given_;  ///< by the option's name
 };
 
-/// CLI11 says which option it means only at the beginning of its sentence.
-Error parse_error(const CLI::ParseError& error) {
-  std::string_view what = error.what();
-  if (what.starts_with("--")) what.remove_prefix(2);
-  const Option* option =
-      find_option(what.substr(0, what.find_first_not_of("abcdefghijklmnopqrstuvwxyz-")));
-  if (option != nullptr && option->kind == OptionKind::flag) {
-    return option_error(option->name, "takes no value, expected nothing after it");
-  }
-  if (option != nullptr) return missing_value(*option);
-  return Error{0, error.what()};
+/// Null where the command line has no such option. "-h" is --help.
+const Option* option_of(std::string_view argument) {
+  if (argument == "-h") argument = "--help";
+  if (!argument.starts_with("--")) return nullptr;
+  const Option* option = find_option(argument.substr(2));
+  return option != nullptr && (option->places & kOnCommandLine) != 0 ? option : nullptr;
+}
+
+Error unknown_option(std::string_view argument) {
+  std::string_view name = argument;
+  name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
+  const std::string_view nearest = nearest_name(name, option_names(kOnCommandLine));
+  return Error{0, std::string(argument) + ": unknown option" +
+                      (nearest.empty() ? ", see sluice --help"
+                                       : "; did you mean --" + std::string(nearest) + "?")};
 }
 
 std::vector<Error> CommandLine::parse(int argc, const char* const* argv) {
-  const std::span arguments(argv, static_cast<std::size_t>(argc));
-  for (const std::string_view argument : arguments.subspan(1)) {
-    // CLI11 would take the next argument instead.
-    if (!argument.starts_with("--") || !argument.ends_with('=')) continue;
-    const Option* option = find_option(argument.substr(2, argument.find('=') - 2));
-    if (option != nullptr && argument.find('=') == argument.size() - 1) {
-      return {missing_value(*option)};
-    }
-  }
-  try {
-    app_.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return {parse_error(error)};
-  }
-  // First, since a value that was taken for an option leaves an argument that nobody wants.
-  std::vector<Error> errors = check_counts();
-  return errors.empty() ? check_unknown() : errors;
-}
-
-std::vector<Error> CommandLine::check_unknown() const {
+  Arguments arguments(argc, argv);
+  const auto takes_value = [](std::string_view name) -> std::optional<bool> {
+    const Option* option = option_of(name);
+    if (option == nullptr) return {};
+    return option->kind != OptionKind::flag;
+  };
   std::vector<Error> errors;
-  for (const std::string& argument : app_.remaining()) {
-    const std::string_view text = argument;
-    if (text == "--") continue;
-    if (!text.starts_with('-') || text == "-") {
-      // What follows an unknown option may well be its value.
-      if (errors.empty()) {
-        errors.push_back({0, "unexpected argument " + in_quotes(text) + ", expected only options"});
-      }
-      continue;
-    }
-    const std::string_view option = text.substr(0, text.find('='));
-    std::string_view name = option;
-    name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
-    const std::string_view nearest = nearest_name(name, option_names(kOnCommandLine));
-    errors.push_back({0, std::string(option) + ": unknown option" +
-                             (nearest.empty() ? ", see sluice --help"
-                                              : "; did you mean --" + std::string(nearest) + "?")});
+  while (const std::optional<Argument> argument = arguments.next(takes_value)) {
+    // What follows an unknown option may well be its value.
+    if (argument->kind == Argument::Kind::word && !errors.empty()) continue;
+    if (const Result<> taken = take(*argument); taken.has_error()) errors.push_back(taken.error());
   }
   return errors;
 }
 
-std::vector<Error> CommandLine::check_counts() const {
-  std::vector<Error> errors;
-  for (const Option& option : options()) {
-    if ((option.places & kOnCommandLine) == 0 || option.kind == OptionKind::flag) continue;
-    const std::vector<std::string>& texts = values(option.name);
-    for (const std::string& text : texts) {
-      // "--to --listen x": CLI11 takes the next option for the value; no value begins like that.
-      if (!text.empty() && !text.starts_with("--")) continue;
-      errors.push_back(missing_value(option));
+Result<> CommandLine::take(const Argument& argument) {
+  const Option* option = option_of(argument.name);
+  switch (argument.kind) {
+    case Argument::Kind::word:
+      return Error{0,
+                   "unexpected argument " + in_quotes(argument.value) + ", expected only options"};
+    case Argument::Kind::unknown:
+      return unknown_option(argument.name);
+    case Argument::Kind::value_missing:
+      return missing_value(*option);
+    case Argument::Kind::value_unwanted:
+      return option_error(option->name, "takes no value, expected nothing after it");
+    case Argument::Kind::flag:
+    case Argument::Kind::option:
       break;
-    }
-    if (texts.size() > 1 && !option.repeated) {
-      errors.push_back(option_error(option.name, "given twice, expected once"));
-    }
   }
-  return errors;
+  std::vector<std::string>& values = given_[option->name];
+  if (option->kind == OptionKind::flag) {
+    values.assign(1, "");
+  } else if (values.empty() || option->repeated) {
+    values.emplace_back(argument.value);
+  } else {
+    return option_error(option->name, "given twice, expected once");
+  }
+  return {};
 }
 
 /// The options that set something, each checked on its own.
@@ -162,8 +131,6 @@ std::vector<GivenOption> given_options(const CommandLine& line, std::vector<Erro
       const Result<> done = set_option(option, text, config, route);
       if (!done) errors.push_back(option_error(option.name, done.error().to_string()));
       given.push_back({&option, text});
-      // A flag's value has no meaning.
-      if (!option.repeated) break;
     }
   }
   return given;

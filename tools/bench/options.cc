@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -220,66 +221,64 @@ LoadCommand load_command(const Words& words, std::string to) {
   return command;
 }
 
-void add_output(CLI::App& app, Output& output) {
-  app.add_option("--html", output.html, "write a page with charts there; -: to stdout")
-      ->type_name("FILE");
-  app.add_option("--markdown", output.markdown, "write the tables there; -: to stdout")
-      ->type_name("FILE");
-  app.add_option("--baseline", output.baseline,
-                 "say what changed against an earlier --json; -: from stdin")
-      ->type_name("FILE");
+void add_output(Command& command, Output& output) {
+  command.add_text("--html", "FILE", output.html, "write a page with charts there; -: to stdout");
+  command.add_text("--markdown", "FILE", output.markdown, "write the tables there; -: to stdout");
+  command.add_text("--baseline", "FILE", output.baseline,
+                   "say what changed against an earlier --json; -: from stdin");
 }
 
 // What a comparison and a load have in common.
-void add_common(CLI::App& app, Words& words, Output& output) {
+void add_common(Command& command, Words& words, Output& output) {
   constexpr std::size_t kMostRounds = 1000;
-  app.add_option("--rounds", words.rounds, "runs of each workload (default: 5; --quick 3; load 1)")
-      ->check(CLI::Range(std::size_t{1}, kMostRounds));
-  app.add_option("--time", words.time,
-                 "measured in each run: 100ms to 1h (default: 2s; --quick 700ms; load 3s)")
-      ->type_name("TIME");
-  app.add_option("--warmup", words.warmup, "before that (default: 300ms)")->type_name("TIME");
-  app.add_option("--connections", words.connections,
-                 "where a workload's name gives no number (default: 1)")
-      ->check(CLI::Range(std::size_t{1}, kMaxConnections));
-  app.add_option("--size", words.size, "of a message, where the name gives none (default: 1B)")
-      ->type_name("SIZE");
-  app.add_option("--threads", words.threads,
-                 "of each end (default: a stream each, at most 8; 1 for rr)")
-      ->check(CLI::Range(std::size_t{1}, kMaxThreads));
-  app.add_option("--verify", words.verify,
-                 "compared byte by byte before each run with streams (default: 64MiB)")
-      ->type_name("SIZE");
-  app.add_flag("--verify-all", words.verify_all,
-               "compare every byte of every stream, at the cost of some speed");
-  app.add_option("--json", output.json, "write the results there, for programs; -: to stdout")
-      ->type_name("FILE");
-  add_output(app, output);
+  command.add_number<std::size_t>("--rounds", "N", 1, kMostRounds, words.rounds,
+                                  "runs of each workload (default: 5; --quick 3; load 1)");
+  command.add_text("--time", "TIME", words.time,
+                   "measured in each run: 100ms to 1h (default: 2s; --quick 700ms; load 3s)");
+  command.add_text("--warmup", "TIME", words.warmup, "before that (default: 300ms)");
+  command.add_number<std::size_t>("--connections", "N", 1, kMaxConnections, words.connections,
+                                  "where a workload's name gives no number (default: 1)");
+  command.add_text("--size", "SIZE", words.size,
+                   "of a message, where the name gives none (default: 1B)");
+  command.add_number<std::size_t>("--threads", "N", 1, kMaxThreads, words.threads,
+                                  "of each end (default: a stream each, at most 8; 1 for rr)");
+  command.add_text("--verify", "SIZE", words.verify,
+                   "compared byte by byte before each run with streams (default: 64MiB)");
+  command.add_flag("--verify-all", words.verify_all,
+                   "compare every byte of every stream, at the cost of some speed");
+  command.add_text("--json", "FILE", output.json,
+                   "write the results there, for programs; -: to stdout");
+  add_output(command, output);
 }
 
-// "--time ''" of a script whose variable is empty is no wish for the default.
-void refuse_empty_words(CLI::App& app) {
-  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
-    refuse_empty_words(*command);
-  }
-  for (CLI::Option* option : app.get_options()) {
-    if (option->get_items_expected_max() == 0) continue;
-    option->check([](const std::string& word) {
-      return word.empty() ? std::string("expected a value, not nothing") : std::string();
-    });
-  }
+void add_comparison(Command& program, Words& words) {
+  constexpr std::size_t kMostWorkers = 256;
+  program.add_text("--workloads", "LIST", words.workloads, std::string("default: ") + kWorkloads);
+  program.add_text("--peers", "LIST", words.peers,
+                   "contenders, in this order (default: all that are installed, and A/A, which is "
+                   "the baseline again)");
+  program.add_texts("--contender", "TEXT", words.contenders,
+                    "'NAME=COMMAND' of another one, with {listen} and {to} for the ports; may be "
+                    "given more than once");
+  program.add_text("--relative-to", "NAME", words.relative_to,
+                   "the contender that ratios refer to (default: haproxy-tuned, or what there is)");
+  program.add_number<std::size_t>("--workers", "N", 1, kMostWorkers, words.workers,
+                                  "of each contender that can be told (default: 2)");
+  program.add_text("--sluice", "PATH", words.sluice,
+                   "the binary (default: the one beside this program)");
+  program.add_text("--dir", "DIR", words.directory,
+                   "where runs have their files, captures among them (default: $TMPDIR, or /tmp)");
+  program.add_flag("--quick", words.quick,
+                   "fewer workloads, contenders and rounds: under two minutes");
 }
 
 // What stands before a command is the comparison's.
-void refuse_options_before(const CLI::App& app, const CLI::App& command) {
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->count() == 0) continue;
-    const std::string name = option->get_name();
-    const bool known = command.get_option_no_throw(name) != nullptr;
-    throw Wrong{name + ": " +
-                (known ? "expected behind " + command.get_name()
-                       : "not an option of " + command.get_name())};
-  }
+void refuse_options_before(const Command& program, Command& command) {
+  const CommandOption* option = program.first_given();
+  if (option == nullptr) return;
+  throw Wrong{option->name() + ": " +
+              (command.has_option(option->name()) ? "expected behind " + command.name()
+                                                  : "not an option of " + command.name())};
 }
 
 void check_readable(const char* option, const std::string& path) {
@@ -327,68 +326,42 @@ Invocation parse_command_line(int argc, char** argv) {
   Invocation invocation;
   Words words;
   std::string to;
-  CLI::App app("Compares TCP paths side by side: direct, sluice, and what else is installed.",
-               "sluice-bench");
-  app.set_version_flag("--version", "sluice-bench " SLUICE_VERSION);
-  app.footer(kFooter);
-  app.require_subcommand(0, 1);
-  add_common(app, words, invocation.output);
-  app.add_option("--workloads", words.workloads, std::string("default: ") + kWorkloads)
-      ->type_name("LIST");
-  app.add_option("--peers", words.peers,
-                 "contenders, in this order (default: all that are installed, and A/A, which is "
-                 "the baseline again)")
-      ->type_name("LIST");
-  app.add_option("--contender", words.contenders,
-                 "'NAME=COMMAND' of another one, with {listen} and {to} for the ports; may be "
-                 "given more than once")
-      ->type_name("TEXT");
-  app.add_option("--relative-to", words.relative_to,
-                 "the contender that ratios refer to (default: haproxy-tuned, or what there is)")
-      ->type_name("NAME");
-  constexpr std::size_t kMostWorkers = 256;
-  app.add_option("--workers", words.workers, "of each contender that can be told (default: 2)")
-      ->check(CLI::Range(std::size_t{1}, kMostWorkers));
-  app.add_option("--sluice", words.sluice, "the binary (default: the one beside this program)")
-      ->type_name("PATH");
-  app.add_option("--dir", words.directory,
-                 "where runs have their files, captures among them (default: $TMPDIR, or /tmp)")
-      ->type_name("DIR");
-  app.add_flag("--quick", words.quick, "fewer workloads, contenders and rounds: under two minutes");
-
-  CLI::App* serve = app.add_subcommand("serve", "The serving end alone: run it behind a path.");
+  Command program("sluice-bench",
+                  "Compares TCP paths side by side: direct, sluice, and what else is installed.");
+  program.set_version("sluice-bench " SLUICE_VERSION);
+  program.set_footer(kFooter);
+  add_common(program, words, invocation.output);
+  add_comparison(program, words);
+  Command& serve = program.add_command("serve", "The serving end alone: run it behind a path.");
   serve
-      ->add_option("--listen", invocation.listen,
-                   "HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or unix:@name")
-      ->type_name("ADDR")
-      ->required();
-  CLI::App* load =
-      app.add_subcommand("load", "The load alone, against a serving end behind a path.");
-  load->add_option("--to", to, "where the path begins")->type_name("ADDR")->required();
-  load->add_option("--workload", words.workloads, "one or several")->type_name("LIST")->required();
-  load->add_option("--path-pid", words.path,
-                   "a process of this machine whose CPU and memory count as the path's")
-      ->check(CLI::PositiveNumber);
-  add_common(*load, words, invocation.output);
+      .add_text("--listen", "ADDR", invocation.listen,
+                "HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or unix:@name")
+      .required();
+  Command& load =
+      program.add_command("load", "The load alone, against a serving end behind a path.");
+  load.add_text("--to", "ADDR", to, "where the path begins").required();
+  load.add_text("--workload", "LIST", words.workloads, "one or several").required();
+  load.add_number("--path-pid", "PID", 1, std::numeric_limits<int>::max(), words.path,
+                  "a process of this machine whose CPU and memory count as the path's");
+  add_common(load, words, invocation.output);
+  Command& report = program.add_command("report", "Shows the results of an earlier run again.");
+  report.add_text("--from", "FILE", invocation.from, "what --json has written; -: from stdin")
+      .required();
+  add_output(report, invocation.output);
 
-  CLI::App* report = app.add_subcommand("report", "Shows the results of an earlier run again.");
-  report->add_option("--from", invocation.from, "what --json has written; -: from stdin")
-      ->type_name("FILE")
-      ->required();
-  add_output(*report, invocation.output);
-
-  refuse_empty_words(app);
   const auto understand = [&] {
-    for (const CLI::App* command : app.get_subcommands()) refuse_options_before(app, *command);
+    for (Command* command : {&serve, &load, &report}) {
+      if (command->chosen()) refuse_options_before(program, *command);
+    }
     check_readable("--baseline", invocation.output.baseline);
     check_readable("--from", invocation.from);
     check_distinct(invocation);
-    if (serve->parsed()) {
+    if (serve.chosen()) {
       value_of("--listen", parse_listen_address(invocation.listen));
       invocation.action = Invocation::Action::serve;
-    } else if (report->parsed()) {
+    } else if (report.chosen()) {
       invocation.action = Invocation::Action::report;
-    } else if (load->parsed()) {
+    } else if (load.chosen()) {
       value_of("--to", parse_server_address(to));
       invocation.load = load_command(words, to);
       invocation.action = Invocation::Action::load;
@@ -399,7 +372,7 @@ Invocation parse_command_line(int argc, char** argv) {
       invocation.action = Invocation::Action::compare;
     }
   };
-  if (const std::optional<EarlyExit> exit = parse_with(app, argc, argv, understand)) {
+  if (const std::optional<EarlyExit> exit = program.parse(argc, argv, understand)) {
     invocation.action = Invocation::Action::exit;
     invocation.exit_status = exit->status;
     invocation.message = exit->message;

@@ -71,10 +71,9 @@ void understand(const Words& words, Invocation& invocation) {
   if (invocation.command == Invocation::Command::search) invocation.pattern = pattern_of(words);
 }
 
-CLI::Option* add_side(CLI::App* command, Words& words) {
-  return command->add_option("--side", words.side, "whose bytes: client or upstream")
-      ->check(CLI::IsMember({"client", "upstream"}))
-      ->type_name("SIDE");
+CommandOption& add_side(Command& command, Words& words) {
+  return command.add_choice("--side", "SIDE", {std::string(kSideNames[0]), std::string(kSideNames[1])}, words.side,
+                            "whose bytes: client or upstream");
 }
 
 constexpr const char* kFooter = R"(
@@ -85,62 +84,90 @@ export, extract, ls, search, show, stat: 4 bytes are missing without a record (c
 damage; verify: 0 clean, 3 a torn tail only, 4 gaps, 5 damage.
 )";
 
-using Command = Invocation::Command;
+using Name = Invocation::Command;
 
-void add_commands(CLI::App& app, Words& words, Invocation& invocation) {
-  const auto add = [&](const char* name, Command command, const char* what) {
-    CLI::App* sub = app.add_subcommand(name, what);
-    sub->add_option("PATH", invocation.paths, "directories of captures, or segments of them")
-        ->required()
-        ->type_name("DIR|FILE");
-    if (command != Command::exports) sub->add_flag("--json", invocation.json, "for programs");
-    sub->callback([&invocation, command] { invocation.command = command; });
-    return sub;
-  };
-  add("ls", Command::ls, "The connections.");
-  add("stat", Command::stat, "What there is, in numbers.");
-  CLI::App* cat = add("cat", Command::cat, "The bytes of one side of a connection, to stdout.");
-  add_connection_filter(*cat, invocation.filter)->required();
-  add_side(cat, words)->required();
-  cat->add_flag("--skip-gaps", invocation.skip_gaps, "go on behind missing bytes");
-  CLI::App* show = add("show", Command::show, "The records, readable, with their times.");
-  CLI::App* follow =
-      add("follow", Command::follow, "The same while it is being written, until SIGINT.");
-  for (CLI::App* command : {show, follow}) {
-    add_side(command, words);
-    add_filter(*command, words.filter, invocation.filter);
-    command->add_flag("--hex", invocation.hex, "bytes as hexadecimal numbers");
+// The subcommands, each with its name for the rest of the program.
+class Commands {
+ public:
+  Commands(Command& program, Words& words, Invocation& invocation)
+      : program_(program), words_(words), invocation_(invocation) {
+    add("ls", Name::ls, "The connections.");
+    add("stat", Name::stat, "What there is, in numbers.");
+    add_reading();
+    add_writing();
+    add_search();
+    add("verify", Name::verify, "Whether all that was recorded is there; see the exit status.");
+    add_out(add("recover", Name::recover, "Writes all that is good into a new, clean capture."));
   }
-  follow->add_option("--until-idle", words.until_idle, "end once nothing has come for so long")
-      ->type_name("TIME");
-  CLI::App* extract =
-      add("extract", Command::extract, "A file for each side of each connection, and index.json.");
-  extract->add_option("--out", invocation.out, "a new or empty directory")
-      ->type_name("DIR")
-      ->required();
-  CLI::App* exports = add("export", Command::exports,
-                          "For other programs: as frames for Wireshark, or as lines of JSON.");
-  exports->add_option("--pcapng", invocation.pcapng, "a new file, or - for stdout: frames")
-      ->type_name("FILE");
-  exports->add_option("--jsonl", invocation.jsonl, "the same: an object for each record")
-      ->type_name("FILE");
-  add_side(exports, words);
-  add_filter(*exports, words.filter, invocation.filter);
-  CLI::App* search = add("search", Command::search, "Where the bytes of a stream match.");
-  add_side(search, words);
-  add_filter(*search, words.filter, invocation.filter);
-  search->add_option("--text", words.text, "these bytes")->type_name("TEXT");
-  search->add_option("--hex", words.hex, "these bytes, as hexadecimal numbers")->type_name("HEX");
-  search
-      ->add_option("--regex", words.regex,
-                   "an extended regular expression; matches of up to 4096 bytes")
-      ->type_name("REGEX");
-  add("verify", Command::verify, "Whether all that was recorded is there; see the exit status.");
-  CLI::App* recover =
-      add("recover", Command::recover, "Writes all that is good into a new, clean capture.");
-  recover->add_option("--out", invocation.out, "a new or empty directory")
-      ->type_name("DIR")
-      ->required();
+
+  /// The one that was chosen.
+  [[nodiscard]] Name chosen() const {
+    for (const auto& [name, command] : all_) {
+      if (command->chosen()) return name;
+    }
+    return Name::exit;
+  }
+
+ private:
+  Command& add(const char* word, Name name, const char* about);
+  void add_reading();
+  void add_writing();
+  void add_search();
+  void add_out(Command& command) {
+    command.add_text("--out", "DIR", invocation_.out, "a new or empty directory").required();
+  }
+
+  Command& program_;
+  Words& words_;
+  Invocation& invocation_;
+  std::vector<std::pair<Name, Command*>> all_;
+};
+
+Command& Commands::add(const char* word, Name name, const char* about) {
+  Command& command = program_.add_command(word, about);
+  command.add_words("PATH", "DIR|FILE", invocation_.paths,
+                    "directories of captures, or segments of them");
+  if (name != Name::exports) command.add_flag("--json", invocation_.json, "for programs");
+  all_.emplace_back(name, &command);
+  return command;
+}
+
+void Commands::add_reading() {
+  Command& cat = add("cat", Name::cat, "The bytes of one side of a connection, to stdout.");
+  add_connection_filter(cat, invocation_.filter).required();
+  add_side(cat, words_).required();
+  cat.add_flag("--skip-gaps", invocation_.skip_gaps, "go on behind missing bytes");
+  Command& show = add("show", Name::show, "The records, readable, with their times.");
+  Command& follow =
+      add("follow", Name::follow, "The same while it is being written, until SIGINT.");
+  for (Command* command : {&show, &follow}) {
+    add_side(*command, words_);
+    add_filter(*command, words_.filter, invocation_.filter);
+    command->add_flag("--hex", invocation_.hex, "bytes as hexadecimal numbers");
+  }
+  follow.add_text("--until-idle", "TIME", words_.until_idle,
+                  "end once nothing has come for so long");
+}
+
+void Commands::add_writing() {
+  add_out(
+      add("extract", Name::extract, "A file for each side of each connection, and index.json."));
+  Command& exports = add("export", Name::exports,
+                         "For other programs: as frames for Wireshark, or as lines of JSON.");
+  exports.add_text("--pcapng", "FILE", invocation_.pcapng, "a new file, or - for stdout: frames");
+  exports.add_text("--jsonl", "FILE", invocation_.jsonl, "the same: an object for each record");
+  add_side(exports, words_);
+  add_filter(exports, words_.filter, invocation_.filter);
+}
+
+void Commands::add_search() {
+  Command& search = add("search", Name::search, "Where the bytes of a stream match.");
+  add_side(search, words_);
+  add_filter(search, words_.filter, invocation_.filter);
+  search.add_text("--text", "TEXT", words_.text, "these bytes");
+  search.add_text("--hex", "HEX", words_.hex, "these bytes, as hexadecimal numbers");
+  search.add_text("--regex", "REGEX", words_.regex,
+                  "an extended regular expression; matches of up to 4096 bytes");
 }
 
 }  // namespace
@@ -148,21 +175,17 @@ void add_commands(CLI::App& app, Words& words, Invocation& invocation) {
 Invocation parse_command_line(int argc, char** argv) {
   Invocation invocation;
   Words words;
-  CLI::App app("Reads what sluice --capture has recorded, or is recording.", "sluice-capture");
-  app.set_version_flag("--version", "sluice-capture " SLUICE_VERSION);
-  app.footer(kFooter);
-  app.require_subcommand(0, 1);
-  add_commands(app, words, invocation);
-  // What is no command is left over, and told below; not so behind a command.
-  app.allow_extras();
-  const auto exit = parse_with(app, argc, argv, [&] {
-    const std::vector<std::string> unknown = app.remaining();
-    if (!unknown.empty()) throw Wrong{in_quotes(unknown.front()) + ": no such command or option"};
-    if (invocation.command == Command::exit) throw Wrong{"a command is missing: see --help"};
+  Command program("sluice-capture", "Reads what sluice --capture has recorded, or is recording.");
+  program.set_version("sluice-capture " SLUICE_VERSION);
+  program.set_footer(kFooter);
+  const Commands commands(program, words, invocation);
+  const auto exit = program.parse(argc, argv, [&] {
+    invocation.command = commands.chosen();
+    if (invocation.command == Name::exit) throw Wrong{"a command is missing: see --help"};
     understand(words, invocation);
   });
   if (exit) {
-    invocation.command = Command::exit;
+    invocation.command = Name::exit;
     invocation.exit_status = exit->status;
     invocation.message = exit->message;
   }

@@ -1,34 +1,245 @@
 #include "tools/common/command_line.h"
 
-#include <sstream>
+#include <algorithm>
+#include <utility>
 
 #include "iolib/base/text.h"
 
 namespace sluice {
 namespace {
 
-std::string line_of(const CLI::App& app, const std::string& text) {
-  return app.get_name() + ": " + one_line(text.substr(0, text.find('\n'))) + "\n";
+constexpr std::size_t kHelpColumn = 28;
+constexpr std::size_t kHelpWidth = 100;
+
+std::vector<std::string> split_names(std::string_view names) {
+  std::vector<std::string> split;
+  for (std::size_t at = 0; at <= names.size();) {
+    const std::size_t comma = std::min(names.find(',', at), names.size());
+    split.emplace_back(names.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return split;
+}
+
+// One row of the help: the left part, then the text in a column of its own, broken at spaces.
+std::string help_row(std::string left, std::string_view text) {
+  std::string row = "  " + std::move(left);
+  std::size_t column = row.size();
+  if (column + 1 >= kHelpColumn) {
+    row += '\n';
+    column = 0;
+  }
+  bool first = true;
+  while (!text.empty()) {
+    const std::size_t space = std::min(text.find(' '), text.size());
+    if (!first && column + 1 + space > kHelpWidth) {
+      row += '\n';
+      column = 0;
+      first = true;
+    }
+    if (first) {
+      row.append(kHelpColumn - column, ' ');
+      column = kHelpColumn;
+    } else {
+      row += ' ';
+      ++column;
+    }
+    row += text.substr(0, space);
+    column += space;
+    first = false;
+    text.remove_prefix(std::min(space + 1, text.size()));
+  }
+  return row + '\n';
 }
 
 }  // namespace
 
-std::optional<EarlyExit> parse_with(CLI::App& app, int argc, char** argv,
-                                    const std::function<void()>& understand) {
+Command::Command(std::string name, std::string about)
+    : name_(std::move(name)), about_(std::move(about)) {}
+
+Command& Command::add_command(std::string name, std::string about) {
+  Command& command = commands_.emplace_back(std::move(name), std::move(about));
+  command.parent_ = this;
+  return command;
+}
+
+CommandOption& Command::add(std::string_view names, std::string value, std::string help,
+                            std::function<void(std::string_view)> set) {
+  CommandOption& option = options_.emplace_back();
+  option.names_ = split_names(names);
+  option.value_ = std::move(value);
+  option.help_ = std::move(help);
+  option.set_ = std::move(set);
+  return option;
+}
+
+CommandOption& Command::add_flag(std::string name, bool& target, std::string help) {
+  return add(name, "", std::move(help), [&target](std::string_view) { target = true; });
+}
+
+CommandOption& Command::add_text(std::string_view names, std::string value, std::string& target,
+                                 std::string help) {
+  return add(names, std::move(value), std::move(help),
+             [&target](std::string_view text) { target = text; });
+}
+
+CommandOption& Command::add_text(std::string_view names, std::string value,
+                                 std::optional<std::string>& target, std::string help) {
+  return add(names, std::move(value), std::move(help),
+             [&target](std::string_view text) { target = text; });
+}
+
+CommandOption& Command::add_texts(std::string_view names, std::string value,
+                                  std::vector<std::string>& target, std::string help) {
+  CommandOption& option = add(names, std::move(value), std::move(help),
+                              [&target](std::string_view text) { target.emplace_back(text); });
+  option.repeated_ = true;
+  return option;
+}
+
+CommandOption& Command::add_choice(std::string_view names, std::string value,
+                                   std::vector<std::string> choices, std::string& target,
+                                   std::string help) {
+  CommandOption& option = add(names, std::move(value), std::move(help), {});
+  option.set_ = [&option, &target, choices = std::move(choices)](std::string_view text) {
+    if (std::ranges::find(choices, text) == choices.end()) {
+      std::string all;
+      for (const std::string& each : choices) all += (all.empty() ? "" : " or ") + each;
+      throw Wrong{option.name() + ": " + in_quotes(text) + ": expected " + all};
+    }
+    target = text;
+  };
+  return option;
+}
+
+void Command::add_words(std::string name, std::string value, std::vector<std::string>& target,
+                        std::string help) {
+  words_ = std::make_unique<CommandOption>();
+  words_->names_ = {std::move(name)};
+  words_->value_ = std::move(value);
+  words_->help_ = std::move(help);
+  words_->required_ = true;
+  words_->set_ = [&target](std::string_view word) { target.emplace_back(word); };
+}
+
+CommandOption* Command::find(std::string_view name) {
+  for (CommandOption& option : options_) {
+    if (std::ranges::find(option.names_, name) != option.names_.end()) return &option;
+  }
+  return nullptr;
+}
+
+const CommandOption* Command::first_given() const {
+  const auto found = std::ranges::find_if(options_, &CommandOption::given);
+  return found == options_.end() ? nullptr : &*found;
+}
+
+void Command::out_of_range(std::string_view option, std::string_view text, std::string lowest,
+                           std::string highest) {
+  throw Wrong{std::string(option) + ": " + in_quotes(text) + ": expected " + lowest + " to " +
+              highest};
+}
+
+Command& Command::choose(std::string_view word) {
+  const auto found = std::ranges::find(commands_, word, &Command::name_);
+  if (found == commands_.end()) throw Wrong{in_quotes(word) + ": no such command"};
+  found->chosen_ = true;
+  return *found;
+}
+
+void Command::take(const Argument& argument) {
+  const std::string name(argument.name);
+  switch (argument.kind) {
+    case Argument::Kind::word:
+      if (!words_) throw Wrong{in_quotes(argument.value) + ": expected only options"};
+      if (argument.value.empty()) throw Wrong{words_->name() + ": expected a name, not nothing"};
+      ++words_->count_;
+      words_->set_(argument.value);
+      return;
+    case Argument::Kind::unknown:
+      throw Wrong{in_quotes(name) + ": no such option"};
+    case Argument::Kind::value_missing:
+      throw Wrong{name + ": missing value, expected " + find(name)->value_};
+    case Argument::Kind::value_unwanted:
+      throw Wrong{name + ": takes no value"};
+    case Argument::Kind::flag:
+    case Argument::Kind::option:
+      break;
+  }
+  CommandOption& option = *find(name);
+  if (option.count_++ > 0 && !option.repeated_ && !option.value_.empty()) {
+    throw Wrong{name + ": given twice, expected once"};
+  }
+  option.set_(argument.value);
+}
+
+void Command::check_required() const {
+  for (const CommandOption& option : options_) {
+    if (option.required_ && !option.given()) throw Wrong{option.name() + ": is missing"};
+  }
+  if (words_ && !words_->given()) {
+    throw Wrong{words_->name() + ": is missing, expected " + words_->help_};
+  }
+}
+
+// Gives every option what the command line has for it. Returns the text that --help or --version
+// asks for.
+std::optional<std::string> Command::take_all(Arguments arguments) {
+  Command* command = this;
+  const auto takes_value = [&](std::string_view name) -> std::optional<bool> {
+    if (name == "--help" || name == "-h") return false;
+    if (name == "--version" && command == this) return false;
+    const CommandOption* option = command->find(name);
+    if (option == nullptr) return {};
+    return !option->value_.empty();
+  };
+  while (const std::optional<Argument> argument = arguments.next(takes_value)) {
+    const bool is_own_flag =
+        argument->kind == Argument::Kind::flag && command->find(argument->name) == nullptr;
+    if (is_own_flag) return argument->name == "--version" ? version_ + '\n' : command->help();
+    if (argument->kind == Argument::Kind::word && command == this && !commands_.empty()) {
+      command = &choose(argument->value);
+    } else {
+      command->take(*argument);
+    }
+  }
+  command->check_required();
+  return {};
+}
+
+std::optional<EarlyExit> Command::parse(int argc, const char* const* argv,
+                                        const std::function<void()>& understand) {
   try {
-    app.parse(argc, argv);
+    if (std::optional<std::string> text = take_all({argc, argv})) {
+      return EarlyExit{0, *std::move(text)};
+    }
     understand();
     return {};
-  } catch (const CLI::Success& asked) {
-    std::ostringstream text;
-    std::ostringstream ignored;
-    app.exit(asked, text, ignored);
-    return EarlyExit{0, text.str()};
-  } catch (const CLI::ParseError& error) {
-    return EarlyExit{kUsageStatus, line_of(app, error.what())};
   } catch (const Wrong& wrong) {
-    return EarlyExit{kUsageStatus, line_of(app, wrong.message)};
+    return EarlyExit{kUsageStatus, name_ + ": " + one_line(wrong.message) + '\n'};
   }
+}
+
+std::string Command::help() const {
+  std::string text = about_ + "\nUsage: " + (parent_ ? parent_->name_ + ' ' : "") + name_;
+  if (!commands_.empty()) text += " [COMMAND]";
+  text += " [OPTIONS]";
+  if (words_) text += ' ' + words_->names_.front() + "...";
+  text += '\n';
+  if (words_) text += '\n' + help_row(words_->name() + ' ' + words_->value_, words_->help_);
+  text += "\nOptions:\n" + help_row("-h, --help", "Print this and end.");
+  if (!version_.empty()) text += help_row("--version", "Print the version and end.");
+  for (const CommandOption& option : options_) {
+    std::string left;
+    for (const std::string& each : option.names_) left += (left.empty() ? "" : ", ") + each;
+    if (!option.value_.empty()) left += ' ' + option.value_;
+    std::string help = option.help_;
+    if (option.required_) help += " (required)";
+    text += help_row(std::move(left), help);
+  }
+  if (!commands_.empty()) text += "\nCommands, each with a --help of its own:\n";
+  for (const Command& each : commands_) text += help_row(each.name_, each.about_);
+  return text + (parent_ ? parent_->footer_ : footer_);
 }
 
 std::string shell_word(const std::string& word) {

@@ -2,27 +2,21 @@
 
 namespace sluice::capture {
 
-CLI::Option* add_connection_filter(CLI::App& command, Filter& filter) {
-  return command.add_option("--connection", filter.id, "its id, as `sluice-capture ls` shows it")
-      ->check([](const std::string& id) { return std::string(id.empty() ? "no id is empty" : ""); })
-      ->type_name("ID");
+CommandOption& add_connection_filter(Command& command, Filter& filter) {
+  return command.add_text("--connection", "ID", filter.id,
+                          "its id, as `sluice-capture ls` shows it");
 }
 
-void add_filter(CLI::App& command, FilterWords& words, Filter& filter, bool to_is_until) {
+void add_filter(Command& command, FilterWords& words, Filter& filter, bool to_is_until) {
+  constexpr std::uint16_t kMostPorts = 65'535;
   add_connection_filter(command, filter);
-  command
-      .add_option("--peer", words.peers,
-                  "the client's or the upstream's address; may be given again")
-      ->allow_extra_args(false)
-      ->type_name("CIDR");
-  command.add_option("--port", filter.ports, "the client's or the upstream's; may be given again")
-      ->allow_extra_args(false)
-      ->type_name("PORT");
-  command.add_option("--route", filter.route, "the route's name")->type_name("NAME");
-  command.add_option("--from", words.from, "not before, as 2026-11-24T09:30:00Z")
-      ->type_name("TIME");
-  command.add_option(to_is_until ? "--until,--to" : "--until", words.until, "before")
-      ->type_name("TIME");
+  command.add_texts("--peer", "CIDR", words.peers,
+                    "the client's or the upstream's address; may be given again");
+  command.add_numbers<std::uint16_t>("--port", "PORT", 0, kMostPorts, filter.ports,
+                                     "the client's or the upstream's; may be given again");
+  command.add_text("--route", "NAME", filter.route, "the route's name");
+  command.add_text("--from", "TIME", words.from, "not before, as 2026-11-24T09:30:00Z");
+  command.add_text(to_is_until ? "--until,--to" : "--until", "TIME", words.until, "before");
 }
 
 void understand_filter(const FilterWords& words, Filter& filter) {

@@ -14,11 +14,11 @@ struct FilterWords {
   std::vector<std::string> peers;
 };
 
-CLI::Option* add_connection_filter(CLI::App& command, Filter& filter);
+CommandOption& add_connection_filter(Command& command, Filter& filter);
 
 /// --connection, --peer, --port, --route, --from and --until; both arguments outlive the parsing.
 /// `to_is_until`: --to is another name for --until.
-void add_filter(CLI::App& command, FilterWords& words, Filter& filter, bool to_is_until = true);
+void add_filter(Command& command, FilterWords& words, Filter& filter, bool to_is_until = true);
 
 /// Throws Wrong.
 void understand_filter(const FilterWords& words, Filter& filter);

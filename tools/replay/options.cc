@@ -45,37 +45,33 @@ std::optional<T> number_of(std::string_view text) {
   return number;
 }
 
-void add_options(CLI::App& app, Words& words, Invocation& invocation) {
-  app.add_option("PATH", invocation.paths, "directories of captures, or segments of them")
-      ->required()
-      ->type_name("DIR|FILE");
-  app.add_option("--to", invocation.to, "HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or unix:@name")
-      ->required()
-      ->type_name("ADDR");
-  app.add_option("--speed", words.speed, "1x, 10x, 0.5x, or max (default: 1x)")->type_name("SPEED");
-  app.add_option("--connections", invocation.pace.most_connections,
-                 "at most so many at once; the others wait (default: as many as descriptors allow)")
-      ->check(CLI::Range(std::size_t{1}, kMostConnections))
-      ->type_name("N");
-  app.add_option("--repeat", invocation.pace.repeat, "all of it so often (default: 1)")
-      ->check(CLI::Range(std::uint64_t{1}, kMostRepeats))
-      ->type_name("N");
-  app.add_flag("--wait-responses", invocation.settings.wait_responses,
-               "send only once as much of the answer has come as in the recording");
-  app.add_option(
-         "--response-timeout", words.response_timeout,
-         "wait so much longer than recorded for an answer's next bytes, or end (default: 10s)")
-      ->type_name("TIME");
-  app.add_flag("--compare", invocation.settings.compare,
-               "compare the answers with the recorded ones");
-  app.add_option("--ignore", words.ignored,
-                 "bytes of each answer not to compare, as OFFSET+BYTES; may be given again")
-      ->type_name("RANGE");
-  app.add_option("--json", invocation.json, "write the report there, for programs; -: to stdout")
-      ->type_name("FILE");
-  app.add_option("--html", invocation.html, "write the report there, with a picture; -: to stdout")
-      ->type_name("FILE");
-  capture::add_filter(app, words.filter, invocation.filter, false);
+void add_options(Command& program, Words& words, Invocation& invocation) {
+  program.add_words("PATH", "DIR|FILE", invocation.paths,
+                    "directories of captures, or segments of them");
+  program
+      .add_text("--to", "ADDR", invocation.to,
+                "HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or unix:@name")
+      .required();
+  program.add_text("--speed", "SPEED", words.speed, "1x, 10x, 0.5x, or max (default: 1x)");
+  program.add_number<std::size_t>(
+      "--connections", "N", 1, kMostConnections, invocation.pace.most_connections,
+      "at most so many at once; the others wait (default: as many as descriptors allow)");
+  program.add_number<std::uint64_t>("--repeat", "N", 1, kMostRepeats, invocation.pace.repeat,
+                                    "all of it so often (default: 1)");
+  program.add_flag("--wait-responses", invocation.settings.wait_responses,
+                   "send only once as much of the answer has come as in the recording");
+  program.add_text(
+      "--response-timeout", "TIME", words.response_timeout,
+      "wait so much longer than recorded for an answer's next bytes, or end (default: 10s)");
+  program.add_flag("--compare", invocation.settings.compare,
+                   "compare the answers with the recorded ones");
+  program.add_texts("--ignore", "RANGE", words.ignored,
+                    "bytes of each answer not to compare, as OFFSET+BYTES; may be given again");
+  program.add_text("--json", "FILE", invocation.json,
+                   "write the report there, for programs; -: to stdout");
+  program.add_text("--html", "FILE", invocation.html,
+                   "write the report there, with a picture; -: to stdout");
+  capture::add_filter(program, words.filter, invocation.filter, false);
 }
 
 void understand(const Words& words, Invocation& invocation) {
@@ -142,11 +138,11 @@ std::vector<Ignored> ignored_of(const std::vector<std::string>& texts) {
 Invocation parse_command_line(int argc, char** argv) {
   Invocation invocation;
   Words words;
-  CLI::App app("Sends again what clients had sent while sluice was recording.", "sluice-replay");
-  app.set_version_flag("--version", "sluice-replay " SLUICE_VERSION);
-  app.footer(kFooter);
-  add_options(app, words, invocation);
-  const auto exit = parse_with(app, argc, argv, [&] { understand(words, invocation); });
+  Command program("sluice-replay", "Sends again what clients had sent while sluice was recording.");
+  program.set_version("sluice-replay " SLUICE_VERSION);
+  program.set_footer(kFooter);
+  add_options(program, words, invocation);
+  const auto exit = program.parse(argc, argv, [&] { understand(words, invocation); });
   if (exit) {
     invocation.exits = true;
     invocation.exit_status = exit->status;
