@@ -18,9 +18,8 @@ namespace {
 // Each costs every connection a descriptor, and each byte a copy in the kernel.
 constexpr std::size_t kMostAddresses = 16;
 
-Error bad(std::string_view what, std::string_view text, std::string_view expected) {
-  return Error{
-      0, std::string(what) + " in " + in_quotes(text) + ": expected " + std::string(expected)};
+Error wrong_value(std::string_view what, std::string_view text, std::string_view expected) {
+  return bad_text(what, text, "expected " + std::string(expected));
 }
 
 /// Millionths as a decimal fraction: 0.1.
@@ -84,16 +83,16 @@ Result<std::uint64_t> parse_number(const Option& option, std::string_view text) 
     number = *size_bytes;
   } else if (option.kind == OptionKind::fraction) {
     const std::optional<std::uint64_t> millionths = parse_fraction(text);
-    if (!millionths) return bad("no share", text, allowed_values(option));
+    if (!millionths) return wrong_value("no share", text, allowed_values(option));
     number = *millionths;
   } else {
     const std::optional<std::uint64_t> count = whole_number(text);
-    if (!count) return bad("no whole number", text, allowed_values(option));
+    if (!count) return wrong_value("no whole number", text, allowed_values(option));
     number = *count;
   }
   const bool zero = number == 0 && !option.zero.empty();
   if (!zero && (number < option.lowest || number > option.highest)) {
-    return bad("out of bounds", text, allowed_values(option));
+    return wrong_value("out of bounds", text, allowed_values(option));
   }
   return {boost::system::in_place_value, number};
 }
@@ -109,14 +108,14 @@ Result<CpuAffinity> parse_cpus(const Option& option, std::string_view text) {
     const std::size_t dash = part.find('-');
     const auto first = whole_number(part.substr(0, dash));
     const auto last = dash == part.npos ? first : whole_number(part.substr(dash + 1));
-    if (!first || !last) return bad("no list of CPUs", text, allowed_values(option));
+    if (!first || !last) return wrong_value("no list of CPUs", text, allowed_values(option));
     if (*last < *first || *last > option.highest) {
-      return bad("CPUs " + in_quotes(part), text, allowed_values(option));
+      return wrong_value("CPUs " + in_quotes(part), text, allowed_values(option));
     }
     for (std::uint64_t cpu = *first; cpu <= *last; ++cpu) {
       const int number = static_cast<int>(cpu);
       if (std::ranges::find(affinity.cpus, number) != affinity.cpus.end()) {
-        return bad("CPU " + std::to_string(number) + " twice", text, "each CPU once");
+        return wrong_value("CPU " + std::to_string(number) + " twice", text, "each CPU once");
       }
       affinity.cpus.push_back(number);
     }
@@ -148,8 +147,8 @@ struct NumberStore {
 
 Result<> set_path(const Option& option, std::string_view text, Config& config, RouteConfig& route) {
   if (text.empty() || text.size() >= PATH_MAX || text.find('\0') != text.npos) {
-    return bad("no path", text,
-               "1 to " + std::to_string(PATH_MAX - 1) + " bytes without a NUL among them");
+    return wrong_value("no path", text,
+                       "1 to " + std::to_string(PATH_MAX - 1) + " bytes without a NUL among them");
   }
   if (const auto* field = std::get_if<std::string Config::*>(&option.field)) {
     config.*(*field) = text;
@@ -169,14 +168,15 @@ Result<> add_address(const Option& option, std::string_view text,
   if (!address) return address.error();
   if (!std::holds_alternative<HostPort>(*address) &&
       !std::holds_alternative<UnixEndpoint>(*address)) {
-    return bad("no server", text, "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path");
+    return wrong_value("no server", text, "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path");
   }
   if (std::ranges::find(addresses, *address) != addresses.end()) {
     return Error{0, in_quotes(text) + " is given already, expected each address once"};
   }
   if (addresses.size() == kMostAddresses) {
-    return bad("one too many", text,
-               "at most " + std::to_string(kMostAddresses) + " of " + std::string(option.name));
+    return wrong_value(
+        "one too many", text,
+        "at most " + std::to_string(kMostAddresses) + " of " + std::string(option.name));
   }
   addresses.push_back(*std::move(address));
   return {};

@@ -33,11 +33,6 @@ constexpr std::string_view kListenForm = "expected HOST:PORT, [IPV6]:PORT, :PORT
 constexpr std::string_view kTargetForm =
     "expected HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, file:/path, discard: or echo:";
 
-Error bad(std::string_view what, std::string_view text, std::string_view expected) {
-  return Error{0, std::string(what) + " in " + in_quotes(text) + ": " + std::string(expected)};
-}
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 // The underscore is no part of RFC 952, but names of containers and services have it.
 bool is_name_character(char c) { return is_digit(c) || is_letter(c) || c == '-' || c == '_'; }
@@ -47,15 +42,15 @@ Result<std::string> parse_path(std::string_view text, std::string_view prefix,
   const std::string_view path = text.substr(prefix.size());
   if (path.empty() || path.front() != '/') {
     const std::string_view other = prefix == kUnixPrefix ? " or unix:@name" : "";
-    return bad("no absolute path", text,
-               "expected " + std::string(prefix) + "/path" + std::string(other));
+    return bad_text("no absolute path", text,
+                    "expected " + std::string(prefix) + "/path" + std::string(other));
   }
   if (path.size() > longest_bytes) {
-    return bad("path of " + std::to_string(path.size()) + " bytes", text,
-               "expected at most " + std::to_string(longest_bytes));
+    return bad_text("path of " + std::to_string(path.size()) + " bytes", text,
+                    "expected at most " + std::to_string(longest_bytes));
   }
   if (path.find('\0') != path.npos) {
-    return bad("NUL byte in the path", text, "expected a path without one");
+    return bad_text("NUL byte in the path", text, "expected a path without one");
   }
   return std::string(path);
 }
@@ -68,11 +63,11 @@ Result<UnixEndpoint> parse_unix(std::string_view text) {
     return UnixEndpoint{*std::move(path)};
   }
   if (name.size() == 1 || name.size() > kLongestAbstractBytes) {
-    return bad("name of " + std::to_string(name.size() - 1) + " bytes", text,
-               "expected 1 to " + std::to_string(kLongestAbstractBytes - 1));
+    return bad_text("name of " + std::to_string(name.size() - 1) + " bytes", text,
+                    "expected 1 to " + std::to_string(kLongestAbstractBytes - 1));
   }
   if (name.find('\0') != name.npos) {
-    return bad("NUL byte in the name", text, "expected a name without one");
+    return bad_text("NUL byte in the name", text, "expected a name without one");
   }
   return UnixEndpoint{std::string(name)};
 }
@@ -83,20 +78,21 @@ Result<std::string> parse_host(std::string_view host, std::string_view text) {
   std::string_view rest = host;
   if (rest.ends_with('.')) rest.remove_suffix(1);
   if (rest.empty() || rest.size() > kLongestNameBytes) {
-    return bad("host of " + std::to_string(rest.size()) + " bytes", text,
-               "expected a name of 1 to " + std::to_string(kLongestNameBytes) + " bytes");
+    return bad_text("host of " + std::to_string(rest.size()) + " bytes", text,
+                    "expected a name of 1 to " + std::to_string(kLongestNameBytes) + " bytes");
   }
   std::string_view label;
   while (true) {
     const std::size_t dot = rest.find('.');
     label = rest.substr(0, dot);
     if (!std::ranges::all_of(label, is_name_character)) {
-      return bad("host " + in_quotes(host), text,
-                 "expected letters, digits, '-', '_' and '.' in it");
+      return bad_text("host " + in_quotes(host), text,
+                      "expected letters, digits, '-', '_' and '.' in it");
     }
     if (label.empty() || label.size() > kLongestLabelBytes) {
-      return bad("host " + in_quotes(host), text,
-                 "expected 1 to " + std::to_string(kLongestLabelBytes) + " bytes between the dots");
+      return bad_text(
+          "host " + in_quotes(host), text,
+          "expected 1 to " + std::to_string(kLongestLabelBytes) + " bytes between the dots");
     }
     if (dot == rest.npos) break;
     rest.remove_prefix(dot + 1);
@@ -104,7 +100,7 @@ Result<std::string> parse_host(std::string_view host, std::string_view text) {
   in_addr v4{};
   if (std::ranges::all_of(label, is_digit) &&
       inet_pton(AF_INET, std::string(host).c_str(), &v4) != 1) {
-    return bad("IPv4 address " + in_quotes(host), text, "expected four numbers of 0 to 255");
+    return bad_text("IPv4 address " + in_quotes(host), text, "expected four numbers of 0 to 255");
   }
   return std::string(host);
 }
@@ -116,14 +112,14 @@ Result<std::string> parse_v6_host(std::string_view host, std::string_view text) 
   // A NUL would end the C string early and hide what follows it.
   if (host.find('\0') != host.npos ||
       inet_pton(AF_INET6, std::string(host.substr(0, percent)).c_str(), &v6) != 1) {
-    return bad("IPv6 address " + in_quotes(host), text, "expected one such as [::1]:PORT");
+    return bad_text("IPv6 address " + in_quotes(host), text, "expected one such as [::1]:PORT");
   }
   if (percent != host.npos) {
     const std::string_view scope = host.substr(percent + 1);
     const auto is_scope_character = [](char c) { return c > ' ' && c != '/' && c != 0x7f; };
     if (scope.empty() || scope.size() >= IF_NAMESIZE ||
         !std::ranges::all_of(scope, is_scope_character)) {
-      return bad("scope " + in_quotes(scope), text, "expected an interface's name or number");
+      return bad_text("scope " + in_quotes(scope), text, "expected an interface's name or number");
     }
   }
   return std::string(host);
@@ -134,7 +130,7 @@ Result<std::uint16_t> parse_port(std::string_view digits, std::string_view text)
   const char* const end = digits.data() + digits.size();
   const auto [after, error] = std::from_chars(digits.data(), end, port);
   if (error != std::errc() || after != end || port > kHighestPort) {
-    return bad("port " + in_quotes(digits), text, "expected a number of 0 to 65535");
+    return bad_text("port " + in_quotes(digits), text, "expected a number of 0 to 65535");
   }
   return {in_place_value, static_cast<std::uint16_t>(port)};
 }
@@ -146,21 +142,21 @@ Result<HostPort> parse_host_port(std::string_view text, std::string_view form) {
   const bool bracketed = text.starts_with('[');
   if (bracketed) {
     const std::size_t bracket = text.find(']');
-    if (bracket == text.npos) return bad("no closing bracket", text, form);
+    if (bracket == text.npos) return bad_text("no closing bracket", text, form);
     host = text.substr(1, bracket - 1);
     port = text.substr(bracket + 1);
-    if (!port.starts_with(':')) return bad("missing port", text, form);
+    if (!port.starts_with(':')) return bad_text("missing port", text, form);
     port.remove_prefix(1);
   } else {
     const std::size_t colon = text.find(':');
-    if (colon == text.npos) return bad("missing port", text, form);
+    if (colon == text.npos) return bad_text("missing port", text, form);
     host = text.substr(0, colon);
     port = text.substr(colon + 1);
     in6_addr v6{};
     const std::string_view before_last = text.substr(0, text.rfind(':'));
     if (inet_pton(AF_INET6, std::string(text).c_str(), &v6) == 1 ||
         inet_pton(AF_INET6, std::string(before_last).c_str(), &v6) == 1) {
-      return bad("IPv6 address without brackets", text, form);
+      return bad_text("IPv6 address without brackets", text, form);
     }
   }
   if (bracketed || !host.empty()) {
@@ -273,7 +269,7 @@ Result<ListenAddress> parse_listen_address(std::string_view text) {
     return ListenAddress(*std::move(endpoint));
   }
   if (text.starts_with(kFilePrefix) || text == "discard:" || text == "echo:") {
-    return bad("a target, nothing to listen on,", text, kListenForm);
+    return bad_text("a target, nothing to listen on,", text, kListenForm);
   }
   Result<HostPort> address = parse_host_port(text, kListenForm);
   if (!address) return address.error();
@@ -297,7 +293,7 @@ Result<TargetAddress> parse_target_address(std::string_view text) {
   Result<HostPort> address = parse_host_port(text, kTargetForm);
   if (!address) return address.error();
   if (address->port == 0) {
-    return bad("port 0", text, "expected a number of 1 to 65535 to connect to");
+    return bad_text("port 0", text, "expected a number of 1 to 65535 to connect to");
   }
   return TargetAddress(*std::move(address));
 }
@@ -320,7 +316,7 @@ Result<SocketAddress> numeric_address(const HostPort& address) {
   sockaddr_in6 v6{};
   const std::size_t percent = address.host.find('%');
   if (inet_pton(AF_INET6, address.host.substr(0, percent).c_str(), &v6.sin6_addr) != 1) {
-    return bad("a name", address.host, "expected a numeric address");
+    return bad_text("a name", address.host, "expected a numeric address");
   }
   if (percent != std::string::npos) {
     const Result<std::uint32_t> id = scope_id(address.host.substr(percent + 1));

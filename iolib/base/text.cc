@@ -27,6 +27,10 @@ std::string in_quotes(std::string_view text) {
   return result;
 }
 
+Error bad_text(std::string_view what, std::string_view text, std::string_view expected) {
+  return Error{0, std::string(what) + " in " + in_quotes(text) + ": " + std::string(expected)};
+}
+
 std::string one_line(std::string_view text) {
   std::string result;
   for (const char c : text) append_escaped(result, c);

@@ -48,12 +48,6 @@ constexpr std::string_view kSizeForm =
 constexpr std::uint64_t kLongestNanoseconds = std::numeric_limits<std::int64_t>::max();
 constexpr std::uint64_t kLargestBytes = std::numeric_limits<std::uint64_t>::max();
 
-Error bad(std::string_view what, std::string_view text, std::string_view expected) {
-  return Error{0, std::string(what) + " in " + in_quotes(text) + ": " + std::string(expected)};
-}
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 /// One number and its unit, taken off the front of what is left of an input.
 struct Quantity {
   std::uint64_t number = 0;
@@ -73,19 +67,19 @@ Result<Quantity> take_quantity(std::string_view text, std::string_view& rest, co
   const char* const end = rest.data() + rest.size();
   const auto [after, error] = std::from_chars(rest.data(), end, quantity.number);
   if (error == std::errc::result_out_of_range)
-    return bad("too large a number", text, form.too_large);
-  if (error != std::errc()) return bad("missing number", text, form.expected);
+    return bad_text("too large a number", text, form.too_large);
+  if (error != std::errc()) return bad_text("missing number", text, form.expected);
   rest.remove_prefix(static_cast<std::size_t>(after - rest.data()));
 
   std::size_t length = 0;
   while (length < rest.size() && !is_digit(rest[length])) ++length;
   const std::string_view name = rest.substr(0, length);
   rest.remove_prefix(length);
-  if (name.empty()) return bad("missing unit", text, form.expected);
+  if (name.empty()) return bad_text("missing unit", text, form.expected);
   for (; quantity.unit < form.units.size(); ++quantity.unit) {
     if (form.units[quantity.unit].name == name) return quantity;
   }
-  return bad("unknown unit " + in_quotes(name), text, form.expected);
+  return bad_text("unknown unit " + in_quotes(name), text, form.expected);
 }
 
 /// number * factor, or nothing where that passes `highest`.
@@ -107,12 +101,12 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
     const Result<Quantity> quantity = take_quantity(text, rest, kDuration);
     if (!quantity) return quantity.error();
     if (quantity->unit < next_unit) {
-      return bad("unit out of order", text, "expected each unit once, the largest first");
+      return bad_text("unit out of order", text, "expected each unit once, the largest first");
     }
     next_unit = quantity->unit + 1;
     const auto part = scaled(*quantity, kDuration, kLongestNanoseconds);
     if (!part || *part > kLongestNanoseconds - total) {
-      return bad("too long a duration", text, kDuration.too_large);
+      return bad_text("too long a duration", text, kDuration.too_large);
     }
     total += *part;
   } while (!rest.empty());
@@ -124,9 +118,9 @@ Result<std::uint64_t> parse_size_bytes(std::string_view text) {
   std::string_view rest = text;
   const Result<Quantity> quantity = take_quantity(text, rest, kSize);
   if (!quantity) return quantity.error();
-  if (!rest.empty()) return bad("more than one number", text, kSizeForm);
+  if (!rest.empty()) return bad_text("more than one number", text, kSizeForm);
   const auto bytes = scaled(*quantity, kSize, kLargestBytes);
-  if (!bytes) return bad("too large a size", text, kSize.too_large);
+  if (!bytes) return bad_text("too large a size", text, kSize.too_large);
   return {in_place_value, *bytes};
 }
 

@@ -17,11 +17,9 @@ struct PooledPipe {
   PooledPipe* next;
 };
 
-namespace {
-
 // A stack of idle pipes that remembers how few it ever held since the last trim: those were not
 // needed.
-class IdleList {
+class IdlePipes {
  public:
   [[nodiscard]] PooledPipe* pop() {
     PooledPipe* pipe = head_;
@@ -47,6 +45,8 @@ class IdleList {
   std::size_t count_ = 0;
   std::size_t fewest_ = 0;
 };
+
+namespace {
 
 // The slots that the kernel makes of a wanted size: whole pages, a power of two of them
 // (fs/pipe.c, round_pipe_size).
@@ -77,7 +77,7 @@ struct PipePool::Shared {
   /// written.
   std::atomic<bool> scarce{false};
   alignas(64) Spinlock lock;
-  IdleList idle;  ///< under `lock`
+  IdlePipes idle;  ///< under `lock`
 };
 
 // One thread's list.
@@ -117,7 +117,7 @@ class PipeCache {
   void trim() {
     shared_->scarce.store(false, std::memory_order_relaxed);
     for (std::size_t left = idle_.surplus(); left > 0; --left) shared_->destroy(idle_.pop());
-    IdleList unneeded;
+    IdlePipes unneeded;
     {
       // Whoever holds the lock is at work on the list; the next trim will do.
       const std::unique_lock guard(shared_->lock, std::try_to_lock);
@@ -133,7 +133,7 @@ class PipeCache {
 
  private:
   std::shared_ptr<PipePool::Shared> shared_;
-  IdleList idle_;
+  IdlePipes idle_;
 };
 
 PipeLease::PipeLease(PipeLease&& other) noexcept : pipe_(std::exchange(other.pipe_, nullptr)) {}

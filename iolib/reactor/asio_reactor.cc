@@ -11,8 +11,6 @@
 namespace sluice {
 namespace {
 
-enum Kind : std::uint8_t { kReceive, kReadable, kWritable, kWatch, kAccept, kAcceptOne };
-
 // Connections taken from one listener in one turn.
 constexpr int kAcceptsPerTurn = 64;
 // Handlers run before timers and the mailbox have their turn.

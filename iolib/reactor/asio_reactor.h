@@ -45,6 +45,9 @@ class AsioReactor final : public Reactor {
     std::uint64_t serial = 0;  ///< tells this descriptor from an earlier one of the same number
   };
 
+  // What an operation waits for.
+  enum Kind : std::uint8_t { kReceive, kReadable, kWritable, kWatch, kAccept, kAcceptOne };
+
   AsioReactor();
   [[nodiscard]] Result<> open();
   [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;

@@ -15,8 +15,6 @@
 namespace sluice {
 namespace {
 
-enum Kind : std::uint8_t { kReceive, kPoll, kEdgePoll, kWatch, kAccept, kFile };
-
 // Requests queued in one turn before they must be handed over early; one turn of a busy worker
 // queues one or two for each ready connection.
 constexpr unsigned kSubmissionEntries = 1024;

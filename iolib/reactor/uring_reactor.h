@@ -44,6 +44,8 @@ class UringReactor final : public Reactor {
   void register_buffer(std::span<std::byte> buffer);
 
  private:
+  // What an operation waits for.
+  enum Kind : std::uint8_t { kReceive, kPoll, kEdgePoll, kWatch, kAccept, kFile };
   // Requests that are to be made again, in order.
   struct Line {
     Operation* first = nullptr;
