@@ -17,10 +17,6 @@
 namespace sluice::fuzz {
 namespace {
 
-void must(bool condition) {
-  if (!condition) std::abort();
-}
-
 std::vector<FuzzedSegment> chain_of(const test::SimulatedDisk::Files& files) {
   std::vector<FuzzedSegment> chain;
   for (const auto& [name, bytes] : files) {

@@ -10,10 +10,6 @@ namespace {
 using capture::Event;
 using capture::Finding;
 
-void must(bool condition) {
-  if (!condition) std::abort();
-}
-
 enum class Writer { dead, lives, is_followed };
 
 using Bytes = std::span<const std::byte>;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <optional>
 #include <span>
 #include <tuple>
@@ -11,6 +12,11 @@
 #include "tests/fuzz/resealed.h"
 
 namespace sluice::fuzz {
+
+/// Ends the program where `condition` does not hold.
+inline void must(bool condition) {
+  if (!condition) std::abort();
+}
 
 /// Reads `chain`, one segment at least; ends the program if the reader says what cannot be.
 void walk(const std::vector<FuzzedSegment>& chain);

@@ -25,11 +25,6 @@
 namespace sluice::test {
 namespace {
 
-Ending ending_of(int fd) {
-  std::byte byte{};
-  return receive_some(fd, {&byte, 1}, kLate).ending;
-}
-
 /// While it lives, opening or reading a file (FAN_OPEN_PERM, FAN_ACCESS_PERM) never returns, as on
 /// a mount whose server is gone: it waits for a permission that nobody gives.
 class Hang {

@@ -24,11 +24,6 @@ using std::chrono::seconds;
 
 constexpr std::uint64_t kStreamBytes = 4 << 20;
 
-Ending ending_of(int fd) {
-  std::byte byte{};
-  return receive_some(fd, {&byte, 1}, kLate).ending;
-}
-
 /// Both ways, then both ends in order. Empty if all is well.
 std::string exchange(Forwarded pair) {
   std::string wrong = transfer(pair.client.get(), pair.upstream.get(), Pattern(1), kStreamBytes) +

@@ -24,7 +24,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::uint64_t kStreamBytes = 4 << 20;
+constexpr std::uint64_t kTransferBytes = 4 << 20;
 
 class DrainTest : public testing::TestWithParam<std::string> {
  protected:
@@ -55,8 +55,8 @@ TEST_P(DrainTest, OpenConnectionFinishesAndNewOnesAreRefused) {
   }
   ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
   EXPECT_EQ(count_lines(daemon.log(), std::regex("draining")), 1U);
-  EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(2), kStreamBytes), "");
-  EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(3), kStreamBytes), "");
+  EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(2), kTransferBytes), "");
+  EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(3), kTransferBytes), "");
   EXPECT_TRUE(daemon.process().running());
 
   finish_sending(pair.client.get());
@@ -65,10 +65,10 @@ TEST_P(DrainTest, OpenConnectionFinishesAndNewOnesAreRefused) {
   EXPECT_EQ(daemon.process().wait(kLate), 0);
   const auto ends = connection_ends(daemon.log());
   const auto end = std::find_if(ends.begin(), ends.end(),
-                                [](const auto& each) { return each.to_client == kStreamBytes; });
+                                [](const auto& each) { return each.to_client == kTransferBytes; });
   ASSERT_NE(end, ends.end()) << daemon.log();
   EXPECT_EQ(end->reason, "closed") << end->line;
-  EXPECT_EQ(end->to_upstream, kStreamBytes + 1) << end->line;
+  EXPECT_EQ(end->to_upstream, kTransferBytes + 1) << end->line;
   EXPECT_EQ(count_lines(daemon.log(), std::regex("ended.*reason=drained")), 1U);
 }
 

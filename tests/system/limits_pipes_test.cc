@@ -24,27 +24,27 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::uint64_t kStreamBytes = 8 << 20;
+constexpr std::uint64_t kPipedBytes = 8 << 20;
 constexpr const char* kOrdinaryUser = "nobody";
 
 std::size_t count_shortages(const Daemon& daemon) {
   return count_lines(daemon.log(), std::regex("copying_for_lack_of_pipes"));
 }
 
-/// One connection that moves kStreamBytes each way, and what the log says of it.
+/// One connection that moves kPipedBytes each way, and what the log says of it.
 ConnectionEnd stream_both_ways(const Daemon& daemon, int upstream, std::uint64_t seed) {
   const std::size_t ends_before = connection_ends(daemon.log()).size();
   Forwarded pair = forward(daemon.port(), upstream);
-  EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(seed), kStreamBytes), "");
-  EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(~seed), kStreamBytes), "");
+  EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(seed), kPipedBytes), "");
+  EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(~seed), kPipedBytes), "");
   pair = {};
   const auto ends = daemon.wait_for_ends(ends_before + 1, kLate);
   if (ends.size() != ends_before + 1) {
     ADD_FAILURE() << "not logged as ended: " << daemon.log();
     return {};
   }
-  EXPECT_EQ(ends.back().to_upstream, kStreamBytes);
-  EXPECT_EQ(ends.back().to_client, kStreamBytes);
+  EXPECT_EQ(ends.back().to_upstream, kPipedBytes);
+  EXPECT_EQ(ends.back().to_client, kPipedBytes);
   return ends.back();
 }
 

@@ -98,6 +98,11 @@ bool echoes(int fd, std::chrono::nanoseconds timeout) {
   return send_all(fd, "?") && receive_text(fd, 1, timeout) == "?";
 }
 
+Ending ending_of(int fd) {
+  std::byte byte{};
+  return receive_some(fd, {&byte, 1}, kLate).ending;
+}
+
 bool has_ipv6() {
   try {
     static_cast<void>(listen_tcp(1, {}, AF_INET6));

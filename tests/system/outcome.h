@@ -11,6 +11,7 @@
 #include "tests/support/log_line.h"
 #include "tests/support/pattern.h"
 #include "tests/support/process.h"
+#include "tests/support/sockets.h"
 #include "tests/support/temp_dir.h"
 
 namespace sluice::test {
@@ -50,6 +51,9 @@ struct Outcome {
 [[nodiscard]] std::string transfer(int from, int to, Pattern pattern, std::uint64_t size_bytes);
 /// One byte there and back through an echo; false if it does not come back in time.
 [[nodiscard]] bool echoes(int fd, std::chrono::nanoseconds timeout = kLate);
+
+/// How a connection of which nothing more is expected ends.
+[[nodiscard]] Ending ending_of(int fd);
 
 /// True if ::1 can be listened on.
 [[nodiscard]] bool has_ipv6();

@@ -20,8 +20,6 @@ const json::object* entry_of(const json::array& list, const char* key, const jso
   return nullptr;
 }
 
-std::string text_of(const json::value& value) { return std::string(value.as_string()); }
-
 // Below that no spread means anything.
 constexpr std::size_t kFewRuns = 3;
 

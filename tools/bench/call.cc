@@ -8,7 +8,7 @@ namespace sluice::bench {
 namespace {
 
 // How long a wait may last before the phase is looked at again.
-constexpr std::uint64_t kTickNs = 50'000'000;
+constexpr std::uint64_t kNapNs = 50'000'000;
 
 // Of 127.0.0.0/8, an address to call from. Many of them, or TIME_WAIT would use up the ports: each
 // gives a whole range of them.
@@ -54,7 +54,7 @@ void Caller::run() {
 bool Caller::wait_until(std::uint64_t time) const {
   for (std::uint64_t now = now_ns(); now < time; now = now_ns()) {
     if (control_.phase() == Phase::stop) return false;
-    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(time - now, kTickNs)));
+    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(time - now, kNapNs)));
   }
   return true;
 }

@@ -40,7 +40,6 @@
 namespace sluice::bench {
 namespace {
 
-using std::chrono::seconds;
 using std::chrono::steady_clock;
 
 // What a run takes besides its warm-up and its measured time, over many.
@@ -51,7 +50,7 @@ constexpr double kRunGraceSeconds = 180;
 // A path that verifies no faster than this a second is not waited for.
 constexpr double kLeastVerifyRateBytes = 1 << 20;
 // What a run that was told to end has for that.
-constexpr seconds kChildEndTimeout{10};
+constexpr std::chrono::seconds kChildEndTimeout{10};
 
 // Root may have a network for each run, unless a container forbids it.
 bool own_network() {

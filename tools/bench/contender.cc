@@ -35,11 +35,10 @@ namespace sluice::bench {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-constexpr seconds kStartTimeout{15};
-constexpr seconds kEndTimeout{3};
+constexpr std::chrono::seconds kStartTimeout{15};
+constexpr std::chrono::seconds kStopTimeout{3};
 constexpr milliseconds kPoll{2};
 
 std::string replaced(std::string text, std::string_view what, const std::string& with) {
@@ -431,7 +430,7 @@ std::optional<double> Forwarder::end_and_tell_lost(const Contender& contender) {
 void Forwarder::end_processes() {
   if (pid_ > 0) {
     ::kill(-pid_, SIGTERM);
-    const auto deadline = steady_clock::now() + kEndTimeout;
+    const auto deadline = steady_clock::now() + kStopTimeout;
     while (::waitpid(pid_, nullptr, WNOHANG) == 0) {
       if (steady_clock::now() > deadline) ::kill(-pid_, SIGKILL);
       std::this_thread::sleep_for(kPoll);

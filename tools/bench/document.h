@@ -16,6 +16,11 @@ inline constexpr int kFormatVersion = 1;
 inline constexpr double kMuchOfOthers = 0.2;  ///< other_cpus
 inline constexpr double kSaturated = 0.9;     ///< ends_busiest_thread; of `direct` that is no news
 
+/// A string of a document.
+[[nodiscard]] inline std::string text_of(const json::value& value) {
+  return std::string(value.as_string());
+}
+
 /// A document without workloads: format, version, time, command and machine.
 [[nodiscard]] json::object new_document(const std::string& command);
 

@@ -19,7 +19,6 @@ namespace {
 // How long a loop may wait before it looks whether the run has failed.
 constexpr std::uint64_t kTickNs = 100'000'000;
 constexpr std::size_t kEventsAtOnce = 256;
-constexpr std::uint64_t kSecondNs = 1'000'000'000;
 
 }  // namespace
 

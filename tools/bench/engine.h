@@ -16,6 +16,10 @@
 
 namespace sluice::bench {
 
+inline constexpr std::uint64_t kSecondNs = 1'000'000'000;
+/// The same for figures that are divided.
+inline constexpr double kNsPerSecond = 1e9;
+
 /// CLOCK_MONOTONIC in nanoseconds.
 [[nodiscard]] std::uint64_t now_ns();
 

@@ -14,7 +14,7 @@ const json::value* field(const json::value& object, std::string_view key) {
 }
 
 // Strings as they are, anything else as JSON, but 0.5 as 0.5.
-std::string text_of(const json::value* value) {
+std::string text_or_json(const json::value* value) {
   if (value == nullptr || value->is_null()) return "";
   if (value->is_string()) return std::string(value->as_string());
   if (!value->is_double()) return json::serialize(*value);
@@ -24,7 +24,7 @@ std::string text_of(const json::value* value) {
 }
 
 std::string text_at(const json::value& object, std::string_view key) {
-  return text_of(field(object, key));
+  return text_or_json(field(object, key));
 }
 
 std::optional<double> number_of(const json::value* value) {
@@ -158,10 +158,10 @@ Report read_report(const json::object& document) {
                 .programs = {},
                 .sections = {}};
   for (const auto& [key, value] : object_at(root, "machine")) {
-    report.machine[std::string(key)] = text_of(&value);
+    report.machine[std::string(key)] = text_or_json(&value);
   }
   for (const auto& [key, value] : object_at(root, "settings")) {
-    report.settings[std::string(key)] = text_of(&value);
+    report.settings[std::string(key)] = text_or_json(&value);
   }
   for (const json::value& contender : list_at(root, "contenders")) {
     report.programs.push_back({text_at(contender, "name"), text_at(contender, "version"),

@@ -31,12 +31,11 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr double kGiB = 1024.0 * 1024 * 1024;
-constexpr double kSecondNs = 1e9;
-constexpr const char* kWho = "client";
+constexpr const char* kLoadEnd = "client";
 // The control connection is used at least so often: paths cut what is idle, and what the serving
 // end has found wrong is heard of early.
 constexpr std::chrono::seconds kAliveInterval{5};
-constexpr std::chrono::seconds kEndTimeout{30};
+constexpr std::chrono::seconds kStillTimeout{30};
 // Connections opened before it is made sure that all of them have arrived: no backlog overflows.
 constexpr std::size_t kConnectBatch = 128;
 // What a forwarder allocates once, with its first connections, is not what an idle one costs. So
@@ -93,7 +92,7 @@ class LoadRun {
                         const std::string& prefix) const;
   void report_path(json::object& metrics) const;
   [[nodiscard]] double seconds() const {
-    return static_cast<double>(cpu_after_.wall - cpu_before_.wall) / kSecondNs;
+    return static_cast<double>(cpu_after_.wall - cpu_before_.wall) / kNsPerSecond;
   }
 
   const LoadOptions& options_;
@@ -135,7 +134,7 @@ OwnedFd LoadRun::connect(Hello hello) {
   hello.run = run_;
   hello.number = next_number_++;
   OwnedFd fd = connect_to(options_.to);
-  send_all(fd.get(), encode(hello), kWho);
+  send_all(fd.get(), encode(hello), kLoadEnd);
   counts_.push_back(std::make_unique<StreamCounts>());
   ++opened_;
   if (opened_ % kConnectBatch == 0) await_arrivals();
@@ -175,7 +174,7 @@ void LoadRun::open_streams(LoadPart& part) {
   hello.plain = what.ends == Ends::plain;
   hello.verify = options_.verify_all;
   StreamOptions stream;
-  stream.who = kWho;
+  stream.who = kLoadEnd;
   stream.send = hello.receive;
   stream.receive = hello.send;
   stream.ends = what.ends;
@@ -198,8 +197,8 @@ void LoadRun::open_pings(LoadPart& part) {
   hello.role = Role::echo;
   hello.size_bytes = static_cast<std::uint32_t>(what.size_bytes);
   const auto count = static_cast<double>(what.connections);
-  const auto interval =
-      what.rate > 0 ? static_cast<std::uint64_t>(kSecondNs * count / what.rate) : std::uint64_t{0};
+  const auto interval = what.rate > 0 ? static_cast<std::uint64_t>(kNsPerSecond * count / what.rate)
+                                      : std::uint64_t{0};
   add_loops(part, threads(what));
   for (std::size_t i = 0; i < part.loops.size(); ++i) {
     part.pings.push_back(std::make_unique<PingResults>());
@@ -218,8 +217,8 @@ void LoadRun::open_pings(LoadPart& part) {
 void LoadRun::open_callers(LoadPart& part) {
   const Part& what = *part.part;
   const auto count = static_cast<double>(what.connections);
-  const auto interval =
-      what.rate > 0 ? static_cast<std::uint64_t>(kSecondNs * count / what.rate) : std::uint64_t{0};
+  const auto interval = what.rate > 0 ? static_cast<std::uint64_t>(kNsPerSecond * count / what.rate)
+                                      : std::uint64_t{0};
   for (std::size_t i = 0; i < what.connections; ++i) {
     part.callers.push_back(std::make_unique<Caller>(control_, options_.to, run_, next_number_++,
                                                     interval, interval * i / what.connections));
@@ -249,10 +248,10 @@ void LoadRun::exchange(const std::vector<OwnedFd>& fds) const {
   const auto byte_of = [](std::size_t i) { return static_cast<char>('0' + i % 64); };
   for (std::size_t i = 0; i < fds.size(); ++i) {
     const char byte = byte_of(i);
-    send_all(fds[i].get(), {&byte, 1}, kWho);
+    send_all(fds[i].get(), {&byte, 1}, kLoadEnd);
   }
   for (std::size_t i = 0; i < fds.size(); ++i) {
-    if (receive_byte(fds[i].get(), kWho) != byte_of(i)) {
+    if (receive_byte(fds[i].get(), kLoadEnd) != byte_of(i)) {
       throw Failure("client: a wrong byte came back");
     }
   }
@@ -267,7 +266,7 @@ void LoadRun::verify(bool up) {
   hello.send = !up;
   hello.limit = up ? 0 : options_.verify_bytes;
   StreamOptions stream;
-  stream.who = kWho;
+  stream.who = kLoadEnd;
   stream.number = next_number_;
   stream.send = up;
   stream.receive = !up;
@@ -288,7 +287,7 @@ void LoadRun::verify(bool up) {
     if (arrived == options_.verify_bytes) break;
     if (arrived > before) moved = steady_clock::now();
     before = arrived;
-    if (steady_clock::now() - moved > kEndTimeout) {
+    if (steady_clock::now() - moved > kStillTimeout) {
       throw Failure("the stream to be verified stopped at " + std::to_string(arrived) + " of " +
                     std::to_string(options_.verify_bytes) + " bytes");
     }
@@ -302,7 +301,7 @@ void LoadRun::verify(bool up) {
 void LoadRun::pass(double seconds) const {
   constexpr milliseconds kStep{50};
   const auto end = steady_clock::now() +
-                   std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * kSecondNs));
+                   std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * kNsPerSecond));
   for (auto now = steady_clock::now(); now < end; now = steady_clock::now()) {
     control_.check();
     check_interrupted();
@@ -432,7 +431,7 @@ void LoadRun::finish_loop(Loop& loop) const {
     const std::uint64_t arrived =
         std::accumulate(now.received.begin(), now.received.end(), std::uint64_t{0});
     if (std::exchange(before, arrived) != arrived) moved = steady_clock::now();
-    if (steady_clock::now() - moved > kEndTimeout) {
+    if (steady_clock::now() - moved > kStillTimeout) {
       throw Failure("client: some connections did not end");
     }
   }
@@ -470,7 +469,7 @@ void LoadRun::report_bulk(const LoadPart& part, json::object& metrics,
                           const std::string& prefix) const {
   // Each direction by the clock of the end that receives.
   const auto seconds_between = [](const Mark& before, const Mark& after) {
-    return static_cast<double>(after.time_ns - before.time_ns) / kSecondNs;
+    return static_cast<double>(after.time_ns - before.time_ns) / kNsPerSecond;
   };
   const double up_seconds = seconds_between(there_before_, there_after_);
   const double down_seconds = seconds_between(here_before_, here_after_);
@@ -512,7 +511,7 @@ void LoadRun::report_exchanges(const LoadPart& part, json::object& metrics,
   const auto in_us = [&](double quantile) { return latency.quantile(quantile) / 1e3; };
   const bool call = part.part->kind == Kind::call;
   metrics[prefix + (call ? "connections_per_s" : "trips_per_s")] =
-      static_cast<double>(completed) / (static_cast<double>(measured_ns_) / kSecondNs);
+      static_cast<double>(completed) / (static_cast<double>(measured_ns_) / kNsPerSecond);
   metrics[prefix + "count"] = completed;
   metrics[prefix + "p50_us"] = in_us(0.5);
   metrics[prefix + "p99_us"] = in_us(0.99);
@@ -530,7 +529,7 @@ void LoadRun::report_exchanges(const LoadPart& part, json::object& metrics,
 void LoadRun::report_path(json::object& metrics) const {
   const auto used = [](std::uint64_t before, std::uint64_t after) {
     // A forwarder that forgets its dead children can have used less at the end.
-    return after > before ? static_cast<double>(after - before) / kSecondNs : 0.0;
+    return after > before ? static_cast<double>(after - before) / kNsPerSecond : 0.0;
   };
   const double proxy = used(cpu_before_.watched, cpu_after_.watched);
   const double load = used(cpu_before_.self, cpu_after_.self);
@@ -561,7 +560,7 @@ void LoadRun::report_path(json::object& metrics) const {
   metrics["proxy_cpus"] = proxy / seconds();
   metrics["proxy_schedstat_cpus"] =
       (static_cast<double>(cpu_after_.schedstat) - static_cast<double>(cpu_before_.schedstat)) /
-      kSecondNs / seconds();
+      kNsPerSecond / seconds();
   metrics["proxy_memory_mib"] = static_cast<double>(loaded_.pss_bytes) / 1024 / 1024;
   metrics["pipes"] = pipes_.pipes;
   metrics["pipe_bytes"] = pipes_.largest_bytes;

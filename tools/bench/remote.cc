@@ -5,7 +5,7 @@
 namespace sluice::bench {
 namespace {
 
-constexpr const char* kWho = "client";
+constexpr const char* kRemoteEnd = "client";
 constexpr int kAnswerTimeoutMs = 60'000;
 constexpr int kStopTimeoutMs = 600'000;
 
@@ -24,11 +24,11 @@ Mark mark_of(const json::object& said) {
 Remote::Remote(const Endpoint& to, std::uint64_t run) : fd_(connect_to(to)), to_(to.text) {
   Hello hello;
   hello.run = run;
-  send_all(fd_.get(), encode(hello), kWho);
+  send_all(fd_.get(), encode(hello), kRemoteEnd);
 }
 
 json::object Remote::ask(const std::string& request, int timeout_ms) {
-  send_all(fd_.get(), request + '\n', kWho);
+  send_all(fd_.get(), request + '\n', kRemoteEnd);
   boost::system::error_code wrong;
   const json::value answer = json::parse(lines_.read(fd_.get(), timeout_ms, "serving end"), wrong);
   if (wrong || !answer.is_object()) fail_to_understand();

@@ -19,8 +19,6 @@
 namespace sluice::bench {
 namespace {
 
-constexpr std::uint64_t kSecondNs = 1'000'000'000;
-
 std::uint64_t read_clock(clockid_t clock) {
   timespec time{};
   if (::clock_gettime(clock, &time) != 0) fail_errno("clock_gettime");

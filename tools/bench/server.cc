@@ -29,7 +29,6 @@ namespace sluice::bench {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 using std::chrono::steady_clock;
 
 constexpr const char* kWho = "upstream";
@@ -38,9 +37,9 @@ constexpr const char* kWho = "upstream";
 constexpr std::uint64_t kHelloTimeoutNs = 20'000'000'000;
 // When there is no descriptor left, accepting rests for so long.
 constexpr std::uint64_t kAcceptPauseNs = 100'000'000;
-constexpr seconds kArrivalTimeout{30};
+constexpr std::chrono::seconds kArrivalTimeout{30};
 constexpr milliseconds kTick{100};
-constexpr seconds kEndTimeout{30};
+constexpr std::chrono::seconds kEndTimeout{30};
 // A load begins its run at once; who says no more than that there is one does not keep others out.
 constexpr int kBeginTimeoutMs = 5'000;
 // A run whose load says nothing for so long is over.

@@ -16,7 +16,6 @@ namespace {
 constexpr std::size_t kTurnBytes = Loop::kBufferBytes;
 // What a slow reader reads at a time.
 constexpr std::size_t kSlowReadBytes = 16 << 10;
-constexpr double kSecondNs = 1e9;
 
 }  // namespace
 
@@ -92,7 +91,7 @@ void Stream::receive_turn() {
   if (options_.read_rate_bytes > 0) {
     rate_bytes_ += receive_at_most(kSlowReadBytes, true);
     const double due = static_cast<double>(rate_bytes_) /
-                       static_cast<double>(options_.read_rate_bytes) * kSecondNs;
+                       static_cast<double>(options_.read_rate_bytes) * kNsPerSecond;
     resting_ = true;
     update_interest();
     loop().set_alarm(*this, std::max(now_ns(), rate_began_ + static_cast<std::uint64_t>(due)));

@@ -26,8 +26,6 @@ struct Cell {
 };
 using Row = std::vector<Cell>;
 
-std::string text_of(const json::value& value) { return std::string(value.as_string()); }
-
 // A small figure keeps three significant digits.
 std::string format(double value, int digits) {
   std::array<char, 64> text{};

@@ -22,7 +22,7 @@ std::string duration_error(std::string_view text) {
   const auto result = parse_duration(text);
   return result ? "no error" : result.error().to_string();
 }
-std::uint64_t bytes_of(std::string_view text) {
+std::uint64_t size_bytes_of(std::string_view text) {
   const auto result = parse_size_bytes(text);
   EXPECT_TRUE(result.has_value()) << text << ": " << result.error().to_string();
   return result.has_value() ? *result : 0;
@@ -104,20 +104,20 @@ TEST(Duration, ANegativeOneIsFormattedWithItsSign) {
 }
 
 TEST(Size, EachUnitIsItsOwnFactor) {
-  EXPECT_EQ(bytes_of("4096B"), 4096u);
-  EXPECT_EQ(bytes_of("64KiB"), 65'536u);
-  EXPECT_EQ(bytes_of("1MiB"), 1'048'576u);
-  EXPECT_EQ(bytes_of("2GiB"), 2'147'483'648u);
-  EXPECT_EQ(bytes_of("1TiB"), 1'099'511'627'776u);
-  EXPECT_EQ(bytes_of("10kB"), 10'000u);
-  EXPECT_EQ(bytes_of("5MB"), 5'000'000u);
-  EXPECT_EQ(bytes_of("1GB"), 1'000'000'000u);
-  EXPECT_EQ(bytes_of("1TB"), 1'000'000'000'000u);
+  EXPECT_EQ(size_bytes_of("4096B"), 4096u);
+  EXPECT_EQ(size_bytes_of("64KiB"), 65'536u);
+  EXPECT_EQ(size_bytes_of("1MiB"), 1'048'576u);
+  EXPECT_EQ(size_bytes_of("2GiB"), 2'147'483'648u);
+  EXPECT_EQ(size_bytes_of("1TiB"), 1'099'511'627'776u);
+  EXPECT_EQ(size_bytes_of("10kB"), 10'000u);
+  EXPECT_EQ(size_bytes_of("5MB"), 5'000'000u);
+  EXPECT_EQ(size_bytes_of("1GB"), 1'000'000'000u);
+  EXPECT_EQ(size_bytes_of("1TB"), 1'000'000'000'000u);
 }
 
 TEST(Size, ZeroNeedsNoUnitAndAnyOtherNumberDoes) {
-  EXPECT_EQ(bytes_of("0"), 0u);
-  EXPECT_EQ(bytes_of("0MiB"), 0u);
+  EXPECT_EQ(size_bytes_of("0"), 0u);
+  EXPECT_EQ(size_bytes_of("0MiB"), 0u);
   EXPECT_EQ(size_error("4096"),
             "missing unit in \"4096\": expected a whole number with a unit (B, KiB, MiB, GiB, TiB, "
             "kB, MB, GB, TB), as in 64KiB");
@@ -134,8 +134,8 @@ TEST(Size, UnitsOfUnclearFactorAreRefused) {
 }
 
 TEST(Size, TheLargestIsKeptAndOneMoreIsRefused) {
-  EXPECT_EQ(bytes_of("18446744073709551615B"), std::numeric_limits<std::uint64_t>::max());
-  EXPECT_EQ(bytes_of("16777215TiB"), std::uint64_t{16'777'215} << 40);
+  EXPECT_EQ(size_bytes_of("18446744073709551615B"), std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(size_bytes_of("16777215TiB"), std::uint64_t{16'777'215} << 40);
   EXPECT_EQ(size_error("16777216TiB"),
             "too large a size in \"16777216TiB\": expected less than 2^64 bytes");
   EXPECT_EQ(size_error("18446744073709551616B").substr(0, 18), "too large a number");
@@ -150,7 +150,7 @@ TEST(Size, FormattingTakesTheShortestTextThatParsesBack) {
   EXPECT_EQ(format_size_bytes(1'500), "1500B");
   const std::vector<std::uint64_t> sizes{
       1, 999, 4'096, 65'536, 1'000'001, 16u << 20, std::numeric_limits<std::uint64_t>::max()};
-  for (const std::uint64_t bytes : sizes) EXPECT_EQ(bytes_of(format_size_bytes(bytes)), bytes);
+  for (const std::uint64_t bytes : sizes) EXPECT_EQ(size_bytes_of(format_size_bytes(bytes)), bytes);
 }
 
 }  // namespace

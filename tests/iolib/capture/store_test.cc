@@ -276,19 +276,20 @@ TEST(Store, DeletesOneAfterTheOtherAndLeavesNoHoleToAPowerCut) {
 TEST(Store, DeletesASegmentInItsTurnThoughItCouldNotBeSealed) {
   using test::DiskCall;
   enum class Again : std::uint8_t { never, before_deletion, after_deletion };
-  struct Case {
+  struct Ending {
     std::set<DiskCall> failing;
     bool abandons;
     Again again;  // is it tried to be abandoned
   };
-  for (const Case& each : {Case{{DiskCall::rename}, false, Again::never},
-                           Case{{DiskCall::sync_names}, false, Again::never},
-                           Case{{DiskCall::volume_sync, DiskCall::sync_names}, false, Again::never},
-                           Case{{DiskCall::volume_sync, DiskCall::rename}, false, Again::never},
-                           Case{{DiskCall::rename}, true, Again::before_deletion},
-                           Case{{DiskCall::sync_names}, true, Again::before_deletion},
-                           Case{{DiskCall::rename}, true, Again::after_deletion},
-                           Case{{DiskCall::sync_names}, true, Again::after_deletion}}) {
+  for (const Ending& each :
+       {Ending{{DiskCall::rename}, false, Again::never},
+        Ending{{DiskCall::sync_names}, false, Again::never},
+        Ending{{DiskCall::volume_sync, DiskCall::sync_names}, false, Again::never},
+        Ending{{DiskCall::volume_sync, DiskCall::rename}, false, Again::never},
+        Ending{{DiskCall::rename}, true, Again::before_deletion},
+        Ending{{DiskCall::sync_names}, true, Again::before_deletion},
+        Ending{{DiskCall::rename}, true, Again::after_deletion},
+        Ending{{DiskCall::sync_names}, true, Again::after_deletion}}) {
     SimulatedDisk disk(1);
     Store store(disk, {.size_bytes = 1});
     const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::open};

@@ -17,7 +17,7 @@ namespace {
 
 using test::Ending;
 
-constexpr std::uint64_t kNoBound = 1 << 30;
+constexpr std::uint64_t kNoLagBound = 1 << 30;
 
 // Two threads with a mirror each, of the same server, which is the test's listener.
 class MirrorMoveTest : public MoveTest {
@@ -61,7 +61,7 @@ class MirrorMoveTest : public MoveTest {
   OwnedFd start_mirrored() {
     start([this](Relay& relay) {
       Pump& pump = relay.to_upstream();
-      Stream* const stream = here().open({.max_lag_bytes = kNoBound});
+      Stream* const stream = here().open({.max_lag_bytes = kNoLagBound});
       ASSERT_NE(stream, nullptr);
       stream->set_direction([&pump, stream] { pump.detach(*stream); }, [&pump] { pump.wake(); });
       pump.attach(*stream);
@@ -90,7 +90,7 @@ class MirrorMoveTest : public MoveTest {
 
   test::Listener listener_;
   std::size_t most_streams_ = 100;
-  std::size_t budget_bytes_ = kNoBound;
+  std::size_t budget_bytes_ = kNoLagBound;
   Shedding shedding_;
   std::vector<std::unique_ptr<Mirror>> mirrors_;
 };

@@ -25,8 +25,6 @@ using namespace std::chrono_literals;
 using test::Ending;
 using test::Pattern;
 
-const Pattern kToUpstream(1);
-const Pattern kToClient(2);
 const Pattern kAnswers(3);
 /// More than every socket on the way holds.
 constexpr std::uint64_t kMuch = 32 << 20;

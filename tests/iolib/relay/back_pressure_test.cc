@@ -16,8 +16,6 @@ namespace {
 using namespace std::chrono_literals;
 using test::Pattern;
 
-const Pattern kToUpstream(1);
-const Pattern kToClient(2);
 constexpr std::uint64_t kMuch = 64 << 20;
 
 using BackPressureTest = RelayTest;
@@ -26,10 +24,6 @@ INSTANTIATE_TEST_SUITE_P(Modes, BackPressureTest, testing::ValuesIn(every_relay_
 using PipePressureTest = EngineTest;
 INSTANTIATE_TEST_SUITE_P(Engines, PipePressureTest, testing::Values(Engine::uring, Engine::asio),
                          name_of_engine);
-
-SessionOptions small_buffers() {
-  return {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers};
-}
 
 std::size_t held_bytes(RelaySession& session) {
   return session.look([](Relay& relay) { return relay.to_upstream().held_bytes(); }).value();

@@ -15,9 +15,6 @@ using namespace std::chrono_literals;
 using test::Ending;
 using test::Pattern;
 
-const Pattern kToUpstream(1);
-const Pattern kToClient(2);
-
 // A direction that copies, behind a tap that holds its bytes back.
 class GateTest : public RelayTest {
  protected:

@@ -14,9 +14,6 @@ using namespace std::chrono_literals;
 using test::Ending;
 using test::Pattern;
 
-const Pattern kToUpstream(1);
-const Pattern kToClient(2);
-
 // Long enough for a busy machine to pass a few bytes in the meantime, short enough to wait for.
 constexpr Duration kShort = 200ms;
 

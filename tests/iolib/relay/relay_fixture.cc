@@ -100,6 +100,10 @@ bool LoopThread::sleeps() {
 
 // --- RelaySession
 
+SessionOptions small_buffers() {
+  return {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers};
+}
+
 RelaySession::RelaySession(LoopThread& loop, RelayContext& context, SpliceMode splice,
                            SessionOptions options)
     : loop_(loop),

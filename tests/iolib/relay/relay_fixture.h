@@ -103,6 +103,13 @@ struct SessionOptions {
   std::function<void(RelaySession& session, int upstream_near)> connected = nullptr;
 };
 
+/// Four sockets' buffers of 4 KiB each.
+[[nodiscard]] SessionOptions small_buffers();
+
+/// What each side of a test's connection sends.
+inline const test::Pattern kToUpstream(1);
+inline const test::Pattern kToClient(2);
+
 /// One relayed connection, with the test's ends of it. The relay is destroyed as soon as it has
 /// ended, so that whatever touches it later shows.
 class RelaySession {

@@ -18,9 +18,6 @@ using namespace std::chrono_literals;
 using test::Ending;
 using test::Pattern;
 
-const Pattern kToUpstream(1);
-const Pattern kToClient(2);
-
 // A connection seen from the side that cuts it: all is tried from either side.
 struct Sides {
   OwnedFd& cutter;
@@ -52,10 +49,6 @@ INSTANTIATE_TEST_SUITE_P(Modes, ResetTest, testing::ValuesIn(every_relay_mode())
 
 bool all_acknowledged(int fd) {
   return test::wait_until([fd] { return test::unacknowledged_bytes(fd) == 0; });
-}
-
-SessionOptions small_buffers() {
-  return {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers};
 }
 
 // --- Resets

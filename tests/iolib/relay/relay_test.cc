@@ -16,9 +16,6 @@ namespace {
 using namespace std::chrono_literals;
 using test::Pattern;
 
-const Pattern kToUpstream(1);
-const Pattern kToClient(2);
-
 INSTANTIATE_TEST_SUITE_P(Modes, RelayTest, testing::ValuesIn(every_relay_mode()),
                          name_of_relay_mode);
 INSTANTIATE_TEST_SUITE_P(Engines, EngineTest, testing::Values(Engine::uring, Engine::asio),

@@ -18,9 +18,6 @@ using namespace std::chrono_literals;
 using test::Ending;
 using test::Pattern;
 
-const Pattern kToUpstream(1);
-const Pattern kToClient(2);
-
 // Taps that come and go, and connections that go while taps are attached.
 class TapChangeTest : public RelayTest {
  protected:

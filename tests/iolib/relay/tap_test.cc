@@ -21,9 +21,6 @@ using namespace std::chrono_literals;
 using test::Ending;
 using test::Pattern;
 
-const Pattern kToUpstream(1);
-const Pattern kToClient(2);
-
 class TapTest : public RelayTest {
  protected:
   /// Taps outlive the relays, also of a test that fails in the middle.
