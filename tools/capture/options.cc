@@ -72,7 +72,8 @@ void understand(const Words& words, Invocation& invocation) {
 }
 
 CommandOption& add_side(Command& command, Words& words) {
-  return command.add_choice("--side", "SIDE", {std::string(kSideNames[0]), std::string(kSideNames[1])}, words.side,
+  return command.add_choice("--side", "SIDE",
+                            {std::string(kSideNames[0]), std::string(kSideNames[1])}, words.side,
                             "whose bytes: client or upstream");
 }
 
