@@ -1,16 +1,10 @@
 #include "proxy/capture.h"
 
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <utility>
 
-#include "iolib/base/aligned_buffer.h"
 #include "iolib/base/clock.h"
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
@@ -49,11 +43,6 @@ std::string_view name_of(WhenFull policy) {
       break;
   }
   return "close";
-}
-
-Directory::Mode mode_of(const CaptureConfig& config) {
-  return config.capture_io == CaptureIo::buffered ? Directory::Mode::buffered
-                                                  : Directory::Mode::direct_if_possible;
 }
 
 capture::RecorderOptions recorder_options(const CaptureConfig& config, const std::string& run,
@@ -103,6 +92,11 @@ void log_deletion(const std::string& path, const capture::Store::Deletion& delet
 
 // --- CaptureDirectories ---
 
+Directory::Mode capture_mode(const CaptureConfig& config) {
+  return config.capture_io == CaptureIo::buffered ? Directory::Mode::buffered
+                                                  : Directory::Mode::direct_if_possible;
+}
+
 Result<CaptureDirectories> CaptureDirectories::open(const Config& config, const std::string& run) {
   std::vector<const CaptureConfig*> wanted;
   for (const RouteConfig& route : config.routes) {
@@ -114,7 +108,8 @@ Result<CaptureDirectories> CaptureDirectories::open(const Config& config, const 
     auto target = std::make_unique<CaptureDirectory>();
     target->path = each->capture;
     target->buffered = each->capture_io == CaptureIo::buffered;
-    Result<std::unique_ptr<Directory>> directory = Directory::open(each->capture, mode_of(*each));
+    Result<std::unique_ptr<Directory>> directory =
+        Directory::open(each->capture, capture_mode(*each));
     if (directory.has_error()) return directory.error();
     target->directory = std::move(*directory);
     target->store = std::make_unique<capture::Store>(
@@ -305,74 +300,6 @@ std::vector<log::Field> capture_sums(const CaptureDirectories& directories,
       {"capture_longest_sync_us", longest_sync_ns / 1000},
       {"capture_detours", detours},
   };
-}
-
-// --- Probe ---
-
-namespace {
-
-constexpr std::size_t kProbeWrites = 16;
-constexpr std::size_t kProbeBytes = 4096;
-
-// The median of a few.
-Result<std::chrono::nanoseconds> time_durable_write(Directory& directory, int file) {
-  Result<AlignedBuffer> buffer = AlignedBuffer::allocate(directory.grid_bytes());
-  if (buffer.has_error()) return buffer.error();
-  Result<> ready = directory.preallocate(file, kProbeWrites * directory.grid_bytes());
-  if (ready.has_error()) return ready.error();
-  std::vector<std::chrono::nanoseconds> times;
-  for (std::size_t i = 0; i < kProbeWrites; ++i) {
-    const TimePoint began = Clock::now();
-    const iovec part{buffer->bytes().data(), std::max(kProbeBytes, directory.grid_bytes())};
-    const auto offset = static_cast<off_t>(i * directory.grid_bytes());
-    if (::pwritev2(file, &part, 1, offset, RWF_DSYNC) < 0) {
-      return errno_error("write " + directory.path());
-    }
-    times.push_back(Clock::now() - began);
-  }
-  std::ranges::sort(times);
-  return times[times.size() / 2];
-}
-
-Result<std::string> probe_directory(const std::string& path, Directory::Mode mode) {
-  Result<std::unique_ptr<Directory>> directory = Directory::open(path, mode);
-  if (directory.has_error()) return directory.error();
-  const std::string name = "probe";
-  Result<int> file = (*directory)->create(name);
-  if (file.has_error()) return file.error();
-  const Result<std::chrono::nanoseconds> time = time_durable_write(**directory, *file);
-  (*directory)->close(*file);
-  static_cast<void>((*directory)->remove(name));
-  if (time.has_error()) return time.error();
-  const bool buffered = mode == Directory::Mode::buffered;
-  return std::string((*directory)->direct() ? "O_DIRECT"
-                     : buffered             ? "buffered writes, as asked for"
-                                            : "no O_DIRECT, buffered writes") +
-         ", alignment " + std::to_string((*directory)->grid_bytes()) +
-         ", a durable write of 4 KiB takes " + std::to_string(time->count() / 1000) + " us";
-}
-
-}  // namespace
-
-// In a directory of its own, within the one asked for or, where that would be made at the start,
-// beside it: nobody who records there is disturbed.
-Result<std::string> probe_capture(const CaptureConfig& config) {
-  const std::string& path = config.capture;
-  struct stat about {};
-  const bool there = ::lstat(path.c_str(), &about) == 0;
-  if (there && !S_ISDIR(about.st_mode)) return Error{ENOTDIR, "open " + path};
-  std::string own = path + (there ? "/probe-XXXXXX" : ".probe-XXXXXX");
-  if (::mkdtemp(own.data()) == nullptr) return errno_error("mkdir " + own);
-  Result<std::string> found = probe_directory(own, mode_of(config));
-  static_cast<void>(::unlink((own + "/lock").c_str()));
-  static_cast<void>(::rmdir(own.c_str()));
-  if (found.has_value() && Directory::is_locked(path)) {
-    *found += ", in use at the moment";
-  }
-  if (found.has_value() && there && (about.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    *found += ", others than its owner may write to it";
-  }
-  return found;
 }
 
 }  // namespace sluice

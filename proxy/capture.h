@@ -116,8 +116,12 @@ class WorkerCapture {
 [[nodiscard]] std::vector<log::Field> capture_sums(
     const CaptureDirectories& directories, const std::vector<const WorkerCapture*>& workers);
 
+[[nodiscard]] Directory::Mode capture_mode(const CaptureConfig& config);
+
 /// What --check says about a directory, on one line: whether O_DIRECT is to be had, the alignment,
-/// how long a durable write of 4 KiB takes. Leaves nothing behind.
-[[nodiscard]] Result<std::string> probe_capture(const CaptureConfig& config);
+/// how long a durable write of 4 KiB takes, whether there is room for a segment of each worker.
+/// Does all that the daemon will do there, from making a segment to sealing it; leaves nothing
+/// behind.
+[[nodiscard]] Result<std::string> probe_capture(const CaptureConfig& config, std::size_t workers);
 
 }  // namespace sluice

@@ -396,7 +396,7 @@ int check_server(const Config& config) {
   std::vector<std::string> probed;
   for (const RouteConfig& route : config.routes) {
     if (route.capture.empty() || std::ranges::find(probed, route.capture) != probed.end()) continue;
-    Result<std::string> found = probe_capture(route);
+    Result<std::string> found = probe_capture(route, machine->workers);
     if (found.has_error()) return fail(found.error());
     std::printf("capture: %s: %s\n", one_line(route.capture).c_str(), found->c_str());
     probed.push_back(route.capture);

@@ -300,10 +300,17 @@ TEST_P(CaptureDiskTest, FullCloseEndsTheConnection) {
 }
 
 TEST_P(CaptureDiskTest, TwoWorkersShareADiskThatHoldsOneSegment) {
-  daemon_ = std::make_unique<Daemon>(
+  const std::vector<std::string> arguments =
       route_arguments({GetParam(), "auto"}, loopback_address(upstream_.port),
                       {"--capture", directory_, "--segment-size", "48MiB", "--workers", "2",
-                       "--durability", "batch"}));
+                       "--durability", "batch"});
+  std::vector<std::string> checking = arguments;
+  checking.emplace_back("--check");
+  const Outcome checked = run_to_end(checking);
+  EXPECT_NE(checked.output.find("free for 2 workers: segments smaller than 48MiB"),
+            std::string::npos)
+      << checked.output << checked.error;
+  daemon_ = std::make_unique<Daemon>(arguments);
   std::vector<Forwarded> pairs;
   for (int i = 0; i < 2; ++i) {
     pairs.push_back(forward(daemon_->port(), upstream_.fd.get()));
@@ -316,6 +323,18 @@ TEST_P(CaptureDiskTest, TwoWorkersShareADiskThatHoldsOneSegment) {
   EXPECT_EQ(told("capture_no_segment"), 0U) << "one waited for the other's room";
   EXPECT_EQ(told("capture_segments_smaller"), 1U);
   EXPECT_EQ(check().bytes(), 16 * kMiB);
+}
+
+TEST_P(CaptureDiskTest, ACheckFindsADiskThatIsFullAndLeavesNothingBehind) {
+  disk_->fill("filler", 2 * kMiB);
+  const std::vector<std::string> arguments = {
+      "--listen", "127.0.0.1:0", "--to", "echo:", "--capture", directory_, "--check"};
+  const Outcome checked = run_to_end(arguments);
+  EXPECT_EQ(checked.status, 1) << checked.output;
+  EXPECT_NE(checked.error.find("No space left"), std::string::npos) << checked.error;
+  for (const auto& entry : std::filesystem::directory_iterator(disk_->path())) {
+    EXPECT_EQ(entry.path().string().find("capture"), std::string::npos) << entry.path();
+  }
 }
 
 TEST_P(CaptureDiskTest, RetentionMakesRoomForever) {

@@ -102,6 +102,15 @@ TEST_F(CaptureOptionsTest, ADirectoryThatCannotBeWrittenIsRefused) {
   EXPECT_NE(refused.standard_error().find("Permission denied"), std::string::npos)
       << refused.standard_error();
   EXPECT_EQ(lines_of(refused.standard_error()).size(), 1U);
+  // One that is there and open to him, with another one's lock.
+  folder_.write("closed/lock", "");
+  ASSERT_EQ(::chmod(folder_.file("closed/lock").c_str(), 0600), 0);
+  ASSERT_EQ(::chmod(directory_.c_str(), 0777), 0);
+  command.emplace_back("--check");
+  Process checked(command, nobody);
+  EXPECT_EQ(checked.wait(), 1) << "the start would fail";
+  EXPECT_NE(checked.standard_error().find("closed/lock: Permission denied"), std::string::npos)
+      << checked.standard_error();
 }
 
 TEST_F(CaptureOptionsTest, ASymbolicLinkIsRefused) {
