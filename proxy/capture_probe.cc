@@ -62,7 +62,7 @@ Result<std::string> probe_segment(Directory& directory, std::uint64_t most_bytes
       ", a durable write of 4 KiB takes " + std::to_string(time->count() / 1000) + " us";
   // Each worker makes one at once, and none takes more than half of what is left.
   if (made->size_bytes < most_bytes || *free / most_bytes <= workers) {
-    found += ", " + format_size_bytes(*free) + " free for " + std::to_string(workers) +
+    found += ", " + format_size_bytes(*free >> 20 << 20) + " free for " + std::to_string(workers) +
              (workers == 1 ? " worker" : " workers") + ": segments smaller than " +
              format_size_bytes(most_bytes);
   }
