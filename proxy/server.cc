@@ -48,6 +48,8 @@ constexpr std::uint64_t kLongestBurst = 4096;
 
 // What one connection takes, pipes aside: its two sockets, or its file and its errand.
 constexpr std::size_t kConnectionDescriptors = 3;
+// And what a recorder does: a segment, and the next.
+constexpr std::size_t kRecorderDescriptors = 2;
 
 constexpr std::string_view kPipesSmaller =
     "an ordinary user's limit: fs.pipe-max-size, or his quota, fs.pipe-user-pages-soft";
@@ -78,11 +80,11 @@ void mask_signals(int how, std::initializer_list<int> signals) {
 }
 
 // Who listens without them would serve nobody.
-Result<> find_descriptors() {
+Result<> find_descriptors(std::size_t recorders) {
   std::vector<OwnedFd> found;
-  while (found.size() < kConnectionDescriptors) {
+  while (found.size() < kConnectionDescriptors + recorders * kRecorderDescriptors) {
     found.emplace_back(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
-    if (!found.back()) return errno_error("descriptors for a connection");
+    if (!found.back()) return errno_error("descriptors to serve a connection");
   }
   return {};
 }
@@ -207,7 +209,8 @@ Result<> Server::make_workers() {
 }
 
 Result<> Server::listen() {
-  if (Result<> found = find_descriptors(); found.has_error()) return found;
+  const std::size_t recorders = captures_.all().size() * workers_.size();
+  if (Result<> found = find_descriptors(recorders); found.has_error()) return found;
   if (Result<> listening = listeners_.listen(machine_.cpus); listening.has_error()) {
     return listening;
   }
