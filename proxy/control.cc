@@ -23,6 +23,9 @@ constexpr Duration kLastGrace = std::chrono::seconds(2);
 // has to be written yet.
 constexpr Duration kSecondSignalGrace = std::chrono::milliseconds(200);
 constexpr Duration kSecondSignalCaptureGrace = kLastGrace;
+// A deadline that is noticed later than this has passed while the process was stopped; the workers
+// then have as long again.
+constexpr Duration kStandstill = std::chrono::milliseconds(200);
 
 // What needs no look-up: numbers, and loopback for an empty host.
 std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
@@ -102,7 +105,8 @@ void Control::await_mirrors() {
   const TimePoint deadline = Clock::now() + kMirrorsPatience;
   const auto under_way = [](const LookUp& each) { return each.under_way; };
   while (std::ranges::any_of(look_ups_, under_way)) {
-    if (context_->run_one_until(deadline) == 0) break;
+    // What has come by now is not late.
+    if (context_->run_one_until(deadline) == 0 && context_->poll_one() == 0) break;
   }
   for (LookUp& each : look_ups_) {
     if (each.under_way) each.unusable = "resolve " + each.name.host + ": no answer yet";
@@ -145,9 +149,17 @@ void Control::handle(int signal) {
   }
   draining_ = true;
   actions_.begin_drain();
-  drain_deadline_.expires_after(std::chrono::duration_cast<Duration>(config_.drain_timeout));
-  drain_deadline_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) end_drain(kLastGrace, "drain timeout");
+  set_drain_deadline(std::chrono::duration_cast<Duration>(config_.drain_timeout),
+                     [this] { end_drain(kLastGrace, "drain timeout"); });
+}
+
+// Where the process was stopped for longer, the workers have what came meanwhile still before them.
+void Control::set_drain_deadline(Duration time, std::function<void()> then) {
+  drain_deadline_.expires_after(time);
+  drain_deadline_.async_wait([this, then](const boost::system::error_code& error) {
+    if (error) return;
+    const bool stood_still = Clock::now() - drain_deadline_.expiry() >= kStandstill;
+    stood_still ? set_drain_deadline(kStandstill, then) : then();
   });
 }
 
@@ -156,10 +168,7 @@ void Control::handle(int signal) {
 void Control::end_drain(Duration grace, std::string_view why) {
   ending_ = why;
   actions_.end_drain();
-  drain_deadline_.expires_after(grace);
-  drain_deadline_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) actions_.exit_now();
-  });
+  set_drain_deadline(grace, [this] { actions_.exit_now(); });
 }
 
 void Control::upstream_failed(std::size_t route) {

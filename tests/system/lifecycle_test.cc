@@ -12,6 +12,7 @@
 #include <memory>
 #include <regex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/wait.h"
@@ -90,6 +91,28 @@ TEST_P(DrainTest, DeadlineResetsWhatIsLeft) {
     ASSERT_EQ(ends.size(), 1U) << daemon.log();
     EXPECT_EQ(ends[0].reason, "drain_timeout");
   }
+}
+
+TEST_P(DrainTest, AnEndThatCameWhileTheProcessWasStoppedIsNotLate) {
+  constexpr milliseconds kTimeout{500};
+  Daemon daemon(arguments("500ms"));
+  const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
+  const auto began = steady_clock::now();
+  daemon.process().signal(SIGTERM);
+  ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
+  daemon.process().signal(SIGSTOP);
+  const bool in_time = steady_clock::now() - began < kTimeout;
+  EXPECT_TRUE(send_all(pair.client.get(), "x"));
+  finish_sending(pair.client.get());
+  finish_sending(pair.upstream.get());
+  std::this_thread::sleep_for(2 * kTimeout);
+  daemon.process().signal(SIGCONT);
+  if (!in_time) GTEST_SKIP() << "the machine stood still";
+  EXPECT_EQ(receive_text(pair.upstream.get(), 1, kLate), "x");
+  EXPECT_EQ(daemon.process().wait(kLate), 0);
+  const auto ends = connection_ends(daemon.log());
+  ASSERT_EQ(ends.size(), 1U) << daemon.log();
+  EXPECT_EQ(ends[0].reason, "closed");
 }
 
 TEST_P(DrainTest, SecondSignalEndsAtOnce) {
