@@ -240,6 +240,7 @@ void Server::share(const std::string& run) {
   shared_->on_mirror_failed = [this](const std::string& address) {
     control_.mirror_failed(address);
   };
+  shared_->upstream_failures.resize(routes_.size());
   for (const Route& route : routes_) {
     for (const MirrorTarget& target : route.mirrors) shared_->mirror_shedding[target.address];
   }

@@ -169,7 +169,6 @@ Result<> Worker::make_sessions_possible() {
     routes_.push_back(std::make_shared<const Route>(std::move(route)));
   }
   preferred_.resize(routes_.size());
-  upstream_failures_.resize(routes_.size());
   reactor_->set_timer(trim_, reactor_->now() + kTrimInterval);
   return {};
 }
@@ -262,7 +261,7 @@ void Worker::begin(OwnedFd client, std::size_t route, Leg::Kind kind) {
 
 void Worker::accept_failed(int error) {
   pause_accepting();
-  const auto times = accept_pauses_.happened(reactor_->now());
+  const auto times = shared_.accept_pauses.happened(reactor_->now());
   if (!times) return;
   const std::string reason = std::generic_category().message(error);
   rlimit descriptors{};
@@ -311,7 +310,7 @@ void Worker::note_calm() {
     log::info("connections_resumed",
               {{"max_connections", shared_.max_connections}, {"waited", *waited}});
   }
-  if (const auto times = accept_pauses_.ended(reactor_->now(), kCalm)) {
+  if (const auto times = shared_.accept_pauses.ended(reactor_->now(), kCalm)) {
     log::info("accept_resumed", {{"times", *times}});
   }
 }
@@ -369,7 +368,7 @@ void Worker::prefer_upstream(const Route& route, std::size_t upstream) {
 
 void Worker::upstream_failed(const Route& route, const Error& error) {
   shared_.on_upstream_failed(route.index);
-  const auto times = upstream_failures_[route.index].happened(reactor_->now());
+  const auto times = shared_.upstream_failures[route.index].happened(reactor_->now());
   if (!times) return;
   const std::string reason = error.to_string();
   log::warn("upstream_failed",

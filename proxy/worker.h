@@ -56,6 +56,8 @@ struct Shared {
   std::atomic<std::uint64_t> mirror_streams{0};  ///< of all workers, at this moment
   std::atomic<std::size_t> workers_closed{0};    ///< that accept no more
   Repeated pipe_shortages = {};
+  Repeated accept_pauses = {};                  ///< for want of descriptors or memory
+  std::deque<Repeated> upstream_failures = {};  ///< by route
   Repeated full = {};  ///< clients that wait for a place within max_connections
   alignas(64) std::atomic<std::uint64_t> connections{0};
 };
@@ -205,9 +207,7 @@ class Worker {
   std::deque<Waiting> waiting_;
   Chore retry_accepting_{[this] { resume_accepting(); }};
   Chore trim_{[this] { trim_pipes(); }};
-  Repeated accept_pauses_;                  ///< for want of descriptors or memory
-  std::deque<Repeated> upstream_failures_;  ///< by route
-  std::uint32_t descriptors_wanted_ = 0;    ///< by sessions that wait for one
+  std::uint32_t descriptors_wanted_ = 0;  ///< by sessions that wait for one
   bool accepting_ = true;
   bool draining_ = false;
   bool closed_ = false;  ///< drained, and counted in Shared::workers_closed
