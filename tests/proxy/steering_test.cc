@@ -50,7 +50,7 @@ TEST(SteeringTest, StopsWhereAThirdOfTheWorkersHaveAll) {
 }
 
 TEST(SteeringTest, GoesOnWhereConnectionsSpread) {
-  for (const std::size_t workers : {2, 3, 8}) {
+  for (const std::size_t workers : {2U, 3U, 8U}) {
     Steering steering("", workers);
     EXPECT_EQ(accepted_until_stop(steering, round(workers)), kMany) << workers;
   }
