@@ -11,13 +11,14 @@
 namespace sluice {
 namespace {
 
-const char* name = "";
+const char* program_name = "";
 std::atomic<bool> said = false;
 
 // Allocates nothing, and several threads may come here at once.
 [[noreturn]] void end() {
   char text[] = ": not enough memory\n";
-  const iovec parts[] = {{const_cast<char*>(name), std::strlen(name)}, {text, sizeof text - 1}};
+  const iovec parts[] = {{const_cast<char*>(program_name), std::strlen(program_name)},
+                         {text, sizeof text - 1}};
   if (!said.exchange(true)) static_cast<void>(::writev(STDERR_FILENO, parts, 2));
   std::_Exit(1);
 }
@@ -25,7 +26,7 @@ std::atomic<bool> said = false;
 }  // namespace
 
 void end_without_memory(const char* program) {
-  name = program;
+  program_name = program;
   std::set_new_handler(end);
 }
 
