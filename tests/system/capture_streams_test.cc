@@ -8,9 +8,11 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
+#include "tests/support/settings.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
@@ -169,14 +171,20 @@ TEST_P(CaptureStreamsTest, SplicedStreamsAreRecordedAsTheyWere) {
   }
 }
 
-std::vector<Mode> capture_modes() {
-  return {{"uring", "auto"}, {"uring", "never"}, {"epoll", "auto"}, {"epoll", "never"}};
+// Every level with both engines, every mode at one level; SLUICE_LONG=1: all with all.
+std::vector<Setting> capture_settings() {
+  std::vector<Setting> settings;
+  for (const char* engine : {"uring", "epoll"}) {
+    for (const char* level : {"none", "interval", "batch", "before-forward"}) {
+      settings.push_back({{engine, "auto"}, level});
+      const bool is_one = std::string_view(level) == "batch";
+      if (is_one || scale() == Scale::thorough) settings.push_back({{engine, "never"}, level});
+    }
+  }
+  return settings;
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryLevel, CaptureStreamsTest,
-                         testing::Combine(testing::ValuesIn(capture_modes()),
-                                          testing::Values("none", "interval", "batch",
-                                                          "before-forward")),
+INSTANTIATE_TEST_SUITE_P(EveryLevel, CaptureStreamsTest, testing::ValuesIn(capture_settings()),
                          name_of_setting);
 
 /// Through the page cache: what a filesystem without O_DIRECT gets, and who asks for it.
@@ -206,11 +214,22 @@ TEST_P(CaptureCrowdTest, TwoHundredStreamsAtOnceAreRecordedAsTheyWere) {
   compare_exchanges();
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    EveryEngine, CaptureCrowdTest,
-    testing::Combine(testing::Values(Mode{"uring", "always"}, Mode{"epoll", "auto"}),
-                     testing::Values("none", "interval", "batch", "before-forward")),
-    name_of_setting);
+// Each level with one engine; SLUICE_LONG=1: with both.
+std::vector<Setting> crowd_settings() {
+  const Mode uring{"uring", "always"};
+  const Mode epoll{"epoll", "auto"};
+  std::vector<Setting> settings{
+      {uring, "none"}, {epoll, "interval"}, {epoll, "batch"}, {uring, "before-forward"}};
+  if (scale() == Scale::thorough) {
+    settings.insert(
+        settings.end(),
+        {{epoll, "none"}, {uring, "interval"}, {uring, "batch"}, {epoll, "before-forward"}});
+  }
+  return settings;
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryLevel, CaptureCrowdTest, testing::ValuesIn(crowd_settings()),
+                         name_of_setting);
 
 }  // namespace
 }  // namespace sluice::test
