@@ -46,7 +46,7 @@ class CommandLine {
   std::vector<Error> parse(int argc, const char* const* argv);
 
   [[nodiscard]] bool has(std::string_view name) const { return given_.contains(name); }
-  /// A flag has one value, which is empty.
+  /// A flag that is given has the value that a file has for it: "true".
   [[nodiscard]] const std::vector<std::string>& values(std::string_view name) const {
     static const std::vector<std::string> none;
     const auto found = given_.find(name);
@@ -111,7 +111,7 @@ Result<> CommandLine::take(const Argument& argument) {
   }
   std::vector<std::string>& values = given_[option->name];
   if (option->kind == OptionKind::flag) {
-    values.assign(1, "");
+    values.assign(1, "true");
   } else if (values.empty() || option->repeated) {
     values.emplace_back(argument.value);
   } else {

@@ -944,6 +944,13 @@ TEST_F(ConfigFile, TooManyMistakesAreCounted) {
   EXPECT_TRUE(invocation.message.ends_with(path_ + ": and 3 more\n")) << invocation.message;
 }
 
+TEST_F(CommandLine, AFlagThatIsGivenIsSet) {
+  const Invocation invocation =
+      run({"--listen", ":1", "--to", ":2", "--capture", "c", "--capture-exact"});
+  ASSERT_EQ(invocation.message, "");
+  EXPECT_TRUE(invocation.config.routes.at(0).capture_exact);
+}
+
 TEST_F(CommandLine, AllMistakesAreTold) {
   EXPECT_EQ(std::ranges::count(run({"--lisen", ":1", "--too", ":2"}).message, '\n'), 2);
   const Invocation values = run({"--listen", ":1", "--listen", ":1", "--to", "nowhere", "--workers",
