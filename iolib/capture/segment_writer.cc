@@ -240,10 +240,10 @@ void SegmentWriter::looked_after(int /*result*/) {
   const auto is_gone = [this](const std::unique_ptr<Segment>& segment) {
     return segment && std::ranges::find(gone_, segment->name.number) != gone_.end();
   };
-  if (is_gone(next_)) replace_next();
   if (is_gone(current_)) {
     fail(Error{ENOENT, "segment " + to_string(current_->name) + " is gone from its directory"});
   }
+  if (is_gone(next_)) replace_next();
   advance();
 }
 

@@ -168,6 +168,26 @@ TEST(SegmentWriter, GoesOnInAnotherSegmentIfSomebodyRemovesTheOneItWrites) {
   EXPECT_EQ(read.segments, std::vector<std::string>{"run1-w000-0000000001.sluice"});
 }
 
+// As with their directory: not one of them after the other.
+TEST(SegmentWriter, NoticesInOneLookThatBothOfItsSegmentsAreGone) {
+  CaptureRig rig(CaptureRig::small_options(Durability::batch));
+  Recording& recording = rig.open(1);
+  const std::string prepared = "run1-w000-0000000001.open";
+  while (!rig.disk.files().contains(prepared)) {
+    rig.append(recording, std::string(7'000, 'x'));
+    ASSERT_TRUE(rig.run_until_durable());
+  }
+  ASSERT_TRUE(rig.disk.remove("run1-w000-0000000000.open").has_value());
+  ASSERT_TRUE(rig.disk.remove(prepared).has_value());
+  const auto is_made_again = [&] { return rig.disk.files().contains(prepared); };
+  for (int i = 0; i < 1'100 && !is_made_again(); ++i) rig.pass(std::chrono::milliseconds(1));
+  EXPECT_TRUE(is_made_again());
+  rig.pass(std::chrono::milliseconds(100));
+  EXPECT_EQ(rig.events, std::vector{Recorder::Event::disk_failed});
+  ASSERT_TRUE(rig.close());
+  EXPECT_TRUE(rig.read().clean());
+}
+
 TEST(SegmentWriter, MakesThePreparedSegmentAgainIfSomebodyRemovesIt) {
   CaptureRig rig(CaptureRig::small_options(Durability::batch));
   rig.settle();
