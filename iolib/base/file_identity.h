@@ -16,7 +16,7 @@ struct FileIdentity {
 };
 
 /// What stands at `path`, itself if it is a symbolic link; none if nothing does, or nobody can
-/// tell.
+/// tell: errno says which.
 [[nodiscard]] std::optional<FileIdentity> identity_at(int directory, const std::string& path);
 /// Of an open file. A socket's is not that of its path.
 [[nodiscard]] std::optional<FileIdentity> identity_of(int fd);

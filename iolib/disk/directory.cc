@@ -53,6 +53,13 @@ bool takes_writes(int file, std::size_t grid_bytes) {
          ::pwrite(file, buffer->bytes().data(), grid_bytes, 0) == static_cast<ssize_t>(grid_bytes);
 }
 
+// Whether `path` is known to lead elsewhere, or nowhere. Where nobody can tell, as behind a
+// directory that may no longer be searched, what is open is as good as before.
+bool leads_away(int directory, const std::string& path, int file) {
+  const std::optional<FileIdentity> found = identity_at(directory, path);
+  return found ? found != identity_of(file) : errno == ENOENT || errno == ENOTDIR;
+}
+
 }  // namespace
 
 bool sync_directory(int directory) {
@@ -112,10 +119,8 @@ bool Directory::is_locked(const std::string& path) {
 
 // The lock, too: whoever makes another one believes to be alone.
 bool Directory::in_place() const {
-  const std::optional<FileIdentity> directory = identity_of(directory_.get());
-  const std::optional<FileIdentity> lock = identity_of(lock_.get());
-  return directory && lock && identity_at(AT_FDCWD, path_) == directory &&
-         identity_at(directory_.get(), kLockName) == lock;
+  return !leads_away(AT_FDCWD, path_, directory_.get()) &&
+         !leads_away(directory_.get(), kLockName, lock_.get());
 }
 
 // Under the same numbers, which other threads are using.
@@ -138,9 +143,7 @@ Result<> Directory::open_again() {
 }
 
 bool Directory::holds(int file, const std::string& name) {
-  struct stat about {};
-  return in_place() && identity_at(directory_.get(), name).has_value() &&
-         ::fstat(file, &about) == 0 && about.st_nlink > 0;
+  return in_place() && !leads_away(directory_.get(), name, file);
 }
 
 // Tries what the filesystem can do on a file of its own.

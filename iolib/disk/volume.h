@@ -35,7 +35,8 @@ class Volume {
 
   /// A new file, for Disk::write; EEXIST if the name is taken.
   [[nodiscard]] virtual Result<int> create(const std::string& name) = 0;
-  /// Whether `file` of create() can be found under `name` by whoever looks into the directory.
+  /// Whether `file` of create() is what `name` leads to, for whoever looks into the directory; true
+  /// if that cannot be told.
   [[nodiscard]] virtual bool holds(int file, const std::string& name) = 0;
   /// A file that is there.
   [[nodiscard]] virtual Result<int> open_existing(const std::string& name) = 0;

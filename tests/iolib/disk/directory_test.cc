@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -207,6 +208,30 @@ TEST(Directory, IsMadeAndLockedAgainWhereItWasRemovedOrReplaced) {
     (*directory)->close(*file);
     std::filesystem::remove_all(path);
   }
+}
+
+// What says nothing about a segment does not condemn it.
+TEST(Directory, HoldsItsFilesWhereNobodyCanTellWhatIsAtItsPath) {
+  constexpr uid_t kNobody = 65'534;
+  const TempDir temp;
+  const std::string parent = temp.file("parent");
+  std::filesystem::create_directory(parent);
+  auto directory = Directory::open(parent + "/capture");
+  ASSERT_TRUE(directory.has_value());
+  const Result<int> file = (*directory)->create("old");
+  ASSERT_TRUE(file.has_value());
+  const uid_t user = ::geteuid();
+  ASSERT_TRUE(user != 0 || ::chown((parent + "/capture").c_str(), kNobody, kNobody) == 0);
+  ASSERT_EQ(::chmod(parent.c_str(), 0), 0);
+  // Root may search everything.
+  if (user == 0) ::setfsuid(kNobody);
+  EXPECT_TRUE((*directory)->holds(*file, "old"));
+  const Result<int> another = (*directory)->create("another");
+  EXPECT_TRUE(another.has_value());
+  if (another.has_value()) (*directory)->close(*another);
+  ::setfsuid(user);
+  EXPECT_EQ(::chmod(parent.c_str(), 0700), 0);
+  (*directory)->close(*file);
 }
 
 // Two would record there, each believing to be alone.
