@@ -89,6 +89,7 @@ Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode
   const struct flock lock = whole_file(F_WRLCK);
   if (::fcntl(directory->lock_.get(), F_OFD_SETLK, &lock) != 0) {
     if (errno == EAGAIN || errno == EACCES) {
+      directory->keep();  // it is another's, who was faster
       return Error{EBUSY, path + " is being recorded to by another process"};
     }
     return directory->failed("lock", kLockName);

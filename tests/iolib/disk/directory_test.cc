@@ -9,7 +9,10 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "iolib/base/aligned_buffer.h"
@@ -17,14 +20,16 @@
 #include "tests/support/temp_dir.h"
 
 namespace {
-int directory_sync_error = 0;  ///< of every fsync(2) of a directory in this program
+int directory_sync_error = 0;                 ///< of every fsync(2) of a directory in this program
+std::function<void()> before_directory_sync;  ///< once
 }  // namespace
 
 /// In the place of the C library's.
 extern "C" int fsync(int fd) {
   struct stat about {};
-  const bool fails =
-      directory_sync_error != 0 && ::fstat(fd, &about) == 0 && S_ISDIR(about.st_mode);
+  const bool is_directory = ::fstat(fd, &about) == 0 && S_ISDIR(about.st_mode);
+  if (is_directory && before_directory_sync) std::exchange(before_directory_sync, nullptr)();
+  const bool fails = directory_sync_error != 0 && is_directory;
   if (!fails) return static_cast<int>(::syscall(SYS_fsync, fd));
   errno = directory_sync_error;
   return -1;
@@ -174,6 +179,16 @@ TEST(Directory, IsNotLeftBehindByAStartThatFailed) {
     (*kept)->keep();
   }
   EXPECT_EQ(mode_of(path), 0700U);
+}
+
+TEST(Directory, StaysWhereAnotherProcessWasFasterToLockIt) {
+  const TempDir temp;
+  const std::string path = temp.file("capture");
+  std::unique_ptr<Directory> other;
+  before_directory_sync = [&] { other = *Directory::open(path); };
+  EXPECT_EQ(Directory::open(path).error().code, EBUSY);
+  ASSERT_NE(other, nullptr);
+  EXPECT_TRUE(Directory::is_locked(path));
 }
 
 // Whether a file can be made there and found by its path.
