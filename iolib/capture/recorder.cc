@@ -425,14 +425,15 @@ void Recorder::keep_house() {
   count_writer();
 }
 
-// Of a segment that is refused its owner knows.
+// Of a segment that is refused its owner knows, and until there is one nobody catches up.
 void Recorder::look_at_pace() {
+  if (writer_.refused() != 0) return;
   const std::uint64_t dropped =
       counters_.dropped_bytes[static_cast<std::size_t>(GapReason::buffers_full)];
   const bool waits = !gates_.empty() || !waiting_.empty();
   const bool held_up = std::exchange(held_up_, waits) && waits;
   const bool drops = std::exchange(dropped_before_, dropped) != dropped;
-  const bool behind = (held_up || drops) && writer_.refused() == 0;
+  const bool behind = held_up || drops;
   if (std::exchange(behind_, behind) || behind) tell(behind ? Event::behind : Event::caught_up, {});
 }
 

@@ -143,6 +143,29 @@ TEST(Recorder, TellsWhileTheDiskHoldsSomebodyUp) {
   }
 }
 
+TEST(Recorder, DoesNotCatchUpForWantOfASegment) {
+  using Event = capture::Recorder::Event;
+  CaptureRig rig(options_of(Durability::batch));
+  rig.settle();
+  Recording& recording = rig.open(1);
+  rig.disk.set_stalled(true);
+  while (const std::size_t room = recording.tap(Side::client).allowance()) {
+    rig.append(recording, std::string(std::min<std::size_t>(room, 3'000), 'x'));
+  }
+  rig.pass(milliseconds(2'001));
+  EXPECT_EQ(std::ranges::count(rig.events, Event::behind), 1);
+  rig.disk.set_on_call([](test::DiskCall, std::uint64_t) {
+    return test::Fault{test::Fault::Kind::fails, EIO};
+  });
+  rig.disk.set_stalled(false);
+  rig.pass(milliseconds(3'000));
+  EXPECT_NE(std::ranges::count(rig.events, Event::segment_refused), 0);
+  EXPECT_EQ(std::ranges::count(rig.events, Event::caught_up), 0);
+  rig.disk.set_on_call(nullptr);
+  rig.pass(milliseconds(5'000));
+  EXPECT_EQ(std::ranges::count(rig.events, Event::caught_up), 1);
+}
+
 TEST(Recorder, TellsWhileBytesAreDroppedForWantOfRoom) {
   using Event = capture::Recorder::Event;
   CaptureRig rig(options_of(Durability::batch, WhenFull::drop));
