@@ -134,12 +134,14 @@ auto Store::with_room(std::uint64_t size_bytes, Call call) {
 // before gave nothing back: a snapshot has it too, or somebody else takes whatever becomes free.
 bool Store::make_room(std::uint64_t size_bytes) {
   if (!deletes()) return false;
-  const Result<std::uint64_t> free = volume_.free_bytes();
-  if (free.has_error() || (freed_from_ && *free <= *freed_from_)) return false;
-  freed_from_ = *free;
+  const Result<std::uint64_t> told = volume_.free_bytes();
+  if (told.has_error() && told.error().code != ENODATA) return false;
+  const std::uint64_t free = told.has_value() ? *told : 0;
+  if (freed_from_ && free <= *freed_from_) return false;
+  freed_from_ = free;
   {
     const std::lock_guard guard(lock_);
-    if (*free + sealed_bytes_ < size_bytes) return false;
+    if (free + sealed_bytes_ < size_bytes) return false;
   }
   return delete_oldest(Reason::room);
 }

@@ -223,6 +223,7 @@ Result<std::uint64_t> Directory::next_data(int file, std::uint64_t offset) {
 Result<std::uint64_t> Directory::free_bytes() {
   struct statvfs about {};
   if (::fstatvfs(directory_.get(), &about) != 0) return failed("statvfs", "");
+  if (about.f_blocks == 0) return Error{ENODATA, "statvfs " + path_};
   const std::uint64_t blocks = ::geteuid() == 0 ? about.f_bfree : about.f_bavail;
   return {boost::system::in_place_value, blocks * about.f_frsize};
 }

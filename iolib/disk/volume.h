@@ -47,7 +47,8 @@ class Volume {
   /// far as the filesystem knows: what was allocated alone is none. The file's size if there is
   /// none.
   [[nodiscard]] virtual Result<std::uint64_t> next_data(int file, std::uint64_t offset) = 0;
-  /// Bytes that files could still be given.
+  /// Bytes that files could still be given; ENODATA of a filesystem that has no bound, or tells
+  /// none.
   [[nodiscard]] virtual Result<std::uint64_t> free_bytes() = 0;
   /// Gives `file` its size, with its space allocated; ENOSPC here, not in the middle of a record.
   /// On failure it has none.

@@ -401,10 +401,16 @@ TEST_P(CaptureDiskTest, AFilesystemWithoutDirectIoIsToldAndServes) {
   const std::string memory = disk_->path() + "/memory";
   const RamDisk ram(memory);
   directory_ = memory + "/capture";
+  // It does not tell how large it is, and is not full for that.
+  const Outcome checked =
+      run_to_end({"--listen", "127.0.0.1:0", "--to", "echo:", "--capture", directory_, "--check"});
+  EXPECT_EQ(checked.status, 0) << checked.error;
+  EXPECT_EQ(checked.output.find("free for"), std::string::npos) << checked.output;
   start({"--durability", "batch"});
   EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_buffered directory=.*no O_DIRECT")));
   EXPECT_EQ(send_on(20 * kMiB), "");
   finish_whole();
+  EXPECT_EQ(told("capture_segments_smaller"), 0U);
 }
 
 // --- A disk that is gone
