@@ -89,7 +89,8 @@ class Store {
     std::uint64_t size_bytes = 0;
   };
   /// A new file of `most_bytes` for a segment, its name durable. It is smaller, but no smaller than
-  /// kSmallestBytes, where that would be more than half of what is free: others who record there,
+  /// kSmallestBytes, where that would be more than half of what is free (with a retention, and if
+  /// that is more, than an eighth of that and the old segments together): others who record there,
   /// and the segments to come, need room too. Where the disk is full and a retention is set,
   /// deletes old segments first, as many as it takes and as long as it helps. Contents::zeroed:
   /// filled with zeros that are on the disk, so that a small durable write later is one write and
