@@ -154,7 +154,7 @@ void Control::handle(int signal) {
 }
 
 // Where the process was stopped for longer, the workers have what came meanwhile still before them.
-void Control::set_drain_deadline(Duration time, std::function<void()> then) {
+void Control::set_drain_deadline(Duration time, const std::function<void()>& then) {
   drain_deadline_.expires_after(time);
   drain_deadline_.async_wait([this, then](const boost::system::error_code& error) {
     if (error) return;

@@ -77,7 +77,7 @@ class Control {
   void await_signal();
   void handle(int signal);
   void end_drain(Duration grace, std::string_view why);
-  void set_drain_deadline(Duration time, std::function<void()> then);
+  void set_drain_deadline(Duration time, const std::function<void()>& then);
   void add_route(const RouteConfig& config);
   void note_name(const TargetAddress& address, std::size_t route, const std::string& mirror);
   void await_mirrors();

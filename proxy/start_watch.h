@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <thread>
 
 namespace sluice {
@@ -20,7 +19,6 @@ class StartWatch {
   void stop();
 
  private:
-  std::atomic<bool> over_{false};
   std::thread thread_;
 };
 

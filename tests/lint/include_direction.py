@@ -25,7 +25,6 @@ LIBRARIES = {
     "liburing": r"liburing(/.*|\.h)",
     "ISA-L": r"isa-l(/.*|\.h)",
     "spdlog": r"spdlog/.*",
-    "CLI11": r"CLI/.*",
     "toml++": r"toml\+\+/.*",
     "GoogleTest": r"g(test|mock)/.*",
 }
@@ -63,11 +62,11 @@ ROWS = {
     DISK: row(BASE, REACTOR),
     "iolib/capture/": row(BASE, REACTOR, PIPE, DISK, TAP),
     "iolib/mirror/": row(BASE, REACTOR, PIPE, TAP),
-    "proxy/": row("iolib/", libraries=("spdlog", "CLI11", "toml++")),
+    "proxy/": row("iolib/", libraries=("spdlog", "toml++")),
     # The control thread is the one part of the daemon that runs on an io_context.
     "proxy/control": row("iolib/", "proxy/", libraries=("spdlog", "Boost.System", "Boost.Asio")),
     "proxy/resolve": row("iolib/", "proxy/", libraries=("spdlog", "Boost.System", "Boost.Asio")),
-    "tools/": row("iolib/", libraries=("CLI11", "Boost.JSON")),
+    "tools/": row("iolib/", libraries=("Boost.JSON",)),
     "tests/": row("iolib/", "proxy/", "tools/", libraries=tuple(LIBRARIES)),
 }
 

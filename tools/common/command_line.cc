@@ -73,7 +73,7 @@ CommandOption& Command::add(std::string_view names, std::string value, std::stri
   return option;
 }
 
-CommandOption& Command::add_flag(std::string name, bool& target, std::string help) {
+CommandOption& Command::add_flag(std::string_view name, bool& target, std::string help) {
   return add(name, "", std::move(help), [&target](std::string_view) { target = true; });
 }
 
@@ -134,8 +134,8 @@ const CommandOption* Command::first_given() const {
   return found == options_.end() ? nullptr : &*found;
 }
 
-void Command::out_of_range(std::string_view option, std::string_view text, std::string lowest,
-                           std::string highest) {
+void Command::out_of_range(std::string_view option, std::string_view text,
+                           const std::string& lowest, const std::string& highest) {
   throw Wrong{std::string(option) + ": " + in_quotes(text) + ": expected " + lowest + " to " +
               highest};
 }

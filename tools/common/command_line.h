@@ -74,7 +74,7 @@ class Command {
 
   Command& add_command(std::string name, std::string about);
 
-  CommandOption& add_flag(std::string name, bool& target, std::string help);
+  CommandOption& add_flag(std::string_view name, bool& target, std::string help);
   /// `names` are separated by commas.
   CommandOption& add_text(std::string_view names, std::string value, std::string& target,
                           std::string help);
@@ -119,8 +119,8 @@ class Command {
   void take(const Argument& argument);
   [[nodiscard]] Command& choose(std::string_view word);
   void check_required() const;
-  static void out_of_range(std::string_view option, std::string_view text, std::string lowest,
-                           std::string highest);
+  static void out_of_range(std::string_view option, std::string_view text,
+                           const std::string& lowest, const std::string& highest);
   template <std::integral T>
   static T number(std::string_view option, std::string_view text, T lowest, T highest);
 
