@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <utility>
 
@@ -14,6 +15,8 @@ namespace {
 // Of the requests that are ready, a turn completes at least this many: the kernel runs 20 pieces of
 // a ring's task work for each io_uring_enter (IO_LOCAL_TW_DEFAULT_MAX in io_uring/io_uring.c).
 constexpr std::size_t kLeastPerTurn = 16;
+// No turn of a loop that runs takes so long, however much it has to do.
+constexpr Duration kStandstill = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -58,17 +61,20 @@ void Reactor::run() {
   while (!stopping_) {
     std::optional<TimePoint> deadline;
     if (!timers_.empty()) deadline = timers_.next();
+    const TimePoint last_turn = now_;
     const bool more = turn(deadline);
     const TimePoint wait_ended = now_;
-    if (more && !timers_.empty() && timers_.next() <= wait_ended) catch_up();
+    const bool stood_still = wait_ended - last_turn >= kStandstill;
+    if (more && stood_still && !timers_.empty() && timers_.next() <= wait_ended) catch_up();
     timers_.expire(wait_ended);
   }
   stopping_ = false;
 }
 
-// No deadline is judged before what was there when the wait ended: after a long one, of a process
-// that was stopped, that is more than a turn takes. Requests complete in the order in which they
-// became ready, so that streams without end cannot keep the timers waiting for longer.
+// After a standstill, of a process that was stopped, no deadline is judged before what was there
+// when it ended: that is more than a turn takes. Requests complete in the order in which they
+// became ready, so that streams without end cannot keep the timers waiting for longer. They do so
+// for the longer, the more requests rest: no way to go on for a loop that is merely busy.
 void Reactor::catch_up() {
   std::size_t turns_left = 1 + in_flight_ / kLeastPerTurn;
   while (turns_left-- > 0 && turn(now_)) {
