@@ -89,12 +89,13 @@ class DescriptorSink final : public spdlog::sinks::sink {
     const bool whole = write_out();
     if (more) return;
     if (whole) tell_lost_lines();
+    look_at_end();
     std::this_thread::sleep_for(kRest);
   }
   void flush() override {
     if (reopen_.exchange(false)) reopen();
     write_out();
-    if (closing_ && pool_->queue_size() == 0) written_ = true;
+    look_at_end();
   }
   // The pattern is chosen once, before there is a second thread.
   void set_pattern(const std::string& /*pattern*/) override {}
@@ -108,6 +109,11 @@ class DescriptorSink final : public spdlog::sinks::sink {
   [[nodiscard]] std::uint64_t lost_lines() const { return pool_->overrun_counter() + lost_lines_; }
 
  private:
+  // What this thread itself had to say may stand behind the flush.
+  void look_at_end() {
+    if (closing_ && pool_->queue_size() == 0) written_ = true;
+  }
+
   // Once lines are written again.
   void tell_lost_lines() {
     const std::uint64_t lost = lost_lines();
