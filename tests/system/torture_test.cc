@@ -107,8 +107,9 @@ void send_pieces(int fd, int file, std::uint64_t pieces, std::size_t piece_bytes
 /// is fast at the next one, and what the kernel holds back is not.
 milliseconds time_pieces(Daemon& daemon, const Forwarded& pair, int file, std::uint64_t pieces,
                          std::size_t piece_bytes, bool stopped) {
+  constexpr int kMostTries = 10;
   milliseconds fastest = milliseconds::max();
-  for (int tries = 0; tries < 3 && fastest >= kAtOnce; ++tries) {
+  for (int tries = 0; tries < kMostTries && fastest >= kAtOnce; ++tries) {
     if (stopped) daemon.process().signal(SIGSTOP);
     send_pieces(pair.client.get(), file, pieces, piece_bytes);
     const auto sent = SteadyClock::now();
