@@ -101,7 +101,7 @@ class ResetTest : public ForwardingTest {
 void ResetTest::cut_streams(bool client_cuts) {
   start();
   std::mt19937_64 random(seed());
-  const int tries = by_scale(100, 1000, 10'000);
+  const int tries = by_scale(50, 300, 10'000);
   std::map<Ending, int> wrong;
   for (int i = 0; i < tries && wrong.size() < 3; ++i) {
     // One in four is cut while the daemon may not know yet that it is connected.

@@ -1,0 +1,374 @@
+// What the daemon asks of the kernel and of the heap for each trip, connection and GiB. Such counts
+// are the same on every machine, so they have bounds where times cannot.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "tests/support/pattern.h"
+#include "tests/support/settings.h"
+#include "tests/support/wait.h"
+#include "tests/system/outcome.h"
+#include "tests/system/programs.h"
+
+namespace sluice::test {
+namespace {
+
+constexpr double kMiB = 1 << 20;
+constexpr double kGiB = 1 << 30;
+
+/// How many connections work at once where several do.
+constexpr std::size_t kCrowd = 32;
+
+class CountsTest;
+
+/// What one unit may cost.
+struct Bounds {
+  double calls_uring = 0;
+  double calls_epoll = 0;
+  double allocations_uring = 0;
+  double allocations_epoll = 0;
+};
+
+/// Something that is done few and many times; the difference tells what each costs.
+struct Workload {
+  std::string name;
+  std::string unit;
+  double per_unit;  ///< steps of `run` in one unit
+  int few;
+  int many;
+  void (*run)(CountsTest& test, int count);
+  std::vector<std::string> options;  ///< the daemon's
+  Bounds bounds;
+};
+void PrintTo(const Workload& workload, std::ostream* out) { *out << workload.name; }
+
+/// What tests/support/count_allocations.cc counts.
+class AllocationCount {
+ public:
+  explicit AllocationCount(const std::string& path)
+      : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
+    if (::ftruncate(fd_.get(), sizeof(std::uint64_t)) != 0)
+      throw std::system_error(errno, std::generic_category());
+  }
+  [[nodiscard]] std::uint64_t read() const {
+    std::uint64_t count = 0;
+    EXPECT_EQ(::pread(fd_.get(), &count, sizeof count, 0), static_cast<ssize_t>(sizeof count));
+    return count;
+  }
+
+ private:
+  OwnedFd fd_;
+};
+
+/// System calls by name.
+using Calls = std::map<std::string, std::int64_t>;
+
+class CountsTest : public testing::TestWithParam<std::tuple<std::string, Workload>> {
+ public:
+  [[nodiscard]] Daemon& daemon() { return *daemon_; }
+  [[nodiscard]] Forwarded forward_one() { return forward(daemon_->port(), upstream_.fd.get()); }
+
+ protected:
+  void SetUp() override;
+  [[nodiscard]] const std::string& engine() const { return std::get<0>(GetParam()); }
+  [[nodiscard]] const Workload& workload() const { return std::get<1>(GetParam()); }
+  void start(std::vector<std::string> before, const DaemonOptions& options);
+  /// All calls of a daemon that does it `count` times.
+  [[nodiscard]] Calls calls_of(int count);
+  [[nodiscard]] double calls_each(std::string& table);
+  [[nodiscard]] double allocations_each();
+
+  TempDir folder_;
+  Listener upstream_;
+  std::unique_ptr<Daemon> mirror_;
+  std::unique_ptr<Daemon> daemon_;
+  int directories_ = 0;
+};
+
+// --- What is done
+
+/// Sends a byte from each, and expects it at the other end of each.
+void pass_on(CountsTest& test, const std::vector<Forwarded>& pairs, bool to_upstream) {
+  // All have come before the daemon sees one.
+  if (pairs.size() > 1) test.daemon().process().signal(SIGSTOP);
+  for (const Forwarded& pair : pairs) {
+    ASSERT_TRUE(send_all(to_upstream ? pair.client.get() : pair.upstream.get(), "?"));
+  }
+  if (pairs.size() > 1) test.daemon().process().signal(SIGCONT);
+  for (const Forwarded& pair : pairs) {
+    ASSERT_EQ(receive_text(to_upstream ? pair.upstream.get() : pair.client.get(), 1), "?");
+  }
+}
+
+void exchange(CountsTest& test, std::size_t connections, int count) {
+  std::vector<Forwarded> pairs;
+  for (std::size_t i = 0; i < connections; ++i) pairs.push_back(test.forward_one());
+  for (int i = 0; i < count; ++i) {
+    ASSERT_NO_FATAL_FAILURE(pass_on(test, pairs, true));
+    ASSERT_NO_FATAL_FAILURE(pass_on(test, pairs, false));
+  }
+  pairs.clear();
+}
+
+void trips(CountsTest& test, int count) { exchange(test, 1, count); }
+void crowded_trips(CountsTest& test, int count) { exchange(test, kCrowd, count); }
+
+/// The client closes first, as most do.
+void connections(CountsTest& test, int count) {
+  for (int i = 0; i < count; ++i) {
+    std::vector<Forwarded> pair;
+    pair.push_back(test.forward_one());
+    ASSERT_NO_FATAL_FAILURE(pass_on(test, pair, true));
+    ASSERT_NO_FATAL_FAILURE(pass_on(test, pair, false));
+    pair[0].client.reset();
+    ASSERT_EQ(ending_of(pair[0].upstream.get()), Ending::eof);
+  }
+}
+
+void megabytes_up(CountsTest& test, int count) {
+  const Forwarded pair = test.forward_one();
+  ASSERT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1),
+                     static_cast<std::uint64_t>(count) << 20),
+            "");
+}
+
+void megabytes_down(CountsTest& test, int count) {
+  const Forwarded pair = test.forward_one();
+  ASSERT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(1),
+                     static_cast<std::uint64_t>(count) << 20),
+            "");
+}
+
+constexpr std::uint64_t kFileBytes = std::uint64_t{64} << 20;
+
+void files_down(CountsTest& test, int count) {
+  for (int i = 0; i < count; ++i) {
+    const OwnedFd client = connect_tcp(test.daemon().port());
+    PatternChecker received{Pattern(1)};
+    ASSERT_EQ(read_pattern(client.get(), received), Ending::eof);
+    ASSERT_EQ(received.received_bytes(), kFileBytes);
+  }
+}
+
+// What stands for names that are known only when a test runs.
+constexpr std::string_view kUpstream = "UPSTREAM";
+constexpr std::string_view kFile = "FILE";
+constexpr std::string_view kDirectory = "DIRECTORY";
+constexpr std::string_view kMirror = "MIRROR";
+
+/// The bounds are what it took when they were set, and the spread of it: some percent for trips and
+/// connections, a fifth for bulk, where it depends on how much has come by the time of a call.
+std::vector<Workload> workloads() {
+  const std::vector<std::string> plain{"--to", std::string(kUpstream)};
+  const std::vector<std::string> file{"--to", "file:" + std::string(kFile)};
+  const auto with = [&](std::string option, std::string_view value) {
+    return std::vector<std::string>{"--to", std::string(kUpstream), std::move(option),
+                                    std::string(value)};
+  };
+  const auto recorded = with("--capture", kDirectory);
+  const auto mirrored = with("--mirror", kMirror);
+  constexpr double kMiBs = kGiB / kMiB;
+  constexpr double kFiles = kGiB / kFileBytes;
+  return {
+      {"Trips", "trip", 1, 100, 600, trips, plain, {4.1, 8.1, 0.1, 0.1}},
+      {"CrowdedTrips", "trip", 1.0 / kCrowd, 10, 60, crowded_trips, plain, {2.3, 6.3, 0.1, 0.1}},
+      {"Connections", "connection", 1, 20, 220, connections, plain, {22.5, 39, 12, 16}},
+      {"BulkUp", "GiB", kMiBs, 64, 320, megabytes_up, plain, {5'600, 13'500, 300, 2'000}},
+      {"BulkDown", "GiB", kMiBs, 64, 320, megabytes_down, plain, {6'000, 13'500, 300, 2'000}},
+      {"Files", "GiB", kFiles, 1, 5, files_down, file, {2'700, 5'000, 2'500, 2'600}},
+      {"RecordedTrips", "trip", 1, 100, 600, trips, recorded, {4.1, 8.3, 0.1, 0.2}},
+      {"RecordedConnections", "connection", 1, 20, 220, connections, recorded, {24, 42, 24, 29}},
+      {"RecordedBulk",
+       "GiB",
+       kMiBs,
+       64,
+       320,
+       megabytes_up,
+       recorded,
+       {26'000, 40'000, 5'000, 13'000}},
+      {"MirroredTrips", "trip", 1, 100, 600, trips, mirrored, {4.2, 8.3, 0.1, 0.1}},
+      {"MirroredConnections", "connection", 1, 20, 220, connections, mirrored, {40.5, 62, 17, 24}},
+      {"MirroredBulk",
+       "GiB",
+       kMiBs,
+       64,
+       320,
+       megabytes_up,
+       mirrored,
+       {8'500, 18'000, 1'000, 1'600}},
+  };
+}
+
+// --- How it is counted
+
+void CountsTest::SetUp() {
+  if (engine() == "uring" && !io_uring_available()) {
+    GTEST_SKIP() << "the kernel refuses io_uring here";
+  }
+  upstream_ = listen_tcp();
+  mirror_ = std::make_unique<Daemon>(
+      std::vector<std::string>{"--listen", "127.0.0.1:0", "--to", "discard:"});
+  write_pattern_file(folder_.file("file"), Pattern(1), kFileBytes);
+}
+
+/// A daemon of one worker, behind the words of `before` if there are any.
+void CountsTest::start(std::vector<std::string> before, const DaemonOptions& options) {
+  const std::map<std::string_view, std::string> names{
+      {kUpstream, loopback_address(upstream_.port)},
+      {"file:FILE", "file:" + folder_.file("file")},
+      {kDirectory, folder_.file("capture" + std::to_string(++directories_))},
+      {kMirror, loopback_address(mirror_->port())},
+  };
+  for (const char* word : {"--listen", "127.0.0.1:0", "--workers", "1", "--engine"}) {
+    before.emplace_back(word);
+  }
+  before.push_back(engine());
+  for (const std::string& option : workload().options) {
+    const auto name = names.find(option);
+    before.push_back(name == names.end() ? option : name->second);
+  }
+  daemon_ = std::make_unique<Daemon>(std::move(before), options);
+}
+
+/// Reads the table that `strace -c` writes; nothing before it is whole.
+std::optional<Calls> read_summary(const std::string& path) {
+  std::istringstream lines(read_text(path));
+  Calls calls;
+  for (std::string line; std::getline(lines, line);) {
+    // Share of the time, seconds, microseconds a call, calls, errors if there were any, the name.
+    std::istringstream words(line);
+    double time = 0;
+    std::int64_t count = 0;
+    if (!(words >> time >> time >> time >> count)) continue;
+    std::string name;
+    for (std::string word; words >> word;) name = word;
+    if (name == "total") return calls;
+    calls[name] += count;
+  }
+  return std::nullopt;
+}
+
+Calls CountsTest::calls_of(int count) {
+  const std::string summary = folder_.file("summary");
+  std::filesystem::remove(summary);
+  DaemonOptions options;
+  options.binary = "strace";
+  // -D: the daemon, not strace, is the child.
+  start({"-D", "-f", "-c", "-o", summary, daemon_binary()}, options);
+  workload().run(*this, count);
+  EXPECT_EQ(daemon_->terminate(kProgramPatience), 0) << daemon_->log();
+  std::optional<Calls> calls;
+  EXPECT_TRUE(wait_until(
+      [&] {
+        calls = read_summary(summary);
+        return calls.has_value();
+      },
+      kProgramPatience))
+      << "strace has not written all";
+  return calls.value_or(Calls{});
+}
+
+double CountsTest::calls_each(std::string& table) {
+  const auto& [name, unit, per_unit, few, many, run, options, bounds] = workload();
+  const Calls less = calls_of(few);
+  Calls more = calls_of(many);
+  for (const auto& [call, count] : less) more[call] -= count;
+  double sum = 0;
+  std::ostringstream text;
+  for (const auto& [call, count] : more) {
+    const double each = static_cast<double>(count) * per_unit / (many - few);
+    sum += each;
+    if (std::abs(each) >= 0.005) text << ' ' << call << ' ' << each;
+  }
+  table = text.str();
+  return sum;
+}
+
+double CountsTest::allocations_each() {
+  const auto& [name, unit, per_unit, few, many, run, options, bounds] = workload();
+  const char* const library = std::getenv("SLUICE_COUNT_ALLOCATIONS");
+  EXPECT_NE(library, nullptr) << "SLUICE_COUNT_ALLOCATIONS names what counts";
+  const std::string path = folder_.file("allocations");
+  const AllocationCount allocations(path);
+  DaemonOptions counted;
+  counted.process.environment = {"LD_PRELOAD=" + std::string(library == nullptr ? "" : library),
+                                 "SLUICE_ALLOCATIONS=" + path};
+  start({}, counted);
+  run(*this, few);  // what is kept for the next ones is there now
+  const std::uint64_t before = allocations.read();
+  run(*this, few);
+  const std::uint64_t between = allocations.read();
+  run(*this, many);
+  const std::uint64_t after = allocations.read();
+  EXPECT_GT(before, 0U) << "nothing was counted";
+  EXPECT_EQ(daemon_->terminate(), 0) << daemon_->log();
+  const double extra = static_cast<double>(after - between) - static_cast<double>(between - before);
+  return extra * per_unit / (many - few);
+}
+
+// --- The tests
+
+/// The fewest of some tries: a machine that holds an end up makes the daemon wait more often.
+constexpr int kMostTries = 6;
+
+TEST_P(CountsTest, SystemCalls) {
+  SLUICE_NEEDS_PROGRAM("strace");
+  const double bound =
+      engine() == "uring" ? workload().bounds.calls_uring : workload().bounds.calls_epoll;
+  double fewest = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kMostTries && fewest > bound && !HasFailure(); ++i) {
+    std::string table;
+    const double each = calls_each(table);
+    std::cout << each << " system calls a " << workload().unit << ':' << table << '\n';
+    fewest = std::min(fewest, each);
+  }
+  EXPECT_LE(fewest, bound) << "system calls a " << workload().unit;
+}
+
+TEST_P(CountsTest, Allocations) {
+  const double bound = engine() == "uring" ? workload().bounds.allocations_uring
+                                           : workload().bounds.allocations_epoll;
+  double fewest = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kMostTries && fewest > bound && !HasFailure(); ++i) {
+    const double each = allocations_each();
+    std::cout << each << " allocations a " << workload().unit << '\n';
+    fewest = std::min(fewest, each);
+  }
+  EXPECT_LE(fewest, bound) << "allocations a " << workload().unit;
+}
+
+std::string name_of_work(const testing::TestParamInfo<CountsTest::ParamType>& info) {
+  const auto& [engine, workload] = info.param;
+  return workload.name + "_" + engine;
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryWorkload, CountsTest,
+                         testing::Combine(testing::Values("uring", "epoll"),
+                                          testing::ValuesIn(workloads())),
+                         name_of_work);
+
+}  // namespace
+}  // namespace sluice::test
