@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "tests/support/regex.h"
 #include "tests/support/settings.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
@@ -121,7 +122,7 @@ std::string Daemon::log() const {
   return log_file_.empty() ? process_.standard_error() : read_text(log_file_);
 }
 
-bool Daemon::wait_for_log(const std::regex& pattern, std::chrono::nanoseconds timeout) const {
+bool Daemon::wait_for_log(const Regex& pattern, std::chrono::nanoseconds timeout) const {
   return wait_until([&] { return count_lines(log(), pattern) > 0; }, timeout);
 }
 

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,7 +48,7 @@ class Daemon {
 
   [[nodiscard]] std::string log() const;
   /// Waits until the log has a line with `pattern`; false if it does not come.
-  [[nodiscard]] bool wait_for_log(const std::regex& pattern,
+  [[nodiscard]] bool wait_for_log(const Regex& pattern,
                                   std::chrono::nanoseconds timeout = kPatience) const;
   /// Waits until `count` connections have been logged as ended; returns all that were by then.
   [[nodiscard]] std::vector<ConnectionEnd> wait_for_ends(

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -17,45 +18,51 @@ namespace {
 constexpr std::size_t kWord = sizeof(std::uint64_t);
 constexpr std::size_t kFileChunkBytes = 1 << 20;
 
-}  // namespace
-
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
 /// generators", 2014): neighbouring indices give unrelated words.
-std::uint64_t Pattern::word(std::uint64_t index) const {
-  std::uint64_t z = seed_ + (index + 1) * 0x9e3779b97f4a7c15U;
+std::uint64_t word(std::uint64_t seed, std::uint64_t index) {
+  std::uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15U;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
   return z ^ (z >> 31);
 }
 
+std::byte byte(std::uint64_t seed, std::uint64_t offset) {
+  static_assert(std::endian::native == std::endian::little);
+  return static_cast<std::byte>(word(seed, offset / kWord) >> (8 * (offset % kWord)));
+}
+
+}  // namespace
+
 void Pattern::fill(std::uint64_t offset, std::span<std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const std::uint64_t value = word(offset / kWord);
-    const std::size_t skip = offset % kWord;
-    const std::size_t count = std::min(kWord - skip, bytes.size());
-    std::byte raw[kWord];
-    std::memcpy(raw, &value, kWord);
-    std::memcpy(bytes.data(), raw + skip, count);
-    bytes = bytes.subspan(count);
-    offset += count;
+  std::byte* to = bytes.data();
+  std::byte* const end = to + bytes.size();
+  for (; to != end && offset % kWord != 0; ++offset) *to++ = byte(seed_, offset);
+  for (; end - to >= std::ptrdiff_t{kWord}; to += kWord, offset += kWord) {
+    const std::uint64_t value = word(seed_, offset / kWord);
+    std::memcpy(to, &value, kWord);
   }
+  for (; to != end; ++offset) *to++ = byte(seed_, offset);
 }
 
 std::optional<std::uint64_t> Pattern::first_mismatch(std::uint64_t offset,
                                                      std::span<const std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const std::uint64_t value = word(offset / kWord);
-    const std::size_t skip = offset % kWord;
-    const std::size_t count = std::min(kWord - skip, bytes.size());
-    std::byte raw[kWord];
-    std::memcpy(raw, &value, kWord);
-    if (std::memcmp(bytes.data(), raw + skip, count) != 0) {
-      const auto at = std::mismatch(bytes.begin(),
-                                    bytes.begin() + static_cast<std::ptrdiff_t>(count), raw + skip);
-      return offset + static_cast<std::uint64_t>(at.first - bytes.begin());
+  const std::byte* from = bytes.data();
+  const std::byte* const end = from + bytes.size();
+  while (from != end) {
+    // Byte by byte where a word is not whole, or has the mismatch.
+    if (offset % kWord == 0 && end - from >= std::ptrdiff_t{kWord}) {
+      std::uint64_t value = 0;
+      std::memcpy(&value, from, kWord);
+      if (value == word(seed_, offset / kWord)) {
+        from += kWord;
+        offset += kWord;
+        continue;
+      }
     }
-    bytes = bytes.subspan(count);
-    offset += count;
+    if (*from != byte(seed_, offset)) return offset;
+    ++from;
+    ++offset;
   }
   return std::nullopt;
 }

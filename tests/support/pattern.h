@@ -21,8 +21,6 @@ class Pattern {
                                                             std::span<const std::byte> bytes) const;
 
  private:
-  [[nodiscard]] std::uint64_t word(std::uint64_t index) const;
-
   std::uint64_t seed_;
 };
 

@@ -16,6 +16,7 @@
 #include <system_error>
 #include <utility>
 
+#include "tests/support/regex.h"
 #include "tests/support/spawn.h"
 
 namespace sluice::test {
@@ -107,7 +108,7 @@ std::string Process::text(const Stream& stream) const {
   return stream.text;
 }
 
-std::optional<std::string> Process::wait_for_line(const Stream& stream, const std::regex& pattern,
+std::optional<std::string> Process::wait_for_line(const Stream& stream, const Regex& pattern,
                                                   std::size_t from,
                                                   std::chrono::nanoseconds timeout) const {
   const auto deadline = SteadyClock::now() + timeout;
@@ -117,7 +118,7 @@ std::optional<std::string> Process::wait_for_line(const Stream& stream, const st
          end = stream.text.find('\n', from)) {
       std::string line = stream.text.substr(from, end - from);
       from = end + 1;
-      if (std::regex_search(line, pattern)) return line;
+      if (pattern.is_in(line)) return line;
     }
     if (captured_ || changed_.wait_until(lock, deadline) == std::cv_status::timeout) {
       return std::nullopt;
@@ -145,11 +146,11 @@ std::string find_program(std::string_view name) {
   return {};
 }
 
-std::size_t count_lines(const std::string& text, const std::regex& pattern) {
+std::size_t count_lines(const std::string& text, const Regex& pattern) {
   std::size_t count = 0;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
-    count += std::regex_search(text.substr(at, end - at), pattern) ? 1U : 0U;
+    count += pattern.is_in(text.substr(at, end - at)) ? 1U : 0U;
     at = end + 1;
   }
   return count;

@@ -8,13 +8,13 @@
 #include <cstddef>
 #include <mutex>
 #include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
 
 #include "iolib/base/owned_fd.h"
+#include "tests/support/regex.h"
 #include "tests/support/settings.h"
 
 namespace sluice::test {
@@ -54,12 +54,12 @@ class Process {
 
   /// The first whole line on stdout or stderr from byte `from` on in which `pattern` is found.
   [[nodiscard]] std::optional<std::string> wait_for_output_line(
-      const std::regex& pattern, std::size_t from = 0,
+      const Regex& pattern, std::size_t from = 0,
       std::chrono::nanoseconds timeout = kPatience) const {
     return wait_for_line(output_, pattern, from, timeout);
   }
   [[nodiscard]] std::optional<std::string> wait_for_error_line(
-      const std::regex& pattern, std::size_t from = 0,
+      const Regex& pattern, std::size_t from = 0,
       std::chrono::nanoseconds timeout = kPatience) const {
     return wait_for_line(error_, pattern, from, timeout);
   }
@@ -72,8 +72,7 @@ class Process {
 
   void capture();
   [[nodiscard]] std::string text(const Stream& stream) const;
-  [[nodiscard]] std::optional<std::string> wait_for_line(const Stream& stream,
-                                                         const std::regex& pattern,
+  [[nodiscard]] std::optional<std::string> wait_for_line(const Stream& stream, const Regex& pattern,
                                                          std::size_t from,
                                                          std::chrono::nanoseconds timeout) const;
 
@@ -93,7 +92,7 @@ class Process {
 [[nodiscard]] std::string find_program(std::string_view name);
 
 /// The number of lines of `text` in which `pattern` is found.
-[[nodiscard]] std::size_t count_lines(const std::string& text, const std::regex& pattern);
+[[nodiscard]] std::size_t count_lines(const std::string& text, const Regex& pattern);
 
 }  // namespace sluice::test
 

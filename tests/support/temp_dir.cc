@@ -1,14 +1,18 @@
 #include "tests/support/temp_dir.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <stdexcept>
 #include <system_error>
+
+#include "iolib/base/owned_fd.h"
 
 namespace sluice::test {
 
@@ -38,8 +42,17 @@ std::string TempDir::write(std::string_view name, std::string_view text) const {
 }
 
 std::string read_text(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), {}};
+  constexpr std::size_t kChunkBytes = 64 << 10;
+  const OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  // Files under /proc do not say how long they are.
+  for (;;) {
+    const std::size_t size = text.size();
+    text.resize(size + kChunkBytes);
+    const ssize_t got = ::read(file.get(), text.data() + size, kChunkBytes);
+    text.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    if (got <= 0) return text;
+  }
 }
 
 }  // namespace sluice::test

@@ -15,7 +15,6 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <regex>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -24,6 +23,7 @@
 
 #include "tests/support/log_line.h"
 #include "tests/support/loop_disk.h"
+#include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -123,7 +123,7 @@ class CaptureDiskTest : public testing::TestWithParam<std::string> {
   }
   /// That many lines there are of an event.
   [[nodiscard]] std::uint64_t told(const std::string& event) const {
-    return count_lines(daemon_->log(), std::regex(event + " directory="));
+    return count_lines(daemon_->log(), Regex(event + " directory="));
   }
   /// Until all that was sent is on the disk for good.
   [[nodiscard]] bool wait_until_durable() const {
@@ -231,15 +231,15 @@ TEST_P(CaptureDiskTest, FullDropGoesOnAndSaysWhatIsMissing) {
   start({"--durability", "interval", "--capture-full", "drop"});
   EXPECT_EQ(send_on(64 * kMiB), "");
   EXPECT_TRUE(daemon_->wait_for_log(
-      std::regex("capture_no_segment directory=\\S+ worker=0 reason=\"segment \\S+\\.open of 8MiB, "
-                 "[0-9]\\S* free: .*No space.* times=1$")));
+      Regex("capture_no_segment directory=\\S+ worker=0 reason=\"segment \\S+\\.open of 8MiB, "
+            "[0-9]\\S* free: .*No space.* times=1$")));
   // All of the first may have come before it was known that there is no room on the disk.
   EXPECT_TRUE(wait_until([this] {
     EXPECT_EQ(send_on(kMiB), "");
     return counters_of(*daemon_)["capture_dropped_disk_full"] != "0";
   }));
   std::filesystem::remove(disk_->path() + "/filler");
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_goes_on")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_goes_on")));
   EXPECT_EQ(send_on(kMiB), "");
   finish();
   ASSERT_EQ(daemon_->terminate(), 0);
@@ -262,7 +262,7 @@ void CaptureDiskTest::block_on_a_full_disk(const std::string& durability, std::u
   std::string wrong = "?";
   {
     const std::jthread stream([&] { wrong = send_on(size); });
-    EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_no_segment.*No space")));
+    EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_no_segment.*No space")));
     EXPECT_TRUE(daemon_->wait_until_quiet()) << "it spins while it waits";
     EXPECT_TRUE(daemon_->process().running());
     std::filesystem::remove(disk_->path() + "/filler");
@@ -290,7 +290,7 @@ TEST_P(CaptureDiskTest, FullCloseEndsTheConnection) {
   EXPECT_EQ(ends[0].reason, "capture_failed");
   EXPECT_TRUE(daemon_->process().running());
   std::filesystem::remove(disk_->path() + "/filler");
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_goes_on")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_goes_on")));
   ASSERT_EQ(daemon_->terminate(), 0);
   const Recorded recorded = check();
   EXPECT_TRUE(recorded.status() == 0 || recorded.status() == 4) << recorded.findings;
@@ -378,7 +378,7 @@ TEST_P(CaptureDiskTest, ASegmentThatCannotBeDeletedIsToldOnceAndLeavesNoHoleBehi
   const std::string kept = segments_in(directory_, ".sluice").front();
   set_immutable(kept, true);
   EXPECT_EQ(send_on(24 * kMiB), "");
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_not_deleted")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_not_deleted")));
   EXPECT_TRUE(wait_until([this] { return segments_in(directory_, ".sluice").size() >= 4; }))
       << "a hole behind it";
   set_immutable(kept, false);
@@ -407,7 +407,7 @@ TEST_P(CaptureDiskTest, AFilesystemWithoutDirectIoIsToldAndServes) {
   EXPECT_EQ(checked.status, 0) << checked.error;
   EXPECT_EQ(checked.output.find("free for"), std::string::npos) << checked.output;
   start({"--durability", "batch"});
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_buffered directory=.*no O_DIRECT")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_buffered directory=.*no O_DIRECT")));
   EXPECT_EQ(send_on(20 * kMiB), "");
   finish_whole();
   EXPECT_EQ(told("capture_segments_smaller"), 0U);
@@ -421,7 +421,7 @@ TEST_P(CaptureDiskTest, DroppedWhenTheDiskIsGone) {
   ASSERT_TRUE(wait_until_durable());
   disk_->turn_read_only();
   EXPECT_EQ(send_on(64 * kMiB), "");
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_(disk_failed|no_segment)")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_(disk_failed|no_segment)")));
   EXPECT_EQ(send_on(64 * kMiB), "");
   EXPECT_TRUE(daemon_->process().running());
   finish();
@@ -469,7 +469,7 @@ void CaptureDiskTest::block_on_a_disk_that_is_gone(const std::string& durability
       sent_ += 4096;
     }
     EXPECT_LT(sent_, 64 * kMiB) << "it was forwarded all the same";
-    EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_disk_failed.*Read-only")));
+    EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_disk_failed.*Read-only")));
     EXPECT_TRUE(daemon_->wait_until_quiet()) << "it spins while it waits";
     EXPECT_TRUE(daemon_->process().running());
     EXPECT_EQ(daemon_->terminate(), 1);
@@ -593,7 +593,7 @@ TEST_P(CaptureDiskTest, WhatWaitsForTheDiskIsNotIdle) {
   ASSERT_TRUE(send_all(pair_.client.get(), "x"));
   // More than twice the limit.
   EXPECT_FALSE(readable_within(pair_.upstream.get(), seconds(5))) << "it was not durable";
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_behind directory=.* when_full=block")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_behind directory=.* when_full=block")));
   EXPECT_FALSE(readable_within(pair_.client.get(), seconds(0)));
   disk_->thaw();
   EXPECT_EQ(receive_text(pair_.upstream.get(), 1), "x");
@@ -632,7 +632,7 @@ TEST_P(CaptureSlowDiskTest, AStuckDiskDoesNotHoldUpTheEnd) {
   EXPECT_EQ(send_on(16 * kMiB), "");
   const auto began = steady_clock::now();
   daemon_->process().signal(SIGTERM);
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("capture_incomplete")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_incomplete")));
   EXPECT_LT(steady_clock::now() - began, seconds(30));
   // A thread within a write to it is the kernel's, and keeps the process until the disk answers.
   if (GetParam() == "epoll") disk_->end_throttle();

@@ -6,11 +6,11 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <regex>
 #include <string>
 #include <vector>
 
 #include "tests/support/loop_disk.h"
+#include "tests/support/regex.h"
 #include "tests/support/settings.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
@@ -140,7 +140,7 @@ std::string CaptureSyncCallsTest::trace(const std::string& level) {
 }
 
 bool has(const std::string& calls, const std::string& pattern) {
-  return std::regex_search(calls, std::regex(pattern));
+  return Regex(pattern).is_in(calls);
 }
 
 TEST_F(CaptureSyncCallsTest, NamesAndContentsAreSynced) {

@@ -13,7 +13,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <regex>
 #include <span>
 #include <string>
 #include <thread>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "tests/support/pattern.h"
+#include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
@@ -56,15 +56,15 @@ TEST_P(CaptureLiveTest, FollowShowsWhatBecomesDurable) {
   Process follow({capture_tool(), "follow", directory_});
   const Forwarded pair = forward(daemon_->port(), upstream_.fd.get());
   ASSERT_TRUE(send_all(pair.client.get(), "a question"));
-  EXPECT_TRUE(follow.wait_for_output_line(std::regex("client data 0[+]10")));
-  EXPECT_TRUE(follow.wait_for_output_line(std::regex("^    a question$")));
+  EXPECT_TRUE(follow.wait_for_output_line(Regex("client data 0[+]10")));
+  EXPECT_TRUE(follow.wait_for_output_line(Regex("^    a question$")));
   ASSERT_TRUE(send_all(pair.upstream.get(), "an answer"));
-  EXPECT_TRUE(follow.wait_for_output_line(std::regex("upstream data 0[+]9")));
+  EXPECT_TRUE(follow.wait_for_output_line(Regex("upstream data 0[+]9")));
   ASSERT_TRUE(send_all(pair.client.get(), "more"));
-  EXPECT_TRUE(follow.wait_for_output_line(std::regex("client data 10[+]4")));
+  EXPECT_TRUE(follow.wait_for_output_line(Regex("client data 10[+]4")));
   finish_sending(pair.client.get());
   finish_sending(pair.upstream.get());
-  EXPECT_TRUE(follow.wait_for_output_line(std::regex("close closed")));
+  EXPECT_TRUE(follow.wait_for_output_line(Regex("close closed")));
   EXPECT_EQ(daemon_->terminate(), 0) << daemon_->log();
   follow.signal(SIGINT);
   EXPECT_EQ(follow.wait(), 0) << follow.standard_error();

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <regex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -18,6 +17,7 @@
 
 #include "iolib/base/endpoint.h"
 #include "tests/support/log_line.h"
+#include "tests/support/regex.h"
 #include "tests/support/settings.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
@@ -146,8 +146,8 @@ TEST_F(CaptureOptionsTest, ALimitOfTheSizeOfFilesIsTold) {
                                    daemon_binary()};
   for (std::string& each : arguments({"--capture-full", "drop"})) command.push_back(each);
   Daemon daemon(command, options);
-  ASSERT_TRUE(daemon.wait_for_log(std::regex("capture_no_segment"))) << daemon.log();
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("File too large"))) << daemon.log();
+  ASSERT_TRUE(daemon.wait_for_log(Regex("capture_no_segment"))) << daemon.log();
+  EXPECT_TRUE(daemon.wait_for_log(Regex("File too large"))) << daemon.log();
   EXPECT_EQ(daemon.terminate(), 0);
 }
 
@@ -194,7 +194,7 @@ TEST_F(CaptureOptionsTest, WithoutAThreadForIoUringAllIsRecordedAndTheDiskIsNotB
   ASSERT_EQ(Process({"prlimit", "--nproc=1:1", "--pid", pid}, options.process).wait(), 0);
   exchange(daemon, 2 * kMiB);
   EXPECT_EQ(daemon.terminate(), 0) << daemon.log();
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("capture_detour reason=")), 1U) << daemon.log();
+  EXPECT_EQ(count_lines(daemon.log(), Regex("capture_detour reason=")), 1U) << daemon.log();
   const std::string stats = line_of(daemon.log(), "capture_detours=");
   EXPECT_NE(parse_text_line(stats)["capture_detours"], "0") << stats;
   EXPECT_TRUE(segments_in(directory_, ".suspect").empty()) << daemon.log();
@@ -319,9 +319,9 @@ TEST_F(CaptureOptionsTest, TwoRoutesRecordToTwoDirectories) {
 TEST_F(CaptureOptionsTest, CheckTellsOfTheDisk) {
   const Outcome there = run_to_end(arguments({"--check"}));
   EXPECT_EQ(there.status, 0) << there.error;
-  const std::regex line(
+  const Regex line(
       R"(capture: .*: (O_DIRECT|no O_DIRECT.*), alignment \d+, a durable write of 4 KiB takes \d+ us)");
-  EXPECT_TRUE(std::regex_search(there.output, line)) << there.output;
+  EXPECT_TRUE(line.is_in(there.output)) << there.output;
   const Outcome buffered = run_to_end(arguments({"--check", "--capture-io", "buffered"}));
   EXPECT_NE(buffered.output.find("buffered writes, as asked for"), std::string::npos)
       << buffered.output;
@@ -331,8 +331,7 @@ TEST_F(CaptureOptionsTest, CheckTellsOfTheDisk) {
     const Daemon daemon(arguments());
     const Outcome in_use = run_to_end(arguments({"--check"}));
     EXPECT_EQ(in_use.status, 0) << in_use.error;
-    EXPECT_TRUE(std::regex_search(in_use.output, std::regex("capture: .* in use at the moment")))
-        << in_use.output;
+    EXPECT_TRUE(Regex("capture: .* in use at the moment").is_in(in_use.output)) << in_use.output;
     for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
       EXPECT_FALSE(entry.is_directory()) << entry.path() << ": a check leaves nothing behind";
     }
@@ -441,7 +440,7 @@ TEST_F(CaptureOptionsTest, SegmentsGoByAgeOnAnIdleDaemonToo) {
   ASSERT_EQ(segments_in(directory_, ".sluice").size(), 1U);
   const Daemon daemon(arguments({"--retain-age", "2s"}));
   EXPECT_TRUE(wait_until([&] { return segments_in(directory_, ".sluice").empty(); }));
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("capture_deleted .*0000000000.*reason=retain-age")));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("capture_deleted .*0000000000.*reason=retain-age")));
 }
 
 TEST_F(CaptureOptionsTest, ADirectoryThatIsRemovedIsMadeAgainAndRecordedTo) {

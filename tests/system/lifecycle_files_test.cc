@@ -12,11 +12,11 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
-#include <regex>
 #include <string>
 #include <vector>
 
 #include "proxy/file_thread.h"
+#include "tests/support/regex.h"
 #include "tests/support/settings.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
@@ -167,8 +167,7 @@ TEST_P(FileRouteTest, MissingFileIsAReset) {
     ASSERT_EQ(ends.size(), 1U);
     EXPECT_EQ(ends[0].reason, "file_failed");
     EXPECT_EQ(ends[0].to_client, 0U);
-    EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed.*file|upstream_failed.*open")),
-              1U);
+    EXPECT_EQ(count_lines(daemon.log(), Regex("upstream_failed.*file|upstream_failed.*open")), 1U);
   }
 }
 
@@ -182,7 +181,7 @@ TEST_P(FileRouteTest, AFifoIsAResetAndWaitsForNobody) {
   const auto ends = daemon.wait_for_ends(1, kLate);
   ASSERT_EQ(ends.size(), 1U);
   EXPECT_EQ(ends[0].reason, "file_failed");
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed.*not a regular file")), 1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("upstream_failed.*not a regular file")), 1U);
 }
 
 TEST_P(FileRouteTest, AnOpenThatHangsIsGivenUpAndOtherRoutesGoOn) {
@@ -199,7 +198,7 @@ TEST_P(FileRouteTest, AnOpenThatHangsIsGivenUpAndOtherRoutesGoOn) {
   for (const ConnectionEnd& end : daemon.wait_for_ends(3, kLate)) {
     EXPECT_EQ(end.reason, end.route == "hung" ? "file_failed" : "closed") << end.line;
   }
-  EXPECT_GE(count_lines(daemon.log(), std::regex("upstream_failed route=hung.*open")), 1U);
+  EXPECT_GE(count_lines(daemon.log(), Regex("upstream_failed route=hung.*open")), 1U);
   hang.reset();
   expect_file(daemon.port_of("hung"));
   EXPECT_EQ(daemon.terminate(kLate), 0);
@@ -218,7 +217,7 @@ TEST_P(FileRouteTest, AReadThatHangsIsGivenUpAndOtherRoutesGoOn) {
   for (const ConnectionEnd& end : daemon.wait_for_ends(2, kLate)) {
     EXPECT_EQ(end.reason, end.route == "hung" ? "file_failed" : "closed") << end.line;
   }
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed route=hung.*read")), 1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("upstream_failed route=hung.*read")), 1U);
   hang.reset();
   expect_file(daemon.port_of("hung"));
   EXPECT_EQ(daemon.terminate(kLate), 0);
@@ -240,7 +239,7 @@ TEST_P(FileRouteTest, AnOpenThatHangsDoesNotKeepTheDaemon) {
   const auto ends = connection_ends(daemon.log());
   ASSERT_EQ(ends.size(), 1U) << daemon.log();
   EXPECT_EQ(ends[0].reason, "drain_timeout");
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("ended.*drain timeout")), 1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("ended.*drain timeout")), 1U);
 }
 
 TEST_P(FileRouteTest, FileThatShrinksIsAReset) {
@@ -265,7 +264,7 @@ TEST_P(FileRouteTest, FileThatShrinksIsAReset) {
   const auto ends = daemon.wait_for_ends(1, kLate);
   ASSERT_EQ(ends.size(), 1U);
   EXPECT_EQ(ends[0].reason, "file_failed");
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed.*has become shorter")), 1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("upstream_failed.*has become shorter")), 1U);
 }
 
 INSTANTIATE_TEST_SUITE_P(BothEngines, FileRouteTest, testing::Values("uring", "epoll"),

@@ -11,12 +11,12 @@
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
-#include <regex>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -94,7 +94,7 @@ TEST_P(LogLineTest, EveryLineIsWellFormed) {
   const auto ends = daemon.wait_for_ends(1, kLate);
   ASSERT_EQ(ends.size(), 1U) << daemon.log();
   daemon.process().signal(SIGUSR1);
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("pipe_slots"), kLate));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("pipe_slots"), kLate));
   EXPECT_EQ(daemon.terminate(kLate), 0);
 
   const auto lines = lines_of(daemon.log());
@@ -106,9 +106,8 @@ TEST_P(LogLineTest, EveryLineIsWellFormed) {
       EXPECT_NE(fields["level"], "") << line;
       EXPECT_NE(fields["event"], "") << line;
     } else {
-      const std::regex form(
-          R"(^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d [a-z]+ [a-z_]+)");
-      EXPECT_TRUE(std::regex_search(line, form)) << line;
+      const Regex form(R"(^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d [a-z]+ [a-z_]+)");
+      EXPECT_TRUE(form.is_in(line)) << line;
     }
   }
   if (json()) {
@@ -161,7 +160,7 @@ TEST_P(LogLineTest, RefusedUpstreamResetsTheClientAndSaysWhy) {
   EXPECT_EQ(ends[0].reason, "connect_refused");
   EXPECT_EQ(ends[0].client, loopback_address(local_port(client.get())));
   EXPECT_EQ(ends[0].upstream, upstream);
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("upstream_failed.*refused")), 1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("upstream_failed.*refused")), 1U);
 }
 
 INSTANTIATE_TEST_SUITE_P(BothFormats, LogLineTest, testing::Values("text", "json"),
@@ -182,7 +181,7 @@ TEST(LogOrderTest, TheLastCountersStandBehindTheLinesThatTheyCount) {
   const std::string log = daemon.log();
   const std::string counters = log.substr(std::min(log.size(), log.find(" stats accepted=50 ")));
   EXPECT_EQ(connection_ends(log).size(), kConnections) << log;
-  EXPECT_EQ(count_lines(counters, std::regex("stats|connection|ended")), 2U) << log;
+  EXPECT_EQ(count_lines(counters, Regex("stats|connection|ended")), 2U) << log;
 }
 
 TEST(LogStdoutTest, ADashIsStdoutWhateverThatIs) {
@@ -203,8 +202,8 @@ TEST(LogStdoutTest, ADashIsStdoutWhateverThatIs) {
   EXPECT_EQ(daemon.terminate(kLate), 0);
   const std::string log = read_text(path);
   EXPECT_EQ(log.substr(0, 7), "before\n");
-  EXPECT_EQ(count_lines(log, std::regex("ended")), 1U) << log;
-  EXPECT_EQ(count_lines(log, std::regex("failed")), 0U) << log;
+  EXPECT_EQ(count_lines(log, Regex("ended")), 1U) << log;
+  EXPECT_EQ(count_lines(log, Regex("failed")), 0U) << log;
   EXPECT_EQ(daemon.process().standard_error(), "");
   EXPECT_FALSE(std::filesystem::exists(folder.file("-")));
 
@@ -225,8 +224,7 @@ TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   ASSERT_TRUE(wait_until([&] { return try_connect(port) == 0; }, kLate));
   constexpr std::size_t kConnections = 20;
   for (std::size_t i = 0; i < kConnections; ++i) ASSERT_TRUE(echoes(connect_tcp(port).get()));
-  EXPECT_TRUE(
-      daemon.process().wait_for_error_line(std::regex("No space left.*are lost"), 0, kLate));
+  EXPECT_TRUE(daemon.process().wait_for_error_line(Regex("No space left.*are lost"), 0, kLate));
 
   std::filesystem::remove(path);
   daemon.process().signal(SIGHUP);
@@ -244,10 +242,10 @@ TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   // looked whether somebody listens.
   const std::size_t dropped = std::stoul(parse_text_line(*stats)["log_lines_dropped"]);
   EXPECT_GT(dropped, 0U) << log;
-  EXPECT_EQ(count_lines(log, std::regex(" log_lines_dropped lines=[1-9]")), 1U) << log;
+  EXPECT_EQ(count_lines(log, Regex(" log_lines_dropped lines=[1-9]")), 1U) << log;
   EXPECT_GE(dropped + connection_ends(log).size(), kConnections + 1) << log;
   EXPECT_LE(dropped + connection_ends(log).size(), kConnections + 1 + 5) << log;
-  EXPECT_EQ(count_lines(daemon.process().standard_error(), std::regex("")), 1U) << "told once";
+  EXPECT_EQ(count_lines(daemon.process().standard_error(), Regex("")), 1U) << "told once";
 }
 
 /// A FIFO opens when somebody reads it, which may be never.
@@ -266,11 +264,11 @@ TEST(LogFifoTest, WithoutAReaderTheStartFailsAndSighupKeepsTheOldFile) {
   std::filesystem::rename(path, aside);
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
   daemon.process().signal(SIGHUP);
-  const std::regex kept("log_reopen_failed.*nobody reads");
+  const Regex kept("log_reopen_failed.*nobody reads");
   EXPECT_TRUE(wait_until([&] { return count_lines(read_text(aside), kept) == 1; }, kLate));
   EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
   EXPECT_EQ(daemon.terminate(kLate), 0);
-  EXPECT_EQ(count_lines(read_text(aside), std::regex(" ended ")), 1U);
+  EXPECT_EQ(count_lines(read_text(aside), Regex(" ended ")), 1U);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "tests/support/daemon.h"
+#include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/system/outcome.h"
@@ -87,8 +88,8 @@ TEST_F(NamesTest, MirrorsNamesHoldUpNothing) {
        "--drain-timeout", "100ms"},
       options);
   EXPECT_TRUE(daemon.wait_for_log(
-      std::regex("mirror_unresolved .*mirror=one.test.* reason=\"resolve one.test: no answer")));
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("mirror_unresolved .*mirror=two.test")));
+      Regex("mirror_unresolved .*mirror=one.test.* reason=\"resolve one.test: no answer")));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("mirror_unresolved .*mirror=two.test")));
   know("127.0.0.1 upstream.test\n");
   ASSERT_TRUE(wait_until(
       [&] {

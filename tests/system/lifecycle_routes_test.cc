@@ -7,11 +7,11 @@
 #include <cstddef>
 #include <filesystem>
 #include <memory>
-#include <regex>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -112,8 +112,7 @@ TEST_P(RouteTest, PortAloneIsBothFamiliesAndLoopback) {
     ASSERT_EQ(ends.size(), connections);
     // One socket serves both families, and names an IPv4 peer as it sees it.
     const std::string client = family == AF_INET ? "127.0.0.1]?:" : "\\[::1\\]:";
-    EXPECT_TRUE(std::regex_search(ends.back().client, std::regex(client + port + '$')))
-        << ends.back().line;
+    EXPECT_TRUE(Regex(client + port + '$').is_in(ends.back().client)) << ends.back().line;
     EXPECT_EQ(ends.back().upstream, loopback_address(upstream.port));
   }
   EXPECT_EQ(daemon.terminate(kLate), 0);
@@ -248,18 +247,18 @@ TEST_F(HostsTest, AListeningNameIsServedOnTheAddressesThatThisMachineHas) {
   EXPECT_EQ(daemon.listening()[0].address, "127.0.0.1:" + port);
   EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
   EXPECT_EQ(daemon.terminate(), 0);
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("address_passed_over .*name=some.test:" + port +
-                                                 " .*192.0.2.1")),
+  EXPECT_EQ(count_lines(daemon.log(),
+                        Regex("address_passed_over .*name=some.test:" + port + " .*192.0.2.1")),
             1U)
       << daemon.log();
-  EXPECT_EQ(count_lines(daemon.log(), std::regex(" listening ")), 1U) << daemon.log();
+  EXPECT_EQ(count_lines(daemon.log(), Regex(" listening ")), 1U) << daemon.log();
 
   std::vector<std::string> check{with_hosts(folder_, hosts, daemon_binary())};
   check.insert(check.end(), arguments.begin(), arguments.end());
   check.emplace_back("--check");
   Process checked(check);
   EXPECT_EQ(checked.wait(kLate), 0) << checked.standard_error();
-  EXPECT_EQ(count_lines(checked.standard_output(), std::regex("listen: some.test.*192.0.2.1")), 1U)
+  EXPECT_EQ(count_lines(checked.standard_output(), Regex("listen: some.test.*192.0.2.1")), 1U)
       << checked.standard_output();
 }
 
@@ -298,9 +297,8 @@ TEST_F(HostsTest, ANameIsResolvedAgainWhenConnectingFails) {
     static_cast<void>(accept_from(upstream.fd.get()));
   }
   EXPECT_EQ(exchange(forward(daemon.port(), upstream.fd.get())), "");
-  EXPECT_EQ(
-      count_lines(daemon.log(), std::regex("resolved route=default upstream=127.0.0.1:" + port)),
-      1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("resolved route=default upstream=127.0.0.1:" + port)),
+            1U);
 }
 
 TEST_F(HostsTest, AMirrorsNameMayBeFoundLater) {
@@ -313,12 +311,11 @@ TEST_F(HostsTest, AMirrorsNameMayBeFoundLater) {
   const Daemon daemon({"--listen", "127.0.0.1:0", "--to", loopback_address(upstream.port),
                        "--mirror", "late.invalid:" + port, "--workers", "1"},
                       options);
-  EXPECT_TRUE(
-      daemon.wait_for_log(std::regex("mirror_unresolved route=default mirror=late.invalid:" + port +
-                                     " reason=\"resolve late"),
-                          kLate));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("mirror_unresolved route=default mirror=late.invalid:" +
+                                        port + " reason=\"resolve late"),
+                                  kLate));
   EXPECT_EQ(exchange(forward(daemon.port(), upstream.fd.get())), "");
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("mirror .*state=open reason=\"its name"), kLate));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("mirror .*state=open reason=\"its name"), kLate));
 
   static_cast<void>(folder_.write("hosts", "127.0.0.1 late.invalid\n"));
   ASSERT_TRUE(wait_until(
@@ -327,9 +324,8 @@ TEST_F(HostsTest, AMirrorsNameMayBeFoundLater) {
         return readable_within(mirror.fd.get(), milliseconds(100));
       },
       kLate));
-  EXPECT_TRUE(
-      daemon.wait_for_log(std::regex("resolved route=default mirror=127.0.0.1:" + port), kLate));
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("mirror .*state=closed"), kLate));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("resolved route=default mirror=127.0.0.1:" + port), kLate));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("mirror .*state=closed"), kLate));
 }
 
 // Each connection would make another.
@@ -339,9 +335,9 @@ TEST_F(HostsTest, ANameOfAListenerIsNoMirrorAndNoUpstream) {
   const std::string itself = "here.test:" + port;
   const Daemon daemon({"--listen", "127.0.0.1:" + port, "--to", "discard:", "--mirror", itself},
                       options_with(hosts));
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("mirror_unresolved route=default mirror=" + itself +
-                                             " reason=\"resolve here.test: 127.0.0.1:" + port +
-                                             " is listened on here\"")));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("mirror_unresolved route=default mirror=" + itself +
+                                        " reason=\"resolve here.test: 127.0.0.1:" + port +
+                                        " is listened on here\"")));
   Process refused({with_hosts(folder_, hosts, daemon_binary()), "--listen", ":" + port, "--to",
                    itself, "--check"});
   EXPECT_EQ(refused.wait(kLate), 1);
@@ -385,7 +381,7 @@ class TwoRoutesTest : public testing::Test {
 
 TEST_F(TwoRoutesTest, RouteBeatsDefaults) {
   start();
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("started workers=2 ")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("started workers=2 ")));
   const OwnedFd long_lived = connect_tcp(daemon_->port_of("long"));
   ASSERT_TRUE(echoes(long_lived.get()));
   const Forwarded short_lived = forward(daemon_->port_of("short"), upstream_.fd.get());
@@ -402,7 +398,7 @@ TEST_F(TwoRoutesTest, RouteBeatsDefaults) {
 
 TEST_F(TwoRoutesTest, CommandLineBeatsBoth) {
   start({"--idle-timeout", "300ms", "--workers", "1"});
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("started workers=1 ")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("started workers=1 ")));
   const OwnedFd client = connect_tcp(daemon_->port_of("long"));
   EXPECT_EQ(ending_of(client.get()), Ending::reset);
   const auto ends = daemon_->wait_for_ends(1, kLate);

@@ -14,12 +14,12 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <regex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "proxy/steering.h"
+#include "tests/support/regex.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
 
@@ -142,10 +142,10 @@ TEST_F(AffinityTest, FewerWorkersThanCpusArePinnedOnlyByAList) {
 /// How many connections each of two workers had, by the ids: of the run, the worker and its count.
 std::vector<std::size_t> by_worker(const std::vector<ConnectionEnd>& ends) {
   std::vector<std::size_t> counts(2);
-  const std::regex pattern("-([01])-[0-9]+$");
+  const Regex pattern("-([01])-[0-9]+$");
   for (const ConnectionEnd& end : ends) {
-    std::smatch found;
-    if (std::regex_search(end.id, found, pattern)) ++counts[found[1] == "1" ? 1 : 0];
+    const std::vector<std::string> found = pattern.first_in(end.id);
+    if (!found.empty()) ++counts[found[1] == "1" ? 1 : 0];
   }
   return counts;
 }
@@ -158,7 +158,7 @@ TEST_F(AffinityTest, WhereAllArriveOnOneCpuTheHashSpreadsThem) {
   run_on({cpus_[0], cpus_[1]});
   Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:", "--workers", "2"});
   run_on({cpus_[1]});
-  const std::regex stopped("steering_stopped address=127.0.0.1:");
+  const Regex stopped("steering_stopped address=127.0.0.1:");
   std::vector<OwnedFd> clients;
   for (std::size_t i = 0; i < kBefore + kAfter; ++i) {
     if (i == kBefore) {

@@ -10,10 +10,10 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <regex>
 #include <string>
 #include <vector>
 
+#include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -116,8 +116,8 @@ TEST(RingShortageTest, HasAllWorkersUseEpollOrIsOneLine) {
       "--listen",  "127.0.0.1:0",          "--to",     "echo:", "--workers", "3",
       "--capture", folder.file("capture"), "--engine", "auto"};
   Daemon daemon(arguments, options);
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("started workers=3 engine=epoll"), kLate));
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("engine_fallback.*reason=.*io_uring_setup")), 1U);
+  EXPECT_TRUE(daemon.wait_for_log(Regex("started workers=3 engine=epoll"), kLate));
+  EXPECT_EQ(count_lines(daemon.log(), Regex("engine_fallback.*reason=.*io_uring_setup")), 1U);
   EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
   EXPECT_EQ(daemon.terminate(kLate), 0);
   arguments.back() = "uring";

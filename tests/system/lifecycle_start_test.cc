@@ -10,11 +10,11 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
-#include <regex>
 #include <string>
 #include <vector>
 
 #include "iolib/base/endpoint.h"
+#include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -364,7 +364,7 @@ TEST(UnixListenerTest, FileIsRemovedByASecondSignalToo) {
   const OwnedFd client = connect_unix(path);
   ASSERT_TRUE(echoes(client.get()));
   daemon.process().signal(SIGTERM);
-  ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
+  ASSERT_TRUE(daemon.wait_for_log(Regex("draining"), kLate));
   daemon.process().signal(SIGTERM);
   EXPECT_EQ(daemon.process().wait(kLate), 0);
   EXPECT_FALSE(std::filesystem::exists(path));

@@ -10,11 +10,11 @@
 #include <cstddef>
 #include <filesystem>
 #include <memory>
-#include <regex>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -54,8 +54,8 @@ TEST_P(DrainTest, OpenConnectionFinishesAndNewOnesAreRefused) {
   while (readable_within(upstream_.fd.get(), milliseconds(300))) {
     static_cast<void>(accept_from(upstream_.fd.get()));
   }
-  ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("draining")), 1U);
+  ASSERT_TRUE(daemon.wait_for_log(Regex("draining"), kLate));
+  EXPECT_EQ(count_lines(daemon.log(), Regex("draining")), 1U);
   EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(2), kTransferBytes), "");
   EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(3), kTransferBytes), "");
   EXPECT_TRUE(daemon.process().running());
@@ -70,7 +70,7 @@ TEST_P(DrainTest, OpenConnectionFinishesAndNewOnesAreRefused) {
   ASSERT_NE(end, ends.end()) << daemon.log();
   EXPECT_EQ(end->reason, "closed") << end->line;
   EXPECT_EQ(end->to_upstream, kTransferBytes + 1) << end->line;
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("ended.*reason=drained")), 1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("ended.*reason=drained")), 1U);
 }
 
 TEST_P(DrainTest, DeadlineResetsWhatIsLeft) {
@@ -99,7 +99,7 @@ TEST_P(DrainTest, AnEndThatCameWhileTheProcessWasStoppedIsNotLate) {
   const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
   const auto began = steady_clock::now();
   daemon.process().signal(SIGTERM);
-  ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
+  ASSERT_TRUE(daemon.wait_for_log(Regex("draining"), kLate));
   daemon.process().signal(SIGSTOP);
   const bool in_time = steady_clock::now() - began < kTimeout;
   EXPECT_TRUE(send_all(pair.client.get(), "x"));
@@ -120,11 +120,11 @@ TEST_P(DrainTest, SecondSignalEndsAtOnce) {
     Daemon daemon(arguments("1d"));
     const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
     daemon.process().signal(SIGTERM);
-    ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
+    ASSERT_TRUE(daemon.wait_for_log(Regex("draining"), kLate));
     EXPECT_EQ(daemon.process().wait(milliseconds(300)), std::nullopt);
     daemon.process().signal(second);
     EXPECT_EQ(daemon.process().wait(kLate), 0);
-    EXPECT_EQ(count_lines(daemon.log(), std::regex("ended.*second signal")), 1U);
+    EXPECT_EQ(count_lines(daemon.log(), Regex("ended.*second signal")), 1U);
   }
 }
 
@@ -142,7 +142,7 @@ TEST_P(DrainTest, AConnectThatWaitsForRoomInABacklogIsGivenUp) {
     const OwnedFd client = connect_tcp(daemon.port());
     daemon.process().signal(SIGTERM);
     if (by_second_signal) {
-      ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
+      ASSERT_TRUE(daemon.wait_for_log(Regex("draining"), kLate));
       EXPECT_EQ(daemon.process().wait(milliseconds(300)), std::nullopt);
       daemon.process().signal(SIGTERM);
     }
@@ -204,7 +204,7 @@ TEST_F(LogFileTest, HangupOpensTheFileAnew) {
   EXPECT_EQ(daemon_->terminate(kLate), 0);
   EXPECT_EQ(daemon_->process().standard_error(), "");
   EXPECT_EQ(connection_ends(read_text(old_file)).size(), 2U);
-  EXPECT_EQ(count_lines(read_text(log_file_), std::regex("ended.*reason=drained")), 1U);
+  EXPECT_EQ(count_lines(read_text(log_file_), Regex("ended.*reason=drained")), 1U);
 }
 
 TEST_F(LogFileTest, HangupKeepsTheOldFileIfThereIsNoNewOne) {
@@ -213,8 +213,7 @@ TEST_F(LogFileTest, HangupKeepsTheOldFileIfThereIsNoNewOne) {
   const std::string old_file = old_folder + "/sluice.log";
   daemon_->process().signal(SIGHUP);
   ASSERT_TRUE(wait_until(
-      [&] { return count_lines(read_text(old_file), std::regex("log_reopen_failed")) == 1; },
-      kLate));
+      [&] { return count_lines(read_text(old_file), Regex("log_reopen_failed")) == 1; }, kLate));
   connect_and_end();
   EXPECT_TRUE(wait_for_ends_in(old_file, 1));
 }
@@ -234,7 +233,7 @@ TEST_P(CountersTest, ArePrintedWhenAskedFor) {
     ASSERT_TRUE(echoes(fd.get()));
     EXPECT_EQ(daemon.log(), "");
     daemon.process().signal(SIGUSR1);
-    ASSERT_TRUE(daemon.wait_for_log(std::regex("stats"), kLate));
+    ASSERT_TRUE(daemon.wait_for_log(Regex("stats"), kLate));
   }
   const auto first = lines_of(daemon.log());
   ASSERT_EQ(first.size(), 1U) << daemon.log();

@@ -11,10 +11,10 @@
 
 #include <chrono>
 #include <cstddef>
-#include <regex>
 #include <thread>
 #include <vector>
 
+#include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -28,7 +28,7 @@ constexpr std::uint64_t kPipedBytes = 8 << 20;
 constexpr const char* kOrdinaryUser = "nobody";
 
 std::size_t count_shortages(const Daemon& daemon) {
-  return count_lines(daemon.log(), std::regex("copying_for_lack_of_pipes"));
+  return count_lines(daemon.log(), Regex("copying_for_lack_of_pipes"));
 }
 
 /// One line at once, then, while it goes on, one after 10 s and fewer later; `since` the daemon
@@ -108,7 +108,7 @@ TEST(PipeShortageTest, StreamsBeyondThePipeBudgetAreCopied) {
     EXPECT_EQ(spliced_bytes(stream_both_ways(daemon, upstream.fd.get(), i)), 0U);
   }
   expect_lines(count_shortages(daemon), began);
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("copying_for_lack_of_pipes.*--pipe-budget")),
+  EXPECT_EQ(count_lines(daemon.log(), Regex("copying_for_lack_of_pipes.*--pipe-budget")),
             count_shortages(daemon));
 
   // The one that stood still has lost nothing, and afterwards the pipe is there for others.
@@ -185,9 +185,8 @@ TEST(PipeShortageTest, OrdinaryUserBeyondThePipeQuotaCopies) {
   }
   const std::size_t shortages = count_shortages(daemon);
   expect_lines(shortages, began);
-  EXPECT_EQ(
-      count_lines(daemon.log(), std::regex("copying_for_lack_of_pipes.*pipe-user-pages-soft")),
-      shortages);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("copying_for_lack_of_pipes.*pipe-user-pages-soft")),
+            shortages);
 
   // It tries again, and has its pipes when the quota has room.
   filler.release();
@@ -212,7 +211,7 @@ TEST(PipeShortageTest, OrdinaryUserWhoAsksForTooLargePipesHasTheLargestAndIsTold
                 options);
   EXPECT_GT(spliced_bytes(stream_both_ways(daemon, upstream.fd.get(), 1)), 0U);
   EXPECT_EQ(daemon.terminate(), 0);
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("pipes_smaller granted=1MiB asked=16MiB ")), 1U)
+  EXPECT_EQ(count_lines(daemon.log(), Regex("pipes_smaller granted=1MiB asked=16MiB ")), 1U)
       << daemon.log();
 }
 
@@ -223,13 +222,13 @@ TEST(EngineTest, WithoutIoUringEpollServesAndSaysSoOnce) {
   Daemon daemon({"--listen", "127.0.0.1:0", "--to", loopback_address(upstream.port), "--workers",
                  "2", "--pipe-size", "1MiB"},
                 options);
-  ASSERT_TRUE(daemon.wait_for_log(std::regex("started.* engine=epoll")));
+  ASSERT_TRUE(daemon.wait_for_log(Regex("started.* engine=epoll")));
   for (std::uint64_t i = 0; i < 3; ++i) {
     EXPECT_EQ(stream_both_ways(daemon, upstream.fd.get(), i).reason, "closed");
   }
   EXPECT_EQ(daemon.terminate(), 0);
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("io_uring")), 1U) << daemon.log();
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("engine_fallback.*io_uring.*not permitted")), 1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("io_uring")), 1U) << daemon.log();
+  EXPECT_EQ(count_lines(daemon.log(), Regex("engine_fallback.*io_uring.*not permitted")), 1U);
 }
 
 TEST(EngineTest, InsistingOnIoUringWhereItIsRefusedFails) {
@@ -246,8 +245,8 @@ TEST(EngineTest, InsistingOnIoUringWhereItIsRefusedFails) {
 TEST(EngineTest, IoUringIsTakenWhereItIsAllowed) {
   if (!io_uring_available()) GTEST_SKIP() << "the kernel refuses io_uring here";
   const Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:"});
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("started.* engine=uring")));
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("engine_fallback")), 0U);
+  EXPECT_TRUE(daemon.wait_for_log(Regex("started.* engine=uring")));
+  EXPECT_EQ(count_lines(daemon.log(), Regex("engine_fallback")), 0U);
 }
 
 }  // namespace

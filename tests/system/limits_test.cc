@@ -9,12 +9,12 @@
 #include <cstddef>
 #include <cstdio>
 #include <filesystem>
-#include <regex>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -95,7 +95,7 @@ TEST_P(LimitsTest, AcceptingPausesWithoutDescriptorsAndRecovers) {
   DaemonOptions options;
   options.process.max_open_files = kDescriptors;
   Daemon daemon(arguments("echo:", {"--workers", "1"}), options);
-  const std::regex paused("accept_paused.*[Tt]oo many open files.* descriptors=64 ");
+  const Regex paused("accept_paused.*[Tt]oo many open files.* descriptors=64 ");
 
   const auto began = steady_clock::now();
   Askers askers(daemon.port(), kClients);
@@ -122,11 +122,11 @@ TEST_P(LimitsTest, AcceptingPausesWithoutDescriptorsAndRecovers) {
   // The same trouble is said again after ten seconds, which a machine that stood still can take.
   const auto passed = std::chrono::duration_cast<seconds>(steady_clock::now() - began);
   EXPECT_LE(count_lines(daemon.log(), paused), 1U + static_cast<std::size_t>(passed.count()) / 10);
-  EXPECT_TRUE(daemon.wait_for_log(std::regex("accept_resumed times="), kLate));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("accept_resumed times="), kLate));
   EXPECT_EQ(daemon.terminate(kLate), 0);
   const auto ends = connection_ends(daemon.log());
   EXPECT_EQ(ends.size(), kClients + 1);
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("reason=closed")), ends.size());
+  EXPECT_EQ(count_lines(daemon.log(), Regex("reason=closed")), ends.size());
 }
 
 /// Where each connection takes two descriptors, no more are served at once than can be.
@@ -136,13 +136,13 @@ TEST_P(LimitsTest, NobodyIsResetForWantOfTheUpstreamsDescriptor) {
   DaemonOptions options;
   options.process.max_open_files = 64;
   Daemon daemon(arguments(loopback_address(upstream.port()), {"--workers", "1"}), options);
-  ASSERT_TRUE(daemon.wait_for_log(std::regex("connections_bounded.*max_connections=16"), kLate));
+  ASSERT_TRUE(daemon.wait_for_log(Regex("connections_bounded.*max_connections=16"), kLate));
   Askers askers(daemon.port(), kClients);
   do {
     ASSERT_TRUE(wait_until([&] { return askers.answered() > 0; }, kLate)) << daemon.log();
   } while (askers.dismiss_answered() > 0);
   EXPECT_EQ(daemon.terminate(kLate), 0);
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("reason=closed")), kClients);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("reason=closed")), kClients);
 }
 
 /// Descriptors may run out all the same: whoever has been accepted then waits for the next one.
@@ -154,7 +154,7 @@ TEST_P(LimitsTest, AcceptedClientWaitsForTheUpstreamsDescriptor) {
   const rlimit before = allow_one_more_descriptor(daemon.process().pid());
   const OwnedFd client = connect_tcp(daemon.port());
   EXPECT_TRUE(send_all(client.get(), "?"));
-  ASSERT_TRUE(daemon.wait_for_log(std::regex("accept_paused.*[Tt]oo many open files"), kLate));
+  ASSERT_TRUE(daemon.wait_for_log(Regex("accept_paused.*[Tt]oo many open files"), kLate));
   EXPECT_FALSE(readable_within(client.get(), milliseconds(200)));
   ASSERT_EQ(::prlimit(daemon.process().pid(), RLIMIT_NOFILE, &before, nullptr), 0);
   EXPECT_EQ(receive_text(client.get(), 1, kLate), "?");
@@ -167,10 +167,10 @@ TEST_P(LimitsTest, ClientThatWaitsForADescriptorIsGivenUpWithTheDrain) {
                                                               "1h", "--drain-timeout", "300ms"}));
   allow_one_more_descriptor(daemon.process().pid());
   const OwnedFd client = connect_tcp(daemon.port());
-  ASSERT_TRUE(daemon.wait_for_log(std::regex("accept_paused.*[Tt]oo many open files"), kLate));
+  ASSERT_TRUE(daemon.wait_for_log(Regex("accept_paused.*[Tt]oo many open files"), kLate));
   daemon.process().signal(SIGTERM);
   EXPECT_EQ(daemon.process().wait(kLate), 0);
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("reason=drain_timeout")), 1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("reason=drain_timeout")), 1U);
 }
 
 TEST_P(LimitsTest, ClientBeyondMaxConnectionsWaitsForAPlace) {
@@ -184,17 +184,16 @@ TEST_P(LimitsTest, ClientBeyondMaxConnectionsWaitsForAPlace) {
     EXPECT_TRUE(send_all(third.get(), "?"));
     EXPECT_FALSE(readable_within(third.get(), milliseconds(500)));
     EXPECT_TRUE(daemon.wait_until_quiet());
-    EXPECT_EQ(count_lines(daemon.log(), std::regex("connections_full max_connections=2 waited=1")),
-              1U);
-    EXPECT_EQ(count_lines(daemon.log(), std::regex("connections_resumed")), 0U);
+    EXPECT_EQ(count_lines(daemon.log(), Regex("connections_full max_connections=2 waited=1")), 1U);
+    EXPECT_EQ(count_lines(daemon.log(), Regex("connections_resumed")), 0U);
     EXPECT_TRUE(echoes(second.get()));
 
     first.reset();
     EXPECT_EQ(receive_text(third.get(), 1, kLate), "?");
     EXPECT_TRUE(echoes(second.get()));
     EXPECT_TRUE(
-        daemon.wait_for_log(std::regex("connections_resumed max_connections=2 waited=1"), kLate));
-    EXPECT_EQ(count_lines(daemon.log(), std::regex("connections_full")), 1U);
+        daemon.wait_for_log(Regex("connections_resumed max_connections=2 waited=1"), kLate));
+    EXPECT_EQ(count_lines(daemon.log(), Regex("connections_full")), 1U);
     EXPECT_EQ(daemon.terminate(milliseconds(0)), std::nullopt) << "two connections are open";
   }
 }
@@ -209,7 +208,7 @@ TEST_P(LimitsTest, ClientThatWaitsForAPlaceIsServedWhileDraining) {
   EXPECT_TRUE(send_all(second.get(), "?"));
   ASSERT_TRUE(wait_until([&] { return daemon.fd_count() > fds; }, kLate));
   daemon.process().signal(SIGTERM);
-  ASSERT_TRUE(daemon.wait_for_log(std::regex("draining"), kLate));
+  ASSERT_TRUE(daemon.wait_for_log(Regex("draining"), kLate));
   first.reset();
   EXPECT_EQ(receive_text(second.get(), 1, kLate), "?");
   EXPECT_TRUE(daemon.process().running());
@@ -233,7 +232,7 @@ TEST_P(LimitsTest, IdleConnectionHoldsNoPipe) {
     EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(~i), kStreamBytes), "");
   }
   EXPECT_LE(daemon.pipe_fd_count(), pipe_fds_before + 2);
-  EXPECT_EQ(count_lines(daemon.log(), std::regex("copying_for_lack_of_pipes")), 0U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("copying_for_lack_of_pipes")), 0U);
   idle.clear();
   const auto ends = daemon.wait_for_ends(20, kLate);
   ASSERT_EQ(ends.size(), 20U);

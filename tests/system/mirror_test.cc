@@ -10,12 +10,12 @@
 #include <map>
 #include <memory>
 #include <random>
-#include <regex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "iolib/mirror/sample.h"
+#include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
@@ -41,13 +41,13 @@ class MirrorTest : public ForwardingTest {
   }
   /// What SIGUSR1 prints.
   [[nodiscard]] LogFields stats() const {
-    const std::regex line("stats accepted=");
+    const Regex line("stats accepted=");
     const std::size_t before = count_lines(daemon_->log(), line);
     daemon_->process().signal(SIGUSR1);
     EXPECT_TRUE(wait_until([&] { return count_lines(daemon_->log(), line) > before; }, kLate));
     LogFields fields;
     for (const std::string& each : lines_of(daemon_->log())) {
-      if (std::regex_search(each, line)) fields = parse_text_line(each);
+      if (line.is_in(each)) fields = parse_text_line(each);
     }
     return fields;
   }
@@ -87,7 +87,7 @@ MirrorTest::Lagging MirrorTest::begin_shedding(int mirror) {
   EXPECT_EQ(transfer(lagging.worst.client.get(), lagging.worst.upstream.get(), Pattern(1),
                      4 * Lagging::kBytes),
             "");
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=shedding")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("mirror .*state=shedding")));
   return lagging;
 }
 
@@ -201,7 +201,7 @@ TEST_P(MirrorTest, OneThatNeverReadsIsCutAtItsLagAndForwardingGoesOn) {
   EXPECT_EQ(stuck.accepted(), 3U);
   EXPECT_EQ(states().front(), "lagged");
   EXPECT_TRUE(daemon_->wait_for_log(
-      std::regex("state=lagged connection=\\S+-0-1 reason=\"it is beyond --mirror-max-lag\"")));
+      Regex("state=lagged connection=\\S+-0-1 reason=\"it is beyond --mirror-max-lag\"")));
   if (!sanitized()) {
     EXPECT_LT(daemon_->pss_bytes(), before_bytes + 2 * kLag);
   }
@@ -238,7 +238,7 @@ TEST_P(MirrorTest, ShedKeepsNewConnectionsAwayWhileOthersLag) {
   PatternChecker checker(Pattern(1));
   read_pattern(lagging.mirror.get(), checker, {.stop_after_bytes = Lagging::kBytes});
   EXPECT_EQ(checker.received_bytes(), Lagging::kBytes);
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=caught_up")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("mirror .*state=caught_up")));
   Forwarded next = forward_established();
   const OwnedFd next_mirror = accept_from(mirror.fd.get());
   EXPECT_EQ(receive_text(next_mirror.get(), 1), "?");
@@ -257,7 +257,7 @@ TEST_P(MirrorTest, ShedKeepsTheConnectionsOfAllWorkersAway) {
   EXPECT_EQ(stats()["mirror_shed"], std::to_string(kMany));
   PatternChecker checker(Pattern(1));
   read_pattern(lagging.mirror.get(), checker, {.stop_after_bytes = Lagging::kBytes});
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=caught_up")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("mirror .*state=caught_up")));
   for (int i = 0; i < kMany; ++i) pairs.push_back(forward_established());
   EXPECT_EQ(stats()["mirror_streams"], std::to_string(2 + kMany));
   EXPECT_EQ(states(), (std::vector<std::string>{"lagged", "shedding", "caught_up"}));
@@ -271,10 +271,9 @@ TEST_P(MirrorTest, OneThatBreaksOffAtOnceIsToldAndLeftAlone) {
   std::vector<Forwarded> pairs;
   const auto ask = [&] { pairs.push_back(forward_established()); };
   ask();
-  EXPECT_TRUE(
-      daemon_->wait_for_log(std::regex("mirror .*state=ended connection=\\S+-0-1 reason=\"")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("mirror .*state=ended connection=\\S+-0-1 reason=\"")));
   EXPECT_TRUE(wait_until([&] { return ask(), states().back() == "open"; }, kLate));
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=open reason=\"\\w+: ")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("mirror .*state=open reason=\"\\w+: ")));
   EXPECT_TRUE(wait_until([&] { return ask(), stats()["mirror_refused"] != "0"; }, kLate));
 }
 
@@ -282,7 +281,7 @@ TEST_P(MirrorTest, OneThatIsDownIsLeftAloneUntilItIsBack) {
   const Listener mirror = bind_tcp();
   start_mirrored({loopback_address(mirror.port)}, {"--workers", "1"});
   Forwarded first = forward_established();
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("mirror .*state=open reason=\".*refused")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("mirror .*state=open reason=\".*refused")));
   // One, unless it stays away for so long that the mirror is asked again.
   EXPECT_TRUE(wait_until(
       [&] {
@@ -369,7 +368,7 @@ TEST_P(MirrorTest, AStopLetsAMirrorHaveWhatWaits) {
   finish_sending(pair.upstream.get());
   EXPECT_EQ(daemon_->wait_for_ends(1).size(), 1U);
   daemon_->process().signal(SIGTERM);
-  EXPECT_TRUE(daemon_->wait_for_log(std::regex("draining")));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("draining")));
   PatternChecker checker(Pattern(1));
   EXPECT_EQ(read_pattern(slow.get(), checker), Ending::eof);
   EXPECT_EQ(checker.received_bytes(), kSize);

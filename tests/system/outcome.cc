@@ -9,13 +9,13 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
-#include <regex>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "tests/support/daemon.h"
+#include "tests/support/regex.h"
 #include "tests/support/sockets.h"
 #include "tests/support/wait.h"
 
@@ -68,7 +68,7 @@ std::string line_of(std::string_view log, std::string_view word) {
 }
 
 LogFields counters_of(Daemon& daemon) {
-  const std::regex counters("capture_lag=");
+  const Regex counters("capture_lag=");
   const std::size_t before = count_lines(daemon.log(), counters);
   daemon.process().signal(SIGUSR1);
   const bool told = wait_until([&] { return count_lines(daemon.log(), counters) > before; });

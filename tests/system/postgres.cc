@@ -5,10 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <regex>
 #include <stdexcept>
 #include <vector>
 
+#include "tests/support/regex.h"
 #include "tests/support/sockets.h"
 #include "tests/system/programs.h"
 
@@ -33,8 +33,7 @@ Postgres::Postgres(const TempDir& folder, const ProcessOptions& options)
                                "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c",
                                "fsync=off"},
       inside);
-  if (!server_->wait_for_error_line(std::regex("ready to accept connections"), 0,
-                                    kProgramPatience)) {
+  if (!server_->wait_for_error_line(Regex("ready to accept connections"), 0, kProgramPatience)) {
     throw std::runtime_error("postgres does not start:\n" + server_->standard_error());
   }
 }

@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <regex>
 #include <set>
 #include <span>
 #include <string>
@@ -21,6 +20,7 @@
 #include "iolib/reactor/reactor.h"
 #include "iolib/relay/pump.h"
 #include "tests/support/pattern.h"
+#include "tests/support/regex.h"
 #include "tests/support/settings.h"
 #include "tests/support/wait.h"
 #include "tests/system/programs.h"
@@ -295,8 +295,8 @@ class IdleTest : public ForwardingTest {
 LogFields IdleTest::stats() const {
   const std::size_t from = daemon_->log().size();
   daemon_->process().signal(SIGUSR1);
-  const auto line = daemon_->process().wait_for_error_line(std::regex(" stats .*pipe_slots="), from,
-                                                           kProgramPatience);
+  const auto line =
+      daemon_->process().wait_for_error_line(Regex(" stats .*pipe_slots="), from, kProgramPatience);
   EXPECT_TRUE(line.has_value()) << "no counters";
   return line ? parse_text_line(*line) : LogFields{};
 }

@@ -1,9 +1,9 @@
 #include "tests/tools/bench/bench_program.h"
 
 #include <cstdlib>
-#include <regex>
 #include <stdexcept>
 
+#include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 
 namespace sluice::test {
@@ -21,7 +21,7 @@ std::vector<std::string> bench(std::vector<std::string> arguments) {
 
 ServingEnd::ServingEnd(const std::string& listen) : process_(bench({"serve", "--listen", listen})) {
   const std::string before = "listening on ";
-  const auto line = process_.wait_for_output_line(std::regex("^" + before));
+  const auto line = process_.wait_for_output_line(Regex("^" + before));
   if (!line) throw std::runtime_error("it does not serve: " + process_.standard_error());
   address_ = line->substr(before.size());
 }

@@ -8,13 +8,13 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/support/process.h"
+#include "tests/support/regex.h"
 #include "tests/support/settings.h"
 #include "tests/support/sockets.h"
 #include "tests/support/temp_dir.h"
@@ -46,8 +46,7 @@ INSTANTIATE_TEST_SUITE_P(Names, EveryWorkload,
                                          "rr4", "rr2x100KiB", "rr4@200", "crr2", "crr2@50",
                                          "idle50", "elephants1mice2", "slow2", "mix"),
                          [](const auto& about) {
-                           return std::regex_replace(std::string(about.param), std::regex("\\W"),
-                                                     "_");
+                           return Regex("\\W").replaced(std::string(about.param), "_");
                          });
 
 struct Bad {
@@ -69,7 +68,7 @@ TEST_P(BadPath, VoidsTheRun) {
   EXPECT_TRUE(path.meddled());
   EXPECT_EQ(loaded.status, 1);
   ASSERT_FALSE(loaded.valid());
-  EXPECT_TRUE(std::regex_search(loaded.reason(), std::regex(GetParam().reason))) << loaded.reason();
+  EXPECT_TRUE(Regex(GetParam().reason).is_in(loaded.reason())) << loaded.reason();
   EXPECT_NE(loaded.output.find(loaded.reason()), std::string::npos) << loaded.output;
 }
 

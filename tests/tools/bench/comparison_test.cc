@@ -10,13 +10,13 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
-#include <regex>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/support/process.h"
+#include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/tools/bench/bench_program.h"
@@ -83,7 +83,7 @@ TEST_P(OtherForwarder, CarriesEveryKindOfWork) {
   Process process(bench({"--peers", name, "--workloads", "bulk2,rr2,crr1,idle20", "--rounds", "1",
                          "--time", "100ms", "--verify", "1MiB"}));
   EXPECT_EQ(process.wait(kLong), 0) << process.standard_error() << process.standard_output();
-  EXPECT_EQ(count_lines(process.standard_output(), std::regex("^" + name + " .* 1/1$")), 4U)
+  EXPECT_EQ(count_lines(process.standard_output(), Regex("^" + name + " .* 1/1$")), 4U)
       << process.standard_output();
 }
 
@@ -91,8 +91,7 @@ INSTANTIATE_TEST_SUITE_P(Programs, OtherForwarder,
                          testing::Values("haproxy-tuned", "haproxy", "nginx-tuned", "nginx",
                                          "socat"),
                          [](const auto& about) {
-                           return std::regex_replace(std::string(about.param), std::regex("\\W"),
-                                                     "_");
+                           return Regex("\\W").replaced(std::string(about.param), "_");
                          });
 
 struct Dump {
@@ -151,8 +150,7 @@ TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
   const std::string changed = folder.write("changed.json", json::serialize(document));
   Process second(comparison({"--workloads", "rr1", "--rounds", "3", "--baseline", changed}));
   ASSERT_EQ(second.wait(kLong), 0) << second.standard_error();
-  EXPECT_TRUE(std::regex_search(second.standard_output(), std::regex("trips/s .*worse")))
-      << second.standard_output();
+  EXPECT_TRUE(Regex("trips/s .*worse").is_in(second.standard_output())) << second.standard_output();
 }
 
 /// A directory may be full: what would fill it is not begun.
@@ -202,8 +200,7 @@ TEST(ComparisonTest, VoidsWhatDoesNotStart) {
   Process process(bench({"--peers", "direct", "--contender", "broken=/bin/false {listen} {to}",
                          "--workloads", "rr1", "--rounds", "1", "--time", "100ms"}));
   EXPECT_EQ(process.wait(kLong), 1);
-  EXPECT_TRUE(
-      std::regex_search(process.standard_output(), std::regex("VOID: broken.*ended at once")))
+  EXPECT_TRUE(Regex("VOID: broken.*ended at once").is_in(process.standard_output()))
       << process.standard_output();
 }
 
@@ -229,11 +226,11 @@ TEST(ComparisonTest, InterruptedEndsItsChildrenAndPrintsWhatItHas) {
   Process process(bench({"--peers", "sluice", "--sluice", copy, "--rounds", "50", "--time", "400ms",
                          "--workloads", "rr1,bulk1"}));
   // In the middle of a later round.
-  ASSERT_TRUE(process.wait_for_error_line(std::regex("round 2, sluice: "), 0, kLong));
+  ASSERT_TRUE(process.wait_for_error_line(Regex("round 2, sluice: "), 0, kLong));
   ASSERT_TRUE(wait_until([&] { return !forwarders().empty(); }));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(kLong), 130);
-  EXPECT_TRUE(std::regex_search(process.standard_output(), std::regex("rr1: .*\\n.*\\nsluice")))
+  EXPECT_TRUE(Regex("rr1: .*\\n.*\\nsluice").is_in(process.standard_output()))
       << process.standard_output();
   EXPECT_TRUE(forwarders().empty()) << "a child is left";
 }
@@ -247,7 +244,7 @@ TEST(ComparisonTest, InterruptedWhileAPathStallsEndsSoon) {
   Process process(bench({"--peers", "direct", "--contender",
                          "stall=env TO={to} " + copy + " --listen 127.0.0.1:{listen} --to discard:",
                          "--workloads", "rr1", "--rounds", "1", "--time", "100ms"}));
-  ASSERT_TRUE(process.wait_for_error_line(std::regex("rr1, round 1, direct: ")));
+  ASSERT_TRUE(process.wait_for_error_line(Regex("rr1, round 1, direct: ")));
   ASSERT_TRUE(wait_until([&] { return !forwarders().empty(); }));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(kSoon), 130) << process.standard_error();
@@ -336,7 +333,7 @@ TEST(QuickTest, ChoosesThreeRoundsOfThreeContendersAndTheControl) {
   const TempDir folder;
   const std::string file = folder.file("result.json");
   Process process(bench({"--quick", "--sluice", environment("SLUICE_BINARY"), "--json", file}));
-  const auto said = process.wait_for_error_line(std::regex("rounds: about \\d+ seconds$"));
+  const auto said = process.wait_for_error_line(Regex("rounds: about \\d+ seconds$"));
   ASSERT_TRUE(said);
   // Under two minutes, for which it is known.
   EXPECT_LE(std::stoi(said->substr(said->find("about ") + 6)), 120) << *said;

@@ -12,7 +12,6 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -24,6 +23,7 @@
 #include "iolib/disk/volume.h"
 #include "tests/support/capture_builder.h"
 #include "tests/support/process.h"
+#include "tests/support/regex.h"
 #include "tests/support/settings.h"
 #include "tests/support/sockets.h"
 #include "tests/support/temp_dir.h"
@@ -73,8 +73,9 @@ TEST(Ls, ListsConnectionsWithPeersBytesAndStates) {
   write_segment(folder.path(), {}, joined({request(1), with_gap(), {open_record(9)}}));
   const Outcome plain = run({"ls", folder.path()});
   EXPECT_EQ(plain.status, 0) << plain.error;
-  EXPECT_TRUE(std::regex_search(plain.output, std::regex("c1 +closed .*10.0.0.1:4000 +127.0.0.1:80"
-                                                         " +web +18\\+24 +0 +closed")))
+  EXPECT_TRUE(Regex("c1 +closed .*10.0.0.1:4000 +127.0.0.1:80"
+                    " +web +18\\+24 +0 +closed")
+                  .is_in(plain.output))
       << plain.output;
   const Outcome outcome = run({"ls", "--json", folder.path()});
   const auto document = json::parse(outcome.output);
@@ -142,13 +143,13 @@ TEST(Damage, IsSaidByEveryCommandAndItsStatus) {
       words.push_back(capture.path());
       const Outcome outcome = run(words);
       EXPECT_EQ(outcome.status, kDamage) << name << outcome.error;
-      const std::size_t lines = count_lines(outcome.error, std::regex("sluice, offset \\d+: "));
+      const std::size_t lines = count_lines(outcome.error, Regex("sluice, offset \\d+: "));
       if (places == 1) {
         EXPECT_TRUE(has(outcome.error, "offset ")) << name;
         EXPECT_EQ(lines, 2U) << name << outcome.error << "the damage, and what it lost";
       } else if (name != "show") {
         EXPECT_EQ(lines, 10U) << name << outcome.error;
-        EXPECT_TRUE(std::regex_search(outcome.error, std::regex("and \\d+ more: "))) << name;
+        EXPECT_TRUE(Regex("and \\d+ more: ").is_in(outcome.error)) << name;
       }
     }
     std::filesystem::remove_all(folder.file("out"));
@@ -442,7 +443,7 @@ TEST(Follow, ShowsWhatIsAppendedAndWhatComesInTheNextSegment) {
   std::fill(part.begin() + 6000, part.end(), std::byte{0});
   const std::string path = write_segment_bytes(folder.path(), plan, part, SegmentState::open);
   Process process({program(), "follow", folder.path()});
-  ASSERT_TRUE(process.wait_for_output_line(std::regex("c1 client data 2000[+]1000")));
+  ASSERT_TRUE(process.wait_for_output_line(Regex("c1 client data 2000[+]1000")));
   // As the writer does: more frames, the footer, the last name.
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.write(reinterpret_cast<const char*>(whole.data()),
@@ -454,11 +455,11 @@ TEST(Follow, ShowsWhatIsAppendedAndWhatComesInTheNextSegment) {
   auto records = joined({request(2), with_gap()});
   records.push_back(data_record(9, Side::client, 0, std::string(3500, 'x')));
   write_segment(folder.path(), plan, records, SegmentState::open);
-  EXPECT_TRUE(process.wait_for_output_line(std::regex("c1 close closed")));
-  EXPECT_TRUE(process.wait_for_output_line(std::regex("c2 close closed")));
+  EXPECT_TRUE(process.wait_for_output_line(Regex("c1 close closed")));
+  EXPECT_TRUE(process.wait_for_output_line(Regex("c2 close closed")));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(), 0) << process.standard_error();
-  EXPECT_EQ(count_lines(process.standard_output(), std::regex("c1 client data")), 9U);
+  EXPECT_EQ(count_lines(process.standard_output(), Regex("c1 client data")), 9U);
 }
 
 TEST(Follow, OfASegmentGoesOnWhenItIsRenamed) {
@@ -472,10 +473,10 @@ TEST(Follow, OfASegmentGoesOnWhenItIsRenamed) {
   const std::string path = write_segment_bytes(
       folder.path(), plan, std::span(whole).first(2 * 4096), SegmentState::open);
   Process process({program(), "follow", path});
-  ASSERT_TRUE(process.wait_for_output_line(std::regex("c1 client data 0[+]1000")));
+  ASSERT_TRUE(process.wait_for_output_line(Regex("c1 client data 0[+]1000")));
   write_segment_bytes(folder.path(), plan, whole, SegmentState::open);
   std::filesystem::rename(path, folder.path() + "/run1-w000-0000000000.sluice");
-  EXPECT_TRUE(process.wait_for_output_line(std::regex("c1 close closed")));
+  EXPECT_TRUE(process.wait_for_output_line(Regex("c1 close closed")));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(), 0) << process.standard_error();
 }
@@ -490,7 +491,7 @@ TEST(Follow, GoesOnInADirectoryThatIsRemovedAndMadeAgain) {
   ASSERT_TRUE(writer.has_value());
   write_segment(folder, plan, request(1), SegmentState::open);
   Process process({program(), "follow", folder});
-  ASSERT_TRUE(process.wait_for_output_line(std::regex("c1 close closed")));
+  ASSERT_TRUE(process.wait_for_output_line(Regex("c1 close closed")));
   std::filesystem::remove_all(folder);
   const auto pauses = [&] {
     const std::string status = read_text("/proc/" + std::to_string(process.pid()) + "/status");
@@ -504,7 +505,7 @@ TEST(Follow, GoesOnInADirectoryThatIsRemovedAndMadeAgain) {
   plan.number = 1;
   plan.id = 2;
   write_segment(folder, plan, request(2), SegmentState::open);
-  EXPECT_TRUE(process.wait_for_output_line(std::regex("c2 close closed")));
+  EXPECT_TRUE(process.wait_for_output_line(Regex("c2 close closed")));
   process.signal(SIGINT);
   EXPECT_EQ(process.wait(), 0) << process.standard_error();
 }
@@ -520,7 +521,7 @@ TEST(Follow, HoldsNoFileOfAChainThatHasEnded) {
   few_files.max_open_files = kChains / 2;
   Process process({program(), "follow", "--until-idle", "50ms", folder.path()}, few_files);
   EXPECT_EQ(process.wait(), 0) << process.standard_error();
-  EXPECT_EQ(count_lines(process.standard_output(), std::regex(" close ")), kChains);
+  EXPECT_EQ(count_lines(process.standard_output(), Regex(" close ")), kChains);
 }
 
 TEST(Follow, EndsWhenStdoutIsGone) {
@@ -574,7 +575,7 @@ std::size_t followed(const std::string& directory, std::uint32_t frames_in_fligh
   const Outcome outcome = run({"follow", "--until-idle", "200ms", directory});
   EXPECT_EQ(outcome.status, 0);
   std::filesystem::remove(file);
-  return count_lines(outcome.output, std::regex(" client data "));
+  return count_lines(outcome.output, Regex(" client data "));
 }
 
 TEST(Follow, HoldsBackWhatIsNotDurableYet) {
@@ -645,8 +646,7 @@ TEST(Progress, IsShownOnATerminalOnceItTakesASecondAndTakenAwayAtTheEnd) {
   plan.frame_bytes = 1 << 20;
   write_segment(folder.path(), plan, connection_records(1, random_bytes(4 << 20, 1), {}, 9000));
   const std::string said = said_on_a_terminal(folder.path(), std::chrono::milliseconds(1300));
-  EXPECT_TRUE(std::regex_match(said, std::regex("(\r[0-9]+% of 4 MiB\x1b\\[K)+\r\x1b\\[K")))
-      << said;
+  EXPECT_TRUE(Regex("(\r[0-9]+% of 4 MiB\x1b\\[K)+\r\x1b\\[K").matches(said)) << said;
   // What takes no second, unless the machine takes it.
   constexpr std::chrono::milliseconds kShort(900);
   for (int i = 0; i < 20; ++i) {
@@ -681,7 +681,7 @@ TEST(Progress, DoesNotGarbleWhatIsOnTheSameTerminal) {
   const std::string shown =
       shown_on_a_terminal({"verify", folder.path()}, std::chrono::milliseconds(1300));
   EXPECT_TRUE(has(shown, "% of 1 MiB")) << "the test shows nothing";
-  EXPECT_FALSE(std::regex_search(shown, std::regex("MiB\x1b\\[K[^\r]")));
+  EXPECT_FALSE(Regex("MiB\x1b\\[K[^\r]").is_in(shown));
 }
 
 // --- extract ---
@@ -776,8 +776,7 @@ TEST(Verify, NamesFileAndOffsetOfDamage) {
   const std::string path = write_segment_bytes(folder.path(), {}, bytes);
   const Outcome outcome = run({"verify", folder.path()});
   EXPECT_EQ(outcome.status, kDamage);
-  EXPECT_TRUE(std::regex_search(outcome.output, std::regex("0000.sluice, offset \\d+: damage: ")))
-      << outcome.output;
+  EXPECT_TRUE(Regex("0000.sluice, offset \\d+: damage: ").is_in(outcome.output)) << outcome.output;
   const auto document = json::parse(run({"verify", "--json", path}).output);
   EXPECT_EQ(document.at("result"), "damage");
   EXPECT_EQ(document.at("findings").at(0).at("file").as_string(), path);
@@ -883,7 +882,7 @@ TEST(Verify, OfWhatIsNoCaptureFails) {
   folder.write("letter.txt", "");
   const Outcome other = run({"verify", folder.path()});
   EXPECT_EQ(other.status, kUnreadable);
-  EXPECT_EQ(count_lines(other.error, std::regex(".")), 1U) << other.error;
+  EXPECT_EQ(count_lines(other.error, Regex(".")), 1U) << other.error;
   EXPECT_EQ(run({"verify", folder.file("none")}).status, kUnreadable);
   EXPECT_EQ(run({"verify", folder.write("some.txt", "x")}).status, kUnreadable);
 }
@@ -1010,7 +1009,7 @@ TEST(CommandLine, WrongUsageIsOneLineAndStatusTwo) {
   for (const auto& words : wrong) {
     const Outcome outcome = run(words);
     EXPECT_EQ(outcome.status, kUsage) << outcome.error;
-    EXPECT_EQ(count_lines(outcome.error, std::regex(".")), 1U) << outcome.error;
+    EXPECT_EQ(count_lines(outcome.error, Regex(".")), 1U) << outcome.error;
     EXPECT_EQ(outcome.output, "");
   }
 }
@@ -1051,7 +1050,7 @@ TEST(CommandLine, AFilterTakesOneValueEachTime) {
     words.insert(words.end(), {folder.path(), other.path()});
     const Outcome outcome = run(words);
     EXPECT_EQ(outcome.status, 0) << outcome.error;
-    return count_lines(outcome.output, std::regex(" open "));
+    return count_lines(outcome.output, Regex(" open "));
   };
   EXPECT_EQ(connections({"--peer", "10.0.0.0/8"}), 2U);
   EXPECT_EQ(connections({"--port", "80"}), 2U);
@@ -1062,24 +1061,22 @@ TEST(CommandLine, AFilterTakesOneValueEachTime) {
 
 TEST(CommandLine, ManPageAndCompletionsHaveEveryCommandAndOption) {
   const std::string folder = SLUICE_CAPTURE_DIR;
-  const auto page =
-      std::regex_replace(read_text(folder + "sluice-capture.1"), std::regex("\\\\-"), "-");
+  const auto page = Regex("\\\\-").replaced(read_text(folder + "sluice-capture.1"), "-");
   std::vector<std::string> completions = {read_text(folder + "completions/sluice-capture.bash"),
                                           read_text(folder + "completions/_sluice-capture")};
-  completions.push_back(std::regex_replace(read_text(folder + "completions/sluice-capture.fish"),
-                                           std::regex(" -l "), " --"));
+  completions.push_back(
+      Regex(" -l ").replaced(read_text(folder + "completions/sluice-capture.fish"), " --"));
   for (const char* command : {"ls", "stat", "cat", "show", "follow", "extract", "export", "search",
                               "verify", "recover"}) {
     EXPECT_TRUE(has(page, std::string(".B ") + command)) << command;
     const std::string help = run({command, "--help"}).output;
-    const std::regex option("--[a-z-]+");
+    const Regex option("--[a-z-]+");
     for (const std::string& text : completions) EXPECT_TRUE(has(text, command)) << command;
-    for (auto each = std::sregex_iterator(help.begin(), help.end(), option);
-         each != std::sregex_iterator(); ++each) {
-      EXPECT_TRUE(each->str() == "--help" || has(page, each->str())) << each->str();
-      const std::regex whole(each->str() + "(?![a-z-])");
+    for (const std::string& each : option.all_in(help)) {
+      EXPECT_TRUE(each == "--help" || has(page, each)) << each;
+      const Regex whole(each + "(?![a-z-])");
       for (const std::string& text : completions) {
-        EXPECT_TRUE(std::regex_search(text, whole)) << each->str() << '\n' << text;
+        EXPECT_TRUE(whole.is_in(text)) << each << '\n' << text;
       }
     }
   }

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
-#include <regex>
 #include <span>
 #include <sstream>
 #include <stdexcept>
@@ -17,6 +16,7 @@
 
 #include "iolib/capture/format.h"
 #include "tests/support/capture_builder.h"
+#include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/tools/capture/tool.h"
@@ -495,7 +495,7 @@ TEST(Export, FiltersAsSearchDoes) {
   const auto text_of = [&](const std::vector<std::string>& filters) {
     std::string text;
     for (const Frame& frame : exported(folder.path(), filters).frames) text += frame.payload + ' ';
-    return std::regex_replace(text, std::regex(" +"), " ");
+    return Regex(" +").replaced(text, " ");
   };
   EXPECT_EQ(text_of({"--connection", "c2"}), " ask answer ");
   EXPECT_EQ(text_of({"--peer", "10.0.0.3", "--side", "upstream"}), " answer ");

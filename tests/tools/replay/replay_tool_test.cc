@@ -13,7 +13,6 @@
 #include <functional>
 #include <map>
 #include <random>
-#include <regex>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -23,6 +22,7 @@
 #include "tests/support/capture_builder.h"
 #include "tests/support/daemon.h"
 #include "tests/support/process.h"
+#include "tests/support/regex.h"
 #include "tests/support/settings.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/terminal.h"
@@ -345,12 +345,12 @@ std::vector<CaptureRecord> sender(std::uint64_t connection, std::uint64_t pieces
 
 /// Bytes that calls have put into sockets, by the calls' names, as strace -y writes them.
 std::map<std::string, std::uint64_t> sent_by_call(const std::string& path) {
-  const std::regex call(R"((\w+)\(\d+<socket:.*\) += (\d+))");
+  const Regex call(R"(^(\w+)\(\d+<socket:.*\) += (\d+)$)");
   std::map<std::string, std::uint64_t> sent;
   std::ifstream lines(path);
-  std::smatch found;
   for (std::string line; std::getline(lines, line);) {
-    if (std::regex_match(line, found, call)) sent[found[1]] += std::stoull(found[2]);
+    const std::vector<std::string> found = call.first_in(line);
+    if (!found.empty()) sent[found[1]] += std::stoull(found[2]);
   }
   return sent;
 }
@@ -398,10 +398,9 @@ TEST(ReplayProgress, IsShownOnATerminalWithTheRateAndTheLagAndTakenAwayAtTheEnd)
   const std::string line =
       "\r[0-9]+ of 2 connections, [0-9]+ open, [0-9]+\\.[0-9] MiB sent, [0-9]+\\.[0-9] MiB/s, "
       "[0-9]+\\.[0-9] ms behind\x1b\\[K";
-  EXPECT_TRUE(std::regex_match(shown, std::regex('(' + line + ")+\r\x1b\\[K"))) << shown;
-  EXPECT_TRUE(std::regex_search(shown, std::regex("3\\.8 MiB sent, [1-9][0-9]*\\.[0-9] MiB/s")))
-      << shown;
-  EXPECT_TRUE(std::regex_search(shown, std::regex(" [0-9]{3,}\\.[0-9] ms behind"))) << shown;
+  EXPECT_TRUE(Regex('(' + line + ")+\r\x1b\\[K").matches(shown)) << shown;
+  EXPECT_TRUE(Regex("3\\.8 MiB sent, [1-9][0-9]*\\.[0-9] MiB/s").is_in(shown)) << shown;
+  EXPECT_TRUE(Regex(" [0-9]{3,}\\.[0-9] ms behind").is_in(shown)) << shown;
 }
 
 // --- What is missing ---
@@ -577,8 +576,8 @@ TEST(ReplayHostile, MemoryDoesNotGrowWithTheCapture) {
   // The plan is made.
   ASSERT_EQ(target.wait_for(1).size(), 1U) << process.standard_error();
   const std::string status = read_text("/proc/" + std::to_string(process.pid()) + "/status");
-  std::smatch found;
-  ASSERT_TRUE(std::regex_search(status, found, std::regex("RssAnon:\\s+([0-9]+) kB")));
+  const auto found = Regex("RssAnon:\\s+([0-9]+) kB").first_in(status);
+  ASSERT_FALSE(found.empty());
   EXPECT_LT(std::stoull(found[1]), kMostKiB);
   process.signal(SIGTERM);
   EXPECT_EQ(process.wait(), 130);
@@ -879,7 +878,7 @@ TEST(ReplayOptions, WrongOnesAreOneLineAndStatusTwo) {
     command.insert(command.end(), arguments.begin(), arguments.end());
     Process process(command);
     EXPECT_EQ(process.wait(), 2) << arguments.size();
-    EXPECT_TRUE(std::regex_match(process.standard_error(), std::regex("sluice-replay: [^\n]+\n")))
+    EXPECT_TRUE(Regex("sluice-replay: [^\n]+\n").matches(process.standard_error()))
         << process.standard_error();
   }
 }
@@ -894,7 +893,7 @@ TEST(ReplayOptions, WhatCannotBeReadOrWrittenIsOneLine) {
     command.insert(command.end(), arguments.begin(), arguments.end());
     Process process(command);
     EXPECT_EQ(process.wait(), 1);
-    EXPECT_TRUE(std::regex_match(process.standard_error(), std::regex("sluice-replay: [^\n]+\n")))
+    EXPECT_TRUE(Regex("sluice-replay: [^\n]+\n").matches(process.standard_error()))
         << process.standard_error();
   }
 }
@@ -982,13 +981,8 @@ TEST(ReplayReport, EveryAnswerThatWasComparedIsListedWithItsTimesThenAndNow) {
 }
 
 std::set<std::string> long_options(const std::string& text) {
-  std::set<std::string> all;
-  const std::regex option("--[a-z]+(-[a-z]+)*");
-  for (auto each = std::sregex_iterator(text.begin(), text.end(), option);
-       each != std::sregex_iterator(); ++each) {
-    all.insert(each->str());
-  }
-  return all;
+  const std::vector<std::string> all = Regex("--[a-z]+(-[a-z]+)*").all_in(text);
+  return {all.begin(), all.end()};
 }
 
 TEST(ReplayDocumentation, ManPageAndCompletionsHaveEveryOptionAndNoOther) {
@@ -997,16 +991,15 @@ TEST(ReplayDocumentation, ManPageAndCompletionsHaveEveryOptionAndNoOther) {
   const std::set<std::string> options = long_options(help.standard_output());
   EXPECT_GT(options.size(), 10U);
   const std::string folder = SLUICE_REPLAY_DIR;
-  const std::string page =
-      std::regex_replace(read_text(folder + "/sluice-replay.1"), std::regex("\\\\-"), "-");
+  const std::string page = Regex("\\\\-").replaced(read_text(folder + "/sluice-replay.1"), "-");
   for (const std::string& option : options) {
     EXPECT_TRUE(option == "--help" || has(page, ".B " + option)) << option;
   }
   for (const char* status : {"0", "1", "2", "4", "6", "130"}) {
     EXPECT_TRUE(has(page, std::string("\n.B ") + status + "\n")) << status;
   }
-  const std::string fish = std::regex_replace(read_text(folder + "/completions/sluice-replay.fish"),
-                                              std::regex(" -l "), " --");
+  const std::string fish =
+      Regex(" -l ").replaced(read_text(folder + "/completions/sluice-replay.fish"), " --");
   for (const std::string& text : {read_text(folder + "/completions/_sluice-replay"), fish,
                                   read_text(folder + "/completions/sluice-replay.bash")}) {
     EXPECT_EQ(long_options(text), options) << text;
