@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -28,7 +27,7 @@ namespace {
 
 void check_hello(std::string_view bytes) {
   Hello::Bytes hello{};
-  std::memcpy(hello.data(), bytes.data(), std::min(bytes.size(), hello.size()));
+  std::ranges::copy(bytes.substr(0, hello.size()), hello.begin());
   const auto decoded = decode(hello);
   if (decoded && decode(encode(*decoded)) != decoded) std::abort();
 }

@@ -72,7 +72,7 @@ void run_models(std::uint64_t first_seed, std::uint64_t states, Sum& sum) {
 
 // A failure names the seed of its run: SLUICE_SEED=<it> makes that the first one.
 TEST(CaptureCrash, WhatWasConfirmedIsReadableAfterEveryPowerCut) {
-  const auto states = test::by_scale<std::uint64_t>(1'000, 100'000, 5'000'000);
+  const auto states = test::by_scale<std::uint64_t>(500, 100'000, 5'000'000);
   Sum sum;
   std::vector<std::thread> threads;
   for (int i = 0; i < 2; ++i) {

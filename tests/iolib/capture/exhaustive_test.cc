@@ -132,8 +132,8 @@ TEST(Capture, WithAnySingleBitFlippedIsNotCleanAndDeliversNothingElse) {
   ASSERT_TRUE(whole.clean());
   ASSERT_GT(whole.records, 30U);
   const Streams streams = streams_of(bytes);
-  // A sanitizer's run takes every 61st.
-  const std::size_t step = by_scale<std::size_t>(61, 1, 1);
+  // A sanitizer's run takes every 307th.
+  const std::size_t step = by_scale<std::size_t>(307, 1, 1);
   std::size_t flipped = 0;
   for (std::size_t bit = 0; bit < bytes.size() * 8; bit += step) {
     std::byte& byte = bytes[bit / 8];
@@ -162,9 +162,10 @@ TEST_P(Truncation, AnywhereIsSeenAndAllRecordsBeforeItAreRead) {
   std::vector<std::uint64_t> ends;
   ASSERT_TRUE(walk(bytes, &ends).clean());
   std::vector<std::size_t> lengths;
-  for (std::size_t length = 0; length < bytes.size(); length += 512) lengths.push_back(length);
+  const std::size_t step = by_scale<std::size_t>(32'768, 512, 512);
+  for (std::size_t length = 0; length < bytes.size(); length += step) lengths.push_back(length);
   std::mt19937_64 random(seed());
-  const std::size_t others = by_scale<std::size_t>(300, 10'000, 10'000);
+  const std::size_t others = by_scale<std::size_t>(60, 10'000, 10'000);
   for (std::size_t i = 0; i < others; ++i) lengths.push_back(random() % bytes.size());
   for (const std::size_t length : lengths) {
     const Walk walked = walk(std::span(bytes).first(length));

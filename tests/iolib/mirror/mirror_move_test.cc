@@ -11,6 +11,7 @@
 #include "iolib/mirror/mirror.h"
 #include "iolib/mirror/stream.h"
 #include "tests/iolib/relay/move_fixture.h"
+#include "tests/support/in_background.h"
 
 namespace sluice::mirror {
 namespace {
@@ -70,7 +71,7 @@ class MirrorMoveTest : public MoveTest {
   }
   /// Reads all that is mirrored, in the background.
   [[nodiscard]] std::future<std::string> check(int mirror) {
-    return std::async(std::launch::async, [mirror] {
+    return test::in_background([mirror] {
       test::PatternChecker checker(kUp);
       const Ending ending = test::read_pattern(mirror, checker);
       if (checker.mismatch()) return "a wrong byte at " + std::to_string(*checker.mismatch());
@@ -159,7 +160,7 @@ TEST_P(MirrorMoveTest, WhoseMirrorStopsIsCutAndTheConnectionGoesOn) {
 
 TEST_P(MirrorMoveTest, OneThatBreaksOffAfterTheMoveDoesNoHarm) {
   OwnedFd mirror = start_mirrored();
-  auto mirrored = std::async(std::launch::async, [fd = mirror.get()] {
+  auto mirrored = test::in_background([fd = mirror.get()] {
     test::PatternChecker checker(kUp);
     test::read_pattern(fd, checker, {.stop_after_bytes = kBursts * kBurst});
     return checker.mismatch();
@@ -208,9 +209,8 @@ TEST_P(MirrorMoveTest, AHalfClosedOnesMirrorGoesAlong) {
   EXPECT_EQ(read_whole(upstream_.get(), kUp, 1000), "");
   EXPECT_EQ(read_whole(mirror.get(), kUp, 1000), "");
   constexpr std::uint64_t kSize = 64 << 20;
-  auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(upstream_.get(), kDown, kSize, test::seed());
-  });
+  auto sender = test::in_background(
+      [&] { return send_in_pieces(upstream_.get(), kDown, kSize, test::seed()); });
   EXPECT_EQ(read_whole(client_.get(), kDown, kSize), "");
   EXPECT_TRUE(sender.get());
   EXPECT_EQ(end(), RelayEnd::closed);

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <future>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/iolib/relay/relay_fixture.h"
+#include "tests/support/in_background.h"
 
 namespace sluice {
 namespace {
@@ -55,9 +55,8 @@ TEST_P(BackPressureTest, AStalledDirectionLeavesTheOtherAlone) {
   constexpr std::uint64_t kSize = 1 << 20;
   RelaySession& session = start(small_buffers());
   test::send_until_full(session.client.get(), kToUpstream, kMuch, 50ms);
-  auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.upstream.get(), kToClient, kSize, test::seed());
-  });
+  auto sender = test::in_background(
+      [&] { return send_in_pieces(session.upstream.get(), kToClient, kSize, test::seed()); });
   EXPECT_EQ(read_whole(session.client.get(), kToClient, kSize), "");
   EXPECT_TRUE(sender.get());
 }
@@ -65,9 +64,8 @@ TEST_P(BackPressureTest, AStalledDirectionLeavesTheOtherAlone) {
 TEST_P(BackPressureTest, AReaderWhoReadsInSmallBitesGetsAll) {
   constexpr std::uint64_t kSize = 600'000;
   RelaySession& session = start(small_buffers());
-  auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
-  });
+  auto sender = test::in_background(
+      [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
   test::PatternChecker checker(kToUpstream);
   EXPECT_EQ(test::read_pattern(session.upstream.get(), checker, {.read_bytes = 700}),
             test::Ending::eof);
@@ -155,9 +153,8 @@ TEST_P(PipePressureTest, WithoutABudgetBytesAreCopiedAndItIsSaid) {
   for (const SpliceMode mode : {SpliceMode::automatic, SpliceMode::always}) {
     use_splice(mode);
     RelaySession& session = start();
-    auto sender = std::async(std::launch::async, [&] {
-      return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
-    });
+    auto sender = test::in_background(
+        [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
     EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
     EXPECT_TRUE(sender.get());
     EXPECT_EQ(spliced_bytes(session), 0U);

@@ -2,11 +2,11 @@
 
 #include <chrono>
 #include <deque>
-#include <future>
 #include <thread>
 
 #include "tests/iolib/relay/relay_fixture.h"
 #include "tests/iolib/relay/test_tap.h"
+#include "tests/support/in_background.h"
 
 namespace sluice {
 namespace {
@@ -77,9 +77,8 @@ TEST_P(GateTest, ManyReceivesWaitForTheWatermarkTogether) {
 TEST_P(GateTest, NoMoreThanTheBoundIsGathered) {
   constexpr std::uint64_t kSize = 16 << 20;
   RelaySession& session = start_gated();
-  auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
-  });
+  auto sender = test::in_background(
+      [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
   ASSERT_TRUE(test::wait_until(
       [&] { return seen() > Pump::kMaxGatedBytes - Reactor::kReceiveBytes && loop_->sleeps(); }));
   EXPECT_LE(held(session), Pump::kMaxGatedBytes);
@@ -127,9 +126,8 @@ TEST_P(GateTest, NothingMoreIsReadWhenTheTargetTurnsOutToBeSlow) {
   EXPECT_TRUE(loop_->sleeps());
   const std::uint64_t held_before = held(session);
   EXPECT_GT(held_before, 0U);
-  auto sender = std::async(std::launch::async, [&] {
-    return test::send_pattern(session.client.get(), kToUpstream, kPart, kPart);
-  });
+  auto sender = test::in_background(
+      [&] { return test::send_pattern(session.client.get(), kToUpstream, kPart, kPart); });
   EXPECT_TRUE(loop_->sleeps());
   EXPECT_EQ(seen(), kPart);
   EXPECT_EQ(held(session), held_before);

@@ -8,13 +8,13 @@
 #include <coroutine>
 #include <csignal>
 #include <functional>
-#include <future>
 #include <memory>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "tests/iolib/relay/relay_fixture.h"
+#include "tests/support/in_background.h"
 
 namespace sluice {
 
@@ -123,13 +123,11 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
     return how_;
   }
   void exchange_both_ways(std::uint64_t size) {
-    auto client_sends = std::async(
-        std::launch::async, [&] { return send_in_pieces(client_.get(), kUp, size, test::seed()); });
-    auto upstream_sends = std::async(std::launch::async, [&] {
-      return send_in_pieces(upstream_.get(), kDown, size, test::seed() + 1);
-    });
-    auto at_client =
-        std::async(std::launch::async, [&] { return read_whole(client_.get(), kDown, size); });
+    auto client_sends =
+        test::in_background([&] { return send_in_pieces(client_.get(), kUp, size, test::seed()); });
+    auto upstream_sends = test::in_background(
+        [&] { return send_in_pieces(upstream_.get(), kDown, size, test::seed() + 1); });
+    auto at_client = test::in_background([&] { return read_whole(client_.get(), kDown, size); });
     EXPECT_EQ(read_whole(upstream_.get(), kUp, size), "");
     EXPECT_EQ(at_client.get(), "");
     EXPECT_TRUE(client_sends.get() && upstream_sends.get());

@@ -1,13 +1,13 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include <future>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tests/iolib/relay/move_fixture.h"
 #include "tests/iolib/relay/test_tap.h"
+#include "tests/support/in_background.h"
 
 namespace sluice {
 namespace {
@@ -133,9 +133,8 @@ TEST_P(MoveTest, AHalfClosedConnectionGoesOnAfterTheMove) {
   EXPECT_EQ(moves_, GetParam().splice == SpliceMode::never ? 0 : 1);
   test::finish_sending(client_.get());
   EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
-  auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(upstream_.get(), kDown, 2 << 20, test::seed());
-  });
+  auto sender = test::in_background(
+      [&] { return send_in_pieces(upstream_.get(), kDown, 2 << 20, test::seed()); });
   EXPECT_EQ(read_whole(client_.get(), kDown, 2 << 20), "");
   EXPECT_TRUE(sender.get());
   EXPECT_EQ(end(), RelayEnd::closed);
@@ -146,11 +145,9 @@ TEST_P(MoveTest, AHalfClosedConnectionGoesOnAfterTheMove) {
 TEST_P(MoveTest, NoPipeMovesAlong) {
   for (int i = 0; i < 3; ++i) {
     start();
-    auto upstream_sends = std::async(std::launch::async, [&] {
-      return send_in_pieces(upstream_.get(), kDown, 8 << 20, test::seed());
-    });
-    auto at_client =
-        std::async(std::launch::async, [&] { return read_whole(client_.get(), kDown, 8 << 20); });
+    auto upstream_sends = test::in_background(
+        [&] { return send_in_pieces(upstream_.get(), kDown, 8 << 20, test::seed()); });
+    auto at_client = test::in_background([&] { return read_whole(client_.get(), kDown, 8 << 20); });
     stream_heavily();
     test::finish_sending(client_.get());
     EXPECT_EQ(at_client.get(), "");

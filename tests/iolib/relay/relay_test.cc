@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/iolib/relay/relay_fixture.h"
+#include "tests/support/in_background.h"
 
 namespace sluice {
 namespace {
@@ -24,14 +25,12 @@ INSTANTIATE_TEST_SUITE_P(Engines, EngineTest, testing::Values(Engine::uring, Eng
 // --- Bytes
 
 void relay_both_ways(RelaySession& session, std::uint64_t size, std::uint64_t seed) {
-  auto client_sends = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.client.get(), kToUpstream, size, seed);
-  });
-  auto upstream_sends = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.upstream.get(), kToClient, size, seed + 1);
-  });
-  auto at_client = std::async(std::launch::async,
-                              [&] { return read_whole(session.client.get(), kToClient, size); });
+  auto client_sends = test::in_background(
+      [&] { return send_in_pieces(session.client.get(), kToUpstream, size, seed); });
+  auto upstream_sends = test::in_background(
+      [&] { return send_in_pieces(session.upstream.get(), kToClient, size, seed + 1); });
+  auto at_client =
+      test::in_background([&] { return read_whole(session.client.get(), kToClient, size); });
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, size), "");
   EXPECT_EQ(at_client.get(), "");
   EXPECT_TRUE(client_sends.get());
@@ -71,8 +70,8 @@ TEST_P(RelayTest, SeveralConnectionsDoNotMix) {
   for (std::size_t i = 0; i < kConnections; ++i) start();
   for (std::size_t i = 0; i < kConnections; ++i) {
     const int fd = sessions_[i]->client.get();
-    senders.push_back(std::async(
-        std::launch::async, [fd, i] { return send_in_pieces(fd, Pattern(100 + i), kSize, i); }));
+    senders.push_back(
+        test::in_background([fd, i] { return send_in_pieces(fd, Pattern(100 + i), kSize, i); }));
   }
   for (std::size_t i = 0; i < kConnections; ++i) {
     EXPECT_EQ(read_whole(sessions_[i]->upstream.get(), Pattern(100 + i), kSize), "");
@@ -97,7 +96,7 @@ TEST_P(RelayTest, BytesReceivedBeforeTheRelayBeganComeFirst) {
   kToUpstream.fill(0, std::as_writable_bytes(std::span(held)));
   RelaySession& session = start({.upstream = test::kSmallBuffers, .held = held});
   constexpr std::uint64_t kMore = 100'000;
-  auto sender = std::async(std::launch::async, [&] {
+  auto sender = test::in_background([&] {
     const bool sent = test::send_pattern(session.client.get(), kToUpstream, held.size(), kMore);
     test::finish_sending(session.client.get());
     return sent;
@@ -207,9 +206,8 @@ TEST_P(RelayTest, AfterTheClientsFinTheUpstreamMayGoOnSending) {
   ASSERT_TRUE(test::send_all(session.client.get(), "request"));
   test::finish_sending(session.client.get());
   EXPECT_EQ(test::receive_text(session.upstream.get(), 100), "request");  // to its end
-  auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.upstream.get(), kToClient, kSize, test::seed());
-  });
+  auto sender = test::in_background(
+      [&] { return send_in_pieces(session.upstream.get(), kToClient, kSize, test::seed()); });
   EXPECT_EQ(read_whole(session.client.get(), kToClient, kSize), "");
   EXPECT_TRUE(sender.get());
   EXPECT_EQ(session.end(), RelayEnd::closed);
@@ -221,9 +219,8 @@ TEST_P(RelayTest, AfterTheUpstreamsFinTheClientMayGoOnSending) {
   ASSERT_TRUE(test::send_all(session.upstream.get(), "banner"));
   test::finish_sending(session.upstream.get());
   EXPECT_EQ(test::receive_text(session.client.get(), 100), "banner");
-  auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
-  });
+  auto sender = test::in_background(
+      [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
   EXPECT_TRUE(sender.get());
   EXPECT_EQ(session.end(), RelayEnd::closed);
@@ -260,9 +257,8 @@ TEST_P(RelayTest, TheFinWaitsForTheBytesThatAreHeld) {
 TEST_P(RelayTest, WithoutAnUpstreamTheBytesGoBackToTheClient) {
   constexpr std::uint64_t kSize = 2 << 20;
   RelaySession& session = start({.echo = true});
-  auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
-  });
+  auto sender = test::in_background(
+      [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
   EXPECT_EQ(read_whole(session.client.get(), kToUpstream, kSize), "");
   EXPECT_TRUE(sender.get());
   EXPECT_EQ(session.end(), RelayEnd::closed);

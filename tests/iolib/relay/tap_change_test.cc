@@ -3,13 +3,13 @@
 #include <array>
 #include <chrono>
 #include <deque>
-#include <future>
 #include <memory>
 #include <string>
 
 #include "iolib/relay/tap_set.h"
 #include "tests/iolib/relay/relay_fixture.h"
 #include "tests/iolib/relay/test_tap.h"
+#include "tests/support/in_background.h"
 
 namespace sluice {
 namespace {
@@ -26,9 +26,8 @@ class TapChangeTest : public RelayTest {
   /// Runs `middle` when about half of a stream has passed, and checks that all of it arrives.
   template <class Middle>
   void in_the_middle(RelaySession& session, Middle middle) {
-    auto sender = std::async(std::launch::async, [&] {
-      return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
-    });
+    auto sender = test::in_background(
+        [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
     test::PatternChecker checker(kToUpstream);
     test::read_pattern(session.upstream.get(), checker, {.stop_after_bytes = kSize / 2});
     middle();

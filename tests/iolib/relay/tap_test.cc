@@ -6,13 +6,13 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
-#include <future>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/iolib/relay/relay_fixture.h"
 #include "tests/iolib/relay/test_tap.h"
+#include "tests/support/in_background.h"
 
 namespace sluice {
 namespace {
@@ -35,9 +35,8 @@ class TapTest : public RelayTest {
   }
   /// Sends `size` bytes from the client in pieces, and reads them to the end at the upstream.
   void transfer(RelaySession& session, std::uint64_t size) {
-    auto sender = std::async(std::launch::async, [&] {
-      return send_in_pieces(session.client.get(), kToUpstream, size, test::seed());
-    });
+    auto sender = test::in_background(
+        [&] { return send_in_pieces(session.client.get(), kToUpstream, size, test::seed()); });
     EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, size), "");
     EXPECT_TRUE(sender.get());
     test::finish_sending(session.upstream.get());
@@ -124,14 +123,12 @@ TEST_P(TapTest, BothDirectionsAreTappedEachByItsOwnTap) {
     relay.to_upstream().attach(to_upstream);
     relay.to_client().attach(to_client);
   }});
-  auto client_sends = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
-  });
-  auto upstream_sends = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.upstream.get(), kToClient, kSize, test::seed() + 1);
-  });
-  auto at_client = std::async(std::launch::async,
-                              [&] { return read_whole(session.client.get(), kToClient, kSize); });
+  auto client_sends = test::in_background(
+      [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
+  auto upstream_sends = test::in_background(
+      [&] { return send_in_pieces(session.upstream.get(), kToClient, kSize, test::seed() + 1); });
+  auto at_client =
+      test::in_background([&] { return read_whole(session.client.get(), kToClient, kSize); });
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
   EXPECT_EQ(at_client.get(), "");
   EXPECT_TRUE(client_sends.get() && upstream_sends.get());
@@ -185,9 +182,8 @@ TEST_P(TapTest, AnEchoAndADeviceAreTappedAsWell) {
   for (const bool to_device : {false, true}) {
     TestTap& tap = make_tap(kToUpstream);
     RelaySession& session = start_tapped({&tap}, {.echo = !to_device, .to_device = to_device});
-    auto sender = std::async(std::launch::async, [&] {
-      return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed());
-    });
+    auto sender = test::in_background(
+        [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
     EXPECT_EQ(read_whole(session.client.get(), kToUpstream, to_device ? 0 : kSize), "");
     EXPECT_TRUE(sender.get());
     EXPECT_EQ(session.end(), RelayEnd::closed);
@@ -266,7 +262,7 @@ TEST_P(TapTest, ATapWhoseAllowanceDoesNotStandIsAskedWhenBytesAreThere) {
       relay.to_upstream().wake();
     });
     ASSERT_TRUE(test::wait_until([&] { return forwarded(session) == 1100; }));
-    auto sender = std::async(std::launch::async, [&] {
+    auto sender = test::in_background([&] {
       return test::send_pattern(session.client.get(), kToUpstream, 1100, kSize - 1100) &&
              (test::finish_sending(session.client.get()), true);
     });
@@ -347,9 +343,8 @@ TEST_P(TapTest, AGateInFrontOfASlowReaderLosesNothing) {
   // Durable a little at a time, always behind what was shown.
   RelaySession& session =
       start_tapped({&tap}, {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
-  auto sender = std::async(std::launch::async, [&] {
-    return send_in_pieces(session.client.get(), kToUpstream, 300'000, test::seed());
-  });
+  auto sender = test::in_background(
+      [&] { return send_in_pieces(session.client.get(), kToUpstream, 300'000, test::seed()); });
   std::atomic<bool> done{false};
   std::thread gatekeeper([&] {
     while (!done) {
