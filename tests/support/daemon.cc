@@ -74,7 +74,7 @@ Daemon::Daemon(std::vector<std::string> arguments, DaemonOptions options)
     : process_(command(options.binary, std::move(arguments)), options.process),
       log_file_(std::move(options.log_file)) {
   wait_for_listeners(options.listeners);
-  if (sanitized()) wait_for_control();
+  if (sanitized() && options.listeners > 0) wait_for_control();
 }
 
 // Until the control thread waits for signals. Under ThreadSanitizer, whose runtime stands between

@@ -46,6 +46,10 @@ constexpr std::size_t kFirstConnections = 64;
 // sink gave shares of 0.65 to 6 among 64 connections, eight of each 0.94 to 1.06.
 constexpr std::size_t kStreamThreads = 8;
 
+std::chrono::nanoseconds to_duration(double seconds) {
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * kNsPerSecond));
+}
+
 /// One part at this end: its connections, and what they have seen.
 struct LoadPart {
   const Part* part = nullptr;
@@ -78,8 +82,8 @@ class LoadRun {
   void await_arrivals();
   [[nodiscard]] OwnedFd connect(Hello hello);
   void add_loops(LoadPart& part, std::size_t usual);
-  void pass(double seconds) const;
-  void pass_alive(double seconds);
+  void pass(std::chrono::nanoseconds time) const;
+  void pass_alive(std::chrono::nanoseconds time);
   void finish();
   void finish_loop(Loop& loop) const;
   void compare_counts() const;
@@ -281,7 +285,7 @@ void LoadRun::verify(bool up) {
   std::uint64_t before = 0;
   auto moved = steady_clock::now();
   for (;;) {
-    pass(0.005);
+    pass(milliseconds(5));
     const std::uint64_t arrived =
         up ? remote_.mark().received.at(stream.number) : counts.received.load();
     if (arrived == options_.verify_bytes) break;
@@ -298,10 +302,9 @@ void LoadRun::verify(bool up) {
 
 // --- Measuring ---
 
-void LoadRun::pass(double seconds) const {
+void LoadRun::pass(std::chrono::nanoseconds time) const {
   constexpr milliseconds kStep{50};
-  const auto end = steady_clock::now() +
-                   std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * kNsPerSecond));
+  const auto end = steady_clock::now() + time;
   for (auto now = steady_clock::now(); now < end; now = steady_clock::now()) {
     control_.check();
     check_interrupted();
@@ -310,19 +313,23 @@ void LoadRun::pass(double seconds) const {
   control_.check();
 }
 
-void LoadRun::pass_alive(double seconds) {
-  const double step = std::chrono::duration<double>(kAliveInterval).count();
+void LoadRun::pass_alive(std::chrono::nanoseconds time) {
+  const auto whole_seconds = [](std::chrono::nanoseconds of) {
+    return std::to_string(std::chrono::round<std::chrono::seconds>(of).count()) + " s";
+  };
   // A terminal shows which run it is.
   const bool lines = StatusLine::kind_of_stderr() == StatusLine::Kind::lines;
   StatusLine line(lines ? StatusLine::Kind::lines : StatusLine::Kind::none, Clock::now());
-  for (double left = seconds; left > 0; left -= step) {
-    pass(std::min(step, left));
-    if (left <= step) return;
+  for (std::chrono::nanoseconds passed{0}; passed < time;) {
+    const std::chrono::nanoseconds step =
+        std::min<std::chrono::nanoseconds>(kAliveInterval, time - passed);
+    pass(step);
+    passed += step;
+    if (passed == time) return;
     remote_.alive();
     const TimePoint now = Clock::now();
     if (!line.is_due(now)) continue;
-    line.show(now, workload_.name + ": " + std::to_string(std::lround(seconds - left + step)) +
-                       " s of " + std::to_string(std::lround(seconds)) + " s");
+    line.show(now, workload_.name + ": " + whole_seconds(passed) + " of " + whole_seconds(time));
   }
 }
 
@@ -376,7 +383,7 @@ json::object LoadRun::run() {
     parts_[i].part = &workload_.parts[i];
     open(parts_[i]);
   }
-  pass_alive(options_.warmup_seconds);
+  pass_alive(to_duration(options_.warmup_seconds));
   const ThreadSample served_before = remote_.threads();
   const ThreadSample loaded_before = sample_threads();
   there_before_ = remote_.mark();
@@ -385,7 +392,7 @@ json::object LoadRun::run() {
   cpu_before_ = sample_cpu(watched_);
   const std::uint64_t began = now_ns();
   control_.enter(Phase::measure);
-  pass_alive(options_.seconds);
+  pass_alive(to_duration(options_.seconds));
   control_.enter(Phase::stop);
   measured_ns_ = control_.stop_time() - began;
   cpu_after_ = sample_cpu(watched_);
@@ -426,7 +433,7 @@ void LoadRun::finish_loop(Loop& loop) const {
   std::uint64_t before = 0;
   auto moved = steady_clock::now();
   while (!loop.finished()) {
-    pass(0.001);
+    pass(milliseconds(1));
     const Mark now = mark();
     const std::uint64_t arrived =
         std::accumulate(now.received.begin(), now.received.end(), std::uint64_t{0});
