@@ -4,10 +4,10 @@
 
 #include "iolib/base/shortage.h"
 #include "iolib/base/standard_streams.h"
-#include "proxy/config.h"
-#include "proxy/log.h"
-#include "proxy/resolve.h"
-#include "proxy/server.h"
+#include "proxy/config/config.h"
+#include "proxy/log/log.h"
+#include "proxy/run/server.h"
+#include "proxy/upstream/resolve.h"
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "proxy/config_file.h"
+#include "proxy/config/config_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const int file = ::memfd_create("config", MFD_CLOEXEC);

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using sluice::Invocation;

@@ -53,6 +53,8 @@ def row(*files: str, libraries: tuple[str, ...] = ()) -> Row:
 
 BASE, REACTOR, PIPE, DISK = "iolib/base/", "iolib/reactor/", "iolib/pipe/", "iolib/disk/"
 TAP = "iolib/relay/tap.h"
+CONFIG, LOG, UPSTREAM = "proxy/config/", "proxy/log/", "proxy/upstream/"
+LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "proxy/run/"
 # The longest prefix of a file's path is its row.
 ROWS = {
     BASE: row(libraries=("Boost.System", "ISA-L")),
@@ -62,10 +64,18 @@ ROWS = {
     DISK: row(BASE, REACTOR),
     "iolib/capture/": row(BASE, REACTOR, PIPE, DISK, TAP),
     "iolib/mirror/": row(BASE, REACTOR, PIPE, TAP),
-    "proxy/": row("iolib/", libraries=("spdlog", "toml++")),
+    CONFIG: row("iolib/", libraries=("toml++",)),
+    LOG: row("iolib/", CONFIG, libraries=("spdlog",)),
+    UPSTREAM: row("iolib/", CONFIG, LOG),
+    LISTEN: row("iolib/", CONFIG, LOG, UPSTREAM),
+    TAPS: row("iolib/", CONFIG, LOG, UPSTREAM),
+    SERVE: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS),
+    RUN: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, SERVE),
     # The control thread is the one part of the daemon that runs on an io_context.
-    "proxy/control": row("iolib/", "proxy/", libraries=("spdlog", "Boost.System", "Boost.Asio")),
-    "proxy/resolve": row("iolib/", "proxy/", libraries=("spdlog", "Boost.System", "Boost.Asio")),
+    RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, SERVE,
+                         libraries=("Boost.System", "Boost.Asio")),
+    UPSTREAM + "resolve": row("iolib/", CONFIG, LOG, libraries=("Boost.System", "Boost.Asio")),
+    "proxy/": row("iolib/"),  # with all folders in it
     "tools/": row("iolib/", libraries=("Boost.JSON",)),
     "tests/": row("iolib/", "proxy/", "tools/", libraries=tuple(LIBRARIES)),
 }

@@ -20,10 +20,10 @@ SOUND = {
     "iolib/relay/tap.h": '#include "iolib/base/error.h"\n',
     "iolib/relay/pump.h": '#include "iolib/pipe/pipe.h"\n#include "iolib/relay/tap.h"\n',
     "iolib/mirror/mirror.h": '#include "iolib/relay/tap.h"\n',
-    "proxy/log.h": "#include <spdlog/spdlog.h>\n",
-    "proxy/control.cc": '#include <boost/asio.hpp>\n#include "proxy/log.h"\n',
+    "proxy/log/log.h": "#include <spdlog/spdlog.h>\n",
+    "proxy/run/control.cc": '#include <boost/asio.hpp>\n#include "proxy/log/log.h"\n',
     "tools/bench/main.cc": '#include "iolib/pipe/pipe.h"\n',
-    "tests/proxy/log_test.cc": '#include <gtest/gtest.h>\n#include "proxy/log.h"\n',
+    "tests/proxy/log/log_test.cc": '#include <gtest/gtest.h>\n#include "proxy/log/log.h"\n',
 }
 
 
@@ -57,7 +57,7 @@ class IncludeDirection(unittest.TestCase):
 
     def test_includes_in_comments_and_strings_are_ignored(self):
         self.assert_sound({
-            "iolib/base/a.h": '// #include "proxy/log.h"\n/*\n#include "proxy/log.h"\n*/\n',
+            "iolib/base/a.h": '// #include "proxy/log/log.h"\n/*\n#include "proxy/log/log.h"\n*/\n',
             "iolib/base/b.h": 'auto a = "/*";\n#include <string>\nauto b = "*/";\n',
         })
 
@@ -68,8 +68,17 @@ class IncludeDirection(unittest.TestCase):
             ("iolib/reactor/a.h", "iolib/pipe/pipe.h"),
             ("iolib/disk/a.h", "iolib/pipe/pipe.h"),
             ("iolib/relay/a.h", "iolib/mirror/mirror.h"),
-            ("iolib/relay/a.h", "proxy/log.h"),
+            ("iolib/relay/a.h", "proxy/log/log.h"),
             ("iolib/base/a.h", "tools/bench/main.cc"),
+        ]:
+            with self.subTest(path=path, name=name):
+                self.assert_violation(path, f'#include "{name}"\n', f'may not include "{name}"')
+
+    def test_a_folder_of_proxy_includes_one_that_stands_on_it(self):
+        for path, name in [
+            ("proxy/config/a.h", "proxy/log/log.h"),
+            ("proxy/log/a.h", "proxy/run/control.cc"),
+            ("proxy/serve/a.h", "proxy/run/control.cc"),
         ]:
             with self.subTest(path=path, name=name):
                 self.assert_violation(path, f'#include "{name}"\n', f'may not include "{name}"')
@@ -79,7 +88,7 @@ class IncludeDirection(unittest.TestCase):
 
     def test_proxy_and_tools_include_each_other(self):
         self.assert_violation("proxy/a.h", '#include "tools/bench/main.cc"\n', "may not include")
-        self.assert_violation("tools/a.h", '#include "proxy/log.h"\n', "may not include")
+        self.assert_violation("tools/a.h", '#include "proxy/log/log.h"\n', "may not include")
 
     def test_source_includes_tests(self):
         extra = {"tests/support/a.h": "", "proxy/a.h": '#include "tests/support/a.h"\n'}
@@ -90,7 +99,7 @@ class IncludeDirection(unittest.TestCase):
             ("iolib/relay/a.h", "liburing.h", "liburing"),
             ("iolib/base/a.h", "boost/asio.hpp", "Boost.Asio"),
             ("iolib/pipe/a.h", "boost/asio/io_context.hpp", "Boost.Asio"),
-            ("proxy/session.h", "boost/asio.hpp", "Boost.Asio"),
+            ("proxy/serve/session.h", "boost/asio.hpp", "Boost.Asio"),
             ("iolib/relay/a.h", "spdlog/spdlog.h", "spdlog"),
             ("tools/bench/a.h", "spdlog/spdlog.h", "spdlog"),
             ("iolib/base/a.h", "toml++/toml.h", "toml++"),
@@ -106,8 +115,8 @@ class IncludeDirection(unittest.TestCase):
 
     def test_include_not_relative_to_the_root(self):
         self.assert_violation("proxy/a.cc", '#include "log.h"\n', "no file as seen from the root")
-        self.assert_violation("proxy/a.cc", '#include "../proxy/log.h"\n', "no file as seen")
-        self.assert_violation("proxy/a.cc", "#include <proxy/log.h>\n", "is our own")
+        self.assert_violation("proxy/a.cc", '#include "../proxy/log/log.h"\n', "no file as seen")
+        self.assert_violation("proxy/a.cc", "#include <proxy/log/log.h>\n", "is our own")
 
     def test_include_of_a_macro(self):
         self.assert_violation("proxy/a.cc", "#include HEADER\n", "names no file")
@@ -123,7 +132,7 @@ class IncludeDirection(unittest.TestCase):
         self.assertEqual(lines, [f"a circle of includes: {circle}"])
 
     def test_violation_names_file_and_line(self):
-        text = '/* two\n   lines */\n#  include  "proxy/log.h"  // why\n'
+        text = '/* two\n   lines */\n#  include  "proxy/log/log.h"  // why\n'
         self.assert_violation("iolib/base/a.h", text, "iolib/base/a.h:3: ")
 
     def test_file_in_no_folder_of_the_table(self):

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "proxy/help.h"
-#include "proxy/options.h"
+#include "proxy/config/help.h"
+#include "proxy/config/options.h"
 
 namespace sluice {
 namespace {

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "proxy/file_thread.h"
+#include "proxy/serve/file_thread.h"
 #include "tests/support/regex.h"
 #include "tests/support/settings.h"
 #include "tests/support/wait.h"

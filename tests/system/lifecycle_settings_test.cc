@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include "proxy/steering.h"
+#include "proxy/listen/steering.h"
 #include "tests/support/regex.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"

@@ -1,0 +1,377 @@
+#include "proxy/config/config.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "iolib/base/arguments.h"
+#include "iolib/base/text.h"
+#include "proxy/config/config_file.h"
+#include "proxy/config/help.h"
+#include "proxy/config/nearest.h"
+#include "proxy/config/options.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kExitConfiguration = 1;
+constexpr int kExitUsage = 2;
+
+Invocation exit_with(int status, std::string message) {
+  Invocation invocation;
+  invocation.action = Invocation::Action::exit;
+  invocation.exit_status = status;
+  invocation.message = std::move(message);
+  return invocation;
+}
+
+Error option_error(std::string_view name, const std::string& text) {
+  return Error{0, "--" + std::string(name) + ": " + text};
+}
+
+Error missing_value(const Option& option) {
+  const std::string allowed = allowed_values(option);
+  return option_error(option.name, "missing value, expected " + std::string(option.value) +
+                                       (allowed.empty() ? "" : " (" + allowed + ")"));
+}
+
+/// The options of one command line; every value still as its text.
+class CommandLine {
+ public:
+  /// Everything that can be wrong before a value is looked at; empty if nothing is.
+  std::vector<Error> parse(int argc, const char* const* argv);
+
+  [[nodiscard]] bool has(std::string_view name) const { return given_.contains(name); }
+  /// A flag that is given has the value that a file has for it: "true".
+  [[nodiscard]] const std::vector<std::string>& values(std::string_view name) const {
+    static const std::vector<std::string> none;
+    const auto found = given_.find(name);
+    return found == given_.end() ? none : found->second;
+  }
+  [[nodiscard]] std::string value(std::string_view name) const { return values(name).front(); }
+
+ private:
+  Result<> take(const Argument& argument);
+
+  std::map<std::string_view, std::vector<std::string>> given_;  ///< by the option's name
+};
+
+/// Null where the command line has no such option. "-h" is --help.
+const Option* option_of(std::string_view argument) {
+  if (argument == "-h") argument = "--help";
+  if (!argument.starts_with("--")) return nullptr;
+  const Option* option = find_option(argument.substr(2));
+  return option != nullptr && (option->places & kOnCommandLine) != 0 ? option : nullptr;
+}
+
+Error unknown_option(std::string_view argument) {
+  std::string_view name = argument;
+  name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
+  const std::string_view nearest = nearest_name(name, option_names(kOnCommandLine));
+  return Error{0, std::string(argument) + ": unknown option" +
+                      (nearest.empty() ? ", see sluice --help"
+                                       : "; did you mean --" + std::string(nearest) + "?")};
+}
+
+std::vector<Error> CommandLine::parse(int argc, const char* const* argv) {
+  Arguments arguments(argc, argv);
+  const auto takes_value = [](std::string_view name) -> std::optional<bool> {
+    const Option* option = option_of(name);
+    if (option == nullptr) return {};
+    return option->kind != OptionKind::flag;
+  };
+  std::vector<Error> errors;
+  while (const std::optional<Argument> argument = arguments.next(takes_value)) {
+    // What follows an unknown option may well be its value.
+    if (argument->kind == Argument::Kind::word && !errors.empty()) continue;
+    if (const Result<> taken = take(*argument); taken.has_error()) errors.push_back(taken.error());
+  }
+  return errors;
+}
+
+Result<> CommandLine::take(const Argument& argument) {
+  const Option* option = option_of(argument.name);
+  switch (argument.kind) {
+    case Argument::Kind::word:
+      return Error{0,
+                   "unexpected argument " + in_quotes(argument.value) + ", expected only options"};
+    case Argument::Kind::unknown:
+      return unknown_option(argument.name);
+    case Argument::Kind::value_missing:
+      return missing_value(*option);
+    case Argument::Kind::value_unwanted:
+      return option_error(option->name, "takes no value, expected nothing after it");
+    case Argument::Kind::flag:
+    case Argument::Kind::option:
+      break;
+  }
+  std::vector<std::string>& values = given_[option->name];
+  if (option->kind == OptionKind::flag) {
+    values.assign(1, "true");
+  } else if (values.empty() || option->repeated) {
+    values.emplace_back(argument.value);
+  } else {
+    return option_error(option->name, "given twice, expected once");
+  }
+  return {};
+}
+
+/// The options that set something, each checked on its own.
+std::vector<GivenOption> given_options(const CommandLine& line, std::vector<Error>& errors) {
+  std::vector<GivenOption> given;
+  Config config;
+  RouteConfig route;
+  for (const Option& option : options()) {
+    if (std::holds_alternative<std::monostate>(option.field) || !line.has(option.name)) continue;
+    for (const std::string& text : line.values(option.name)) {
+      const Result<> done = set_option(option, text, config, route);
+      if (!done) errors.push_back(option_error(option.name, done.error().to_string()));
+      given.push_back({&option, text});
+    }
+  }
+  return given;
+}
+
+/// The one route of --listen and --to, with every given option in it.
+Config single_route(const CommandLine& line, std::span<const GivenOption> given,
+                    std::vector<Error>& errors) {
+  Config config;
+  RouteConfig route;
+  route.name = "default";
+  ListenSet listens;
+  for (const std::string& text : line.values("listen")) {
+    Result<ListenAddress> address = parse_listen_address(text);
+    if (!address) {
+      errors.push_back(option_error("listen", address.error().to_string()));
+    } else if (!listens.insert(*address)) {
+      errors.push_back(option_error(
+          "listen", in_quotes(text) + " is listened on already, expected each address once"));
+    } else {
+      route.listen.push_back(*std::move(address));
+    }
+  }
+  Result<TargetAddress> target = parse_target_address(line.value("to"));
+  if (!target) {
+    errors.push_back(option_error("to", target.error().to_string()));
+  } else {
+    route.to = *std::move(target);
+  }
+  if (!errors.empty()) return config;
+  apply_options(given, config, route);
+  config.routes.push_back(std::move(route));
+  for (const RouteConflict& each : find_route_conflicts(config)) {
+    errors.push_back(option_error(each.option, each.text));
+  }
+  return config;
+}
+
+/// What says how to record, where nothing is recorded.
+std::optional<Error> check_capture_options(const CommandLine& line) {
+  if (line.has("capture")) return std::nullopt;
+  for (const Option& option : options()) {
+    if (tells_how_to_record(option) && line.has(option.name)) {
+      return option_error(option.name, "given without --capture, expected both");
+    }
+  }
+  return std::nullopt;
+}
+
+/// Whether the options go together, or what is missing.
+std::optional<Error> check_combination(const CommandLine& line) {
+  if (line.has("config")) {
+    for (const std::string_view name : {"listen", "to"}) {
+      if (line.has(name)) {
+        return option_error(name, "given with --config, expected routes from one of them");
+      }
+    }
+    return std::nullopt;
+  }
+  if (!line.has("listen") && !line.has("to")) {
+    return Error{0, "no route, expected --listen ADDR and --to ADDR, or --config FILE"};
+  }
+  if (!line.has("to")) return option_error("listen", "given without --to, expected both");
+  if (!line.has("listen")) return option_error("to", "given without --listen, expected both");
+  return check_capture_options(line);
+}
+
+/// A mirror that is one of the listeners: each connection would make another.
+void find_mirrors_of_itself(const Config& config, const ListenSet& listens,
+                            std::vector<RouteConflict>& conflicts) {
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    for (const TargetAddress& mirror : config.routes[index].mirrors) {
+      if (listens.reached_by(mirror).empty()) continue;
+      conflicts.push_back(
+          {index, "mirror",
+           in_quotes(to_string(mirror)) + " is listened on here, expected another server"});
+    }
+  }
+}
+
+/// One of each circle, but no more circles than are told.
+void find_routes_to_themselves(const Config& config, const ListenSet& listens,
+                               std::vector<RouteConflict>& conflicts) {
+  std::vector<std::vector<std::size_t>> reached;
+  for (const RouteConfig& route : config.routes) reached.push_back(listens.reached_by(route.to));
+  while (conflicts.size() <= kMostMistakes) {
+    const std::optional<std::size_t> found = find_circle(reached);
+    if (!found) return;
+    reached[*found].clear();
+    conflicts.push_back({*found, "to",
+                         in_quotes(to_string(config.routes[*found].to)) +
+                             " leads back to where this route listens, expected another server"});
+  }
+}
+
+/// What one route records and mirrors does not go with its own addresses.
+void check_route(const RouteConfig& route, std::size_t index,
+                 std::vector<RouteConflict>& conflicts) {
+  const auto add = [&](std::string_view option, std::string text) {
+    conflicts.push_back({index, option, std::move(text)});
+  };
+  const bool is_file = std::holds_alternative<FileEndpoint>(route.to);
+  const bool is_discard = std::holds_alternative<DiscardEndpoint>(route.to);
+  if (!route.mirrors.empty() && is_file) {
+    add("mirror", "given with " + to_string(route.to) +
+                      ", which takes nothing from its clients, expected a server, "
+                      "discard: or echo:");
+  }
+  if (route.capture.empty()) return;
+  const bool is_unix = std::ranges::any_of(route.listen, [](const ListenAddress& address) {
+    return std::holds_alternative<UnixEndpoint>(address);
+  });
+  if (is_unix && is_discard) {
+    add("listen",
+        "a unix socket with discard: and capture, where it could not tell that "
+        "something was lost, expected TCP addresses");
+  }
+  const bool answers = !is_discard && !std::holds_alternative<EchoEndpoint>(route.to);
+  if (!answers && route.capture_direction == CaptureDirection::upstream) {
+    add("capture-direction", "upstream with " + to_string(route.to) +
+                                 ", which sends nothing of its own, expected both or client");
+  }
+  if (is_file && route.capture_direction == CaptureDirection::client) {
+    add("capture-direction", "client with " + to_string(route.to) +
+                                 ", to which nothing is forwarded, expected both or upstream");
+  }
+  if (route.durability == capture::Durability::before_forward &&
+      route.capture_full == CaptureFull::drop) {
+    add("capture-full", "drop with before-forward, expected auto, block or close");
+  }
+}
+
+/// Who shares a directory with an earlier route has the same settings of it.
+void check_shared_captures(const Config& config, std::vector<RouteConflict>& conflicts) {
+  std::map<std::string_view, const RouteConfig*> first;
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    const RouteConfig& route = config.routes[index];
+    if (route.capture.empty()) continue;
+    const RouteConfig* other = first.try_emplace(route.capture, &route).first->second;
+    const CaptureConfig& one = *other;
+    if (one == route) continue;
+    conflicts.push_back({index, "capture",
+                         in_quotes(route.capture) + " is shared with route " +
+                             in_quotes(other->name) + ", expected the same settings of capture"});
+  }
+}
+
+Invocation usage_error(std::span<const Error> errors) {
+  std::vector<std::string> lines;
+  for (const Error& each : errors) lines.push_back("sluice: " + each.to_string());
+  return exit_with(kExitUsage, listing(lines, "sluice") + "\n");
+}
+
+}  // namespace
+
+ListenSet listeners_of(const Config& config) {
+  ListenSet listens;
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    for (const ListenAddress& address : config.routes[index].listen) {
+      static_cast<void>(listens.insert(address, index));
+    }
+  }
+  return listens;
+}
+
+// Follows each way in depth, from route to route.
+std::optional<std::size_t> find_circle(std::vector<std::vector<std::size_t>> reached) {
+  enum class Seen : std::uint8_t { not_yet, on_the_way, done };
+  struct Step {
+    std::size_t route;
+    std::vector<std::size_t> next;
+  };
+  std::vector<Seen> seen(reached.size());
+  std::vector<Step> way;
+  const auto enter = [&](std::size_t route) {
+    seen[route] = Seen::on_the_way;
+    way.push_back({route, std::move(reached[route])});
+  };
+  for (std::size_t first = 0; first < reached.size(); ++first) {
+    if (seen[first] == Seen::not_yet) enter(first);
+    while (!way.empty()) {
+      auto& [route, next] = way.back();
+      if (next.empty()) {
+        seen[route] = Seen::done;
+        way.pop_back();
+        continue;
+      }
+      const std::size_t to = next.back();
+      next.pop_back();
+      if (seen[to] == Seen::on_the_way) return to;
+      if (seen[to] == Seen::not_yet) enter(to);
+    }
+  }
+  return std::nullopt;
+}
+
+bool records(const Config& config) {
+  return std::ranges::any_of(config.routes,
+                             [](const RouteConfig& route) { return !route.capture.empty(); });
+}
+
+std::vector<RouteConflict> find_route_conflicts(const Config& config) {
+  std::vector<RouteConflict> conflicts;
+  const ListenSet listens = listeners_of(config);
+  find_routes_to_themselves(config, listens, conflicts);
+  find_mirrors_of_itself(config, listens, conflicts);
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    check_route(config.routes[index], index, conflicts);
+  }
+  check_shared_captures(config, conflicts);
+  return conflicts;
+}
+
+Invocation parse_command_line(int argc, const char* const* argv) {
+  if (argc <= 1) return exit_with(kExitUsage, usage_line() + "\n");
+  CommandLine line;
+  std::vector<Error> errors = line.parse(argc, argv);
+  if (!errors.empty()) return usage_error(errors);
+  if (line.has("help")) return exit_with(0, help_text());
+  if (line.has("version")) return exit_with(0, "sluice " SLUICE_VERSION "\n");
+  if (const auto error = check_combination(line)) return usage_error({&*error, 1});
+  const std::vector<GivenOption> given = given_options(line, errors);
+  Config config;
+  if (!line.has("config")) {
+    config = single_route(line, given, errors);
+  } else if (errors.empty()) {
+    Result<Config> loaded = load_config_file(line.value("config"), given);
+    if (!loaded) return exit_with(kExitConfiguration, loaded.error().to_string() + "\n");
+    config = *std::move(loaded);
+  }
+  if (!errors.empty()) return usage_error(errors);
+  // What a file says about pipes was checked there, with its line.
+  if (const Result<> fits = check_pipe_budget(config); !fits) {
+    const std::string_view blamed = line.has("pipe-budget") ? "pipe-budget" : "pipe-size";
+    const Error error = option_error(blamed, fits.error().to_string());
+    return usage_error({&error, 1});
+  }
+  Invocation invocation;
+  if (line.has("check")) invocation.action = Invocation::Action::check;
+  invocation.config = std::move(config);
+  return invocation;
+}
+
+}  // namespace sluice

@@ -1,0 +1,413 @@
+#include "proxy/config/config_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "iolib/base/owned_fd.h"
+#include "iolib/base/text.h"
+#include "iolib/base/units.h"
+#include "proxy/config/listen_set.h"
+#include "proxy/config/nearest.h"
+
+namespace sluice {
+namespace {
+
+using Position = toml::source_position;
+
+/// One key and its value.
+struct Entry {
+  std::string_view key;
+  Position key_position;
+  const toml::node* value = nullptr;
+};
+
+/// The entries of a table as the file has them; the table itself is sorted by name.
+std::vector<Entry> entries_in_order(const toml::table& table) {
+  std::vector<Entry> entries;
+  for (auto&& [key, value] : table) {
+    entries.push_back({key.str(), key.source().begin, &value});
+  }
+  std::ranges::sort(entries, {}, [](const Entry& entry) {
+    return std::pair(entry.key_position.line, entry.key_position.column);
+  });
+  return entries;
+}
+
+std::string_view type_name(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::table:
+      return "table";
+    case toml::node_type::array:
+      return "array";
+    case toml::node_type::string:
+      return "string";
+    case toml::node_type::integer:
+      return "integer";
+    case toml::node_type::floating_point:
+      return "floating-point number";
+    case toml::node_type::boolean:
+      return "boolean";
+    default:
+      return "date or time";
+  }
+}
+
+Result<std::string> read_whole_file(const std::string& path) {
+  // Without O_NONBLOCK a FIFO would wait here for a writer.
+  const bool is_stdin = path == "-";
+  const OwnedFd fd(is_stdin ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                            : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd) return errno_error("cannot open");
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return errno_error("fstat");
+  if (S_ISDIR(status.st_mode)) return Error{0, "is a directory"};
+  if (!is_stdin && !S_ISREG(status.st_mode)) return Error{0, "is no regular file"};
+  std::string content;
+  // One byte more than is allowed tells that the file is too large, whatever its size was before.
+  content.resize(kLargestConfigFileBytes + 1);
+  std::size_t length = 0;
+  while (length < content.size()) {
+    const ssize_t count = ::read(fd.get(), content.data() + length, content.size() - length);
+    if (count == 0) break;
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno_error("cannot read");
+    length += static_cast<std::size_t>(count);
+  }
+  if (length > kLargestConfigFileBytes) return Error{0, "is too large"};
+  content.resize(length);
+  return content;
+}
+
+/// Makes a Config of one parsed file.
+class Reader {
+ public:
+  Reader(const std::string& path, std::span<const GivenOption> given)
+      : path_(path), given_(given) {}
+
+  Result<Config> read(const toml::table& root);
+
+ private:
+  void key_error(Position position, std::string_view key, const std::string& text) {
+    mistakes_.push_back({position, "key " + in_quotes(key) + ": " + text});
+  }
+  void wrong_type(const Entry& entry, const toml::node& node, std::string_view expected) {
+    key_error(node.source().begin, entry.key,
+              "wrong type " + std::string(type_name(node)) + ", expected " + std::string(expected));
+  }
+  void unknown_key(const Entry& entry, std::span<const std::string_view> known) {
+    key_error(entry.key_position, entry.key,
+              "unknown key, expected one of " + joined(known) + suggestion(entry.key, known));
+  }
+  [[nodiscard]] Error all_mistakes();
+
+  void read_defaults(const Entry& entry);
+  void read_routes(const Entry& entry);
+  void read_route(const Entry& route_entry, const toml::table& table);
+  void read_route_key(const Entry& entry, RouteConfig& route);
+  void read_name(const Entry& entry, RouteConfig& route);
+  void read_listen(const Entry& entry, RouteConfig& route);
+  void read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route);
+  void read_target(const Entry& entry, RouteConfig& route);
+  void read_repeated(const Entry& entry, const Option& option, RouteConfig& route);
+  void read_option(const Entry& entry, const Option& option, RouteConfig& route);
+  void check_together();
+  void apply_given();
+  void check_recording();
+  void check_pipes();
+
+  struct Mistake {
+    Position position;
+    std::string text;
+  };
+  const std::string& path_;
+  std::span<const GivenOption> given_;
+  std::vector<Mistake> mistakes_;
+  Config config_;
+  RouteConfig route_defaults_;
+  ListenSet listens_;
+  std::set<std::string> names_;
+  std::vector<Position> route_positions_;
+  std::vector<std::optional<Entry>> how_to_record_;  // of each route, the first key about it
+  std::optional<Position> pipe_position_;  // of pipe-size or pipe-budget, the later of them
+  std::string_view pipe_key_;
+};
+
+Result<Config> Reader::read(const toml::table& root) {
+  static constexpr std::string_view kTopKeys[] = {"defaults", "route"};
+  const std::vector<Entry> entries = entries_in_order(root);
+  for (const Entry& entry : entries) {
+    if (entry.key == "defaults" || entry.key == "route") continue;
+    if (const Option* option = find_option(entry.key);
+        option != nullptr && (option->places & (kInDefaults | kInRoute)) != 0) {
+      const bool in_defaults = (option->places & kInDefaults) != 0;
+      key_error(entry.key_position, entry.key,
+                std::string("outside of every table, expected in ") +
+                    (in_defaults ? "[defaults]" : "[[route]]"));
+    } else {
+      unknown_key(entry, kTopKeys);
+    }
+  }
+  // The defaults first, wherever they stand: each route begins as a copy of them.
+  for (const Entry& entry : entries) {
+    if (entry.key == "defaults") read_defaults(entry);
+  }
+  const bool good_defaults = mistakes_.empty();
+  for (const Entry& entry : entries) {
+    if (entry.key == "route") read_routes(entry);
+  }
+  if (config_.routes.empty() && mistakes_.empty()) {
+    key_error({1, 1}, "route", "missing, expected at least one [[route]] table");
+  }
+  // Only routes without a mistake are there; what they say together may come from the defaults.
+  if (good_defaults) check_together();
+  if (!mistakes_.empty()) return all_mistakes();
+  return std::move(config_);
+}
+
+void Reader::check_together() {
+  apply_given();
+  check_recording();
+  check_pipes();
+  for (const RouteConflict& each : find_route_conflicts(config_)) {
+    key_error(route_positions_[each.route], each.option, each.text);
+  }
+}
+
+Error Reader::all_mistakes() {
+  std::ranges::stable_sort(mistakes_, {}, [](const Mistake& mistake) {
+    return std::pair(mistake.position.line, mistake.position.column);
+  });
+  std::vector<std::string> lines;
+  for (const auto& [position, text] : mistakes_) {
+    lines.push_back(path_ + ":" + std::to_string(position.line) + ":" +
+                    std::to_string(position.column) + ": " + text);
+  }
+  return Error{0, listing(lines, path_)};
+}
+
+void Reader::read_defaults(const Entry& entry) {
+  const toml::table* table = entry.value->as_table();
+  if (table == nullptr) return wrong_type(entry, *entry.value, "a [defaults] table");
+  for (const Entry& key : entries_in_order(*table)) {
+    const Option* option = find_option(key.key);
+    if (option == nullptr || (option->places & (kInDefaults | kInRoute)) == 0) {
+      unknown_key(key, option_names(kInDefaults));
+      continue;
+    }
+    if ((option->places & kInDefaults) == 0) {
+      key_error(key.key_position, key.key, "belongs to one route, expected in [[route]]");
+      continue;
+    }
+    read_option(key, *option, route_defaults_);
+    if (key.key == "pipe-size" || key.key == "pipe-budget") {
+      pipe_position_ = key.value->source().begin;
+      pipe_key_ = option->name;
+    }
+  }
+}
+
+void Reader::read_routes(const Entry& entry) {
+  const toml::array* array = entry.value->as_array();
+  if (array == nullptr) return wrong_type(entry, *entry.value, "[[route]] tables");
+  for (const toml::node& node : *array) {
+    const toml::table* table = node.as_table();
+    if (table != nullptr) {
+      read_route(entry, *table);
+    } else {
+      wrong_type(entry, node, "[[route]] tables");
+    }
+  }
+}
+
+void Reader::read_route(const Entry& route_entry, const toml::table& table) {
+  RouteConfig route = route_defaults_;
+  std::optional<Entry> how_to_record;
+  const std::size_t mistakes = mistakes_.size();
+  for (const Entry& entry : entries_in_order(table)) {
+    read_route_key(entry, route);
+    const Option* option = find_option(entry.key);
+    if (option != nullptr && tells_how_to_record(*option) && !how_to_record) how_to_record = entry;
+  }
+  for (const std::string_view key : {"name", "listen", "to"}) {
+    if (table.contains(key)) continue;
+    key_error(table.source().begin, key,
+              "missing in this " + std::string(route_entry.key) + ", expected a " +
+                  (key == "name" ? "name for the log" : "string with an address"));
+  }
+  if (mistakes_.size() > mistakes) return;
+  config_.routes.push_back(std::move(route));
+  route_positions_.push_back(table.source().begin);
+  how_to_record_.push_back(how_to_record);
+}
+
+void Reader::read_route_key(const Entry& entry, RouteConfig& route) {
+  if (entry.key == "name") return read_name(entry, route);
+  if (entry.key == "listen") return read_listen(entry, route);
+  if (entry.key == "to") return read_target(entry, route);
+  const Option* option = find_option(entry.key);
+  if (option == nullptr || (option->places & (kInDefaults | kInRoute)) == 0) {
+    return unknown_key(entry, option_names(kInRoute));
+  }
+  if ((option->places & kInRoute) == 0) {
+    return key_error(entry.key_position, entry.key,
+                     "holds for the whole process, expected in [defaults]");
+  }
+  return read_option(entry, *option, route);
+}
+
+void Reader::read_name(const Entry& entry, RouteConfig& route) {
+  const auto name = entry.value->value_exact<std::string>();
+  if (!name) return wrong_type(entry, *entry.value, "a string");
+  const Position position = entry.value->source().begin;
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  if (name->empty() || name->size() > kLongestRouteNameBytes ||
+      !std::ranges::all_of(*name, allowed)) {
+    return key_error(position, entry.key,
+                     "bad name " + in_quotes(*name) + ", expected 1 to " +
+                         std::to_string(kLongestRouteNameBytes) +
+                         " letters, digits, '.', '_' and '-'");
+  }
+  if (!names_.insert(*name).second) {
+    return key_error(position, entry.key,
+                     in_quotes(*name) + " names two routes, expected another name for each");
+  }
+  route.name = *name;
+}
+
+void Reader::read_listen(const Entry& entry, RouteConfig& route) {
+  const toml::array* array = entry.value->as_array();
+  if (array == nullptr) return read_one_listen(entry, *entry.value, route);
+  if (array->empty()) {
+    return key_error(entry.value->source().begin, entry.key,
+                     "empty array, expected at least one address");
+  }
+  for (const toml::node& node : *array) {
+    read_one_listen(entry, node, route);
+  }
+}
+
+void Reader::read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route) {
+  const auto text = node.value_exact<std::string>();
+  if (!text) return wrong_type(entry, node, "a string with an address, or an array of them");
+  Result<ListenAddress> address = parse_listen_address(*text);
+  if (!address) return key_error(node.source().begin, entry.key, address.error().to_string());
+  if (!listens_.insert(*address)) {
+    return key_error(node.source().begin, entry.key,
+                     in_quotes(*text) + " is listened on already, expected each address once");
+  }
+  route.listen.push_back(*std::move(address));
+}
+
+void Reader::read_target(const Entry& entry, RouteConfig& route) {
+  const auto text = entry.value->value_exact<std::string>();
+  if (!text) return wrong_type(entry, *entry.value, "a string with an address");
+  Result<TargetAddress> address = parse_target_address(*text);
+  if (!address) {
+    return key_error(entry.value->source().begin, entry.key, address.error().to_string());
+  }
+  route.to = *std::move(address);
+}
+
+/// An address, or an array of them, instead of those that were there.
+void Reader::read_repeated(const Entry& entry, const Option& option, RouteConfig& route) {
+  clear_option(option, route);
+  const auto read_one = [&](const toml::node& node) {
+    const auto text = node.value_exact<std::string>();
+    if (!text) return wrong_type(entry, node, "a string with an address, or an array of them");
+    const Result<> done = set_option(option, *text, config_, route);
+    if (!done) key_error(node.source().begin, entry.key, done.error().to_string());
+  };
+  const toml::array* array = entry.value->as_array();
+  if (array == nullptr) return read_one(*entry.value);
+  for (const toml::node& node : *array) read_one(node);
+}
+
+/// The shortest text that gives the number again, without an exponent.
+std::string decimal(double number) {
+  std::array<char, 400> text{};
+  const auto [end, error] =
+      std::to_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  return {text.data(), end};
+}
+
+void Reader::read_option(const Entry& entry, const Option& option, RouteConfig& route) {
+  if (option.repeated) return read_repeated(entry, option, route);
+  const auto string = entry.value->value_exact<std::string>();
+  const auto integer = entry.value->value_exact<std::int64_t>();
+  const auto number = entry.value->value_exact<double>();
+  const bool measured = option.kind == OptionKind::duration || option.kind == OptionKind::size;
+  const bool fraction = option.kind == OptionKind::fraction;
+  if (option.kind == OptionKind::flag) {
+    const auto flag = entry.value->value_exact<bool>();
+    if (!flag) return wrong_type(entry, *entry.value, "true or false");
+    static_cast<void>(set_option(option, *flag ? "true" : "false", config_, route));
+    return;
+  }
+  if (option.kind == OptionKind::count) {
+    if (!integer) return wrong_type(entry, *entry.value, "an integer, " + allowed_values(option));
+  } else if (fraction ? !string && !integer && !number : !string && !(measured && integer)) {
+    if (fraction) return wrong_type(entry, *entry.value, "a number, " + allowed_values(option));
+    return wrong_type(entry, *entry.value,
+                      "a string" + std::string(measured ? " with a number and a unit" : ""));
+  }
+  // An integer where a unit is due is read as its digits, so that 0 is taken and 5 lacks its unit.
+  const std::string text = string ? *string : integer ? std::to_string(*integer) : decimal(*number);
+  const Result<> done = set_option(option, text, config_, route);
+  if (!done) key_error(entry.value->source().begin, entry.key, done.error().to_string());
+}
+
+void Reader::apply_given() {
+  for (RouteConfig& route : config_.routes) apply_options(given_, config_, route);
+}
+
+/// Who says in a route how it is recorded believes that it is. What [defaults] say is for those
+/// that are.
+void Reader::check_recording() {
+  for (std::size_t index = 0; index < config_.routes.size(); ++index) {
+    const std::optional<Entry>& key = how_to_record_[index];
+    if (!key || !config_.routes[index].capture.empty()) continue;
+    key_error(key->key_position, key->key, "given without capture, expected both in this route");
+  }
+}
+
+/// Only what the file itself says about pipes; what the command line alone says is its own mistake.
+void Reader::check_pipes() {
+  if (!pipe_position_) return;
+  const Result<> done = check_pipe_budget(config_);
+  if (!done) key_error(*pipe_position_, pipe_key_, done.error().to_string());
+}
+
+}  // namespace
+
+Result<Config> load_config_file(const std::string& path, std::span<const GivenOption> given) {
+  const Result<std::string> content = read_whole_file(path);
+  if (!content) {
+    return Error{0, one_line(path + ":1:1: " + content.error().to_string() +
+                             ", expected a readable regular file of at most " +
+                             format_size_bytes(kLargestConfigFileBytes))};
+  }
+  try {
+    const toml::table root = toml::parse(*content, path);
+    return Reader(path, given).read(root);
+  } catch (const toml::parse_error& error) {
+    const Position position = error.source().begin;
+    return Error{0, one_line(path + ":" + std::to_string(position.line) + ":" +
+                             std::to_string(position.column) +
+                             ": syntax error: " + std::string(error.description()))};
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,247 @@
+#include <algorithm>
+#include <charconv>
+#include <climits>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "iolib/base/text.h"
+#include "iolib/base/units.h"
+#include "proxy/config/nearest.h"
+#include "proxy/config/options.h"
+
+namespace sluice {
+namespace {
+
+// Each costs every connection a descriptor, and each byte a copy in the kernel.
+constexpr std::size_t kMostAddresses = 16;
+
+Error wrong_value(std::string_view what, std::string_view text, std::string_view expected) {
+  return bad_text(what, text, "expected " + std::string(expected));
+}
+
+/// Millionths as a decimal fraction: 0.1.
+std::string format_fraction(std::uint64_t millionths) {
+  std::string digits = std::to_string(mirror::kWholeShare + millionths % mirror::kWholeShare);
+  digits.erase(digits.find_last_not_of('0') + 1);
+  std::string text = std::to_string(millionths / mirror::kWholeShare);
+  if (digits.size() > 1) text += "." + digits.substr(1);
+  return text;
+}
+
+std::string format_number(const Option& option, std::uint64_t number) {
+  if (option.kind == OptionKind::size) return format_size_bytes(number);
+  if (option.kind == OptionKind::fraction) return format_fraction(number);
+  if (option.kind != OptionKind::duration) return std::to_string(number);
+  return format_duration(std::chrono::nanoseconds(static_cast<std::int64_t>(number)));
+}
+
+std::optional<std::uint64_t> whole_number(std::string_view text) {
+  std::uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [after, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || after != end) return std::nullopt;
+  return number;
+}
+
+/// A decimal fraction as millionths; "0.25", ".25" and "1" are some, "1e-3" is none.
+std::optional<std::uint64_t> parse_fraction(std::string_view text) {
+  constexpr std::size_t kMostDigits = 6;
+  const std::size_t point = text.find('.');
+  const std::string_view whole = text.substr(0, point);
+  std::string decimals(point == text.npos ? "" : text.substr(point + 1));
+  if (decimals.size() > kMostDigits || (whole.empty() && decimals.empty())) return std::nullopt;
+  decimals.resize(kMostDigits, '0');
+  const auto units = whole.empty() ? 0 : whole_number(whole);
+  const auto millionths = whole_number(decimals);
+  // A larger number is out of bounds anyway, and would not fit.
+  if (!units || !millionths || *units > mirror::kWholeShare) return std::nullopt;
+  return *units * mirror::kWholeShare + *millionths;
+}
+
+/// The text of a count, size, duration, fraction or choice as the number that is stored.
+Result<std::uint64_t> parse_number(const Option& option, std::string_view text) {
+  std::uint64_t number = 0;
+  if (option.kind == OptionKind::choice) {
+    const auto found = std::ranges::find(option.choices, text);
+    if (found == option.choices.end()) {
+      return Error{0, "unknown value " + in_quotes(text) + ": expected " + allowed_values(option) +
+                          suggestion(text, option.choices)};
+    }
+    return {boost::system::in_place_value,
+            static_cast<std::uint64_t>(found - option.choices.begin())};
+  }
+  if (option.kind == OptionKind::duration) {
+    const Result<std::chrono::nanoseconds> duration = parse_duration(text);
+    if (!duration) return duration.error();
+    number = static_cast<std::uint64_t>(duration->count());
+  } else if (option.kind == OptionKind::size) {
+    const Result<std::uint64_t> size_bytes = parse_size_bytes(text);
+    if (!size_bytes) return size_bytes.error();
+    number = *size_bytes;
+  } else if (option.kind == OptionKind::fraction) {
+    const std::optional<std::uint64_t> millionths = parse_fraction(text);
+    if (!millionths) return wrong_value("no share", text, allowed_values(option));
+    number = *millionths;
+  } else {
+    const std::optional<std::uint64_t> count = whole_number(text);
+    if (!count) return wrong_value("no whole number", text, allowed_values(option));
+    number = *count;
+  }
+  const bool zero = number == 0 && !option.zero.empty();
+  if (!zero && (number < option.lowest || number > option.highest)) {
+    return wrong_value("out of bounds", text, allowed_values(option));
+  }
+  return {boost::system::in_place_value, number};
+}
+
+Result<CpuAffinity> parse_cpus(const Option& option, std::string_view text) {
+  if (text == "auto") return CpuAffinity{};
+  if (text == "none") return CpuAffinity{CpuAffinity::Mode::none, {}};
+  CpuAffinity affinity{CpuAffinity::Mode::list, {}};
+  std::string_view rest = text;
+  while (true) {
+    const std::size_t comma = rest.find(',');
+    const std::string_view part = rest.substr(0, comma);
+    const std::size_t dash = part.find('-');
+    const auto first = whole_number(part.substr(0, dash));
+    const auto last = dash == part.npos ? first : whole_number(part.substr(dash + 1));
+    if (!first || !last) return wrong_value("no list of CPUs", text, allowed_values(option));
+    if (*last < *first || *last > option.highest) {
+      return wrong_value("CPUs " + in_quotes(part), text, allowed_values(option));
+    }
+    for (std::uint64_t cpu = *first; cpu <= *last; ++cpu) {
+      const int number = static_cast<int>(cpu);
+      if (std::ranges::find(affinity.cpus, number) != affinity.cpus.end()) {
+        return wrong_value("CPU " + std::to_string(number) + " twice", text, "each CPU once");
+      }
+      affinity.cpus.push_back(number);
+    }
+    if (comma == rest.npos) return affinity;
+    rest.remove_prefix(comma + 1);
+  }
+}
+
+template <class Member>
+constexpr bool kIsNumber =
+    !std::is_class_v<Member> || std::is_same_v<Member, std::chrono::nanoseconds>;
+
+/// Puts a number, by now within its bounds, into whichever member takes it.
+struct NumberStore {
+  Config& config;
+  RouteConfig& route;
+  std::uint64_t number;
+
+  template <class Member>
+  void operator()(Member Config::*field) const {
+    if constexpr (kIsNumber<Member>) config.*field = static_cast<Member>(number);
+  }
+  template <class Member>
+  void operator()(Member RouteConfig::*field) const {
+    if constexpr (kIsNumber<Member>) route.*field = static_cast<Member>(number);
+  }
+  void operator()(std::monostate) const {}
+};
+
+Result<> set_path(const Option& option, std::string_view text, Config& config, RouteConfig& route) {
+  if (text.empty() || text.size() >= PATH_MAX || text.find('\0') != text.npos) {
+    return wrong_value("no path", text,
+                       "1 to " + std::to_string(PATH_MAX - 1) + " bytes without a NUL among them");
+  }
+  if (const auto* field = std::get_if<std::string Config::*>(&option.field)) {
+    config.*(*field) = text;
+  } else if (const auto* route_field = std::get_if<std::string RouteConfig::*>(&option.field)) {
+    // Routes share what they name alike.
+    std::string normal = std::filesystem::path(text).lexically_normal();
+    if (normal.size() > 1 && normal.ends_with('/')) normal.pop_back();
+    route.*(*route_field) = std::move(normal);
+  }
+  return {};
+}
+
+/// What mirrors go to is connected to.
+Result<> add_address(const Option& option, std::string_view text,
+                     std::vector<TargetAddress>& addresses) {
+  Result<TargetAddress> address = parse_target_address(text);
+  if (!address) return address.error();
+  if (!std::holds_alternative<HostPort>(*address) &&
+      !std::holds_alternative<UnixEndpoint>(*address)) {
+    return wrong_value("no server", text, "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path");
+  }
+  if (std::ranges::find(addresses, *address) != addresses.end()) {
+    return Error{0, in_quotes(text) + " is given already, expected each address once"};
+  }
+  if (addresses.size() == kMostAddresses) {
+    return wrong_value(
+        "one too many", text,
+        "at most " + std::to_string(kMostAddresses) + " of " + std::string(option.name));
+  }
+  addresses.push_back(*std::move(address));
+  return {};
+}
+
+}  // namespace
+
+Result<> set_option(const Option& option, std::string_view text, Config& config,
+                    RouteConfig& route) {
+  if (option.kind == OptionKind::path) return set_path(option, text, config, route);
+  if (const auto* field = std::get_if<std::vector<TargetAddress> RouteConfig::*>(&option.field)) {
+    return add_address(option, text, route.*(*field));
+  }
+  if (const auto* field = std::get_if<bool RouteConfig::*>(&option.field)) {
+    route.*(*field) = text == "true";
+    return {};
+  }
+  if (const auto* field = std::get_if<CpuAffinity Config::*>(&option.field)) {
+    Result<CpuAffinity> cpus = parse_cpus(option, text);
+    if (!cpus) return cpus.error();
+    config.*(*field) = *std::move(cpus);
+    return {};
+  }
+  const Result<std::uint64_t> number = parse_number(option, text);
+  if (!number) return number.error();
+  std::visit(NumberStore{config, route, *number}, option.field);
+  return {};
+}
+
+void clear_option(const Option& option, RouteConfig& route) {
+  if (const auto* field = std::get_if<std::vector<TargetAddress> RouteConfig::*>(&option.field)) {
+    (route.*(*field)).clear();
+  }
+}
+
+void apply_options(std::span<const GivenOption> given, Config& config, RouteConfig& route) {
+  for (const GivenOption& each : given) clear_option(*each.option, route);
+  // They were checked when the command line was read.
+  for (const GivenOption& each : given) {
+    static_cast<void>(set_option(*each.option, each.text, config, route));
+  }
+}
+
+std::string allowed_values(const Option& option) {
+  if (option.kind == OptionKind::choice) return joined(option.choices);
+  if (option.kind == OptionKind::cpus) {
+    return "auto, none or a list of CPUs of 0 to " + std::to_string(option.highest) +
+           " such as 0,2-3";
+  }
+  if (option.highest == 0) return "";
+  const std::string range =
+      format_number(option, option.lowest) + " to " + format_number(option, option.highest);
+  return option.zero.empty() ? range : "0 (" + std::string(option.zero) + "), or " + range;
+}
+
+Result<> check_pipe_budget(const Config& config) {
+  const std::uint64_t slots = (config.pipe_size_bytes + kPipePageBytes - 1) / kPipePageBytes;
+  // The kernel rounds up to a power of two (pipe_set_size in fs/pipe.c).
+  std::uint64_t granted = 1;
+  while (granted < slots) granted *= 2;
+  if (granted <= config.pipe_budget_slots) return {};
+  return Error{0, "a budget of " + std::to_string(config.pipe_budget_slots) +
+                      " slots holds no pipe of " + format_size_bytes(config.pipe_size_bytes) +
+                      ": expected a pipe-budget of at least " + std::to_string(granted) +
+                      " or a smaller pipe-size"};
+}
+
+}  // namespace sluice

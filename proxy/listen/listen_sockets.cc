@@ -1,0 +1,435 @@
+#include "proxy/listen/listen_sockets.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <set>
+#include <span>
+#include <thread>
+#include <utility>
+
+#include "proxy/upstream/resolve.h"
+#include "proxy/upstream/route.h"
+
+namespace sluice {
+namespace {
+
+// The kernel bounds it by net.core.somaxconn.
+constexpr int kBacklog = 4096;
+// How long a start waits for others that are at the same folder, and how often it looks.
+constexpr int kStartLooks = 30;
+constexpr std::chrono::milliseconds kStartLook(10);
+
+enum class Sharing { alone, reuse_port };
+
+void set_option(int fd, int level, int option, int value) {
+  static_cast<void>(::setsockopt(fd, level, option, &value, sizeof value));
+}
+
+// What accepted sockets inherit is set here, once, and costs nothing for each connection.
+void set_inherited_options(int fd) {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  // Urgent data keeps its place in the stream.
+  set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
+// An address to bind to, and whether IPv4 comes there as well.
+struct Place {
+  SocketAddress address;
+  bool both_families = false;
+};
+
+Result<OwnedFd> bind_tcp(const Place& place, Sharing sharing, Congestion congestion) {
+  const SocketAddress& address = place.address;
+  const std::string name = address.to_string();
+  OwnedFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return errno_error("socket for " + name);
+  set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (sharing == Sharing::reuse_port) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
+  if (address.family() == AF_INET6) {
+    set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, place.both_families ? 0 : 1);
+  }
+  set_inherited_options(fd.get());
+  if (congestion == Congestion::automatic) choose_congestion_control(fd.get(), address.data());
+  if (::bind(fd.get(), address.data(), address.size_bytes()) != 0) {
+    return errno_error("bind " + name);
+  }
+  return fd;
+}
+
+Result<SocketAddress> local_address(int fd) {
+  sockaddr_storage local{};
+  socklen_t size = sizeof local;
+  auto* address = reinterpret_cast<sockaddr*>(&local);
+  if (::getsockname(fd, address, &size) != 0) return errno_error("getsockname");
+  return SocketAddress::from(address, size);
+}
+
+SocketAddress any_v4(std::uint16_t port) {
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  any.sin_port = htons(port);
+  return SocketAddress(any);
+}
+
+SocketAddress any_v6(std::uint16_t port) {
+  sockaddr_in6 any{};
+  any.sin6_family = AF_INET6;
+  any.sin6_port = htons(port);
+  return SocketAddress(any);
+}
+
+// This machine does not have the address, or not its family.
+bool is_lacking(const Error& error) {
+  return error.code == EADDRNOTAVAIL || error.code == EAFNOSUPPORT;
+}
+
+// Has `open` open `:PORT`: IPv6 and IPv4 together, or where there is no IPv6, IPv4 alone.
+template <typename Open>
+Result<> open_any(std::uint16_t port, const Open& open) {
+  const Result<> both = open(Place{any_v6(port), true});
+  if (both.has_value() || both.error().code != EAFNOSUPPORT) return both;
+  return open(Place{any_v4(port)});
+}
+
+// Has `open` open all addresses of a name but those that this machine lacks, as long as it has one:
+// hosts files know ::1 where IPv6 is switched off. Returns why each of those was passed over.
+template <typename Open>
+Result<std::vector<Error>> open_name(const HostPort& name, const Open& open) {
+  const Result<std::vector<SocketAddress>> addresses = resolve(name, true);
+  if (addresses.has_error()) return addresses.error();
+  std::vector<Error> lacking;
+  for (const SocketAddress& each : *addresses) {
+    const Result<> opened = open(Place{each});
+    if (opened.has_value()) continue;
+    if (!is_lacking(opened.error())) return opened.error();
+    lacking.push_back(opened.error());
+  }
+  if (lacking.size() == addresses->size() && !lacking.empty()) return lacking.front();
+  return lacking;
+}
+
+// Has `open` open all that a listening HOST:PORT means. Returns why addresses were passed over.
+template <typename Open>
+Result<std::vector<Error>> open_each(const HostPort& address, const Open& open) {
+  const Result<SocketAddress> numeric = numeric_address(address);
+  if (!address.host.empty() && numeric.has_error()) return open_name(address, open);
+  const Result<> opened =
+      address.host.empty() ? open_any(address.port, open) : open(Place{*numeric});
+  if (opened.has_error()) return opened.error();
+  return std::vector<Error>();
+}
+
+// What stands at the path of a unix listener.
+enum class UnixPath { nothing, leftover, in_use };
+
+// An error where it is no socket. A leftover is one that nobody listens on; who does listen there
+// sees one connection, which ends at once.
+Result<UnixPath> look_at(const UnixEndpoint& address) {
+  const Endpoint endpoint = make_endpoint(address);
+  struct stat about {};
+  if (::lstat(address.path.c_str(), &about) != 0) return UnixPath::nothing;
+  if (!S_ISSOCK(about.st_mode)) return Error{EEXIST, "bind " + endpoint.text};
+  const OwnedFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe) return errno_error("socket for " + endpoint.text);
+  if (::connect(probe.get(), endpoint.data(), endpoint.size_bytes) == 0) return UnixPath::in_use;
+  if (errno == ENOENT) return UnixPath::nothing;  // it has gone meanwhile
+  return errno == ECONNREFUSED ? UnixPath::leftover : UnixPath::in_use;
+}
+
+Result<OwnedFd> unix_socket(const Endpoint& endpoint) {
+  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return errno_error("socket for " + endpoint.text);
+  return fd;
+}
+
+Result<> bind_unix(const OwnedFd& fd, const Endpoint& endpoint) {
+  if (::bind(fd.get(), endpoint.data(), endpoint.size_bytes) == 0) return {};
+  return errno_error("bind " + endpoint.text);
+}
+
+// The same of an abstract name, which is in use or free.
+Result<UnixPath> look_at_name(const UnixEndpoint& address) {
+  const Endpoint endpoint = make_endpoint(address);
+  const Result<OwnedFd> fd = unix_socket(endpoint);
+  if (fd.has_error()) return fd.error();
+  const Result<> bound = bind_unix(*fd, endpoint);
+  if (bound.has_value()) return UnixPath::nothing;
+  if (bound.error().code != EADDRINUSE) return bound.error();
+  return UnixPath::in_use;
+}
+
+enum class Leftover : bool { stays, goes };
+
+Result<> find_free(const UnixEndpoint& address, Leftover leftover) {
+  const std::optional<FileIdentity> seen = identity_at(AT_FDCWD, address.path);
+  const Result<UnixPath> found = look_at(address);
+  if (found.has_error()) return found.error();
+  if (*found == UnixPath::in_use) return Error{EADDRINUSE, "bind unix:" + address.path};
+  if (*found == UnixPath::leftover && leftover == Leftover::goes) {
+    unlink_if_same(AT_FDCWD, address.path, seen);
+  }
+  return {};
+}
+
+std::string folder_of(const UnixEndpoint& address) {
+  const std::size_t slash = address.path.rfind('/');
+  return slash == std::string::npos ? "." : address.path.substr(0, slash + 1);
+}
+
+// Two starts at once would take each other's sockets for leftovers, between bind and listen: one
+// goes after the other. Whoever else holds the folder's lock is not waited for.
+OwnedFd wait_for_other_starts(const UnixEndpoint& address) {
+  OwnedFd folder(::open(folder_of(address).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int look = 0; look < kStartLooks && folder && ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0;
+       ++look) {
+    std::this_thread::sleep_for(kStartLook);
+  }
+  return folder;
+}
+
+// With SO_REUSEPORT a second daemon of the same user would bind silently, and those that do not
+// listen yet are in nobody's way.
+Result<> find_free(const Place& place) {
+  const Result<OwnedFd> probe = bind_tcp(place, Sharing::alone, Congestion::system);
+  if (probe.has_error()) return probe.error();
+  return {};
+}
+
+// Binds everything of one configuration.
+class Opener {
+ public:
+  Opener(const Config& config, std::size_t workers) : config_(config), workers_(workers) {}
+
+  Result<> open_all() {
+    for (std::size_t route = 0; route < config_.routes.size(); ++route) {
+      for (const ListenAddress& address : config_.routes[route].listen) {
+        const auto* path = std::get_if<UnixEndpoint>(&address);
+        Result<> opened = path != nullptr ? open_unix(*path, route)
+                                          : open_tcp(std::get<HostPort>(address), route);
+        if (opened.has_error()) return opened;
+      }
+    }
+    return {};
+  }
+  [[nodiscard]] ListenSockets& opened() { return opened_; }
+
+ private:
+  Result<> open_tcp(const HostPort& address, std::size_t route);
+  Result<> open_group(Place place, std::size_t route);
+  Result<> open_unix(const UnixEndpoint& address, std::size_t route);
+
+  const Config& config_;
+  std::size_t workers_;
+  std::size_t unix_sockets_ = 0;
+  ListenSockets opened_;
+};
+
+// One socket a worker on one address.
+Result<> Opener::open_group(Place place, std::size_t route) {
+  const Congestion congestion = config_.routes[route].congestion;
+  if (place.address.port() != 0) {
+    if (Result<> found = find_free(place); found.has_error()) return found;
+  }
+  for (std::size_t worker = 0; worker < workers_; ++worker) {
+    Result<OwnedFd> fd = bind_tcp(place, Sharing::reuse_port, congestion);
+    if (fd.has_error()) return fd.error();
+    // From the first moment on: a process that is killed confirms nothing.
+    if (is_sink(config_.routes[route])) reset_on_close(fd->get());
+    if (worker == 0) {
+      Result<SocketAddress> local = local_address(fd->get());
+      if (local.has_error()) return local.error();
+      place.address = *local;  // port 0 was chosen; the others follow
+      opened_.bound.push_back({route, place.address.to_string()});
+    }
+    opened_.sockets.push_back(
+        {std::move(*fd), std::nullopt, route, worker, Leg::Kind::tcp, nullptr});
+  }
+  return {};
+}
+
+Result<> Opener::open_tcp(const HostPort& address, std::size_t route) {
+  const Result<std::vector<Error>> lacking =
+      open_each(address, [this, route](const Place& place) { return open_group(place, route); });
+  if (lacking.has_error()) return lacking.error();
+  for (const Error& each : *lacking) {
+    opened_.passed_over.push_back({route, to_string(ListenAddress(address)), each.to_string()});
+  }
+  return {};
+}
+
+Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
+  const Endpoint endpoint = make_endpoint(address);
+  Result<OwnedFd> fd = unix_socket(endpoint);
+  if (fd.has_error()) return fd.error();
+  // An abstract name leaves nothing behind: it is taken now.
+  const Result<> free =
+      address.is_abstract() ? bind_unix(*fd, endpoint) : find_free(address, Leftover::stays);
+  if (free.has_error()) return free;
+  opened_.bound.push_back({route, endpoint.text});
+  const std::size_t worker = unix_sockets_++ % workers_;
+  opened_.sockets.push_back(
+      {*std::move(fd), address, route, worker, Leg::Kind::unix_stream, nullptr});
+  return {};
+}
+
+using Group = std::span<ListenSocket>;
+
+// The sockets of one address, one a worker. Somebody else may have begun to listen there since they
+// were bound.
+Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
+  const Result<SocketAddress> address = local_address(group.front().fd.get());
+  if (address.has_error()) return address.error();
+  int v6_alone = 0;
+  socklen_t size = sizeof v6_alone;
+  static_cast<void>(
+      ::getsockopt(group.front().fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_alone, &size));
+  if (Result<> found = find_free(Place{*address, v6_alone == 0}); found.has_error()) return found;
+  for (const ListenSocket& each : group) {
+    if (::listen(each.fd.get(), kBacklog) != 0) {
+      return errno_error("listen " + address->to_string());
+    }
+  }
+  // Without steering the kernel spreads connections by their hash, which is also right; it has to
+  // where workers share a CPU, since the program could only name one of them.
+  const std::set<int> distinct(cpus.begin(), cpus.end());
+  if (group.size() == 1 || distinct.size() != group.size()) return {};
+  if (steer_by_cpu(group.back().fd.get(), cpus).has_error()) return {};
+  const auto steering = std::make_shared<Steering>(address->to_string(), group.size());
+  for (ListenSocket& each : group) each.steering = steering;
+  return {};
+}
+
+Result<> listen_unix(const ListenSocket& socket, std::vector<ListenSockets::UnixPath>& paths) {
+  const UnixEndpoint& address = *socket.unix_address;
+  const Endpoint endpoint = make_endpoint(address);
+  OwnedFd alone;
+  if (!address.is_abstract()) {
+    alone = wait_for_other_starts(address);
+    if (Result<> found = find_free(address, Leftover::goes); found.has_error()) return found;
+    if (Result<> bound = bind_unix(socket.fd, endpoint); bound.has_error()) return bound;
+    paths.push_back({address.path, identity_at(AT_FDCWD, address.path)});
+  }
+  if (::listen(socket.fd.get(), kBacklog) != 0) return errno_error("listen " + endpoint.text);
+  return {};
+}
+
+bool is_any(const SocketAddress& address) {
+  return address == any_v4(address.port()) || address == any_v6(address.port());
+}
+
+// Whether nobody can listen on the one while somebody listens on the other.
+bool exclude_each_other(const Place& a, const Place& b) {
+  if (a.address.port() != b.address.port() || a.address.port() == 0) return false;
+  if (a.address.family() != b.address.family()) return a.both_families || b.both_families;
+  return a.address == b.address || is_any(a.address) || is_any(b.address);
+}
+
+// Looks at one listener after the other as Opener would, and leaves nothing behind.
+class Prober {
+ public:
+  Result<> probe(const ListenAddress& address) {
+    const auto* path = std::get_if<UnixEndpoint>(&address);
+    return path != nullptr ? probe_unix(*path) : probe_tcp(std::get<HostPort>(address));
+  }
+  [[nodiscard]] const std::vector<std::string>& remarks() const { return remarks_; }
+
+ private:
+  Result<> probe_unix(const UnixEndpoint& address);
+  Result<> probe_tcp(const HostPort& address);
+  Result<> probe_place(const Place& place);
+
+  std::vector<Place> places_;
+  std::vector<std::string> remarks_;
+};
+
+Result<> Prober::probe_unix(const UnixEndpoint& address) {
+  const Result<UnixPath> found = address.is_abstract() ? look_at_name(address) : look_at(address);
+  if (found.has_error()) return found.error();
+  if (*found == UnixPath::in_use) {
+    remarks_.push_back("unix:" + address.path + " is in use at the moment");
+    return {};
+  }
+  if (!address.is_abstract() && ::access(folder_of(address).c_str(), W_OK | X_OK) != 0) {
+    return errno_error("bind unix:" + address.path);
+  }
+  return {};
+}
+
+Result<> Prober::probe_tcp(const HostPort& address) {
+  const Result<std::vector<Error>> lacking =
+      open_each(address, [this](const Place& place) { return probe_place(place); });
+  if (lacking.has_error()) return lacking.error();
+  for (const Error& each : *lacking) {
+    remarks_.push_back(to_string(ListenAddress(address)) +
+                       " is served without one address: " + each.to_string());
+  }
+  return {};
+}
+
+// Sockets that do not listen are in nobody's way: whether this configuration is in its own way is
+// told by its addresses.
+Result<> Prober::probe_place(const Place& place) {
+  const std::string name = place.address.to_string();
+  for (const Place& other : places_) {
+    if (!exclude_each_other(place, other)) continue;
+    return Error{EADDRINUSE, "bind " + name + " beside " + other.address.to_string()};
+  }
+  const Result<OwnedFd> bound = bind_tcp(place, Sharing::alone, Congestion::system);
+  const bool in_use = bound.has_error() && bound.error().code == EADDRINUSE;
+  if (bound.has_error() && !in_use) return bound.error();
+  if (in_use) remarks_.push_back(name + " is in use at the moment");
+  places_.push_back(place);
+  return {};
+}
+
+}  // namespace
+
+Result<ListenSockets> open_listeners(const Config& config, std::size_t workers) {
+  Opener opener(config, workers);
+  if (const Result<> opened = opener.open_all(); opened.has_error()) return opened.error();
+  return std::move(opener.opened());
+}
+
+Result<> ListenSockets::listen(const std::vector<int>& cpus) {
+  for (auto each = sockets.begin(); each != sockets.end();) {
+    const auto begins = [](const ListenSocket& socket) {
+      return socket.worker == 0 || socket.unix_address;
+    };
+    const auto end = std::find_if(each + 1, sockets.end(), begins);
+    Result<> listening =
+        each->unix_address ? listen_unix(*each, unix_paths) : listen_tcp(Group(each, end), cpus);
+    if (listening.has_error()) return listening;
+    each = end;
+  }
+  return {};
+}
+
+void ListenSockets::remove_unix_paths() {
+  for (const UnixPath& each : std::exchange(unix_paths, {})) {
+    unlink_if_same(AT_FDCWD, each.path, each.socket);
+  }
+}
+
+Result<std::vector<std::string>> probe_listeners(const Config& config) {
+  Prober prober;
+  for (const RouteConfig& route : config.routes) {
+    for (const ListenAddress& address : route.listen) {
+      if (Result<> probed = prober.probe(address); probed.has_error()) return probed.error();
+    }
+  }
+  return prober.remarks();
+}
+
+}  // namespace sluice

@@ -1,0 +1,412 @@
+#include "proxy/log/log.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spdlog/async.h>
+#include <spdlog/async_logger.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/sink.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <iterator>
+#include <memory>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "iolib/base/clock.h"
+#include "iolib/base/owned_fd.h"
+#include "iolib/base/text.h"
+#include "proxy/log/repeated.h"
+
+namespace sluice::log {
+namespace {
+
+// Lines that may wait for the writing thread: about a second of short connections, 4 MiB at most.
+constexpr std::size_t kQueuedLines = 16'384;
+// Lines are written out together while more are queued, up to so many bytes.
+constexpr std::size_t kWriteBytes = 32 << 10;
+// After it has written all there was, the writing thread sleeps for so long: to wake it for each
+// line takes more than to forward a short connection.
+constexpr std::chrono::milliseconds kRest(10);
+// How long who wants to come behind all lines waits for them at most.
+constexpr std::chrono::milliseconds kSettleTime(50);
+// How long the end waits for what is queued to be written: a write to a disk that hangs may never
+// end.
+constexpr std::chrono::seconds kCloseTime(1);
+// How long a write waits for whoever reads the log; the next ones do not, until one succeeds.
+constexpr int kWritePatienceMs = 100;
+
+// A FIFO without a reader is an error and no reason to wait, and nobody who stops reading stops
+// the thread that writes.
+Result<OwnedFd> open_file(const std::string& path) {
+  const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  OwnedFd opened(::open(path.c_str(), flags, 0640));
+  if (opened) return opened;
+  const Error error = errno_error("open " + path);
+  struct stat about {};
+  const bool fifo = ::stat(path.c_str(), &about) == 0 && S_ISFIFO(about.st_mode);
+  if (error.code == ENXIO && fifo) return Error{0, "open " + path + ": nobody reads this FIFO"};
+  return error;
+}
+
+void queue(LogLevel level, std::string_view event, Fields fields);
+
+constexpr std::string_view kStdout = "-";
+
+// Writes to a descriptor: stderr, stdout, or a file that can be opened anew. Belongs to the writing
+// thread, but for what says otherwise.
+class DescriptorSink final : public spdlog::sinks::sink {
+ public:
+  DescriptorSink(std::string path, const std::string& pattern)
+      : path_(std::move(path)), formatter_(std::make_unique<spdlog::pattern_formatter>(pattern)) {}
+  ~DescriptorSink() override { write_out(); }
+  DescriptorSink(const DescriptorSink&) = delete;
+  DescriptorSink& operator=(const DescriptorSink&) = delete;
+
+  /// Before the writing thread is there.
+  [[nodiscard]] Result<> open() {
+    if (path_.empty() || path_ == kStdout) return {};
+    Result<OwnedFd> opened = open_file(path_);
+    if (opened.has_error()) return opened.error();
+    file_ = std::move(*opened);
+    return {};
+  }
+  /// The queue that feeds this sink, and lives until its thread has ended.
+  void set_pool(spdlog::details::thread_pool* pool) { pool_ = pool; }
+
+  void log(const spdlog::details::log_msg& message) override {
+    if (reopen_.exchange(false)) reopen();
+    formatter_->format(message, waiting_);
+    const bool more = pool_->queue_size() > 0;
+    if (more && waiting_.size() < kWriteBytes) return;
+    const bool whole = write_out();
+    if (more) return;
+    if (whole) tell_lost_lines();
+    look_at_end();
+    std::this_thread::sleep_for(kRest);
+  }
+  void flush() override {
+    if (reopen_.exchange(false)) reopen();
+    write_out();
+    look_at_end();
+  }
+  // The pattern is chosen once, before there is a second thread.
+  void set_pattern(const std::string& /*pattern*/) override {}
+  void set_formatter(std::unique_ptr<spdlog::formatter> /*formatter*/) override {}
+
+  /// Any thread, each before a flush: open the file anew; tell by written() that all is.
+  void ask_to_reopen() { reopen_ = true; }
+  void ask_to_end() { closing_ = true; }
+  [[nodiscard]] bool written() const { return written_; }
+  /// Any thread: dropped from the queue, or not written.
+  [[nodiscard]] std::uint64_t lost_lines() const { return pool_->overrun_counter() + lost_lines_; }
+
+ private:
+  // What this thread itself had to say may stand behind the flush.
+  void look_at_end() {
+    if (closing_ && pool_->queue_size() == 0) written_ = true;
+  }
+
+  // Once lines are written again.
+  void tell_lost_lines() {
+    const std::uint64_t lost = lost_lines();
+    if (lost == told_lost_) return;
+    const auto lines = losses_.happened(Clock::now(), lost - std::exchange(told_lost_, lost));
+    if (!lines || !enabled(LogLevel::warn)) return;
+    const Field count{"lines", *lines};
+    queue(LogLevel::warn, "log_lines_dropped", {&count, 1});
+  }
+
+  void reopen() {
+    write_out();
+    const Result<> opened = open();
+    if (opened.has_value()) return;
+    const std::string reason = opened.error().to_string();
+    const Field why{"reason", reason};
+    queue(LogLevel::error, "log_reopen_failed", {&why, 1});
+  }
+
+  // What cannot be written soon (a full disk, a reader that has stopped) is lost and counted: a log
+  // must not stop the traffic, nor the end of the program. Then false.
+  bool write_out() {
+    const int standard = path_ == kStdout ? STDOUT_FILENO : STDERR_FILENO;
+    const int fd = file_ ? file_.get() : standard;
+    const char* next = waiting_.data();
+    const char* end = next + waiting_.size();
+    while (next < end) {
+      pollfd writable{fd, POLLOUT, 0};
+      if (::poll(&writable, 1, patience_ms_) == 0) {
+        patience_ms_ = 0;
+        break;
+      }
+      // No more than a pipe takes whole, so that the write does not block.
+      const auto ask = std::min<std::size_t>(static_cast<std::size_t>(end - next), PIPE_BUF);
+      const ssize_t wrote = ::write(fd, next, ask);
+      if (wrote < 0 && errno != EINTR) {
+        tell_refused(fd, errno);
+        break;
+      }
+      if (wrote > 0) {
+        next += wrote;
+        patience_ms_ = kWritePatienceMs;
+        refused_ = false;
+      }
+    }
+    const bool whole = next == end;
+    lost_lines_ += static_cast<std::uint64_t>(std::count(next, end, '\n'));
+    waiting_.clear();
+    return whole;
+  }
+
+  // Where the log itself cannot say so: once, until it can be written again.
+  void tell_refused(int fd, int error) {
+    pollfd writable{STDERR_FILENO, POLLOUT, 0};
+    if (std::exchange(refused_, true) || fd == STDERR_FILENO) return;
+    if (::poll(&writable, 1, 0) != 1) return;
+    const std::string text = "sluice: " + one_line(Error{error, "write " + path_}.to_string()) +
+                             ": log lines are lost\n";
+    const auto most = std::min<std::size_t>(text.size(), PIPE_BUF);
+    [[maybe_unused]] const ssize_t wrote = ::write(STDERR_FILENO, text.data(), most);
+  }
+
+  std::string path_;
+  OwnedFd file_;
+  std::unique_ptr<spdlog::formatter> formatter_;
+  spdlog::details::thread_pool* pool_ = nullptr;
+  spdlog::memory_buf_t waiting_;
+  int patience_ms_ = kWritePatienceMs;
+  bool refused_ = false;  ///< the last write, as stderr was told
+  Repeated losses_;
+  std::uint64_t told_lost_ = 0;
+  std::atomic<bool> reopen_{false};
+  std::atomic<bool> closing_{false};
+  std::atomic<bool> written_{false};
+  std::atomic<std::uint64_t> lost_lines_{0};
+};
+
+struct State {
+  std::shared_ptr<DescriptorSink> sink;
+  std::shared_ptr<spdlog::details::thread_pool> pool;
+  std::shared_ptr<spdlog::async_logger> logger;
+  LogFormat format = LogFormat::text;
+  LogLevel level = LogLevel::off;
+};
+State state;  // set by open() before there are other threads, and by close() after them
+
+spdlog::level::level_enum spdlog_level(LogLevel level) {
+  switch (level) {
+    case LogLevel::trace:
+      return spdlog::level::trace;
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::warn:
+      return spdlog::level::warn;
+    case LogLevel::error:
+      return spdlog::level::err;
+    case LogLevel::off:
+      break;
+  }
+  return spdlog::level::off;
+}
+
+constexpr std::string_view kHexDigits = "0123456789abcdef";
+
+// How many bytes at the beginning of `text` are one well-formed character beyond ASCII (RFC 3629,
+// section 4); 0 if they are none.
+std::size_t utf8_length(std::string_view text) {
+  const auto at = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const auto continues = [&](std::size_t i) { return (at(i) & 0xc0U) == 0x80; };
+  const unsigned lead = at(0);
+  const unsigned second = at(1);
+  if (lead >= 0xc2 && lead <= 0xdf) return continues(1) ? 2 : 0;
+  if (lead >= 0xe0 && lead <= 0xef) {
+    const bool overlong = lead == 0xe0 && second < 0xa0;
+    const bool surrogate = lead == 0xed && second > 0x9f;
+    return continues(1) && continues(2) && !overlong && !surrogate ? 3 : 0;
+  }
+  if (lead >= 0xf0 && lead <= 0xf4) {
+    const bool overlong = lead == 0xf0 && second < 0x90;
+    const bool too_large = lead == 0xf4 && second > 0x8f;
+    return continues(1) && continues(2) && continues(3) && !overlong && !too_large ? 4 : 0;
+  }
+  return 0;
+}
+
+// A string literal of JSON, which is also how text lines quote. Bytes that are no UTF-8 (a path may
+// have any) become U+FFFD.
+void append_quoted(std::string& out, std::string_view text) {
+  out += '"';
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x80) {
+      const std::size_t length = utf8_length(text.substr(i));
+      out += length > 0 ? text.substr(i, length) : std::string_view("\\ufffd");
+      i += length > 0 ? length - 1 : 0;
+    } else if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20 || byte == 0x7f) {
+      out += "\\u00";
+      out += kHexDigits[byte >> 4];
+      out += kHexDigits[byte & 15];
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+bool needs_quotes(std::string_view text) {
+  if (text.empty()) return true;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= 0x20 || byte >= 0x7f || c == '"' || c == '\\') return true;
+  }
+  return false;
+}
+
+void append_number(std::string& out, const Field& field) {
+  if (const auto* whole = std::get_if<std::uint64_t>(&field.value)) {
+    fmt::format_to(std::back_inserter(out), "{}", *whole);
+  } else if (const auto* real = std::get_if<double>(&field.value)) {
+    fmt::format_to(std::back_inserter(out), "{:.6f}", *real);
+  }
+}
+
+}  // namespace
+
+std::string format_text(std::string_view event, Fields fields) {
+  std::string line(event);
+  for (const Field& field : fields) {
+    line += ' ';
+    line += field.name;
+    line += '=';
+    const auto* text = std::get_if<std::string_view>(&field.value);
+    if (text == nullptr) {
+      append_number(line, field);
+    } else if (needs_quotes(*text)) {
+      append_quoted(line, *text);
+    } else {
+      line += *text;
+    }
+  }
+  return line;
+}
+
+std::string format_json(std::string_view event, Fields fields) {
+  std::string members = "\"event\":";
+  append_quoted(members, event);
+  for (const Field& field : fields) {
+    members += ',';
+    append_quoted(members, field.name);
+    members += ':';
+    if (const auto* text = std::get_if<std::string_view>(&field.value)) {
+      append_quoted(members, *text);
+    } else {
+      append_number(members, field);
+    }
+  }
+  return members;
+}
+
+namespace {
+
+void queue(LogLevel level, std::string_view event, Fields fields) {
+  state.logger->log(spdlog_level(level), state.format == LogFormat::json
+                                             ? format_json(event, fields)
+                                             : format_text(event, fields));
+}
+
+}  // namespace
+
+Result<> open(const Config& config) {
+  auto sink = std::make_shared<DescriptorSink>(
+      config.log_file, config.log_format == LogFormat::json
+                           ? R"({"time":"%Y-%m-%dT%H:%M:%S.%f%z","level":"%l",%v})"
+                           : "%Y-%m-%dT%H:%M:%S.%f%z %l %v");
+  if (Result<> opened = sink->open(); opened.has_error()) return opened.error();
+  state.sink = sink;
+  state.format = config.log_format;
+  try {
+    state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
+  } catch (const std::system_error& error) {
+    return Error{error.code().value(), "start a thread"};
+  }
+  sink->set_pool(state.pool.get());
+  state.logger = std::make_shared<spdlog::async_logger>(
+      "sluice", sink, state.pool, spdlog::async_overflow_policy::overrun_oldest);
+  state.level = config.log_level;
+  state.logger->set_level(spdlog::level::trace);  // enabled() has decided
+  return {};
+}
+
+void reopen() {
+  if (!state.logger) return;
+  state.sink->ask_to_reopen();
+  state.logger->flush();
+}
+
+void settle() {
+  const auto deadline = std::chrono::steady_clock::now() + kSettleTime;
+  while (state.pool && state.pool->queue_size() > 0 &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kRest / 10);
+  }
+}
+
+bool close() {
+  if (!state.logger) return true;
+  state.sink->ask_to_end();
+  state.logger->flush();
+  const auto deadline = std::chrono::steady_clock::now() + kCloseTime;
+  while (!state.sink->written()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(kRest / 10);
+  }
+  // Ends when the queue is written out. The sink looks at the queue until then, and the logger must
+  // not be destroyed by the thread that writes: its library's counts are not seen by
+  // ThreadSanitizer.
+  state.pool.reset();
+  state = State{};
+  return true;
+}
+
+std::uint64_t dropped_lines() { return state.sink ? state.sink->lost_lines() : 0; }
+
+Result<> probe(const Config& config) {
+  const std::string& path = config.log_file;
+  if (path == kStdout) return {};
+  struct stat about {};
+  if (::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode)) {
+    return Error{EISDIR, "open " + path};
+  }
+  if (path.empty() || ::access(path.c_str(), W_OK) == 0) return {};
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (errno == ENOENT && ::access(folder.c_str(), W_OK | X_OK) == 0) return {};
+  return errno_error("open " + path);
+}
+
+bool enabled(LogLevel level) { return state.logger && level >= state.level; }
+
+void write(LogLevel level, std::string_view event, Fields fields) {
+  if (enabled(level)) queue(level, event, fields);
+}
+
+void print(std::string_view event, Fields fields) {
+  if (state.logger) queue(LogLevel::info, event, fields);
+}
+
+}  // namespace sluice::log

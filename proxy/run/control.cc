@@ -1,0 +1,276 @@
+#include "proxy/run/control.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <csignal>
+#include <utility>
+
+#include "proxy/log/log.h"
+#include "proxy/upstream/resolve.h"
+
+namespace sluice {
+namespace {
+
+// A failing upstream's name is looked up no more often than this.
+constexpr Duration kResolveInterval = std::chrono::seconds(1);
+// How long a start waits for mirrors' names: the first connections are to be mirrored too.
+constexpr Duration kMirrorsPatience = std::chrono::seconds(1);
+// After the drain deadline sessions are reset, which takes a turn or two; a worker that is not done
+// after this long is not waited for.
+constexpr Duration kLastGrace = std::chrono::seconds(2);
+// The same after a second signal, which is to end the process at once; what was recorded of them
+// has to be written yet.
+constexpr Duration kSecondSignalGrace = std::chrono::milliseconds(200);
+constexpr Duration kSecondSignalCaptureGrace = kLastGrace;
+// A deadline that is noticed later than this has passed while the process was stopped; the workers
+// then have as long again.
+constexpr Duration kStandstill = std::chrono::milliseconds(200);
+
+// What needs no look-up: numbers, and loopback for an empty host.
+std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
+  std::vector<Endpoint> endpoints;
+  if (!address.host.empty()) {
+    Result<SocketAddress> numeric = numeric_address(address);
+    if (numeric.has_value()) endpoints.push_back(make_endpoint(*numeric));
+    return endpoints;
+  }
+  for (const char* host : {"127.0.0.1", "::1"}) {
+    endpoints.push_back(make_endpoint(*numeric_address({host, address.port})));
+  }
+  return endpoints;
+}
+
+// The same of every address; none for what is not connected to.
+std::vector<Endpoint> fixed_endpoints(const TargetAddress& address) {
+  if (const auto* path = std::get_if<UnixEndpoint>(&address)) return {make_endpoint(*path)};
+  const auto* name = std::get_if<HostPort>(&address);
+  return name == nullptr ? std::vector<Endpoint>() : numeric_endpoints(*name);
+}
+
+}  // namespace
+
+Control::Control(const Config& config, Actions actions)
+    : config_(config),
+      actions_(std::move(actions)),
+      listens_(listeners_of(config)),
+      context_(std::make_shared<boost::asio::io_context>(1)),
+      work_(context_->get_executor()),
+      signals_(*context_),
+      drain_deadline_(*context_) {}
+
+void Control::catch_signals() {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) signals_.add(signal);
+}
+
+Result<std::vector<Route>> Control::resolve_routes() {
+  for (const RouteConfig& config : config_.routes) add_route(config);
+  for (LookUp& each : look_ups_) {
+    if (each.is_mirrors()) look_up_apart(each);
+  }
+  for (LookUp& each : look_ups_) {
+    if (each.is_mirrors()) continue;
+    resolved(each, resolve(each.name, false));
+    if (!each.unusable.empty()) {
+      return Error{0, "route \"" + config_.routes[each.route].name + "\": " + each.unusable};
+    }
+  }
+  await_mirrors();
+  return routes_;
+}
+
+void Control::add_route(const RouteConfig& config) {
+  const std::size_t index = routes_.size();
+  Route& route = routes_.emplace_back(make_route(index, config));
+  route.upstreams = fixed_endpoints(config.to);
+  note_name(config.to, index, "");
+  for (const TargetAddress& mirror : config.mirrors) {
+    const std::string address = to_string(mirror);
+    route.mirrors.push_back({address, fixed_endpoints(mirror)});
+    note_name(mirror, index, address);
+  }
+}
+
+// A mirror's once, whatever routes have it.
+void Control::note_name(const TargetAddress& address, std::size_t route,
+                        const std::string& mirror) {
+  const auto* name = std::get_if<HostPort>(&address);
+  if (name == nullptr || !numeric_endpoints(*name).empty()) return;
+  const auto is_it = [&](const LookUp& each) { return each.mirror == mirror; };
+  if (!mirror.empty() && std::ranges::any_of(look_ups_, is_it)) return;
+  look_ups_.push_back({*name, route, mirror});
+}
+
+void Control::await_mirrors() {
+  const TimePoint deadline = Clock::now() + kMirrorsPatience;
+  const auto under_way = [](const LookUp& each) { return each.under_way; };
+  while (std::ranges::any_of(look_ups_, under_way)) {
+    // What has come by now is not late.
+    if (context_->run_one_until(deadline) == 0 && context_->poll_one() == 0) break;
+  }
+  for (LookUp& each : look_ups_) {
+    if (each.under_way) each.unusable = "resolve " + each.name.host + ": no answer yet";
+  }
+}
+
+std::vector<Control::Unresolved> Control::unresolved() const {
+  std::vector<Unresolved> all;
+  for (const LookUp& each : look_ups_) {
+    if (!each.is_mirrors() || each.unusable.empty()) continue;
+    all.push_back({config_.routes[each.route].name, each.mirror, each.unusable});
+  }
+  return all;
+}
+
+void Control::run() {
+  running_ = true;
+  await_signal();
+  context_->run();
+}
+
+void Control::finish() {
+  boost::asio::post(*context_, [this] { context_->stop(); });
+}
+
+void Control::await_signal() {
+  signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    handle(signal);
+    await_signal();
+  });
+}
+
+void Control::handle(int signal) {
+  if (signal == SIGHUP) return actions_.reopen_log();
+  if (signal == SIGUSR1) return actions_.print_stats();
+  if (draining_) {
+    return end_drain(records(config_) ? kSecondSignalCaptureGrace : kSecondSignalGrace,
+                     "second signal");
+  }
+  draining_ = true;
+  actions_.begin_drain();
+  set_drain_deadline(std::chrono::duration_cast<Duration>(config_.drain_timeout),
+                     [this] { end_drain(kLastGrace, "drain timeout"); });
+}
+
+// Where the process was stopped for longer, the workers have what came meanwhile still before them.
+void Control::set_drain_deadline(Duration time, const std::function<void()>& then) {
+  drain_deadline_.expires_after(time);
+  drain_deadline_.async_wait([this, then](const boost::system::error_code& error) {
+    if (error) return;
+    const bool stood_still = Clock::now() - drain_deadline_.expiry() >= kStandstill;
+    stood_still ? set_drain_deadline(kStandstill, then) : then();
+  });
+}
+
+// Ends what is left with resets, since a stream that was cut must not look whole; then, if
+// something does not end all the same, the process.
+void Control::end_drain(Duration grace, std::string_view why) {
+  ending_ = why;
+  actions_.end_drain();
+  set_drain_deadline(grace, [this] { actions_.exit_now(); });
+}
+
+void Control::upstream_failed(std::size_t route) {
+  boost::asio::post(*context_, [this, route] {
+    for (LookUp& each : look_ups_) {
+      if (each.route == route && !each.is_mirrors()) look_up_again(each);
+    }
+  });
+}
+
+void Control::mirror_failed(const std::string& address) {
+  boost::asio::post(*context_, [this, address] {
+    for (LookUp& each : look_ups_) {
+      if (each.mirror == address) look_up_again(each);
+    }
+  });
+}
+
+void Control::look_up_again(LookUp& look_up) {
+  if (!look_up.under_way && Clock::now() >= look_up.not_before) look_up_apart(look_up);
+}
+
+void Control::look_up_apart(LookUp& look_up) {
+  look_up.under_way = true;
+  resolve_apart(look_up.name, context_, [this, &look_up](const Found& found) {
+    look_up.under_way = false;
+    look_up.not_before = Clock::now() + kResolveInterval;
+    resolved(look_up, found);
+  });
+}
+
+// What brings nothing changes nothing.
+void Control::resolved(LookUp& look_up, const Found& found) {
+  const Result<std::vector<Endpoint>> endpoints = usable(look_up, found);
+  const std::string before =
+      std::exchange(look_up.unusable, endpoints ? "" : endpoints.error().to_string());
+  if (endpoints) return replace(look_up, *endpoints);
+  if (!running_ || !look_up.is_mirrors() || look_up.unusable == before) return;
+  log::warn("mirror_unresolved", {{"route", config_.routes[look_up.route].name},
+                                  {"mirror", look_up.mirror},
+                                  {"reason", look_up.unusable}});
+}
+
+Result<std::vector<Endpoint>> Control::usable(const LookUp& look_up, const Found& found) const {
+  if (!found) return found.error();
+  std::vector<Endpoint> endpoints;
+  std::string own;
+  for (const SocketAddress& address : *found) {
+    if (endpoints.size() == kMaxUpstreamAddresses) break;
+    if (leads_back(look_up, address.to_string())) {
+      own = address.to_string();
+    } else {
+      endpoints.push_back(make_endpoint(address));
+    }
+  }
+  if (!endpoints.empty()) return endpoints;
+  const char* const why = own.empty()            ? "no address"
+                          : look_up.is_mirrors() ? " is listened on here"
+                                                 : " leads back to where the route listens";
+  return Error{0, "resolve " + look_up.name.host + ": " + own + why};
+}
+
+// Each connection would make another. A mirror is to be on none of the listeners; an upstream not
+// on its own route's, nor on another's that leads there.
+bool Control::leads_back(const LookUp& look_up, const std::string& address) const {
+  std::vector<std::size_t> to = routes_at(address);
+  if (look_up.is_mirrors() || to.empty()) return !to.empty();
+  std::vector<std::vector<std::size_t>> reached(routes_.size());
+  for (const Route& route : routes_) {
+    if (route.index == look_up.route) continue;
+    for (const Endpoint& upstream : route.upstreams) {
+      const std::vector<std::size_t> further = routes_at(upstream.text);
+      reached[route.index].insert(reached[route.index].end(), further.begin(), further.end());
+    }
+  }
+  // The others were asked before: a circle is one through this route.
+  reached[look_up.route] = std::move(to);
+  return find_circle(std::move(reached)).has_value();
+}
+
+std::vector<std::size_t> Control::routes_at(const std::string& address) const {
+  const Result<TargetAddress> target = parse_target_address(address);
+  return target ? listens_.reached_by(*target) : std::vector<std::size_t>();
+}
+
+void Control::replace(const LookUp& look_up, const std::vector<Endpoint>& endpoints) {
+  std::vector<const Route*> changed;
+  const auto put = [&](std::vector<Endpoint>& known, const Route& route) {
+    if (known == endpoints) return;
+    known = endpoints;
+    changed.push_back(&route);
+  };
+  if (!look_up.is_mirrors()) put(routes_[look_up.route].upstreams, routes_[look_up.route]);
+  for (Route& route : routes_) {
+    for (MirrorTarget& mirror : route.mirrors) {
+      if (look_up.mirror == mirror.address) put(mirror.endpoints, route);
+    }
+  }
+  if (!running_ || changed.empty()) return;
+  log::info("resolved", {{"route", changed.front()->config.name},
+                         {look_up.is_mirrors() ? "mirror" : "upstream", endpoints.front().text}});
+  for (const Route* route : changed) actions_.update_route(*route);
+}
+
+}  // namespace sluice

@@ -1,0 +1,418 @@
+#include "proxy/run/server.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <latch>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "iolib/base/owned_fd.h"
+#include "iolib/base/text.h"
+#include "iolib/base/units.h"
+#include "iolib/pipe/pipe_pool.h"
+#include "proxy/listen/listen_sockets.h"
+#include "proxy/log/log.h"
+#include "proxy/run/control.h"
+#include "proxy/run/machine.h"
+#include "proxy/run/start_watch.h"
+#include "proxy/serve/file_thread.h"
+#include "proxy/serve/worker.h"
+#include "proxy/taps/capture.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kExitDone = 0;
+constexpr int kExitFailed = 1;
+// How long the end waits for a disk, how often it looks, and how long a disk that does not answer
+// is waited for after that.
+constexpr Duration kCaptureGrace = std::chrono::seconds(10);
+constexpr Duration kCaptureLook = std::chrono::milliseconds(2);
+constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
+
+// Where fewer can be served, clients are accepted one by one: a backlog that is taken at once could
+// take all descriptors. Beyond that a burst leaves enough of them, and a standing accept is
+// cheaper.
+constexpr std::uint64_t kLongestBurst = 4096;
+
+// What one connection takes, pipes aside: its two sockets, or its file and its errand.
+constexpr std::size_t kConnectionDescriptors = 3;
+// And what a recorder does: a segment, and the next.
+constexpr std::size_t kRecorderDescriptors = 2;
+
+constexpr std::string_view kPipesSmaller =
+    "an ordinary user's limit: fs.pipe-max-size, or his quota, fs.pipe-user-pages-soft";
+
+// Unique over restarts: the time of the start, and a random part for starts within one tick.
+std::string run_id() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  std::random_device random;
+  char text[32];
+  std::snprintf(text, sizeof text, "%llx%04x",
+                static_cast<unsigned long long>(
+                    std::chrono::duration_cast<std::chrono::milliseconds>(now).count()),
+                random() & 0xffffU);
+  return text;
+}
+
+int fail(const Error& error) {
+  std::fprintf(stderr, "sluice: %s\n", one_line(error.to_string()).c_str());
+  return kExitFailed;
+}
+
+// Only the control thread handles signals. `how` is SIG_BLOCK or SIG_UNBLOCK.
+void mask_signals(int how, std::initializer_list<int> signals) {
+  sigset_t masked;
+  sigemptyset(&masked);
+  for (const int signal : signals) sigaddset(&masked, signal);
+  pthread_sigmask(how, &masked, nullptr);
+}
+
+// Who listens without them would serve nobody.
+Result<> find_descriptors(std::size_t recorders) {
+  std::vector<OwnedFd> found;
+  while (found.size() < kConnectionDescriptors + recorders * kRecorderDescriptors) {
+    found.emplace_back(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
+    if (!found.back()) return errno_error("descriptors to serve a connection");
+  }
+  return {};
+}
+
+// The running daemon: what its control thread owns.
+class Server {
+ public:
+  Server(const Config& config, Machine machine)
+      : config_(config),
+        machine_(std::move(machine)),
+        pool_({config.pipe_size_bytes, config.pipe_budget_slots, PipePool::Options{}.thread_pipes}),
+        control_(config, {[this] { begin_drain(); }, [this] { end_drain(); },
+                          [this] { exit_now(); }, [] { log::reopen(); }, [this] { print_stats(); },
+                          [this](const Route& route) {
+                            for (const auto& worker : workers_) worker->update_route(route);
+                          }}) {}
+
+  ~Server() {
+    listeners_.remove_unix_paths();
+    end_workers();
+  }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// All that may take long: looks names up, binds the listeners, recovers captures, and makes
+  /// workers that can serve. A signal may end it anywhere.
+  Result<> start();
+  /// Then clients may come.
+  Result<> listen();
+  int run();
+
+ private:
+  Result<> prepare();
+  Result<> start_workers(const std::string& run);
+  void share(const std::string& run);
+  Result<> make_workers();
+  void end_workers();
+  void close_captures();
+  void begin_drain();
+  void end_drain();
+  [[noreturn]] void exit_now();
+  void print_stats() const;
+
+  const Config& config_;
+  Machine machine_;
+  PipePool pool_;
+  Control control_;
+  std::vector<Route> routes_;  ///< as they were at the start
+  CaptureDirectories captures_;
+  std::unique_ptr<Shared> shared_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  ListenSockets listeners_;  ///< their sockets until the workers have them
+  bool incomplete_ = false;  ///< something that was recorded did not reach the disk
+};
+
+Result<> Server::prepare() {
+  Result<std::vector<Route>> routes = control_.resolve_routes();
+  if (routes.has_error()) return routes.error();
+  routes_ = std::move(*routes);
+  Result<ListenSockets> listeners = open_listeners(config_, machine_.workers);
+  if (listeners.has_error()) return listeners.error();
+  listeners_ = std::move(*listeners);
+  if (Result<> opened = log::open(config_); opened.has_error()) return opened;
+  for (const Control::Unresolved& each : control_.unresolved()) {
+    log::warn("mirror_unresolved",
+              {{"route", each.route}, {"mirror", each.mirror}, {"reason", each.reason}});
+  }
+  for (const ListenSockets::PassedOver& each : listeners_.passed_over) {
+    log::warn(
+        "address_passed_over",
+        {{"route", config_.routes[each.route].name}, {"name", each.name}, {"reason", each.reason}});
+  }
+  return {};
+}
+
+Result<> Server::start() {
+  if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
+  const std::string run = run_id();
+  Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
+  if (captures.has_error()) return captures.error();
+  captures_ = std::move(*captures);
+  return start_workers(run);
+}
+
+// A ring may be refused to a worker though the first look was given one: then none has one.
+Result<> Server::start_workers(const std::string& run) {
+  share(run);
+  Result<> made = make_workers();
+  if (made.has_error() && machine_.uring && config_.engine == Engine::automatic) {
+    machine_.uring = false;
+    machine_.uring_refused = made.error().to_string();
+    made = make_workers();
+  }
+  if (made.has_error()) return made;
+  for (const auto& worker : workers_) {
+    if (Result<> set_up = worker->set_up(); set_up.has_error()) return set_up;
+  }
+  captures_.keep();
+  return {};
+}
+
+// No worker may look at another that is gone.
+void Server::end_workers() {
+  for (const auto& worker : workers_) worker->join();
+  workers_.clear();
+}
+
+Result<> Server::make_workers() {
+  end_workers();
+  shared_->workers.clear();
+  for (std::size_t index = 0; index < machine_.workers; ++index) {
+    WorkerOptions options;
+    options.index = index;
+    options.uring = machine_.uring;
+    options.cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
+    options.routes = routes_;
+    workers_.push_back(std::make_unique<Worker>(*shared_, std::move(options)));
+    shared_->workers.push_back(workers_.back().get());
+    if (Result<> started = workers_.back()->start(); started.has_error()) return started;
+  }
+  return {};
+}
+
+Result<> Server::listen() {
+  const std::size_t recorders = captures_.all().size() * workers_.size();
+  if (Result<> found = find_descriptors(recorders); found.has_error()) return found;
+  if (Result<> listening = listeners_.listen(machine_.cpus); listening.has_error()) {
+    return listening;
+  }
+  std::vector<std::vector<ListenSocket>> of_workers(workers_.size());
+  for (ListenSocket& socket : std::exchange(listeners_.sockets, {})) {
+    of_workers[socket.worker].push_back(std::move(socket));
+  }
+  for (const auto& worker : workers_) worker->start_capture();
+  for (std::size_t index = 0; index < workers_.size(); ++index) {
+    workers_[index]->accept_from(std::move(of_workers[index]));
+  }
+  return {};
+}
+
+void Server::share(const std::string& run) {
+  shared_ = std::make_unique<Shared>(pool_);
+  for (const Route& route : routes_) {
+    const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.to);
+    shared_->files.push_back(sends_file ? std::make_unique<FileThread>() : nullptr);
+  }
+  shared_->max_connections = machine_.connections;
+  shared_->accepts_one_by_one =
+      machine_.connections < std::min(config_.max_connections, kLongestBurst);
+  shared_->id_prefix = run;
+  shared_->captures = &captures_;
+  shared_->on_upstream_failed = [this](std::size_t route) { control_.upstream_failed(route); };
+  shared_->on_mirror_failed = [this](const std::string& address) {
+    control_.mirror_failed(address);
+  };
+  shared_->upstream_failures.resize(routes_.size());
+  for (const Route& route : routes_) {
+    for (const MirrorTarget& target : route.mirrors) shared_->mirror_shedding[target.address];
+  }
+  shared_->mirror_buffers_bytes = config_.mirror_buffers_bytes;
+  shared_->mirror_descriptors = machine_.mirror_descriptors;
+  shared_->on_drained = [this] { control_.finish(); };
+}
+
+int Server::run() {
+  if (!machine_.uring_refused.empty()) {
+    log::warn("engine_fallback", {{"engine", "epoll"}, {"reason", machine_.uring_refused}});
+  }
+  // Without any the log says so once a connection needs one.
+  if (machine_.pipe_bytes > 0 && machine_.pipe_bytes < config_.pipe_size_bytes) {
+    log::warn("pipes_smaller", {{"granted", format_size_bytes(machine_.pipe_bytes)},
+                                {"asked", format_size_bytes(config_.pipe_size_bytes)},
+                                {"reason", kPipesSmaller}});
+  }
+  for (const ListenSockets::Bound& bound : listeners_.bound) {
+    log::info("listening",
+              {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
+  }
+  if (shared_->max_connections < config_.max_connections) {
+    log::warn("connections_bounded", {{"max_connections", shared_->max_connections},
+                                      {"descriptors", machine_.descriptors}});
+  }
+  captures_.log();
+  log::info("started", {{"workers", std::uint64_t{machine_.workers}},
+                        {"engine", machine_.uring ? "uring" : "epoll"},
+                        {"pinned", machine_.cpus.empty() ? "no" : "yes"}});
+  control_.catch_signals();
+  mask_signals(SIG_UNBLOCK, {SIGTERM, SIGINT, SIGHUP, SIGUSR1});
+  control_.run();
+  close_captures();
+  for (const auto& worker : workers_) worker->join();
+  if (log::enabled(LogLevel::info)) print_stats();
+  log::info("ended", {{"reason", control_.ending()}});
+  return incomplete_ ? kExitFailed : kExitDone;
+}
+
+// Everything that was recorded goes to the disk, in a bounded time.
+void Server::close_captures() {
+  if (captures_.empty()) return;
+  std::latch open(static_cast<std::ptrdiff_t>(workers_.size()));
+  for (const auto& worker : workers_) worker->close_capture([&open] { open.count_down(); });
+  const auto closed_within = [&open](Duration grace) {
+    const TimePoint deadline = Clock::now() + grace;
+    while (!open.try_wait() && Clock::now() < deadline) std::this_thread::sleep_for(kCaptureLook);
+    return open.try_wait();
+  };
+  if (closed_within(kCaptureGrace)) return;
+  log::error("capture_incomplete", {{"reason", "the disk takes no more"}});
+  incomplete_ = true;
+  for (const auto& worker : workers_) worker->give_up_capture();
+  if (closed_within(kCaptureLastGrace)) return;
+  static_cast<void>(log::close());
+  std::_Exit(kExitFailed);
+}
+
+void Server::begin_drain() {
+  log::info("draining", {{"timeout", format_duration(config_.drain_timeout)}});
+  listeners_.remove_unix_paths();
+  for (const auto& worker : workers_) worker->drain();
+}
+
+void Server::end_drain() {
+  for (const auto& worker : workers_) worker->stop_sessions(SessionEnd::drain_timeout);
+}
+
+// With connections that do not end. What is recorded of them is not on the disk, or not sealed.
+void Server::exit_now() {
+  if (records(config_)) {
+    log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
+  }
+  log::settle();
+  std::_Exit(records(config_) ? kExitFailed : kExitDone);
+}
+
+void Server::print_stats() const {
+  std::vector<log::Field> fields;
+  for (std::size_t counter = 0; counter < kCounters; ++counter) {
+    std::uint64_t sum = 0;
+    for (const auto& worker : workers_) sum += worker->stats().get(static_cast<Counter>(counter));
+    fields.push_back({kCounterNames[counter], sum});
+  }
+  std::vector<const WorkerCapture*> captures;
+  for (const auto& worker : workers_) {
+    if (worker->capture() != nullptr) captures.push_back(worker->capture());
+  }
+  if (!captures.empty()) {
+    const std::vector<log::Field> sums = capture_sums(captures_, captures);
+    fields.insert(fields.end(), sums.begin(), sums.end());
+  }
+  std::vector<const WorkerMirrors*> mirrors;
+  for (const auto& worker : workers_) {
+    if (!worker->mirrors().empty()) mirrors.push_back(&worker->mirrors());
+  }
+  if (!mirrors.empty()) {
+    const std::vector<log::Field> sums = mirror_sums(mirrors);
+    fields.insert(fields.end(), sums.begin(), sums.end());
+  }
+  fields.push_back({"pipe_slots", std::uint64_t{pool_.slots_in_use()}});
+  fields.push_back({"log_lines_dropped", log::dropped_lines()});
+  log::print("stats", fields);
+}
+
+// The machine's answers to --check.
+void report(const Config& config, const Machine& machine) {
+  std::printf("engine: %s%s%s\n", machine.uring ? "uring" : "epoll",
+              machine.uring_refused.empty() ? "" : ", since ", machine.uring_refused.c_str());
+  std::printf("workers: %zu%s\n", machine.workers, machine.cpus.empty() ? "" : ", pinned");
+  std::printf("descriptors: %llu", static_cast<unsigned long long>(machine.descriptors));
+  std::printf(machine.connections < config.max_connections
+                  ? " (enough for %llu connections at once, not for --max-connections %llu)\n"
+                  : "\n",
+              static_cast<unsigned long long>(machine.connections),
+              static_cast<unsigned long long>(config.max_connections));
+  if (machine.pipe_bytes == 0) {
+    std::printf("pipes: none (%s): everything will be copied\n", machine.pipe_refused.c_str());
+  } else {
+    std::printf("pipes: %s granted of %s\n", format_size_bytes(machine.pipe_bytes).c_str(),
+                format_size_bytes(config.pipe_size_bytes).c_str());
+  }
+}
+
+}  // namespace
+
+int run_server(const Config& config) {
+  Result<Machine> machine = probe_machine(config);
+  if (machine.has_error()) return fail(machine.error());
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a segment beyond RLIMIT_FSIZE is refused with EFBIG
+  mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
+  StartWatch watch;
+  Server server(config, std::move(*machine));
+  Result<> started = server.start();
+  if (started.has_value()) {
+    // What follows waits for nothing, and leaves paths behind that only the server removes.
+    watch.stop();
+    started = server.listen();
+  }
+  if (started.has_value()) return server.run();
+  return fail(started.error());
+}
+
+int check_server(const Config& config) {
+  Result<Machine> machine = probe_machine(config);
+  if (machine.has_error()) return fail(machine.error());
+  report(config, *machine);
+  Control control(config, {});
+  if (Result<std::vector<Route>> routes = control.resolve_routes(); routes.has_error()) {
+    return fail(routes.error());
+  }
+  for (const Control::Unresolved& each : control.unresolved()) {
+    std::printf("mirror: %s: %s, at the moment\n", each.mirror.c_str(), each.reason.c_str());
+  }
+  std::vector<std::string> probed;
+  for (const RouteConfig& route : config.routes) {
+    if (route.capture.empty() || std::ranges::find(probed, route.capture) != probed.end()) continue;
+    Result<std::string> found = probe_capture(route, machine->workers);
+    if (found.has_error()) return fail(found.error());
+    std::printf("capture: %s: %s\n", one_line(route.capture).c_str(), found->c_str());
+    probed.push_back(route.capture);
+  }
+  Result<std::vector<std::string>> remarks = probe_listeners(config);
+  if (remarks.has_error()) return fail(remarks.error());
+  for (const std::string& each : *remarks) std::printf("listen: %s\n", one_line(each).c_str());
+  if (Result<> files = probe_files(config); files.has_error()) return fail(files.error());
+  if (Result<> log_file = log::probe(config); log_file.has_error()) return fail(log_file.error());
+  std::printf("configuration: good, %zu route%s\n", config.routes.size(),
+              config.routes.size() == 1 ? "" : "s");
+  return kExitDone;
+}
+
+}  // namespace sluice

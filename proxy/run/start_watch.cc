@@ -1,0 +1,41 @@
+#include "proxy/run/start_watch.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <cstdlib>
+
+#include "iolib/base/shortage.h"
+
+namespace sluice {
+namespace {
+
+// Ends the watching thread, and means nothing else: one that somebody else sends during the start
+// reaches another thread, as ever.
+constexpr int kStopSignal = SIGUSR2;
+
+}  // namespace
+
+StartWatch::StartWatch() {
+  sigset_t watched;
+  sigset_t before;
+  sigemptyset(&watched);
+  for (const int signal : {SIGTERM, SIGINT, kStopSignal}) sigaddset(&watched, signal);
+  // What the new thread begins with.
+  pthread_sigmask(SIG_BLOCK, &watched, &before);
+  thread_ = start_thread([watched] {
+    int signal = 0;
+    while (sigwait(&watched, &signal) != 0) continue;
+    if (signal != kStopSignal) std::_Exit(0);
+  });
+  for (const int signal : {SIGTERM, SIGINT}) sigaddset(&before, signal);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void StartWatch::stop() {
+  if (!thread_.joinable()) return;
+  pthread_kill(thread_.native_handle(), kStopSignal);
+  thread_.join();
+}
+
+}  // namespace sluice

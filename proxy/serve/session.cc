@@ -1,0 +1,341 @@
+#include "proxy/serve/session.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "iolib/mirror/sample.h"
+#include "proxy/log/log.h"
+#include "proxy/serve/worker.h"
+#include "proxy/upstream/upstream.h"
+
+namespace sluice {
+
+namespace {
+
+SessionEnd session_end(RelayEnd end) {
+  switch (end) {
+    case RelayEnd::client_reset:
+      return SessionEnd::client_reset;
+    case RelayEnd::upstream_reset:
+      return SessionEnd::upstream_reset;
+    case RelayEnd::idle_timeout:
+      return SessionEnd::idle_timeout;
+    case RelayEnd::half_close_timeout:
+      return SessionEnd::half_close_timeout;
+    default:
+      return SessionEnd::closed;
+  }
+}
+
+Counter counter_of(SessionEnd end) {
+  switch (end) {
+    case SessionEnd::closed:
+      return Counter::closed;
+    case SessionEnd::client_reset:
+      return Counter::client_resets;
+    case SessionEnd::upstream_reset:
+      return Counter::upstream_resets;
+    case SessionEnd::idle_timeout:
+    case SessionEnd::half_close_timeout:
+      return Counter::timeouts;
+    case SessionEnd::drain_timeout:
+    case SessionEnd::capture_failed:
+      return Counter::stopped;
+    default:
+      return Counter::connect_failures;
+  }
+}
+
+// How often one who waits for a descriptor tries again: sooner than anybody else is accepted.
+constexpr Duration kShortagePause = std::chrono::milliseconds(20);
+
+// No descriptor or memory is left, at this moment.
+bool is_shortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+SocketAddress peer_of(int fd) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  auto* address = reinterpret_cast<sockaddr*>(&peer);
+  if (::getpeername(fd, address, &size) != 0) return {};
+  return SocketAddress::from(address, size);
+}
+
+void attach(capture::Recording& recording, capture::Side side, Pump& pump) {
+  if (!recording.records(side)) return;
+  recording.tap(side).set_wake([&pump] { pump.wake(); });
+  pump.attach(recording.tap(side));
+}
+
+}  // namespace
+
+void close_with_reset(OwnedFd& fd) {
+  reset_on_close(fd.get());
+  fd.reset();
+}
+
+std::string_view to_string(SessionEnd end) {
+  switch (end) {
+    case SessionEnd::closed:
+      return "closed";
+    case SessionEnd::client_reset:
+      return "client_reset";
+    case SessionEnd::upstream_reset:
+      return "upstream_reset";
+    case SessionEnd::connect_refused:
+      return "connect_refused";
+    case SessionEnd::connect_timeout:
+      return "connect_timeout";
+    case SessionEnd::connect_failed:
+      return "connect_failed";
+    case SessionEnd::idle_timeout:
+      return "idle_timeout";
+    case SessionEnd::half_close_timeout:
+      return "half_close_timeout";
+    case SessionEnd::file_failed:
+      return "file_failed";
+    case SessionEnd::capture_failed:
+      return "capture_failed";
+    case SessionEnd::drain_timeout:
+      return "drain_timeout";
+  }
+  return "?";
+}
+
+Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind client_kind)
+    : worker_(&worker),
+      route_(std::move(route)),
+      number_(worker.next_session_number()),
+      began_(worker.reactor().now()),
+      client_(client_kind == Leg::Kind::tcp ? peer_of(client) : SocketAddress()),
+      client_kind_(client_kind) {
+  worker_->session_began(*this);
+}
+
+Session::~Session() { worker_->session_ended(*this); }
+
+void Session::stop(SessionEnd why) {
+  if (std::exchange(stopped_, true)) return;
+  end_ = why;
+  if (relay_ != nullptr) relay_->stop();
+  if (pending_ != nullptr) worker_->reactor().cancel(*pending_);
+}
+
+// The whole life of a connection. What lives across a wait is in the frame, and an idle connection
+// is little else: locals that only one step needs are its own.
+Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind) {
+  Session session(worker, std::move(route), client.get(), client_kind);
+  if (const auto* file = std::get_if<FileEndpoint>(&session.route_->config.to)) {
+    co_await session.send_file(client, *file);
+  } else if (OwnedFd upstream; co_await session.open_upstream(upstream)) {
+    Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
+                std::move(upstream), session.upstream_kind());
+    session.relay_ = &relay;
+    capture::Recording* const recording = session.begin_taps(relay);
+    for (;;) {
+      const RelayEnd end = co_await relay.run();
+      if (end != RelayEnd::running) {
+        session.relayed(end, relay);
+        break;
+      }
+      // Between these two the session is nowhere: nobody can stop it.
+      Worker& destination = worker.worker(relay.destination());
+      session.worker_->session_leaves(session);
+      co_await destination.arrival();
+      session.arrive(destination, relay);
+    }
+    if (recording != nullptr) recording->close(to_string(session.end_));
+  } else {
+    close_with_reset(client);
+  }
+  session.log_end();
+}
+
+// Whether there is now a connection to the upstream. Without descriptors it waits for one, before
+// all who are not accepted yet.
+Task<bool> Session::open_upstream(OwnedFd& upstream) {
+  const TimePoint deadline = worker_->reactor().now() + route_->config.connect_timeout;
+  Result<> opened = co_await open_upstream_by(deadline, upstream);
+  while (opened.has_error() && is_shortage(opened.error().code)) {
+    const bool came = co_await descriptor_came(opened.error().code, deadline);
+    if (!came) break;
+    opened = co_await open_upstream_by(deadline, upstream);
+  }
+  if (opened.has_error()) connect_failed(opened.error());
+  co_return !opened.has_error() && !stopped_;
+}
+
+// Waits until a descriptor can be had; this worker accepts nobody meanwhile.
+Task<bool> Session::descriptor_came(int error, TimePoint deadline) {
+  worker_->descriptor_wanted(error);
+  bool came = false;
+  while (!came && !stopped_ && worker_->reactor().now() < deadline) {
+    co_await worker_->reactor().sleep_until(worker_->reactor().now() + kShortagePause);
+    worker_->free_pipes();
+    came = static_cast<bool>(OwnedFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
+  }
+  worker_->descriptor_had();
+  co_return came && !stopped_;
+}
+
+// To one of the route's addresses; /dev/null for discard, and no descriptor for echo.
+Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) {
+  const TargetAddress& to = route_->config.to;
+  if (std::holds_alternative<EchoEndpoint>(to)) co_return Result<>();
+  if (std::holds_alternative<DiscardEndpoint>(to)) {
+    upstream = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    if (!upstream) co_return errno_error("open /dev/null");
+    co_return Result<>();
+  }
+  const std::size_t first = worker_->preferred_upstream(*route_);
+  Result<Connected> connected =
+      co_await connect_upstream(worker_->reactor(), *route_, first, deadline, pending_, stopped_);
+  if (connected.has_error()) co_return connected.error();
+  upstream = std::move(connected->fd);
+  upstream_ = static_cast<std::uint16_t>(connected->upstream);
+  if (connected->upstream != first) worker_->prefer_upstream(*route_, connected->upstream);
+  co_return Result<>();
+}
+
+Leg::Kind Session::upstream_kind() const {
+  if (std::holds_alternative<DiscardEndpoint>(route_->config.to)) return Leg::Kind::device;
+  const bool is_unix = upstream_ != kNoUpstream && route_->upstreams[upstream_].is_unix();
+  return is_unix ? Leg::Kind::unix_stream : Leg::Kind::tcp;
+}
+
+// Null if the route is not recorded. The mirrors stand behind the recording, which decides how much
+// of a tee is forwarded.
+capture::Recording* Session::begin_taps(Relay& relay) {
+  capture::Recording* const recording = begin_recording();
+  if (recording != nullptr) {
+    attach(*recording, capture::Side::client, relay.to_upstream());
+    attach(*recording, capture::Side::upstream, relay.to_client());
+  }
+  const std::uint64_t hash =
+      client_kind_ == Leg::Kind::tcp ? mirror::sample_hash(client_) : mirror::sample_hash(number_);
+  worker_->mirrors().attach(*route_, number_, hash, relay.to_upstream());
+  return recording;
+}
+
+// Whose bytes pass a tap: what the upstream of a discard or echo route sends is nothing, or the
+// client's own bytes; what the client of a file route sends is thrown away.
+std::uint8_t Session::recorded_sides() const {
+  const RouteConfig& config = route_->config;
+  std::uint8_t sides = config.capture_direction == CaptureDirection::both     ? 3
+                       : config.capture_direction == CaptureDirection::client ? 1
+                                                                              : 2;
+  if (std::holds_alternative<DiscardEndpoint>(config.to) ||
+      std::holds_alternative<EchoEndpoint>(config.to)) {
+    sides &= 1;
+  } else if (std::holds_alternative<FileEndpoint>(config.to)) {
+    sides &= 2;
+  }
+  return sides;
+}
+
+// Null if the route is not recorded.
+capture::Recording* Session::begin_recording() {
+  const RouteConfig& config = route_->config;
+  capture::Recorder* recorder = worker_->recorder(config);
+  if (recorder == nullptr) return nullptr;
+  capture::RecordingOptions options;
+  options.sides = recorded_sides();
+  options.sink = is_sink(config);
+  if (config.capture_limit_bytes > 0) options.limit_bytes = config.capture_limit_bytes;
+  capture::OpenInfo info;
+  info.id = worker_->session_id(number_);
+  info.route = config.name;
+  info.client = client_text();
+  info.upstream = upstream_text();
+  capture::Recording& recording = recorder->open(number_, std::move(info), options);
+  recording.set_on_failed([this] { stop(SessionEnd::capture_failed); });
+  return &recording;
+}
+
+std::string Session::client_text() const {
+  return client_kind_ == Leg::Kind::tcp ? client_.to_string() : "unix:";
+}
+
+std::string Session::upstream_text() const {
+  return upstream_ != kNoUpstream ? route_->upstreams[upstream_].text
+                                  : to_string(route_->config.to);
+}
+
+void Session::arrive(Worker& worker, Relay& relay) {
+  worker_ = &worker;
+  relay.move_to(worker.relay_context());
+  worker.session_began(*this);
+}
+
+void Session::connect_failed(const Error& error) {
+  if (stopped_) return;
+  end_ = error.code == ECONNREFUSED ? SessionEnd::connect_refused
+         : error.code == ETIMEDOUT  ? SessionEnd::connect_timeout
+                                    : SessionEnd::connect_failed;
+  worker_->upstream_failed(*route_, error);
+}
+
+void Session::relayed(RelayEnd end, Relay& relay) {
+  relay_ = nullptr;
+  if (!stopped_) end_ = session_end(end);
+  to_upstream_ = relay.to_upstream().forwarded_bytes();
+  to_client_ = relay.to_client().forwarded_bytes();
+  spliced_to_upstream_ = relay.to_upstream().spliced_bytes();
+  spliced_to_client_ = relay.to_client().spliced_bytes();
+  if (std::holds_alternative<EchoEndpoint>(route_->config.to)) {
+    to_client_ = to_upstream_;
+    spliced_to_client_ = spliced_to_upstream_;
+  }
+}
+
+void Session::log_end() {
+  Stats& stats = worker_->stats();
+  stats.add(counter_of(end_));
+  stats.add(Counter::bytes_to_upstream, to_upstream_);
+  stats.add(Counter::bytes_to_client, to_client_);
+  stats.add(Counter::bytes_spliced, spliced_to_upstream_ + spliced_to_client_);
+  if (!log::enabled(LogLevel::info)) return;
+  const std::string id = worker_->session_id(number_);
+  const std::string client = client_text();
+  const std::string upstream = upstream_text();
+  const std::chrono::duration<double> duration = worker_->reactor().now() - began_;
+  log::info("connection", {{"id", id},
+                           {"route", route_->config.name},
+                           {"client", client},
+                           {"upstream", upstream},
+                           {"to_upstream", to_upstream_},
+                           {"to_client", to_client_},
+                           {"spliced_to_upstream", spliced_to_upstream_},
+                           {"spliced_to_client", spliced_to_client_},
+                           {"duration", duration.count()},
+                           {"reason", to_string(end_)}});
+}
+
+// --- SessionList ---
+
+void SessionList::add(Session& session) {
+  session.previous_ = nullptr;
+  session.next_ = first_;
+  if (first_ != nullptr) first_->previous_ = &session;
+  first_ = &session;
+  ++size_;
+}
+
+void SessionList::remove(Session& session) {
+  if (session.previous_ != nullptr) session.previous_->next_ = session.next_;
+  if (session.next_ != nullptr) session.next_->previous_ = session.previous_;
+  if (first_ == &session) first_ = session.next_;
+  --size_;
+}
+
+void SessionList::stop_all(SessionEnd why) {
+  // Stopping takes effect in a later turn: no session leaves the list here.
+  for (Session* session = first_; session != nullptr; session = session->next_) session->stop(why);
+}
+
+}  // namespace sluice

@@ -1,0 +1,144 @@
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "iolib/base/address.h"
+#include "iolib/base/owned_fd.h"
+#include "iolib/capture/recorder.h"
+#include "iolib/reactor/reactor.h"
+#include "iolib/reactor/task.h"
+#include "iolib/relay/relay.h"
+#include "proxy/serve/file_thread.h"
+#include "proxy/upstream/route.h"
+
+namespace sluice {
+
+class Worker;
+struct OpenedFile;
+
+/// A coroutine that owns itself: it starts at once, and its frame is gone when it ends.
+struct Detached {
+  struct promise_type {
+    Detached get_return_object() const noexcept { return {}; }
+    [[nodiscard]] std::suspend_never initial_suspend() const noexcept { return {}; }
+    [[nodiscard]] std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    [[noreturn]] void unhandled_exception() const noexcept { std::terminate(); }
+  };
+};
+
+/// Closes a connection that must not look as if it had ended in order.
+void close_with_reset(OwnedFd& fd);
+
+/// Why a session ended, as the log says it.
+enum class SessionEnd : std::uint8_t {
+  closed,
+  client_reset,
+  upstream_reset,
+  connect_refused,
+  connect_timeout,
+  connect_failed,
+  idle_timeout,
+  half_close_timeout,
+  file_failed,
+  capture_failed,
+  drain_timeout,
+};
+[[nodiscard]] std::string_view to_string(SessionEnd end);
+
+/// One client's connection from accept to its log line. Lives in the frame of its coroutine, in its
+/// worker's list.
+class Session {
+ public:
+  Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind client_kind);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Its route is one whose connections are recorded.
+  [[nodiscard]] bool recorded() const { return !route_->config.capture.empty(); }
+  /// Ends the session soon, with a reset both ways.
+  void stop(SessionEnd why);
+
+ private:
+  friend Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);
+  friend class SessionList;
+
+  [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
+  [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
+  [[nodiscard]] Task<Result<>> open_upstream_by(TimePoint deadline, OwnedFd& upstream);
+  [[nodiscard]] Leg::Kind upstream_kind() const;
+  [[nodiscard]] std::string client_text() const;
+  [[nodiscard]] std::string upstream_text() const;
+  [[nodiscard]] Task<> send_file(OwnedFd& client, const FileEndpoint& file);
+  [[nodiscard]] Task<Result<>> open_file(FileThread::Errand& errand,
+                                         const std::shared_ptr<OpenedFile>& file);
+  [[nodiscard]] Task<SessionEnd> send_opened(int client, FileThread::Errand& errand,
+                                             const std::shared_ptr<OpenedFile>& file);
+  [[nodiscard]] Task<int> done(FileThread::Errand& errand, TimePoint deadline);
+  [[nodiscard]] TimePoint idle_deadline() const;
+  [[nodiscard]] Task<int> bring_in(FileThread::Errand& errand,
+                                   const std::shared_ptr<OpenedFile>& file, std::size_t bytes);
+  [[nodiscard]] SessionEnd ended_early(const OpenedFile& file);
+  [[nodiscard]] Task<SessionEnd> send_copied(int client, FileThread::Errand& errand,
+                                             const std::shared_ptr<OpenedFile>& file,
+                                             capture::SideTap* tap);
+  [[nodiscard]] Task<int> read_part(FileThread::Errand& errand,
+                                    const std::shared_ptr<OpenedFile>& file,
+                                    std::size_t most_bytes);
+  [[nodiscard]] Task<SessionEnd> send_all(int client, std::span<const std::byte> bytes);
+  [[nodiscard]] Task<int> await_writable(int client);
+  [[nodiscard]] Task<SessionEnd> await_end(int client);
+  [[nodiscard]] capture::Recording* begin_taps(Relay& relay);
+  [[nodiscard]] capture::Recording* begin_recording();
+  [[nodiscard]] std::uint8_t recorded_sides() const;
+  void connect_failed(const Error& error);
+  void relayed(RelayEnd end, Relay& relay);
+  void arrive(Worker& worker, Relay& relay);
+  void log_end();
+
+  Worker* worker_;
+  Session* previous_ = nullptr;
+  Session* next_ = nullptr;
+  RouteSnapshot route_;
+  Relay* relay_ = nullptr;        ///< while it runs
+  Operation* pending_ = nullptr;  ///< what is waited for outside the relay
+  std::uint64_t number_;
+  TimePoint began_;
+  std::uint64_t to_upstream_ = 0;
+  std::uint64_t to_client_ = 0;
+  std::uint64_t spliced_to_upstream_ = 0;
+  std::uint64_t spliced_to_client_ = 0;
+  SocketAddress client_;
+  std::uint16_t upstream_ = kNoUpstream;  ///< index into the route's addresses
+  Leg::Kind client_kind_;
+  SessionEnd end_ = SessionEnd::closed;
+  bool stopped_ = false;
+
+  static constexpr std::uint16_t kNoUpstream = 0xffff;
+};
+
+/// The sessions of one worker. Borrows them.
+class SessionList {
+ public:
+  void add(Session& session);
+  void remove(Session& session);
+  [[nodiscard]] std::size_t size() const { return size_; }
+  void stop_all(SessionEnd why);
+
+ private:
+  Session* first_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// Serves one client that was accepted for `route`, until the end. The worker has admitted it.
+Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);
+
+}  // namespace sluice
