@@ -60,13 +60,18 @@ void Reactor::run() {
   if (!mailbox_.in_flight()) wait_readable(wake_.get(), mailbox_);
   while (!stopping_) {
     std::optional<TimePoint> deadline;
-    if (!timers_.empty()) deadline = timers_.next();
+    if (!deferrals_.empty()) {
+      deadline = now_;
+    } else if (!timers_.empty()) {
+      deadline = timers_.next();
+    }
     const TimePoint last_turn = now_;
     const bool more = turn(deadline);
     const TimePoint wait_ended = now_;
     const bool stood_still = wait_ended - last_turn >= kStandstill;
     if (more && stood_still && !timers_.empty() && timers_.next() <= wait_ended) catch_up();
     timers_.expire(wait_ended);
+    deferrals_.run();
   }
   stopping_ = false;
 }

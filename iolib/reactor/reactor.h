@@ -11,6 +11,7 @@
 #include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
+#include "iolib/reactor/deferral.h"
 #include "iolib/reactor/operation.h"
 #include "iolib/reactor/timer.h"
 
@@ -58,6 +59,10 @@ class Reactor {
 
   void set_timer(Timer& timer, TimePoint deadline) { timers_.set(timer, deadline); }
   void cancel_timer(Timer& timer) { timers_.cancel(timer); }
+  /// `deferral` happens at the end of this turn, after all that was ready and all timers that are
+  /// due, in the order of these calls. One that is set by another that happens waits for the end of
+  /// the next turn, before which the loop looks at its requests, but does not wait for them.
+  void defer(Deferral& deferral) { deferrals_.add(deferral); }
 
   class Sleep;
   class Wait;
@@ -106,6 +111,7 @@ class Reactor {
   void catch_up();
 
   TimerQueue timers_;
+  DeferralQueue deferrals_;
   std::size_t in_flight_ = 0;  ///< requests
   TimePoint now_ = Clock::now();
   OwnedFd wake_;

@@ -21,6 +21,7 @@ SUFFIXES = {".h", ".hh", ".hpp", ".ipp", ".inc", ".c", ".cc", ".cpp", ".cxx"}
 LIBRARIES = {
     "Boost.System": r"boost/system(/.*|\.hpp)",
     "Boost.Asio": r"boost/asio(/.*|\.hpp)",
+    "Boost.Intrusive": r"boost/intrusive/.*",
     "Boost.JSON": r"boost/json(/.*|\.hpp)",
     "liburing": r"liburing(/.*|\.h)",
     "ISA-L": r"isa-l(/.*|\.h)",
@@ -58,7 +59,7 @@ LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "prox
 # The longest prefix of a file's path is its row.
 ROWS = {
     BASE: row(libraries=("Boost.System", "ISA-L")),
-    REACTOR: row(BASE, libraries=("Boost.System", "Boost.Asio", "liburing")),
+    REACTOR: row(BASE, libraries=("Boost.System", "Boost.Asio", "Boost.Intrusive", "liburing")),
     PIPE: row(BASE),
     "iolib/relay/": row(BASE, REACTOR, PIPE),
     DISK: row(BASE, REACTOR),
