@@ -99,10 +99,16 @@ bool Relay::ready_to_settle() {
   return to_client_.rest_taps() && first_rests;
 }
 
-// The waiter goes on from the timer, not from here: this may be deep within a turn of an object
-// that would then be gone.
+// The waiter goes on at the end of the turn, not from here: this may be deep within a call of an
+// object that would then be gone.
 void Relay::check_joined() {
-  if (ready_to_settle()) context_->reactor.set_timer(*this, context_->reactor.now());
+  if (ready_to_settle()) context_->reactor.defer(*this);
+}
+
+bool Relay::settle_if_ready() {
+  const bool ready = ready_to_settle();
+  if (ready) settle();
+  return ready;
 }
 
 // Nothing is in flight any more: moves, or ends both sockets, after what must still be
@@ -120,6 +126,9 @@ void Relay::settle() {
     context_->reactor.forget(client_.fd());
     context_->reactor.forget(upstream_.fd());
   }
+  // Nothing of it stays with this reactor: it may be gone, or on another thread, when this returns.
+  context_->reactor.cancel_timer(*this);
+  cancel();
   std::exchange(waiter_, {}).resume();
 }
 
@@ -190,8 +199,8 @@ void Relay::arm(TimePoint deadline) {
 }
 
 void Relay::expired() {
-  if (ready_to_settle()) return settle();
-  // While something is still in flight, its completion sets the timer again.
+  if (settle_if_ready()) return;
+  // While something is still in flight, its completion looks again.
   if (pumps_ended() || moving()) return;
   watch_quiet_legs();
   const TimePoint next = check_timeouts(context_->reactor.now());
@@ -249,7 +258,7 @@ void Relay::stop_as(RelayEnd end) {
   if (pumps_ended()) {
     // Only a last acknowledgement is waited for, and now no longer.
     reset_deadline_ = context_->reactor.now();
-    return arm(reset_deadline_);
+    return check_joined();
   }
   to_upstream_.stop(PumpEnd::stopped);
   if (two_way_) to_client_.stop(PumpEnd::stopped);

@@ -74,7 +74,7 @@ enum class RelayEnd : std::uint8_t {
 ///
 /// Belongs to its reactor's thread. Owns both sockets. Must not be destroyed between start() and
 /// the end of run().
-class Relay final : private Timer {
+class Relay final : private Timer, private Deferral {
  public:
   /// A reset is passed on when all that was received before it has been acknowledged, or after this
   /// time: long enough for a slow reader to catch up with a full send queue, short enough that dead
@@ -129,6 +129,7 @@ class Relay final : private Timer {
   void begin(std::span<const std::byte> held);
   void count_in(RelayContext* context);
   void expired() override;
+  void deferred() override { settle_if_ready(); }
   void arm(TimePoint deadline);
   [[nodiscard]] TimePoint check_timeouts(TimePoint now);
   [[nodiscard]] bool drains(TimePoint active, TimePoint now);
@@ -139,6 +140,7 @@ class Relay final : private Timer {
   void check_joined();
   void end_as(RelayEnd end);
   void stop_as(RelayEnd end);
+  bool settle_if_ready();
   void settle();
   [[nodiscard]] bool flushed(Leg& leg);
   void watch_quiet_legs();
