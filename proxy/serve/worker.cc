@@ -286,6 +286,7 @@ void Worker::serve_waiting() {
 
 // After a pause: first those who were accepted already, then the listeners.
 void Worker::resume_accepting() {
+  reactor_->cancel_timer(retry_accepting_);
   serve_waiting();
   if (!waiting_.empty() || descriptors_wanted_ > 0) {
     if (descriptors_wanted_ == 0) note_full(0);
@@ -329,8 +330,8 @@ void Worker::session_ended(Session& session) {
   session_leaves(session);
   if (session.recorded()) --recorded_;
   shared_.connections.fetch_sub(1);
-  // Its place is for who waits; from the timer, since this may be within somebody's turn.
-  if (!waiting_.empty()) reactor_->set_timer(retry_accepting_, reactor_->now());
+  // Its place is for one that waits, but not from within somebody's call.
+  if (!waiting_.empty()) reactor_->defer(*this);
   check_drained();
 }
 

@@ -71,10 +71,10 @@ struct WorkerOptions {
 };
 
 /// One thread with a reactor, listeners and sessions of its own.
-class Worker {
+class Worker : private Deferral {
  public:
   Worker(Shared& shared, WorkerOptions options);
-  ~Worker();
+  ~Worker() override;
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
@@ -183,6 +183,7 @@ class Worker {
   void serve_waiting();
   void pause_accepting();
   void resume_accepting();
+  void deferred() override { resume_accepting(); }
   void note_full(std::uint64_t clients);
   void note_calm();
   void trim_pipes();
