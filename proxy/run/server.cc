@@ -26,8 +26,9 @@
 #include "proxy/run/control.h"
 #include "proxy/run/machine.h"
 #include "proxy/run/start_watch.h"
+#include "proxy/run/worker_thread.h"
 #include "proxy/serve/file_thread.h"
-#include "proxy/serve/worker.h"
+#include "proxy/serve/shared.h"
 #include "proxy/taps/capture.h"
 
 namespace sluice {
@@ -135,7 +136,7 @@ class Server {
   std::vector<Route> routes_;  ///< as they were at the start
   CaptureDirectories captures_;
   std::unique_ptr<Shared> shared_;
-  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<WorkerThread>> workers_;
   ListenSockets listeners_;  ///< their sockets until the workers have them
   bool incomplete_ = false;  ///< something that was recorded did not reach the disk
 };
@@ -181,6 +182,8 @@ Result<> Server::start_workers(const std::string& run) {
   if (made.has_error()) return made;
   for (const auto& worker : workers_) {
     if (Result<> set_up = worker->set_up(); set_up.has_error()) return set_up;
+    shared_->workers.push_back(&worker->worker());
+    shared_->placement.add(worker->worker().relay_context());
   }
   captures_.keep();
   return {};
@@ -194,15 +197,13 @@ void Server::end_workers() {
 
 Result<> Server::make_workers() {
   end_workers();
-  shared_->workers.clear();
   for (std::size_t index = 0; index < machine_.workers; ++index) {
     WorkerOptions options;
     options.index = index;
     options.uring = machine_.uring;
     options.cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
     options.routes = routes_;
-    workers_.push_back(std::make_unique<Worker>(*shared_, std::move(options)));
-    shared_->workers.push_back(workers_.back().get());
+    workers_.push_back(std::make_unique<WorkerThread>(*shared_, std::move(options)));
     if (Result<> started = workers_.back()->start(); started.has_error()) return started;
   }
   return {};
@@ -226,14 +227,12 @@ Result<> Server::listen() {
 }
 
 void Server::share(const std::string& run) {
-  shared_ = std::make_unique<Shared>(pool_);
+  const bool one_by_one = machine_.connections < std::min(config_.max_connections, kLongestBurst);
+  shared_ = std::make_unique<Shared>(pool_, machine_.connections, one_by_one);
   for (const Route& route : routes_) {
     const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.to);
     shared_->files.push_back(sends_file ? std::make_unique<FileThread>() : nullptr);
   }
-  shared_->max_connections = machine_.connections;
-  shared_->accepts_one_by_one =
-      machine_.connections < std::min(config_.max_connections, kLongestBurst);
   shared_->id_prefix = run;
   shared_->captures = &captures_;
   shared_->on_upstream_failed = [this](std::size_t route) { control_.upstream_failed(route); };
@@ -263,9 +262,9 @@ int Server::run() {
     log::info("listening",
               {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
   }
-  if (shared_->max_connections < config_.max_connections) {
-    log::warn("connections_bounded", {{"max_connections", shared_->max_connections},
-                                      {"descriptors", machine_.descriptors}});
+  if (machine_.connections < config_.max_connections) {
+    log::warn("connections_bounded",
+              {{"max_connections", machine_.connections}, {"descriptors", machine_.descriptors}});
   }
   captures_.log();
   log::info("started", {{"workers", std::uint64_t{machine_.workers}},
@@ -323,12 +322,13 @@ void Server::print_stats() const {
   std::vector<log::Field> fields;
   for (std::size_t counter = 0; counter < kCounters; ++counter) {
     std::uint64_t sum = 0;
-    for (const auto& worker : workers_) sum += worker->stats().get(static_cast<Counter>(counter));
+    for (const auto& worker : workers_)
+      sum += worker->worker().stats().get(static_cast<Counter>(counter));
     fields.push_back({kCounterNames[counter], sum});
   }
   std::vector<const WorkerCapture*> captures;
   for (const auto& worker : workers_) {
-    if (worker->capture() != nullptr) captures.push_back(worker->capture());
+    if (const auto* capture = worker->worker().capture()) captures.push_back(capture);
   }
   if (!captures.empty()) {
     const std::vector<log::Field> sums = capture_sums(captures_, captures);
@@ -336,7 +336,8 @@ void Server::print_stats() const {
   }
   std::vector<const WorkerMirrors*> mirrors;
   for (const auto& worker : workers_) {
-    if (!worker->mirrors().empty()) mirrors.push_back(&worker->mirrors());
+    const WorkerMirrors& each = worker->worker().mirrors();
+    if (!each.empty()) mirrors.push_back(&each);
   }
   if (!mirrors.empty()) {
     const std::vector<log::Field> sums = mirror_sums(mirrors);

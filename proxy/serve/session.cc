@@ -144,7 +144,7 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
         break;
       }
       // Between these two the session is nowhere: nobody can stop it.
-      Worker& destination = worker.worker(relay.destination());
+      Worker& destination = worker.worker(static_cast<std::size_t>(relay.destination()));
       session.worker_->session_leaves(session);
       co_await destination.arrival();
       session.arrive(destination, relay);
@@ -172,14 +172,14 @@ Task<bool> Session::open_upstream(OwnedFd& upstream) {
 
 // Waits until a descriptor can be had; this worker accepts nobody meanwhile.
 Task<bool> Session::descriptor_came(int error, TimePoint deadline) {
-  worker_->descriptor_wanted(error);
+  worker_->admission().descriptor_wanted(error);
   bool came = false;
   while (!came && !stopped_ && worker_->reactor().now() < deadline) {
     co_await worker_->reactor().sleep_until(worker_->reactor().now() + kShortagePause);
-    worker_->free_pipes();
+    worker_->relay_context().pool.trim();
     came = static_cast<bool>(OwnedFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
   }
-  worker_->descriptor_had();
+  worker_->admission().descriptor_had();
   co_return came && !stopped_;
 }
 
@@ -192,13 +192,13 @@ Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) 
     if (!upstream) co_return errno_error("open /dev/null");
     co_return Result<>();
   }
-  const std::size_t first = worker_->preferred_upstream(*route_);
+  const std::size_t first = worker_->routes().preferred(*route_);
   Result<Connected> connected =
       co_await connect_upstream(worker_->reactor(), *route_, first, deadline, pending_, stopped_);
   if (connected.has_error()) co_return connected.error();
   upstream = std::move(connected->fd);
   upstream_ = static_cast<std::uint16_t>(connected->upstream);
-  if (connected->upstream != first) worker_->prefer_upstream(*route_, connected->upstream);
+  if (connected->upstream != first) worker_->routes().prefer(*route_, connected->upstream);
   co_return Result<>();
 }
 

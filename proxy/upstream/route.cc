@@ -1,5 +1,7 @@
 #include "proxy/upstream/route.h"
 
+#include <utility>
+
 namespace sluice {
 namespace {
 
@@ -16,6 +18,19 @@ SpliceMode splice_mode(ZeroCopy zero_copy) {
 }
 
 }  // namespace
+
+WorkerRoutes::WorkerRoutes(std::vector<Route> routes) {
+  for (Route& route : routes) routes_.push_back({std::make_shared<const Route>(std::move(route))});
+}
+
+void WorkerRoutes::update(const Route& route) {
+  routes_[route.index] = {std::make_shared<const Route>(route)};
+}
+
+void WorkerRoutes::prefer(const Route& route, std::size_t upstream) {
+  Entry& entry = routes_[route.index];
+  if (entry.snapshot.get() == &route) entry.preferred = upstream;
+}
 
 Route make_route(std::size_t index, const RouteConfig& config) {
   Route route;

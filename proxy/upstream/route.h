@@ -30,6 +30,28 @@ struct Route {
 };
 using RouteSnapshot = std::shared_ptr<const Route>;
 
+/// The routes of one worker, by number, and which address of each connected last.
+class WorkerRoutes {
+ public:
+  explicit WorkerRoutes(std::vector<Route> routes);
+  [[nodiscard]] const RouteSnapshot& at(std::size_t index) const { return routes_[index].snapshot; }
+  /// New connections go to these addresses.
+  void update(const Route& route);
+  /// The address to begin with.
+  [[nodiscard]] std::size_t preferred(const Route& route) const {
+    return routes_[route.index].preferred;
+  }
+  /// It connected. No effect for an older snapshot, whose addresses may be others than today's.
+  void prefer(const Route& route, std::size_t upstream);
+
+ private:
+  struct Entry {
+    RouteSnapshot snapshot;
+    std::size_t preferred = 0;
+  };
+  std::vector<Entry> routes_;
+};
+
 [[nodiscard]] Route make_route(std::size_t index, const RouteConfig& config);
 
 /// It ends a connection in order only once all that it received is durable.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 
 #include "iolib/base/clock.h"
 #include "iolib/reactor/reactor.h"
@@ -8,7 +9,7 @@
 
 namespace sluice {
 
-class Worker;
+class Admission;
 
 /// A worker's end of a listening socket: accepts until it is paused or drained.
 class Listener final : private Operation {
@@ -17,8 +18,8 @@ class Listener final : private Operation {
   /// that a client hardly notices.
   static constexpr Duration kPause = std::chrono::milliseconds(100);
 
-  /// `one_by_one`: nobody is accepted before the one before has been taken by the worker.
-  Listener(Worker& worker, ListenSocket socket, bool one_by_one);
+  /// `one_by_one`: nobody is accepted before the one before has been admitted or waits.
+  Listener(Admission& admission, ListenSocket socket, bool one_by_one);
 
   void start();
   /// Accepts nothing until start().
@@ -28,15 +29,16 @@ class Listener final : private Operation {
   [[nodiscard]] bool closed() const { return !socket_.fd && !in_flight(); }
 
  private:
+  enum class State : std::uint8_t { accepting, paused, draining };
+
   void complete(const Completion& completion) override;
   void spread_by_hash();
   void close();
 
-  Worker& worker_;
+  Admission& admission_;
   ListenSocket socket_;
-  bool one_by_one_;
-  bool paused_ = false;
-  bool draining_ = false;
+  const bool one_by_one_;
+  State state_ = State::accepting;
 };
 
 }  // namespace sluice

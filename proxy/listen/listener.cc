@@ -1,49 +1,53 @@
-#include "proxy/serve/listener.h"
+#include "proxy/listen/listener.h"
 
 #include <sys/socket.h>
 
+#include <cassert>
 #include <cerrno>
 #include <string>
 #include <utility>
 
+#include "proxy/listen/admission.h"
 #include "proxy/log/log.h"
-#include "proxy/serve/worker.h"
 
 namespace sluice {
 
-Listener::Listener(Worker& worker, ListenSocket socket, bool one_by_one)
-    : worker_(worker), socket_(std::move(socket)), one_by_one_(one_by_one) {}
+Listener::Listener(Admission& admission, ListenSocket socket, bool one_by_one)
+    : admission_(admission), socket_(std::move(socket)), one_by_one_(one_by_one) {}
 
 void Listener::start() {
-  paused_ = false;
+  assert(state_ != State::draining);
+  state_ = State::accepting;
   if (in_flight() || !socket_.fd) return;
-  if (one_by_one_) return worker_.reactor().accept_one(socket_.fd.get(), *this);
-  worker_.reactor().accept(socket_.fd.get(), *this);
+  if (one_by_one_) return admission_.reactor().accept_one(socket_.fd.get(), *this);
+  admission_.reactor().accept(socket_.fd.get(), *this);
 }
 
 void Listener::pause() {
-  paused_ = true;
-  worker_.reactor().cancel(*this);
+  if (state_ == State::accepting) state_ = State::paused;
+  admission_.reactor().cancel(*this);
 }
 
 void Listener::drain() {
-  draining_ = true;
-  if (in_flight()) return worker_.reactor().cancel(*this);
+  state_ = State::draining;
+  if (in_flight()) return admission_.reactor().cancel(*this);
   if (socket_.fd) close();
 }
 
 void Listener::complete(const Completion& completion) {
   if (completion.result >= 0) {
-    const std::uint64_t live = worker_.stats().get(Counter::active);
-    if (socket_.steering && socket_.steering->accepted(socket_.worker, live)) spread_by_hash();
-    worker_.accepted(OwnedFd(completion.result), socket_.route, socket_.kind);
+    const bool crowded =
+        socket_.steering && socket_.steering->accepted(socket_.worker, admission_.live());
+    if (crowded) spread_by_hash();
+    admission_.accepted({OwnedFd(completion.result), socket_.route, socket_.kind});
     if (completion.more) return;
   } else if (completion.result != -ECANCELED && completion.result != -ECONNABORTED) {
-    if (!completion.more && !draining_) return worker_.accept_failed(-completion.result);
+    if (!completion.more && state_ != State::draining)
+      return admission_.accept_failed(-completion.result);
   }
   if (completion.more) return;
-  if (draining_) return close();
-  if (!paused_) start();
+  if (state_ == State::draining) return close();
+  if (state_ == State::accepting) start();
 }
 
 // For all workers: their sockets are one group.
@@ -64,11 +68,11 @@ void Listener::close() {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       break;
     }
-    worker_.accepted(std::move(client), socket_.route, socket_.kind);
+    admission_.accepted({std::move(client), socket_.route, socket_.kind});
   }
-  worker_.reactor().forget(socket_.fd.get());
+  admission_.reactor().forget(socket_.fd.get());
   socket_.fd.reset();
-  worker_.listener_closed();
+  admission_.listener_closed();
 }
 
 }  // namespace sluice

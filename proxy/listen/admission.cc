@@ -1,0 +1,139 @@
+#include "proxy/listen/admission.h"
+
+#include <sys/resource.h>
+
+#include <cassert>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "iolib/base/endpoint.h"
+#include "proxy/log/log.h"
+
+namespace sluice {
+namespace {
+
+// A lack of places or descriptors is over once nobody has had to wait for so long.
+constexpr Duration kCalm = std::chrono::milliseconds(500);
+
+}  // namespace
+
+Admission::Admission(Reactor& reactor, Places& places, Stats& stats,
+                     std::function<void(Accepted)> on_admitted, std::function<void()> on_closed)
+    : reactor_(reactor),
+      places_(places),
+      stats_(stats),
+      on_admitted_(std::move(on_admitted)),
+      on_closed_(std::move(on_closed)) {}
+
+void Admission::add(ListenSocket socket) {
+  listeners_.push_back(std::make_unique<Listener>(*this, std::move(socket), places_.one_by_one()));
+}
+
+void Admission::start() {
+  for (const auto& listener : listeners_) listener->start();
+}
+
+void Admission::drain() {
+  assert(!draining());
+  state_ = State::draining;
+  for (const auto& listener : listeners_) listener->drain();
+  check_closed();
+}
+
+void Admission::turn_away() {
+  assert(draining());
+  if (closed()) return;
+  state_ = State::turning_away;
+  for (const Accepted& each : waiting_) reset_on_close(each.fd.get());
+  waiting_.clear();
+  check_closed();
+}
+
+void Admission::accepted(Accepted client) {
+  assert(!closed());
+  if (state_ == State::turning_away) return reset_on_close(client.fd.get());
+  if (!must_wait() && places_.take()) return on_admitted_(std::move(client));
+  if (descriptors_wanted_ == 0) note_full(1);
+  waiting_.push_back(std::move(client));
+  pause();
+}
+
+void Admission::accept_failed(int error) {
+  pause();
+  const auto times = places_.accept_pauses.happened(reactor_.now());
+  if (!times) return;
+  const std::string reason = std::generic_category().message(error);
+  rlimit descriptors{};
+  static_cast<void>(::getrlimit(RLIMIT_NOFILE, &descriptors));
+  log::warn("accept_paused", {{"reason", reason},
+                              {"descriptors", std::uint64_t{descriptors.rlim_cur}},
+                              {"times", *times}});
+}
+
+void Admission::descriptor_wanted(int error) {
+  ++descriptors_wanted_;
+  accept_failed(error);
+}
+
+// Its place is for one that waits, but not from within somebody's call.
+void Admission::leave() {
+  places_.give_back();
+  if (!waiting_.empty()) reactor_.defer(*this);
+}
+
+// All listeners rest, and those who wait are looked at again soon.
+void Admission::pause() {
+  if (state_ == State::open) {
+    state_ = State::paused;
+    stats_.add(Counter::accept_pauses);
+  }
+  for (const auto& listener : listeners_) listener->pause();
+  reactor_.set_timer(*this, reactor_.now() + Listener::kPause);
+}
+
+void Admission::expired() { state_ == State::open ? note_calm() : serve_waiting(); }
+
+// First those who were accepted already, then the listeners.
+void Admission::serve_waiting() {
+  while (!waiting_.empty() && descriptors_wanted_ == 0 && places_.take()) {
+    Accepted next = std::move(waiting_.front());
+    waiting_.pop_front();
+    on_admitted_(std::move(next));
+  }
+  if (!must_wait()) return state_ == State::paused ? resume() : check_closed();
+  if (descriptors_wanted_ == 0) note_full(0);
+  reactor_.set_timer(*this, reactor_.now() + Listener::kPause);
+}
+
+void Admission::resume() {
+  state_ = State::open;
+  start();
+  reactor_.set_timer(*this, reactor_.now() + kCalm);
+}
+
+void Admission::check_closed() {
+  if (!draining() || closed() || !waiting_.empty()) return;
+  for (const auto& listener : listeners_) {
+    if (!listener->closed()) return;
+  }
+  state_ = State::closed;
+  on_closed_();
+}
+
+void Admission::note_full(std::uint64_t clients) {
+  const auto waited = places_.full.happened(reactor_.now(), clients);
+  if (!waited) return;
+  log::warn("connections_full", {{"max_connections", places_.most()}, {"waited", *waited}});
+}
+
+void Admission::note_calm() {
+  if (const auto waited = places_.full.ended(reactor_.now(), kCalm)) {
+    log::info("connections_resumed", {{"max_connections", places_.most()}, {"waited", *waited}});
+  }
+  if (const auto times = places_.accept_pauses.ended(reactor_.now(), kCalm)) {
+    log::info("accept_resumed", {{"times", *times}});
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "proxy/log/repeated.h"
+
+namespace sluice {
+
+/// The places of clients within --max-connections, and what is logged where they, or descriptors,
+/// are lacking. All workers share them; any thread.
+class Places {
+ public:
+  /// `one_by_one`: descriptors are so few that a burst of clients could take those of the
+  /// upstreams.
+  Places(std::uint64_t most, bool one_by_one) : most_(most), one_by_one_(one_by_one) {}
+
+  /// False where none is left.
+  [[nodiscard]] bool take() {
+    if (taken_.fetch_add(1) < most_) return true;
+    taken_.fetch_sub(1);
+    return false;
+  }
+  void give_back() { taken_.fetch_sub(1); }
+  [[nodiscard]] std::uint64_t taken() const { return taken_; }
+  [[nodiscard]] std::uint64_t most() const { return most_; }
+  [[nodiscard]] bool one_by_one() const { return one_by_one_; }
+
+  Repeated full = {};           ///< clients that wait for a place
+  Repeated accept_pauses = {};  ///< for want of descriptors or memory
+
+ private:
+  const std::uint64_t most_;
+  const bool one_by_one_;
+  alignas(64) std::atomic<std::uint64_t> taken_{0};
+};
+
+}  // namespace sluice

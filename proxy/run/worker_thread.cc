@@ -1,0 +1,120 @@
+#include "proxy/run/worker_thread.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <future>
+#include <string>
+#include <utility>
+
+#include "iolib/base/shortage.h"
+#include "iolib/reactor/asio_reactor.h"
+#include "iolib/reactor/uring_reactor.h"
+#include "proxy/log/log.h"
+
+namespace sluice {
+
+WorkerThread::WorkerThread(Shared& shared, WorkerOptions options)
+    : shared_(shared), options_(std::move(options)) {}
+
+Result<> WorkerThread::start() {
+  std::promise<Result<>> promise;
+  std::future<Result<>> started = promise.get_future();
+  thread_ = start_thread([this, &promise] {
+    pin();
+    Result<> opened = or_shortage([this] { return open_reactor(); });
+    const bool failed = opened.has_error();
+    promise.set_value(std::move(opened));
+    if (failed) return;
+    reactor_->run();
+    if (worker_) worker_->relay_context().tap_pipe.release();
+  });
+  return started.get();
+}
+
+Result<> WorkerThread::set_up() {
+  std::promise<Result<>> promise;
+  reactor_->post(
+      [this, &promise] { promise.set_value(or_shortage([this] { return make_worker(); })); });
+  return promise.get_future().get();
+}
+
+void WorkerThread::start_capture() {
+  reactor_->post([this] {
+    if (worker_->capture() != nullptr) worker_->capture()->start();
+  });
+}
+
+void WorkerThread::accept_from(std::vector<ListenSocket> sockets) {
+  for (ListenSocket& socket : sockets) worker_->admission().add(std::move(socket));
+  reactor_->post([this] { worker_->admission().start(); });
+}
+
+void WorkerThread::drain() {
+  reactor_->post([this] { worker_->admission().drain(); });
+}
+
+void WorkerThread::stop_sessions(SessionEnd why) {
+  reactor_->post([this, why] { worker_->stop_sessions(why); });
+}
+
+void WorkerThread::close_capture(std::function<void()> done) {
+  reactor_->post([this, done = std::move(done)] {
+    if (worker_->capture() != nullptr) return worker_->capture()->close(done);
+    done();
+  });
+}
+
+void WorkerThread::give_up_capture() {
+  reactor_->post([this] {
+    if (worker_->capture() != nullptr) worker_->capture()->give_up();
+  });
+}
+
+void WorkerThread::join() {
+  if (!thread_.joinable()) return;
+  if (reactor_) reactor_->stop();
+  thread_.join();
+}
+
+void WorkerThread::update_route(const Route& route) {
+  reactor_->post([this, route] { worker_->update_route(route); });
+}
+
+// --- On the thread ---
+
+Result<> WorkerThread::open_reactor() {
+  if (!options_.uring) {
+    Result<std::unique_ptr<AsioReactor>> reactor = AsioReactor::create();
+    if (reactor.has_error()) return reactor.error();
+    reactor_ = std::move(*reactor);
+    return {};
+  }
+  Result<std::unique_ptr<UringReactor>> reactor = UringReactor::create();
+  if (reactor.has_error()) return reactor.error();
+  uring_ = reactor->get();
+  reactor_ = std::move(*reactor);
+  return {};
+}
+
+Result<> WorkerThread::make_worker() {
+  worker_ =
+      std::make_unique<Worker>(shared_, *reactor_, options_.index, std::move(options_.routes));
+  return worker_->open_capture(uring_);
+}
+
+void WorkerThread::pin() const {
+  const std::string name = "worker-" + std::to_string(options_.index);
+  pthread_setname_np(pthread_self(), name.c_str());
+  if (options_.cpu < 0) return;
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(static_cast<unsigned>(options_.cpu), &cpus);
+  if (::sched_setaffinity(0, sizeof cpus, &cpus) != 0) {
+    const std::string reason = errno_error("sched_setaffinity").to_string();
+    log::warn("worker_not_pinned",
+              {{"cpu", static_cast<std::uint64_t>(options_.cpu)}, {"reason", reason}});
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "iolib/pipe/pipe_pool.h"
+#include "proxy/listen/places.h"
+#include "proxy/log/repeated.h"
+#include "proxy/serve/file_thread.h"
+#include "proxy/serve/placement.h"
+#include "proxy/taps/capture.h"
+#include "proxy/taps/mirrors.h"
+
+namespace sluice {
+
+class Worker;
+
+/// What all workers share: the pool, places, and what only the control thread does.
+struct Shared {
+  Shared(PipePool& its_pool, std::uint64_t max_connections, bool accepts_one_by_one)
+      : pool(its_pool), places(max_connections, accepts_one_by_one) {}
+
+  PipePool& pool;
+  Places places;
+  Placement placement = {};
+  /// By route, null where it sends no file: a mount that hangs stops only the routes on it.
+  std::vector<std::unique_ptr<FileThread>> files = {};
+  const CaptureDirectories* captures = nullptr;  ///< null or empty: nothing is recorded
+  std::string id_prefix = {};  ///< of connection ids: unique to this run of the program
+  /// An upstream's addresses all failed: they may be outdated. Any thread.
+  std::function<void(std::size_t route)> on_upstream_failed = {};
+  /// A mirror's addresses all failed. Any thread.
+  std::function<void(const std::string& address)> on_mirror_failed = {};
+  /// All workers were told to drain, and no connection is left. Any thread.
+  std::function<void()> on_drained = {};
+  std::vector<Worker*> workers = {};       ///< by number, once all are set up
+  std::uint64_t mirror_buffers_bytes = 0;  ///< of each worker
+  std::uint64_t mirror_descriptors = 0;    ///< likewise
+  MirrorShedding mirror_shedding = {};
+  std::atomic<std::uint64_t> mirror_streams{0};  ///< of all workers, at this moment
+  std::atomic<std::size_t> workers_closed{0};    ///< that accept no more
+  Repeated pipe_shortages = {};
+  std::deque<Repeated> upstream_failures = {};  ///< by route
+};
+
+}  // namespace sluice
