@@ -215,7 +215,7 @@ void WorkerCapture::log_event(Voice& voice, capture::Recorder::Event event,
 }
 
 void WorkerCapture::check_ages() {
-  reactor_.set_timer(age_check_, reactor_.now() + kAgeCheck);
+  reactor_.set_timer(*this, reactor_.now() + kAgeCheck);
   if (!ages_checked_.exchange(false)) return;
   background_->submit([this] {
     for (capture::Store* store : aging_) store->apply_retention();
@@ -231,7 +231,7 @@ capture::Recorder* WorkerCapture::recorder(std::string_view path) {
 }
 
 void WorkerCapture::close(const std::function<void()>& done) {
-  reactor_.cancel_timer(age_check_);
+  reactor_.cancel_timer(*this);
   open_ = recorders_.size();
   for (const auto& recorder : recorders_) {
     recorder->close([this, done] {

@@ -53,7 +53,7 @@ class CaptureDirectories {
 };
 
 /// One worker's recorders. Belongs to its reactor's thread.
-class WorkerCapture {
+class WorkerCapture : private Timer {
  public:
   explicit WorkerCapture(Reactor& reactor) : reactor_(reactor) {}
   /// `uring`: the reactor, if it is one. Leaves nothing behind.
@@ -76,16 +76,6 @@ class WorkerCapture {
   [[nodiscard]] std::uint64_t detours() const { return disk_->detours(); }
 
  private:
-  // Segments grow too old without anything being written.
-  class AgeCheck final : public Timer {
-   public:
-    explicit AgeCheck(WorkerCapture& capture) : capture_(capture) {}
-
-   private:
-    void expired() override { capture_.check_ages(); }
-    WorkerCapture& capture_;
-  };
-
   // What one recorder has to say.
   struct Voice {
     std::string_view directory;
@@ -97,13 +87,14 @@ class WorkerCapture {
     Repeated seconds_behind = {};
   };
 
+  // Segments grow too old without anything being written.
+  void expired() override { check_ages(); }
   void check_ages();
   void log_event(Voice& voice, capture::Recorder::Event event, const Error& error) const;
 
   Reactor& reactor_;
   std::vector<capture::Store*> aging_;    ///< whose segments this worker deletes by age
   std::atomic<bool> ages_checked_{true};  ///< the last check is done
-  AgeCheck age_check_{*this};
   // What its jobs belong to outlives the background thread.
   std::deque<Voice> voices_;  ///< by recorder
   std::vector<std::unique_ptr<capture::Recorder>> recorders_;

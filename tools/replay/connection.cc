@@ -66,38 +66,31 @@ Connection::Connection(const Stage& stage, const Schedule& schedule, std::uint64
   }
 }
 
-void Connection::Writable::complete(const Completion& /*completion*/) {
-  if (connection_.state_ == State::closing) {
-    connection_.close_when_idle();
-  } else if (connection_.state_ == State::connecting) {
-    connection_.connected();
+void Connection::became_writable(const Completion& /*completion*/) {
+  if (state_ == State::closing) {
+    close_when_idle();
+  } else if (state_ == State::connecting) {
+    connected();
   } else {
-    connection_.proceed();
+    proceed();
   }
 }
 
-void Connection::Receive::complete(const Completion& completion) {
-  if (connection_.state_ == State::closing) {
-    connection_.close_when_idle();
+void Connection::received(const Completion& completion) {
+  state_ == State::closing ? close_when_idle() : answered(completion);
+}
+
+void Connection::came_due() {
+  if (state_ == State::connecting) {
+    connect();
+  } else if (state_ == State::flushing) {
+    flush_then_reset();
   } else {
-    connection_.received(completion);
+    proceed();
   }
 }
 
-void Connection::Due::expired() {
-  if (connection_.state_ == State::connecting) {
-    connection_.connect();
-  } else if (connection_.state_ == State::flushing) {
-    connection_.flush_then_reset();
-  } else {
-    connection_.proceed();
-  }
-}
-
-void Connection::Limit::expired() {
-  if (connection_.can_go_on()) return connection_.set_limit(kLookAgain);
-  connection_.out_of_time();
-}
+void Connection::limit_passed() { can_go_on() ? set_limit(kLookAgain) : out_of_time(); }
 
 void Connection::start() {
   began_ = Clock::now();
@@ -315,7 +308,7 @@ void Connection::give_time_to_answer() {
   set_limit(then - now + stage_.settings.response_timeout);
 }
 
-void Connection::received(const Completion& completion) {
+void Connection::answered(const Completion& completion) {
   if (completion.result > 0) {
     const TimePoint now = Clock::now();
     received_bytes_ += completion.data.size();

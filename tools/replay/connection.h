@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "iolib/base/owned_fd.h"
+#include "iolib/reactor/calling.h"
 #include "iolib/reactor/reactor.h"
 #include "tools/common/endpoint.h"
 #include "tools/replay/answer_check.h"
@@ -71,38 +72,10 @@ class Connection {
   };
   enum class How : std::uint8_t { in_order, by_reset };
 
-  class Writable final : public Operation {
-   public:
-    explicit Writable(Connection& connection) : connection_(connection) {}
-
-   private:
-    void complete(const Completion& completion) override;
-    Connection& connection_;
-  };
-  class Receive final : public Operation {
-   public:
-    explicit Receive(Connection& connection) : connection_(connection) {}
-
-   private:
-    void complete(const Completion& completion) override;
-    Connection& connection_;
-  };
-  class Due final : public Timer {
-   public:
-    explicit Due(Connection& connection) : connection_(connection) {}
-
-   private:
-    void expired() override;
-    Connection& connection_;
-  };
-  class Limit final : public Timer {
-   public:
-    explicit Limit(Connection& connection) : connection_(connection) {}
-
-   private:
-    void expired() override;
-    Connection& connection_;
-  };
+  void became_writable(const Completion& completion);
+  void received(const Completion& completion);
+  void came_due();
+  void limit_passed();
 
   void open();
   void connect();
@@ -121,7 +94,7 @@ class Connection {
   void wait_for_answer();
   /// Begins the time anew in which something of the answer, or its end, has to come.
   void give_time_to_answer();
-  void received(const Completion& completion);
+  void answered(const Completion& completion);
   /// Those that have an answer by now; without a time they are only passed over.
   void count_turns(std::optional<TimePoint> now);
   [[nodiscard]] bool can_go_on() const;
@@ -161,10 +134,10 @@ class Connection {
   std::chrono::milliseconds answering_{};  // as recorded, the answers before the current action
   std::optional<AnswerCheck> check_;
   TimePoint began_;
-  Writable writable_{*this};
-  Receive receive_{*this};
-  Due due_{*this};
-  Limit limit_{*this};
+  CallingOperation<&Connection::became_writable> writable_{*this};
+  CallingOperation<&Connection::received> receive_{*this};
+  CallingTimer<&Connection::came_due> due_{*this};
+  CallingTimer<&Connection::limit_passed> limit_{*this};
 };
 
 }  // namespace sluice::replay

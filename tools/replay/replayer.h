@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "iolib/reactor/calling.h"
 #include "iolib/reactor/reactor.h"
 #include "tools/replay/connection.h"
 #include "tools/replay/progress.h"
@@ -34,16 +35,6 @@ class Replayer final : public Connection::Owner {
   void run();
 
  private:
-  template <void (Replayer::*Callee)()>
-  class Call final : public Timer {
-   public:
-    explicit Call(Replayer& replayer) : replayer_(replayer) {}
-
-   private:
-    void expired() override { (replayer_.*Callee)(); }
-    Replayer& replayer_;
-  };
-
   void begin_pass();
   void open_due();
   [[nodiscard]] bool comes_later(const PlannedConnection& planned) const;
@@ -70,9 +61,9 @@ class Replayer final : public Connection::Owner {
   std::multiset<std::uint64_t> client_ends_;
   std::unordered_set<const Connection*> client_open_;
   Progress progress_;
-  Call<&Replayer::open_due> opener_{*this};
-  Call<&Replayer::sweep> sweeper_{*this};
-  Call<&Replayer::tick> ticker_{*this};
+  CallingTimer<&Replayer::open_due> opener_{*this};
+  CallingTimer<&Replayer::sweep> sweeper_{*this};
+  CallingTimer<&Replayer::tick> ticker_{*this};
 };
 
 }  // namespace sluice::replay
