@@ -16,6 +16,7 @@
 #include <climits>
 #include <iterator>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -35,8 +36,8 @@ constexpr std::size_t kWriteBytes = 32 << 10;
 // After it has written all there was, the writing thread sleeps for so long: to wake it for each
 // line takes more than to forward a short connection.
 constexpr std::chrono::milliseconds kRest(10);
-// How long who wants to come behind all lines waits for them at most.
-constexpr std::chrono::milliseconds kSettleTime(50);
+// The longest that flush() waits for the queue to drain.
+constexpr std::chrono::milliseconds kFlushTime(50);
 // How long the end waits for what is queued to be written: a write to a disk that hangs may never
 // end.
 constexpr std::chrono::seconds kCloseTime(1);
@@ -285,8 +286,7 @@ void append_number(std::string& out, const Field& field) {
   }
 }
 
-}  // namespace
-
+// `event name=value …`.
 std::string format_text(std::string_view event, Fields fields) {
   std::string line(event);
   for (const Field& field : fields) {
@@ -305,6 +305,7 @@ std::string format_text(std::string_view event, Fields fields) {
   return line;
 }
 
+// The members of a JSON object.
 std::string format_json(std::string_view event, Fields fields) {
   std::string members = "\"event\":";
   append_quoted(members, event);
@@ -320,8 +321,6 @@ std::string format_json(std::string_view event, Fields fields) {
   }
   return members;
 }
-
-namespace {
 
 void queue(LogLevel level, std::string_view event, Fields fields) {
   state.logger->log(spdlog_level(level), state.format == LogFormat::json
@@ -358,8 +357,8 @@ void reopen() {
   state.logger->flush();
 }
 
-void settle() {
-  const auto deadline = std::chrono::steady_clock::now() + kSettleTime;
+void flush() {
+  const auto deadline = std::chrono::steady_clock::now() + kFlushTime;
   while (state.pool && state.pool->queue_size() > 0 &&
          std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(kRest / 10);

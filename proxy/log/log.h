@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <initializer_list>
 #include <span>
-#include <string>
 #include <string_view>
 #include <variant>
 
@@ -32,7 +31,7 @@ void reopen();
 [[nodiscard]] bool close();
 /// Waits until what was logged before is written, but not for long: lines are written together, up
 /// to 10 ms after they were logged.
-void settle();
+void flush();
 /// Lines dropped so far because the queue was full, or nobody read the log.
 [[nodiscard]] std::uint64_t dropped_lines();
 
@@ -51,9 +50,5 @@ inline void warn(std::string_view event, std::initializer_list<Field> fields = {
 inline void error(std::string_view event, std::initializer_list<Field> fields = {}) {
   write(LogLevel::error, event, {fields.begin(), fields.size()});
 }
-
-/// `fields` as `event name=value …`, or as the members of a JSON object.
-[[nodiscard]] std::string format_text(std::string_view event, Fields fields);
-[[nodiscard]] std::string format_json(std::string_view event, Fields fields);
 
 }  // namespace sluice::log

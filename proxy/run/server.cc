@@ -314,7 +314,7 @@ void Server::exit_now() {
   if (records(config_)) {
     log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
   }
-  log::settle();
+  log::flush();
   std::_Exit(records(config_) ? kExitFailed : kExitDone);
 }
 
