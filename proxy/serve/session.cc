@@ -9,6 +9,7 @@
 
 #include "iolib/mirror/sample.h"
 #include "proxy/log/log.h"
+#include "proxy/serve/file_source.h"
 #include "proxy/serve/worker.h"
 #include "proxy/upstream/upstream.h"
 
@@ -123,6 +124,7 @@ void Session::stop(SessionEnd why) {
   if (std::exchange(stopped_, true)) return;
   end_ = why;
   if (relay_ != nullptr) relay_->stop();
+  if (file_ != nullptr) file_->stop();
   if (pending_ != nullptr) worker_->reactor().cancel(*pending_);
 }
 
@@ -130,8 +132,8 @@ void Session::stop(SessionEnd why) {
 // is little else: locals that only one step needs are its own.
 Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind) {
   Session session(worker, std::move(route), client.get(), client_kind);
-  if (const auto* file = std::get_if<FileEndpoint>(&session.route_->config.to)) {
-    co_await session.send_file(client, *file);
+  if (std::holds_alternative<FileEndpoint>(session.route_->config.to)) {
+    co_await session.send_file(client);
   } else if (OwnedFd upstream; co_await session.open_upstream(upstream)) {
     Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
                 std::move(upstream), session.upstream_kind());
@@ -154,6 +156,29 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
     close_with_reset(client);
   }
   session.log_end();
+}
+
+// Sends the file and FIN, then waits for the client's own end.
+Task<> Session::send_file(OwnedFd& client) {
+  FileSource source(*worker_, *route_, client.get());
+  file_ = &source;
+  SessionEnd end = SessionEnd::file_failed;
+  capture::Recording* recording = nullptr;
+  const Result<> opened = co_await source.open();
+  if (opened.has_value()) {
+    recording = begin_recording();
+    const bool shown = recording != nullptr && recording->records(capture::Side::upstream);
+    end = co_await source.send(shown ? &recording->tap(capture::Side::upstream) : nullptr);
+  } else if (!stopped_) {
+    worker_->upstream_failed(*route_, opened.error());
+  }
+  file_ = nullptr;
+  if (!stopped_) end_ = end;
+  to_client_ = source.sent_bytes();
+  spliced_to_client_ = source.spliced_bytes();
+  if (recording != nullptr) recording->close(to_string(end_));
+  worker_->reactor().forget(client.get());
+  end_ == SessionEnd::closed ? client.reset() : close_with_reset(client);
 }
 
 // Whether there is now a connection to the upstream. Without descriptors it waits for one, before

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -15,13 +14,12 @@
 #include "iolib/reactor/reactor.h"
 #include "iolib/reactor/task.h"
 #include "iolib/relay/relay.h"
-#include "proxy/serve/file_thread.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice {
 
+class FileSource;
 class Worker;
-struct OpenedFile;
 
 /// A coroutine that owns itself: it starts at once, and its frame is gone when it ends.
 struct Detached {
@@ -77,25 +75,7 @@ class Session {
   [[nodiscard]] Leg::Kind upstream_kind() const;
   [[nodiscard]] std::string client_text() const;
   [[nodiscard]] std::string upstream_text() const;
-  [[nodiscard]] Task<> send_file(OwnedFd& client, const FileEndpoint& file);
-  [[nodiscard]] Task<Result<>> open_file(FileThread::Errand& errand,
-                                         const std::shared_ptr<OpenedFile>& file);
-  [[nodiscard]] Task<SessionEnd> send_opened(int client, FileThread::Errand& errand,
-                                             const std::shared_ptr<OpenedFile>& file);
-  [[nodiscard]] Task<int> done(FileThread::Errand& errand, TimePoint deadline);
-  [[nodiscard]] TimePoint idle_deadline() const;
-  [[nodiscard]] Task<int> bring_in(FileThread::Errand& errand,
-                                   const std::shared_ptr<OpenedFile>& file, std::size_t bytes);
-  [[nodiscard]] SessionEnd ended_early(const OpenedFile& file);
-  [[nodiscard]] Task<SessionEnd> send_copied(int client, FileThread::Errand& errand,
-                                             const std::shared_ptr<OpenedFile>& file,
-                                             capture::SideTap* tap);
-  [[nodiscard]] Task<int> read_part(FileThread::Errand& errand,
-                                    const std::shared_ptr<OpenedFile>& file,
-                                    std::size_t most_bytes);
-  [[nodiscard]] Task<SessionEnd> send_all(int client, std::span<const std::byte> bytes);
-  [[nodiscard]] Task<int> await_writable(int client);
-  [[nodiscard]] Task<SessionEnd> await_end(int client);
+  [[nodiscard]] Task<> send_file(OwnedFd& client);
   [[nodiscard]] capture::Recording* begin_taps(Relay& relay);
   [[nodiscard]] capture::Recording* begin_recording();
   [[nodiscard]] std::uint8_t recorded_sides() const;
@@ -109,7 +89,8 @@ class Session {
   Session* next_ = nullptr;
   RouteSnapshot route_;
   Relay* relay_ = nullptr;        ///< while it runs
-  Operation* pending_ = nullptr;  ///< what is waited for outside the relay
+  FileSource* file_ = nullptr;    ///< likewise
+  Operation* pending_ = nullptr;  ///< of a connect
   std::uint64_t number_;
   TimePoint began_;
   std::uint64_t to_upstream_ = 0;
