@@ -23,6 +23,7 @@ NEEDED = ["ip", "redis-server", "redis-cli", "redis-benchmark", "tshark", "unsha
 OWN_NETWORK = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc",
                "--kill-child", "--"]
 PATIENCE_SECONDS = 500
+BENCHMARK = "build/tools/sluice-bench"
 TOURS = 2
 # What its owner runs already, and what it has to tell: that nobody but this last question came.
 BYSTANDER_STARTS = "redis-server --port 6379 --save '' --daemonize yes > /dev/null"
@@ -49,6 +50,8 @@ def script(blocks: list[str]) -> str:
     """All blocks, as often as TOURS, each announced, and the first command that fails ends it."""
     lines = ["set -eum", "ip link set lo up", BYSTANDER_STARTS]
     for number, block in enumerate(blocks * TOURS, 1):
+        # A run is void in which a busy machine let nobody do anything for all of its 700 ms.
+        block = re.sub(f"^({BENCHMARK} .*)$", r"\1 || \1 || \1", block, flags=re.MULTILINE)
         lines += [f"echo '=== step {number}'", block]
     return "\n".join(lines + ["echo '=== done'", BYSTANDER_TELLS, ""])
 
