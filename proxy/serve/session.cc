@@ -341,26 +341,4 @@ void Session::log_end() {
                            {"reason", to_string(end_)}});
 }
 
-// --- SessionList ---
-
-void SessionList::add(Session& session) {
-  session.previous_ = nullptr;
-  session.next_ = first_;
-  if (first_ != nullptr) first_->previous_ = &session;
-  first_ = &session;
-  ++size_;
-}
-
-void SessionList::remove(Session& session) {
-  if (session.previous_ != nullptr) session.previous_->next_ = session.next_;
-  if (session.next_ != nullptr) session.next_->previous_ = session.previous_;
-  if (first_ == &session) first_ = session.next_;
-  --size_;
-}
-
-void SessionList::stop_all(SessionEnd why) {
-  // Stopping takes effect in a later turn: no session leaves the list here.
-  for (Session* session = first_; session != nullptr; session = session->next_) session->stop(why);
-}
-
 }  // namespace sluice

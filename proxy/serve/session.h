@@ -1,5 +1,6 @@
 #pragma once
 
+#include <boost/intrusive/list.hpp>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -53,7 +54,7 @@ enum class SessionEnd : std::uint8_t {
 
 /// One client's connection from accept to its log line. Lives in the frame of its coroutine, in its
 /// worker's list.
-class Session {
+class Session : public boost::intrusive::list_base_hook<> {
  public:
   Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind client_kind);
   ~Session();
@@ -67,7 +68,6 @@ class Session {
 
  private:
   friend Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);
-  friend class SessionList;
 
   [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
@@ -85,8 +85,6 @@ class Session {
   void log_end();
 
   Worker* worker_;
-  Session* previous_ = nullptr;
-  Session* next_ = nullptr;
   RouteSnapshot route_;
   Relay* relay_ = nullptr;        ///< while it runs
   FileSource* file_ = nullptr;    ///< likewise
@@ -107,17 +105,7 @@ class Session {
 };
 
 /// The sessions of one worker. Borrows them.
-class SessionList {
- public:
-  void add(Session& session);
-  void remove(Session& session);
-  [[nodiscard]] std::size_t size() const { return size_; }
-  void stop_all(SessionEnd why);
-
- private:
-  Session* first_ = nullptr;
-  std::size_t size_ = 0;
-};
+using SessionList = boost::intrusive::list<Session, boost::intrusive::constant_time_size<false>>;
 
 /// Serves one client that was accepted for `route`, until the end. The worker has admitted it.
 Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);

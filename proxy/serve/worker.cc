@@ -73,7 +73,8 @@ Result<> Worker::open_capture(UringReactor* uring) {
 void Worker::stop_sessions(SessionEnd why) {
   stopping_ = why;
   admission_.turn_away();
-  sessions_.stop_all(why);
+  // Stopping takes effect in a later turn: no session leaves the list here.
+  for (Session& session : sessions_) session.stop(why);
   mirrors_.stop();
 }
 
@@ -106,7 +107,7 @@ void Worker::begin(Accepted client) {
 }
 
 void Worker::session_began(Session& session) {
-  sessions_.add(session);
+  sessions_.push_front(session);
   stats_.add(Counter::active);
   if (!stopping_) return;
   session.stop(*stopping_);
@@ -121,7 +122,7 @@ void Worker::session_ended(Session& session) {
 }
 
 void Worker::session_leaves(Session& session) {
-  sessions_.remove(session);
+  sessions_.erase(sessions_.iterator_to(session));
   stats_.subtract(Counter::active);
 }
 

@@ -70,7 +70,7 @@ ROWS = {
     UPSTREAM: row("iolib/", CONFIG, LOG),
     LISTEN: row("iolib/", CONFIG, LOG, UPSTREAM),
     TAPS: row("iolib/", CONFIG, LOG, UPSTREAM),
-    SERVE: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS),
+    SERVE: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, libraries=("Boost.Intrusive",)),
     RUN: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, SERVE),
     # The control thread is the one part of the daemon that runs on an io_context.
     RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, SERVE,
