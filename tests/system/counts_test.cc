@@ -198,7 +198,7 @@ std::vector<Workload> workloads() {
       {"Connections", "connection", 1, 20, 220, connections, plain, {22.5, 39, 12, 16}},
       {"BulkUp", "GiB", kMiBs, 64, 320, megabytes_up, plain, {5'600, 13'500, 300, 2'000}},
       {"BulkDown", "GiB", kMiBs, 64, 320, megabytes_down, plain, {6'000, 13'500, 300, 2'000}},
-      {"Files", "GiB", kFiles, 1, 5, files_down, file, {2'700, 5'000, 2'500, 2'600}},
+      {"Files", "GiB", kFiles, 1, 5, files_down, file, {2'700, 5'000, 1'400, 1'500}},
       {"RecordedTrips", "trip", 1, 100, 600, trips, recorded, {4.1, 8.3, 0.1, 0.2}},
       {"RecordedConnections", "connection", 1, 20, 220, connections, recorded, {24, 42, 24, 29}},
       {"RecordedBulk",
