@@ -58,16 +58,6 @@ void ByteQueue::pop(std::size_t bytes) {
   drop_first();
 }
 
-void ByteQueue::set_budget(ByteBudget* budget) {
-  std::size_t held = 0;
-  for (const Piece* piece = first_.get(); piece != nullptr; piece = piece->next.get()) {
-    held += piece->capacity;
-  }
-  if (budget_ != nullptr) budget_->used_bytes -= held;
-  budget_ = budget;
-  if (budget_ != nullptr) budget_->used_bytes += held;
-}
-
 // One by one: the destructors would nest.
 void ByteQueue::clear() {
   while (first_) drop_first();

@@ -45,8 +45,6 @@ class ByteQueue {
   /// Drops so many of front().
   void pop(std::size_t bytes);
   void clear();
-  /// What is held counts for this budget from now on, even if it goes beyond it.
-  void set_budget(ByteBudget* budget);
 
  private:
   struct Piece {
@@ -59,7 +57,7 @@ class ByteQueue {
   [[nodiscard]] bool add_piece(std::size_t most);
   void drop_first();
 
-  ByteBudget* budget_;
+  ByteBudget* const budget_;
   std::unique_ptr<Piece> first_;
   Piece* last_ = nullptr;
   std::size_t size_ = 0;

@@ -187,15 +187,4 @@ void Mirror::remove(Stream& stream) {
   on_gone();
 }
 
-void Mirror::hand_over(Stream& stream) {
-  subtract(Count::active);
-  stream.between_.splice(stream.between_.begin(), streams_, stream.self_);
-  let_in();
-}
-
-void Mirror::take_over(Stream& stream) {
-  add(Count::active);
-  streams_.splice(streams_.begin(), stream.between_);
-}
-
 }  // namespace sluice::mirror

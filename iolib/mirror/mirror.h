@@ -92,9 +92,8 @@ struct Detail {
 /// One server that gets a copy of what clients send, as one thread sees it: the streams to it, what
 /// they may hold together, and the breaker that keeps connections away while it is down.
 ///
-/// Belongs to its reactor's thread, but for count() and has_room(). Must outlive its streams, those
-/// on their way to it as well: destroyed after size() is 0, or after the reactor has run for the
-/// last time.
+/// Belongs to its reactor's thread, but for count(). Must outlive its streams: destroyed after
+/// size() is 0, or after the reactor has run for the last time.
 class Mirror : private Timer {
  public:
   /// How long a stream may outlive its connection, to pass on what waits and to see the mirror's
@@ -142,12 +141,6 @@ class Mirror : private Timer {
   /// unfinished.
   void stop();
   [[nodiscard]] std::size_t size() const { return streams_.size(); }
-  /// Whether one more stream may be had, with so much that waits. Any thread: where it is not the
-  /// reactor's, but for those on their way.
-  [[nodiscard]] bool has_room(std::size_t backlog_bytes) const {
-    return count(Count::active) < most_streams_ &&
-           count(Count::lag) + backlog_bytes <= budget_.limit_bytes;
-  }
 
   /// Called within the streams' own turns; they may not call back.
   std::function<void(Event, const Detail&)> on_event = [](Event, const Detail&) {};
@@ -157,9 +150,6 @@ class Mirror : private Timer {
   /// A stream begins; and one is gone, from the reactor's turn.
   std::function<void()> on_began = [] {};
   std::function<void()> on_gone = [] {};
-  /// The same server's Mirror on the thread of this number, to which a relay moves, with the same
-  /// Shedding. Unset: streams stay.
-  std::function<Mirror&(int thread)> on_thread = {};
 
   /// Any thread.
   [[nodiscard]] std::uint64_t count(Count what) const {
@@ -197,8 +187,6 @@ class Mirror : private Timer {
   void keep_out();
   void let_in();
   void remove(Stream& stream);
-  void hand_over(Stream& stream);
-  void take_over(Stream& stream);
 
   Reactor& reactor_;
   std::vector<Endpoint> addresses_;

@@ -27,7 +27,7 @@ constexpr Duration kLongestLook = std::chrono::milliseconds(50);
 }  // namespace
 
 Stream::Stream(Mirror& mirror, const StreamOptions& options, bool probe)
-    : mirror_(&mirror),
+    : mirror_(mirror),
       options_(options),
       backlog_(&mirror.budget_),
       reader_(*this, &Stream::readable),
@@ -47,17 +47,17 @@ void Stream::begin() {
 
 void Stream::pause(Duration time) {
   state_ = State::pausing;
-  step_deadline_ = mirror_->reactor_.now() + time;
+  step_deadline_ = mirror_.reactor_.now() + time;
   arm();
 }
 
 // One address after the other; what the kernel refuses at once takes no wait.
 void Stream::connect() {
   state_ = State::connecting;
-  if (tried_ == 0 && !retried_) mirror_->connects();
-  const std::vector<Endpoint>& addresses = mirror_->addresses_;
+  if (tried_ == 0 && !retried_) mirror_.connects();
+  const std::vector<Endpoint>& addresses = mirror_.addresses_;
   for (; tried_ < addresses.size(); ++tried_) {
-    which_ = static_cast<std::uint32_t>((mirror_->preferred_ + tried_) % addresses.size());
+    which_ = static_cast<std::uint32_t>((mirror_.preferred_ + tried_) % addresses.size());
     const Endpoint& to = addresses[which_];
     Result<OwnedFd> opened = open_socket(to, options_.choose_congestion);
     if (opened.has_error()) {
@@ -69,7 +69,7 @@ void Stream::connect() {
     const int outcome = begin_connect(fd_.get(), to);
     if (was_connected(outcome)) return connected(outcome);
     if (is_under_way(outcome)) {
-      connect_deadline_ = mirror_->reactor_.now() +
+      connect_deadline_ = mirror_.reactor_.now() +
                           options_.connect_timeout / static_cast<Duration::rep>(addresses.size());
       return await_connect(outcome);
     }
@@ -87,7 +87,7 @@ void Stream::await_connect(int outcome) {
   const bool full = outcome == EAGAIN;
   step_deadline_ = connect_deadline_;
   if (full) {
-    step_deadline_ = std::min(step_deadline_, mirror_->reactor_.now() + kBacklogPause);
+    step_deadline_ = std::min(step_deadline_, mirror_.reactor_.now() + kBacklogPause);
   }
   arm();
   if (!full) await_writable();
@@ -97,11 +97,11 @@ void Stream::await_connect(int outcome) {
 void Stream::connect_is_late() {
   if (writer_.in_flight()) {
     timed_out_ = true;
-    return mirror_->reactor_.cancel(writer_);
+    return mirror_.reactor_.cancel(writer_);
   }
   // A unix socket's: a path has one address, and the same one always.
-  end_of_wait(begin_connect(fd_.get(), mirror_->addresses_[which_]),
-              mirror_->reactor_.now() >= connect_deadline_);
+  end_of_wait(begin_connect(fd_.get(), mirror_.addresses_[which_]),
+              mirror_.reactor_.now() >= connect_deadline_);
 }
 
 // What has come by now is not late.
@@ -116,7 +116,7 @@ void Stream::connect_ended(int outcome) {
   // Who has waited in vain for so long need not be asked twice.
   if (outcome == ETIMEDOUT) retried_ = true;
   error_ = {outcome, "connect"};
-  if (which_ < mirror_->addresses_.size()) error_.context += " " + mirror_->addresses_[which_].text;
+  if (which_ < mirror_.addresses_.size()) error_.context += " " + mirror_.addresses_[which_].text;
   close_socket();
   ++tried_;
   connect();
@@ -130,10 +130,10 @@ void Stream::connected(int outcome) {
     static_cast<void>(::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes,
                                    sizeof unsent_bytes));
   }
-  connected_at_ = mirror_->reactor_.now();
-  mirror_->connected(which_);
+  connected_at_ = mirror_.reactor_.now();
+  mirror_.connected(which_);
   if (outcome != 0) return broken_off({outcome, "connect"});
-  if (mirror_->breaker_.state() != Breaker::State::closed) {
+  if (mirror_.breaker_.state() != Breaker::State::closed) {
     proof_deadline_ = connected_at_ + Mirror::kAtOnce;
     arm();
   }
@@ -145,21 +145,21 @@ void Stream::connected(int outcome) {
 // One more round after a pause, unless this one or others have found out that there is no use in
 // it.
 void Stream::round_failed() {
-  if (mirror_->addresses_.empty()) error_ = {0, "its name has not been resolved"};
-  if (!mirror_->addresses_.empty() && !retried_ && !given_up_ &&
-      mirror_->breaker_.state() == Breaker::State::closed) {
+  if (mirror_.addresses_.empty()) error_ = {0, "its name has not been resolved"};
+  if (!mirror_.addresses_.empty() && !retried_ && !given_up_ &&
+      mirror_.breaker_.state() == Breaker::State::closed) {
     retried_ = true;
-    return pause(mirror_->breaker_.retry_pause());
+    return pause(mirror_.breaker_.retry_pause());
   }
-  mirror_->connect_failed(error_, probe_);
+  mirror_.connect_failed(error_, probe_);
   end(false);
 }
 
 void Stream::pause_is_over() {
-  const bool closed = mirror_->breaker_.state() == Breaker::State::closed;
+  const bool closed = mirror_.breaker_.state() == Breaker::State::closed;
   if (!retried_) {
-    if (!closed || mirror_->silent()) return take_turn(false);
-    if (mirror_->admit(*this)) take_turn(true);
+    if (!closed || mirror_.silent()) return take_turn(false);
+    if (mirror_.admit(*this)) take_turn(true);
     return;
   }
   tried_ = 0;
@@ -168,13 +168,13 @@ void Stream::pause_is_over() {
 
 // The first time that it connects.
 void Stream::take_turn(bool charged) {
-  mirror_->leave_line(*this);
+  mirror_.leave_line(*this);
   // What only finds out whether the mirror can be reached leaves its place at once, for nobody.
   charged_ = charged && !given_up_;
-  const bool closed = mirror_->breaker_.state() == Breaker::State::closed;
-  if (closed && !mirror_->silent()) return connect();
+  const bool closed = mirror_.breaker_.state() == Breaker::State::closed;
+  if (closed && !mirror_.silent()) return connect();
   // As if it had come now.
-  mirror_->add(Count::refused);
+  mirror_.add(Count::refused);
   end(false);
 }
 
@@ -182,7 +182,7 @@ void Stream::take_turn(bool charged) {
 void Stream::close_socket() {
   if (!fd_) return;
   if (!orderly_ && !unix_) reset_on_close(fd_.get());
-  mirror_->reactor_.forget(fd_.get());
+  mirror_.reactor_.forget(fd_.get());
   fd_.reset();
 }
 
@@ -227,7 +227,7 @@ void Stream::eof(std::uint64_t offset) {
 void Stream::reset(std::uint64_t /*offset*/) {
   if (!wants_more()) return;
   end_ = End::reset;
-  drain_deadline_ = mirror_->reactor_.now() + mirror_->drain_time_;
+  drain_deadline_ = mirror_.reactor_.now() + mirror_.drain_time_;
   arm();
   if (state_ == State::open && !behind_) flush();
 }
@@ -235,48 +235,8 @@ void Stream::reset(std::uint64_t /*offset*/) {
 void Stream::closed(const StreamTotals& /*totals*/) {
   detach_ = nullptr;
   if (state_ == State::gone) return;
-  drain_deadline_ = std::min(drain_deadline_, mirror_->reactor_.now() + mirror_->drain_time_);
+  drain_deadline_ = std::min(drain_deadline_, mirror_.reactor_.now() + mirror_.drain_time_);
   arm();
-}
-
-// --- Moving to another thread ---
-
-// One that is connecting, or has to prove something to the breaker, stays.
-bool Stream::may_move(int thread) {
-  return state_ == State::open && proof_deadline_ == TimePoint::max() && mirror_->on_thread &&
-         mirror_->on_thread(thread).has_room(backlog_.size());
-}
-
-bool Stream::rest() {
-  if (!std::exchange(resting_, true)) {
-    mirror_->reactor_.cancel_timer(*this);
-    if (reader_.in_flight()) mirror_->reactor_.cancel(reader_);
-    if (writer_.in_flight()) mirror_->reactor_.cancel(writer_);
-  }
-  return !reader_.in_flight() && !writer_.in_flight();
-}
-
-// It belongs to itself until it arrives. A probe's part is over.
-void Stream::leave(int thread) {
-  probe_ = false;
-  if (std::exchange(charged_, false)) mirror_->place_left();
-  mirror_->subtract(Count::lag, std::exchange(noted_, 0));
-  backlog_.set_budget(nullptr);
-  mirror_->reactor_.forget(fd_.get());
-  mirror_->hand_over(*this);
-  mirror_ = &mirror_->on_thread(thread);
-}
-
-void Stream::arrive() {
-  mirror_->take_over(*this);
-  backlog_.set_budget(&mirror_->budget_);
-  note_lag();
-  resting_ = false;
-  if (!answers_ended_) await_readable();
-  if (behind_) await_writable();
-  arm();
-  // There was room when it was asked for.
-  if (mirror_->budget_.used_bytes > mirror_->budget_.limit_bytes) lagged(Limit::budget);
 }
 
 // Whether `bytes` at `offset` come next; a stream that has missed something ends.
@@ -298,7 +258,7 @@ bool Stream::may_gather(std::size_t bytes) const {
 // Whether `bytes` more may and should go now.
 bool Stream::is_due(std::size_t bytes) {
   if (state_ != State::open || behind_) return false;
-  const TimePoint now = mirror_->reactor_.now();
+  const TimePoint now = mirror_.reactor_.now();
   if (may_gather(bytes) && now < last_sent_ + Mirror::kGatherTime) return false;
   last_sent_ = now;
   return true;
@@ -326,7 +286,7 @@ std::size_t Stream::send_now(std::span<const std::byte> bytes) {
 
 void Stream::sent(std::size_t bytes) {
   sent_ += bytes;
-  mirror_->add(Count::bytes, bytes);
+  mirror_.add(Count::bytes, bytes);
 }
 
 void Stream::splice_now(Pipe& pipe) {
@@ -369,13 +329,13 @@ void Stream::kept(bool refused) {
     return;
   }
   if (behind_ || step_deadline_ != TimePoint::max()) return;
-  step_deadline_ = mirror_->reactor_.now() + Mirror::kGatherTime;
+  step_deadline_ = mirror_.reactor_.now() + Mirror::kGatherTime;
   arm();
 }
 
 void Stream::flush() {
   step_deadline_ = TimePoint::max();
-  if (!backlog_.empty()) last_sent_ = mirror_->reactor_.now();
+  if (!backlog_.empty()) last_sent_ = mirror_.reactor_.now();
   std::size_t left = kFlushBytes;
   while (!backlog_.empty() && left > 0) {
     std::span<const std::byte> bytes = backlog_.front();
@@ -383,7 +343,7 @@ void Stream::flush() {
     const std::size_t taken = send_now(bytes);
     if (state_ == State::gone) return;
     backlog_.pop(taken);
-    mirror_->add(Count::copied, taken);
+    mirror_.add(Count::copied, taken);
     left -= taken;
     if (taken < bytes.size()) break;
   }
@@ -395,16 +355,16 @@ void Stream::flush() {
 
 void Stream::note_lag() {
   const std::size_t before = std::exchange(noted_, backlog_.size());
-  mirror_->add(Count::lag, noted_ - before);
+  mirror_.add(Count::lag, noted_ - before);
 }
 
 void Stream::fall_behind() {
-  if (!std::exchange(behind_, true)) mirror_->fell_behind();
+  if (!std::exchange(behind_, true)) mirror_.fell_behind();
   if (state_ == State::open) await_writable();
 }
 
 void Stream::catch_up() {
-  if (std::exchange(behind_, false)) mirror_->caught_up();
+  if (std::exchange(behind_, false)) mirror_.caught_up();
 }
 
 // All that came before the end is sent.
@@ -417,13 +377,12 @@ void Stream::pass_on_end() {
 }
 
 void Stream::await_writable() {
-  if (resting_ || writer_.in_flight()) return;
-  mirror_->reactor_.wait_writable(fd_.get(), writer_);
+  if (writer_.in_flight()) return;
+  mirror_.reactor_.wait_writable(fd_.get(), writer_);
 }
 
 void Stream::writable(const Completion& completion) {
   if (state_ == State::gone) return check_gone();
-  if (resting_) return wake_();
   if (state_ == State::open) return flush();
   const bool is_late = std::exchange(timed_out_, false);
   const bool failed = completion.result < 0 && !is_late;
@@ -433,7 +392,7 @@ void Stream::writable(const Completion& completion) {
 // What a tap does not want must be gone from the pipe all the same.
 void Stream::discard(Pipe& pipe) {
   while (!pipe.empty()) {
-    const Transfer out = read_out(pipe, mirror_->waste_.data(), mirror_->waste_.size());
+    const Transfer out = read_out(pipe, mirror_.waste_.data(), mirror_.waste_.size());
     if (out.status != Transfer::Status::moved) return;
   }
 }
@@ -441,13 +400,12 @@ void Stream::discard(Pipe& pipe) {
 // --- Answers ---
 
 void Stream::await_readable() {
-  if (resting_ || reader_.in_flight()) return;
-  mirror_->reactor_.wait_readable(fd_.get(), reader_);
+  if (reader_.in_flight()) return;
+  mirror_.reactor_.wait_readable(fd_.get(), reader_);
 }
 
 void Stream::readable(const Completion& /*completion*/) {
   if (state_ == State::gone) return check_gone();
-  if (resting_) return wake_();
   for (int i = 0; i < kReceivesPerTurn; ++i) {
     const ssize_t got = receive();
     if (got > 0) continue;
@@ -468,7 +426,7 @@ void Stream::readable(const Completion& /*completion*/) {
 // With MSG_TRUNC the kernel drops what came over TCP without copying it (tcp(7)).
 ssize_t Stream::receive() {
   const ssize_t got =
-      ::recv(fd_.get(), mirror_->waste_.data(), mirror_->waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
+      ::recv(fd_.get(), mirror_.waste_.data(), mirror_.waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
   if (got > 0) {
     answered_ = true;
     lives();
@@ -478,7 +436,7 @@ ssize_t Stream::receive() {
 
 void Stream::lives() {
   charged_ = false;
-  if (!std::exchange(lived_, true)) mirror_->sign_of_life();
+  if (!std::exchange(lived_, true)) mirror_.sign_of_life();
 }
 
 // --- The end ---
@@ -490,7 +448,7 @@ void Stream::look_at_end() {
   if (end_ == End::none || (end_ == End::eof && !answers_ended_)) return;
   if (const int error = take_error(fd_.get()); error != 0) return broken_off({error, "send"});
   if (all_acknowledged()) return end(end_ == End::eof);
-  step_deadline_ = mirror_->reactor_.now() + look_pause_;
+  step_deadline_ = mirror_.reactor_.now() + look_pause_;
   look_pause_ = std::min(2 * look_pause_, kLongestLook);
   arm();
 }
@@ -501,20 +459,20 @@ bool Stream::all_acknowledged() const { return unix_ || send_queue_bytes(fd_.get
 void Stream::drain_time_is_over() {
   if (state_ == State::connecting || (state_ == State::pausing && !place_)) {
     if (state_ == State::connecting) error_ = {ETIMEDOUT, "connect"};
-    mirror_->connect_failed(error_, probe_);
+    mirror_.connect_failed(error_, probe_);
     return end(false);
   }
   // Of places that become free only now the pace knows.
   charged_ = false;
   // A mirror that took everything, and only does not close, has what it was to have.
   if (state_ == State::open && fin_sent_ && all_acknowledged()) return end(true);
-  mirror_->add(Count::unfinished);
+  mirror_.add(Count::unfinished);
   end(false);
 }
 
 void Stream::stop() {
   if (state_ == State::gone) return;
-  if (is_unfinished()) mirror_->add(Count::unfinished);
+  if (is_unfinished()) mirror_.add(Count::unfinished);
   end(false);
 }
 
@@ -529,7 +487,7 @@ bool Stream::lacks_bytes() const {
 
 void Stream::lagged(Limit limit) {
   state_ == State::open || place_ ? end(false) : give_up();
-  mirror_->lagged(*this, limit);
+  mirror_.lagged(*this, limit);
 }
 
 // Fast connections lag while a mirror is connected to, whether it is far away or down: only the
@@ -548,28 +506,28 @@ bool Stream::has_everything() const {
 void Stream::broken_off(const Error& error) {
   // An answer may have come before the reset of which a send was told.
   if (!answered_) static_cast<void>(receive());
-  const bool at_once = !answered_ && (mirror_->reactor_.now() < connected_at_ + Mirror::kAtOnce ||
+  const bool at_once = !answered_ && (mirror_.reactor_.now() < connected_at_ + Mirror::kAtOnce ||
                                       sent_ <= send_queue_bytes(fd_.get()));
   const bool complete = has_everything();
-  if (!complete) mirror_->broken_off(*this, error, at_once);
+  if (!complete) mirror_.broken_off(*this, error, at_once);
   // One that is complete so soon says nothing, unless the breaker waits for its word.
   const bool proves = complete && proof_deadline_ != TimePoint::max();
   at_once && !proves ? go(complete) : end(complete);
 }
 
 void Stream::end(bool orderly) {
-  if (state_ == State::open) mirror_->lasted(proof_deadline_ != TimePoint::max());
+  if (state_ == State::open) mirror_.lasted(proof_deadline_ != TimePoint::max());
   go(orderly);
 }
 
 void Stream::go(bool orderly) {
   if (std::exchange(state_, State::gone) == State::gone) return;
   orderly_ = orderly;
-  mirror_->leave_line(*this);
-  if (std::exchange(charged_, false)) mirror_->place_left();
-  mirror_->reactor_.cancel_timer(*this);
-  if (reader_.in_flight()) mirror_->reactor_.cancel(reader_);
-  if (writer_.in_flight()) mirror_->reactor_.cancel(writer_);
+  mirror_.leave_line(*this);
+  if (std::exchange(charged_, false)) mirror_.place_left();
+  mirror_.reactor_.cancel_timer(*this);
+  if (reader_.in_flight()) mirror_.reactor_.cancel(reader_);
+  if (writer_.in_flight()) mirror_.reactor_.cancel(writer_);
   check_gone();
   leave_direction();
 }
@@ -586,19 +544,19 @@ void Stream::leave_direction() {
 void Stream::check_gone() {
   if (reader_.in_flight() || writer_.in_flight()) return;
   close_socket();
-  mirror_->reactor_.set_timer(*this, mirror_->reactor_.now());
+  mirror_.reactor_.set_timer(*this, mirror_.reactor_.now());
 }
 
 void Stream::expired() {
-  if (state_ == State::gone) return mirror_->remove(*this);
-  const TimePoint now = mirror_->reactor_.now();
+  if (state_ == State::gone) return mirror_.remove(*this);
+  const TimePoint now = mirror_.reactor_.now();
   // Of that time nothing is left where the thread stood still, for what has come meanwhile.
-  const bool stood_still = now - mirror_->drain_time_ / 10 >= drain_deadline_;
-  if (stood_still) drain_deadline_ = now + mirror_->drain_time_;
+  const bool stood_still = now - mirror_.drain_time_ / 10 >= drain_deadline_;
+  if (stood_still) drain_deadline_ = now + mirror_.drain_time_;
   if (now >= drain_deadline_) return drain_time_is_over();
   if (now >= proof_deadline_) {
     proof_deadline_ = TimePoint::max();
-    mirror_->lasted(true);
+    mirror_.lasted(true);
   }
   if (now >= step_deadline_) {
     step_deadline_ = TimePoint::max();
@@ -617,8 +575,8 @@ void Stream::expired() {
 
 void Stream::arm() {
   const TimePoint next = std::min({step_deadline_, drain_deadline_, proof_deadline_});
-  if (state_ == State::gone || resting_ || next == TimePoint::max()) return;
-  mirror_->reactor_.set_timer(*this, next);
+  if (state_ == State::gone || next == TimePoint::max()) return;
+  mirror_.reactor_.set_timer(*this, next);
 }
 
 }  // namespace sluice::mirror

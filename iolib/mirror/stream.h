@@ -35,13 +35,8 @@ class Stream final : public Tap, private Timer {
   Stream(Mirror& mirror, const StreamOptions& options, bool probe);
   ~Stream() override;
 
-  /// `detach` takes the tap off its direction; called at most once, and not after closed(). `wake`
-  /// wakes the direction; needed where relays move.
-  void set_direction(
-      std::function<void()> detach, std::function<void()> wake = [] {}) {
-    detach_ = std::move(detach);
-    wake_ = std::move(wake);
-  }
+  /// `detach` takes the tap off its direction; called at most once, and not after closed().
+  void set_direction(std::function<void()> detach) { detach_ = std::move(detach); }
 
   [[nodiscard]] std::size_t allowance() override;
   void append(std::uint64_t offset, std::span<const std::byte> bytes) override;
@@ -51,10 +46,6 @@ class Stream final : public Tap, private Timer {
   void eof(std::uint64_t offset) override;
   void reset(std::uint64_t offset) override;
   void closed(const StreamTotals& totals) override;
-  [[nodiscard]] bool may_move(int thread) override;
-  [[nodiscard]] bool rest() override;
-  void leave(int thread) override;
-  void arrive() override;
 
  private:
   friend class Mirror;
@@ -134,16 +125,14 @@ class Stream final : public Tap, private Timer {
   void arm();
   [[nodiscard]] bool all_acknowledged() const;
 
-  Mirror* mirror_;
+  Mirror& mirror_;
   StreamOptions options_;
   std::function<void()> detach_;
-  std::function<void()> wake_ = [] {};
   OwnedFd fd_;
   ByteQueue backlog_;
   Request reader_;
   Request writer_;
   std::list<Stream>::iterator self_;
-  std::list<Stream> between_;                          ///< holds itself, between two threads
   std::optional<std::list<Stream*>::iterator> place_;  ///< in the line
   std::uint64_t seen_ = 0;                             ///< bytes of the direction
   std::uint64_t sent_ = 0;                             ///< of these, handed to the socket
@@ -161,7 +150,6 @@ class Stream final : public Tap, private Timer {
   State state_ = State::connecting;
   End end_ = End::none;
   bool probe_;
-  bool resting_ = false;  ///< in order to move
   bool retried_ = false;  ///< or there is no use in it
   bool timed_out_ = false;
   bool given_up_ = false;  ///< detached, and only there to learn whether the mirror can be reached

@@ -419,7 +419,6 @@ void Pump::close_taps() {
 }
 
 void Pump::wake() {
-  if (relay_.moving()) return relay_.check_joined();
   if (wait_ == Wait::receive || wait_ == Wait::readable) return flush_gathered();
   if (wait_ != Wait::tap) return;
   last_activity_ = relay_.context_->reactor.now();  // a tap that made it wait was not idle

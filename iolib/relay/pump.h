@@ -81,17 +81,8 @@ class Pump final : private Operation {
   void pause();
   [[nodiscard]] bool paused() const { return paused_; }
 
-  /// Whether it could go on with the thread of this number: no pipe is held, since pipes belong to
-  /// the thread that took them, and its taps can go along.
-  [[nodiscard]] bool may_move(int thread) { return !pipe_ && (!taps_ || taps_->may_move(thread)); }
-  /// See Tap: of a direction that rests, or has ended.
-  [[nodiscard]] bool rest_taps() { return !taps_ || taps_->rest(); }
-  void leave(int thread) {
-    if (taps_) taps_->leave(thread);
-  }
-  void arrive() {
-    if (taps_) taps_->arrive();
-  }
+  /// Whether it could go on with another thread. Pipes and taps belong to the thread that it is on.
+  [[nodiscard]] bool may_move() const { return !pipe_ && !tapped(); }
 
   /// Attaches a tap that sees the bytes received from now on. A receive that is under way, and
   /// cannot be cancelled any more, may bring up to Reactor::kReceiveBytes before the tap is asked
@@ -100,7 +91,7 @@ class Pump final : private Operation {
   void detach(Tap& tap);
   /// Tells the taps that nothing more will come.
   void close_taps();
-  /// A tap can take bytes again, its watermark rose, or it rests.
+  /// A tap can take bytes again, or its watermark rose.
   void wake();
 
   /// Housekeeping by the relay's timer: takes a little out of a pipe that has been paused for long.

@@ -57,8 +57,9 @@ bool Relay::begin_move() {
   if (moved_ || moving() || !two_way_ || !context_->choose_thread || end_ != RelayEnd::running) {
     return false;
   }
+  if (!to_upstream_.may_move() || !to_client_.may_move()) return false;
   const int thread = context_->choose_thread();
-  if (thread < 0 || !to_upstream_.may_move(thread) || !to_client_.may_move(thread)) return false;
+  if (thread < 0) return false;
   destination_ = static_cast<std::int16_t>(thread);
   // Already, lest all that prove heavy in one moment choose the same thread.
   count_in(&context_->of_thread(thread));
@@ -73,8 +74,6 @@ void Relay::move_to(RelayContext& context) {
   context_ = &context;
   client_.set_reactor(context.reactor);
   upstream_.set_reactor(context.reactor);
-  to_upstream_.arrive();
-  to_client_.arrive();
   destination_ = -1;
   moved_ = true;
 }
@@ -89,14 +88,6 @@ bool Relay::joined() const {
   const auto rests = [](const Pump& pump) { return pump.ended() || pump.paused(); };
   return rests(to_upstream_) && (!two_way_ || rests(to_client_)) && !client_.in_flight() &&
          !upstream_.in_flight();
-}
-
-// Tells the taps to rest, too; where both directions have ended they are closed instead.
-bool Relay::ready_to_settle() {
-  if (!waiter_ || !joined()) return false;
-  if (pumps_ended()) return true;
-  const bool first_rests = to_upstream_.rest_taps();
-  return to_client_.rest_taps() && first_rests;
 }
 
 // The waiter goes on at the end of the turn, not from here: this may be deep within a call of an
@@ -121,8 +112,6 @@ void Relay::settle() {
     destination_ = -1;
     close();
   } else {
-    to_upstream_.leave(destination_);
-    to_client_.leave(destination_);
     context_->reactor.forget(client_.fd());
     context_->reactor.forget(upstream_.fd());
   }

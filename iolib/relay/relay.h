@@ -135,7 +135,7 @@ class Relay final : private Timer, private Deferral {
   [[nodiscard]] bool drains(TimePoint active, TimePoint now);
   [[nodiscard]] bool pumps_ended() const;
   [[nodiscard]] bool joined() const;
-  [[nodiscard]] bool ready_to_settle();
+  [[nodiscard]] bool ready_to_settle() const { return waiter_ && joined(); }
   [[nodiscard]] bool moving() const { return destination_ >= 0; }
   void check_joined();
   void end_as(RelayEnd end);

@@ -20,7 +20,8 @@ struct StreamTotals {
 /// One who sees every byte of a direction exactly once, in order, whether it is copied or spliced.
 ///
 /// Called on the pump's thread, within the pump's turns; attached and detached at any turn, also
-/// from within its own calls. A tap sees the bytes received after it was attached. Bytes that the
+/// from within its own calls. While it is attached, its relay stays on its thread. A tap sees the
+/// bytes received after it was attached. Bytes that the
 /// program itself adds to a stream pass no tap.
 class Tap {
  public:
@@ -69,18 +70,6 @@ class Tap {
   virtual void reset(std::uint64_t /*offset*/) {}
   /// Nothing more will come.
   virtual void closed(const StreamTotals& /*totals*/) {}
-
-  /// Whether the tap could go along if its relay went on with the thread of this number. One of a
-  /// relay's taps that could not keeps the relay where it is.
-  [[nodiscard]] virtual bool may_move(int /*thread*/) { return false; }
-  /// The relay is about to: the tap cancels what it has asked of its thread, and asks for nothing
-  /// more until arrive(). If something is still in flight it returns false, and calls
-  /// Pump::wake() once nothing is. Called any number of times.
-  [[nodiscard]] virtual bool rest() { return true; }
-  /// The last call on the old thread, when everything rests ...
-  virtual void leave(int /*thread*/) {}
-  /// ... and the first on the new one.
-  virtual void arrive() {}
 };
 
 }  // namespace sluice

@@ -99,21 +99,4 @@ void TapSet::closed(const StreamTotals& totals) {
   each([&](Tap& tap) { tap.closed(totals); });
 }
 
-bool TapSet::may_move(int thread) {
-  bool may = true;
-  each([&](Tap& tap) { may = tap.may_move(thread) && may; });
-  return may;
-}
-bool TapSet::rest() {
-  bool rests = true;
-  each([&](Tap& tap) { rests = tap.rest() && rests; });
-  return rests;
-}
-void TapSet::leave(int thread) {
-  each([&](Tap& tap) { tap.leave(thread); });
-}
-void TapSet::arrive() {
-  each([](Tap& tap) { tap.arrive(); });
-}
-
 }  // namespace sluice

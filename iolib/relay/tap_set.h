@@ -49,13 +49,6 @@ class TapSet {
   void reset(std::uint64_t offset);
   void closed(const StreamTotals& totals);
 
-  /// Every tap may; see Tap.
-  [[nodiscard]] bool may_move(int thread);
-  /// Every tap does.
-  [[nodiscard]] bool rest();
-  void leave(int thread);
-  void arrive();
-
  private:
   // While it lasts, one that is detached is only crossed out, and one that is attached comes behind
   // those that are served. One may be within another.

@@ -15,10 +15,12 @@ class Placement {
   /// The next worker, by number. Before anybody asks.
   void add(const RelayContext& worker) { loads_.emplace_back(worker); }
 
-  /// For a connection that stays where it begins: the worker with the fewest of them, `own` where
-  /// no other has fewer. Counts it there, until ended().
+  /// For a connection that stays where it begins as long as it has taps: the worker with the fewest
+  /// of them, `own` where no other has fewer. Counts it there, until left().
   [[nodiscard]] std::size_t place(std::size_t own);
-  void ended(std::size_t worker) { --loads_[worker].staying; }
+  /// It has moved after all, and counts here now.
+  void arrived(std::size_t worker) { ++loads_[worker].staying; }
+  void left(std::size_t worker) { --loads_[worker].staying; }
 
   /// For a relay that streams heavily on `own`: another worker which would have fewer such streams,
   /// with one more, than `own` has; negative where there is none.

@@ -294,7 +294,7 @@ std::string Session::upstream_text() const {
 void Session::arrive(Worker& worker, Relay& relay) {
   worker_ = &worker;
   relay.move_to(worker.relay_context());
-  worker.session_began(*this);
+  worker.session_arrived(*this);
 }
 
 void Session::connect_failed(const Error& error) {

@@ -61,8 +61,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// Its route is one whose connections are recorded.
-  [[nodiscard]] bool recorded() const { return !route_->config.capture.empty(); }
+  /// See Route.
+  [[nodiscard]] bool tapped() const { return route_->tapped(); }
   /// Ends the session soon, with a reset both ways.
   void stop(SessionEnd why);
 

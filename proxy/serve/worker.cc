@@ -53,9 +53,6 @@ Worker::Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<
   };
   mirrors_.id_of = [this](std::uint64_t number) { return session_id(number); };
   mirrors_.on_failed = shared_.on_mirror_failed;
-  mirrors_.of_worker = [this](int other) -> WorkerMirrors& {
-    return worker(static_cast<std::size_t>(other)).mirrors();
-  };
   mirrors_.on_began = [this] { ++shared_.mirror_streams; };
   mirrors_.on_gone = [this] {
     --shared_.mirror_streams;
@@ -83,11 +80,11 @@ void Worker::update_route(const Route& route) {
   routes_.update(route);
 }
 
-// What is recorded stays with the worker that it began with: it begins with the one that has the
-// least of it. Anything else stays on the CPU where it arrived, and moves if it proves to be heavy:
-// a hop can double a small message's time.
+// What is recorded or mirrored stays with the worker that it began with: it begins with the one
+// that has the least of it. Anything else stays on the CPU where it arrived, and moves if it proves
+// to be heavy: a hop can double a small message's time.
 void Worker::admitted(Accepted client) {
-  if (routes_.at(client.route)->config.capture.empty()) return begin(std::move(client));
+  if (!routes_.at(client.route)->tapped()) return begin(std::move(client));
   const std::size_t place = shared_.placement.place(index_);
   if (place == index_) return begin(std::move(client));
   Worker& other = worker(place);
@@ -109,14 +106,16 @@ void Worker::begin(Accepted client) {
 void Worker::session_began(Session& session) {
   sessions_.push_front(session);
   stats_.add(Counter::active);
-  if (!stopping_) return;
-  session.stop(*stopping_);
-  mirrors_.stop();  // what came along
+  if (stopping_) session.stop(*stopping_);
+}
+
+void Worker::session_arrived(Session& session) {
+  if (session.tapped()) shared_.placement.arrived(index_);
+  session_began(session);
 }
 
 void Worker::session_ended(Session& session) {
   session_leaves(session);
-  if (session.recorded()) shared_.placement.ended(index_);
   admission_.leave();
   check_drained();
 }
@@ -124,6 +123,7 @@ void Worker::session_ended(Session& session) {
 void Worker::session_leaves(Session& session) {
   sessions_.erase(sessions_.iterator_to(session));
   stats_.subtract(Counter::active);
+  if (session.tapped()) shared_.placement.left(index_);
 }
 
 std::string Worker::session_id(std::uint64_t number) const {

@@ -69,8 +69,9 @@ class Worker final : private Timer {
   void session_began(Session& session);
   void session_ended(Session& session);
   /// A session goes on with another worker: it leaves this one, goes to the other's thread by
-  /// `co_await arrival()`, and begins there.
+  /// `co_await arrival()`, and has arrived there.
   void session_leaves(Session& session);
+  void session_arrived(Session& session);
   class Arrival;
   [[nodiscard]] Arrival arrival();
   [[nodiscard]] Worker& worker(std::size_t index) { return *shared_.workers[index]; }

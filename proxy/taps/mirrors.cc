@@ -66,9 +66,6 @@ void WorkerMirrors::add(const MirrorTarget& target, const mirror::Mirror::Option
   entry.mirror->on_failed = [this, &entry](const Error&) { on_failed(entry.address); };
   entry.mirror->on_began = [this] { on_began(); };
   entry.mirror->on_gone = [this] { on_gone(); };
-  entry.mirror->on_thread = [this, &entry](int worker) -> mirror::Mirror& {
-    return *of_worker(worker).find(entry.address)->mirror;
-  };
 }
 
 WorkerMirrors::Entry* WorkerMirrors::find(std::string_view address) {
@@ -91,7 +88,7 @@ void WorkerMirrors::attach(const Route& route, std::uint64_t connection, std::ui
     mirror::Stream* const stream =
         find(target.address)->mirror->open(stream_options(route.config, connection));
     if (stream == nullptr) continue;
-    stream->set_direction([&pump, stream] { pump.detach(*stream); }, [&pump] { pump.wake(); });
+    stream->set_direction([&pump, stream] { pump.detach(*stream); });
     pump.attach(*stream);
   }
 }

@@ -53,8 +53,6 @@ class WorkerMirrors {
   /// A stream begins; and one has ended, from the reactor's turn.
   std::function<void()> on_began = [] {};
   std::function<void()> on_gone = [] {};
-  /// Another worker's, to which a connection goes.
-  std::function<WorkerMirrors&(int worker)> of_worker = [this](int) -> auto& { return *this; };
 
   /// Any thread.
   [[nodiscard]] std::uint64_t count(mirror::Count what) const;

@@ -27,6 +27,9 @@ struct Route {
   std::vector<Endpoint>
       upstreams;  ///< all addresses, to be tried in turn; empty where none is needed
   std::vector<MirrorTarget> mirrors;
+
+  /// Its connections are recorded or mirrored, and stay with the worker that they begin with.
+  [[nodiscard]] bool tapped() const { return !config.capture.empty() || !mirrors.empty(); }
 };
 using RouteSnapshot = std::shared_ptr<const Route>;
 

@@ -330,11 +330,11 @@ TEST(TapSetTest, OneCallMayLeadToAnother) {
   for (int i = 0; i < 3; ++i) set.attach(taps.emplace_back(kToUpstream));
   std::array<int, 3> asked{};
   for (std::size_t i = 0; i < taps.size(); ++i) {
-    taps[i].at_rest = [&asked, i] { return ++asked[i] > 0; };
+    taps[i].at_allowance = [&asked, i] { ++asked[i]; };
   }
   taps[0].at_end = [&] {
     set.detach(taps[0]);
-    EXPECT_TRUE(set.rest());
+    EXPECT_GT(set.allowance(), 0U);
   };
   set.reset(0);
   for (const TestTap& tap : taps) EXPECT_EQ(tap.resets, 1);

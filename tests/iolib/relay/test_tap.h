@@ -30,8 +30,6 @@ class TestTap final : public Tap {
   std::function<void()> at_append = [] {};
   std::function<void()> at_allowance = [] {};
   std::function<void()> at_end = [] {};  ///< eof, reset and closed
-  bool movable = false;
-  std::function<bool()> at_rest = [] { return true; };
 
   // What it saw.
   std::optional<std::uint64_t> first;  ///< the offset of the first byte
@@ -47,8 +45,6 @@ class TestTap final : public Tap {
   int resets = 0;
   std::uint64_t end_offset = 0;
   std::optional<StreamTotals> totals;
-  int leaving_to = -1;
-  int thread = -1;  ///< where it arrived
 
   /// Every byte exactly once, in order, and never too much at a time.
   [[nodiscard]] bool content() const {
@@ -102,10 +98,6 @@ class TestTap final : public Tap {
     totals = closing;
     at_end();
   }
-  [[nodiscard]] bool may_move(int /*thread*/) override { return movable; }
-  [[nodiscard]] bool rest() override { return at_rest(); }
-  void leave(int to) override { leaving_to = to; }
-  void arrive() override { thread = leaving_to; }
 
  private:
   void take(std::uint64_t offset, std::span<const std::byte> data) {
