@@ -39,9 +39,6 @@ struct Filter {
   std::string route;
   std::string id;
 
-  [[nodiscard]] bool takes_all_connections() const {
-    return peers.empty() && ports.empty() && route.empty() && id.empty();
-  }
   [[nodiscard]] bool takes(const OpenInfo& connection) const;
   [[nodiscard]] bool takes_time(std::uint64_t wall_ns) const {
     return (!from_ns || wall_ns >= *from_ns) && (!until_ns || wall_ns < *until_ns);

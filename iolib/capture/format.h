@@ -115,7 +115,7 @@ void encode_record_header(const RecordHeader& header, std::byte* to);
 [[nodiscard]] std::uint32_t record_seed(const SegmentId& segment, std::uint64_t frame_offset);
 
 /// Decodes a record header at the start of `bytes` if its CRC is right and its payload lies within
-/// `bytes`. Padding has none: see is_padding().
+/// `bytes`. Padding has none: see is_zero().
 [[nodiscard]] std::optional<RecordHeader> decode_record_header(std::span<const std::byte> bytes,
                                                                std::uint32_t seed);
 

@@ -72,7 +72,6 @@ class ChainReader {
   };
 
   ChainReader(Chain chain, Options options);
-  explicit ChainReader(Chain chain) : ChainReader(std::move(chain), Options()) {}
 
   /// The next event, `end` for ever after the last. Fails, with the file's name, if one cannot be
   /// read.
@@ -80,7 +79,6 @@ class ChainReader {
   /// Live: the chain as it is listed now.
   void update(const Chain& chain);
 
-  [[nodiscard]] const StreamTracker& streams() const { return tracker_; }
   /// Of the current segment, or the one that has just ended; may be null.
   [[nodiscard]] const SegmentReader* segment_reader() const {
     return reader_ ? &*reader_ : nullptr;

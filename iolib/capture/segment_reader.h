@@ -55,7 +55,6 @@ class SegmentReader {
 
   /// Borrows `source`.
   SegmentReader(Source& source, SegmentState state, Options options);
-  SegmentReader(Source& source, SegmentState state) : SegmentReader(source, state, Options()) {}
 
   /// The next event, `end` for ever after the last. Fails if the source cannot be read, or was
   /// written in a version that is not known.
@@ -65,11 +64,8 @@ class SegmentReader {
 
   // --- What was seen so far ---
   [[nodiscard]] std::uint64_t frames() const { return frames_; }
-  [[nodiscard]] bool has_footer() const { return footer_passed_; }
   /// The segment has ended, but more of it may come: it is being written.
   [[nodiscard]] bool unfinished() const { return unfinished_; }
-  /// How many frames are known to have been durable.
-  [[nodiscard]] std::uint32_t durable_frames() const { return durable_frames_; }
   /// Where it reads: all before this offset is done with.
   [[nodiscard]] std::uint64_t offset() const { return frame_ ? frame_->offset : next_.offset; }
 

@@ -28,14 +28,6 @@ bool is_of_stream(const RecordHeader& header) {
   }
 }
 
-// Moves on to `offset`, if it is beyond what was reached.
-void jump(std::uint64_t offset, StreamTracker::Stream& stream, StreamEffect::Lost& lost) {
-  if (offset <= stream.offset) return;
-  lost = {stream.offset, offset - stream.offset};
-  stream.lost_bytes += lost.bytes;
-  stream.offset = offset;
-}
-
 }  // namespace
 
 void NumberSet::insert(std::uint64_t number) {
@@ -102,9 +94,12 @@ void StreamTracker::begin_segment(SegmentState state) {
   state_ = state;
 }
 
-const StreamTracker::Streams* StreamTracker::find(std::uint64_t connection) const {
-  const auto found = connections_.find(connection);
-  return found == connections_.end() ? nullptr : &found->second.streams;
+// Moves on to `offset`, if it is beyond what was reached.
+void StreamTracker::jump(std::uint64_t offset, Stream& stream, StreamEffect::Lost& lost) {
+  if (offset <= stream.offset) return;
+  lost = {stream.offset, offset - stream.offset};
+  stream.lost_bytes += lost.bytes;
+  stream.offset = offset;
 }
 
 void StreamTracker::open(const RecordHeader& header, std::span<const std::byte> payload,

@@ -45,18 +45,6 @@ class NumberSet {
 /// The streams of one chain, by the rules of FORMAT.md, "Rules for the streams".
 class StreamTracker {
  public:
-  struct Stream {
-    std::uint64_t offset = 0;  ///< reached
-    std::uint64_t recorded = 0;
-    std::uint32_t crc = 0;  ///< of the recorded ones, if it is whole
-    std::uint64_t lost_bytes = 0;
-    /// All since the connection's beginning was read, or what came before was told.
-    bool whole = false;
-    bool recorded_at_all = false;  ///< by its `open`: it is one of the sides recorded
-    SideEnd ended = SideEnd::none;
-  };
-  using Streams = std::array<Stream, 2>;  // by Side
-
   explicit StreamTracker(std::size_t most_connections = kMostConnections)
       : most_connections_(most_connections), closed_(most_connections) {}
 
@@ -68,18 +56,26 @@ class StreamTracker {
   /// that have ended may be written again in the next.
   void begin_segment(SegmentState state);
 
-  /// The streams of a connection that has not ended, or null.
-  [[nodiscard]] const Streams* find(std::uint64_t connection) const;
-
  private:
+  struct Stream {
+    std::uint64_t offset = 0;  // reached
+    std::uint64_t recorded = 0;
+    std::uint32_t crc = 0;  // of the recorded ones, if it is whole
+    std::uint64_t lost_bytes = 0;
+    // All since the connection's beginning was read, or what came before was told.
+    bool whole = false;
+    bool recorded_at_all = false;  // by its `open`: it is one of the sides recorded
+    SideEnd ended = SideEnd::none;
+  };
   struct Tracked {
-    Streams streams;
-    bool introduced = false;      // its `open` was seen
-    std::array<bool, 2> begun{};  // by Side: some record was
+    std::array<Stream, 2> streams;  // by Side
+    bool introduced = false;        // its `open` was seen
+    std::array<bool, 2> begun{};    // by Side: some record was
   };
 
   void open(const RecordHeader& header, std::span<const std::byte> payload, Tracked& connection,
             StreamEffect& effect);
+  static void jump(std::uint64_t offset, Stream& stream, StreamEffect::Lost& lost);
   void advance(const RecordHeader& header, std::span<const std::byte> payload, Stream& stream,
                StreamEffect& effect);
   void end(const RecordHeader& header, Stream& stream, StreamEffect& effect);

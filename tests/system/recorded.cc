@@ -125,7 +125,7 @@ Recorded read_capture(const std::string& directory, const OnRecorded& on_bytes) 
   }
   for (capture::Chain& chain : *chains) {
     Assembly assembly(result, on_bytes);
-    capture::ChainReader reader(std::move(chain));
+    capture::ChainReader reader(std::move(chain), {});
     for (;;) {
       const Result<Event> event = reader.next();
       if (!event) {

@@ -64,7 +64,6 @@ TEST(Time, OfAnotherFormIsRefused) {
 TEST(Filter, TakesConnectionsByEitherEnd) {
   const OpenInfo info = test::open_info(5);  // 10.0.0.5:4000 to 127.0.0.1:80
   Filter filter;
-  EXPECT_TRUE(filter.takes_all_connections());
   EXPECT_TRUE(filter.takes(info));
   filter.ports = {80};
   EXPECT_TRUE(filter.takes(info));
