@@ -9,7 +9,7 @@
 namespace sluice::capture {
 
 /// The most that a crash leaves unwritten before something that was: eight writes are in flight at
-/// a time (SegmentWriter::kDepth). Zeros of this length are the end of what was written.
+/// a time (FrameWriter::kDepth). Zeros of this length are the end of what was written.
 inline constexpr std::uint64_t kLongestHoleBytes = 8 * kMaxFrameBytes;
 
 /// Where that which a crash left of a segment ends: behind its last frame, or behind the last block

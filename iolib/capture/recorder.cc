@@ -64,9 +64,10 @@ Result<std::unique_ptr<Recorder>> Recorder::create(Reactor& reactor, Disk& disk,
 Recorder::Recorder(Reactor& reactor, Disk& disk, Store& store, const RecorderOptions& options)
     : reactor_(reactor),
       options_(options),
-      writer_(reactor, disk, store, options.segments, *this),
       free_spills_(spill_count(options)),
-      block_bytes_(block_size(blocks_bytes(options), writer_.grid_bytes())),
+      block_bytes_(
+          block_size(blocks_bytes(options), std::max(store.volume().grid_bytes(), kGridBytes))),
+      writer_(reactor, disk, store, options.segments, *this),
       last_submit_(reactor.now()) {}
 
 Result<> Recorder::allocate(Disk& disk) {
@@ -268,9 +269,8 @@ void Recorder::submit_block() {
 }
 
 void Recorder::submit(Block& block) {
-  const std::size_t grid = writer_.grid_bytes();
   if (planned_bytes_ == 0) segment_began_ = reactor_.now();
-  planned_bytes_ += (block.builder.used_bytes() + grid - 1) / grid * grid;
+  planned_bytes_ += block.frame_bytes(writer_.grid_bytes());
   last_submit_ = reactor_.now();
   flush_waits_ = false;
   block.sequence = ++sequence_;
@@ -279,7 +279,7 @@ void Recorder::submit(Block& block) {
 
 // Every connection that is alive, so that the segments before can be deleted.
 void Recorder::write_table(bool begins_segment) {
-  std::unique_ptr<TableBlock> table;
+  std::unique_ptr<OwnedBlock> table;
   const auto finish = [&] {
     if (!table) return;
     table->block.begins_segment = std::exchange(begins_segment, false);
@@ -294,11 +294,8 @@ void Recorder::write_table(bool begins_segment) {
     const std::vector<std::byte> payload = encode(recording->snapshot(), true);
     if (table && !table->block.builder.fits(payload.size())) finish();
     if (!table) {
-      Result<AlignedBuffer> buffer = AlignedBuffer::allocate(kTableBlockBytes);
-      if (buffer.has_error()) return;
-      table = std::make_unique<TableBlock>();
-      table->buffer = std::move(*buffer);
-      table->block.set_buffer(table->buffer.bytes());
+      table = std::make_unique<OwnedBlock>();
+      if (table->allocate(kTableBlockBytes).has_error()) return;
     }
     RecordHeader header = stamp(Kind::open);
     header.flags = RecordHeader::kContinued;
@@ -463,12 +460,12 @@ void Recorder::read_clocks() {
 }
 
 void Recorder::count_writer() {
-  const SegmentWriter::Counts& counts = writer_.counts();
+  const SegmentWriter::Counts counts = writer_.counts();
   set(counters_.segments, counts.segments);
   set(counters_.disk_failures, counts.failures);
-  set(counters_.syncs, counts.syncs);
-  set(counters_.sync_ns, counts.sync_time.count());
-  set(counters_.longest_sync_ns, counts.longest_sync.count());
+  set(counters_.syncs, counts.frames.syncs);
+  set(counters_.sync_ns, counts.frames.sync_time.count());
+  set(counters_.longest_sync_ns, counts.frames.longest_sync.count());
 }
 
 void Recorder::segment_refused(const Error& error) {

@@ -118,11 +118,6 @@ class Recorder final : private SegmentWriter::Client {
     Recorder& recorder_;
     Timed work_;
   };
-  // Blocks beyond the budget, for what a segment begins with.
-  struct TableBlock {
-    AlignedBuffer buffer;
-    Block block;
-  };
   // A side that waits until everything up to `sequence` is durable.
   struct Gate {
     SideTap* tap;
@@ -189,13 +184,13 @@ class Recorder final : private SegmentWriter::Client {
 
   Reactor& reactor_;
   RecorderOptions options_;
-  SegmentWriter writer_;
   std::size_t free_spills_;  ///< so many more receives may be under way: see kSpillShare
   std::size_t block_bytes_;
   AlignedBuffer buffer_;
   std::vector<Block> blocks_;
   std::vector<Block*> free_;
-  std::vector<std::unique_ptr<TableBlock>> table_blocks_;
+  std::vector<std::unique_ptr<OwnedBlock>> table_blocks_;
+  SegmentWriter writer_;  ///< behind the blocks, which its lists must not outlive
   Block* current_ = nullptr;
   std::uint64_t sequence_ = 0;       ///< of the last block submitted
   std::uint64_t checkpoint_ = 0;     ///< the block of the last one

@@ -1,19 +1,16 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <memory>
-#include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "iolib/base/aligned_buffer.h"
 #include "iolib/base/clock.h"
 #include "iolib/base/error.h"
-#include "iolib/capture/frame_builder.h"
+#include "iolib/capture/block.h"
+#include "iolib/capture/ending_segment.h"
+#include "iolib/capture/frame_writer.h"
+#include "iolib/capture/next_segment.h"
 #include "iolib/capture/policy.h"
 #include "iolib/capture/store.h"
 #include "iolib/disk/disk.h"
@@ -21,59 +18,16 @@
 
 namespace sluice::capture {
 
-class SegmentWriter;
-
-/// One frame: while its owner fills it, while it is written, and until it need not be kept.
-class Block final : private Operation {
- public:
-  /// Borrows `buffer`: a multiple of the grid, at most kMaxFrameBytes.
-  explicit Block(std::span<std::byte> buffer = {}) : buffer_(buffer), builder(buffer) {}
-  void set_buffer(std::span<std::byte> buffer) {
-    buffer_ = buffer;
-    reset();
-  }
-
-  /// Empty again.
-  void reset() {
-    builder = FrameBuilder(buffer_);
-    data_bytes = 0;
-    begins_segment = false;
-  }
-
- private:
-  std::span<std::byte> buffer_;
-
- public:
-  FrameBuilder builder;
-  std::uint64_t sequence = 0;    ///< rises by one from block to block, in the order of submit()
-  std::uint64_t data_bytes = 0;  ///< payload of data records
-  bool begins_segment = false;   ///< the segment before ends here
-
- private:
-  friend class SegmentWriter;
-  void complete(const Completion& completion) override;
-
-  SegmentWriter* writer_ = nullptr;
-  std::span<const std::byte> frame_;  ///< what is left to be written
-  std::uint64_t position_ = 0;        ///< of frame_ in the file
-  std::uint32_t number_ = 0;          ///< of the frame
-  TimePoint began_;                   ///< a durable write
-  std::uint8_t tries_ = 0;
-  bool written_ = false;
-};
-
-/// Writes the frames of one chain to its segments, many at a time, and knows which are durable.
+/// Writes the blocks of one chain to its segments, in order.
 ///
 /// A segment is begun only when all of the one before is durable, so that after an error whatever
 /// is unconfirmed can be written again, in order, behind it. Belongs to one thread. Nothing may be
 /// in flight when it is destroyed: see close().
-class SegmentWriter {
+class SegmentWriter final : private FrameWriter::Client, private Timer {
  public:
-  /// Writes in flight when busy; enough for any one disk at blocks of 256 KiB and more.
-  static constexpr std::size_t kDepth = 8;
-  /// After a failure, how long until a new segment is tried; twice as long after each that follows
-  /// without anything having been written, 32 s at most: each try leaves a segment behind.
-  static constexpr Duration kRetryPause = std::chrono::seconds(1);
+  /// After a second failure a new segment is tried after kRetryPause; after twice as long for each
+  /// that follows without anything having been written, but no more often doubled than this: each
+  /// try leaves a segment behind.
   static constexpr std::uint32_t kMostDoublings = 5;
 
   struct Options {
@@ -115,7 +69,7 @@ class SegmentWriter {
   };
 
   SegmentWriter(Reactor& reactor, Disk& disk, Store& store, Options options, Client& client);
-  ~SegmentWriter();
+  ~SegmentWriter() override;
   SegmentWriter(const SegmentWriter&) = delete;
   SegmentWriter& operator=(const SegmentWriter&) = delete;
 
@@ -138,14 +92,14 @@ class SegmentWriter {
   void give_up();
 
   /// All blocks up to this one are written, or durable.
-  [[nodiscard]] std::uint64_t written_sequence() const { return written_sequence_; }
-  [[nodiscard]] std::uint64_t durable_sequence() const { return durable_sequence_; }
+  [[nodiscard]] std::uint64_t written_sequence() const { return frames_.written_sequence(); }
+  [[nodiscard]] std::uint64_t durable_sequence() const { return frames_.durable_sequence(); }
   /// More frames are durable than any header says.
   [[nodiscard]] bool mark_is_news() const;
   /// Why there is no segment that could be written to: an errno; or 0, if there is one.
-  [[nodiscard]] int refused() const { return current_ || next_ ? 0 : refused_; }
+  [[nodiscard]] int refused() const;
   /// Blocks that were submitted and are not written.
-  [[nodiscard]] std::size_t unwritten() const { return queue_.size() + in_flight_; }
+  [[nodiscard]] std::size_t unwritten() const { return queue_.size() + frames_.in_flight(); }
   /// What frames of the segment that the next block goes to may take up together: its size, as far
   /// as it is known, less its first and its last one.
   [[nodiscard]] std::uint64_t segment_room_bytes() const;
@@ -154,129 +108,71 @@ class SegmentWriter {
   struct Counts {
     std::uint64_t segments = 0;
     std::uint64_t failures = 0;
-    std::uint64_t syncs = 0;  ///< and durable writes
-    Duration sync_time{};
-    Duration longest_sync{};
+    FrameWriter::Counts frames;
   };
-  [[nodiscard]] const Counts& counts() const { return counts_; }
+  [[nodiscard]] Counts counts() const { return {segments_, failures_, frames_.counts()}; }
 
  private:
-  struct Segment {
-    int file = -1;
-    SegmentName name;
-    SegmentId id{};
-    std::uint64_t size_bytes = 0;  ///< allocated
-    std::uint64_t offset = 0;
-    std::uint64_t data_bytes = 0;
-    std::uint32_t frames = 0;
-    std::uint32_t durable_frames = 0;
-    std::uint32_t published_frames = 0;  ///< durable frames of the last header
+  enum class State : std::uint8_t {
+    writing,
+    segment_over,  ///< the current segment ends with what was submitted
+    closing,       ///< with what was submitted everything ends
+    giving_up,     ///< the same, without what is not written yet
+    closed,
   };
-  // A completion that calls a member.
-  class Call final : public Operation {
+  // Looks whether segments are still in their directory.
+  class Look final : public Operation {
    public:
-    Call(SegmentWriter& writer, void (SegmentWriter::*function)(int))
-        : writer_(writer), function_(function) {}
+    explicit Look(SegmentWriter& writer) : writer_(writer) {}
+    std::vector<std::uint64_t> gone;  ///< numbers; the background thread's while in flight
 
    private:
-    void complete(const Completion& completion) override {
-      (writer_.*function_)(completion.result);
-    }
+    void complete(const Completion& /*completion*/) override { writer_.looked_after(); }
     SegmentWriter& writer_;
-    void (SegmentWriter::*function_)(int);
   };
-  class Tick final : public Timer {
-   public:
-    explicit Tick(SegmentWriter& writer) : writer_(writer) {}
 
-   private:
-    void expired() override { writer_.advance(); }
-    SegmentWriter& writer_;
-  };
-  friend class Block;
+  // FrameWriter::Client
+  void block_written() override { client_.block_written(); }
+  void block_free(Block& block) override;
+  void durable_rose() override { client_.durable_rose(); }
+  void advanced() override { advance(); }
+  // Timer
+  void expired() override { advance(); }
 
   void advance();
+  void go_to(State state);
   void place();
-  void prepare();
-  void prepared(int result);
+  [[nodiscard]] bool segment_ends() const;
   [[nodiscard]] bool ends_before(const Block& block) const;
   void begin_segment();
-  void write_first_frame();
-  void place_block(Block& block);
-  void write(Block& block);
-  void block_done(Block& block, int result);
-  void count_written();
+  void prepare();
+  void next_changed(bool was_refused);
+  void ended(const Result<>& done);
   [[nodiscard]] bool wants_sync();
-  void sync();
-  void synced(int result);
-  void count_sync(Duration time);
-  void confirm(std::uint64_t sequence, std::uint32_t frames);
-  void release_until(std::uint64_t sequence);
-  void fail(Error error);
+  void looked_after();
   void retreat();
-  void abandon();
-  [[nodiscard]] bool try_to_abandon();
-  void looked_after(int result);
-  void replace_next();
-  void end_segment(SegmentEnd why);
-  [[nodiscard]] Result<> seal(Segment& segment, SegmentEnd why);
-  void ended(int result);
   void finish_closing();
   void wake_at(TimePoint time);
-  [[nodiscard]] bool all_durable() const;
-  [[nodiscard]] bool at_rest() const { return in_flight_ == 0 && !sync_.in_flight(); }
+  /// Nothing more will be written.
+  [[nodiscard]] bool is_through() const { return state_ >= State::closing && queue_.empty(); }
 
   Reactor& reactor_;
   Disk& disk_;
   Store& store_;
   Options options_;
   Client& client_;
+  State state_ = State::writing;
   std::size_t grid_bytes_;
-  std::deque<Block*> queue_;   ///< submitted, not yet placed
-  std::deque<Block*> placed_;  ///< in the current segment, not yet released
-  std::size_t written_ = 0;    ///< so many of placed_ are written, counted from its front
-  std::size_t in_flight_ = 0;
-  std::uint64_t written_sequence_ = 0;
-  std::uint32_t written_frames_ = 0;
-  std::uint64_t durable_sequence_ = 0;
+  OwnedBlock first_;  ///< of each segment
+  BlockList queue_;   ///< submitted, not yet in a segment
+  FrameWriter frames_;
+  NextSegment next_;
+  EndingSegment ending_;
+  Look look_{*this};
   std::uint64_t sync_wanted_ = 0;
-  std::uint64_t sync_covers_ = 0;
-  std::uint32_t sync_covers_frames_ = 0;
-  TimePoint sync_began_;
-  TimePoint last_sync_;
-  Call sync_{*this, &SegmentWriter::synced};
-  std::unique_ptr<Segment> current_;
-  std::unique_ptr<Segment> next_;
-  std::uint64_t next_number_ = 0;
-  std::uint64_t granted_bytes_;  ///< the size of the last one that was prepared
-  AlignedBuffer first_buffer_;
-  AlignedBuffer footer_buffer_;  ///< of ending_: a lack of memory is no reason to give one up
-  Block first_;
-  // Filled by the background thread while prepare_ is in flight.
-  std::unique_ptr<Segment> prepared_;
-  std::optional<Error> prepare_error_;
-  Call prepare_{*this, &SegmentWriter::prepared};
-  std::atomic<bool> not_needed_{false};  ///< what is being prepared, at the end
-  // The same for the segment that is being sealed or abandoned.
-  std::unique_ptr<Segment> ending_;
-  std::optional<Error> end_error_;
-  Call end_{*this, &SegmentWriter::ended};
-  // The same for the look at both segments: the numbers of those that are gone.
-  std::vector<std::uint64_t> gone_;
-  Call look_{*this, &SegmentWriter::looked_after};
-  std::optional<Error> failure_;
   std::uint32_t failures_in_a_row_ = 0;
-  TimePoint not_before_;  ///< of preparing
-  Tick tick_{*this};
-  int refused_ = 0;  ///< why the last preparation failed
-  bool rotating_ = false;
-  bool over_ = false;        ///< current_ ends with what was submitted
-  bool abandoning_ = false;  ///< ending_ failed, and has not got its name yet
-  TimePoint abandon_at_;     ///< when that is tried again
-  bool closing_ = false;
-  bool gave_up_ = false;
-  bool closed_ = false;
-  Counts counts_;
+  std::uint64_t segments_ = 0;
+  std::uint64_t failures_ = 0;
 };
 
 }  // namespace sluice::capture

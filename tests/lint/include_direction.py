@@ -63,7 +63,7 @@ ROWS = {
     PIPE: row(BASE),
     "iolib/relay/": row(BASE, REACTOR, PIPE),
     DISK: row(BASE, REACTOR),
-    "iolib/capture/": row(BASE, REACTOR, PIPE, DISK, TAP),
+    "iolib/capture/": row(BASE, REACTOR, PIPE, DISK, TAP, libraries=("Boost.Intrusive",)),
     "iolib/mirror/": row(BASE, REACTOR, PIPE, TAP),
     CONFIG: row("iolib/", libraries=("toml++",)),
     LOG: row("iolib/", CONFIG, libraries=("spdlog",)),

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <boost/intrusive/list.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "iolib/base/aligned_buffer.h"
+#include "iolib/base/clock.h"
+#include "iolib/base/error.h"
+#include "iolib/capture/frame_builder.h"
+#include "iolib/reactor/operation.h"
+
+namespace sluice::capture {
+
+class FrameWriter;
+
+/// One frame: while its owner fills it, while it is written, and until it need not be kept. It is
+/// in one list at a time.
+class Block final : public boost::intrusive::list_base_hook<>, private Operation {
+ public:
+  /// Borrows `buffer`: a multiple of the grid, at most kMaxFrameBytes.
+  explicit Block(std::span<std::byte> buffer = {}) : buffer_(buffer), builder(buffer) {}
+  void set_buffer(std::span<std::byte> buffer) {
+    buffer_ = buffer;
+    reset();
+  }
+
+  /// Empty again.
+  void reset() {
+    builder = FrameBuilder(buffer_);
+    data_bytes = 0;
+    begins_segment = false;
+  }
+  /// What it takes up in a file.
+  [[nodiscard]] std::size_t frame_bytes(std::size_t grid_bytes) const {
+    return (builder.used_bytes() + grid_bytes - 1) / grid_bytes * grid_bytes;
+  }
+  /// What it takes up in memory.
+  [[nodiscard]] std::size_t buffer_bytes() const { return buffer_.size(); }
+
+ private:
+  std::span<std::byte> buffer_;
+
+ public:
+  FrameBuilder builder;
+  std::uint64_t sequence = 0;    ///< rises by one from block to block, in the order of writing
+  std::uint64_t data_bytes = 0;  ///< payload of data records
+  bool begins_segment = false;   ///< the segment before ends here
+
+ private:
+  friend class FrameWriter;
+  void complete(const Completion& completion) override;
+
+  FrameWriter* writer_ = nullptr;
+  std::span<const std::byte> frame_;  ///< what is left to be written
+  std::uint64_t position_ = 0;        ///< of frame_ in the file
+  std::uint32_t number_ = 0;          ///< of the frame
+  TimePoint began_;                   ///< a durable write
+  std::uint8_t tries_ = 0;
+  bool written_ = false;
+};
+
+using BlockList = boost::intrusive::list<Block>;
+
+/// A block with memory of its own.
+struct OwnedBlock {
+  [[nodiscard]] Result<> allocate(std::size_t size_bytes) {
+    Result<AlignedBuffer> memory = AlignedBuffer::allocate(size_bytes);
+    if (memory.has_error()) return memory.error();
+    buffer = std::move(*memory);
+    block.set_buffer(buffer.bytes());
+    return {};
+  }
+
+  AlignedBuffer buffer;
+  Block block;
+};
+
+}  // namespace sluice::capture

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "iolib/base/clock.h"
+#include "iolib/capture/format.h"
+
+namespace sluice::capture {
+
+/// After a failure, how long until the next try.
+inline constexpr Duration kRetryPause = std::chrono::seconds(1);
+
+/// A segment's file, from its making until it has its last name, and how far it is written.
+struct Segment {
+  int file = -1;
+  SegmentName name;
+  SegmentId id{};
+  std::uint64_t size_bytes = 0;  ///< allocated
+  std::uint64_t offset = 0;      ///< of the next frame
+  std::uint64_t data_bytes = 0;
+  std::uint32_t frames = 0;
+  std::uint32_t durable_frames = 0;
+  std::uint32_t published_frames = 0;  ///< durable frames of the last header
+
+  /// The header of the next frame.
+  [[nodiscard]] FrameHeader next_header() const {
+    FrameHeader header;
+    header.segment = id;
+    header.number = frames;
+    header.durable_frames = durable_frames;
+    header.offset = offset;
+    return header;
+  }
+};
+
+/// The header of a record about the segment itself, with the time of now.
+[[nodiscard]] inline RecordHeader stamped(Kind kind) {
+  const auto nanoseconds = [](std::chrono::nanoseconds time) {
+    return static_cast<std::uint64_t>(time.count());
+  };
+  RecordHeader header;
+  header.kind = static_cast<std::uint8_t>(kind);
+  header.monotonic_ns = nanoseconds(Clock::now().time_since_epoch());
+  header.wall_ns = nanoseconds(std::chrono::system_clock::now().time_since_epoch());
+  return header;
+}
+
+}  // namespace sluice::capture
