@@ -1,23 +1,18 @@
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <span>
-#include <string_view>
+#include <optional>
 #include <unordered_map>
 #include <utility>
-#include <vector>
 
-#include "iolib/base/aligned_buffer.h"
 #include "iolib/base/owned_fd.h"
+#include "iolib/capture/record_writer.h"
+#include "iolib/capture/recorder_counters.h"
 #include "iolib/capture/recording.h"
-#include "iolib/capture/segment_writer.h"
 #include "iolib/reactor/reactor.h"
 
 namespace sluice::capture {
@@ -34,32 +29,12 @@ struct RecorderOptions {
   std::size_t most_unsettled = 65'536;
 };
 
-/// What is counted: written by the recorder's thread, read by any.
-struct RecorderCounters {
-  using Count = std::atomic<std::uint64_t>;
-  Count recorded_bytes{0};
-  std::array<Count, 6> dropped_bytes{};  ///< by GapReason
-  Count lag_bytes{0};  ///< recorded and not yet on the disk as the durability asks
-  Count blocks_in_use{0};
-  Count segments{0};
-  Count disk_failures{0};
-  Count segments_refused{0};  ///< segments that could not be made, the disk being full or broken
-  Count seal_failures{0};
-  Count lost_connections{0};
-  Count syncs{0};
-  Count sync_ns{0};
-  Count longest_sync_ns{0};
-};
-
 /// Records the connections of one thread into one chain of segments.
 ///
 /// Belongs to its reactor's thread. Every byte goes to it through the taps of a Recording, in
 /// order; nothing is in flight any more once close() is done, and it may be destroyed only then.
-class Recorder final : private SegmentWriter::Client {
+class Recorder final : private RecordWriter::Client, private Timer {
  public:
-  /// Blocks are of this size, or smaller, so that there are at least kLeastBlocks of them.
-  static constexpr std::size_t kLargestBlock = kMaxFrameBytes;
-  static constexpr std::size_t kLeastBlocks = 8;
   /// Who waits for room goes on when there is this much of it, or a quarter of all: little by
   /// little would cost many times more than it moves.
   static constexpr std::size_t kLeastAllowance = 128 << 10;
@@ -82,7 +57,7 @@ class Recorder final : private SegmentWriter::Client {
   [[nodiscard]] static Result<std::unique_ptr<Recorder>> create(Reactor& reactor, Disk& disk,
                                                                 Store& store,
                                                                 const RecorderOptions& options);
-  ~Recorder();
+  ~Recorder() override;
 
   void set_on_event(std::function<void(Event, const Error&)> on_event) {
     on_event_ = std::move(on_event);
@@ -97,26 +72,27 @@ class Recorder final : private SegmentWriter::Client {
   /// Writes everything, seals the segment, then calls `done`. Every Recording was closed.
   void close(std::function<void()> done);
   /// While close() is under way: what cannot be written now is lost.
-  void give_up() { writer_.give_up(); }
+  void give_up() { records_.segments().give_up(); }
 
   [[nodiscard]] const RecorderCounters& counters() const { return counters_; }
   /// What was recorded last is in the block of this number; blocks are numbered in order.
-  [[nodiscard]] std::uint64_t last_sequence() const;
+  [[nodiscard]] std::uint64_t last_sequence() const { return records_.last_sequence(); }
   /// All blocks up to this one are durable.
-  [[nodiscard]] std::uint64_t durable_sequence() const { return writer_.durable_sequence(); }
+  [[nodiscard]] std::uint64_t durable_sequence() const {
+    return records_.segments().durable_sequence();
+  }
 
  private:
   friend class Recording;
   friend class SideTap;
-  using Timed = void (Recorder::*)();
-  class Chore final : public Timer {
+  // What is done once in a turn.
+  class Chores final : public Timer {
    public:
-    Chore(Recorder& recorder, Timed work) : recorder_(recorder), work_(work) {}
+    explicit Chores(Recorder& recorder) : recorder_(recorder) {}
 
    private:
-    void expired() override { (recorder_.*work_)(); }
+    void expired() override { recorder_.work(); }
     Recorder& recorder_;
-    Timed work_;
   };
   // A side that waits until everything up to `sequence` is durable.
   struct Gate {
@@ -124,40 +100,40 @@ class Recorder final : private SegmentWriter::Client {
     std::uint64_t sequence;
     std::uint64_t offset;
   };
+  // Whether the disk keeps pace, as one look a second tells.
+  class Pace {
+   public:
+    /// Somebody who waited goes on.
+    void moved() { held_up_ = false; }
+    /// `waits`: somebody does; `dropped_bytes`: in all, for want of room.
+    [[nodiscard]] std::optional<Event> look(bool waits, std::uint64_t dropped_bytes);
+
+   private:
+    bool held_up_ = false;  ///< nobody went on since the last look at who waits
+    bool behind_ = false;   ///< at the last look
+    std::uint64_t dropped_bytes_ = 0;
+  };
 
   Recorder(Reactor& reactor, Disk& disk, Store& store, const RecorderOptions& options);
   [[nodiscard]] Result<> allocate(Disk& disk);
 
   // For the taps.
-  [[nodiscard]] FrameBuilder* frame_for_data();
-  [[nodiscard]] bool append(const RecordHeader& header, std::span<const std::byte> payload);
-  void recorded(std::size_t bytes);
   void dropped(GapReason reason, std::uint64_t bytes);
-  [[nodiscard]] std::size_t room_bytes() const;
-  [[nodiscard]] std::size_t least_allowance() const {
-    return std::min(kLeastAllowance, buffer_.bytes().size() / 4);
-  }
+  [[nodiscard]] std::size_t least_allowance() const;
   [[nodiscard]] GapReason why_no_room() const;
   void wait_for_room(SideTap& tap);
   [[nodiscard]] bool reserve_spill(SideTap& tap);
   void release_spill(SideTap& tap);
   void unsettled(Recording& recording);
   void add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offset);
-  void make_durable(std::uint64_t sequence);
   void discard(Pipe& pipe);
   [[nodiscard]] RecordHeader stamp(Kind kind) const;
   void remove_if_finished(Recording& recording);
 
-  // Blocks.
-  [[nodiscard]] bool take_block();
-  [[nodiscard]] std::size_t blocks_before_table() const;
-  void submit_block();
-  void submit(Block& block);
-  void write_table(bool begins_segment);
-  void touched();
-
-  // SegmentWriter::Client
-  void block_written() override;
+  // RecordWriter::Client
+  void commit_wanted() override { soon(); }
+  void list_connections(const SegmentTable::Add& add) override;
+  void block_written() override { records_.block_written(); }
   void block_free(Block& block) override;
   void durable_rose() override { soon(); }
   void segment_lost(const Error& error) override;
@@ -165,15 +141,13 @@ class Recorder final : private SegmentWriter::Client {
   void segment_granted() override { tell(Event::segment_granted, {}); }
   void seal_failed(const Error& error) override;
   void closed() override;
+  // Timer: housekeeping.
+  void expired() override;
 
-  void soon() { reactor_.set_timer(soon_, reactor_.now()); }
+  void soon() { reactor_.set_timer(chores_, reactor_.now()); }
   void work();
   void open_gates();
   void use_room();
-  void flush();
-  void flush_in_time();
-  void keep_house();
-  void end_old_segment();
   [[nodiscard]] bool write_lost();
   void look_at_pace();
   void read_clocks();
@@ -184,38 +158,20 @@ class Recorder final : private SegmentWriter::Client {
 
   Reactor& reactor_;
   RecorderOptions options_;
+  RecorderCounters counters_;
+  RecordWriter records_;
   std::size_t free_spills_;  ///< so many more receives may be under way: see kSpillShare
-  std::size_t block_bytes_;
-  AlignedBuffer buffer_;
-  std::vector<Block> blocks_;
-  std::vector<Block*> free_;
-  std::vector<std::unique_ptr<OwnedBlock>> table_blocks_;
-  SegmentWriter writer_;  ///< behind the blocks, which its lists must not outlive
-  Block* current_ = nullptr;
-  std::uint64_t sequence_ = 0;       ///< of the last block submitted
-  std::uint64_t checkpoint_ = 0;     ///< the block of the last one
-  std::uint64_t table_begin_ = 0;    ///< the first block of the last table
-  std::uint64_t planned_bytes_ = 0;  ///< of this segment's frames so far
-  TimePoint segment_began_;          ///< when its first block was submitted
-  bool flush_waits_ = false;         ///< for the disk, which is behind
-  bool segment_over_ = false;        ///< the next block begins another one
-  TimePoint last_submit_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Recording>> recordings_;
-  std::deque<Recording*> unsettled_;
-  std::deque<SideTap*> waiting_;
+  Recording::List unsettled_;  ///< something of them waits to be written
+  SideTap::List waiting_;      ///< for room
   std::deque<Gate> gates_;
   std::uint64_t lost_connections_ = 0;  ///< not yet recorded
-  bool held_up_ = false;                ///< nobody went on since the last look at who waits
-  bool behind_ = false;                 ///< at the last look
-  std::uint64_t dropped_before_ = 0;    ///< for want of room, at the last look
-  std::int64_t wall_offset_ns_ = 0;     ///< wall clock less monotonic
+  Pace pace_;
+  std::int64_t wall_offset_ns_ = 0;  ///< wall clock less monotonic
   OwnedFd null_;
-  Chore soon_{*this, &Recorder::work};
-  Chore flush_{*this, &Recorder::flush_in_time};
-  Chore housekeeping_{*this, &Recorder::keep_house};
+  Chores chores_{*this};
   std::function<void(Event, const Error&)> on_event_;
   std::function<void()> on_closed_;
-  RecorderCounters counters_;
 };
 
 }  // namespace sluice::capture

@@ -40,7 +40,7 @@ std::size_t SideTap::allowance() {
   if (unbounded()) return std::numeric_limits<std::size_t>::max();
   Recorder& recorder = recording_.recorder_;
   // What waits already, of the other side too, comes first.
-  const std::size_t room = recording_.settled_ ? recorder.room_bytes() : 0;
+  const std::size_t room = recording_.settled() ? recorder.records_.room_bytes() : 0;
   if (room >= recorder.least_allowance()) return room;
   recorder.wait_for_room(*this);
   return 0;
@@ -64,10 +64,10 @@ bool SideTap::within_limit(std::uint64_t& bytes) {
 // Records up to `bytes` that `fill` puts into the space it is given; returns how many.
 template <class Fill>
 std::size_t SideTap::record(std::size_t bytes, Fill fill) {
-  Recorder& recorder = recording_.recorder_;
+  RecordWriter& records = recording_.recorder_.records_;
   std::size_t done = 0;
   while (done < bytes) {
-    FrameBuilder* frame = recorder.frame_for_data();
+    FrameBuilder* frame = records.frame_for_data();
     if (frame == nullptr) break;
     const std::span<std::byte> space = frame->payload_space();
     const std::span<std::byte> part = space.first(std::min(space.size(), bytes - done));
@@ -79,7 +79,7 @@ std::size_t SideTap::record(std::size_t bytes, Fill fill) {
     state_.offset += got;
     state_.recorded += got;
     done += got;
-    recorder.recorded(got);
+    records.recorded(got);
   }
   return done;
 }
@@ -207,10 +207,10 @@ bool SideTap::may_end(std::uint64_t offset) {
   }
   if (end_sequence_ == 0) {
     end_sequence_ = recorder.last_sequence();
-    recorder.make_durable(end_sequence_);
+    recorder.records_.make_durable(end_sequence_);
     recorder.add_gate(*this, end_sequence_, seen_);
   }
-  return recorder.writer_.durable_sequence() >= end_sequence_;
+  return recorder.durable_sequence() >= end_sequence_;
 }
 
 void SideTap::end(SideEnd how, std::uint64_t offset) {
@@ -231,7 +231,7 @@ bool SideTap::settle() {
   if (!write_gaps(ends || recording_.closed_)) return false;
   if (!ends) return true;
   const Kind kind = end_ == SideEnd::eof ? Kind::eof : Kind::reset;
-  if (!recording_.recorder_.append(header(kind, state_.offset), {})) return false;
+  if (!recording_.recorder_.records_.append(header(kind, state_.offset), {})) return false;
   state_.ended = end_;
   return true;
 }
@@ -255,7 +255,8 @@ bool SideTap::write_gaps(bool at_end) {
   while (!gaps_.empty()) {
     const GapInfo gap = gaps_.front();
     if (gap.reason == static_cast<std::uint32_t>(GapReason::limit) && !at_end) return true;
-    if (!recording_.recorder_.append(header(Kind::gap, state_.offset), encode(gap))) return false;
+    if (!recording_.recorder_.records_.append(header(Kind::gap, state_.offset), encode(gap)))
+      return false;
     state_.offset += gap.bytes;
     gaps_.erase(gaps_.begin());
   }
@@ -289,8 +290,8 @@ void Recording::touch() {
 }
 
 bool Recording::settle() {
-  return (opened_ || write_open()) && taps_[0].settle() && taps_[1].settle() &&
-         (!closed_ || close_written_ || write_close());
+  return (written_ != Written::nothing || write_open()) && taps_[0].settle() && taps_[1].settle() &&
+         (!closed_ || written_ == Written::close || write_close());
 }
 
 void Recording::fail() {
@@ -318,8 +319,9 @@ OpenInfo Recording::snapshot() const {
 bool Recording::write_open() {
   RecordHeader header = recorder_.stamp(Kind::open);
   header.connection = connection_;
-  opened_ = recorder_.append(header, encode(info_, false));
-  return opened_;
+  if (!recorder_.records_.append(header, encode(info_, false))) return false;
+  written_ = Written::open;
+  return true;
 }
 
 bool Recording::write_close() {
@@ -332,8 +334,9 @@ bool Recording::write_close() {
   info.reason = reason_;
   RecordHeader header = recorder_.stamp(Kind::close);
   header.connection = connection_;
-  close_written_ = recorder_.append(header, encode(info));
-  return close_written_;
+  if (!recorder_.records_.append(header, encode(info))) return false;
+  written_ = Written::close;
+  return true;
 }
 
 }  // namespace sluice::capture

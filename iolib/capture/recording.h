@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -24,9 +25,13 @@ struct RecordingOptions {
   bool sink = false;  ///< a side's end may be passed on only once all of it is durable
 };
 
-/// One direction of a recorded connection.
-class SideTap final : public Tap {
+/// One direction of a recorded connection. While it waits for room it is in the Recorder's list.
+class SideTap final : public Tap,
+                      public boost::intrusive::list_base_hook<
+                          boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
  public:
+  using List = boost::intrusive::list<SideTap, boost::intrusive::constant_time_size<false>>;
+
   SideTap(Recording& recording, Side side);
 
   /// What wakes the direction after a tap made it wait: Pump::wake().
@@ -80,13 +85,15 @@ class SideTap final : public Tap {
   Side side_;
   SideEnd end_ = SideEnd::none;  ///< what happened, written or not
   bool reserved_ = false;        ///< may spill what a receive brings
-  bool waiting_ = false;         ///< in Recorder's list of those who wait for room
 };
 
 /// One connection that is recorded. Made by Recorder::open(), used by one owner until close(), and
-/// gone when its last record is written.
-class Recording {
+/// gone when its last record is written. While something of it waits to be written it is in the
+/// Recorder's list.
+class Recording : public boost::intrusive::list_base_hook<> {
  public:
+  using List = boost::intrusive::list<Recording>;
+
   Recording(Recorder& recorder, std::uint64_t connection, OpenInfo info,
             const RecordingOptions& options);
   Recording(const Recording&) = delete;
@@ -107,11 +114,15 @@ class Recording {
   friend class Recorder;
   friend class SideTap;
 
+  // How far its own records are written.
+  enum class Written : std::uint8_t { nothing, open, close };
+
   [[nodiscard]] bool settle();
+  [[nodiscard]] bool settled() const { return !is_linked(); }
   void fail();
   void refuse_to_confirm();
   void touch();
-  [[nodiscard]] bool finished() const { return closed_ && settled_ && gates_ == 0; }
+  [[nodiscard]] bool finished() const { return closed_ && settled() && gates_ == 0; }
   [[nodiscard]] OpenInfo snapshot() const;
   [[nodiscard]] bool write_open();
   [[nodiscard]] bool write_close();
@@ -124,12 +135,10 @@ class Recording {
   std::function<void()> on_failed_;
   std::string reason_;
   std::size_t gates_ = 0;  ///< of Recorder's list, that name a side of this one
-  bool opened_ = false;    ///< its `open` is written
-  bool closed_ = false;    ///< by close()
-  bool settled_ = true;    ///< nothing waits to be written; otherwise it is in Recorder's list
+  Written written_ = Written::nothing;
+  bool closed_ = false;  ///< by close()
   bool failed_ = false;
   bool unconfirmable_ = false;  ///< of a sink: something that was written may be lost
-  bool close_written_ = false;
 };
 
 }  // namespace sluice::capture
