@@ -55,10 +55,7 @@ Result<> Recorder::allocate(Disk& disk) {
 
 void Recorder::start() { records_.segments().start(); }
 
-Recorder::~Recorder() {
-  reactor_.cancel_timer(chores_);
-  reactor_.cancel_timer(*this);
-}
+Recorder::~Recorder() { reactor_.cancel_timer(*this); }
 
 // --- Connections ---
 
@@ -168,8 +165,7 @@ void Recorder::block_free(Block& block) {
 
 // --- Housekeeping ---
 
-// Once in a turn, however many completions it brought.
-void Recorder::work() {
+void Recorder::deferred() {
   if (options_.segments.durability == Durability::before_forward) records_.flush_commit();
   open_gates();
   use_room();
@@ -295,7 +291,7 @@ void Recorder::close(std::function<void()> done) {
 
 void Recorder::closed() {
   count_writer();
-  reactor_.cancel_timer(chores_);
+  cancel();
   reactor_.cancel_timer(*this);
   records_.stop();
   // Not from within the writer, which may be destroyed with this.

@@ -13,6 +13,7 @@
 #include "iolib/capture/record_writer.h"
 #include "iolib/capture/recorder_counters.h"
 #include "iolib/capture/recording.h"
+#include "iolib/reactor/deferral.h"
 #include "iolib/reactor/reactor.h"
 
 namespace sluice::capture {
@@ -33,7 +34,7 @@ struct RecorderOptions {
 ///
 /// Belongs to its reactor's thread. Every byte goes to it through the taps of a Recording, in
 /// order; nothing is in flight any more once close() is done, and it may be destroyed only then.
-class Recorder final : private RecordWriter::Client, private Timer {
+class Recorder final : private RecordWriter::Client, private Timer, private Deferral {
  public:
   /// Who waits for room goes on when there is this much of it, or a quarter of all: little by
   /// little would cost many times more than it moves.
@@ -85,15 +86,6 @@ class Recorder final : private RecordWriter::Client, private Timer {
  private:
   friend class Recording;
   friend class SideTap;
-  // What is done once in a turn.
-  class Chores final : public Timer {
-   public:
-    explicit Chores(Recorder& recorder) : recorder_(recorder) {}
-
-   private:
-    void expired() override { recorder_.work(); }
-    Recorder& recorder_;
-  };
   // A side that waits until everything up to `sequence` is durable.
   struct Gate {
     SideTap* tap;
@@ -143,9 +135,10 @@ class Recorder final : private RecordWriter::Client, private Timer {
   void closed() override;
   // Timer: housekeeping.
   void expired() override;
+  // Deferral: once in a turn, however many completions it brought.
+  void deferred() override;
 
-  void soon() { reactor_.set_timer(chores_, reactor_.now()); }
-  void work();
+  void soon() { reactor_.defer(*this); }
   void open_gates();
   void use_room();
   [[nodiscard]] bool write_lost();
@@ -169,7 +162,6 @@ class Recorder final : private RecordWriter::Client, private Timer {
   Pace pace_;
   std::int64_t wall_offset_ns_ = 0;  ///< wall clock less monotonic
   OwnedFd null_;
-  Chores chores_{*this};
   std::function<void(Event, const Error&)> on_event_;
   std::function<void()> on_closed_;
 };
