@@ -33,10 +33,10 @@ Stream* Mirror::open(const StreamOptions& options) {
   if (shedding_.active()) return add(Count::shed), nullptr;
   if (streams_.size() >= most_streams_) return keep_out(), nullptr;
   if (silent()) return add(Count::refused), nullptr;
-  const bool closed = breaker_.state() == Breaker::State::closed;
+  const bool probe = !is_well();
   if (!breaker_.admit(reactor_.now())) return add(Count::refused), nullptr;
-  if (!closed) on_event(Event::half_opened, {});
-  streams_.emplace_front(*this, options, !closed);
+  if (probe) on_event(Event::half_opened, {});
+  streams_.emplace_front(*this, options, probe);
   Stream& stream = streams_.front();
   stream.self_ = streams_.begin();
   add(Count::streams);
@@ -57,22 +57,18 @@ void Mirror::connects() {
 
 // A server that hangs would else have all its places taken within a second, by connections that pay
 // for it. Those that may not connect now wait for their turn.
-bool Mirror::admit(Stream& stream) {
-  if (line_.empty() && pace_.admit(reactor_.now())) return true;
-  // It is only there to find out whether the mirror can be reached, as others do.
-  if (stream.given_up_) return stream.end(false), false;
+bool Mirror::admit() { return line_.empty() && pace_.admit(reactor_.now()); }
+
+void Mirror::join_line(Stream& stream) {
   add(Count::waiting);
   stream.place_ = line_.insert(line_.end(), &stream);
   if (line_.size() == 1) look_at_line();
   if (!std::exchange(paced_, true)) on_event(Event::paced, {});
-  return false;
 }
 
 void Mirror::leave_line(Stream& stream) {
-  const auto place = std::exchange(stream.place_, std::nullopt);
-  if (!place) return;
   subtract(Count::waiting);
-  line_.erase(*place);
+  line_.erase(stream.place_);
   look_at_line();
 }
 
@@ -80,7 +76,7 @@ void Mirror::leave_line(Stream& stream) {
 // one: either the breaker will open, or an answer comes.
 TimePoint Mirror::next_turn() const {
   const TimePoint now = reactor_.now();
-  if (breaker_.state() != Breaker::State::closed) return now;
+  if (!is_well()) return now;
   return silent() ? TimePoint::max() : pace_.next(now);
 }
 
@@ -97,9 +93,9 @@ void Mirror::look_at_line() {
 void Mirror::serve_line() {
   const TimePoint now = reactor_.now();
   for (int i = 0; i < kServedInATurn && !line_.empty(); ++i) {
-    const bool closed = breaker_.state() == Breaker::State::closed;
-    if (closed && (silent() || !pace_.admit(now))) break;
-    line_.front()->take_turn(closed);
+    const bool well = is_well();
+    if (well && (silent() || !pace_.admit(now))) break;
+    line_.front()->take_turn(well);
   }
   look_at_line();
 }
@@ -158,14 +154,14 @@ void Mirror::broken_off(const Stream& stream, const Error& error, bool at_once) 
   on_event(Event::ended, {.connection = stream.options_.connection, .error = error});
   if (!at_once) return;
   const bool again = std::exchange(broken_off_, true);
-  if (again || breaker_.state() != Breaker::State::closed) failed(error, stream.probe_);
+  if (again || !is_well()) failed(error, stream.probe_);
 }
 
 // A stream was not broken off at once. One that was connected while the breaker was not closed
 // `proves` that it may be.
 void Mirror::lasted(bool proves) {
   broken_off_ = false;
-  if (!proves || breaker_.state() == Breaker::State::closed) return;
+  if (!proves || is_well()) return;
   breaker_.succeeded();
   on_event(Event::closed, {});
 }

@@ -166,9 +166,12 @@ class Mirror : private Timer {
   }
   void subtract(Count what, std::uint64_t amount = 1) { add(what, ~amount + 1); }
 
+  /// The breaker keeps nobody away.
+  [[nodiscard]] bool is_well() const { return breaker_.state() == Breaker::State::closed; }
   [[nodiscard]] bool silent() const;
   void connects();
-  [[nodiscard]] bool admit(Stream& stream);
+  [[nodiscard]] bool admit();
+  void join_line(Stream& stream);
   void leave_line(Stream& stream);
   void serve_line();
   void expired() override { serve_line(); }

@@ -1,10 +1,9 @@
 #include "iolib/mirror/stream.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <limits>
 #include <utility>
@@ -20,170 +19,107 @@ namespace {
 constexpr std::size_t kFlushBytes = 4 << 20;
 // Receives of one turn, each of which drops as much as the waste holds.
 constexpr int kReceivesPerTurn = 16;
-// How often a send queue is looked at that must be acknowledged before the end; the pause doubles.
+// How often a send queue is looked at that must be acknowledged before the end: the pause is as
+// long as it has taken so far.
 constexpr Duration kFirstLook = std::chrono::milliseconds(1);
 constexpr Duration kLongestLook = std::chrono::milliseconds(50);
 
 }  // namespace
 
 Stream::Stream(Mirror& mirror, const StreamOptions& options, bool probe)
-    : mirror_(mirror),
-      options_(options),
-      backlog_(&mirror.budget_),
-      reader_(*this, &Stream::readable),
-      writer_(*this, &Stream::writable),
-      look_pause_(kFirstLook),
-      probe_(probe) {}
+    : mirror_(mirror), options_(options), backlog_(&mirror.budget_), probe_(probe) {}
 
 Stream::~Stream() = default;
 
-// --- Connecting ---
+// --- States and deadlines ---
 
-// The breaker waits for a probe.
-void Stream::begin() {
-  if (probe_) return connect();
-  pause(Mirror::kConnectPause);
+bool Stream::may_enter(State next) const {
+  const bool connects = state_ == State::connecting || state_ == State::retrying;
+  switch (next) {
+    case State::pausing:
+      return false;
+    case State::in_line:
+      return state_ == State::pausing;
+    case State::connecting:
+      return state_ == State::pausing || state_ == State::in_line;
+    case State::resting:
+      return state_ == State::connecting;
+    case State::retrying:
+      return state_ == State::connecting || state_ == State::resting;
+    case State::current:
+      return connects || state_ == State::behind;
+    case State::behind:
+      return connects || state_ == State::current;
+    case State::ending:
+      return state_ == State::current;
+    case State::gone:
+      return true;
+  }
+  return false;
 }
 
-void Stream::pause(Duration time) {
-  state_ = State::pausing;
-  step_deadline_ = mirror_.reactor_.now() + time;
+// Tells the mirror what waits for it now. A deadline ends with its state.
+void Stream::enter(State next) {
+  const bool was_behind = is_behind();
+  if (next != state_) {
+    assert(may_enter(next));
+    if (state_ == State::in_line) mirror_.leave_line(*this);
+    step_deadline_ = TimePoint::max();
+  }
+  state_ = next;
+  assert(next != State::behind || !backlog_.empty());
+  assert((next != State::ending && next != State::gone) || backlog_.empty());
+  const std::size_t before = std::exchange(noted_, backlog_.size());
+  mirror_.add(Count::lag, noted_ - before);
+  if (!was_behind && is_behind()) mirror_.fell_behind();
+  if (was_behind && !is_behind()) mirror_.caught_up();
+}
+
+void Stream::set_step(TimePoint deadline) {
+  step_deadline_ = deadline;
   arm();
 }
 
-// One address after the other; what the kernel refuses at once takes no wait.
-void Stream::connect() {
-  state_ = State::connecting;
-  if (tried_ == 0 && !retried_) mirror_.connects();
-  const std::vector<Endpoint>& addresses = mirror_.addresses_;
-  for (; tried_ < addresses.size(); ++tried_) {
-    which_ = static_cast<std::uint32_t>((mirror_.preferred_ + tried_) % addresses.size());
-    const Endpoint& to = addresses[which_];
-    Result<OwnedFd> opened = open_socket(to, options_.choose_congestion);
-    if (opened.has_error()) {
-      error_ = opened.error();
-      continue;
-    }
-    fd_ = std::move(*opened);
-    unix_ = to.is_unix();
-    const int outcome = begin_connect(fd_.get(), to);
-    if (was_connected(outcome)) return connected(outcome);
-    if (is_under_way(outcome)) {
-      connect_deadline_ = mirror_.reactor_.now() +
-                          options_.connect_timeout / static_cast<Duration::rep>(addresses.size());
-      return await_connect(outcome);
-    }
-    error_ = {outcome, "connect " + to.text};
-    close_socket();
-  }
-  round_failed();
-}
-
-bool Stream::is_under_way(int outcome) const {
-  return outcome == EINPROGRESS || (outcome == EAGAIN && unix_);
-}
-
-void Stream::await_connect(int outcome) {
-  const bool full = outcome == EAGAIN;
-  step_deadline_ = connect_deadline_;
-  if (full) {
-    step_deadline_ = std::min(step_deadline_, mirror_.reactor_.now() + kBacklogPause);
-  }
-  arm();
-  if (!full) await_writable();
-}
-
-// The connect took too long, or its pause for a full backlog is over.
-void Stream::connect_is_late() {
-  if (writer_.in_flight()) {
-    timed_out_ = true;
-    return mirror_.reactor_.cancel(writer_);
-  }
-  // A unix socket's: a path has one address, and the same one always.
-  end_of_wait(begin_connect(fd_.get(), mirror_.addresses_[which_]),
-              mirror_.reactor_.now() >= connect_deadline_);
-}
-
-// What has come by now is not late.
-void Stream::end_of_wait(int outcome, bool is_late) {
-  connect_ended(is_late && is_under_way(outcome) ? ETIMEDOUT : outcome);
-}
-
-void Stream::connect_ended(int outcome) {
-  if (is_under_way(outcome)) return await_connect(outcome);
+void Stream::step_is_due() {
   step_deadline_ = TimePoint::max();
-  if (was_connected(outcome)) return connected(outcome);
-  // Who has waited in vain for so long need not be asked twice.
-  if (outcome == ETIMEDOUT) retried_ = true;
-  error_ = {outcome, "connect"};
-  if (which_ < mirror_.addresses_.size()) error_.context += " " + mirror_.addresses_[which_].text;
-  close_socket();
-  ++tried_;
-  connect();
-}
-
-// And perhaps broken off since.
-void Stream::connected(int outcome) {
-  state_ = State::open;
-  if (!unix_) {
-    const int unsent_bytes = Mirror::kUnsentBytes;
-    static_cast<void>(::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes,
-                                   sizeof unsent_bytes));
+  switch (state_) {
+    case State::pausing:
+      return ask_for_turn();
+    case State::connecting:
+    case State::retrying:
+      return connect_is_late();
+    case State::resting:
+      return mirror_.is_well() ? connect(State::retrying) : connect_failed();
+    case State::current:
+      return flush();
+    case State::ending:
+      return look_at_end();
+    case State::in_line:
+    case State::behind:
+    case State::gone:
+      break;
   }
-  connected_at_ = mirror_.reactor_.now();
-  mirror_.connected(which_);
-  if (outcome != 0) return broken_off({outcome, "connect"});
-  if (mirror_.breaker_.state() != Breaker::State::closed) {
-    proof_deadline_ = connected_at_ + Mirror::kAtOnce;
-    arm();
+  assert(false && "a state without a deadline");
+}
+
+void Stream::expired() {
+  const TimePoint now = mirror_.reactor_.now();
+  // Of that time nothing is left where the thread stood still, for what has come meanwhile.
+  const bool stood_still = now - mirror_.drain_time_ / 10 >= drain_deadline_;
+  if (stood_still) drain_deadline_ = now + mirror_.drain_time_;
+  if (now >= drain_deadline_) return drain_time_is_over();
+  if (now >= proof_deadline_) {
+    proof_deadline_ = TimePoint::max();
+    mirror_.lasted(true);
   }
-  if (given_up_) return end(false);
-  await_readable();
-  flush();
+  if (now >= step_deadline_) step_is_due();
+  arm();
 }
 
-// One more round after a pause, unless this one or others have found out that there is no use in
-// it.
-void Stream::round_failed() {
-  if (mirror_.addresses_.empty()) error_ = {0, "its name has not been resolved"};
-  if (!mirror_.addresses_.empty() && !retried_ && !given_up_ &&
-      mirror_.breaker_.state() == Breaker::State::closed) {
-    retried_ = true;
-    return pause(mirror_.breaker_.retry_pause());
-  }
-  mirror_.connect_failed(error_, probe_);
-  end(false);
-}
-
-void Stream::pause_is_over() {
-  const bool closed = mirror_.breaker_.state() == Breaker::State::closed;
-  if (!retried_) {
-    if (!closed || mirror_.silent()) return take_turn(false);
-    if (mirror_.admit(*this)) take_turn(true);
-    return;
-  }
-  tried_ = 0;
-  closed ? connect() : round_failed();
-}
-
-// The first time that it connects.
-void Stream::take_turn(bool charged) {
-  mirror_.leave_line(*this);
-  // What only finds out whether the mirror can be reached leaves its place at once, for nobody.
-  charged_ = charged && !given_up_;
-  const bool closed = mirror_.breaker_.state() == Breaker::State::closed;
-  if (closed && !mirror_.silent()) return connect();
-  // As if it had come now.
-  mirror_.add(Count::refused);
-  end(false);
-}
-
-// Nothing is in flight on it.
-void Stream::close_socket() {
-  if (!fd_) return;
-  if (!orderly_ && !unix_) reset_on_close(fd_.get());
-  mirror_.reactor_.forget(fd_.get());
-  fd_.reset();
+void Stream::arm() {
+  const TimePoint next = std::min({step_deadline_, drain_deadline_, proof_deadline_});
+  if (state_ == State::gone || next == TimePoint::max()) return;
+  mirror_.reactor_.set_timer(*this, next);
 }
 
 // --- The tap ---
@@ -221,7 +157,7 @@ void Stream::overrun(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {
 void Stream::eof(std::uint64_t offset) {
   if (!follows(offset, 0)) return;
   end_ = End::eof;
-  if (state_ == State::open && !behind_) flush();
+  if (state_ == State::current) flush();
 }
 
 void Stream::reset(std::uint64_t /*offset*/) {
@@ -229,7 +165,7 @@ void Stream::reset(std::uint64_t /*offset*/) {
   end_ = End::reset;
   drain_deadline_ = mirror_.reactor_.now() + mirror_.drain_time_;
   arm();
-  if (state_ == State::open && !behind_) flush();
+  if (state_ == State::current) flush();
 }
 
 void Stream::closed(const StreamTotals& /*totals*/) {
@@ -257,7 +193,7 @@ bool Stream::may_gather(std::size_t bytes) const {
 
 // Whether `bytes` more may and should go now.
 bool Stream::is_due(std::size_t bytes) {
-  if (state_ != State::open || behind_) return false;
+  if (state_ != State::current) return false;
   const TimePoint now = mirror_.reactor_.now();
   if (may_gather(bytes) && now < last_sent_ + Mirror::kGatherTime) return false;
   last_sent_ = now;
@@ -267,7 +203,7 @@ bool Stream::is_due(std::size_t bytes) {
 // Sends what was gathered; whether the socket may take more.
 bool Stream::flush_gathered() {
   if (!backlog_.empty()) flush();
-  return state_ == State::open && !behind_;
+  return state_ == State::current;
 }
 
 std::size_t Stream::send_now(std::span<const std::byte> bytes) {
@@ -321,19 +257,18 @@ std::optional<Limit> Stream::keep(Pipe& pipe) {
 // Something waits: for the socket, which takes no more (`refused`) or does not stand yet, or for
 // what comes within a short time.
 void Stream::kept(bool refused) {
+  if (refused) return fall_behind();
   note_lag();
-  if (refused || state_ != State::open) {
-    fall_behind();
-    // A fast stream is not to lag for a pause.
-    if (state_ == State::pausing && !retried_ && !may_gather(0)) take_turn(false);
-    return;
+  // A fast stream is not to lag for a pause.
+  const bool pauses = state_ == State::pausing || state_ == State::in_line;
+  if (pauses && !may_gather(0)) return take_turn(false);
+  if (state_ == State::current && step_deadline_ == TimePoint::max()) {
+    set_step(mirror_.reactor_.now() + Mirror::kGatherTime);
   }
-  if (behind_ || step_deadline_ != TimePoint::max()) return;
-  step_deadline_ = mirror_.reactor_.now() + Mirror::kGatherTime;
-  arm();
 }
 
 void Stream::flush() {
+  assert((state_ == State::current || state_ == State::behind) && !writer_.in_flight());
   step_deadline_ = TimePoint::max();
   if (!backlog_.empty()) last_sent_ = mirror_.reactor_.now();
   std::size_t left = kFlushBytes;
@@ -347,32 +282,23 @@ void Stream::flush() {
     left -= taken;
     if (taken < bytes.size()) break;
   }
-  note_lag();
   if (!backlog_.empty()) return fall_behind();
-  catch_up();
-  pass_on_end();
-}
-
-void Stream::note_lag() {
-  const std::size_t before = std::exchange(noted_, backlog_.size());
-  mirror_.add(Count::lag, noted_ - before);
+  enter(State::current);
+  if (end_ != End::none) pass_on_end();
 }
 
 void Stream::fall_behind() {
-  if (!std::exchange(behind_, true)) mirror_.fell_behind();
-  if (state_ == State::open) await_writable();
-}
-
-void Stream::catch_up() {
-  if (std::exchange(behind_, false)) mirror_.caught_up();
+  enter(State::behind);
+  await_writable();
 }
 
 // All that came before the end is sent.
 void Stream::pass_on_end() {
-  if (end_ == End::eof && !fin_sent_) {
-    if (::shutdown(fd_.get(), SHUT_WR) != 0) return broken_off(errno_error("shutdown"));
-    fin_sent_ = true;
+  if (end_ == End::eof && ::shutdown(fd_.get(), SHUT_WR) != 0) {
+    return broken_off(errno_error("shutdown"));
   }
+  enter(State::ending);
+  last_sent_ = mirror_.reactor_.now();
   look_at_end();
 }
 
@@ -383,10 +309,9 @@ void Stream::await_writable() {
 
 void Stream::writable(const Completion& completion) {
   if (state_ == State::gone) return check_gone();
-  if (state_ == State::open) return flush();
-  const bool is_late = std::exchange(timed_out_, false);
-  const bool failed = completion.result < 0 && !is_late;
-  end_of_wait(failed ? -completion.result : connect_outcome(fd_.get()), is_late);
+  if (is_open()) return flush();
+  const bool failed = completion.result < 0 && completion.result != -ECANCELED;
+  connect_ended(failed ? -completion.result : connect_outcome(fd_.get()));
 }
 
 // What a tap does not want must be gone from the pipe all the same.
@@ -411,9 +336,8 @@ void Stream::readable(const Completion& /*completion*/) {
     if (got > 0) continue;
     if (got == 0) {
       // It may still read: what it ends are its answers.
-      lives();
-      answers_ended_ = true;
-      if (fin_sent_) look_at_end();
+      heard(Heard::end);
+      if (state_ == State::ending) look_at_end();
       return;
     }
     if (errno == EINTR) continue;
@@ -427,16 +351,14 @@ void Stream::readable(const Completion& /*completion*/) {
 ssize_t Stream::receive() {
   const ssize_t got =
       ::recv(fd_.get(), mirror_.waste_.data(), mirror_.waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
-  if (got > 0) {
-    answered_ = true;
-    lives();
-  }
+  if (got > 0) heard(Heard::answer);
   return got;
 }
 
-void Stream::lives() {
+// The first is a sign of life.
+void Stream::heard(Heard what) {
   charged_ = false;
-  if (!std::exchange(lived_, true)) mirror_.sign_of_life();
+  if (std::exchange(heard_, std::max(heard_, what)) == Heard::nothing) mirror_.sign_of_life();
 }
 
 // --- The end ---
@@ -445,27 +367,28 @@ void Stream::lives() {
 // answers have ended may have left altogether: then what it was sent comes back as a reset, of
 // which nobody is told who reads no more.
 void Stream::look_at_end() {
-  if (end_ == End::none || (end_ == End::eof && !answers_ended_)) return;
+  assert(state_ == State::ending);
+  // The reader waits until the answers have ended.
+  if (end_ == End::eof && reader_.in_flight()) return;
   if (const int error = take_error(fd_.get()); error != 0) return broken_off({error, "send"});
   if (all_acknowledged()) return end(end_ == End::eof);
-  step_deadline_ = mirror_.reactor_.now() + look_pause_;
-  look_pause_ = std::min(2 * look_pause_, kLongestLook);
-  arm();
+  const TimePoint now = mirror_.reactor_.now();
+  set_step(now + std::clamp(now - last_sent_, kFirstLook, kLongestLook));
 }
 
 // The FIN as well. What a unix socket has sent is with the reader already.
 bool Stream::all_acknowledged() const { return unix_ || send_queue_bytes(fd_.get()) == 0; }
 
 void Stream::drain_time_is_over() {
-  if (state_ == State::connecting || (state_ == State::pausing && !place_)) {
-    if (state_ == State::connecting) error_ = {ETIMEDOUT, "connect"};
-    mirror_.connect_failed(error_, probe_);
-    return end(false);
+  if (!is_open() && state_ != State::in_line) {
+    const bool pauses = state_ == State::pausing || state_ == State::resting;
+    if (!pauses) error_ = {ETIMEDOUT, "connect"};
+    return connect_failed();
   }
   // Of places that become free only now the pace knows.
   charged_ = false;
   // A mirror that took everything, and only does not close, has what it was to have.
-  if (state_ == State::open && fin_sent_ && all_acknowledged()) return end(true);
+  if (fin_sent() && all_acknowledged()) return end(true);
   mirror_.add(Count::unfinished);
   end(false);
 }
@@ -477,37 +400,38 @@ void Stream::stop() {
 }
 
 // Or the end that stands behind them. A reset it gets anyway.
-bool Stream::is_unfinished() const { return lacks_bytes() || (end_ == End::eof && !fin_sent_); }
+bool Stream::is_unfinished() const { return lacks_bytes() || (end_ == End::eof && !fin_sent()); }
 
 // The FIN is one byte more, and acknowledged late: a mirror that closes with a reset mostly does it
 // with that, which the kernel does not count.
 bool Stream::lacks_bytes() const {
-  return !backlog_.empty() || (!unix_ && send_queue_bytes(fd_.get()) > (fin_sent_ ? 1U : 0U));
+  return !backlog_.empty() || (!unix_ && send_queue_bytes(fd_.get()) > (fin_sent() ? 1U : 0U));
 }
 
 void Stream::lagged(Limit limit) {
-  state_ == State::open || place_ ? end(false) : give_up();
+  if (is_open() || state_ == State::in_line) {
+    end(false);
+  } else {
+    // Fast connections lag while a mirror is connected to, whether it is far away or down: only the
+    // connect's own end tells the breaker which, and perhaps all others wait for just this one.
+    end_ = End::cut;
+    leave_direction();
+  }
   mirror_.lagged(*this, limit);
-}
-
-// Fast connections lag while a mirror is connected to, whether it is far away or down: only the
-// connect's own end tells the breaker which, and perhaps all others wait for just this one.
-void Stream::give_up() {
-  given_up_ = true;
-  leave_direction();
 }
 
 // Whether a mirror that broke off lacks nothing. A unix socket breaks only where something was not
 // read.
 bool Stream::has_everything() const {
-  return !unix_ && (fin_sent_ || end_ == End::reset) && !lacks_bytes();
+  return !unix_ && (fin_sent() || end_ == End::reset) && !lacks_bytes();
 }
 
 void Stream::broken_off(const Error& error) {
   // An answer may have come before the reset of which a send was told.
-  if (!answered_) static_cast<void>(receive());
-  const bool at_once = !answered_ && (mirror_.reactor_.now() < connected_at_ + Mirror::kAtOnce ||
-                                      sent_ <= send_queue_bytes(fd_.get()));
+  if (heard_ != Heard::answer) static_cast<void>(receive());
+  const bool at_once =
+      heard_ != Heard::answer && (mirror_.reactor_.now() < connected_at_ + Mirror::kAtOnce ||
+                                  sent_ <= send_queue_bytes(fd_.get()));
   const bool complete = has_everything();
   if (!complete) mirror_.broken_off(*this, error, at_once);
   // One that is complete so soon says nothing, unless the breaker waits for its word.
@@ -516,15 +440,16 @@ void Stream::broken_off(const Error& error) {
 }
 
 void Stream::end(bool orderly) {
-  if (state_ == State::open) mirror_.lasted(proof_deadline_ != TimePoint::max());
+  if (is_open()) mirror_.lasted(proof_deadline_ != TimePoint::max());
   go(orderly);
 }
 
 void Stream::go(bool orderly) {
-  if (std::exchange(state_, State::gone) == State::gone) return;
-  orderly_ = orderly;
-  mirror_.leave_line(*this);
-  if (std::exchange(charged_, false)) mirror_.place_left();
+  if (state_ == State::gone) return;
+  backlog_.clear();
+  enter(State::gone);
+  if (fd_ && !orderly && !unix_) reset_on_close(fd_.get());
+  if (charged_) mirror_.place_left();
   mirror_.reactor_.cancel_timer(*this);
   if (reader_.in_flight()) mirror_.reactor_.cancel(reader_);
   if (writer_.in_flight()) mirror_.reactor_.cancel(writer_);
@@ -536,47 +461,14 @@ void Stream::go(bool orderly) {
 void Stream::leave_direction() {
   backlog_.clear();
   note_lag();
-  catch_up();
   if (const auto detach = std::exchange(detach_, nullptr)) detach();
 }
 
-// Goes from the timer, not from here: this may be deep within a turn.
+// Goes at the end of the turn, not from here: this may be deep within a call.
 void Stream::check_gone() {
   if (reader_.in_flight() || writer_.in_flight()) return;
   close_socket();
-  mirror_.reactor_.set_timer(*this, mirror_.reactor_.now());
-}
-
-void Stream::expired() {
-  if (state_ == State::gone) return mirror_.remove(*this);
-  const TimePoint now = mirror_.reactor_.now();
-  // Of that time nothing is left where the thread stood still, for what has come meanwhile.
-  const bool stood_still = now - mirror_.drain_time_ / 10 >= drain_deadline_;
-  if (stood_still) drain_deadline_ = now + mirror_.drain_time_;
-  if (now >= drain_deadline_) return drain_time_is_over();
-  if (now >= proof_deadline_) {
-    proof_deadline_ = TimePoint::max();
-    mirror_.lasted(true);
-  }
-  if (now >= step_deadline_) {
-    step_deadline_ = TimePoint::max();
-    if (state_ == State::connecting) {
-      connect_is_late();
-    } else if (state_ == State::pausing) {
-      pause_is_over();
-    } else if (!backlog_.empty()) {
-      flush();
-    } else {
-      look_at_end();
-    }
-  }
-  arm();
-}
-
-void Stream::arm() {
-  const TimePoint next = std::min({step_deadline_, drain_deadline_, proof_deadline_});
-  if (state_ == State::gone || next == TimePoint::max()) return;
-  mirror_.reactor_.set_timer(*this, next);
+  mirror_.reactor_.defer(*this);
 }
 
 }  // namespace sluice::mirror

@@ -14,6 +14,8 @@
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/mirror/mirror.h"
+#include "iolib/reactor/calling.h"
+#include "iolib/reactor/deferral.h"
 #include "iolib/reactor/operation.h"
 #include "iolib/reactor/timer.h"
 #include "iolib/relay/tap.h"
@@ -30,7 +32,7 @@ namespace sluice::mirror {
 /// cannot be reached) it detaches itself: a mirror never gets a stream with a hole. A reset that
 /// comes once the mirror has everything is an end like any other. One that lags before it is
 /// connected still waits for that, empty, and tells the breaker. Made and owned by its Mirror.
-class Stream final : public Tap, private Timer {
+class Stream final : public Tap, private Timer, private Deferral {
  public:
   Stream(Mirror& mirror, const StreamOptions& options, bool probe);
   ~Stream() override;
@@ -49,41 +51,56 @@ class Stream final : public Tap, private Timer {
 
  private:
   friend class Mirror;
+  /// Where it stands. The step's deadline is its state's: what is done then is in brackets.
   enum class State : std::uint8_t {
-    connecting,
-    pausing,  ///< before it connects, also for its turn, and before the retry
-    open,
-    gone,  ///< but for what is still in flight
+    pausing,     ///< for a moment, out of the way of the connection's first bytes [asks for a turn]
+    in_line,     ///< waits for its turn to connect
+    connecting,  ///< in the first round of addresses [the address, or a full backlog, again]
+    resting,     ///< before the second round [connects again]
+    retrying,    ///< connecting for the last time: in the second round, or after a time-out
+    current,     ///< open; nothing waits but small pieces, for others to come [sends them]
+    behind,      ///< open; the backlog waits for the socket
+    ending,      ///< everything is sent, the FIN too if one was due [looks for the end]
+    gone,        ///< but for what is still in flight
   };
-  enum class End : std::uint8_t { none, eof, reset };
-  class Request final : public Operation {
-   public:
-    Request(Stream& stream, void (Stream::*then)(const Completion&))
-        : stream_(stream), then_(then) {}
-
-   private:
-    void complete(const Completion& completion) override { (stream_.*then_)(completion); }
-    Stream& stream_;
-    void (Stream::*then_)(const Completion&);
+  /// What stands behind the last byte.
+  enum class End : std::uint8_t {
+    none,  ///< more may come
+    eof,
+    reset,
+    cut,  ///< it left before it was connected: it is only there to learn whether that succeeds
   };
+  /// The most that the mirror has said.
+  enum class Heard : std::uint8_t { nothing, end, answer };
+  // States and deadlines.
+  [[nodiscard]] bool is_open() const { return state_ >= State::current && state_ <= State::ending; }
+  [[nodiscard]] bool is_behind() const { return noted_ > 0 && state_ != State::current; }
+  [[nodiscard]] bool may_enter(State next) const;
+  void enter(State next);
+  void note_lag() { enter(state_); }
+  void set_step(TimePoint deadline);
+  void step_is_due();
+  void expired() override;
+  void deferred() override { mirror_.remove(*this); }
+  void arm();
 
   // Connecting.
   void begin();
-  void connect();
+  void ask_for_turn();
+  void take_turn(bool charged);
+  void connect(State state);
+  void try_addresses();
   [[nodiscard]] bool is_under_way(int outcome) const;
   void await_connect(int outcome);
   void connect_is_late();
   void connect_ended(int outcome);
-  void end_of_wait(int outcome, bool is_late);
   void connected(int outcome);
   void round_failed();
-  void pause(Duration time);
-  void pause_is_over();
-  void take_turn(bool charged);
+  void connect_failed();
   void close_socket();
 
   // Sending.
-  [[nodiscard]] bool wants_more() const { return state_ != State::gone && !given_up_; }
+  [[nodiscard]] bool wants_more() const { return state_ != State::gone && end_ == End::none; }
   [[nodiscard]] bool follows(std::uint64_t offset, std::uint64_t bytes);
   [[nodiscard]] bool may_gather(std::size_t bytes) const;
   [[nodiscard]] bool is_due(std::size_t bytes);
@@ -95,9 +112,7 @@ class Stream final : public Tap, private Timer {
   void kept(bool refused);
   void sent(std::size_t bytes);
   void flush();
-  void note_lag();
   void fall_behind();
-  void catch_up();
   void pass_on_end();
   void writable(const Completion& completion);
   void await_writable();
@@ -107,22 +122,20 @@ class Stream final : public Tap, private Timer {
   void readable(const Completion& completion);
   void await_readable();
   [[nodiscard]] ssize_t receive();
-  void lives();
+  void heard(Heard what);
   void look_at_end();
   void drain_time_is_over();
   void stop();
+  [[nodiscard]] bool fin_sent() const { return state_ == State::ending && end_ == End::eof; }
   [[nodiscard]] bool is_unfinished() const;
   [[nodiscard]] bool lacks_bytes() const;
   void lagged(Limit limit);
-  void give_up();
   void leave_direction();
   [[nodiscard]] bool has_everything() const;
   void broken_off(const Error& error);
   void end(bool orderly);
   void go(bool orderly);
   void check_gone();
-  void expired() override;
-  void arm();
   [[nodiscard]] bool all_acknowledged() const;
 
   Mirror& mirror_;
@@ -130,36 +143,27 @@ class Stream final : public Tap, private Timer {
   std::function<void()> detach_;
   OwnedFd fd_;
   ByteQueue backlog_;
-  Request reader_;
-  Request writer_;
+  CallingOperation<&Stream::readable> reader_{*this};
+  CallingOperation<&Stream::writable> writer_{*this};
   std::list<Stream>::iterator self_;
-  std::optional<std::list<Stream*>::iterator> place_;  ///< in the line
-  std::uint64_t seen_ = 0;                             ///< bytes of the direction
-  std::uint64_t sent_ = 0;                             ///< of these, handed to the socket
-  std::size_t noted_ = 0;                              ///< of the backlog, in the mirror's sums
-  TimePoint step_deadline_ = TimePoint::max();         ///< of a connect, a pause, gathering, a look
-  TimePoint connect_deadline_ = TimePoint::max();      ///< of an address
+  std::list<Stream*>::iterator place_;             ///< in the line
+  std::uint64_t seen_ = 0;                         ///< bytes of the direction
+  std::uint64_t sent_ = 0;                         ///< of these, handed to the socket
+  std::size_t noted_ = 0;                          ///< of the backlog, in the mirror's sums
+  TimePoint step_deadline_ = TimePoint::max();     ///< of the state
+  TimePoint connect_deadline_ = TimePoint::max();  ///< of an address
   TimePoint drain_deadline_ = TimePoint::max();
   TimePoint proof_deadline_ = TimePoint::max();  ///< then the breaker may be closed
   TimePoint connected_at_ = TimePoint::min();
   TimePoint last_sent_ = TimePoint::min();
   Error error_;              ///< of the last connect
-  Duration look_pause_;      ///< between looks at a send queue that the end waits for
   std::uint32_t tried_ = 0;  ///< addresses, in this round
   std::uint32_t which_ = 0;  ///< the address that is tried, or was connected to
-  State state_ = State::connecting;
+  State state_ = State::pausing;
   End end_ = End::none;
-  bool probe_;
-  bool retried_ = false;  ///< or there is no use in it
-  bool timed_out_ = false;
-  bool given_up_ = false;  ///< detached, and only there to learn whether the mirror can be reached
-  bool behind_ = false;    ///< the mirror does not take what is there: connecting, or slow
-  bool fin_sent_ = false;
-  bool charged_ = false;   ///< to the pace, which is to know what becomes of it
-  bool lived_ = false;     ///< the mirror has given a sign of life on it
-  bool answered_ = false;  ///< which was more than the end of its answers
-  bool answers_ended_ = false;
-  bool orderly_ = false;  ///< how the socket is to be closed
+  Heard heard_ = Heard::nothing;
+  const bool probe_;
+  bool charged_ = false;  ///< to the pace, which is to know what becomes of it
   bool unix_ = false;     ///< the socket is one
 };
 
