@@ -1,6 +1,7 @@
 #include "iolib/base/byte_queue.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <utility>
 
@@ -40,6 +41,7 @@ bool ByteQueue::add_piece(std::size_t most) {
 }
 
 void ByteQueue::commit(std::size_t bytes) {
+  assert(bytes <= last_->capacity - last_->end);
   last_->end += static_cast<std::uint32_t>(bytes);
   size_ += bytes;
 }
@@ -51,6 +53,7 @@ std::span<const std::byte> ByteQueue::front() const {
 
 void ByteQueue::pop(std::size_t bytes) {
   if (bytes == 0) return;
+  assert(bytes <= front().size());
   first_->begin += static_cast<std::uint32_t>(bytes);
   size_ -= bytes;
   if (first_->begin < first_->end) return;

@@ -3,6 +3,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <deque>
@@ -141,9 +142,13 @@ class ThreadDisk final : public RealDisk {
 
 }  // namespace
 
-void Disk::begin(Operation& operation) { operation.in_flight_ = true; }
+void Disk::begin(Operation& operation) {
+  assert(!operation.in_flight_);
+  operation.in_flight_ = true;
+}
 
 void Disk::finish(Operation& operation, int result) {
+  assert(operation.in_flight_);
   operation.in_flight_ = false;
   operation.complete({result, false, {}});
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cassert>
 #include <cstddef>
 
 #include "iolib/base/error.h"
@@ -34,7 +35,10 @@ class Pipe {
 
   /// For the checked calls: `bytes` came in, or went out.
   void filled(std::size_t bytes) { held_bytes_ += bytes; }
-  void drained(std::size_t bytes) { held_bytes_ -= bytes; }
+  void drained(std::size_t bytes) {
+    assert(bytes <= held_bytes_);
+    held_bytes_ -= bytes;
+  }
 
   static constexpr std::size_t kSlotBytes = 4096;
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cassert>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -29,6 +31,7 @@ class IdlePipes {
     return pipe;
   }
   void push(PooledPipe* pipe) {
+    assert(pipe->pipe.empty());
     pipe->next = head_;
     head_ = pipe;
     ++count_;
@@ -62,6 +65,7 @@ struct PipePool::Shared {
   explicit Shared(const Options& wanted) : options(wanted) {}
   ~Shared() {
     while (PooledPipe* pipe = idle.pop()) destroy(pipe);
+    assert(slots == 0);  // a lease that is still held
   }
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
@@ -105,6 +109,7 @@ class PipeCache {
   }
 
   void give_back(PooledPipe* pipe) {
+    assert(std::this_thread::get_id() == owner_);
     if (!pipe->pipe.empty()) return shared_->destroy(pipe);
     if (idle_.count() < shared_->options.thread_pipes &&
         !shared_->scarce.load(std::memory_order_relaxed)) {
@@ -133,6 +138,7 @@ class PipeCache {
 
  private:
   std::shared_ptr<PipePool::Shared> shared_;
+  const std::thread::id owner_ = std::this_thread::get_id();
   IdlePipes idle_;
 };
 

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <boost/asio/post.hpp>
+#include <cassert>
 #include <cerrno>
 #include <utility>
 
@@ -79,6 +80,7 @@ AsioReactor::Descriptor* AsioReactor::descriptor_of(int fd, Operation& operation
 void AsioReactor::begin_reading(int fd, Operation& operation, std::uint8_t kind) {
   prepare(operation, fd, kind);
   if (Descriptor* descriptor = descriptor_of(fd, operation)) {
+    assert(descriptor->reader == nullptr);
     descriptor->reader = &operation;
     await_reading(*descriptor, fd);
   }
@@ -104,6 +106,7 @@ void AsioReactor::accept_one(int listener, Operation& operation) {
 void AsioReactor::wait_writable(int fd, Operation& operation) {
   prepare(operation, fd, kWritable);
   if (Descriptor* descriptor = descriptor_of(fd, operation)) {
+    assert(descriptor->writer == nullptr);
     descriptor->writer = &operation;
     await_writing(*descriptor, fd);
   }
@@ -113,6 +116,7 @@ void AsioReactor::watch_errors(int fd, Operation& operation) {
   prepare(operation, fd, kWatch);
   Descriptor* descriptor = descriptor_of(fd, operation);
   if (descriptor == nullptr) return;
+  assert(descriptor->watcher == nullptr);
   descriptor->watcher = &operation;
   epoll_event event{};
   event.events = EPOLLET;  // EPOLLERR and EPOLLHUP are always included
@@ -145,6 +149,8 @@ void AsioReactor::cancel(Operation& operation) {
 void AsioReactor::forget(int fd) {
   const auto index = static_cast<std::size_t>(fd);
   if (index >= descriptors_.size() || !descriptors_[index]) return;
+  const Descriptor& forgotten = *descriptors_[index];
+  assert(!forgotten.reader && !forgotten.writer && !forgotten.watcher);
   descriptors_[index]->stream.release();
   descriptors_[index].reset();
 }

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+
+#include "iolib/reactor/loop.h"
 
 namespace sluice {
 
@@ -15,13 +18,14 @@ struct Completion {
 };
 
 /// One request at a Reactor. The owner keeps it at one address while it is in flight, that is until
-/// complete() was called with `more` false, and starts no second request on it meanwhile.
+/// complete() was called with `more` false or the loop has ended, and starts no second request on
+/// it meanwhile.
 class Operation {
  public:
   Operation() = default;
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
-  virtual ~Operation() = default;
+  virtual ~Operation() { assert(!in_flight_ || !loop_runs); }
   [[nodiscard]] bool in_flight() const { return in_flight_; }
 
  private:

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -29,16 +30,22 @@ Result<> Reactor::check_mailbox() const {
 }
 
 void Reactor::prepare(Operation& operation, int fd, std::uint8_t kind) {
-  if (!operation.in_flight_) ++in_flight_;
+  assert(!operation.in_flight_);
+  ++in_flight_;
   operation.fd_ = fd;
   operation.kind_ = kind;
   operation.in_flight_ = true;
   operation.cancelled_ = false;
 }
 
-void Reactor::finish(Operation& operation, const Completion& completion) {
+void Reactor::end(Operation& operation) {
+  assert(operation.in_flight_);
   operation.in_flight_ = false;
   --in_flight_;
+}
+
+void Reactor::finish(Operation& operation, const Completion& completion) {
+  end(operation);
   operation.complete(completion);
 }
 
@@ -58,6 +65,8 @@ void Reactor::stop() {
 
 void Reactor::run() {
   if (!mailbox_.in_flight()) wait_readable(wake_.get(), mailbox_);
+  assert(!loop_runs);
+  loop_runs = true;
   while (!stopping_) {
     std::optional<TimePoint> deadline;
     if (!deferrals_.empty()) {
@@ -74,6 +83,7 @@ void Reactor::run() {
     deferrals_.run();
   }
   stopping_ = false;
+  loop_runs = false;
 }
 
 // After a standstill, of a process that was stopped, no deadline is judged before what was there

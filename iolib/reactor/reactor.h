@@ -92,9 +92,11 @@ class Reactor {
   [[nodiscard]] Result<> check_mailbox() const;
   /// Once in each turn; a simulated reactor has a time of its own.
   void refresh_now(TimePoint now = Clock::now()) { now_ = now; }
-  /// A request begins, or begins once more before it has completed.
+  /// A request begins.
   void prepare(Operation& operation, int fd, std::uint8_t kind);
-  /// Completes it for the last time.
+  /// It is over, or is about to be made once more.
+  void end(Operation& operation);
+  /// Ends it, and completes it for the last time.
   void finish(Operation& operation, const Completion& completion);
 
  private:

@@ -1,24 +1,29 @@
 #pragma once
 
+#include <cassert>
 #include <cstddef>
 #include <vector>
 
 #include "iolib/base/clock.h"
+#include "iolib/reactor/loop.h"
 
 namespace sluice {
 
 /// Something that happens once at a deadline; set and cancelled through its Reactor.
 ///
-/// The owner keeps it at one address while it is set.
+/// The owner keeps it at one address while it is set and the loop runs.
 class Timer {
  public:
   Timer() = default;
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
-  virtual ~Timer() = default;
+  virtual ~Timer() { assert(!is_set() || !loop_runs); }
   [[nodiscard]] bool is_set() const { return position_ != kNotSet; }
   /// Of a timer that is set.
-  [[nodiscard]] TimePoint deadline() const { return deadline_; }
+  [[nodiscard]] TimePoint deadline() const {
+    assert(is_set());
+    return deadline_;
+  }
 
  private:
   friend class TimerQueue;
@@ -37,7 +42,7 @@ class TimerQueue {
   void set(Timer& timer, TimePoint deadline);
   void cancel(Timer& timer);
   [[nodiscard]] bool empty() const { return heap_.empty(); }
-  [[nodiscard]] TimePoint next() const { return heap_.front()->deadline_; }
+  [[nodiscard]] TimePoint next() const { return heap_.front()->deadline(); }
   /// Lets every timer expire that was due at `now` (one that is set meanwhile, to a time not later
   /// than `now`, waits for the next call).
   void expire(TimePoint now);

@@ -118,6 +118,7 @@ void UringReactor::poll(int fd, Operation& operation, unsigned events) {
 // again once the peer has sent its FIN (IO_POLL_UNMASK in io_uring/poll.c). Only a multishot one is
 // triggered by changes alone; it stands until it is ended.
 void UringReactor::poll_for_change(Operation& operation) {
+  end(operation);
   prepare(operation, operation.fd_, kEdgePoll);
   operation.events_ = 0;
   io_uring_sqe* sqe = next_sqe(&operation);
@@ -304,16 +305,21 @@ void UringReactor::make_again(Line& line) {
   line.end = &line.first;
   while (operation != nullptr) {
     Operation* next = operation->next_;
-    if (operation->cancelled_) {
-      finish(*operation, {-ECANCELED, false, {}});
-    } else if (operation->kind_ == kReceive) {
-      receive(operation->fd_, *operation, operation->max_bytes_);
-    } else if (operation->kind_ == kWatch) {
-      watch_errors(operation->fd_, *operation);
-    } else {
-      poll(operation->fd_, *operation, operation->max_bytes_);
-    }
+    make_again(*operation);
     operation = next;
+  }
+}
+
+void UringReactor::make_again(Operation& operation) {
+  if (operation.cancelled_) return finish(operation, {-ECANCELED, false, {}});
+  end(operation);
+  switch (operation.kind_) {
+    case kReceive:
+      return receive(operation.fd_, operation, operation.max_bytes_);
+    case kWatch:
+      return watch_errors(operation.fd_, operation);
+    default:
+      return poll(operation.fd_, operation, operation.max_bytes_);
   }
 }
 

@@ -70,6 +70,7 @@ class UringReactor final : public Reactor {
   void recycle(unsigned buffer);
   static void add(Line& line, Operation& operation);
   void make_again(Line& line);
+  void make_again(Operation& operation);
   [[nodiscard]] static bool is_refused(const Operation& operation, int result);
   [[nodiscard]] io_uring_sqe* next_sqe(Operation* operation);
   void poll(int fd, Operation& operation, unsigned events);

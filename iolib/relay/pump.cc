@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <utility>
 
@@ -86,10 +87,13 @@ void Pump::complete(const Completion& completion) {
 
 // Begins the next wait, or ends. Every turn ends here.
 void Pump::advance() {
+  assert(!in_flight() && !ended());
   wait_ = Wait::nothing;
   forget_detached();
   if (stop_as_ != PumpEnd::running) return finish(stop_as_);
+  assert(received_bytes_ == forwarded_bytes_ + held_bytes());
   if (pausing_) {
+    assert(!pipe_);
     paused_ = true;
     return relay_.check_joined();
   }
@@ -259,6 +263,7 @@ void Pump::splice_turn() {
     stop_streaming();
     return;
   }
+  assert(held_bytes() == 0);
   const Transfer in = splice_in(source_.fd(), *pipe_, allowance());
   switch (in.status) {
     case Transfer::Status::moved:
@@ -366,6 +371,7 @@ bool Pump::show_taps() {
 
 void Pump::moved_out(std::size_t bytes) {
   forwarded_bytes_ += bytes;
+  assert(forwarded_bytes_ <= received_bytes_);
   last_activity_ = relay_.context_->reactor.now();
 }
 
@@ -448,6 +454,7 @@ TimePoint Pump::tidy(TimePoint now) {
 
 // Takes the first kMaxHeldBytes out of the pipe, in one piece, and gives it back if that was all.
 void Pump::copy_pipe_to_heap() {
+  assert(held_.empty());
   std::size_t left = std::min(pipe_->held_bytes(), kMaxHeldBytes);
   while (left > 0) {
     const Transfer out = read_out(*pipe_, held_.space(left).data(), left);

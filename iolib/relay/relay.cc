@@ -1,6 +1,7 @@
 #include "iolib/relay/relay.h"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "iolib/base/endpoint.h"
@@ -105,6 +106,7 @@ bool Relay::settle_if_ready() {
 // Nothing is in flight any more: moves, or ends both sockets, after what must still be
 // acknowledged.
 void Relay::settle() {
+  assert(joined());
   if (pumps_ended()) {
     count_in(nullptr);
     if (client_.was_reset() && two_way_ && !flushed(upstream_)) return;
