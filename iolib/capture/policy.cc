@@ -16,4 +16,16 @@ std::string_view to_string(Durability durability) {
   return "before-forward";
 }
 
+std::string_view to_string(WhenFull policy) {
+  switch (policy) {
+    case WhenFull::block:
+      return "block";
+    case WhenFull::drop:
+      return "drop";
+    case WhenFull::close:
+      break;
+  }
+  return "close";
+}
+
 }  // namespace sluice::capture

@@ -20,5 +20,6 @@ enum class WhenFull : std::uint8_t {
   drop,   ///< they are forwarded, and a gap is recorded
   close,  ///< the connection ends
 };
+[[nodiscard]] std::string_view to_string(WhenFull policy);
 
 }  // namespace sluice::capture

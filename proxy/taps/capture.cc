@@ -33,18 +33,6 @@ WhenFull when_full(const CaptureConfig& config) {
   return strict ? WhenFull::block : WhenFull::drop;
 }
 
-std::string_view name_of(WhenFull policy) {
-  switch (policy) {
-    case WhenFull::block:
-      return "block";
-    case WhenFull::drop:
-      return "drop";
-    case WhenFull::close:
-      break;
-  }
-  return "close";
-}
-
 capture::RecorderOptions recorder_options(const CaptureConfig& config, const std::string& run,
                                           std::uint64_t buffer_bytes) {
   capture::RecorderOptions options;
@@ -168,7 +156,7 @@ Result<> WorkerCapture::open(UringReactor* uring, const CaptureDirectories& dire
     Voice& voice = voices_.emplace_back();
     voice.directory = each->path;
     voice.worker = worker;
-    voice.when_full = name_of(options.when_full);
+    voice.when_full = to_string(options.when_full);
     (*recorder)->set_on_event([this, &voice](capture::Recorder::Event event, const Error& error) {
       log_event(voice, event, error);
     });
