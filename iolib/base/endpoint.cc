@@ -13,6 +13,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "iolib/base/readiness.h"
+
 namespace sluice {
 namespace {
 
@@ -111,8 +113,7 @@ int take_error(int fd) {
 // A second connect(2) would tell as well, but it disconnects a connection that was reset since, and
 // with it goes what had been received.
 int connect_outcome(int fd) {
-  pollfd polled{.fd = fd, .events = POLLOUT, .revents = 0};
-  if (::poll(&polled, 1, 0) <= 0) return EINPROGRESS;
+  if (ready_events(fd, POLLOUT) == 0) return EINPROGRESS;
   const int error = take_error(fd);
   return error == 0 ? refused_if_own_peer(fd) : error;
 }

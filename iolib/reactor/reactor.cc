@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "iolib/base/readiness.h"
+
 namespace sluice {
 namespace {
 
@@ -17,7 +19,7 @@ namespace {
 // a ring's task work for each io_uring_enter (IO_LOCAL_TW_DEFAULT_MAX in io_uring/io_uring.c).
 constexpr std::size_t kLeastPerTurn = 16;
 // No turn of a loop that runs takes so long, however much it has to do.
-constexpr Duration kStandstill = std::chrono::milliseconds(100);
+constexpr Duration kLongestTurn = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -77,7 +79,7 @@ void Reactor::run() {
     const TimePoint last_turn = now_;
     const bool more = turn(deadline);
     const TimePoint wait_ended = now_;
-    const bool stood_still = wait_ended - last_turn >= kStandstill;
+    const bool stood_still = wait_ended - last_turn >= kLongestTurn;
     if (more && stood_still && !timers_.empty() && timers_.next() <= wait_ended) catch_up();
     timers_.expire(wait_ended);
     deferrals_.run();
@@ -120,19 +122,18 @@ void Reactor::Wait::await_suspend(std::coroutine_handle<> waiter) {
 
 void Reactor::Wait::complete(const Completion& completion) {
   reactor_.cancel_timer(*this);
-  result_ = timed_out_ && completion.result == -ECANCELED ? last_look() : completion.result;
+  result_ = completion.result;
+  // What the loop has not come to is not late.
+  if (timed_out_ && result_ == -ECANCELED) {
+    const int events = ready_events(descriptor_, for_ == For::writing ? POLLOUT : POLLIN);
+    result_ = events != 0 ? events : -ETIMEDOUT;
+  }
   waiter_.resume();
 }
 
 void Reactor::Wait::expired() {
   timed_out_ = true;
   reactor_.cancel(*this);
-}
-
-int Reactor::Wait::last_look() const {
-  const auto events = static_cast<short>(for_ == For::writing ? POLLOUT : POLLIN);
-  pollfd polled{.fd = descriptor_, .events = events, .revents = 0};
-  return ::poll(&polled, 1, 0) > 0 ? polled.revents : -ETIMEDOUT;
 }
 
 }  // namespace sluice

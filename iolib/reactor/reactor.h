@@ -154,7 +154,6 @@ class Reactor::Wait final : public Operation, public Timer {
  private:
   void complete(const Completion& completion) override;
   void expired() override;
-  [[nodiscard]] int last_look() const;
   Reactor& reactor_;
   TimePoint until_;
   std::coroutine_handle<> waiter_;

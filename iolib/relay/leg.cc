@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "iolib/base/endpoint.h"
+#include "iolib/base/readiness.h"
 #include "iolib/relay/relay.h"
 
 namespace sluice {
@@ -27,11 +28,6 @@ int tcp_state(int fd) {
   std::uint8_t state = 0;
   socklen_t size = sizeof state;
   return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &size) == 0 ? state : -1;
-}
-
-bool is_ready(int fd, short events) {
-  pollfd polled{.fd = fd, .events = events, .revents = 0};
-  return ::poll(&polled, 1, 0) > 0;
 }
 
 }  // namespace
@@ -71,8 +67,8 @@ std::size_t Leg::unread_bytes() const {
   return ::ioctl(fd(), FIONREAD, &bytes) == 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
-bool Leg::has_input() const { return unread_bytes() > 0 || is_ready(fd(), POLLIN); }
-bool Leg::has_room() const { return is_ready(fd(), POLLOUT); }
+bool Leg::has_input() const { return unread_bytes() > 0 || ready_events(fd(), POLLIN) != 0; }
+bool Leg::has_room() const { return ready_events(fd(), POLLOUT) != 0; }
 
 void Leg::discard_received() {
   std::array<std::byte, kDiscardBytes> waste;

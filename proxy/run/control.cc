@@ -25,7 +25,7 @@ constexpr Duration kSecondSignalGrace = std::chrono::milliseconds(200);
 constexpr Duration kSecondSignalCaptureGrace = kLastGrace;
 // A deadline that is noticed later than this has passed while the process was stopped; the workers
 // then have as long again.
-constexpr Duration kStandstill = std::chrono::milliseconds(200);
+constexpr Duration kLateDeadline = std::chrono::milliseconds(200);
 
 // What needs no look-up: numbers, and loopback for an empty host.
 std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
@@ -158,8 +158,8 @@ void Control::set_drain_deadline(Duration time, const std::function<void()>& the
   drain_deadline_.expires_after(time);
   drain_deadline_.async_wait([this, then](const boost::system::error_code& error) {
     if (error) return;
-    const bool stood_still = Clock::now() - drain_deadline_.expiry() >= kStandstill;
-    stood_still ? set_drain_deadline(kStandstill, then) : then();
+    const bool stood_still = Clock::now() - drain_deadline_.expiry() >= kLateDeadline;
+    stood_still ? set_drain_deadline(kLateDeadline, then) : then();
   });
 }
 

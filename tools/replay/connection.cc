@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "iolib/base/readiness.h"
 #include "iolib/pipe/splice.h"
 
 namespace sluice::replay {
@@ -374,9 +375,7 @@ bool Connection::can_go_on() const {
       state_ == State::broken || ((state_ == State::running || state_ == State::draining) &&
                                   received_bytes_ <= planned().answer_bytes);
   if (!sends && !(awaits && receive_.in_flight())) return false;
-  pollfd polled{
-      .fd = fd_.get(), .events = static_cast<short>(sends ? POLLOUT : POLLIN), .revents = 0};
-  return ::poll(&polled, 1, 0) > 0;
+  return ready_events(fd_.get(), sends ? POLLOUT : POLLIN) != 0;
 }
 
 // Whatever was waited for has not come, or will not.
