@@ -32,13 +32,13 @@ bool Pump::is_ready() const {
 }
 
 void Pump::start(std::span<const std::byte> held) {
-  begin_window();
   if (std::exchange(paused_, false)) {
     pausing_ = false;
+    promotion_.begin_window(thread_turns());
     return advance();
   }
   last_activity_ = relay_.context_->reactor.now();
-  streaming_ = relay_.options_.splice == SpliceMode::always;
+  if (relay_.options_.splice == SpliceMode::always) promotion_.promote(thread_turns());
   if (!held.empty()) {
     received_bytes_ += held.size();
     copy_out(held);
@@ -72,7 +72,7 @@ void Pump::complete(const Completion& completion) {
       case Wait::readable:
         // At rest nothing may be in a pipe: it would be given back on another thread.
         if (pausing_ || completion.result == -ECANCELED) break;
-        if (streaming_) {
+        if (streaming()) {
           splice_turn();
         } else {
           receive_turn();
@@ -114,13 +114,13 @@ void Pump::advance() {
     return relay_.pump_paused(*this);
   }
   if (source_end_ != PumpEnd::running) return finish(source_end_);
-  if (std::exchange(may_move_, false) && relay_.begin_move()) return advance();
+  if (promotion_.take_proof() && relay_.begin_move()) return advance();
   wait_for_source();
 }
 
 // Only what is copied: behind what waits on the heap a pipe could not be emptied.
 bool Pump::may_gather() const {
-  return source_end_ == PumpEnd::running && !streaming_ && !pipe_ &&
+  return source_end_ == PumpEnd::running && !streaming() && !pipe_ &&
          held_.size() + Reactor::kReceiveBytes <= kMaxGatedBytes;
 }
 
@@ -130,9 +130,9 @@ void Pump::wait_for_source() {
     wait_ = Wait::tap;
     return relay_.pump_paused(*this);
   }
-  if (streaming_) {
+  if (streaming()) {
     wait_ = Wait::readable;
-    if (patient_) relay_.arm(relay_.context_->reactor.now() + kPatience);
+    if (promotion_.patient()) relay_.arm(relay_.context_->reactor.now() + Promotion::kPatience);
     relay_.context_->reactor.wait_readable(source_.fd(), *this);
   } else if (taps_ && !taps_->allowance_stands()) {
     wait_ = Wait::readable;
@@ -187,17 +187,8 @@ void Pump::take(const Completion& completion) {
   copy_out(completion.data);
   if (!may_splice()) return;
   const bool full = completion.data.size() == Reactor::kReceiveBytes;
-  const bool left_more = full && source_.unread_bytes() > 0;
-  if (left_more) large_receives_ = static_cast<std::uint8_t>(large_receives_ + 1);
-  if (!full && !rest_is_due_) large_receives_ = 0;
-  rest_is_due_ = left_more;
-  const bool always = relay_.options_.splice == SpliceMode::always;
-  if (large_receives_ >= kPromoteAfter || always) {
-    large_receives_ = 0;
-    small_turns_ = 0;
-    streaming_ = true;
-    begin_window();
-  }
+  const bool proven = promotion_.received(full, full && source_.unread_bytes() > 0);
+  if (proven || relay_.options_.splice == SpliceMode::always) promotion_.promote(thread_turns());
 }
 
 bool Pump::may_splice() const {
@@ -297,47 +288,31 @@ bool Pump::take_pipe() {
   return false;
 }
 
-// Small turns are cheaper copied, and after many large ones it pays to wait for more at a time.
 void Pump::judge_turn(std::size_t bytes) {
   ++relay_.context_->spliced_turns;
-  ++own_turns_;
-  if (bytes >= kLargeTurnBytes && ++large_turns_ >= kHeavyAfter) {
-    large_turns_ = 0;
-    heavy_ = may_move_ = true;
-    relay_.count_streams();
-    set_patient(!crowded());
+  switch (promotion_.spliced(bytes, thread_turns())) {
+    case Promotion::Finding::heavy:
+      return follow_promotion();
+    case Promotion::Finding::small:
+      if (relay_.options_.splice != SpliceMode::always) stop_streaming();
+      return;
+    case Promotion::Finding::nothing:
+      break;
   }
-  if (relay_.options_.splice == SpliceMode::always) return;
-  small_turns_ =
-      bytes <= kSmallTurnBytes ? static_cast<std::uint8_t>(small_turns_ + 1) : std::uint8_t{0};
-  if (small_turns_ >= kDemoteAfter) stop_streaming();
 }
 
 void Pump::stop_streaming() {
-  streaming_ = false;
-  set_patient(false);
-  if (std::exchange(heavy_, false)) relay_.count_streams();
-}
-
-void Pump::begin_window() {
-  large_turns_ = 0;
-  own_turns_ = 0;
-  window_began_ = relay_.context_->spliced_turns;
-}
-
-// In this window, as many streams as would be too many had turns on this thread.
-bool Pump::crowded() const {
-  const std::uint64_t all = relay_.context_->spliced_turns - window_began_;
-  return 2 * all > std::uint64_t{2 * kFewStreams + 1} * own_turns_;
+  promotion_.demote();
+  follow_promotion();
 }
 
 // The end of patience comes by tidy(), which finds a stream that has been silent.
-void Pump::set_patient(bool patient) {
-  begin_window();
-  if (patient_ == patient) return;
-  patient_ = patient;
-  source_.set_receive_low_water(patient ? kLowWaterBytes : 1);
+void Pump::follow_promotion() {
+  source_.set_receive_low_water(promotion_.patient() ? Promotion::kLowWaterBytes : 1);
+  relay_.count_streams();
 }
+
+std::uint32_t Pump::thread_turns() const { return relay_.context_->spliced_turns; }
 
 // Sends what is in the pipe: at once without taps, otherwise tee by tee, since only what the taps
 // have seen may go, and a tee repeats what was not consumed.
@@ -442,9 +417,10 @@ void Pump::flush_gathered() {
 
 TimePoint Pump::tidy(TimePoint now) {
   if (ended()) return TimePoint::max();
-  if (patient_ && wait_ == Wait::readable) {
-    if (now - last_activity_ < kPatience) return last_activity_ + kPatience;
-    set_patient(false);
+  if (promotion_.patient() && wait_ == Wait::readable) {
+    if (now - last_activity_ < Promotion::kPatience) return last_activity_ + Promotion::kPatience;
+    promotion_.lose_patience(thread_turns());
+    follow_promotion();
   }
   if (!pipe_ || pipe_->empty()) return TimePoint::max();
   if (now - last_activity_ < kPipePause) return last_activity_ + kPipePause;

@@ -10,6 +10,7 @@
 #include "iolib/pipe/pipe_pool.h"
 #include "iolib/pipe/splice.h"
 #include "iolib/reactor/reactor.h"
+#include "iolib/relay/promotion.h"
 #include "iolib/relay/tap_set.h"
 
 namespace sluice {
@@ -36,27 +37,6 @@ enum class PumpEnd : std::uint8_t {
 /// rise is shared by many receives.
 class Pump final : private Operation {
  public:
-  /// Receives that filled a whole shared buffer and left more behind before a direction is taken
-  /// for a stream, or for large messages, and spliced. Between two of them there may be one that
-  /// did not fill it: the rest of what did. Messages that one receive takes whole are cheaper
-  /// copied.
-  static constexpr int kPromoteAfter = 3;
-  /// A spliced turn that one receive could have moved is small ...
-  static constexpr std::size_t kSmallTurnBytes = Reactor::kReceiveBytes;
-  /// ... and after so many of them in a row the direction goes back to copying.
-  static constexpr int kDemoteAfter = 8;
-  /// A spliced turn that moved this much is large, and after so many of them a stream is heavy. It
-  /// then waits for more at a time: the socket is readable from kLowWaterBytes on. Fewer, larger
-  /// turns move one stream at three times the rate (tests/perf/HISTORY.md).
-  static constexpr std::size_t kLargeTurnBytes = 128 << 10;
-  static constexpr int kHeavyAfter = 16;
-  static constexpr int kLowWaterBytes = 256 << 10;
-  /// Less than that waits no longer than this: at the rates at which it pays, the low-water mark is
-  /// reached in a third of it.
-  static constexpr Duration kPatience = std::chrono::microseconds(300);
-  /// A thread with more streams finds much at every turn anyway, and who waits for more than the
-  /// others would get more.
-  static constexpr std::uint32_t kFewStreams = 2;
   /// What a direction may hold on the heap: what one receive could not send, or what is taken out
   /// of a paused pipe to give the pipe back.
   static constexpr std::size_t kMaxHeldBytes = 64 << 10;
@@ -118,9 +98,9 @@ class Pump final : private Operation {
   [[nodiscard]] bool gated() const {
     return wait_ == Wait::tap || (wait_ != Wait::writable && !held_.empty());
   }
-  [[nodiscard]] bool streaming() const { return streaming_; }
-  /// It has been moving much at a time, and has not been demoted since.
-  [[nodiscard]] bool heavy() const { return heavy_; }
+  [[nodiscard]] bool streaming() const { return promotion_.streaming(); }
+  /// See Promotion.
+  [[nodiscard]] bool heavy() const { return promotion_.heavy(); }
   [[nodiscard]] bool holds_pipe() const { return static_cast<bool>(pipe_); }
   [[nodiscard]] std::size_t held_bytes() const;
   [[nodiscard]] bool tapped() const { return taps_ != nullptr; }
@@ -152,9 +132,8 @@ class Pump final : private Operation {
   [[nodiscard]] bool may_splice() const;
   void judge_turn(std::size_t bytes);
   void stop_streaming();
-  void begin_window();
-  [[nodiscard]] bool crowded() const;
-  void set_patient(bool patient);
+  void follow_promotion();
+  [[nodiscard]] std::uint32_t thread_turns() const;
 
   [[nodiscard]] std::size_t allowance() const;
   [[nodiscard]] std::size_t forwardable_bytes() const;
@@ -165,6 +144,7 @@ class Pump final : private Operation {
   Relay& relay_;
   Leg& source_;
   Leg& target_;
+  Promotion promotion_;
   PipeLease pipe_;
   ByteQueue held_;  ///< waits for the target, or for a tap; before what is in the pipe
   std::unique_ptr<TapSet> taps_;  ///< null in the usual case
@@ -173,22 +153,12 @@ class Pump final : private Operation {
   std::uint64_t forwarded_bytes_ = 0;
   std::uint64_t spliced_bytes_ = 0;
   TimePoint last_activity_;
-  std::uint32_t window_began_ = 0;  ///< the thread's count of turns when large_turns_ was 0
-  std::uint32_t own_turns_ = 0;     ///< since then
   Wait wait_ = Wait::nothing;
   PumpEnd end_ = PumpEnd::running;
   PumpEnd source_end_ = PumpEnd::running;  ///< to be passed on once nothing is held
   PumpEnd stop_as_ = PumpEnd::running;     ///< to end as, once nothing is in flight
-  bool streaming_ = false;
-  bool heavy_ = false;
-  bool may_move_ = false;  ///< the relay has not been asked since the stream proved heavy again
   bool pausing_ = false;
   bool paused_ = false;
-  bool rest_is_due_ = false;  ///< the last receive filled its buffer and left more behind
-  std::uint8_t large_receives_ = 0;
-  std::uint8_t small_turns_ = 0;
-  std::uint8_t large_turns_ = 0;
-  bool patient_ = false;  ///< the source has its low-water mark
 };
 
 }  // namespace sluice

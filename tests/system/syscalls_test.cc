@@ -35,7 +35,7 @@ constexpr std::uint64_t kStream = 21;
 /// What is copied of a stream that has much to give from its start: the receives after which it is
 /// promoted, and one more at its end, where only a receive can tell that it is one.
 constexpr std::uint64_t kMostCopied =
-    std::uint64_t{Pump::kPromoteAfter + 1} * Reactor::kReceiveBytes;
+    std::uint64_t{Promotion::kPromoteAfter + 1} * Reactor::kReceiveBytes;
 
 // --- Counting
 
@@ -268,13 +268,13 @@ void SyscallTest::expect_spliced(bool to_upstream) {
       << "the log tells something else: " << end.line;
   EXPECT_LE(counted.sent.bytes, kMostCopied) << counted.sent.calls << " calls";
   // What was promoted was copied before; and no byte has gone a way that is not counted here.
-  EXPECT_GE(counted.sent.bytes, std::uint64_t{Pump::kPromoteAfter} * Reactor::kReceiveBytes);
+  EXPECT_GE(counted.sent.bytes, std::uint64_t{Promotion::kPromoteAfter} * Reactor::kReceiveBytes);
   EXPECT_EQ(counted.sent.bytes + counted.spliced_out.bytes, size);
   EXPECT_EQ(counted.spliced_in.bytes, counted.spliced_out.bytes);
   if (GetParam().engine == "epoll") {
     // io_uring receives without a call that strace sees.
     EXPECT_LE(counted.received.bytes, kMostCopied) << counted.received.calls << " calls";
-    EXPECT_LE(counted.received.calls, std::uint64_t{Pump::kPromoteAfter} + 1);
+    EXPECT_LE(counted.received.calls, std::uint64_t{Promotion::kPromoteAfter} + 1);
     EXPECT_EQ(counted.received.bytes + counted.spliced_in.bytes, size);
   }
 }

@@ -24,10 +24,10 @@ using test::Pattern;
 using test::PatternChecker;
 
 // One turn takes it whole, and finds it large; less than the low-water mark.
-constexpr std::size_t kBurstBytes = Pump::kLargeTurnBytes + Reactor::kReceiveBytes;
-static_assert(kBurstBytes < static_cast<std::size_t>(Pump::kLowWaterBytes));
+constexpr std::size_t kBurstBytes = Promotion::kLargeTurnBytes + Reactor::kReceiveBytes;
+static_assert(kBurstBytes < static_cast<std::size_t>(Promotion::kLowWaterBytes));
 // Twice heavy, after the receives and turns of a beginning.
-constexpr int kRounds = 3 * Pump::kHeavyAfter;
+constexpr int kRounds = 3 * Promotion::kHeavyAfter;
 
 class LowWaterTest : public EngineTest {
  protected:
@@ -114,13 +114,13 @@ TEST_P(LowWaterTest, AHeavyStreamAloneWaitsForMoreAtATime) {
 }
 
 TEST_P(LowWaterTest, SoDoAFewOnOneThread) {
-  start_streams(Pump::kFewStreams);
+  start_streams(Promotion::kFewStreams);
   stream_heavily();
   EXPECT_TRUE(seen_patient_);
 }
 
 TEST_P(LowWaterTest, InACrowdNobodyDoes) {
-  start_streams(std::size_t{2} * Pump::kFewStreams);
+  start_streams(std::size_t{2} * Promotion::kFewStreams);
   stream_heavily();
   EXPECT_FALSE(seen_patient_);
 }

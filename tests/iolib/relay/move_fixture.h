@@ -133,8 +133,8 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
     EXPECT_TRUE(client_sends.get() && upstream_sends.get());
     EXPECT_EQ(end(), RelayEnd::closed);
   }
-  static constexpr std::size_t kBurst = Pump::kLargeTurnBytes + Reactor::kReceiveBytes;
-  static constexpr int kBursts = 3 * Pump::kHeavyAfter;
+  static constexpr std::size_t kBurst = Promotion::kLargeTurnBytes + Reactor::kReceiveBytes;
+  static constexpr int kBursts = 3 * Promotion::kHeavyAfter;
   /// Makes the direction from the client a heavy stream, which then moves.
   void stream_heavily() {
     std::string burst(kBurst, '\0');

@@ -135,7 +135,7 @@ constexpr test::PairOptions kRoomy{.near_receive_bytes = 1 << 20};
 
 constexpr std::size_t kFull = Reactor::kReceiveBytes;
 // Full receives, each of which leaves more behind, and one byte for the last one to leave.
-constexpr std::size_t kStream = Pump::kPromoteAfter * kFull + 1;
+constexpr std::size_t kStream = Promotion::kPromoteAfter * kFull + 1;
 
 TEST_P(EngineTest, SpliceBeginsAfterSoManyFullReceivesInARow) {
   RelaySession& session = start({.client = kRoomy});
@@ -154,7 +154,7 @@ TEST_P(EngineTest, SpliceBeginsAfterSoManyFullReceivesInARow) {
 
 TEST_P(EngineTest, MessagesThatOneReceiveTakesWholeAreNoStream) {
   RelaySession& session = start({.client = kRoomy});
-  for (int i = 0; i < 3 * Pump::kPromoteAfter; ++i) send_burst(*loop_, session, kFull);
+  for (int i = 0; i < 3 * Promotion::kPromoteAfter; ++i) send_burst(*loop_, session, kFull);
   EXPECT_FALSE(streaming(session));
 }
 
@@ -162,12 +162,12 @@ TEST_P(EngineTest, MessagesThatOneReceiveTakesWholeAreNoStream) {
 TEST_P(EngineTest, LargerMessagesAreSpliced) {
   constexpr std::size_t kMessage = kFull + kFull / 2;
   RelaySession& session = start({.client = kRoomy});
-  for (int i = 0; i < Pump::kPromoteAfter; ++i) {
+  for (int i = 0; i < Promotion::kPromoteAfter; ++i) {
     EXPECT_FALSE(streaming(session)) << i;
     send_burst(*loop_, session, kMessage);
   }
   EXPECT_TRUE(streaming(session));
-  for (int i = 0; i < 2 * Pump::kDemoteAfter; ++i) send_burst(*loop_, session, kMessage);
+  for (int i = 0; i < 2 * Promotion::kDemoteAfter; ++i) send_burst(*loop_, session, kMessage);
   EXPECT_TRUE(streaming(session));
 }
 
@@ -175,10 +175,10 @@ TEST_P(EngineTest, CopyingBeginsAgainAfterSoManySmallTurnsInARow) {
   RelaySession& session = start({.client = kRoomy});
   send_burst(*loop_, session, kStream);  // its last byte is the first small turn
   ASSERT_TRUE(streaming(session));
-  for (int i = 0; i < Pump::kDemoteAfter - 2; ++i) send_burst(*loop_, session, 1);
+  for (int i = 0; i < Promotion::kDemoteAfter - 2; ++i) send_burst(*loop_, session, 1);
   EXPECT_TRUE(streaming(session));
-  send_burst(*loop_, session, Pump::kSmallTurnBytes + 1);  // large enough: the row is broken
-  for (int i = 0; i < Pump::kDemoteAfter - 1; ++i) send_burst(*loop_, session, 1);
+  send_burst(*loop_, session, Promotion::kSmallTurnBytes + 1);  // large enough: the row is broken
+  for (int i = 0; i < Promotion::kDemoteAfter - 1; ++i) send_burst(*loop_, session, 1);
   EXPECT_TRUE(streaming(session));
   send_burst(*loop_, session, 1);
   EXPECT_FALSE(streaming(session));
@@ -189,9 +189,9 @@ TEST_P(EngineTest, CopyingBeginsAgainAfterSoManySmallTurnsInARow) {
 TEST_P(EngineTest, AlwaysSplicesTheSmallestMessageAndNeverTheLargestStream) {
   use_splice(SpliceMode::always);
   RelaySession& always = start();
-  for (int i = 0; i < 2 * Pump::kDemoteAfter; ++i) send_burst(*loop_, always, 1);
+  for (int i = 0; i < 2 * Promotion::kDemoteAfter; ++i) send_burst(*loop_, always, 1);
   EXPECT_EQ(always.look([](Relay& relay) { return relay.to_upstream().spliced_bytes(); }),
-            2U * Pump::kDemoteAfter);
+            2U * Promotion::kDemoteAfter);
   use_splice(SpliceMode::never);
   RelaySession& never = start({.client = kRoomy});
   send_burst(*loop_, never, 2 * kStream);
