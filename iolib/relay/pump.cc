@@ -32,8 +32,8 @@ bool Pump::is_ready() const {
 }
 
 void Pump::start(std::span<const std::byte> held) {
-  if (std::exchange(paused_, false)) {
-    pausing_ = false;
+  if (paused()) {
+    phase_ = Phase::running;
     promotion_.begin_window(thread_turns());
     return advance();
   }
@@ -47,31 +47,37 @@ void Pump::start(std::span<const std::byte> held) {
 }
 
 void Pump::stop(PumpEnd end) {
-  if (ended() || stop_as_ != PumpEnd::running) return;
-  stop_as_ = end;
-  if (in_flight()) return relay_.context_->reactor.cancel(*this);
-  // Neither in flight nor waiting for a tap: it is in the middle of a turn, which ends in
-  // advance().
-  if (wait_ == Wait::tap) advance();
+  if (ended() || is_cut()) return;
+  end_ = end;
+  leave_wait();
 }
 
 void Pump::pause() {
-  if (ended()) return;
-  pausing_ = true;
+  if (phase_ != Phase::running) return;
+  phase_ = Phase::pausing;
+  leave_wait();
+}
+
+void Pump::leave_wait() {
   if (in_flight()) return relay_.context_->reactor.cancel(*this);
+  // Neither in flight nor waiting for a tap: it is in the middle of a turn, which ends in
+  // advance(), or it is paused, and start() goes on.
   if (wait_ == Wait::tap) advance();
 }
 
+// Then what it holds is lost.
+bool Pump::is_cut() const { return end_ == PumpEnd::target_reset || end_ == PumpEnd::stopped; }
+
 void Pump::complete(const Completion& completion) {
   const Wait waited = std::exchange(wait_, Wait::nothing);
-  if (stop_as_ == PumpEnd::running) {
+  if (!is_cut()) {
     switch (waited) {
       case Wait::receive:
         take(completion);
         break;
       case Wait::readable:
         // At rest nothing may be in a pipe: it would be given back on another thread.
-        if (pausing_ || completion.result == -ECANCELED) break;
+        if (phase_ == Phase::pausing || completion.result == -ECANCELED) break;
         if (streaming()) {
           splice_turn();
         } else {
@@ -90,11 +96,11 @@ void Pump::advance() {
   assert(!in_flight() && !ended());
   wait_ = Wait::nothing;
   forget_detached();
-  if (stop_as_ != PumpEnd::running) return finish(stop_as_);
+  if (is_cut()) return finish();
   assert(received_bytes_ == forwarded_bytes_ + held_bytes());
-  if (pausing_) {
+  if (phase_ == Phase::pausing) {
     assert(!pipe_);
-    paused_ = true;
+    phase_ = Phase::paused;
     return relay_.check_joined();
   }
   if (held_bytes() > 0) {
@@ -109,18 +115,18 @@ void Pump::advance() {
     return relay_.pump_paused(*this);
   }
   pipe_.release();
-  if (source_end_ == PumpEnd::eof && taps_ && !taps_->may_end(received_bytes_)) {
+  if (end_ == PumpEnd::eof && taps_ && !taps_->may_end(received_bytes_)) {
     wait_ = Wait::tap;
     return relay_.pump_paused(*this);
   }
-  if (source_end_ != PumpEnd::running) return finish(source_end_);
+  if (end_ != PumpEnd::running) return finish();
   if (promotion_.take_proof() && relay_.begin_move()) return advance();
   wait_for_source();
 }
 
 // Only what is copied: behind what waits on the heap a pipe could not be emptied.
 bool Pump::may_gather() const {
-  return source_end_ == PumpEnd::running && !streaming() && !pipe_ &&
+  return end_ == PumpEnd::running && !streaming() && !pipe_ &&
          held_.size() + Reactor::kReceiveBytes <= kMaxGatedBytes;
 }
 
@@ -143,11 +149,11 @@ void Pump::wait_for_source() {
   }
 }
 
-void Pump::finish(PumpEnd end) {
-  end_ = end;
-  if (end == PumpEnd::eof) relay_.pass_on_end(target_);
+void Pump::finish() {
+  phase_ = Phase::ended;
+  if (end_ == PumpEnd::eof) relay_.pass_on_end(target_);
   if (taps_) {
-    if (end == PumpEnd::eof) {
+    if (end_ == PumpEnd::eof) {
       taps_->eof(received_bytes_);
     } else {
       taps_->reset(received_bytes_);
@@ -160,7 +166,8 @@ void Pump::finish(PumpEnd end) {
 
 void Pump::end_source(bool orderly) {
   if (!orderly) source_.mark_reset();
-  source_end_ = orderly ? PumpEnd::eof : PumpEnd::source_reset;
+  // Where the source is the target as well, that has stopped it.
+  if (!is_cut()) end_ = orderly ? PumpEnd::eof : PumpEnd::source_reset;
 }
 
 // --- Copying ---
@@ -209,7 +216,7 @@ void Pump::send_or_hold(std::span<const std::byte> data) {
     const std::size_t may_go = below_watermark(data.size());
     if (may_go > 0) sent = send_now(data.first(may_go));
   }
-  if (sent < data.size() && stop_as_ == PumpEnd::running) held_.append(data.subspan(sent));
+  if (sent < data.size() && !is_cut()) held_.append(data.subspan(sent));
 }
 
 std::size_t Pump::send_now(std::span<const std::byte> data) {

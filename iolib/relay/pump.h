@@ -59,7 +59,7 @@ class Pump final : private Operation {
 
   /// Rests, keeping what it holds, as soon as what is in flight has completed; start() goes on.
   void pause();
-  [[nodiscard]] bool paused() const { return paused_; }
+  [[nodiscard]] bool paused() const { return phase_ == Phase::paused; }
 
   /// Whether it could go on with another thread. Pipes and taps belong to the thread that it is on.
   [[nodiscard]] bool may_move() const { return !pipe_ && !tapped(); }
@@ -78,8 +78,8 @@ class Pump final : private Operation {
   /// Returns when it wants to be called again, or TimePoint::max().
   [[nodiscard]] TimePoint tidy(TimePoint now);
 
-  [[nodiscard]] bool ended() const { return end_ != PumpEnd::running; }
-  [[nodiscard]] PumpEnd end() const { return end_; }
+  [[nodiscard]] bool ended() const { return phase_ == Phase::ended; }
+  [[nodiscard]] PumpEnd end() const { return ended() ? end_ : PumpEnd::running; }
   [[nodiscard]] const Leg& source() const { return source_; }
   [[nodiscard]] const Leg& target() const { return target_; }
   /// When bytes were last received or forwarded.
@@ -107,12 +107,20 @@ class Pump final : private Operation {
 
  private:
   enum class Wait : std::uint8_t { nothing, receive, readable, writable, tap };
+  enum class Phase : std::uint8_t {
+    running,
+    pausing,  ///< as soon as nothing is in flight it is ...
+    paused,   ///< until start()
+    ended,
+  };
 
   void complete(const Completion& completion) override;
   void advance();
   void wait_for_source();
   [[nodiscard]] bool may_gather() const;
-  void finish(PumpEnd end);
+  void finish();
+  void leave_wait();
+  [[nodiscard]] bool is_cut() const;
   void end_source(bool orderly);
 
   void receive_turn();
@@ -154,11 +162,9 @@ class Pump final : private Operation {
   std::uint64_t spliced_bytes_ = 0;
   TimePoint last_activity_;
   Wait wait_ = Wait::nothing;
+  Phase phase_ = Phase::running;
+  /// How it ends: as its source, once nothing is held; cut, as soon as nothing is in flight.
   PumpEnd end_ = PumpEnd::running;
-  PumpEnd source_end_ = PumpEnd::running;  ///< to be passed on once nothing is held
-  PumpEnd stop_as_ = PumpEnd::running;     ///< to end as, once nothing is in flight
-  bool pausing_ = false;
-  bool paused_ = false;
 };
 
 }  // namespace sluice
