@@ -7,13 +7,6 @@
 #include "iolib/base/endpoint.h"
 
 namespace sluice {
-namespace {
-
-// How often a send queue is looked at that must be acknowledged before a reset; the pause doubles.
-constexpr Duration kFirstFlushPause = std::chrono::milliseconds(1);
-constexpr Duration kLongestFlushPause = std::chrono::milliseconds(50);
-
-}  // namespace
 
 Relay::Relay(RelayContext& context, const RelayOptions& options, OwnedFd client,
              Leg::Kind client_kind, OwnedFd upstream, Leg::Kind upstream_kind)
@@ -132,9 +125,7 @@ bool Relay::flushed(Leg& leg) {
   unacknowledged_bytes_ = leg.unacknowledged_bytes();
   const TimePoint now = context_->reactor.now();
   if (leg.was_reset() || leg.all_acknowledged() || now >= reset_deadline_) return true;
-  const Duration pause = std::min(kFirstFlushPause * (1 << flush_tries_), kLongestFlushPause);
-  if (pause < kLongestFlushPause) ++flush_tries_;
-  arm(std::min(now + pause, reset_deadline_));
+  arm(std::min(now + send_queues_.pause(), reset_deadline_));
   return false;
 }
 
@@ -236,10 +227,10 @@ TimePoint Relay::check_timeouts(TimePoint now) {
 // Whether a slow reader is still taking what was forwarded long ago: megabytes can wait in a send
 // queue, and a reset would destroy them. The first look since a byte was moved only remembers.
 bool Relay::drains(TimePoint active, TimePoint now) {
-  const std::uint64_t queued = client_.unacknowledged_bytes() + upstream_.unacknowledged_bytes();
-  const bool first_look = drained_at_ < active;
-  if (first_look ? queued == 0 : queued >= queued_bytes_) return false;
-  queued_bytes_ = queued;
+  if (drained_at_ < active) send_queues_.begin_anew();
+  if (!send_queues_.drains(client_.unacknowledged_bytes() + upstream_.unacknowledged_bytes())) {
+    return false;
+  }
   drained_at_ = now;
   return true;
 }

@@ -10,6 +10,7 @@
 
 #include "iolib/base/clock.h"
 #include "iolib/base/owned_fd.h"
+#include "iolib/base/send_queue.h"
 #include "iolib/pipe/pipe_pool.h"
 #include "iolib/reactor/reactor.h"
 #include "iolib/relay/leg.h"
@@ -156,13 +157,12 @@ class Relay final : private Timer, private Deferral {
   std::coroutine_handle<> waiter_;
   TimePoint first_end_ = TimePoint::max();       ///< when the first direction ended
   TimePoint reset_deadline_ = TimePoint::max();  ///< of passing on a reset
-  TimePoint drained_at_ = TimePoint::min();      ///< when the send queues were seen to shrink ...
-  std::uint64_t queued_bytes_ = 0;               ///< ... to this
+  TimePoint drained_at_ = TimePoint::min();      ///< when the send queues were seen to shrink
+  SendQueueWatch send_queues_;
   std::uint64_t unacknowledged_bytes_ = 0;
   RelayEnd end_ = RelayEnd::running;
   bool two_way_;
   bool moved_ = false;  ///< once is enough
-  std::uint8_t flush_tries_ = 0;
   std::int16_t destination_ = -1;
 };
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "iolib/base/endpoint.h"
+#include "iolib/base/send_queue.h"
 #include "iolib/pipe/splice.h"
 #include "proxy/serve/worker.h"
 
@@ -70,14 +71,6 @@ constexpr std::size_t kCopiedPartBytes = 256 << 10;
 // Of `sent` bytes, those that the far end's TCP has confirmed.
 std::uint64_t acknowledged_bytes(int fd, std::uint64_t sent) {
   return sent - std::min(sent, send_queue_bytes(fd));
-}
-
-// Whether a slow reader has taken something since the last look, which found `queued`; the first
-// look is for any that is left.
-constexpr std::uint64_t kNotLooked = ~std::uint64_t{0};
-bool drains(int fd, std::uint64_t& queued) {
-  const std::uint64_t before = std::exchange(queued, send_queue_bytes(fd));
-  return before == kNotLooked ? queued > 0 : queued < before;
 }
 
 // A failed sendfile is the socket's doing or the file's.
@@ -205,7 +198,7 @@ TimePoint FileSource::idle_deadline() const {
 Task<SessionEnd> FileSource::await_end() {
   std::array<std::byte, 4096> waste;
   const Duration limit = route_.config.half_close_timeout;
-  std::uint64_t queued = kNotLooked;
+  SendQueueWatch queue;
   while (!stopped_) {
     const ssize_t got = ::recv(client_, waste.data(), waste.size(), MSG_DONTWAIT);
     if (got == 0) break;
@@ -215,20 +208,21 @@ Task<SessionEnd> FileSource::await_end() {
     pending_ = &readable;
     const int ready = co_await readable;
     pending_ = nullptr;
-    if (ready == -ETIMEDOUT && !drains(client_, queued)) co_return SessionEnd::half_close_timeout;
+    if (ready == -ETIMEDOUT && !queue.drains(send_queue_bytes(client_)))
+      co_return SessionEnd::half_close_timeout;
   }
   co_return SessionEnd::closed;
 }
 
 Task<int> FileSource::await_writable() {
-  std::uint64_t queued = kNotLooked;
+  SendQueueWatch queue;
   int ready = 0;
   do {
     Reactor::Wait writable = reactor_.writable(client_, idle_deadline());
     pending_ = &writable;
     ready = co_await writable;
     pending_ = nullptr;
-  } while (ready == -ETIMEDOUT && drains(client_, queued));
+  } while (ready == -ETIMEDOUT && queue.drains(send_queue_bytes(client_)));
   co_return ready;
 }
 

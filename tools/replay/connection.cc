@@ -260,10 +260,8 @@ void Connection::flush_then_reset() {
   // What a receive would tell, had the answer not ended.
   const bool cut = !receive_.in_flight() && take_error(fd_.get()) != 0;
   if (queued_bytes == 0 || cut) return complete(How::by_reset);
-  if (std::exchange(state_, State::flushing) != State::flushing || queued_bytes < queued_bytes_) {
-    set_limit(stage_.settings.response_timeout);
-  }
-  queued_bytes_ = queued_bytes;
+  state_ = State::flushing;
+  if (send_queue_.drains(queued_bytes)) set_limit(stage_.settings.response_timeout);
   stage_.reactor.set_timer(due_, Clock::now() + kLookAgain);
 }
 

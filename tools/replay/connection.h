@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "iolib/base/owned_fd.h"
+#include "iolib/base/send_queue.h"
 #include "iolib/reactor/calling.h"
 #include "iolib/reactor/reactor.h"
 #include "tools/common/endpoint.h"
@@ -127,7 +128,7 @@ class Connection {
   std::uint32_t part_bytes_ = 0;  // of it, sent
   std::uint64_t received_bytes_ = 0;
   std::uint64_t forgiven_bytes_ = 0;  // waited for in vain
-  std::uint64_t queued_bytes_ = 0;    // before a reset, not yet acknowledged
+  SendQueueWatch send_queue_;         // before a reset
   std::uint64_t turn_;  // the next action that an answer may come to, or one before it
   std::uint64_t turns_sent_ = 0;
   std::uint64_t turns_answered_ = 0;
