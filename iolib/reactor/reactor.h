@@ -23,7 +23,8 @@ namespace sluice {
 /// borrowed, must be O_NONBLOCK, and are closed only after every request on them has completed and
 /// forget() was called: a request in flight holds the file, and close() would then send nothing. At
 /// most one reading request (receive, wait_readable, accept, accept_one), one wait_writable and one
-/// watch_errors may be in flight on a descriptor.
+/// watch_errors may be in flight on a descriptor. A reactor may be destroyed with requests in
+/// flight and timers set: none of them completes.
 class Reactor {
  public:
   /// What one receive takes at most, and the size of a shared buffer: large enough that a stream

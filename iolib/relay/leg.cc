@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <cassert>
 #include <cerrno>
 #include <cstddef>
 #include <utility>
@@ -47,6 +48,7 @@ bool Leg::end_is_orderly() {
 }
 
 void Leg::send_fin() {
+  assert(!fin_sent_);
   if (kind_ == Kind::device || reset_) return;
   // Fails where the connection is gone already, which the other direction finds out: but only as
   // long as no FIN is believed to have gone out.

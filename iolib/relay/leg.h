@@ -40,7 +40,6 @@ class Leg final : private Operation {
 
   /// Passes on an end of stream.
   void send_fin();
-  [[nodiscard]] bool fin_sent() const { return fin_sent_; }
 
   /// Bytes in our send queue that the peer has not acknowledged; 0 for what is not TCP.
   [[nodiscard]] std::uint64_t unacknowledged_bytes() const;
