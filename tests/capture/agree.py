@@ -92,6 +92,8 @@ def differences(tool, capture, out):
 def main():
     make_captures, tool = sys.argv[1:3]
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 1000
+    if os.environ.get("SLUICE_LONG") == "1":
+        count = max(count, 1000)
     first = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     different = 0
     for seed in range(first, first + count):

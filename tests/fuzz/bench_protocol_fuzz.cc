@@ -11,7 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <span>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -25,11 +26,12 @@ using namespace sluice::bench;
 
 namespace {
 
-void check_hello(std::string_view bytes) {
+/// Of a whole one.
+std::optional<Hello> hello_of(std::string_view bytes) {
   Hello::Bytes hello{};
+  if (bytes.size() < hello.size()) return std::nullopt;
   std::ranges::copy(bytes.substr(0, hello.size()), hello.begin());
-  const auto decoded = decode(hello);
-  if (decoded && decode(encode(*decoded)) != decoded) std::abort();
+  return decode(hello);
 }
 
 /// A serving end, for all inputs.
@@ -37,17 +39,40 @@ class ServingEnd {
  public:
   ServingEnd() : listener_(make_listener()), at_(loopback(port_of(listener_.get()))) {}
 
-  /// Says `bytes` and no more, and reads what comes back until it ends or is much.
-  void say(std::string_view bytes) {
-    constexpr std::size_t kMuch = 1 << 20;
-    const OwnedFd fd = connect_to(at_);
-    // A reset: thousands of ports would be left in TIME_WAIT.
-    const linger hard{.l_onoff = 1, .l_linger = 0};
-    ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    const timeval patience{.tv_sec = 10, .tv_usec = 0};
+  /// Says `bytes` and no more, and reads what comes back until it ends or is much. A Hello of
+  /// another role than `control` finds a run that has begun.
+  void say(std::string bytes) {
+    const std::optional<Hello> hello = hello_of(bytes);
+    if (!hello || hello->role == Role::control) return exchange(connect(), bytes);
+    Hello begins;
+    begins.run = ++runs_;
+    const OwnedFd control = connect();
+    send_text(control.get(), encode_text(begins) + "begin {\"threads\":1}\n");
+    std::array<char, 3> answer{};
+    if (::recv(control.get(), answer.data(), answer.size(), MSG_WAITALL) != 3) std::abort();
+    Hello joins = *hello;
+    joins.run = runs_;
+    exchange(connect(), encode_text(joins) + bytes.substr(Hello::kBytes));
+  }
+
+ private:
+  static std::string encode_text(const Hello& hello) {
+    const Hello::Bytes bytes = encode(hello);
+    return {bytes.begin(), bytes.end()};
+  }
+  static void send_text(int fd, const std::string& text) {
+    static_cast<void>(::send(fd, text.data(), text.size(), MSG_NOSIGNAL));
+  }
+  [[nodiscard]] OwnedFd connect() const {
+    OwnedFd fd = connect_to(at_);
+    const timeval patience{.tv_sec = 60, .tv_usec = 0};
     ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    static_cast<void>(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL));
+    return fd;
+  }
+  static void exchange(const OwnedFd& fd, const std::string& bytes) {
+    constexpr std::size_t kMuch = 1 << 20;
+    send_text(fd.get(), bytes);
     ::shutdown(fd.get(), SHUT_WR);
     std::size_t heard = 0;
     for (std::array<char, 4096> buffer{}; heard < kMuch;) {
@@ -57,8 +82,6 @@ class ServingEnd {
       heard += static_cast<std::size_t>(got);
     }
   }
-
- private:
   static OwnedFd make_listener() {
     auto listener = listen_at(loopback(0));
     if (!listener) std::abort();
@@ -74,18 +97,20 @@ class ServingEnd {
   OwnedFd listener_;
   Endpoint at_;
   Server server_{std::move(listener_)};
+  std::uint64_t runs_ = 0;
 };
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  check_hello(bytes);
+  const std::optional<Hello> hello = hello_of(bytes);
+  if (hello && decode(encode(*hello)) != hello) std::abort();
   static_cast<void>(parse_workload(bytes));
   // It waits half a minute for connections that never come.
   if (bytes.find("await") == bytes.npos) {
     static ServingEnd serving;
-    serving.say(bytes);
+    serving.say(std::string(bytes));
   }
   return 0;
 }

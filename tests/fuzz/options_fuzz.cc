@@ -1,5 +1,6 @@
 // Command lines, a word a line: each gives a configuration, or one message and its exit status.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -74,25 +74,28 @@ Daemon::Daemon(std::vector<std::string> arguments, DaemonOptions options)
     : process_(command(options.binary, std::move(arguments)), options.process),
       log_file_(std::move(options.log_file)) {
   wait_for_listeners(options.listeners);
-  if (sanitized() && options.listeners > 0) wait_for_control();
+  // One that does not listen may be held up on purpose.
+  if (sanitized()) wait_for_control(options.listeners > 0 ? kPatience : std::chrono::seconds(2));
 }
 
 // Until the control thread waits for signals. Under ThreadSanitizer, whose runtime stands between
 // the kernel and a handler, one that came between their being unblocked and that was lost in one
 // start of a hundred; without it in none of 2,000.
-void Daemon::wait_for_control() {
+void Daemon::wait_for_control(std::chrono::nanoseconds timeout) {
   const std::string folder = "/proc/" + std::to_string(process_.pid());
-  static_cast<void>(wait_until([&] {
-    std::uint64_t blocked = ~std::uint64_t{0};
-    std::ifstream status(folder + "/status");
-    char state = '?';
-    for (std::string word; status >> word;) {
-      if (word == "State:") status >> state;
-      if (word == "SigBlk:") status >> std::hex >> blocked;
-    }
-    const bool unblocked = (blocked >> (SIGTERM - 1) & 1) == 0;
-    return (unblocked && state == 'S') || !process_.running();
-  }));
+  static_cast<void>(wait_until(
+      [&] {
+        std::uint64_t blocked = ~std::uint64_t{0};
+        std::ifstream status(folder + "/status");
+        char state = '?';
+        for (std::string word; status >> word;) {
+          if (word == "State:") status >> state;
+          if (word == "SigBlk:") status >> std::hex >> blocked;
+        }
+        const bool unblocked = (blocked >> (SIGTERM - 1) & 1) == 0;
+        return (unblocked && state == 'S') || !process_.running();
+      },
+      timeout));
 }
 
 void Daemon::wait_for_listeners(std::size_t count) {
@@ -157,7 +160,7 @@ std::uint64_t Daemon::pss_bytes() const {
   std::string word;
   while (rollup >> word) {
     std::uint64_t kibibytes = 0;
-    if (word == "Pss:" && rollup >> kibibytes) return kibibytes * 1024;
+    if (word == "Pss_Anon:" && rollup >> kibibytes) return kibibytes * 1024;
   }
   return 0;
 }

@@ -57,7 +57,8 @@ class Daemon {
   /// Open descriptors, and how many of them are ends of pipes other than stdin, stdout and stderr.
   [[nodiscard]] std::size_t fd_count() const;
   [[nodiscard]] std::size_t pipe_fd_count() const;
-  /// Proportional set size (/proc/PID/smaps_rollup).
+  /// The anonymous part of its proportional set size (/proc/PID/smaps_rollup): who else maps the
+  /// program and its libraries changes nothing.
   [[nodiscard]] std::uint64_t pss_bytes() const;
   /// What all its threads have had, by the scheduler's own count.
   struct Usage {
@@ -74,7 +75,7 @@ class Daemon {
 
  private:
   void wait_for_listeners(std::size_t count);
-  void wait_for_control();
+  void wait_for_control(std::chrono::nanoseconds timeout);
 
   Process process_;
   std::string log_file_;

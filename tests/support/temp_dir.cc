@@ -51,7 +51,7 @@ std::string read_text(const std::string& path) {
     text.resize(size + kChunkBytes);
     const ssize_t got = ::read(file.get(), text.data() + size, kChunkBytes);
     text.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-    if (got <= 0) return text;
+    if (got == 0 || (got < 0 && errno != EINTR)) return text;
   }
 }
 

@@ -9,7 +9,7 @@
 namespace sluice::test {
 
 /// Asks `condition` again and again until it is true or `timeout` has passed; returns its last
-/// answer. It sleeps as long as the condition takes: half of a CPU at most.
+/// answer. Between two it sleeps about as long as one takes.
 template <class Condition>
 [[nodiscard]] bool wait_until(Condition condition, std::chrono::nanoseconds timeout = kPatience) {
   using Clock = std::chrono::steady_clock;
@@ -18,8 +18,8 @@ template <class Condition>
   while (!condition()) {
     const auto answered = Clock::now();
     if (answered >= deadline) return condition();
-    std::this_thread::sleep_for(
-        std::max<Clock::duration>(answered - asked, std::chrono::milliseconds(2)));
+    std::this_thread::sleep_for(std::clamp<Clock::duration>(
+        answered - asked, std::chrono::milliseconds(2), std::chrono::milliseconds(100)));
     asked = Clock::now();
   }
   return true;

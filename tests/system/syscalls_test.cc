@@ -135,7 +135,7 @@ SocketTraffic count_calls(const std::filesystem::path& folder) {
 
 // --- Moving
 
-std::uint64_t bulk_bytes() { return by_scale<std::uint64_t>(64 << 20, 1 << 30, 1 << 30); }
+std::uint64_t bulk_bytes() { return by_scale<std::uint64_t>(64 << 20, 256 << 20, 1 << 30); }
 
 bool send_rest(int fd, std::uint64_t offset, std::uint64_t end) {
   std::vector<std::byte> chunk(1 << 20);
