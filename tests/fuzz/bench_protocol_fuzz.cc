@@ -2,6 +2,7 @@
 // the names of workloads, which load and serving end tell each other.
 
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -37,7 +38,9 @@ std::optional<Hello> hello_of(std::string_view bytes) {
 /// A serving end, for all inputs.
 class ServingEnd {
  public:
-  ServingEnd() : listener_(make_listener()), at_(loopback(port_of(listener_.get()))) {}
+  ServingEnd() : listener_(make_listener()), at_(loopback(port_of(listener_.get()))) {
+    ::signal(SIGPIPE, SIG_IGN);  // as the program does: sendfile knows no MSG_NOSIGNAL
+  }
 
   /// Says `bytes` and no more, and reads what comes back until it ends or is much. A Hello of
   /// another role than `control` finds a run that has begun.
