@@ -4,6 +4,7 @@ what llvm-profdata made of a run's profiles."""
 
 import collections
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -12,7 +13,9 @@ build = pathlib.Path(sys.argv[1]).resolve()
 root = build.parent
 programs = [build / "proxy/sluice"]
 programs += [build / "tools" / f"sluice-{name}" for name in ("bench", "capture", "replay")]
-programs += [path for path in sorted((build / "tests").rglob("test-*")) if path.is_file()]
+programs += sorted((build / "tests").rglob("test-*"))
+# What was built of them: not all, where only some tests ran.
+programs = [path for path in programs if path.is_file() and os.access(path, os.X_OK)]
 command = ["llvm-cov", "export", "-summary-only", f"-instr-profile={build / 'profile'}", str(programs[0])]
 for program in programs[1:]:
     command += ["-object", str(program)]
