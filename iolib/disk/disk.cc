@@ -133,6 +133,7 @@ class ThreadDisk final : public RealDisk {
 
  private:
   void start(const FileCall& call, Operation& operation) {
+    begin(operation);
     run_on(
         threads_, [call] { return carry_out(call); }, operation);
   }
@@ -160,6 +161,7 @@ std::unique_ptr<RealDisk> RealDisk::create(Reactor& reactor, UringReactor* uring
 }
 
 void RealDisk::run(std::function<int()> work, Operation& operation) {
+  begin(operation);
   run_on(background_, std::move(work), operation);
 }
 
@@ -169,7 +171,6 @@ void RealDisk::count_detour(int error) {
 }
 
 void RealDisk::run_on(BackgroundThreads& threads, std::function<int()> call, Operation& operation) {
-  begin(operation);
   threads.submit([&reactor = reactor_, &operation, call = std::move(call)] {
     const int result = call();
     reactor.post([&operation, result] { finish(operation, result); });

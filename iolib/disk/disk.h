@@ -67,7 +67,7 @@ class RealDisk : public Disk {
  protected:
   RealDisk(Reactor& reactor, BackgroundThreads& background)
       : reactor_(reactor), background_(background) {}
-  /// Runs `call` on one of `threads`, then completes `operation` at the reactor.
+  /// Runs `call` on one of `threads`, then completes `operation`, which has begun, at the reactor.
   void run_on(BackgroundThreads& threads, std::function<int()> call, Operation& operation);
   void count_detour(int error);
 
