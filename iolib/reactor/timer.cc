@@ -8,8 +8,8 @@ void TimerQueue::set(Timer& timer, TimePoint deadline) {
   deadline = std::max(deadline, earliest_);
   const bool earlier = !timer.is_set() || deadline < timer.deadline_;
   if (!timer.is_set()) {
-    timer.position_ = heap_.size();
-    heap_.push_back(&timer);
+    heap_.push_back(&timer);  // which may fail
+    timer.position_ = heap_.size() - 1;
   }
   timer.deadline_ = deadline;
   if (earlier) {

@@ -222,7 +222,7 @@ Task<int> FileSource::await_writable() {
     pending_ = &writable;
     ready = co_await writable;
     pending_ = nullptr;
-  } while (ready == -ETIMEDOUT && queue.drains(send_queue_bytes(client_)));
+  } while (ready == -ETIMEDOUT && !stopped_ && queue.drains(send_queue_bytes(client_)));
   co_return ready;
 }
 

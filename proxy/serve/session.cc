@@ -162,6 +162,7 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
 Task<> Session::send_file(OwnedFd& client) {
   FileSource source(*worker_, *route_, client.get());
   file_ = &source;
+  if (stopped_) source.stop();  // on its way here from another worker
   SessionEnd end = SessionEnd::file_failed;
   capture::Recording* recording = nullptr;
   const Result<> opened = co_await source.open();
