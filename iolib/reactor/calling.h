@@ -7,28 +7,28 @@ namespace sluice {
 
 /// A timer that calls a member function of its owner: for an owner that has several. The owner is
 /// borrowed.
-template <auto kFunction>
+template <auto Function>
 class CallingTimer;
-template <class Owner, void (Owner::*kFunction)()>
-class CallingTimer<kFunction> final : public Timer {
+template <class Owner, void (Owner::*Function)()>
+class CallingTimer<Function> final : public Timer {
  public:
   explicit CallingTimer(Owner& owner) : owner_(owner) {}
 
  private:
-  void expired() override { (owner_.*kFunction)(); }
+  void expired() override { (owner_.*Function)(); }
   Owner& owner_;
 };
 
 /// The same of an operation.
-template <auto kFunction>
+template <auto Function>
 class CallingOperation;
-template <class Owner, void (Owner::*kFunction)(const Completion&)>
-class CallingOperation<kFunction> final : public Operation {
+template <class Owner, void (Owner::*Function)(const Completion&)>
+class CallingOperation<Function> final : public Operation {
  public:
   explicit CallingOperation(Owner& owner) : owner_(owner) {}
 
  private:
-  void complete(const Completion& completion) override { (owner_.*kFunction)(completion); }
+  void complete(const Completion& completion) override { (owner_.*Function)(completion); }
   Owner& owner_;
 };
 
