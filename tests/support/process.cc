@@ -156,4 +156,10 @@ std::size_t count_lines(const std::string& text, const Regex& pattern) {
   return count;
 }
 
+std::string tracing_refused() {
+  Process probe({"strace", "-o", "/dev/null", "true"});
+  if (probe.wait() == 0) return {};
+  return "its status is not 0: " + probe.standard_error();
+}
+
 }  // namespace sluice::test

@@ -94,6 +94,9 @@ class Process {
 /// The number of lines of `text` in which `pattern` is found.
 [[nodiscard]] std::size_t count_lines(const std::string& text, const Regex& pattern);
 
+/// Empty where strace may trace here, else what it said.
+[[nodiscard]] std::string tracing_refused();
+
 }  // namespace sluice::test
 
 /// Skips the test, saying why, where a program that it is made of is not installed.
@@ -101,4 +104,12 @@ class Process {
   if (::sluice::test::find_program(name).empty()) {   \
     GTEST_SKIP() << "not installed here: " << (name); \
   }                                                   \
+  static_assert(true, "a semicolon may follow the call")
+
+/// The same where strace is missing, or may not trace.
+#define SLUICE_NEEDS_STRACE()                                                            \
+  SLUICE_NEEDS_PROGRAM("strace");                                                        \
+  if (const std::string refused = ::sluice::test::tracing_refused(); !refused.empty()) { \
+    GTEST_SKIP() << "strace may not trace here: " << refused;                            \
+  }                                                                                      \
   static_assert(true, "a semicolon may follow the call")

@@ -94,11 +94,7 @@ INSTANTIATE_TEST_SUITE_P(BothEngines, CaptureFlushTest, testing::Values("uring",
 
 class CaptureSyncCallsTest : public testing::Test {
  protected:
-  void SetUp() override {
-    SLUICE_NEEDS_PROGRAM("strace");
-    Process probe({"strace", "-o", folder_.file("probe"), "true"});
-    if (probe.wait() != 0) GTEST_SKIP() << "strace may not trace here: " << probe.standard_error();
-  }
+  void SetUp() override { SLUICE_NEEDS_STRACE(); }
   /// One message through a daemon of its own, from its start to its end; what it called.
   [[nodiscard]] std::string trace(const std::string& level);
 

@@ -191,11 +191,7 @@ class SyscallTest : public ForwardingTest {
 void SyscallTest::SetUp() {
   ForwardingTest::SetUp();
   if (IsSkipped()) return;
-  SLUICE_NEEDS_PROGRAM("strace");
-  Process probe({"strace", "-o", folder_.file("probe"), "true"});
-  if (probe.wait(kProgramPatience) != 0) {
-    GTEST_SKIP() << "strace may not trace here: " << probe.standard_error();
-  }
+  SLUICE_NEEDS_STRACE();
 }
 
 void SyscallTest::start_traced() {

@@ -356,11 +356,9 @@ std::map<std::string, std::uint64_t> sent_by_call(const std::string& path) {
 }
 
 TEST(ReplayCalls, ClientsBytesAreSentBySendfileAlone) {
-  SLUICE_NEEDS_PROGRAM("strace");
+  SLUICE_NEEDS_STRACE();
   const TempDir folder;
   const TempDir traced;
-  Process probe({"strace", "-o", traced.file("probe"), "true"});
-  if (probe.wait() != 0) GTEST_SKIP() << "strace may not trace here: " << probe.standard_error();
   constexpr std::uint64_t kPieces = 40;
   constexpr std::size_t kPieceBytes = 50'000;
   SegmentPlan plan;
