@@ -1,7 +1,6 @@
 // What comes to the benchmark's serving end from strangers: a Hello and the lines behind it. And
 // the names of workloads, which load and serving end tell each other.
 
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -21,6 +20,7 @@
 #include "tools/bench/net.h"
 #include "tools/bench/protocol.h"
 #include "tools/bench/server.h"
+#include "tools/common/endpoint.h"
 
 using namespace sluice;
 using namespace sluice::bench;
@@ -38,7 +38,8 @@ std::optional<Hello> hello_of(std::string_view bytes) {
 /// A serving end, for all inputs.
 class ServingEnd {
  public:
-  ServingEnd() : listener_(make_listener()), at_(loopback(port_of(listener_.get()))) {
+  ServingEnd()
+      : listener_(make_listener()), at_(resolve_target(local_address(listener_.get()))->front()) {
     ::signal(SIGPIPE, SIG_IGN);  // as the program does: sendfile knows no MSG_NOSIGNAL
   }
 
@@ -89,12 +90,6 @@ class ServingEnd {
     auto listener = listen_at(loopback(0));
     if (!listener) std::abort();
     return std::move(*listener);
-  }
-  static std::uint16_t port_of(int fd) {
-    sockaddr_in address{};
-    socklen_t length = sizeof address;
-    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) std::abort();
-    return ntohs(address.sin_port);
   }
 
   OwnedFd listener_;
