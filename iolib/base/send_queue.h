@@ -20,15 +20,16 @@ class SendQueueWatch {
   }
   /// The next look is the first.
   void begin_anew() { before_bytes_ = kNotLooked; }
-  /// Until the next look at whether it is empty: 1 ms, then twice as long each time, up to 50 ms.
+  /// Until the next look at whether it is empty: twice as long each time.
   [[nodiscard]] Duration pause() {
     return std::exchange(pause_, std::min(2 * pause_, kLongestPause));
   }
 
- private:
-  static constexpr std::uint64_t kNotLooked = ~std::uint64_t{0};
   static constexpr Duration kFirstPause = std::chrono::milliseconds(1);
   static constexpr Duration kLongestPause = std::chrono::milliseconds(50);
+
+ private:
+  static constexpr std::uint64_t kNotLooked = ~std::uint64_t{0};
   std::uint64_t before_bytes_ = kNotLooked;
   Duration pause_ = kFirstPause;
 };

@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "iolib/base/send_queue.h"
 #include "iolib/pipe/splice.h"
 
 namespace sluice::mirror {
@@ -19,10 +20,6 @@ namespace {
 constexpr std::size_t kFlushBytes = 4 << 20;
 // Receives of one turn, each of which drops as much as the waste holds.
 constexpr int kReceivesPerTurn = 16;
-// How often a send queue is looked at that must be acknowledged before the end: the pause is as
-// long as it has taken so far.
-constexpr Duration kFirstLook = std::chrono::milliseconds(1);
-constexpr Duration kLongestLook = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -372,8 +369,10 @@ void Stream::look_at_end() {
   if (end_ == End::eof && reader_.in_flight()) return;
   if (const int error = take_error(fd_.get()); error != 0) return broken_off({error, "send"});
   if (all_acknowledged()) return end(end_ == End::eof);
+  // Then as long again as it has taken so far.
   const TimePoint now = mirror_.reactor_.now();
-  set_step(now + std::clamp(now - last_sent_, kFirstLook, kLongestLook));
+  set_step(now + std::clamp(now - last_sent_, SendQueueWatch::kFirstPause,
+                            SendQueueWatch::kLongestPause));
 }
 
 // The FIN as well. What a unix socket has sent is with the reader already.
