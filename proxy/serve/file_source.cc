@@ -188,23 +188,24 @@ Task<int> FileSource::done(TimePoint deadline) {
   co_return result;
 }
 
-TimePoint FileSource::idle_deadline() const {
-  const Duration idle = route_.config.idle_timeout;
-  return idle > Duration::zero() ? reactor_.now() + idle : TimePoint::max();
+// A limit of 0 is none.
+TimePoint FileSource::deadline_after(Duration limit) const {
+  return limit > Duration::zero() ? reactor_.now() + limit : TimePoint::max();
 }
+
+TimePoint FileSource::idle_deadline() const { return deadline_after(route_.config.idle_timeout); }
 
 // Reads and throws away what the client sends until it ends: closing with unread data would destroy
 // what it has not yet acknowledged.
 Task<SessionEnd> FileSource::await_end() {
   std::array<std::byte, 4096> waste;
-  const Duration limit = route_.config.half_close_timeout;
   SendQueueWatch queue;
   while (!stopped_) {
     const ssize_t got = ::recv(client_, waste.data(), waste.size(), MSG_DONTWAIT);
     if (got == 0) break;
     if (got < 0 && errno != EAGAIN && errno != EINTR) co_return SessionEnd::client_reset;
-    const TimePoint deadline = limit > Duration::zero() ? reactor_.now() + limit : TimePoint::max();
-    Reactor::Wait readable = reactor_.readable(client_, deadline);
+    Reactor::Wait readable =
+        reactor_.readable(client_, deadline_after(route_.config.half_close_timeout));
     pending_ = &readable;
     const int ready = co_await readable;
     pending_ = nullptr;

@@ -57,6 +57,7 @@ class FileSource final : private Deferral {
   void deferred() override { std::exchange(held_, {}).resume(); }
   void wake();
   void failed(const Error& error);
+  [[nodiscard]] TimePoint deadline_after(Duration limit) const;
   [[nodiscard]] TimePoint idle_deadline() const;
 
   Worker& worker_;
