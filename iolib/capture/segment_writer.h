@@ -110,7 +110,10 @@ class SegmentWriter final : private FrameWriter::Client, private Timer {
     std::uint64_t failures = 0;
     FrameWriter::Counts frames;
   };
-  [[nodiscard]] Counts counts() const { return {segments_, failures_, frames_.counts()}; }
+  [[nodiscard]] Counts counts() const {
+    // A segment that has failed counts before it is left.
+    return {segments_, failures_ + (frames_.failure() ? 1U : 0U), frames_.counts()};
+  }
 
  private:
   enum class State : std::uint8_t {
