@@ -11,8 +11,9 @@
 namespace sluice::bench {
 
 const Content& Content::instance() {
-  static const Content content;
-  return content;
+  // Never destroyed: when the process exits, a server's threads may still send it.
+  static const auto* const content = new Content;
+  return *content;
 }
 
 Content::Content()
