@@ -21,7 +21,7 @@ std::vector<std::string> split_names(std::string_view names) {
   return split;
 }
 
-// One row of the help: the left part, then the text in a column of its own, broken at spaces.
+// One row of the help: `left`, then `text` in its own column, wrapped at spaces.
 std::string help_row(std::string left, std::string_view text) {
   std::string row = "  " + std::move(left);
   std::size_t column = row.size();
@@ -182,8 +182,8 @@ void Command::check_required() const {
   }
 }
 
-// Gives every option what the command line has for it. Returns the text that --help or --version
-// asks for.
+// Stores the value of every option. Returns the text for --help or --version, if the command line
+// asks for one of them.
 std::optional<std::string> Command::take_all(Arguments arguments) {
   Command* command = this;
   const auto takes_value = [&](std::string_view name) -> std::optional<bool> {

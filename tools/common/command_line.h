@@ -16,10 +16,10 @@
 
 namespace sluice {
 
-/// The exit status of wrong usage, of all tools.
+/// The exit status of every tool for wrong usage.
 inline constexpr int kUsageStatus = 2;
 
-/// A wrong value on a command line, as one line. Thrown while it is being understood.
+/// An error in the command line. Thrown while the command line is parsed. `message` is one line.
 struct Wrong {
   std::string message;
 };
@@ -30,10 +30,10 @@ T value_of(const char* option, const Result<T>& parsed) {
   return *parsed;
 }
 
-/// What a command takes: an option with a value, a flag, or words that stand alone.
+/// What a command accepts: an option with a value, a flag, or words that belong to no option.
 class CommandOption {
  public:
-  /// Must be given.
+  /// Makes the option mandatory.
   CommandOption& required() {
     required_ = true;
     return *this;
@@ -43,70 +43,72 @@ class CommandOption {
 
  private:
   friend class Command;
-  std::vector<std::string> names_;  ///< with their dashes; of words, as the help names them
-  std::string value_;               ///< as the help names it; a flag has none
+  std::vector<std::string> names_;  ///< with their dashes; for words, as the help shows it
+  std::string value_;               ///< the value's placeholder in the help; empty for a flag
   std::string help_;
   std::function<void(std::string_view)> set_;  ///< throws Wrong
   bool repeated_ = false;
   bool required_ = false;
-  std::size_t count_ = 0;  ///< how often it was given
+  std::size_t count_ = 0;  ///< times that it was given
 };
 
-/// How a program ends at its command line: with this status, and this text on stdout if that is 0,
-/// else on stderr.
+/// How a program ends because of its command line: it exits with `status`, and prints `message` on
+/// stdout if the status is 0, else on stderr.
 struct EarlyExit {
   int status = 0;
   std::string message;
 };
 
-/// A program, or one of its subcommands: what parses its command line and writes its help. What an
-/// option is given is put into `target`, which outlives the parsing.
+/// A program or one of its subcommands. It parses the command line and writes the help. Each option
+/// stores its value in its `target`, which must outlive the parsing.
 class Command {
  public:
-  /// `about` is one sentence.
+  /// `about` is one sentence for the help.
   Command(std::string name, std::string about);
   Command(const Command&) = delete;
   Command& operator=(const Command&) = delete;
 
-  /// --version prints `text`; the help of every command ends with `footer`.
+  /// --version prints `text`. The help of the program and of each subcommand ends with `footer`.
   void set_version(std::string text) { version_ = std::move(text); }
   void set_footer(std::string footer) { footer_ = std::move(footer); }
 
   Command& add_command(std::string name, std::string about);
 
   CommandOption& add_flag(std::string_view name, bool& target, std::string help);
-  /// `names` are separated by commas.
+  /// `names` are separated by commas. `value` is the value's placeholder in the help.
   CommandOption& add_text(std::string_view names, std::string value, std::string& target,
                           std::string help);
   CommandOption& add_text(std::string_view names, std::string value,
                           std::optional<std::string>& target, std::string help);
-  /// May be given again.
+  /// An option that may be repeated; each value is appended.
   CommandOption& add_texts(std::string_view names, std::string value,
                            std::vector<std::string>& target, std::string help);
   CommandOption& add_choice(std::string_view names, std::string value,
                             std::vector<std::string> choices, std::string& target,
                             std::string help);
-  /// A whole number from `lowest` to `highest`.
+  /// An integer from `lowest` to `highest`.
   template <std::integral T>
   CommandOption& add_number(std::string_view names, std::string value, T lowest, T highest,
                             T& target, std::string help);
-  /// The same, and may be given again.
+  /// The same for an option that may be repeated; each value is appended.
   template <std::integral T>
   CommandOption& add_numbers(std::string_view names, std::string value, T lowest, T highest,
                              std::vector<T>& target, std::string help);
-  /// All words that are no option's: at least one.
+  /// Accepts the words that belong to no option; at least one is mandatory.
   void add_words(std::string name, std::string value, std::vector<std::string>& target,
                  std::string help);
 
-  /// Parses, then calls `understand`. What is wrong, and what --help and --version ask for, ends
-  /// the program.
+  /// Parses the command line, then calls `understand`, which may throw Wrong. Returns how the
+  /// program has to end, if the command line asks for --help or --version or is wrong; nothing
+  /// otherwise.
   [[nodiscard]] std::optional<EarlyExit> parse(int argc, const char* const* argv,
                                                const std::function<void()>& understand);
 
   [[nodiscard]] const std::string& name() const { return name_; }
-  /// Whether its name was given, of a subcommand.
+  /// For a subcommand: whether the command line names it.
   [[nodiscard]] bool chosen() const { return chosen_; }
-  /// The first option that was given, or null.
+  /// The first option, in the order in which they were added, that the command line has; null if it
+  /// has none.
   [[nodiscard]] const CommandOption* first_given() const;
   [[nodiscard]] bool has_option(std::string_view name) { return find(name) != nullptr; }
   [[nodiscard]] std::string help() const;
@@ -126,7 +128,7 @@ class Command {
 
   std::string name_, about_, version_, footer_;
   const Command* parent_ = nullptr;
-  std::deque<CommandOption> options_;  ///< at fixed addresses
+  std::deque<CommandOption> options_;  ///< a deque, because callers keep references
   std::unique_ptr<CommandOption> words_;
   std::deque<Command> commands_;
   bool chosen_ = false;
@@ -164,10 +166,10 @@ CommandOption& Command::add_numbers(std::string_view names, std::string value, T
   return option;
 }
 
-/// A word as a shell takes it: in quotes where it has to be.
+/// The word, quoted where a shell would otherwise interpret it.
 [[nodiscard]] std::string shell_word(const std::string& word);
 
-/// The command line as it can be typed again.
+/// The command line, quoted so that it can be pasted into a shell.
 [[nodiscard]] std::string typed(const std::string& program, int argc, char** argv);
 
 }  // namespace sluice

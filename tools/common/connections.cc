@@ -94,7 +94,7 @@ Result<Connection*> ConnectionTable::take(const Event& event, const At& at) {
   }
   const Result<Connection*> found = find_or_add(header.connection, at);
   if (!found) return found.error();
-  // Written again after a disk error.
+  // After a disk error the writer repeats records of connections that have already closed.
   if ((*found)->closed) return static_cast<Connection*>(nullptr);
   if (header.is(Kind::open)) {
     const Result<> introduced = introduce(event, **found);
@@ -109,11 +109,11 @@ void ConnectionTable::update(const Event& event, Connection& connection) {
   const RecordHeader& header = event.header;
   SideSummary& side = connection.sides[static_cast<std::size_t>(header.side())];
   connection.last_monotonic_ns = std::max(connection.last_monotonic_ns, header.monotonic_ns);
-  // One without its beginning: at the first record's offset.
+  // Without an `open` record, the side starts at the first record's offset.
   const bool first = !connection.introduced && side.offset == 0 && side.recorded_bytes == 0;
   const bool has_offset = !header.is(Kind::open) && !header.is(Kind::close);
   if (has_offset && !first && event.fresh_offset() > side.offset) {
-    // What the reader does not call lost has been deleted meanwhile, with its segment.
+    // The reader reports no loss here if retention deleted the segment during the read.
     add_gap({side.offset, event.fresh_offset() - side.offset, 0}, side);
   }
   if (header.is(Kind::data)) {

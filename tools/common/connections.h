@@ -14,30 +14,30 @@
 
 namespace sluice::capture {
 
-/// Bytes of a stream that are not there.
+/// Bytes of a stream that the capture does not have.
 struct Gap {
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
-  std::uint32_t reason = 0;  ///< a GapReason, or 0: lost, without a record
+  std::uint32_t reason = 0;  ///< a GapReason; 0: lost, no record explains the gap
 };
 
-/// What is known of one side of a connection.
+/// What the capture says about one side of a connection.
 struct SideSummary {
-  std::uint64_t begin = 0;   ///< the stream's offset from which on it was read
-  std::uint64_t offset = 0;  ///< the one reached
+  std::uint64_t begin = 0;   ///< stream offset of the first byte that was read
+  std::uint64_t offset = 0;  ///< stream offset behind the last byte or gap that was read
   std::uint64_t recorded_bytes = 0;
   std::uint64_t gaps = 0;
   std::uint64_t gap_bytes = 0;
-  std::vector<Gap> listed_gaps = {};  ///< the first ones: see ConnectionTable::kMostListedGaps
+  std::vector<Gap> listed_gaps = {};  ///< at most ConnectionTable::kMostListedGaps
   SideEnd ended = SideEnd::none;
 };
 
 struct Connection {
   std::uint64_t number = 0;
   OpenInfo info;
-  bool introduced = false;  ///< its `open` was found
+  bool introduced = false;  ///< its `open` record was found
   bool closed = false;
-  bool being_written = false;  ///< not closed, and its chain may go on
+  bool being_written = false;  ///< a writer may still append to its chain
   std::string reason = {};
   std::uint64_t last_monotonic_ns = 0;
   std::array<SideSummary, 2> sides = {};  ///< by Side
@@ -52,28 +52,29 @@ struct Connection {
   [[nodiscard]] json::object to_json() const;
 };
 
-/// As FORMAT.md names it; "lost" for none.
+/// The name of a GapReason, as in FORMAT.md; "lost" for 0.
 [[nodiscard]] std::string reason_name(std::uint32_t reason);
 
-/// What a connection is called whose `open` is lost.
+/// The id that stands in for a connection's own id while its `open` record is missing.
 [[nodiscard]] std::string id_without_open(const Chain& chain, std::uint64_t number);
 
-/// The connections of a capture, or of its current chain, in the order in which they appear; at
-/// most `most_connections`, and no more text than kMostTextBytes.
+/// The connections of a capture, or of its current chain, in the order of their first records. Its
+/// size is bounded: take() fails beyond `most_connections` or kMostTextBytes of names.
 class ConnectionTable {
  public:
   static constexpr std::size_t kMostTextBytes = 512 << 20;
-  /// As many gaps are remembered one by one; the others are only counted.
+  /// Gaps that are listed one by one, over all connections; later gaps are only counted.
   static constexpr std::size_t kMostListedGaps = 1'000'000;
   enum class Keeps : std::uint8_t { chain, all };
 
   explicit ConnectionTable(Keeps keeps, std::size_t most_connections = kMostConnections)
       : keeps_(keeps), most_connections_(most_connections) {}
 
-  /// Takes note of the event, and returns the connection that it is about, or null. One that has
-  /// been forgotten begins anew.
+  /// Updates the table with the event. Returns the connection that the event changes, or null if it
+  /// changes none. A connection that was forgotten starts anew. The pointer is valid until the
+  /// connection is forgotten or, with Keeps::chain, the next chain begins.
   [[nodiscard]] Result<Connection*> take(const Event& event, const At& at);
-  /// The memory of a connection that is of no more interest.
+  /// Frees the memory of a connection that the caller no longer needs.
   void forget(const Connection& connection, const At& at);
   [[nodiscard]] const std::list<Connection>& all() const { return connections_; }
 
@@ -87,7 +88,7 @@ class ConnectionTable {
   const Keeps keeps_;
   const std::size_t most_connections_;
   std::list<Connection> connections_;
-  Numbers numbers_;  // of the current chain
+  Numbers numbers_;  // by connection number, in the current chain
   std::size_t chain_index_ = 0;
   std::size_t text_bytes_ = 0;
   std::size_t listed_gaps_ = 0;

@@ -17,7 +17,7 @@ Result<std::vector<Endpoint>> look_up(const HostPort& where, const std::string& 
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV | (listening ? AI_PASSIVE : 0);
-  // What an empty host means is the same as in sluice itself.
+  // An empty host means the same as in sluice's own options.
   if (where.host.empty()) hints.ai_family = listening ? AF_INET6 : AF_INET;
   addrinfo* found = nullptr;
   const char* host = where.host.empty() ? nullptr : where.host.c_str();
@@ -43,8 +43,8 @@ Result<TargetAddress> parse_server_address(const std::string& text) {
   if (other || text.starts_with("file:")) {
     return Error{0, in_quotes(text) + ": expected HOST:PORT, [IPV6]:PORT, :PORT or unix:/path"};
   }
-  // What is wrong is told with the forms that a listener has, which are the ones that there are
-  // here: a target may have others.
+  // The error of a listen address lists exactly the forms that are valid here. The error of a
+  // target address would list more.
   if (parsed.has_error()) {
     const Result<ListenAddress> formed = parse_listen_address(text);
     if (formed.has_error()) return formed.error();

@@ -9,13 +9,14 @@
 
 namespace sluice {
 
-/// Parses what can be connected to: `HOST:PORT`, `[v6]:PORT`, `:PORT` or `unix:/path`.
+/// Parses an address to connect to: `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `unix:/path`.
 [[nodiscard]] Result<TargetAddress> parse_server_address(const std::string& text);
-/// Resolves what parse_server_address() takes: all addresses of a name, at least one, in the order
-/// in which they are to be tried. A server may listen on some of them only.
+/// Resolves an address that parse_server_address() accepts. Returns all addresses of the name, at
+/// least one, in the order in which to try them: a server may listen on some of them only. Blocks
+/// during the DNS lookup.
 [[nodiscard]] Result<std::vector<Endpoint>> resolve_target(const std::string& text);
-/// The same for listening, the first address: an empty host is every one, port 0 the kernel's
-/// choice.
+/// Resolves an address to listen on, and returns the first result. An empty host means all local
+/// addresses; for port 0 the kernel chooses one.
 [[nodiscard]] Result<Endpoint> resolve_listen(const std::string& text);
 
 }  // namespace sluice

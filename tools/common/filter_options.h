@@ -8,7 +8,7 @@
 
 namespace sluice::capture {
 
-/// The options of a Filter as they are written, before they are understood.
+/// The text of a Filter's options that understand_filter() parses.
 struct FilterWords {
   std::string from, until;
   std::vector<std::string> peers;
@@ -16,11 +16,11 @@ struct FilterWords {
 
 CommandOption& add_connection_filter(Command& command, Filter& filter);
 
-/// --connection, --peer, --port, --route, --from and --until; both arguments outlive the parsing.
-/// `to_is_until`: --to is another name for --until.
+/// Adds --connection, --peer, --port, --route, --from and --until. `words` and `filter` must
+/// outlive the parsing. `to_is_until`: --to is another name for --until.
 void add_filter(Command& command, FilterWords& words, Filter& filter, bool to_is_until = true);
 
-/// Throws Wrong.
+/// Parses `words` into `filter`. Throws Wrong.
 void understand_filter(const FilterWords& words, Filter& filter);
 
 }  // namespace sluice::capture

@@ -8,9 +8,10 @@
 
 namespace sluice {
 
-/// Log-linear counts of nanoseconds: exact below 256, above that 128 buckets to each power of two,
-/// so that a quantile, reported as its bucket's middle, is off by at most 0.4 %, up to the largest
-/// time there is. Constant memory (59 KiB); histograms of the same thing can be merged.
+/// Counts values in nanoseconds in log-linear buckets: exact below 256, above that 128 buckets for
+/// each power of two. A quantile is reported as the middle of its bucket, so its error is at most
+/// 0.4 %. Covers the whole range of 64 bits in constant memory (59 KiB). Not thread-safe;
+/// histograms of the same quantity can be merged.
 class Histogram {
  public:
   void add(std::uint64_t nanoseconds) {
@@ -28,8 +29,8 @@ class Histogram {
   [[nodiscard]] std::uint64_t total() const { return total_; }
   [[nodiscard]] std::uint64_t max() const { return max_; }
 
-  /// The smallest recorded value that at least the fraction `q` of all values does not exceed;
-  /// never more than the largest.
+  /// The smallest value that at least the fraction `q` of all recorded values does not exceed,
+  /// rounded to the middle of its bucket, and never more than max(); 0 if nothing is recorded.
   [[nodiscard]] double quantile(double q) const {
     if (total_ == 0) return 0;
     const double wanted = q * static_cast<double>(total_);
@@ -46,7 +47,8 @@ class Histogram {
  private:
   static constexpr unsigned kSubBits = 7;
   static constexpr std::uint64_t kSub = std::uint64_t{1} << kSubBits;
-  // Shifts 0 … 63 − kSubBits, each with kSub buckets, after the first kSub exact ones.
+  // Shifts 0 to 63 − kSubBits have kSub buckets each. The first kSub buckets, which are exact, come
+  // before them.
   static constexpr std::size_t kBuckets = (64 - kSubBits + 1) * kSub;
 
   static std::size_t bucket(std::uint64_t value) {

@@ -29,7 +29,7 @@ double nines(double percentile) { return -std::log10(1 - percentile / 100); }
 Curve shown_part(const Curve& curve) {
   Curve shown;
   for (const auto& [percentile, value] : curve) {
-    // A logarithm has no place for what was faster than the clock.
+    // A logarithmic axis cannot show zero, which is what a clock reports for a faster event.
     constexpr double kLeast = 1e-3;
     if (percentile >= kFirstPercentile && percentile <= kLastPercentile && value >= kLeast) {
       shown.emplace_back(percentile, value);
@@ -38,8 +38,8 @@ Curve shown_part(const Curve& curve) {
   return shown;
 }
 
-// The numbers 1, 2 and 5 times a power of ten, from the last at or below `least` to the first at or
-// above `most`.
+// The values 1, 2 and 5 times a power of ten, from the last one at or below `least` to the first
+// one at or above `most`.
 std::vector<double> scale_around(double least, double most) {
   std::vector<double> scale;
   constexpr double kTolerance = 1e-9;
@@ -71,7 +71,7 @@ class CurveChart {
       lines_.push_back(std::move(shown));
     }
     if (lines_.empty()) return;
-    // The emphasised one on top of the others.
+    // The emphasised line is drawn last, on top of the others.
     std::stable_sort(lines_.begin(), lines_.end(),
                      [](const Line& a, const Line& b) { return a.look.ours < b.look.ours; });
     scale_ = scale_around(least, most);
@@ -117,7 +117,8 @@ class CurveChart {
            coordinate((kTop + bottom_) / 2) + ") rotate(-90)\">µs</text>\n</g>\n";
   }
 
-  // Beside the ends of the lines, in their order, and none over another.
+  // The y coordinate of each line's label: beside the line's end, in the same order as the lines,
+  // without overlap.
   [[nodiscard]] std::vector<double> label_positions() const {
     std::vector<std::pair<double, std::size_t>> order;
     for (std::size_t i = 0; i < lines_.size(); ++i) {

@@ -5,30 +5,30 @@
 #include <utility>
 #include <vector>
 
-/// Drawings, as SVG inside a page: colours and fonts are the style sheet's.
+/// Drawings as SVG for an HTML page. Colours and fonts come from the page's style sheet.
 namespace sluice::html {
 
-/// How one of several things is drawn, the same all over the page: a colour, which the style sheet
-/// defines, and, for those who do not see it, a shape and a dash.
+/// How one of the compared things is drawn, in all charts and tables of a page. The colour comes
+/// from the style sheet. Shape and dash serve readers who cannot distinguish the colours.
 struct Look {
   std::size_t colour = 0;
   std::size_t shape = 0;
   std::size_t dash = 0;
-  bool ours = false;      ///< emphasised
-  bool competes = true;   ///< else only a measure for the others
-  bool baseline = false;  ///< what ratios are relative to
+  bool ours = false;      ///< drawn with emphasis
+  bool competes = true;   ///< false: only a reference for the others
+  bool baseline = false;  ///< ratios are relative to it
 };
 
-/// The class that carries the colour.
+/// The CSS classes of a look: its colour and its emphasis.
 [[nodiscard]] std::string class_of(const Look& look);
 
-/// The shape around a point, as a path's data.
+/// The marker's shape around a point, as the `d` attribute of an SVG path.
 [[nodiscard]] std::string marker_path(const Look& look, double x, double y, double radius);
 
-/// The shape as a small drawing beside a name.
+/// The marker as a small drawing for use beside a name.
 [[nodiscard]] std::string key_of(const Look& look);
 
-/// Percentile and µs, rising.
+/// Points (percentile, µs), in ascending order of percentile.
 using Curve = std::vector<std::pair<double, double>>;
 
 struct Line {
@@ -37,8 +37,8 @@ struct Line {
   Curve curve;
 };
 
-/// µs over the percentile, both logarithmic: the percentile by its nines. Empty without points to
-/// draw.
+/// A chart of µs over the percentile. Both axes are logarithmic; the percentile's axis counts
+/// nines. Empty if there is no point to draw.
 [[nodiscard]] std::string curve_chart(const std::string& title, const std::vector<Line>& lines);
 
 }  // namespace sluice::html

@@ -4,8 +4,9 @@
 
 namespace sluice::html {
 
-/// The page's style sheet. The colours of contenders (--c in .k0 to .k7) keep apart for the usual
-/// colour-blindnesses too, on their background: by lightness where the hue does not.
+/// The page's style sheet. The colours of the contenders (--c in .k0 to .k7) are distinguishable
+/// with the common forms of colour blindness, in light and in dark mode: where the hues are
+/// similar, the lightness differs.
 inline constexpr std::string_view kStyle = R"css(
 :root {
   color-scheme: light dark;

@@ -8,16 +8,16 @@
 namespace sluice {
 namespace {
 
-// Set on whichever thread the signal finds, read by all.
+// Set by the signal handler, on any thread; read by all threads.
 std::atomic<bool> caught{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "or a handler must not touch it");
-// Who has asked for it. What it forks has something to end in order: no signal is the last one
-// there.
+// The process that called catch_interrupts(). Its forked children have work to end in order, so a
+// second signal does not end them.
 std::atomic<pid_t> catcher{0};
 
 void remember(int signal) {
   if (!caught.exchange(true) || ::getpid() != catcher) return;
-  // Delivered when the handler returns.
+  // The kernel delivers it when the handler returns.
   std::signal(signal, SIG_DFL);
   ::raise(signal);
 }
@@ -31,7 +31,7 @@ void catch_interrupts() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction inherited {};
     ::sigaction(signal, nullptr, &inherited);
-    // Who was started by nohup(1) goes on.
+    // A program that nohup(1) started keeps ignoring SIGHUP.
     if (inherited.sa_handler != SIG_IGN) ::sigaction(signal, &action, nullptr);
   }
 }

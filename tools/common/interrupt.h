@@ -2,10 +2,11 @@
 
 namespace sluice {
 
-/// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of ending the program; the second
-/// one ends it. A process that it forks remembers them all, and is ended by none.
+/// From now on the first SIGINT, SIGTERM or SIGHUP is only remembered (see interrupted()); the
+/// second one ends the program. Signals that are ignored stay ignored. In child processes that this
+/// process forks, later signals do not end the process either.
 void catch_interrupts();
-/// One has come.
+/// Whether one of these signals has arrived. Any thread.
 [[nodiscard]] bool interrupted();
 
 }  // namespace sluice

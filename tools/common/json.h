@@ -1,6 +1,7 @@
 #pragma once
 
-// Boost.JSON, header-only: compiled once, in json.cc, which every user of it links.
+// Boost.JSON as a header-only library. Its source is compiled once, in json.cc, which every user
+// links.
 #include <boost/json.hpp>
 
 namespace sluice {

@@ -8,7 +8,7 @@
 namespace sluice {
 namespace {
 
-bool in_place = false;  // of the program: there is one terminal
+bool in_place = false;  // one for the program, which has one terminal
 
 }  // namespace
 

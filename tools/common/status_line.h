@@ -7,18 +7,18 @@
 
 namespace sluice {
 
-/// How far the program is, on stderr, so that a long wait does not look like a hang: on a terminal
-/// in one place, written over and over; elsewhere a line each ten seconds.
+/// Shows a program's progress on stderr. On a terminal it rewrites one line in place; otherwise it
+/// prints a line every ten seconds. One thread.
 class StatusLine {
  public:
   enum class Kind { none, in_place, lines };
   static constexpr Duration kInPlaceInterval = std::chrono::milliseconds(250);
   static constexpr Duration kLinesInterval = std::chrono::seconds(10);
 
-  /// Of stderr, whatever it is.
+  /// The kind that suits stderr: in_place on a terminal, else lines.
   [[nodiscard]] static Kind kind_of_stderr();
 
-  /// `rest`: until the first, on a terminal.
+  /// `rest`: the delay before the first line in place.
   StatusLine(Kind kind, TimePoint now, Duration rest = kInPlaceInterval)
       : kind_(kind), next_(now + (kind == Kind::lines ? kLinesInterval : rest)) {}
   ~StatusLine() { clear(); }
@@ -27,7 +27,7 @@ class StatusLine {
 
   [[nodiscard]] bool is_due(TimePoint now) const { return kind_ != Kind::none && now >= next_; }
   void show(TimePoint now, std::string_view text);
-  /// Takes what is in place away, whichever showed it: a line of something else may follow.
+  /// Erases the line in place, whichever object printed it. Call it before printing anything else.
   static void clear();
 
  private:

@@ -45,7 +45,7 @@ Result<> check_writable(const std::string& path) {
     return {};
   }
   if (errno != EEXIST) return errno_error("write " + path);
-  // Who reads a FIFO would take what is opened now for all that comes.
+  // Do not open a FIFO: its reader would see an end of file when it is closed again.
   struct stat found {};
   if (::stat(path.c_str(), &found) == 0 && S_ISFIFO(found.st_mode)) return {};
   const std::ofstream file(path, std::ios::binary | std::ios::app);

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::string_view kHex = "0123456789abcdef";
 
-// The length of the UTF-8 character that `text` begins with, or 0: RFC 3629, section 4.
+// The length in bytes of the UTF-8 character at the start of `text` (RFC 3629, section 4), or 0 if
+// it is invalid or a control character from U+0080 to U+009F.
 std::size_t character_bytes(std::string_view text) {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned lead = at(0);
@@ -94,7 +95,7 @@ std::string_view text_of(std::span<const std::byte> bytes) {
 
 std::string json_end(json::object rest, std::string_view error) {
   if (!error.empty()) rest["error"] = valid_utf8(error);
-  // Without its brace, behind the array that was begun.
+  // The object's opening brace was printed before the array.
   return (rest.empty() ? "]" : "],") + json::serialize(rest).substr(1);
 }
 

@@ -9,18 +9,19 @@
 
 namespace sluice::capture {
 
-/// `text` with all but printable ASCII escaped: nothing that a peer sent, or a capture says,
-/// reaches the terminal as control characters.
+/// `text` with everything but printable ASCII escaped, so that bytes from a peer or a capture
+/// cannot control the terminal.
 [[nodiscard]] std::string printable(std::string_view text);
-/// `text` as UTF-8, for JSON: what is none, and control characters beyond ASCII's, becomes U+FFFD.
+/// `text` as valid UTF-8 for JSON: each byte of an invalid sequence, or of a control character from
+/// U+0080 to U+009F, becomes U+FFFD.
 [[nodiscard]] std::string valid_utf8(std::string_view text);
-/// "2026-11-24T09:30:00.000000001Z"
+/// Formats nanoseconds since the epoch as "2026-11-24T09:30:00.000000001Z".
 [[nodiscard]] std::string format_time(std::uint64_t wall_ns);
 [[nodiscard]] std::string to_hex(std::span<const std::byte> bytes);
 [[nodiscard]] std::string_view text_of(std::span<const std::byte> bytes);
 
-/// The end of a document that is an object and begins with an array, behind that array's last
-/// element: the `rest` of the object, and `error`, if there is one.
+/// The tail of a JSON document that is an object and starts with an array: closes the array, then
+/// adds the members of `rest` and, if it is not empty, `error`, and closes the object.
 [[nodiscard]] std::string json_end(json::object rest, std::string_view error);
 
 }  // namespace sluice::capture

@@ -15,8 +15,7 @@
 namespace sluice::capture {
 namespace {
 
-// Of a terminal there is none to spare where stdout, which a stream of bytes goes to, is it as
-// well.
+// No progress in place if a stream of bytes goes to the same terminal.
 StatusLine::Kind kind_of(Stdout use) {
   const StatusLine::Kind kind = StatusLine::kind_of_stderr();
   const bool shared = use == Stdout::streams && ::isatty(STDOUT_FILENO) == 1;
@@ -31,10 +30,11 @@ class Progress {
       for (const SegmentFile& file : chain.segments) total_bytes_ += file.size_bytes;
     }
   }
-  // After each event of a reader.
+  // Call it after each event of a reader.
   void take(const Event& event, const ChainReader& reader) {
     if (event.type == Event::Type::segment_end) done_bytes_ += event.segment->size_bytes;
-    // Looking at the clock at each record would be felt, but a long one may have taken its time.
+    // Reading the clock for each event would be too slow, so it is read once per kBytesPerLook.
+    // Each event counts as kEventBytes besides its payload.
     constexpr std::size_t kEventBytes = 1 << 10;
     constexpr std::size_t kBytesPerLook = 64 << 10;
     unlooked_bytes_ += kEventBytes + event.payload.size();
@@ -67,7 +67,7 @@ ChainReader::Options reading_options() {
   return options;
 }
 
-// Several chains, and of each the next event.
+// Merges several chains; it holds the next event of each.
 class Merge {
  public:
   void add(std::size_t index, const Chain& chain) {
@@ -99,14 +99,14 @@ class Merge {
     std::reference_wrapper<const Chain> chain;
     std::unique_ptr<ChainReader> reader;
     Event event;
-    std::uint64_t monotonic_ns;  // of its last record of a connection: all else comes at once
+    std::uint64_t monotonic_ns;  // of the last record that advance() counts
   };
   static Result<> advance(Reading& reading) {
     Result<Event> event = reading.reader->next();
     if (!event) return event.error();
     reading.event = *event;
-    // What is of no connection, or says nothing new, has a time of its own: `segment` and the table
-    // behind it may be later than what follows them.
+    // Events without a connection, and repeats, do not count: the time of a `segment` record, or of
+    // the table after it, can be later than that of the records that follow.
     const bool counts = event->type == Event::Type::record && event->header.connection != 0 &&
                         !event->effect.repeated;
     if (counts) reading.monotonic_ns = event->header.monotonic_ns;
@@ -141,7 +141,7 @@ Result<> walk(const std::vector<std::string>& paths, const Visit& visit, Stdout 
 }
 
 Result<> walk_by_time(const std::vector<std::string>& paths, const Visit& visit, Stdout use) {
-  // Each has a frame in memory.
+  // Each chain needs one frame in memory.
   constexpr std::size_t kMostChains = 256;
   Result<std::vector<Chain>> chains = list_capture(paths);
   if (!chains) return chains.error();

@@ -11,36 +11,38 @@
 
 namespace sluice::capture {
 
-/// Where an event comes from.
+/// The place in the capture that an event comes from.
 struct At {
   std::size_t chain_index;
   const Chain& chain;
   const ChainReader& reader;
 };
 
-/// Whether to go on; an error ends the walk.
+/// Called for each event. Returning false ends the walk; an error ends it with this error.
 using Visit = std::function<Result<bool>(const Event& event, const At& at)>;
 
 /// How a command uses its stdout.
 enum class Stdout : std::uint8_t {
-  lines,    ///< it calls clear_progress() before each, or writes none before the walk ends
-  streams,  ///< on a terminal there is no room for anything else
+  lines,    ///< text; the command calls clear_progress() before it prints during the walk
+  streams,  ///< raw bytes; no progress on stderr if stdout is the same terminal
 };
 
-/// Shows every event of the capture in `paths` to `visit`, chain by chain. Says on stderr
-/// how far it is: on a terminal once that has taken a second, elsewhere each ten seconds.
+/// Calls `visit` with every event of the capture in `paths`, chain by chain. Shows progress on
+/// stderr: on a terminal from the first second on, elsewhere every ten seconds.
 [[nodiscard]] Result<> walk(const std::vector<std::string>& paths, const Visit& visit,
                             Stdout use = Stdout::lines);
 
-/// The same, but of one run's chains, 256 at most, the records come in the order of their times,
-/// and each chain's `end` is shown too. A payload is valid until its chain's next event.
+/// Like walk(), but merges the chains of a run, at most 256 at a time, so that records come in the
+/// order of their times. `visit` also gets each chain's `end` event. An event's payload is valid
+/// until the next event of its chain.
 [[nodiscard]] Result<> walk_by_time(const std::vector<std::string>& paths, const Visit& visit,
                                     Stdout use = Stdout::lines);
 
-/// Takes the progress away, until it is shown again: a line of something else may follow.
+/// Erases the progress line on stderr. Call it before printing anything else; the next update shows
+/// the line again.
 void clear_progress();
 
-/// How long a bad tail of a segment that may be being written is given before it is read again.
+/// The pause before a bad tail of a segment is read again, because a writer may still be appending.
 inline constexpr std::chrono::milliseconds kRereadDelay{20};
 
 [[nodiscard]] inline Result<bool> go_on(bool yes = true) {
