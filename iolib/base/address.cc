@@ -14,15 +14,15 @@
 namespace sluice {
 namespace {
 
-// Spelled out, since a bare integer could make an Error as well (of that code).
+// Result<T> of an integer T needs this tag: a bare integer converts to an Error (its code) as well.
 using boost::system::in_place_value;
 
 // sun_path holds 108 bytes, the last of them for the terminating NUL (unix(7)).
 constexpr std::size_t kLongestUnixPathBytes = sizeof(sockaddr_un::sun_path) - 1;
-// A name of the abstract namespace begins with a NUL, for which the `@` stands, and ends with none.
+// An abstract name begins with a NUL, which the parsed text writes as `@`. No NUL terminates it.
 constexpr std::size_t kLongestAbstractBytes = sizeof(sockaddr_un::sun_path);
 constexpr std::size_t kLongestFilePathBytes = PATH_MAX - 1;
-// RFC 1035, section 2.3.4, in the written form; a trailing dot comes on top.
+// RFC 1035, section 2.3.4, in written form. A trailing dot is not counted.
 constexpr std::size_t kLongestNameBytes = 253;
 constexpr std::size_t kLongestLabelBytes = 63;
 constexpr unsigned kHighestPort = 65'535;
@@ -34,7 +34,7 @@ constexpr std::string_view kTargetForm =
     "expected HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, file:/path, discard: or echo:";
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-// The underscore is no part of RFC 952, but names of containers and services have it.
+// RFC 952 has no underscore, but names of containers and services use it.
 bool is_name_character(char c) { return is_digit(c) || is_letter(c) || c == '-' || c == '_'; }
 
 Result<std::string> parse_path(std::string_view text, std::string_view prefix,
@@ -72,8 +72,9 @@ Result<UnixEndpoint> parse_unix(std::string_view text) {
   return UnixEndpoint{std::string(name)};
 }
 
-/// A name or IPv4 address. A name's last label is never all digits (RFC 3696, section 2), so such
-/// a host is an IPv4 address or a mistake, and is not sent to the resolver.
+/// Checks a name or an IPv4 address. The last label of a name is never all digits (RFC 3696,
+/// section 2). Such a host must therefore be an IPv4 address; otherwise it is an error and never
+/// reaches the resolver.
 Result<std::string> parse_host(std::string_view host, std::string_view text) {
   std::string_view rest = host;
   if (rest.ends_with('.')) rest.remove_suffix(1);
@@ -105,7 +106,7 @@ Result<std::string> parse_host(std::string_view host, std::string_view text) {
   return std::string(host);
 }
 
-/// What stands between the brackets: an IPv6 address, with or without %SCOPE.
+/// Checks the text between the brackets: an IPv6 address, with or without %SCOPE.
 Result<std::string> parse_v6_host(std::string_view host, std::string_view text) {
   const std::size_t percent = host.find('%');
   in6_addr v6{};
@@ -170,7 +171,7 @@ Result<HostPort> parse_host_port(std::string_view text, std::string_view form) {
   return address;
 }
 
-/// The scope of an IPv6 address: a number, or the name of an interface that this machine has.
+/// Reads an IPv6 scope: a number, or the name of an interface of this machine.
 Result<std::uint32_t> scope_id(const std::string& scope) {
   std::uint32_t id = 0;
   const char* const end = scope.data() + scope.size();
@@ -194,8 +195,7 @@ std::string to_string(const FileEndpoint& endpoint) {
 std::string to_string(const DiscardEndpoint&) { return "discard:"; }
 std::string to_string(const EchoEndpoint&) { return "echo:"; }
 
-// The IPv4 address within an IPv4-mapped one: who came by IPv4 to a listener for both is told as
-// such.
+// The IPv4 address inside an IPv4-mapped one. A dual-stack listener reports IPv4 peers as mapped.
 SocketAddress unmapped(const sockaddr_in6& mapped) {
   sockaddr_in v4{};
   v4.sin_family = AF_INET;
@@ -206,8 +206,8 @@ SocketAddress unmapped(const sockaddr_in6& mapped) {
 
 }  // namespace
 
-// The structures are copied whole, not assigned member by member: which of the two is held is told
-// by the family, which stands first in both.
+// Copies the whole structure into the union. The family, which is first in both, says which one it
+// is.
 SocketAddress::SocketAddress(const sockaddr_in& v4) { std::memcpy(&v6_, &v4, sizeof v4); }
 SocketAddress::SocketAddress(const sockaddr_in6& v6) : v6_(v6) {}
 
@@ -234,7 +234,7 @@ socklen_t SocketAddress::size_bytes() const {
 
 int SocketAddress::family() const { return v6_.sin6_family; }
 
-// The port stands at the same place in both structures.
+// The port has the same offset in both structures.
 std::uint16_t SocketAddress::port() const { return ntohs(v6_.sin6_port); }
 
 std::string SocketAddress::to_string() const {
@@ -255,7 +255,7 @@ std::string SocketAddress::to_string() const {
 bool operator==(const SocketAddress& a, const SocketAddress& b) {
   if (a.family() != b.family() || a.port() != b.port()) return false;
   if (a.family() == AF_INET) {
-    // In sockaddr_in the address follows the port, where sockaddr_in6 has its flow label.
+    // Compare the IPv4 member: sockaddr_in has its address where sockaddr_in6 has its flow label.
     return std::memcmp(&a.v4_.sin_addr, &b.v4_.sin_addr, sizeof(in_addr)) == 0;
   }
   return std::memcmp(&a.v6_.sin6_addr, &b.v6_.sin6_addr, sizeof(in6_addr)) == 0 &&

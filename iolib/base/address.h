@@ -14,25 +14,25 @@
 
 namespace sluice {
 
-/// A resolved socket address (IPv4, IPv6 or unix), as the kernel takes it.
+/// A resolved socket address (IPv4 or IPv6), as the kernel takes it, or the unnamed address.
 ///
-/// Small for IP peers, because one is kept for each connection: unix paths are not stored here
-/// but in UnixEndpoint; an accepted unix peer is `unix:` with no path.
+/// It is small because each connection keeps one. Unix paths are in UnixEndpoint instead; the
+/// address of an accepted unix peer is the unnamed one.
 class SocketAddress {
  public:
   SocketAddress() = default;
   explicit SocketAddress(const sockaddr_in& v4);
   explicit SocketAddress(const sockaddr_in6& v6);
-  /// Any family; one that is neither IPv4 nor IPv6 gives the unnamed address, an IPv4-mapped one
-  /// the IPv4 address.
+  /// Copies an address of any family. IPv4-mapped becomes IPv4. A family that is neither IPv4 nor
+  /// IPv6 gives the unnamed address.
   static SocketAddress from(const sockaddr* address, socklen_t length);
 
   [[nodiscard]] const sockaddr* data() const;
   [[nodiscard]] socklen_t size_bytes() const;
-  /// AF_INET, AF_INET6, or AF_UNSPEC when unnamed.
+  /// AF_INET, AF_INET6, or AF_UNSPEC for the unnamed address.
   [[nodiscard]] int family() const;
   [[nodiscard]] std::uint16_t port() const;
-  /// "10.0.0.2:5432", "[::1]:80", "-" when unnamed.
+  /// "10.0.0.2:5432", "[::1]:80"; "-" for the unnamed address.
   [[nodiscard]] std::string to_string() const;
   friend bool operator==(const SocketAddress& a, const SocketAddress& b);
 
@@ -43,15 +43,15 @@ class SocketAddress {
   };
 };
 
-/// HOST:PORT as written, with HOST possibly a name, still to be resolved. An empty host is
-/// "any" when listening and loopback when connecting.
+/// HOST:PORT as written. HOST can be a name that is not yet resolved. An empty host means every
+/// local address when listening, and loopback when connecting.
 struct HostPort {
   std::string host;
   std::uint16_t port = 0;
   friend bool operator==(const HostPort&, const HostPort&) = default;
 };
-/// A path of the filesystem, or `@` and a name of the abstract namespace (unix(7)), which is
-/// exactly the bytes behind the `@`.
+/// A path of the filesystem, or `@` and an abstract name (unix(7)). The name is exactly the bytes
+/// after the `@`.
 struct UnixEndpoint {
   std::string path;
   [[nodiscard]] bool is_abstract() const { return path.starts_with('@'); }
@@ -72,17 +72,17 @@ using ListenAddress = std::variant<HostPort, UnixEndpoint>;
 using TargetAddress =
     std::variant<HostPort, UnixEndpoint, FileEndpoint, DiscardEndpoint, EchoEndpoint>;
 
-/// `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:/path`, `unix:@name`. Port 0 is allowed.
+/// Parses `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:/path` or `unix:@name`. Port 0 is allowed.
 [[nodiscard]] Result<ListenAddress> parse_listen_address(std::string_view text);
-/// The same (port 0 is refused), and `file:/path`, `discard:`, `echo:`.
+/// Parses the same forms, and `file:/path`, `discard:` and `echo:`. Port 0 is an error.
 [[nodiscard]] Result<TargetAddress> parse_target_address(std::string_view text);
 
-/// Written as it would be parsed.
+/// The text that parses back to the same address.
 [[nodiscard]] std::string to_string(const ListenAddress& address);
 [[nodiscard]] std::string to_string(const TargetAddress& address);
 
-/// `host` as a numeric IPv4 or IPv6 address (v6 with or without a scope), or an error if it is a
-/// name.
+/// Converts a numeric IPv4 or IPv6 host (IPv6 with or without a scope) without the resolver. A name
+/// is an error.
 [[nodiscard]] Result<SocketAddress> numeric_address(const HostPort& address);
 
 }  // namespace sluice

@@ -12,7 +12,7 @@ Result<AlignedBuffer> AlignedBuffer::allocate(std::size_t size_bytes) {
       ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const int error = errno;
   if (mapped == MAP_FAILED) return Error{error, "mmap of " + std::to_string(size_bytes) + " bytes"};
-  // Fewer pages to pin for each write; no harm if refused.
+  // Huge pages mean fewer pages to pin for each write. A refusal is harmless.
   static_cast<void>(::madvise(mapped, size_bytes, MADV_HUGEPAGE));
   AlignedBuffer buffer;
   buffer.data_ = static_cast<std::byte*>(mapped);

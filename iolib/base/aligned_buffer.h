@@ -8,7 +8,7 @@
 
 namespace sluice {
 
-/// Zeroed memory that starts on a page, as O_DIRECT asks for; huge pages where the kernel has them.
+/// Owns zeroed, page-aligned memory, as O_DIRECT needs. Uses huge pages where the kernel has them.
 /// Move-only.
 class AlignedBuffer {
  public:

@@ -61,7 +61,7 @@ void ByteQueue::pop(std::size_t bytes) {
   drop_first();
 }
 
-// One by one: the destructors would nest.
+// A loop, because the destructors of a long list would recurse.
 void ByteQueue::clear() {
   while (first_) drop_first();
   last_ = nullptr;

@@ -7,23 +7,24 @@
 
 namespace sluice {
 
-/// What several queues may hold together, in bytes of memory. Used by one thread.
+/// A memory limit that several queues share, in bytes. One thread uses it.
 struct ByteBudget {
   std::size_t limit_bytes = 0;
   std::size_t used_bytes = 0;
 };
 
-/// Bytes that wait on the heap, first in, first out: a list of pieces, each filled before the next
-/// is taken, so that bytes bound memory however small the parts come.
+/// A first-in, first-out queue of bytes on the heap. It is a list of pieces. Each piece is filled
+/// before the next is allocated, so even many small appends need little more memory than their
+/// bytes.
 ///
-/// Grows as bytes come, by at most as much again as there is, and gives memory back as they go.
-/// Used by one thread.
+/// A new piece is at most as large as the bytes already queued or the bytes to add, whichever is
+/// more. A piece is freed once its bytes are popped. One thread uses it.
 class ByteQueue {
  public:
-  /// Larger pieces would come from the kernel one by one, and go back to it.
+  /// The allocator would map and unmap each larger piece separately.
   static constexpr std::size_t kMostInAPiece = 64 << 10;
 
-  /// Without a budget, its owner sees to a bound. `budget` is borrowed.
+  /// `budget` is borrowed. Without a budget, the owner limits the queue.
   explicit ByteQueue(ByteBudget* budget = nullptr) : budget_(budget) {}
   ~ByteQueue() { clear(); }
   ByteQueue(const ByteQueue&) = delete;
@@ -32,17 +33,18 @@ class ByteQueue {
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool empty() const { return size_ == 0; }
 
-  /// Copies `bytes` in; false if the budget did not take all of them.
+  /// Copies `bytes` to the end. False if the budget ended first: then only a part of them was
+  /// added.
   bool append(std::span<const std::byte> bytes);
-  /// Room behind the last byte, for at most `most` bytes (not 0), and at least one; for all of them
-  /// if the queue is empty and they fit a piece; for none if the budget is used up. What is put
-  /// there belongs to the queue with commit().
+  /// Free memory after the last byte: 1 to `most` bytes; `most` is not 0. It is `most` bytes if the
+  /// queue is empty and `most` is at most kMostInAPiece. Empty if the budget is used up. commit()
+  /// adds what the caller wrote there to the queue.
   [[nodiscard]] std::span<std::byte> space(std::size_t most);
   void commit(std::size_t bytes);
 
-  /// The first bytes, as many as lie in one piece; none if the queue is empty.
+  /// The bytes of the first piece; empty if the queue is empty.
   [[nodiscard]] std::span<const std::byte> front() const;
-  /// Drops so many of front().
+  /// Drops the first `bytes` bytes of front().
   void pop(std::size_t bytes);
   void clear();
 

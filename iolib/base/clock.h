@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-/// The one clock of deadlines and durations.
+/// The clock of all deadlines and durations.
 using Clock = std::chrono::steady_clock;
 using TimePoint = Clock::time_point;
 using Duration = Clock::duration;

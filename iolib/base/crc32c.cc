@@ -21,7 +21,7 @@ constexpr std::uint32_t multiply(std::uint32_t a, std::uint32_t b) {
   return product;
 }
 
-// [n]: x^(8 * 2^n), what 2^n bytes behind it multiply a CRC with.
+// kShifts[n] is x^(8 * 2^n), the factor by which 2^n later bytes shift a CRC.
 constexpr std::array<std::uint32_t, 64> kShifts = [] {
   std::array<std::uint32_t, 64> shifts{};
   std::uint32_t power = kOne >> 8;
@@ -35,7 +35,7 @@ constexpr std::array<std::uint32_t, 64> kShifts = [] {
 }  // namespace
 
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t before) {
-  // ISA-L takes an int for the length, and leaves the final inversion to its caller.
+  // ISA-L takes the length as an int and leaves the final inversion to the caller.
   constexpr std::size_t kMost = 1 << 30;
   std::uint32_t state = ~before;
   while (!bytes.empty()) {

@@ -46,7 +46,7 @@ bool is_own_peer(int fd) {
   return own.family() != AF_UNSPEC && own == name(::getpeername);
 }
 
-// The outcome of a connect that succeeded.
+// The outcome of a connect that the kernel reports as successful.
 int refused_if_own_peer(int fd) {
   if (!is_own_peer(fd)) return 0;
   reset_on_close(fd);
@@ -66,8 +66,8 @@ Endpoint make_endpoint(const SocketAddress& address) {
 Endpoint make_endpoint(const UnixEndpoint& address) {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
-  // The parser has seen to it that the path fits, with its NUL; a name of the abstract namespace
-  // begins with one instead, and ends where the length says.
+  // The parser guarantees that the path and its NUL fit. An abstract name begins with a NUL
+  // instead, and the length says where it ends.
   std::memcpy(&name.sun_path, address.path.data(), address.path.size());
   if (address.is_abstract()) name.sun_path[0] = '\0';
   Endpoint endpoint;
@@ -110,15 +110,15 @@ int take_error(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
 }
 
-// A second connect(2) would tell as well, but it disconnects a connection that was reset since, and
-// with it goes what had been received.
+// Not by a second connect(2): if the connection was reset meanwhile, that would discard the
+// received bytes.
 int connect_outcome(int fd) {
   if (ready_events(fd, POLLOUT) == 0) return EINPROGRESS;
   const int error = take_error(fd);
   return error == 0 ? refused_if_own_peer(fd) : error;
 }
 
-// A SYN is refused, not reset.
+// A server that refuses a SYN gives ECONNREFUSED, so a reset came after the connection was made.
 bool was_connected(int outcome) {
   return outcome == 0 || outcome == ECONNRESET || outcome == EPIPE;
 }

@@ -12,11 +12,11 @@
 
 namespace sluice {
 
-/// Where something listens, as connect(2) takes it.
+/// An address to connect to, in the form that connect(2) takes.
 struct Endpoint {
   sockaddr_storage address{};
   socklen_t size_bytes = 0;
-  std::string text;  ///< for the log
+  std::string text;  ///< for log lines; also the identity
 
   [[nodiscard]] int family() const { return address.ss_family; }
   [[nodiscard]] bool is_unix() const { return family() == AF_UNIX; }
@@ -26,37 +26,43 @@ struct Endpoint {
 [[nodiscard]] Endpoint make_endpoint(const SocketAddress& address);
 [[nodiscard]] Endpoint make_endpoint(const UnixEndpoint& address);
 
-/// Lets a TCP socket, of which one end is at `address`, use the congestion control that suits it:
-/// on loopback there is no bottleneck to probe for, and one that paces (bbr) only makes both ends
-/// idle; reno, which every kernel has, does not. No effect elsewhere.
+/// Sets reno as the congestion control of a TCP socket if `address`, one of its ends, is on
+/// loopback. Loopback has no bottleneck to probe for, and a control that paces (bbr) only makes
+/// both ends idle. Every kernel has reno. No effect on other addresses; errors are ignored.
 void choose_congestion_control(int fd, const sockaddr* address);
 
-/// A stream socket that can be connected to `to`; TCP without delays, with keep-alives, and if
-/// asked for with the congestion control that suits it. Urgent data keeps its place in the stream.
+/// Opens a stream socket for a connect to `to`, not blocking and close-on-exec. TCP sockets have
+/// TCP_NODELAY and keep-alives and, if `choose_congestion`, the control that
+/// choose_congestion_control() sets. Urgent data stays in line (SO_OOBINLINE).
 [[nodiscard]] Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion);
 
-/// Begins a connect, and on the same machine usually ends it: 0, EINPROGRESS while it is under way
-/// (until the socket is writable), or why it failed. EAGAIN: the backlog of a unix socket is full,
-/// and nobody tells when it has room again. A socket that has become its own peer was refused, and
-/// is to be closed: towards a local port where nobody listens, the kernel may choose that very port
-/// as the source, and the two SYNs that cross make a connection.
+/// Begins a connect; to this machine it usually completes at once. Returns one of:
+/// - 0: connected.
+/// - EINPROGRESS: the connect is pending until the socket is writable; then ask connect_outcome().
+/// - EAGAIN: the backlog of a unix socket is full. No event reports free room: retry after
+///   kBacklogPause.
+/// - another errno: the connect failed; the caller closes the socket.
+///
+/// A socket that connected to itself counts as ECONNREFUSED. The kernel can choose the target port
+/// as the source port if nothing listens on a local port, and the two SYNs that cross then make a
+/// connection.
 [[nodiscard]] int begin_connect(int fd, const Endpoint& to);
-/// After which it is tried again where a unix socket's backlog is full.
+/// The pause before a retry when the backlog of a unix socket is full.
 inline constexpr Duration kBacklogPause = std::chrono::milliseconds(5);
-/// What has become of a connect that was under way, in the same words.
+/// The outcome of a pending connect, as begin_connect() returns it.
 [[nodiscard]] int connect_outcome(int fd);
-/// Whether the outcome of a connect is that it succeeded, be it that the connection has been reset
-/// since: who reads finds what came before the reset, and its end.
+/// Whether `outcome` says that the connect succeeded. True also if the connection was reset since:
+/// a reader then still finds the bytes before the reset, and the reset.
 [[nodiscard]] bool was_connected(int outcome);
-/// What has broken the socket's connection, which it tells once: an errno; 0 if nothing has.
+/// Takes the pending error of the socket (SO_ERROR), which the kernel reports once: an errno, or 0.
 [[nodiscard]] int take_error(int fd);
 
-/// What a TCP socket has sent and the far end's TCP not acknowledged, a FIN as one byte more; 0
-/// where nobody counts.
+/// The bytes that a TCP socket has sent or queued and the peer has not acknowledged; an
+/// unacknowledged FIN adds one. 0 for sockets that cannot tell.
 [[nodiscard]] std::uint64_t send_queue_bytes(int fd);
 
-/// Whether closing the socket resets its connection, also where the kernel closes it because the
-/// process ended. Of a listener: what every socket that it accepts begins with.
+/// Sets whether a close of the socket resets its connection, also when the kernel closes it at
+/// process exit (SO_LINGER with 0 s). Sockets inherit it from their listener.
 void reset_on_close(int fd, bool reset = true);
 
 }  // namespace sluice

@@ -8,7 +8,7 @@ namespace sluice {
 
 /// What failed, and why.
 ///
-/// `code` is an errno, or 0 when `context` alone is the whole message (a parse error, say).
+/// `code` is an errno, or 0 if `context` is the whole message (for example a parse error).
 /// `context` names the call or the input: "bind 0.0.0.0:80".
 struct Error {
   int code = 0;
@@ -18,15 +18,16 @@ struct Error {
   [[nodiscard]] std::string to_string() const;
 };
 
-/// The one way in which a function reports failure. Expected outcomes (would block, end of
-/// stream) are values of T, never errors.
+/// The return type of every function that can fail. Expected outcomes (would block, end of stream)
+/// are values of T, never errors.
 template <class T = void>
 using Result = boost::system::result<T, Error>;
 
-/// The calling thread's errno, with the call that set it.
+/// An Error of the current errno. `context` names the call that set it.
 [[nodiscard]] Error errno_error(std::string context);
 
-/// Asked for by boost::system::result when value() is called on an error: a defect in the caller.
+/// boost::system::result calls this if value() is called on an error, which is a defect of the
+/// caller.
 [[noreturn]] void throw_exception_from_error(const Error& error,
                                              const boost::source_location& where);
 

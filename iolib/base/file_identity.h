@@ -7,21 +7,22 @@
 
 namespace sluice {
 
-/// Which file it is, whatever its name. A number is given anew only once the file is gone: while
-/// somebody has it open, or a socket is bound to it, it means that file.
+/// Identifies a file independently of its name. The kernel can reuse the numbers only once the file
+/// is gone; a file that is open, or that a socket is bound to, keeps them.
 struct FileIdentity {
   dev_t device = 0;
   ino_t inode = 0;
   friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
 };
 
-/// What stands at `path`, itself if it is a symbolic link; none if nothing does, or nobody can
-/// tell: errno says which.
+/// The identity of the file at `path`. A symbolic link is not followed. nullopt on an error, which
+/// is in errno.
 [[nodiscard]] std::optional<FileIdentity> identity_at(int directory, const std::string& path);
-/// Of an open file. A socket's is not that of its path.
+/// The identity of an open file; nullopt on an error. For a unix socket it differs from that of its
+/// path.
 [[nodiscard]] std::optional<FileIdentity> identity_of(int fd);
 
-/// Removes `path` unless another file has taken it.
+/// Removes `path` if it still leads to `identity`. Errors are ignored.
 void unlink_if_same(int directory, const std::string& path,
                     const std::optional<FileIdentity>& identity);
 

@@ -6,10 +6,11 @@
 
 namespace sluice {
 
-/// Owns one file descriptor: move-only, closed by the destructor.
+/// Owns one file descriptor. Move-only; the destructor closes it.
 ///
-/// A raw `int` borrows, an `OwnedFd` by value transfers. close() is never retried on EINTR: Linux
-/// has released the descriptor by then (close(2)), and a retry could close somebody else's.
+/// A raw `int` borrows; an `OwnedFd` by value transfers. close() is never retried on EINTR: Linux
+/// has already released the number (close(2)), and a retry could close a descriptor of another
+/// thread.
 class OwnedFd {
  public:
   OwnedFd() = default;
@@ -30,7 +31,7 @@ class OwnedFd {
   /// Gives the descriptor away; the caller closes it.
   [[nodiscard]] int release() { return std::exchange(fd_, -1); }
 
-  /// Closes what is held and takes `fd` instead.
+  /// Closes the held descriptor and owns `fd` instead.
   void reset(int fd = -1) {
     if (fd_ >= 0) ::close(fd_);
     fd_ = fd;

@@ -9,18 +9,21 @@
 
 namespace sluice {
 
-/// Looks at a send queue (see send_queue_bytes) again and again while a peer takes what is in it.
+/// Tells whether a peer still drains a socket's send queue (see send_queue_bytes()). The owner
+/// reports the queue's size at each look.
 class SendQueueWatch {
  public:
-  /// So many bytes are queued now. True if that is less than at the last look, or any at the first:
-  /// what a slow reader still takes must not be cut by a time-out.
+  /// Reports that `queued_bytes` are in the queue now. True if that is less than at the last look;
+  /// at the first look, true if it is not 0. While it is true, a time-out must not cut the
+  /// connection.
   [[nodiscard]] bool drains(std::uint64_t queued_bytes) {
     const std::uint64_t before = std::exchange(before_bytes_, queued_bytes);
     return before == kNotLooked ? queued_bytes > 0 : queued_bytes < before;
   }
-  /// The next look is the first.
+  /// Makes the next look the first one.
   void begin_anew() { before_bytes_ = kNotLooked; }
-  /// Until the next look at whether it is empty: twice as long each time.
+  /// How long to wait before the next look at the queue: kFirstPause, then twice as long each time,
+  /// at most kLongestPause.
   [[nodiscard]] Duration pause() {
     return std::exchange(pause_, std::min(2 * pause_, kLongestPause));
   }

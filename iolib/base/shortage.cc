@@ -14,7 +14,7 @@ namespace {
 const char* program_name = "";
 std::atomic<bool> said = false;
 
-// Allocates nothing, and several threads may come here at once.
+// Allocates nothing. Several threads can call it at once.
 [[noreturn]] void end() {
   char text[] = ": not enough memory\n";
   const iovec parts[] = {{const_cast<char*>(program_name), std::strlen(program_name)},

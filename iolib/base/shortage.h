@@ -9,7 +9,8 @@
 
 namespace sluice {
 
-/// A new thread; the std::system_error where there are too many says that it is one.
+/// Starts a thread. Throws std::system_error with the text "start a thread" if the system has no
+/// room for one.
 template <class Work>
 [[nodiscard]] std::thread start_thread(Work work) {
   try {
@@ -19,12 +20,12 @@ template <class Work>
   }
 }
 
-/// From now on the program ends with status 1 and one line on stderr where the machine lacks
-/// memory, on whatever thread: no part of it goes on without. For the start of main().
+/// Sets what a failed allocation does, on any thread: it writes one line to stderr and exits with
+/// status 1. main() calls this first. `program` is borrowed for ever.
 void end_without_memory(const char* program);
 
-/// What `work` returns, or what an exception says that the standard library or Boost throws where
-/// the machine lacks descriptors or threads: on threads that no exception may leave.
+/// Runs `work` and returns its result. An exception of the standard library or Boost (no
+/// descriptors, no threads) becomes an Error. For threads that no exception may leave.
 template <class Work>
 [[nodiscard]] Result<> or_shortage(Work work) {
   try {

@@ -4,11 +4,11 @@
 
 namespace sluice {
 
-/// A test-and-test-and-set lock for critical sections of a few instructions.
+/// A test-and-test-and-set lock for critical sections of a few instructions. Meets Lockable.
 ///
-/// Waiters read the shared line until it looks free, pausing for twice as long after each failed
-/// try, up to kMaxPauses: beyond that a longer wait only adds latency (the section is two pointer
-/// writes), and the holder has probably lost its CPU. Meets Lockable.
+/// A waiter reads the shared line until it looks free. After each failed try it pauses twice as
+/// long, up to kMaxPauses. A longer pause would only add latency: the holder only writes two
+/// pointers, or has lost its CPU.
 class Spinlock {
  public:
   void lock() {
@@ -26,8 +26,7 @@ class Spinlock {
   void unlock() { locked_.store(false, std::memory_order_release); }
 
  private:
-  // Tells the CPU that this is a wait: PAUSE of x86, YIELD of arm64; others have nothing of the
-  // kind.
+  // Tells the CPU that this is a wait loop: PAUSE on x86, YIELD on arm64, nothing elsewhere.
   static void relax() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();

@@ -10,8 +10,8 @@ namespace sluice {
 void occupy_closed_streams() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(fd, F_GETFD) >= 0) continue;
-    // The lowest number that is free, which is this one. Open for what nobody does with it, or what
-    // is written to a stdout that is not there would seem to have arrived.
+    // open() returns the lowest free number, which is `fd`. The mode is the wrong one on purpose: a
+    // write to a missing stdout must fail, not vanish.
     static_cast<void>(::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
   }
 }

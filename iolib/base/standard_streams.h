@@ -2,8 +2,9 @@
 
 namespace sluice {
 
-/// Takes the places of stdin, stdout and stderr that are closed, so that no file opened later gets
-/// one of them, and the messages meant for it. To use them still fails. For the start of main().
+/// Opens /dev/null on those of descriptors 0, 1 and 2 that are closed. Otherwise a file opened
+/// later could get one of these numbers, and the program's messages with it. Reads and writes of
+/// these streams still fail. main() calls it first.
 void occupy_closed_streams();
 
 }  // namespace sluice

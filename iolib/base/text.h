@@ -7,21 +7,22 @@
 
 namespace sluice {
 
-/// `text` in double quotes, fit for one line of a message whatever it holds: quotes, backslashes
-/// and control characters are escaped, and what passes kQuotedBytes is cut and marked with "...".
+/// `text` in double quotes, safe for one line of a message. Quotes, backslashes and control
+/// characters are escaped. Text over kQuotedBytes is cut and marked with "...".
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
-/// `text` with its control characters escaped: a message that holds a path or another's words and
-/// must stay one line.
+/// `text` with its control characters escaped, so that a message stays one line. For messages that
+/// contain a path or text from outside.
 [[nodiscard]] std::string one_line(std::string_view text);
 
-/// `what` is wrong with `text`, and what was expected instead.
+/// A parse error: `what` is wrong in `text`, and `expected` says what to write instead.
 [[nodiscard]] Error bad_text(std::string_view what, std::string_view text,
                              std::string_view expected);
 
 [[nodiscard]] constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/// A message stays readable, and a hostile input cannot flood a log with it.
+/// The longest quotation. It keeps messages readable, and bounds what hostile input writes to a
+/// log.
 inline constexpr std::size_t kQuotedBytes = 128;
 
 }  // namespace sluice

@@ -11,7 +11,7 @@
 namespace sluice {
 namespace {
 
-// Spelled out, since a bare integer could make an Error as well (of that code).
+// Result<T> of an integer T needs this tag: a bare integer converts to an Error (its code) as well.
 using boost::system::in_place_value;
 
 struct Unit {
@@ -19,7 +19,7 @@ struct Unit {
   std::uint64_t factor;
 };
 
-// Largest first: the parts of a duration must fall, and formatting takes the largest that fits.
+// Largest first: the units of a duration must decrease, and formatting takes the largest that fits.
 constexpr std::array<Unit, 7> kDurationUnits{{
     {"d", 86'400'000'000'000},
     {"h", 3'600'000'000'000},
@@ -48,10 +48,10 @@ constexpr std::string_view kSizeForm =
 constexpr std::uint64_t kLongestNanoseconds = std::numeric_limits<std::int64_t>::max();
 constexpr std::uint64_t kLargestBytes = std::numeric_limits<std::uint64_t>::max();
 
-/// One number and its unit, taken off the front of what is left of an input.
+/// One number and its unit.
 struct Quantity {
   std::uint64_t number = 0;
-  std::size_t unit = 0;  // its place in the table
+  std::size_t unit = 0;  // index into the table of units
 };
 
 struct Form {
@@ -82,7 +82,7 @@ Result<Quantity> take_quantity(std::string_view text, std::string_view& rest, co
   return bad_text("unknown unit " + in_quotes(name), text, form.expected);
 }
 
-/// number * factor, or nothing where that passes `highest`.
+/// number * factor; nullopt if that exceeds `highest`.
 std::optional<std::uint64_t> scaled(const Quantity& quantity, const Form& form,
                                     std::uint64_t highest) {
   const std::uint64_t factor = form.units[quantity.unit].factor;
@@ -127,7 +127,7 @@ Result<std::uint64_t> parse_size_bytes(std::string_view text) {
 std::string format_duration(std::chrono::nanoseconds duration) {
   if (duration == duration.zero()) return "0s";
   std::string result = duration < duration.zero() ? "-" : "";
-  // Unsigned, since the lowest value has no positive twin.
+  // Unsigned, because the lowest value has no positive counterpart.
   auto left = static_cast<std::uint64_t>(duration.count());
   if (duration < duration.zero()) left = 0 - left;
   for (const Unit& unit : kDurationUnits) {
