@@ -9,18 +9,20 @@
 namespace sluice {
 namespace {
 
-// What a pipe is born with (pipe(7)), unless the user's quota or pipe-max-size is below that.
+// The default size of a new pipe (pipe(7)). A pipe of a user over quota, or under a smaller
+// pipe-max-size, is smaller.
 constexpr int kBornBytes = 16 * int{Pipe::kSlotBytes};
 
 int size_bytes(int pipe) { return ::fcntl(pipe, F_GETPIPE_SZ); }
 
-// False where the pipe's user may not have so much.
+// False only if the kernel refuses with EPERM: the size is over the user's limit.
 bool resize(int pipe, int wanted_bytes) {
   return ::fcntl(pipe, F_SETPIPE_SZ, wanted_bytes) >= 0 || errno != EPERM;
 }
 
-// Grows or shrinks to `wanted_bytes`, or to the largest half, quarter and so on that is granted. A
-// pipe that was born small is at the end of the quota, where every other try would be refused.
+// Sets the size to `wanted_bytes` or, if that is refused, to the largest half, quarter and so on
+// that is granted. A new pipe below the default size shows that the user's quota is used up: every
+// other try would be refused too.
 void resize_as_far_as_granted(int pipe, int wanted_bytes) {
   if (resize(pipe, wanted_bytes)) return;
   const int born_bytes = size_bytes(pipe);
@@ -38,7 +40,7 @@ Result<Pipe> Pipe::create(std::size_t wanted_bytes) {
   Pipe pipe;
   pipe.read_end_.reset(ends[0]);
   pipe.write_end_.reset(ends[1]);
-  // What counts is what F_GETPIPE_SZ then says.
+  // F_GETPIPE_SZ then says what was granted.
   resize_as_far_as_granted(ends[1], static_cast<int>(wanted_bytes));
   const int granted = size_bytes(ends[1]);
   if (granted < 0) return errno_error("fcntl F_GETPIPE_SZ");

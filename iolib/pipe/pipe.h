@@ -8,32 +8,32 @@
 
 namespace sluice {
 
-/// A kernel pipe, with the number of bytes that are in it.
+/// A kernel pipe that counts the bytes it holds.
 ///
-/// Only the checked calls of splice.h move bytes through it, so that held_bytes() is always true.
-/// Not thread-safe: one thread uses it at a time.
+/// Only the checked calls of splice.h move bytes through it, so held_bytes() is always exact. Not
+/// thread-safe: one thread uses it at a time.
 class Pipe {
  public:
-  /// Asks the kernel for a pipe of `wanted_bytes`, then for half of that and so on, and reads back
-  /// what was granted. An ordinary user's can be smaller: beyond pipe-max-size, or where his quota
-  /// (pipe-user-pages-soft) has no room, growing is EPERM; beyond the quota a pipe is born with two
-  /// slots (pipe(7)).
+  /// Makes a pipe of `wanted_bytes`, or of the largest half, quarter and so on that the kernel
+  /// grants; reads the granted size back. An unprivileged user can get less: EPERM refuses growth
+  /// beyond pipe-max-size or the quota (pipe-user-pages-soft), and beyond the quota a new pipe has
+  /// two slots (pipe(7)).
   [[nodiscard]] static Result<Pipe> create(std::size_t wanted_bytes);
 
   [[nodiscard]] int read_end() const { return read_end_.get(); }
   [[nodiscard]] int write_end() const { return write_end_.get(); }
-  /// Bytes granted by F_GETPIPE_SZ, when every slot holds a whole page.
+  /// The size that F_GETPIPE_SZ reports: what fits if every slot holds a whole page.
   [[nodiscard]] std::size_t capacity_bytes() const { return capacity_bytes_; }
   [[nodiscard]] std::size_t slots() const { return capacity_bytes_ / kSlotBytes; }
   [[nodiscard]] std::size_t held_bytes() const { return held_bytes_; }
   [[nodiscard]] bool empty() const { return held_bytes_ == 0; }
-  /// What may be spliced in at most. The kernel would take more, since a slot can hold a fragment
-  /// of up to 32 KiB: one greedy call put 5,991,019 bytes into a 1 MiB pipe.
+  /// How many bytes splice_in() may still add. The kernel would take more, because a slot can hold
+  /// a fragment of up to 32 KiB: one unbounded call put 5,991,019 bytes into a 1 MiB pipe.
   [[nodiscard]] std::size_t room_bytes() const {
     return held_bytes_ < capacity_bytes_ ? capacity_bytes_ - held_bytes_ : 0;
   }
 
-  /// For the checked calls: `bytes` came in, or went out.
+  /// For the checked calls only: `bytes` were added or removed.
   void filled(std::size_t bytes) { held_bytes_ += bytes; }
   void drained(std::size_t bytes) {
     assert(bytes <= held_bytes_);

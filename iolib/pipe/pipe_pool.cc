@@ -15,12 +15,12 @@ namespace sluice {
 
 struct PooledPipe {
   Pipe pipe;
-  PipeCache* home;  ///< of the thread that holds the lease, or whose list the pipe is in
+  PipeCache* home;  ///< the cache of the thread that leases or keeps the pipe
   PooledPipe* next;
 };
 
-// A stack of idle pipes that remembers how few it ever held since the last trim: those were not
-// needed.
+// A stack of idle pipes. It records the lowest count since the last trim: that many pipes were
+// never needed.
 class IdlePipes {
  public:
   [[nodiscard]] PooledPipe* pop() {
@@ -37,7 +37,8 @@ class IdlePipes {
     ++count_;
   }
   [[nodiscard]] std::size_t count() const { return count_; }
-  /// Half of what was never needed, and a new beginning of the count.
+  /// How many pipes to destroy: half of those never needed since the last call. Restarts the
+  /// record.
   [[nodiscard]] std::size_t surplus() {
     const std::size_t unused = std::exchange(fewest_, count_);
     return (unused + 1) / 2;
@@ -51,7 +52,7 @@ class IdlePipes {
 
 namespace {
 
-// The slots that the kernel makes of a wanted size: whole pages, a power of two of them
+// The slots that the kernel allocates for a size: whole pages, rounded up to a power of two
 // (fs/pipe.c, round_pipe_size).
 std::size_t slots_of(std::size_t pipe_bytes) {
   return std::bit_ceil((pipe_bytes + Pipe::kSlotBytes - 1) / Pipe::kSlotBytes);
@@ -59,13 +60,13 @@ std::size_t slots_of(std::size_t pipe_bytes) {
 
 }  // namespace
 
-// What threads share. Held by the pool and by every thread's cache, so that a thread may end after
-// the pool.
+// The state that threads share. The pool and each thread's cache own it together, so a thread can
+// end after the pool.
 struct PipePool::Shared {
   explicit Shared(const Options& wanted) : options(wanted) {}
   ~Shared() {
     while (PooledPipe* pipe = idle.pop()) destroy(pipe);
-    assert(slots == 0);  // a lease that is still held
+    assert(slots == 0);  // a lease outlives the pool
   }
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
@@ -76,15 +77,15 @@ struct PipePool::Shared {
   }
 
   const Options options;
-  std::atomic<std::size_t> slots{0};  ///< touched only when a pipe is made or destroyed
-  /// The budget was used up: idle pipes are for all threads until the next trim. Hardly ever
+  std::atomic<std::size_t> slots{0};  ///< changes only when a pipe is created or destroyed
+  /// True once the budget is used up: until the next trim, idle pipes go to the shared list. Rarely
   /// written.
   std::atomic<bool> scarce{false};
   alignas(64) Spinlock lock;
   IdlePipes idle;  ///< under `lock`
 };
 
-// One thread's list.
+// The list of idle pipes of one thread.
 class PipeCache {
  public:
   explicit PipeCache(std::shared_ptr<PipePool::Shared> shared) : shared_(std::move(shared)) {}
@@ -124,7 +125,7 @@ class PipeCache {
     for (std::size_t left = idle_.surplus(); left > 0; --left) shared_->destroy(idle_.pop());
     IdlePipes unneeded;
     {
-      // Whoever holds the lock is at work on the list; the next trim will do.
+      // Another thread is using the list; the next trim does the work.
       const std::unique_lock guard(shared_->lock, std::try_to_lock);
       if (!guard.owns_lock()) return;
       for (std::size_t left = shared_->idle.surplus(); left > 0; --left) {
@@ -160,7 +161,7 @@ PipePool::PipePool(const Options& options) : shared_(std::make_shared<Shared>(op
 PipePool::~PipePool() = default;
 
 PipeCache& PipePool::local_cache() const {
-  // A thread works with one pool, or with a few in tests.
+  // A thread uses one pool; in tests, a few.
   thread_local std::vector<std::unique_ptr<PipeCache>> caches;
   for (const auto& cache : caches) {
     if (cache->serves(shared_.get())) return *cache;
@@ -179,7 +180,7 @@ PipeLease PipePool::acquire(PipeShortage* shortage) {
 }
 
 PooledPipe* PipePool::create(PipeShortage& shortage) {
-  // The slots are reserved first, so that threads at the limit cannot pass it together.
+  // Reserve the slots first, so that several threads at the limit cannot exceed it together.
   const std::size_t reserved = slots_of(shared_->options.pipe_bytes);
   const std::size_t before = shared_->slots.fetch_add(reserved, std::memory_order_relaxed);
   Result<Pipe> pipe = Error{};

@@ -16,14 +16,14 @@ struct PooledPipe;
 enum class PipeShortage : std::uint8_t {
   none,
   budget,       ///< the pool's own budget of slots is used up
-  quota,        ///< the kernel granted too small a pipe (unprivileged user beyond the soft quota)
+  quota,        ///< the kernel granted less than kMinPipeBytes (the user's soft quota is used up)
   descriptors,  ///< EMFILE, ENFILE or ENOMEM
 };
 
-/// A pipe borrowed from a PipePool, given back by the destructor; empty when there was none.
+/// A pipe borrowed from a PipePool. The destructor gives it back. Empty if the pool had none.
 ///
-/// The thread that acquired it gives it back. A pipe that still holds bytes is destroyed instead:
-/// the next borrower would forward somebody else's bytes.
+/// The thread that acquired it must give it back. A pipe that still holds bytes is destroyed,
+/// because the next borrower would forward the bytes of another connection.
 class PipeLease {
  public:
   PipeLease() = default;
@@ -45,25 +45,24 @@ class PipeLease {
   PooledPipe* pipe_ = nullptr;
 };
 
-/// Lends pipes: from the calling thread's own list first (last in, first out: its pages are warm),
-/// then from the global list under a spinlock, then by creating one within a hard budget.
+/// Lends pipes: first from the calling thread's own list (last in, first out: its pages are warm),
+/// then from the global list under a spinlock, then by creating one within a fixed budget.
 ///
-/// Lists are linked: every pipe is worth the same, none is looked for, and taking one is two
-/// pointer writes. The fast path touches nothing shared. Each thread's list is flushed to the
-/// global one when the thread ends; the pool must outlive every lease, not every thread.
-/// acquire() and trim() may be called by any thread.
+/// All pipes are equal, so the lists are linked lists, and taking a pipe writes two pointers. The
+/// fast path touches no shared memory. When a thread ends, its list moves to the global one. The
+/// pool must outlive every lease, but not every thread. Any thread may call acquire() and trim().
 class PipePool {
  public:
   struct Options {
     std::size_t pipe_bytes = 1 << 20;
-    /// The budget counts slots, because a slot can pin a whole 32 KiB fragment: 65,536 slots are
-    /// 256 pipes of 1 MiB, and at worst 2 GiB.
+    /// The most slots that all pipes may have together. It counts slots because one slot can pin a
+    /// 32 KiB fragment: 65,536 slots are 256 pipes of 1 MiB, and pin at most 2 GiB.
     std::size_t budget_slots = 65'536;
-    /// What a thread keeps to itself; the rest is shared. A pipe is held only while it has bytes,
-    /// so few are in use at once unless many readers are slow.
+    /// The most idle pipes in a thread's own list; the rest go to the global list. A pipe is leased
+    /// only while it holds bytes, so few are in use at once unless many readers are slow.
     std::size_t thread_pipes = 16;
   };
-  /// A pipe below this is not worth a splice: one turn would move less than a receive does.
+  /// The smallest useful pipe: a splice through a smaller one would move less than one receive.
   static constexpr std::size_t kMinPipeBytes = 64 << 10;
 
   explicit PipePool(const Options& options);
@@ -71,15 +70,15 @@ class PipePool {
   PipePool(const PipePool&) = delete;
   PipePool& operator=(const PipePool&) = delete;
 
-  /// An empty pipe; or an empty lease, with the reason in `shortage` if asked for. Exhaustion is
-  /// nothing unusual: the caller copies for a while and tries again later.
+  /// Leases an empty pipe. Without one, the lease is empty and `shortage`, if not null, gets the
+  /// reason. That is a normal outcome: the caller copies for a while and tries again later.
   [[nodiscard]] PipeLease acquire(PipeShortage* shortage = nullptr);
 
-  /// Closes pipes that nobody needed since the last call: half of what lay unused all the time in
-  /// the calling thread's list, and half of what did in the global one.
+  /// Destroys half of the pipes that stayed unused since the last call, both in the calling
+  /// thread's list and in the global one.
   void trim();
 
-  /// Slots of all pipes that exist now, lent or idle.
+  /// The slots of all pipes that exist now, leased or idle. Any thread.
   [[nodiscard]] std::size_t slots_in_use() const;
   /// Idle pipes in the calling thread's list.
   [[nodiscard]] std::size_t cached_pipes() const;

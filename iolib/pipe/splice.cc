@@ -10,7 +10,7 @@
 namespace sluice {
 namespace {
 
-// Runs `call` again for as long as a signal interrupts it.
+// Repeats `call` while a signal interrupts it.
 template <class Call>
 Transfer checked(Call call) {
   ssize_t returned = 0;
