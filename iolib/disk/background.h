@@ -10,17 +10,17 @@
 
 namespace sluice {
 
-/// Threads for calls that may block on a disk. Jobs begin in order.
+/// Threads that run calls which may block on a disk. Jobs start in the order of submit().
 class BackgroundThreads {
  public:
-  /// Throws, and leaves none, where not all can be had.
+  /// Starts all threads. If one cannot start, ends the others and throws std::system_error.
   explicit BackgroundThreads(std::size_t threads);
-  /// Finishes what was asked for, then ends the threads.
+  /// Runs all submitted jobs, then ends the threads.
   ~BackgroundThreads();
   BackgroundThreads(const BackgroundThreads&) = delete;
   BackgroundThreads& operator=(const BackgroundThreads&) = delete;
 
-  /// Any thread. The callers bound how many jobs wait.
+  /// Queues `job`. Any thread. The queue has no limit: its callers bound the number of jobs.
   void submit(std::function<void()> job);
 
  private:

@@ -19,10 +19,10 @@ namespace {
 
 constexpr const char* kLockName = "lock";
 constexpr const char* kProbeName = "probe";
-// A device that asks for more than a frame is no disk that this was made for.
+// The largest alignment that is supported; a device that needs more is written to without O_DIRECT.
 constexpr std::size_t kLargestGrid = 64 << 10;
 
-// A new directory is durable with its name alone.
+// Makes the name of the new directory `path` durable.
 Result<> sync_parent(const std::string& path) {
   const std::size_t last = path.find_last_not_of('/');
   const std::size_t slash = path.rfind('/', last);
@@ -31,14 +31,14 @@ Result<> sync_parent(const std::string& path) {
   const OwnedFd fd(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd && sync_directory(fd.get())) return {};
   if (fd || errno != EACCES) return errno_error("fsync " + parent);
-  // One that may be written to and not be read: with all of its filesystem.
+  // The parent is not readable for this user, so sync the whole filesystem.
   const OwnedFd own(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!own || ::syncfs(own.get()) != 0) return errno_error("syncfs " + path);
   return {};
 }
 
-// All of the file, for as long as it is open: an open file description's lock, which a reader can
-// ask about without taking one.
+// A lock of the whole file, held until it is closed. It is an open file description lock: a reader
+// can query it without locking.
 struct flock whole_file(short type) {
   struct flock lock {};
   lock.l_type = type;
@@ -46,15 +46,15 @@ struct flock whole_file(short type) {
   return lock;
 }
 
-// Some filesystems open a file with O_DIRECT and refuse to write to it.
+// Some filesystems open a file with O_DIRECT but refuse writes to it.
 bool takes_writes(int file, std::size_t grid_bytes) {
   const Result<AlignedBuffer> buffer = AlignedBuffer::allocate(grid_bytes);
   return buffer.has_value() &&
          ::pwrite(file, buffer->bytes().data(), grid_bytes, 0) == static_cast<ssize_t>(grid_bytes);
 }
 
-// Whether `path` is known to lead elsewhere, or nowhere. Where nobody can tell, as behind a
-// directory that may no longer be searched, what is open is as good as before.
+// Whether `path` certainly leads to another file, or to none. On any other error (for example if
+// the directory can no longer be searched) the open file counts as still in place.
 bool leads_away(int directory, const std::string& path, int file) {
   const std::optional<FileIdentity> found = identity_at(directory, path);
   return found ? found != identity_of(file) : errno == ENOENT || errno == ENOTDIR;
@@ -89,7 +89,7 @@ Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode
   const struct flock lock = whole_file(F_WRLCK);
   if (::fcntl(directory->lock_.get(), F_OFD_SETLK, &lock) != 0) {
     if (errno == EAGAIN || errno == EACCES) {
-      directory->keep();  // it is another's, who was faster
+      directory->keep();  // another process has it
       return Error{EBUSY, path + " is being recorded to by another process"};
     }
     return directory->failed("lock", kLockName);
@@ -99,7 +99,8 @@ Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode
   return directory;
 }
 
-// A start that failed leaves nothing behind.
+// Removes a directory that this object created, if it is empty and not kept: a start that fails
+// leaves nothing behind.
 Directory::~Directory() {
   if (!made_) return;
   if (directory_) {
@@ -118,13 +119,13 @@ bool Directory::is_locked(const std::string& path) {
   return file && ::fcntl(file.get(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-// The lock, too: whoever makes another one believes to be alone.
+// The lock file counts as well: a process that creates another one would believe that it is alone.
 bool Directory::in_place() const {
   return !leads_away(AT_FDCWD, path_, directory_.get()) &&
          !leads_away(directory_.get(), kLockName, lock_.get());
 }
 
-// Under the same numbers, which other threads are using.
+// Keeps the descriptor numbers, because other threads are using them.
 Result<> Directory::open_again() {
   const std::lock_guard guard(opening_);
   if (in_place()) return {};
@@ -147,7 +148,7 @@ bool Directory::holds(int file, const std::string& name) {
   return in_place() && !leads_away(directory_.get(), name, file);
 }
 
-// Tries what the filesystem can do on a file of its own.
+// Finds out with a probe file whether O_DIRECT works here and which alignment it needs.
 Result<> Directory::find_alignment() {
   static_cast<void>(::unlinkat(directory_.get(), kProbeName, 0));
   const bool wanted = direct_.exchange(true);
@@ -212,14 +213,14 @@ Result<std::size_t> Directory::read(int file, std::span<std::byte> bytes, std::u
 Result<std::uint64_t> Directory::next_data(int file, std::uint64_t offset) {
   const off_t data = ::lseek(file, static_cast<off_t>(offset), SEEK_DATA);
   if (data >= 0) return {boost::system::in_place_value, static_cast<std::uint64_t>(data)};
-  // Not every filesystem knows: then all may be data.
+  // Without SEEK_DATA support, treat everything as data.
   if (errno != ENXIO) return {boost::system::in_place_value, offset};
   struct stat about {};
   if (::fstat(file, &about) != 0) return failed("fstat", "");
   return {boost::system::in_place_value, static_cast<std::uint64_t>(about.st_size)};
 }
 
-// What is reserved for root is free for root.
+// Root may also use the blocks that are reserved for root.
 Result<std::uint64_t> Directory::free_bytes() {
   struct statvfs about {};
   if (::fstatvfs(directory_.get(), &about) != 0) return failed("statvfs", "");
@@ -236,7 +237,7 @@ Result<> Directory::preallocate(int file, std::uint64_t size_bytes) {
     static_cast<void>(::ftruncate(file, 0));
     return error;
   }
-  // No allocation ahead on this filesystem: at least the size does not change later.
+  // This filesystem cannot preallocate. Setting the size at least keeps it constant afterwards.
   if (::ftruncate(file, size) != 0) return failed("ftruncate", "");
   return {};
 }
@@ -246,7 +247,7 @@ Result<> Directory::write(int file, std::span<const std::byte> bytes, std::uint6
     const ssize_t written = ::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return failed("write", "");
-    // On the grid: what lies behind a short write's last whole block is written again.
+    // Continue on the grid: the part of a block that a short write left is written again.
     const std::size_t whole = static_cast<std::size_t>(written) / grid_bytes_ * grid_bytes_;
     if (whole == 0) return Error{ENOSPC, "write " + path_};
     bytes = bytes.subspan(whole);
@@ -270,7 +271,7 @@ void Directory::close(int file) { ::close(file); }
 Result<> Directory::rename(const std::string& from, const std::string& to) {
   const int fd = directory_.get();
   if (::renameat2(fd, from.c_str(), fd, to.c_str(), RENAME_NOREPLACE) == 0) return {};
-  // Not every filesystem knows the flag; names are unique in any case.
+  // Some filesystems lack RENAME_NOREPLACE. A plain rename is safe, because names are unique.
   if (errno != EINVAL || ::renameat(fd, from.c_str(), fd, to.c_str()) != 0) {
     return failed("rename", from);
   }

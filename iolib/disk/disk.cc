@@ -17,10 +17,10 @@
 namespace sluice {
 namespace {
 
-// As many writes as a disk needs in flight to be busy (CAPTURE.md asks for four).
+// Enough concurrent writes to keep a disk busy.
 constexpr std::size_t kWriteThreads = 4;
 
-// A call that lacks memory is tried this often, and this long after the one before.
+// How often a write that fails with a shortage is tried, and the pause between two tries.
 constexpr int kMostTries = 100;
 constexpr Duration kTryPause = std::chrono::milliseconds(10);
 
@@ -38,9 +38,9 @@ FileCall write_call(int file, std::span<const std::byte> bytes, std::uint64_t of
   return {flushed ? FileCall::Kind::durable_write : FileCall::Kind::write, file, bytes, offset};
 }
 
-// Whether an error says nothing about the disk, so that the same call may well succeed. ECANCELED:
-// io_uring has no thread for it. A sync that fails with ENOMEM may have lost pages that were not
-// written, and the next one would not know of them: it counts.
+// Whether `result` is a lack of threads or memory, not an error of the disk, so that a retry can
+// succeed. ECANCELED: io_uring has no thread for the call. ENOMEM of a sync is excluded: the kernel
+// may have dropped dirty pages, and the next sync would not report them.
 bool is_shortage(const FileCall& call, int result) {
   return result == -ECANCELED || result == -EAGAIN ||
          (result == -ENOMEM && call.kind != FileCall::Kind::sync);
@@ -54,7 +54,7 @@ int carry_out_once(const FileCall& call) {
   return written < 0 ? -errno : static_cast<int>(written);
 }
 
-// On a thread: pwritev2(2) or fdatasync(2).
+// Runs pwritev2(2) or fdatasync(2) on the calling thread, which may block and sleep.
 int carry_out(const FileCall& call) {
   for (int tries = 1;; ++tries) {
     const int result = carry_out_once(call);
@@ -80,7 +80,7 @@ class UringDisk final : public RealDisk {
   void prepare_buffer(std::span<std::byte> buffer) override { reactor_.register_buffer(buffer); }
 
  private:
-  // One at the ring, in the place of the owner's own.
+  // One request in the ring. It stands in for the caller's Operation.
   class Request final : public Operation {
    public:
     explicit Request(UringDisk& disk) : disk_(disk) {}
@@ -116,7 +116,7 @@ class UringDisk final : public RealDisk {
   UringReactor& reactor_;
   std::deque<Request> requests_;
   std::vector<Request*> free_;
-  // Not the one that run() uses: that may be busy for long, filling a segment.
+  // A thread of its own: the one that run() uses can be busy for long while it fills a segment.
   BackgroundThreads detour_{1};
 };
 

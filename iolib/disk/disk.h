@@ -16,10 +16,10 @@ namespace sluice {
 
 class UringReactor;
 
-/// One thread's writes to files, which complete at that thread's Reactor.
+/// Writes files for one thread and completes each write on the Reactor of that thread.
 ///
-/// Everything belongs to the reactor's thread. Files are borrowed, and stay open until every
-/// request on them has completed.
+/// Only that thread uses it. Files are borrowed: they must stay open until every request on them
+/// has completed. The result of each request comes as the `Completion` of its `operation`.
 class Disk {
  public:
   virtual ~Disk() = default;
@@ -27,47 +27,49 @@ class Disk {
   Disk& operator=(const Disk&) = delete;
 
   enum class Durable : bool { no, yes };
-  /// Writes `bytes`, which stay valid meanwhile, at `offset`, both aligned as the file asks. The
-  /// result is how many were written, which can be fewer, or -errno. Durable::yes: they are on
-  /// stable storage by then (RWF_DSYNC).
+  /// Writes `bytes` at `offset`. Both meet the alignment that the file needs, and `bytes` stay
+  /// valid until completion. The result is the number of bytes written, which can be fewer, or
+  /// -errno. With Durable::yes they are on stable storage at completion (RWF_DSYNC).
   virtual void write(int file, std::span<const std::byte> bytes, std::uint64_t offset,
                      Durable durable, Operation& operation) = 0;
-  /// fdatasync(2): makes those writes durable that had completed before. The result is 0 or -errno.
+  /// fdatasync(2): makes the writes durable that completed before this call. The result is 0 or
+  /// -errno.
   virtual void sync(int file, Operation& operation) = 0;
-  /// Runs `work`, which may block, on another thread; the result is what it returns. One after the
-  /// other, in order.
+  /// Runs `work`, which may block, on another thread. Calls run one after the other, in order. The
+  /// result is what `work` returns.
   virtual void run(std::function<int()> work, Operation& operation) = 0;
-  /// Most writes will come from `buffer`: lets the kernel keep its pages, where it can.
+  /// Announces that most writes come from `buffer`, so that the kernel can keep its pages pinned.
   virtual void prepare_buffer(std::span<std::byte> /*buffer*/) {}
 
  protected:
   Disk() = default;
-  // For implementations: Operation's state is theirs to keep.
+  // For implementations: they mark an operation as started and complete it.
   static void begin(Operation& operation);
   static void finish(Operation& operation, int result);
 };
 
-/// The disks that programs use.
+/// The implementations that write to real files.
 class RealDisk : public Disk {
  public:
-  /// On io_uring where `uring` is given (it is `reactor` then), otherwise with threads of its own.
-  /// `background` runs what run() is given.
+  /// Uses io_uring if `uring` is not null (then it is the same object as `reactor`), otherwise
+  /// threads of its own. `background` runs the work given to run(). All three are borrowed.
   [[nodiscard]] static std::unique_ptr<RealDisk> create(Reactor& reactor, UringReactor* uring,
                                                         BackgroundThreads& background);
   void run(std::function<int()> work, Operation& operation) override;
 
-  /// Told of the first request that io_uring could not carry out for lack of threads or memory. A
-  /// thread, which is there from the start, carries out each of them instead.
+  /// Sets what is called, once, for the first request that io_uring could not run for lack of
+  /// threads or memory. A thread that exists from the start runs each such request instead.
   void set_on_detour(std::function<void(const Error&)> on_detour) {
     on_detour_ = std::move(on_detour);
   }
-  /// How many there were. Any thread.
+  /// How many such requests there were. Any thread.
   [[nodiscard]] std::uint64_t detours() const { return detours_.load(std::memory_order_relaxed); }
 
  protected:
   RealDisk(Reactor& reactor, BackgroundThreads& background)
       : reactor_(reactor), background_(background) {}
-  /// Runs `call` on one of `threads`, then completes `operation`, which has begun, at the reactor.
+  /// Runs `call` on one of `threads`, then completes `operation` on the reactor. begin(operation)
+  /// comes first.
   void run_on(BackgroundThreads& threads, std::function<int()> call, Operation& operation);
   void count_detour(int error);
 

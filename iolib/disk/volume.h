@@ -14,56 +14,56 @@
 
 namespace sluice {
 
-/// A directory of files that are written once, as calls that may block: for a helper thread. Any
-/// thread, also several at a time.
+/// A directory of files that are written once. The calls may block, so a helper thread makes them.
+/// Several threads may call at the same time.
 ///
-/// A file is a number that create() or open() gave, until close().
+/// A file is an `int` that create() or open_existing() returned; it is valid until close().
 class Volume {
  public:
   struct Entry {
     std::string name;
     std::uint64_t size_bytes = 0;
-    std::int64_t changed_ns = 0;  ///< wall clock
+    std::int64_t changed_ns = 0;  ///< time of the last change, wall clock
   };
 
   virtual ~Volume() = default;
   Volume(const Volume&) = delete;
   Volume& operator=(const Volume&) = delete;
 
-  /// What offsets, lengths and addresses of writes are multiples of.
+  /// The alignment of all writes: offsets, lengths and addresses are multiples of it.
   [[nodiscard]] virtual std::size_t grid_bytes() const = 0;
 
-  /// A new file, for Disk::write; EEXIST if the name is taken.
+  /// Creates a file, for Disk::write(). EEXIST if the name exists.
   [[nodiscard]] virtual Result<int> create(const std::string& name) = 0;
-  /// Whether `file` of create() is what `name` leads to, for whoever looks into the directory; true
-  /// if that cannot be told.
+  /// Whether `name`, looked up by path, still leads to `file` of create(). True if that cannot be
+  /// determined.
   [[nodiscard]] virtual bool holds(int file, const std::string& name) = 0;
-  /// A file that is there.
+  /// Opens an existing file.
   [[nodiscard]] virtual Result<int> open_existing(const std::string& name) = 0;
-  /// Reads up to `bytes.size()` from a file of open_existing(); fewer only at its end.
+  /// Reads `bytes.size()` bytes from a file of open_existing(); fewer only at its end. Returns how
+  /// many.
   [[nodiscard]] virtual Result<std::size_t> read(int file, std::span<std::byte> bytes,
                                                  std::uint64_t offset) = 0;
-  /// Where the next part of such a file begins, at `offset` or behind it, that was ever written, as
-  /// far as the filesystem knows: what was allocated alone is none. The file's size if there is
-  /// none.
+  /// The offset of the next data at or after `offset` in a file of open_existing(), as far as the
+  /// filesystem knows. Space that is allocated but never written is not data. Returns the file's
+  /// size if there is none.
   [[nodiscard]] virtual Result<std::uint64_t> next_data(int file, std::uint64_t offset) = 0;
-  /// Bytes that files could still be given; ENODATA of a filesystem that has no bound, or tells
-  /// none.
+  /// The free bytes of the filesystem. ENODATA if it has no limit or does not report one.
   [[nodiscard]] virtual Result<std::uint64_t> free_bytes() = 0;
-  /// Gives `file` its size, with its space allocated; ENOSPC here, not in the middle of a record.
-  /// On failure it has none.
+  /// Sets the size of `file` and allocates its space, so that ENOSPC occurs here and not in the
+  /// middle of a record. On failure the file has no space.
   [[nodiscard]] virtual Result<> preallocate(int file, std::uint64_t size_bytes) = 0;
-  /// Writes all of `bytes`, on the grid.
+  /// Writes all of `bytes`. Offset, length and address are on the grid.
   [[nodiscard]] virtual Result<> write(int file, std::span<const std::byte> bytes,
                                        std::uint64_t offset) = 0;
-  /// Data, size and whatever is needed to find them again.
+  /// fsync(2): makes the data and metadata of `file` durable.
   [[nodiscard]] virtual Result<> sync(int file) = 0;
   [[nodiscard]] virtual Result<> truncate(int file, std::uint64_t size_bytes) = 0;
   virtual void close(int file) = 0;
 
   [[nodiscard]] virtual Result<> rename(const std::string& from, const std::string& to) = 0;
   [[nodiscard]] virtual Result<> remove(const std::string& name) = 0;
-  /// Makes names durable: created, renamed, removed.
+  /// Makes all creations, renames and removals of names durable.
   [[nodiscard]] virtual Result<> sync_names() = 0;
   [[nodiscard]] virtual Result<std::vector<Entry>> list() = 0;
 
@@ -71,33 +71,35 @@ class Volume {
   Volume() = default;
 };
 
-/// fsync(2) of a directory: makes its names durable. No error where the filesystem knows no such
-/// call, as some of FUSE and of the network: there is nothing that a program could do instead.
+/// fsync(2) of a directory: makes its names durable. True also if the filesystem does not support
+/// the call (some FUSE and network filesystems): a program has no alternative there. False with
+/// errno otherwise.
 [[nodiscard]] bool sync_directory(int directory);
 
-/// A directory of a real filesystem, locked against every other writer.
+/// A directory of a real filesystem, locked against other writers.
 class Directory final : public Volume {
  public:
-  /// Where O_DIRECT is not to be had, writes go through the page cache.
+  /// `direct_if_possible` uses O_DIRECT; where that does not work, writes go through the page
+  /// cache.
   enum class Mode : std::uint8_t { direct_if_possible, buffered };
-  /// Creates `path` (mode 0700) unless it is there, and locks it: EBUSY if another process holds
-  /// it. Not a symbolic link. One that was created goes with this object if it is empty then,
-  /// unless keep() was called.
+  /// Opens `path`, which must not be a symbolic link, creates it (mode 0700) if it is missing, and
+  /// locks it. EBUSY if another process holds the lock. The destructor removes a directory that
+  /// this call created, if it is empty and keep() was not called.
   [[nodiscard]] static Result<std::unique_ptr<Directory>> open(
       const std::string& path, Mode mode = Mode::direct_if_possible);
-  /// Whether one is open there, in any process. Takes no lock, so that it is in nobody's way.
+  /// Whether any process has a Directory open at `path`. Takes no lock, so it blocks no writer.
   [[nodiscard]] static bool is_locked(const std::string& path);
   ~Directory() override;
   void keep() { made_ = false; }
 
-  /// Writes go to the disk without passing the page cache.
+  /// Whether writes bypass the page cache.
   [[nodiscard]] bool direct() const { return direct_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] int fd() const { return directory_.get(); }
 
   [[nodiscard]] std::size_t grid_bytes() const override { return grid_bytes_; }
-  /// In the directory that stands at the path now: one that was removed or replaced is made or
-  /// opened again, and locked, first.
+  /// Creates the file in the directory that is at the path now. If the directory was removed or
+  /// replaced, this call first creates or opens and locks the new one.
   [[nodiscard]] Result<int> create(const std::string& name) override;
   [[nodiscard]] bool holds(int file, const std::string& name) override;
   [[nodiscard]] Result<int> open_existing(const std::string& name) override;
@@ -127,9 +129,9 @@ class Directory final : public Volume {
   std::string path_;
   Mode mode_ = Mode::direct_if_possible;
   std::mutex opening_;
-  OwnedFd directory_;  ///< its number stays when it is opened again, and so does the lock's
+  OwnedFd directory_;  ///< open_again() keeps the numbers of this and of lock_
   OwnedFd lock_;
-  bool made_ = false;  ///< and not to be kept
+  bool made_ = false;  ///< created here, and not yet kept
   std::atomic<bool> direct_ = false;
   std::size_t grid_bytes_ = 4096;
 };
