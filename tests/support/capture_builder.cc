@@ -17,7 +17,7 @@ using capture::Side;
 
 namespace {
 
-// 2026-01-01, and some hours after the machine's start.
+// Wall: 2026-01-01. Monotonic: some hours after the machine's start.
 constexpr std::uint64_t kWallNs = 1'767'225'600'000'000'000;
 constexpr std::uint64_t kMonotonicNs = 10'000'000'000'000;
 

@@ -13,7 +13,7 @@
 
 namespace sluice::test {
 
-/// A record as it is to be written. The lengths and CRCs are filled in.
+/// A record to write. The lengths and CRCs are filled in.
 struct CaptureRecord {
   capture::RecordHeader header;
   std::vector<std::byte> payload = {};
@@ -41,7 +41,7 @@ struct CaptureRecord {
 [[nodiscard]] CaptureRecord end_record(capture::Kind kind, std::uint64_t connection,
                                        capture::Side side, std::uint64_t offset);
 [[nodiscard]] CaptureRecord close_record(std::uint64_t connection, const capture::CloseInfo& info);
-/// What `close` says of a side whose bytes are `bytes`, all of them recorded.
+/// The totals of a side whose bytes are `bytes`, all of them recorded.
 [[nodiscard]] capture::SideTotals totals_of(std::span<const std::byte> bytes);
 /// A whole connection: open, the bytes of both sides in records of `piece_bytes`, eof, close.
 [[nodiscard]] std::vector<CaptureRecord> connection_records(std::uint64_t connection,
@@ -55,24 +55,24 @@ struct SegmentPlan {
   std::string run = "run1";
   std::uint32_t worker = 0;
   std::uint64_t number = 0;
-  std::size_t frame_bytes = 4096;  ///< the most of a frame; a multiple of capture::kGridBytes
+  std::size_t frame_bytes = 4096;  ///< the most that a frame has; a multiple of capture::kGridBytes
   bool footer = true;
-  /// A frame says that all before it but so many are durable.
+  /// Each frame's header says that all frames before it are durable, except this many.
   std::uint32_t frames_in_flight = 2;
-  std::uint8_t id = 1;  ///< the segment's id is made of it
+  std::uint8_t id = 1;  ///< the segment's id is made from it
   std::size_t zeros_behind_bytes = 0;
   std::string durability = "batch";
-  std::uint64_t begun_ns = 0;  ///< the time of its `segment` record, from the first one possible on
+  std::uint64_t begun_ns = 0;  ///< added to the times of its `segment` record
 };
 
-/// The segment's file: its `segment` record, `records`, and the footer, if it is to have one.
+/// The segment's file: its `segment` record, `records`, and the footer if the plan has one.
 [[nodiscard]] std::vector<std::byte> build_segment(const SegmentPlan& plan,
                                                    const std::vector<CaptureRecord>& records);
-/// Writes it into `directory` under its name, and returns its path.
+/// Writes the segment into `directory` under its name, and returns its path.
 std::string write_segment(const std::string& directory, const SegmentPlan& plan,
                           const std::vector<CaptureRecord>& records,
                           capture::SegmentState state = capture::SegmentState::sealed);
-/// Writes `bytes` there, whatever they are.
+/// The same with `bytes` as its contents, valid or not.
 std::string write_segment_bytes(const std::string& directory, const SegmentPlan& plan,
                                 std::span<const std::byte> bytes,
                                 capture::SegmentState state = capture::SegmentState::sealed);
@@ -85,7 +85,7 @@ struct MemorySegment {
   std::uint64_t number = 0;
 };
 
-/// A chain of them, and how a ChainReader opens it. Borrows `segments`.
+/// A chain of them, as a ChainReader opens it. Borrows `segments`.
 [[nodiscard]] capture::Chain memory_chain(const std::vector<MemorySegment>& segments);
 [[nodiscard]] capture::ChainReader::Options memory_options(
     const std::vector<MemorySegment>& segments);

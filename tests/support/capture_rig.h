@@ -16,12 +16,12 @@
 
 namespace sluice::test {
 
-/// Reads the capture in `files`, chain by chain, and shows every event but the last. Returns an
-/// error's text, or nothing.
+/// Reads the capture in `files`, chain by chain, and passes on every event except the last. Returns
+/// an error's text, or nothing.
 [[nodiscard]] std::string for_each_event(const SimulatedDisk::Files& files,
                                          const std::function<void(const capture::Event&)>& take);
 
-/// What is in a capture, in a form that tests can compare.
+/// What a capture contains, in a form that tests can compare.
 struct ReadSide {
   struct Gap {
     std::uint64_t offset = 0;
@@ -29,7 +29,7 @@ struct ReadSide {
     capture::GapReason reason = capture::GapReason::limit;
     friend bool operator==(const Gap&, const Gap&) = default;
   };
-  std::string bytes;  ///< all recorded ones, one behind the other
+  std::string bytes;  ///< all recorded ones, in order
   std::vector<Gap> gaps;
   std::uint64_t lost_bytes = 0;  ///< missing without a record
   std::uint64_t offset = 0;      ///< reached
@@ -37,7 +37,7 @@ struct ReadSide {
 };
 struct ReadConnection {
   int opens = 0;
-  int tables = 0;  ///< that name it at a segment's begin, written again or not
+  int tables = 0;  ///< continued `open` records, repetitions included
   std::array<ReadSide, 2> sides;
   std::optional<capture::CloseInfo> close;
 };
@@ -54,7 +54,7 @@ struct ReadCapture {
   [[nodiscard]] const ReadSide& client(std::uint64_t connection) const {
     return connections.at(connection).sides[0];
   }
-  /// No finding at all.
+  /// There is no finding.
   [[nodiscard]] bool clean() const { return error.empty() && torn + lost + damage == 0; }
 };
 [[nodiscard]] ReadCapture read_capture(const SimulatedDisk::Files& files);
@@ -62,7 +62,7 @@ struct ReadCapture {
 /// A recorder on a simulated disk.
 class CaptureRig {
  public:
-  /// Small enough that tests see every kind of limit: eight blocks of 8 KiB, segments of 128 KiB.
+  /// Small, so that tests reach every limit: eight blocks of 8 KiB, segments of 128 KiB.
   [[nodiscard]] static capture::RecorderOptions small_options(capture::Durability durability);
 
   explicit CaptureRig(const capture::RecorderOptions& options,
@@ -72,16 +72,16 @@ class CaptureRig {
 
   [[nodiscard]] capture::Recording& open(std::uint64_t connection,
                                          const capture::RecordingOptions& options = {});
-  /// Shows `bytes` to the client's side of `recording` as a pump would, at its next offset.
+  /// Appends `bytes` to the client's side of `recording` at its next offset, as a pump does.
   void append(capture::Recording& recording, std::string_view bytes,
               capture::Side side = capture::Side::client);
-  /// Turns until `condition` holds, or nothing has come of many.
+  /// Takes turns until `condition` holds, or until many turns have changed nothing.
   [[nodiscard]] bool run_until(const std::function<bool()>& condition);
-  /// Some turns, while no time passes but that.
+  /// Takes some turns without letting time pass.
   void settle();
-  /// Lets so much time go by, in steps of a millisecond.
+  /// Lets `time` pass in steps of a millisecond.
   void pass(Duration time);
-  /// True once all that was recorded is durable.
+  /// True once everything recorded is durable.
   [[nodiscard]] bool run_until_durable();
   /// Closes the recorder; false if it does not end.
   [[nodiscard]] bool close();
@@ -99,7 +99,7 @@ class CaptureRig {
   std::map<std::pair<capture::Recording*, capture::Side>, std::uint64_t> offsets_;
 
  public:
-  /// Of a recording that rig opened.
+  /// Closes a recording that the rig opened.
   void close(capture::Recording& recording, std::string_view reason = "closed");
 };
 

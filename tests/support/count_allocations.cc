@@ -1,5 +1,5 @@
-// Loaded before the C library (LD_PRELOAD): counts a process's allocations in the file
-// $SLUICE_ALLOCATIONS, as a 64-bit number that can be read while it runs.
+// Loaded before the C library (LD_PRELOAD). Counts a process's allocations in the file
+// $SLUICE_ALLOCATIONS, as a 64-bit number that can be read while the process runs.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-// What glibc's own functions of these names do.
+// glibc's own functions of these names.
 extern "C" {
 void* __libc_malloc(std::size_t size);
 void* __libc_calloc(std::size_t count, std::size_t size);

@@ -20,10 +20,10 @@
 namespace sluice::test {
 namespace {
 
-/// Quiet is what uses less than a twentieth of a CPU over this long, and wakes up no more than so
-/// often, several times in a row: a timer now and then is no work, nobody who has bytes to move
-/// stays below it, and who spins on a busy machine has to wait for a CPU at times, but not for all
-/// of these.
+/// The daemon is quiet if, several windows in a row, it uses less than a twentieth of a CPU and
+/// wakes up at most kQuietTurns times. A timer now and then is allowed. A daemon that has bytes to
+/// move always exceeds this. One that spins on a busy machine has to wait for a CPU sometimes, but
+/// not in every window.
 constexpr std::chrono::milliseconds kQuietWindow{60};
 constexpr int kQuietShare = 20;
 constexpr std::uint64_t kQuietTurns = 4;
@@ -74,13 +74,12 @@ Daemon::Daemon(std::vector<std::string> arguments, DaemonOptions options)
     : process_(command(options.binary, std::move(arguments)), options.process),
       log_file_(std::move(options.log_file)) {
   wait_for_listeners(options.listeners);
-  // One that does not listen may be held up on purpose.
+  // A daemon that does not listen may be blocked on purpose.
   if (sanitized()) wait_for_control(options.listeners > 0 ? kPatience : std::chrono::seconds(2));
 }
 
-// Until the control thread waits for signals. Under ThreadSanitizer, whose runtime stands between
-// the kernel and a handler, one that came between their being unblocked and that was lost in one
-// start of a hundred; without it in none of 2,000.
+// Waits until the control thread waits for signals. Under ThreadSanitizer, whose runtime stands
+// between the kernel and a handler, an earlier signal is lost in one start of a hundred.
 void Daemon::wait_for_control(std::chrono::nanoseconds timeout) {
   const std::string folder = "/proc/" + std::to_string(process_.pid());
   static_cast<void>(wait_until(
@@ -190,7 +189,7 @@ bool Daemon::wait_until_quiet(std::chrono::nanoseconds timeout) const {
     const Usage before = usage();
     std::this_thread::sleep_for(kQuietWindow);
     const Usage now = usage();
-    // On a busy machine it was a longer window.
+    // On a busy machine the window was longer.
     const auto time = std::chrono::steady_clock::now() - began;
     const auto windows = static_cast<std::uint64_t>(time / kQuietWindow);
     const bool quiet = (now.cpu - before.cpu) * kQuietShare < time &&

@@ -25,7 +25,7 @@ struct DaemonOptions {
   std::string binary;         ///< empty: daemon_binary()
 };
 
-/// Where the daemon says that it listens.
+/// An address on which the daemon reports that it listens.
 struct Listening {
   std::string route;
   std::string address;

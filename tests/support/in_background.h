@@ -7,8 +7,8 @@
 
 namespace sluice::test {
 
-/// Does `work` on a thread of its own, which whoever destroys the future waits for. Compiled once
-/// for each type of result, where std::async is compiled for each lambda.
+/// Does `work` on its own thread; the future's destructor waits for it. Compiled once for each type
+/// of result, whereas std::async is compiled for each lambda.
 template <class Work>
 [[nodiscard]] auto in_background(Work work) {
   using Value = std::invoke_result_t<Work>;

@@ -18,7 +18,7 @@ using LogFields = std::map<std::string, std::string, std::less<>>;
 /// written in decimal; nothing if the line is not valid JSON.
 [[nodiscard]] std::optional<LogFields> parse_json_line(std::string_view line);
 
-/// What the daemon says of a connection at its end. Keys missing in the line are empty or zero.
+/// What the daemon logs when a connection ends. Keys missing in the line are empty or zero.
 struct ConnectionEnd {
   std::string id;
   std::string route;
@@ -31,7 +31,7 @@ struct ConnectionEnd {
   std::string reason;
   std::string line;  ///< as logged, for messages
 };
-/// All such lines, text or JSON, in their order: those that have an id and a reason.
+/// All such lines, text or JSON, in their order: the lines that have an id and a reason.
 [[nodiscard]] std::vector<ConnectionEnd> connection_ends(std::string_view log);
 
 }  // namespace sluice::test

@@ -25,7 +25,7 @@
 namespace sluice::test {
 namespace {
 
-/// Empty, or what the program said.
+/// Empty on success, else what the program printed.
 std::string run_tool(const std::vector<std::string>& argv, std::string* output = nullptr) {
   Process tool(argv);
   const bool good = tool.wait() == 0;
@@ -40,7 +40,7 @@ bool write_to(const std::string& path, const std::string& text) {
   return file && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 
-/// Nobody else sees what is mounted from now on.
+/// No other process sees later mounts.
 std::string leave_namespace() {
   static thread_local bool left = false;
   if (left) return {};
@@ -85,7 +85,7 @@ std::string LoopDisk::make(std::uint64_t size_bytes) {
   ::mkdir(path_.c_str(), 0700);
   const bool mounted = ::mount(loop.c_str(), path_.c_str(), "ext4", 0, "commit=300") == 0;
   std::string wrong = mounted ? "" : failed("mount " + loop);
-  // While it is mounted this only marks it: the device goes with the last mount.
+  // While it is mounted this only marks it. The device goes with the last mount.
   static_cast<void>(run_tool({"losetup", "--detach", loop}));
   if (!mounted) return wrong;
   mounted_ = true;
@@ -98,7 +98,7 @@ std::string LoopDisk::make(std::uint64_t size_bytes) {
 LoopDisk::~LoopDisk() {
   thaw();
   end_throttle();
-  // The processes in it have ended; the kernel may still be about to let go of their files.
+  // Its processes have ended, but the kernel may not have released their files yet.
   const bool gone = wait_until([this] {
     if (!group_.empty() && ::rmdir(group_.c_str()) == 0) group_.clear();
     if (mounted_ && ::umount2(path_.c_str(), 0) == 0) mounted_ = false;
@@ -146,7 +146,7 @@ void LoopDisk::thaw() {
 }
 
 void LoopDisk::turn_read_only() {
-  // "abort": whoever has files open for writing, which an ordinary remount refuses.
+  // "abort" also works while files are open for writing; an ordinary remount refuses then.
   if (::mount(nullptr, path_.c_str(), nullptr, MS_REMOUNT, "abort") != 0) {
     throw std::runtime_error(failed("remount"));
   }

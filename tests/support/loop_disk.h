@@ -11,11 +11,11 @@
 
 namespace sluice::test {
 
-/// A small ext4 of its own on a loop device, in a mount namespace of this thread's: whatever
-/// becomes of the test, it goes with it. Children inherit it.
+/// A small ext4 on a loop device, in a mount namespace of this thread. It goes away with the test,
+/// however that ends. Children inherit it.
 class LoopDisk {
  public:
-  /// Nothing, and the reason in `why_not`, where this process may not or the machine cannot.
+  /// If this process may not create one or the machine cannot, returns nothing and sets `why_not`.
   [[nodiscard]] static std::unique_ptr<LoopDisk> create(std::uint64_t size_bytes,
                                                         std::string& why_not);
   ~LoopDisk();
@@ -25,19 +25,21 @@ class LoopDisk {
   /// Where it is mounted.
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::uint64_t free_bytes() const;
-  /// How often its device was told to flush its cache; nothing where the kernel does not count.
+  /// How many flushes of its cache the device has received; nothing where the kernel does not
+  /// count.
   [[nodiscard]] std::optional<std::uint64_t> flushes() const;
   /// Fills a file until less than `left_bytes` are free.
   void fill(const std::string& name, std::uint64_t left_bytes) const;
 
-  /// From now on every write waits until thaw(); so does the end of who waits for one.
+  /// From now on every write waits until thaw(), and so does the end of a process that waits for
+  /// one.
   void freeze();
   void thaw();
-  /// As the filesystem does itself after an error of the disk.
+  /// What the filesystem does itself after a disk error.
   void turn_read_only();
 
-  /// Limits what this process, from now on, writes to it past the page cache. Empty, or why that
-  /// cannot be had here.
+  /// Limits what this process writes to it past the page cache, from now on. Returns an empty
+  /// string, or why that is not possible here.
   [[nodiscard]] std::string throttle(pid_t process, std::uint64_t bytes_per_second);
   void end_throttle();
 

@@ -50,7 +50,7 @@ std::optional<std::uint64_t> Pattern::first_mismatch(std::uint64_t offset,
   const std::byte* from = bytes.data();
   const std::byte* const end = from + bytes.size();
   while (from != end) {
-    // Byte by byte where a word is not whole, or has the mismatch.
+    // Byte by byte where a word is not whole, or contains the mismatch.
     if (offset % kWord == 0 && end - from >= std::ptrdiff_t{kWord}) {
       std::uint64_t value = 0;
       std::memcpy(&value, from, kWord);

@@ -8,9 +8,9 @@
 
 namespace sluice::test {
 
-/// An endless byte stream of which any part can be made or checked without the rest: the byte at
-/// an offset depends on the seed and that offset alone. Lost, repeated, swapped and foreign bytes
-/// all show, with the offset at which they begin.
+/// An endless byte stream. Any part of it can be made or checked without the rest: a byte depends
+/// on the seed and its offset alone. Lost, repeated, swapped and foreign bytes are all found, with
+/// the offset at which they begin.
 class Pattern {
  public:
   explicit Pattern(std::uint64_t seed) : seed_(seed) {}

@@ -24,7 +24,7 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-/// How long the output of an ended process is waited for: it is in the pipe already, unless a
+/// How long to wait for the output of an ended process. It is in the pipe already, unless a
 /// grandchild lives on.
 constexpr std::chrono::seconds kCaptureTail{2};
 
@@ -32,7 +32,7 @@ int status_of(int wait_status) {
   return WIFSIGNALED(wait_status) ? -WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
-/// Appends what there is; false at the end.
+/// Appends the bytes that are there; false at the end.
 bool read_more(int fd, std::string& chunk) {
   chunk.resize(65536);
   const ssize_t got = ::read(fd, chunk.data(), chunk.size());

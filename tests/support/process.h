@@ -19,7 +19,7 @@
 
 namespace sluice::test {
 
-/// What a child gets besides its arguments.
+/// What a child gets, besides its arguments.
 struct ProcessOptions {
   std::string working_directory;         ///< empty: inherited
   std::vector<std::string> environment;  ///< "NAME=value", beside what is inherited
@@ -35,7 +35,7 @@ struct ProcessOptions {
 /// first.
 class Process {
  public:
-  /// Starts `argv[0]`, looked for in find_program's folders; throws if it cannot be executed.
+  /// Starts `argv[0]`, found in find_program's folders; throws if it cannot be executed.
   explicit Process(std::vector<std::string> argv, const ProcessOptions& options = {});
   ~Process();
   Process(const Process&) = delete;
@@ -48,7 +48,7 @@ class Process {
   [[nodiscard]] std::optional<int> wait(std::chrono::nanoseconds timeout = kPatience);
   [[nodiscard]] bool running() { return !wait(std::chrono::nanoseconds(0)).has_value(); }
 
-  /// What was written so far. After wait() has returned a status, all of it.
+  /// What was written so far, and everything once wait() has returned a status.
   [[nodiscard]] std::string standard_output() const { return text(output_); }
   [[nodiscard]] std::string standard_error() const { return text(error_); }
 
@@ -88,25 +88,26 @@ class Process {
   std::thread reader_;
 };
 
-/// The program's path, from $PATH and where Debian keeps what is not in it; empty if it is missing.
+/// The program's path, from $PATH and the folders where Debian keeps other programs; empty if
+/// missing.
 [[nodiscard]] std::string find_program(std::string_view name);
 
 /// The number of lines of `text` in which `pattern` is found.
 [[nodiscard]] std::size_t count_lines(const std::string& text, const Regex& pattern);
 
-/// Empty where strace may trace here, else what it said.
+/// Empty where strace may trace here, else its message.
 [[nodiscard]] std::string tracing_refused();
 
 }  // namespace sluice::test
 
-/// Skips the test, saying why, where a program that it is made of is not installed.
+/// Skips the test, with the reason, if a program that it needs is not installed.
 #define SLUICE_NEEDS_PROGRAM(name)                    \
   if (::sluice::test::find_program(name).empty()) {   \
     GTEST_SKIP() << "not installed here: " << (name); \
   }                                                   \
   static_assert(true, "a semicolon may follow the call")
 
-/// The same where strace is missing, or may not trace.
+/// The same if strace is missing or may not trace.
 #define SLUICE_NEEDS_STRACE()                                                            \
   SLUICE_NEEDS_PROGRAM("strace");                                                        \
   if (const std::string refused = ::sluice::test::tracing_refused(); !refused.empty()) { \

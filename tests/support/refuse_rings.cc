@@ -1,5 +1,5 @@
-// Loaded before liburing (LD_PRELOAD): grants a process $SLUICE_RINGS rings and refuses the rest,
-// as a kernel does that has no memory for them.
+// Loaded before liburing (LD_PRELOAD). Grants a process $SLUICE_RINGS rings and refuses more, as a
+// kernel without memory for them does.
 
 #include <dlfcn.h>
 #include <liburing.h>

@@ -6,8 +6,8 @@
 
 namespace sluice::test {
 
-/// A regular expression (ECMAScript). std::regex costs each file that uses it 3 s of compiling;
-/// this one is compiled once.
+/// A regular expression (ECMAScript), compiled once: std::regex costs each file that includes it 3
+/// s.
 class Regex {
  public:
   /// Throws std::regex_error.

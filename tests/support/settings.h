@@ -10,7 +10,7 @@ namespace sluice::test {
 enum class Scale { quick, normal, thorough };
 [[nodiscard]] Scale scale();
 
-/// The one of the three that fits scale().
+/// The value for scale().
 template <class T>
 [[nodiscard]] T by_scale(T quick, T normal, T thorough) {
   switch (scale()) {
@@ -24,19 +24,19 @@ template <class T>
   return normal;
 }
 
-/// True if this program was built with a sanitizer, and so, by the same build, was the daemon.
+/// True if this program was built with a sanitizer. The daemon comes from the same build.
 [[nodiscard]] bool sanitized();
 
-/// For a child's environment: its LeakSanitizer, if it has one, looks for nothing. It would wait
-/// for threads that it cannot stop, and cannot work while somebody traces.
+/// For a child's environment: turns off its LeakSanitizer, if it has one. That would wait for
+/// threads that it cannot stop, and it cannot work while the child is traced.
 [[nodiscard]] std::string without_leak_check();
 
-/// From SLUICE_SEED, else from the system's randomness. Printed once, so that a run can be had
-/// again.
+/// From SLUICE_SEED, else from the system's randomness. Printed once, so that a run can be
+/// repeated.
 [[nodiscard]] std::uint64_t seed();
 
-/// How long a test waits for what ought to come soon before it calls it lost. Generous, since a
-/// wait ends with its condition and only a failure lasts this long.
+/// How long a test waits for something that should come soon. It is generous, since a wait ends
+/// with its condition and only a failure lasts this long.
 inline constexpr std::chrono::seconds kPatience{30};
 
 }  // namespace sluice::test

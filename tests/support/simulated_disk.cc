@@ -10,7 +10,7 @@
 namespace sluice::test {
 namespace {
 
-// Disk's way to complete an operation.
+// Lets this file complete an operation, as a Disk does.
 struct Completer : Disk {
   using Disk::finish;
 };
@@ -60,7 +60,7 @@ void ManualReactor::wait_readable(int fd, Operation& operation) {
   prepare(operation, fd, 0);
   mailbox_ = &operation;
 }
-// No test that has descriptors uses this reactor.
+// Tests that have descriptors do not use this reactor.
 void ManualReactor::receive(int /*fd*/, Operation& /*operation*/, std::size_t /*max*/) {
   std::abort();
 }
@@ -101,7 +101,7 @@ void SimulatedDisk::write(int file, std::span<const std::byte> bytes, std::uint6
                      .fault = fault});
 }
 
-// Covers what had completed when it began, and nothing else.
+// Covers the writes that had completed when it began, and no others.
 void SimulatedDisk::sync(int file, Operation& operation) {
   begin(operation);
   const Fault fault = begin_call(DiskCall::sync);
@@ -194,7 +194,7 @@ void SimulatedDisk::put(Node& node, std::span<const std::byte> bytes, std::uint6
   if (durable) flush(node, blocks, node.seen.size());
 }
 
-// Some of the sectors.
+// Writes some of the sectors.
 void SimulatedDisk::put_sectors(Node& node, std::span<const std::byte> bytes, std::uint64_t offset,
                                 bool durable) {
   for (std::size_t at = 0; at < bytes.size(); at += kSectorBytes) {
@@ -203,7 +203,7 @@ void SimulatedDisk::put_sectors(Node& node, std::span<const std::byte> bytes, st
   }
 }
 
-// Over any block of any file, durably.
+// Overwrites any block of any file, durably.
 void SimulatedDisk::misdirect(std::span<const std::byte> bytes) {
   auto victim = names_.begin();
   std::advance(victim, static_cast<std::ptrdiff_t>(random_() % names_.size()));
@@ -225,7 +225,7 @@ void SimulatedDisk::flush(Node& node, const std::set<std::size_t>& blocks, std::
   }
 }
 
-// As the kernel does it: what could not be written counts as clean from now on.
+// Like the kernel: pages that could not be written count as clean from now on.
 void SimulatedDisk::fail_flush(Node& node) {
   std::set<std::size_t> arrived;
   for (const std::size_t block : node.dirty) {
@@ -245,7 +245,7 @@ SimulatedDisk::Files SimulatedDisk::files() const {
 
 std::map<std::string, SimulatedDisk::Remains> SimulatedDisk::crash(std::uint64_t seed) const {
   Random random(seed);
-  // Most of it kept, most of it lost, or any mixture; whole blocks or torn ones.
+  // Keeps most of it, loses most of it, or any mixture; whole blocks or torn ones.
   const unsigned kept = std::array<unsigned, 4>{0, 20, 80, 100}[random() % 4];
   const unsigned torn = std::array<unsigned, 2>{0, 30}[random() % 2];
   Names names = stable_names_;
@@ -322,7 +322,7 @@ Result<int> SimulatedDisk::open_existing(const std::string& name) {
 
 Result<std::size_t> SimulatedDisk::read(int file, std::span<std::byte> bytes,
                                         std::uint64_t offset) {
-  // As with its write, a call that is short is followed by the next.
+  // As for writes, a short call is followed by the next.
   const Fault fault = begin_call(DiskCall::read);
   if (fault.kind == Fault::Kind::fails) return Error{fault.error, "pread"};
   const Bytes& from = node(file).seen;
@@ -332,7 +332,7 @@ Result<std::size_t> SimulatedDisk::read(int file, std::span<std::byte> bytes,
   return {boost::system::in_place_value, size};
 }
 
-// It knows of no holes: all is data.
+// The simulation has no holes: everything is data.
 Result<std::uint64_t> SimulatedDisk::next_data(int /*file*/, std::uint64_t offset) {
   const Fault fault = begin_call(DiskCall::next_data);
   if (fault.kind == Fault::Kind::fails) return Error{fault.error, "lseek"};
@@ -362,7 +362,7 @@ Result<> SimulatedDisk::write(int file, std::span<const std::byte> bytes, std::u
                   .offset = offset,
                   .covered = {},
                   .fault = fault};
-  // A volume's write goes on where the call was short.
+  // A volume's write continues where the call was short.
   if (fault.kind == Fault::Kind::short_write) request.fault = {};
   const int result = complete_write(request);
   if (result < 0) return Error{-result, "write"};

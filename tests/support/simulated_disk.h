@@ -21,18 +21,18 @@ namespace sluice::test {
 
 using Random = std::mt19937_64;
 
-/// True in `percent` of a hundred cases.
+/// True with a probability of `percent` %.
 [[nodiscard]] bool chance(Random& random, unsigned percent);
 
-/// A reactor for tests that have no descriptors: its owner makes each turn happen, and time passes
-/// only there.
+/// A reactor for tests without descriptors. Its owner makes each turn happen, and time passes only
+/// in turns.
 class ManualReactor final : public Reactor {
  public:
-  /// `deliver` is asked in each turn to hand out completions, and says whether some are left.
+  /// `deliver` is called in each turn to hand out completions; it returns whether some are left.
   void set_deliver(std::function<bool()> deliver) { deliver_ = std::move(deliver); }
-  /// One turn. Where nothing is left to be delivered, the time of the next timer has come.
+  /// One turn. If nothing is left to deliver, time moves on to the next timer.
   void step();
-  /// The time moves on, then one turn.
+  /// Moves the time on, then takes one turn.
   void pass(Duration time);
 
   void receive(int fd, Operation& operation, std::size_t max_bytes) override;
@@ -56,11 +56,11 @@ class ManualReactor final : public Reactor {
 struct Fault {
   enum class Kind : std::uint8_t {
     none,
-    fails,        ///< with `error`; some of it may have happened
-    short_write,  ///< some sectors fewer
-    // Lies, which the caller cannot notice:
+    fails,        ///< with `error`; part of it may have happened
+    short_write,  ///< some sectors are missing
+    // Faults that the caller cannot notice:
     lost,         ///< nothing is written
-    torn,         ///< some sectors are not
+    torn,         ///< some sectors are not written
     misdirected,  ///< it is written elsewhere
     unsynced,     ///< nothing is flushed
   };
@@ -79,35 +79,35 @@ enum class DiskCall : std::uint8_t {
   rename,
   remove,
   sync_names,
-  // These change nothing.
+  // These change nothing on the disk.
   list,
   next_data,
   open_existing,
   read,
 };
 
-/// A disk with a volatile cache and a directory on it, in memory, as an adversary would build it:
-/// requests complete in any order, and what was not flushed is kept, lost or torn by a power cut,
-/// block by block. Seeded, so that a run can be had again. One thread.
+/// An adversarial disk in memory, with a volatile cache and a directory. Requests complete in any
+/// order. A power cut keeps, loses or tears unflushed data, block by block. Seeded, so that a run
+/// can be repeated. For one thread.
 class SimulatedDisk final : public Disk, public Volume {
  public:
   using Bytes = std::vector<std::byte>;
   using Files = std::map<std::string, Bytes>;
   static constexpr std::size_t kBlockBytes = 4096;
   static constexpr std::size_t kSectorBytes = 512;
-  /// For a Store on it: a real pause would be real time, which the simulation does not have.
+  /// For a Store on it: a real pause would take real time, which the simulation does not have.
   static constexpr std::uint64_t kZeroingRate = std::uint64_t{1} << 50;
 
   /// What a power cut left of a file.
   struct Remains {
     Bytes bytes;
-    const Bytes* written = nullptr;  ///< what was to be in it; valid until the disk changes
+    const Bytes* written = nullptr;  ///< the intended contents; valid until the disk changes
   };
 
   explicit SimulatedDisk(std::uint64_t seed) : random_(seed) {}
   SimulatedDisk(std::uint64_t seed, const Files& files);
 
-  /// Asked before each call that can fail; they are numbered from 0.
+  /// Called before each call that can fail; calls are numbered from 0.
   void set_on_call(std::function<Fault(DiskCall, std::uint64_t index)> on_call) {
     on_call_ = std::move(on_call);
   }
@@ -116,15 +116,15 @@ class SimulatedDisk final : public Disk, public Volume {
   [[nodiscard]] bool lied() const { return lied_; }
   /// While it is stalled no request completes.
   void set_stalled(bool stalled) { stalled_ = stalled; }
-  /// Completes some of what is in flight, in any order; true if there is more. For ManualReactor.
+  /// Completes some requests in flight, in any order; true if more are left. For ManualReactor.
   bool deliver();
   [[nodiscard]] std::size_t in_flight() const { return writes_.size() + jobs_.size(); }
-  /// Bytes of the largest file that can be created; beyond it is ENOSPC.
+  /// The size of the largest file that can be created; a larger one fails with ENOSPC.
   void set_free_bytes(std::uint64_t free_bytes) { free_bytes_ = free_bytes; }
 
   /// The files as programs see them.
   [[nodiscard]] Files files() const;
-  /// The files after a power cut at this moment. Changes nothing.
+  /// The files after a power cut at this moment. Does not change the disk.
   [[nodiscard]] std::map<std::string, Remains> crash(std::uint64_t seed) const;
 
   // Disk
@@ -156,9 +156,9 @@ class SimulatedDisk final : public Disk, public Volume {
  private:
   struct Node {
     Bytes seen;                   ///< by programs
-    Bytes stable;                 ///< left by a power cut for sure
-    std::set<std::size_t> dirty;  ///< blocks of `seen` that a power cut may or may not leave
-    Bytes written;                ///< what was to be in it
+    Bytes stable;                 ///< survives a power cut for sure
+    std::set<std::size_t> dirty;  ///< blocks of `seen` that a power cut keeps or loses
+    Bytes written;                ///< the intended contents
   };
   using NodePtr = std::shared_ptr<Node>;
   using Names = std::map<std::string, NodePtr>;

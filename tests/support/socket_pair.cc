@@ -60,7 +60,7 @@ std::size_t open_descriptors() {
 
 NoMoreDescriptors::NoMoreDescriptors() {
   if (::getrlimit(RLIMIT_NOFILE, &before_) != 0) fail("getrlimit");
-  // The lowest number that is free becomes the limit: all below it are taken.
+  // The lowest free number becomes the limit: all below it are taken.
   const OwnedFd lowest(::fcntl(0, F_DUPFD_CLOEXEC, 0));
   if (!lowest) fail("F_DUPFD_CLOEXEC");
   rlimit none_left = before_;

@@ -8,14 +8,14 @@
 
 namespace sluice::test {
 
-/// Two connected stream sockets: `near` is for the code under test and does not block, `far` is the
+/// Two connected stream sockets. `near` is for the code under test and does not block; `far` is the
 /// test's own end.
 struct SocketPair {
   OwnedFd near;
   OwnedFd far;
 };
 
-/// Buffer sizes of both ends; 0 leaves the kernel's choice. Small ones make back-pressure.
+/// Buffer sizes of both ends; 0 leaves them to the kernel. Small ones cause back-pressure.
 struct PairOptions {
   int near_send_bytes = 0;
   int near_receive_bytes = 0;
@@ -23,7 +23,7 @@ struct PairOptions {
   int far_receive_bytes = 0;
 };
 
-/// The least that the kernel grants, everywhere: a stream stalls after a few KiB.
+/// The kernel's minimum everywhere: a stream stalls after a few KiB.
 inline constexpr PairOptions kSmallBuffers{4096, 4096, 4096, 4096};
 
 [[nodiscard]] SocketPair tcp_pair(const PairOptions& options = {});
@@ -31,12 +31,12 @@ inline constexpr PairOptions kSmallBuffers{4096, 4096, 4096, 4096};
 
 /// One byte of urgent data.
 void send_urgent(int fd, std::byte byte);
-/// Bytes that wait in the receive queue (SIOCINQ).
+/// Bytes in the receive queue (SIOCINQ).
 [[nodiscard]] std::size_t unread_bytes(int fd);
-/// Descriptors that this process has open.
+/// The number of descriptors that this process has open.
 [[nodiscard]] std::size_t open_descriptors();
 
-/// While it lives, this process can open no further descriptor: EMFILE.
+/// While it exists, this process can open no further descriptor (EMFILE).
 class NoMoreDescriptors {
  public:
   NoMoreDescriptors();

@@ -83,7 +83,7 @@ void set_buffers(int fd, SocketOptions options) {
 OwnedFd make_socket(int family, SocketOptions options) {
   OwnedFd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) fail("socket");
-  // Before connect or listen: the window that is offered first depends on it.
+  // Before connect or listen, because the first offered window depends on it.
   set_buffers(fd.get(), options);
   if (options.segment_bytes > 0) {
     set_option(fd.get(), IPPROTO_TCP, TCP_MAXSEG, options.segment_bytes);
@@ -161,7 +161,7 @@ OwnedFd accept_from(int listener, std::chrono::nanoseconds timeout, SocketOption
   if (!fd) fail("accept");
   if (options.no_delay) {
     const int on = 1;
-    // Not every listener is TCP; a unix socket answers EOPNOTSUPP.
+    // A listener may not be TCP; a unix socket answers EOPNOTSUPP.
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   }
   set_buffers(fd.get(), options);
@@ -178,7 +178,7 @@ bool writable_within(int fd, std::chrono::nanoseconds timeout) {
 
 std::uint16_t free_port() {
   std::random_device device;
-  // Linux gives out 32768 to 60999 by default; a port below is not taken by a passing connect.
+  // Linux hands out 32768 to 60999 by default, so no passing connect takes a port below.
   std::uniform_int_distribution<int> any(15'000, 32'000);
   for (int tries = 0; tries < 1000; ++tries) {
     const auto port = static_cast<std::uint16_t>(any(device));

@@ -34,8 +34,8 @@ Pipe make_pipe() {
   return {OwnedFd(ends[0]), OwnedFd(ends[1])};
 }
 
-/// All that the child needs, made before the fork: after it, in a program with threads, only
-/// async-signal-safe calls are allowed.
+/// Everything that the child needs, made before the fork. After it, a program with threads may make
+/// only async-signal-safe calls.
 struct Prepared {
   std::vector<char*> argv;
   std::vector<char*> environment;
@@ -71,7 +71,7 @@ bool become(const Prepared& prepared) {
                                ::setuid(prepared.user) != 0)) {
     return false;
   }
-  // After setuid, which clears it. If the parent has gone already, nobody would send the signal.
+  // After setuid, which clears it. If the parent has gone already, the signal would never come.
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != prepared.parent) return false;
   if (prepared.working_directory != nullptr && ::chdir(prepared.working_directory) != 0) {
     return false;
@@ -90,7 +90,7 @@ bool become(const Prepared& prepared) {
     ::execve(prepared.program, prepared.argv.data(), prepared.environment.data());
   }
   const int error = errno;
-  // Nobody is left to hear of a failure here; the parent then sees an exit status of 127.
+  // A failure here cannot be reported; the parent then sees an exit status of 127.
   [[maybe_unused]] const ssize_t written = ::write(report, &error, sizeof(error));
   ::_exit(127);
 }

@@ -1,5 +1,5 @@
-// The main() of the system tests. None of them may be ended by a broken connection, and
-// thousands of connections need thousands of descriptors.
+// The main() of the system tests. A broken connection must not end them, and thousands of
+// connections need thousands of descriptors.
 
 #include <gtest/gtest.h>
 #include <signal.h>

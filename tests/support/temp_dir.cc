@@ -22,7 +22,7 @@ TempDir::TempDir() {
   if (::mkdtemp(path_.data()) == nullptr) {
     throw std::system_error(errno, std::generic_category(), "mkdtemp " + path_);
   }
-  // Programs that drop root's rights have to reach what is inside.
+  // Programs that drop root's rights have to reach the files inside.
   ::chmod(path_.c_str(), 0755);
 }
 
@@ -45,7 +45,7 @@ std::string read_text(const std::string& path) {
   constexpr std::size_t kChunkBytes = 64 << 10;
   const OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::string text;
-  // Files under /proc do not say how long they are.
+  // Files under /proc do not report their size.
   for (;;) {
     const std::size_t size = text.size();
     text.resize(size + kChunkBytes);

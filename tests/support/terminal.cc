@@ -26,7 +26,7 @@ bool Terminal::wait_for_output() const { return readable_within(screen_.get(), k
 std::string Terminal::read_to_end() const {
   std::string shown;
   std::vector<char> buffer(1 << 16);
-  // Once the last end of the terminal is closed, EIO.
+  // EIO comes once the last end of the terminal is closed.
   for (ssize_t got = 0; (got = ::read(screen_.get(), buffer.data(), buffer.size())) > 0;) {
     shown.append(buffer.data(), static_cast<std::size_t>(got));
   }

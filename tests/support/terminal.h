@@ -6,18 +6,18 @@
 
 namespace sluice::test {
 
-/// A terminal for a program to write to. Throws if none is to be had.
+/// A terminal for a program to write to. Throws if there is none.
 class Terminal {
  public:
   Terminal();
 
-  /// What the program is started with.
+  /// The descriptor to start the program with.
   [[nodiscard]] int program_end() const { return program_end_.get(); }
-  /// True once something was written, or the program has ended.
+  /// True once something is written or the program has ended.
   [[nodiscard]] bool wait_for_output() const;
-  /// Once the program has its own: so that its end is one.
+  /// Call once the program has its own copy, so that its end becomes visible.
   void close_program_end() { program_end_.reset(); }
-  /// All that is written until the program has ended.
+  /// Everything that is written until the program ends.
   [[nodiscard]] std::string read_to_end() const;
 
  private:

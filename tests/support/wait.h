@@ -8,8 +8,8 @@
 
 namespace sluice::test {
 
-/// Asks `condition` again and again until it is true or `timeout` has passed; returns its last
-/// answer. Between two it sleeps about as long as one takes.
+/// Calls `condition` again and again until it is true or `timeout` has passed, and returns its last
+/// answer. Between two calls it sleeps about as long as one takes.
 template <class Condition>
 [[nodiscard]] bool wait_until(Condition condition, std::chrono::nanoseconds timeout = kPatience) {
   using Clock = std::chrono::steady_clock;
