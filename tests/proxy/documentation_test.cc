@@ -135,6 +135,15 @@ TEST(Help, HasEveryOptionAndFitsATerminal) {
   }
 }
 
+TEST(Changelog, BeginsWithThisVersion) {
+  const std::string changelog = contents("../CHANGELOG.md");
+  const std::string_view heading =
+      std::string_view(changelog).substr(changelog.find("\n## ") + 1, std::string::npos);
+  EXPECT_TRUE(heading.starts_with("## " SLUICE_VERSION " ") ||
+              heading.starts_with("## " SLUICE_VERSION "\n"))
+      << heading.substr(0, heading.find('\n'));
+}
+
 TEST(ServiceUnit, StartsTheInstalledProgramWithItsFile) {
   const std::string unit = contents("sluice.service");
   EXPECT_NE(unit.find("ExecStart=@bindir@/sluice --config /etc/sluice/sluice.toml\n"), unit.npos);

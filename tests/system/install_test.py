@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Installs what was built to a folder of its own, and looks at what is there.
 
-usage: install_test.py BUILD BIN DATA MAN UNITS
+usage: install_test.py BUILD VERSION BIN DATA MAN UNITS
 
 The last four are the folders for programs, shared files, man pages and systemd units, as
-configured: what stands in the files has to agree with them.
+configured: what stands in the files has to agree with them, and with the project's version.
 """
 
 import os
@@ -78,15 +78,16 @@ def install(build: Path, root: Path) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def check_program(there: Installed, folder: str, name: str) -> None:
+def check_program(there: Installed, folder: str, name: str, version: str) -> None:
     said = output_of(there.file(f"{folder}/{name}"), "--version")
-    there.expect(said.startswith(f"{name} "), f"{name} --version: {said!r}")
+    there.expect(said == f"{name} {version}\n", f"{name} --version: {said!r}")
 
 
-def check_man_page(there: Installed, folder: str, name: str) -> None:
+def check_man_page(there: Installed, folder: str, name: str, version: str) -> None:
     path = f"{folder}/man1/{name}.1"
     title = there.text(path).partition("\n")[0]
     there.expect(title.startswith(f".TH {name.upper()} 1 "), f"{path}: {title!r}")
+    there.expect(f' "sluice {version}" ' in title, f"{path}: not of {version}: {title!r}")
     if shutil.which("man") is not None:
         page = output_of("man", "--warnings", "-l", there.file(path))
         there.expect(f"{name} - " in page, f"man {name}: {page[:300]!r}")
@@ -110,7 +111,7 @@ def check_completions(there: Installed, folder: str, name: str) -> None:
 
 
 def main() -> int:
-    build, programs, data, man, units = Path(sys.argv[1]), *sys.argv[2:]
+    build, version, programs, data, man, units = Path(sys.argv[1]), *sys.argv[2:]
     if shutil.which("meson") is None:
         print("skipped: meson is not in $PATH")
         return SKIP
@@ -121,8 +122,8 @@ def main() -> int:
             print(refused)
             return 1
         for name in PROGRAMS:
-            check_program(there, programs, name)
-            check_man_page(there, man, name)
+            check_program(there, programs, name, version)
+            check_man_page(there, man, name, version)
         for name in COMPLETED:
             check_completions(there, data, name)
         check_unit(there, units, programs)
