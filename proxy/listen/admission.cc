@@ -13,7 +13,7 @@
 namespace sluice {
 namespace {
 
-// A lack of places or descriptors is over once nobody has had to wait for so long.
+// A shortage of places or descriptors is over once no client has had to wait for this long.
 constexpr Duration kCalm = std::chrono::milliseconds(500);
 
 }  // namespace
@@ -76,13 +76,13 @@ void Admission::descriptor_wanted(int error) {
   accept_failed(error);
 }
 
-// Its place is for one that waits, but not from within somebody's call.
+// The place goes to a waiting client, but at the end of the turn: not inside the caller's call.
 void Admission::leave() {
   places_.give_back();
   if (!waiting_.empty()) reactor_.defer(*this);
 }
 
-// All listeners rest, and those who wait are looked at again soon.
+// Pauses all listeners and checks the waiting clients again after kPause.
 void Admission::pause() {
   if (state_ == State::open) {
     state_ = State::paused;
@@ -94,7 +94,7 @@ void Admission::pause() {
 
 void Admission::expired() { state_ == State::open ? note_calm() : serve_waiting(); }
 
-// First those who were accepted already, then the listeners.
+// Admits the waiting clients first, then resumes the listeners.
 void Admission::serve_waiting() {
   while (!waiting_.empty() && descriptors_wanted_ == 0 && places_.take()) {
     Accepted next = std::move(waiting_.front());

@@ -24,51 +24,51 @@ struct Accepted {
   Leg::Kind kind = Leg::Kind::tcp;
 };
 
-/// Which clients one worker takes, and when: its listeners, and the clients that wait for a place.
-/// Belongs to the worker's thread.
+/// Decides which clients one worker admits, and when. Owns the worker's listeners and the clients
+/// that wait for a place. Belongs to the worker's thread.
 class Admission final : private Timer, private Deferral {
  public:
-  /// All are borrowed. `on_admitted` gets each client that has a place, which it gives back by
-  /// leave(). `on_closed` is called once, after drain(): nobody is admitted any more.
+  /// Everything is borrowed. `on_admitted` gets each admitted client; its place is taken until
+  /// leave(). `on_closed` is called once, after drain(), when no further client can be admitted.
   Admission(Reactor& reactor, Places& places, Stats& stats,
             std::function<void(Accepted)> on_admitted, std::function<void()> on_closed);
 
-  /// Accepts from it, too, once started. Before start(), on any thread.
+  /// Adds a listening socket; start() begins to accept from it. Any thread, but before start().
   void add(ListenSocket socket);
   void start();
-  /// Accepts what has come so far, and then nobody.
+  /// Accepts the clients that are already queued, then closes the listeners.
   void drain();
   [[nodiscard]] bool draining() const { return state_ >= State::draining; }
-  /// Resets who waits, and who is still accepted. After drain().
+  /// Resets all waiting clients and those that are still accepted later. Only after drain().
   void turn_away();
   [[nodiscard]] bool closed() const { return state_ == State::closed; }
 
   // For sessions.
 
-  /// The session of an admitted client has ended.
+  /// Gives back the place of an admitted client whose session has ended.
   void leave();
-  /// A session waits for a descriptor, for want of which `error` came: nobody is admitted until
-  /// descriptor_had() has been called as often.
+  /// A session waits for a descriptor after a call failed with `error`. No client is admitted until
+  /// descriptor_had() has been called as often as this.
   void descriptor_wanted(int error);
   void descriptor_had() { --descriptors_wanted_; }
 
   // For listeners.
 
   [[nodiscard]] Reactor& reactor() { return reactor_; }
-  /// Connections that this worker serves.
+  /// The connections that this worker serves now.
   [[nodiscard]] std::uint64_t live() const { return stats_.get(Counter::active); }
-  /// Admits a client, or lets it wait for a place.
+  /// Admits `client` if a place is free; otherwise the client waits for one.
   void accepted(Accepted client);
   void accept_failed(int error);
   void listener_closed() { check_closed(); }
 
  private:
-  // Those who wait are served in each of them but `turning_away` and `closed`.
+  // Waiting clients are admitted in all states except `turning_away` and `closed`.
   enum class State : std::uint8_t {
-    open,          ///< the listeners accept; nobody waits
-    paused,        ///< they rest until nobody waits
-    draining,      ///< they close
-    turning_away,  ///< the same, and nobody is admitted
+    open,          ///< the listeners accept; no client waits
+    paused,        ///< the listeners are paused until no client waits
+    draining,      ///< the listeners close
+    turning_away,  ///< as `draining`, and new clients are reset
     closed,
   };
 
@@ -88,9 +88,10 @@ class Admission final : private Timer, private Deferral {
   const std::function<void(Accepted)> on_admitted_;
   const std::function<void()> on_closed_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  /// Accepted beyond the places: what one batch of the kernel's brought, at most a backlog.
+  /// Clients that were accepted while no place was free. One batch of the kernel brings at most a
+  /// backlog of them.
   std::deque<Accepted> waiting_;
-  std::uint32_t descriptors_wanted_ = 0;  ///< by sessions that wait for one
+  std::uint32_t descriptors_wanted_ = 0;  ///< sessions that wait for a descriptor
   State state_ = State::open;
 };
 

@@ -24,9 +24,9 @@
 namespace sluice {
 namespace {
 
-// The kernel bounds it by net.core.somaxconn.
+// The kernel limits it to net.core.somaxconn.
 constexpr int kBacklog = 4096;
-// How long a start waits for others that are at the same folder, and how often it looks.
+// How often, and at which interval, a start tries to lock the folder of a unix socket.
 constexpr int kStartLooks = 30;
 constexpr std::chrono::milliseconds kStartLook(10);
 
@@ -36,15 +36,15 @@ void set_option(int fd, int level, int option, int value) {
   static_cast<void>(::setsockopt(fd, level, option, &value, sizeof value));
 }
 
-// What accepted sockets inherit is set here, once, and costs nothing for each connection.
+// Sets the options that accepted sockets inherit, so that no connection pays for them.
 void set_inherited_options(int fd) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  // Urgent data keeps its place in the stream.
+  // Urgent data stays in line.
   set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
-// An address to bind to, and whether IPv4 comes there as well.
+// An address to bind to, and whether an IPv6 socket there also accepts IPv4.
 struct Place {
   SocketAddress address;
   bool both_families = false;
@@ -90,12 +90,12 @@ SocketAddress any_v6(std::uint16_t port) {
   return SocketAddress(any);
 }
 
-// This machine does not have the address, or not its family.
+// Whether this machine lacks the address or its family.
 bool is_lacking(const Error& error) {
   return error.code == EADDRNOTAVAIL || error.code == EAFNOSUPPORT;
 }
 
-// Has `open` open `:PORT`: IPv6 and IPv4 together, or where there is no IPv6, IPv4 alone.
+// Opens `:PORT` with `open`: one socket for IPv6 and IPv4, or IPv4 alone if there is no IPv6.
 template <typename Open>
 Result<> open_any(std::uint16_t port, const Open& open) {
   const Result<> both = open(Place{any_v6(port), true});
@@ -103,8 +103,9 @@ Result<> open_any(std::uint16_t port, const Open& open) {
   return open(Place{any_v4(port)});
 }
 
-// Has `open` open all addresses of a name but those that this machine lacks, as long as it has one:
-// hosts files know ::1 where IPv6 is switched off. Returns why each of those was passed over.
+// Opens all addresses of a name with `open`, except those that this machine lacks, if it has at
+// least one. (A hosts file can list ::1 while IPv6 is off.) Returns the error of each address
+// passed over.
 template <typename Open>
 Result<std::vector<Error>> open_name(const HostPort& name, const Open& open) {
   const Result<std::vector<SocketAddress>> addresses = resolve(name, true);
@@ -120,7 +121,8 @@ Result<std::vector<Error>> open_name(const HostPort& name, const Open& open) {
   return lacking;
 }
 
-// Has `open` open all that a listening HOST:PORT means. Returns why addresses were passed over.
+// Opens everything that a listening HOST:PORT means with `open`. Returns the error of each address
+// passed over.
 template <typename Open>
 Result<std::vector<Error>> open_each(const HostPort& address, const Open& open) {
   const Result<SocketAddress> numeric = numeric_address(address);
@@ -131,11 +133,11 @@ Result<std::vector<Error>> open_each(const HostPort& address, const Open& open) 
   return std::vector<Error>();
 }
 
-// What stands at the path of a unix listener.
+// What is at the path of a unix listener.
 enum class UnixPath { nothing, leftover, in_use };
 
-// An error where it is no socket. A leftover is one that nobody listens on; who does listen there
-// sees one connection, which ends at once.
+// Examines the path. A file that is no socket is an error. `leftover` is a socket on which no
+// process listens. A process that does listen there sees one connection, which closes at once.
 Result<UnixPath> look_at(const UnixEndpoint& address) {
   const Endpoint endpoint = make_endpoint(address);
   struct stat about {};
@@ -144,7 +146,7 @@ Result<UnixPath> look_at(const UnixEndpoint& address) {
   const OwnedFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe) return errno_error("socket for " + endpoint.text);
   if (::connect(probe.get(), endpoint.data(), endpoint.size_bytes) == 0) return UnixPath::in_use;
-  if (errno == ENOENT) return UnixPath::nothing;  // it has gone meanwhile
+  if (errno == ENOENT) return UnixPath::nothing;  // removed since lstat()
   return errno == ECONNREFUSED ? UnixPath::leftover : UnixPath::in_use;
 }
 
@@ -159,7 +161,7 @@ Result<> bind_unix(const OwnedFd& fd, const Endpoint& endpoint) {
   return errno_error("bind " + endpoint.text);
 }
 
-// The same of an abstract name, which is in use or free.
+// Examines an abstract name, which is either in use or free.
 Result<UnixPath> look_at_name(const UnixEndpoint& address) {
   const Endpoint endpoint = make_endpoint(address);
   const Result<OwnedFd> fd = unix_socket(endpoint);
@@ -188,8 +190,9 @@ std::string folder_of(const UnixEndpoint& address) {
   return slash == std::string::npos ? "." : address.path.substr(0, slash + 1);
 }
 
-// Two starts at once would take each other's sockets for leftovers, between bind and listen: one
-// goes after the other. Whoever else holds the folder's lock is not waited for.
+// Locks the folder of a unix socket, so that starts run one after the other. Between bind and
+// listen, two concurrent starts would mistake each other's socket for a leftover. If another
+// program holds the lock, the wait ends after 300 ms.
 OwnedFd wait_for_other_starts(const UnixEndpoint& address) {
   OwnedFd folder(::open(folder_of(address).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   for (int look = 0; look < kStartLooks && folder && ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0;
@@ -199,15 +202,16 @@ OwnedFd wait_for_other_starts(const UnixEndpoint& address) {
   return folder;
 }
 
-// With SO_REUSEPORT a second daemon of the same user would bind silently, and those that do not
-// listen yet are in nobody's way.
+// Fails if another process listens at `place`. The probe binds without SO_REUSEPORT; with it, a
+// second daemon of the same user would bind without an error. Sockets that are bound but do not
+// listen do not conflict.
 Result<> find_free(const Place& place) {
   const Result<OwnedFd> probe = bind_tcp(place, Sharing::alone, Congestion::system);
   if (probe.has_error()) return probe.error();
   return {};
 }
 
-// Binds everything of one configuration.
+// Binds all listeners of a configuration.
 class Opener {
  public:
   Opener(const Config& config, std::size_t workers) : config_(config), workers_(workers) {}
@@ -236,7 +240,7 @@ class Opener {
   ListenSockets opened_;
 };
 
-// One socket a worker on one address.
+// Binds one socket for each worker to one address.
 Result<> Opener::open_group(Place place, std::size_t route) {
   const Congestion congestion = config_.routes[route].congestion;
   if (place.address.port() != 0) {
@@ -245,12 +249,12 @@ Result<> Opener::open_group(Place place, std::size_t route) {
   for (std::size_t worker = 0; worker < workers_; ++worker) {
     Result<OwnedFd> fd = bind_tcp(place, Sharing::reuse_port, congestion);
     if (fd.has_error()) return fd.error();
-    // From the first moment on: a process that is killed confirms nothing.
+    // Set before any client connects: a killed sink must never seem to confirm what it received.
     if (is_sink(config_.routes[route])) reset_on_close(fd->get());
     if (worker == 0) {
       Result<SocketAddress> local = local_address(fd->get());
       if (local.has_error()) return local.error();
-      place.address = *local;  // port 0 was chosen; the others follow
+      place.address = *local;  // the chosen port, if it was 0, for the other sockets
       opened_.bound.push_back({route, place.address.to_string()});
     }
     opened_.sockets.push_back(
@@ -273,7 +277,7 @@ Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
   const Endpoint endpoint = make_endpoint(address);
   Result<OwnedFd> fd = unix_socket(endpoint);
   if (fd.has_error()) return fd.error();
-  // An abstract name leaves nothing behind: it is taken now.
+  // Bind an abstract name at once: it leaves no file behind.
   const Result<> free =
       address.is_abstract() ? bind_unix(*fd, endpoint) : find_free(address, Leftover::stays);
   if (free.has_error()) return free;
@@ -286,8 +290,8 @@ Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
 
 using Group = std::span<ListenSocket>;
 
-// The sockets of one address, one a worker. Somebody else may have begun to listen there since they
-// were bound.
+// Makes the sockets of one address listen, one for each worker. First checks again that no other
+// process has begun to listen there since they were bound.
 Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
   const Result<SocketAddress> address = local_address(group.front().fd.get());
   if (address.has_error()) return address.error();
@@ -301,8 +305,8 @@ Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
       return errno_error("listen " + address->to_string());
     }
   }
-  // Without steering the kernel spreads connections by their hash, which is also right; it has to
-  // where workers share a CPU, since the program could only name one of them.
+  // Without steering, the kernel's hash spreads the connections, which is correct as well. Steering
+  // needs a distinct CPU for each worker.
   const std::set<int> distinct(cpus.begin(), cpus.end());
   if (group.size() == 1 || distinct.size() != group.size()) return {};
   if (steer_by_cpu(group.back().fd.get(), cpus).has_error()) return {};
@@ -329,14 +333,14 @@ bool is_any(const SocketAddress& address) {
   return address == any_v4(address.port()) || address == any_v6(address.port());
 }
 
-// Whether nobody can listen on the one while somebody listens on the other.
+// Whether a listener on one of the two prevents a listener on the other.
 bool exclude_each_other(const Place& a, const Place& b) {
   if (a.address.port() != b.address.port() || a.address.port() == 0) return false;
   if (a.address.family() != b.address.family()) return a.both_families || b.both_families;
   return a.address == b.address || is_any(a.address) || is_any(b.address);
 }
 
-// Looks at one listener after the other as Opener would, and leaves nothing behind.
+// Checks each listener as Opener would bind it. Leaves nothing behind.
 class Prober {
  public:
   Result<> probe(const ListenAddress& address) {
@@ -378,8 +382,8 @@ Result<> Prober::probe_tcp(const HostPort& address) {
   return {};
 }
 
-// Sockets that do not listen are in nobody's way: whether this configuration is in its own way is
-// told by its addresses.
+// Compares the addresses of the configuration itself, because the probe sockets do not listen and
+// so do not conflict.
 Result<> Prober::probe_place(const Place& place) {
   const std::string name = place.address.to_string();
   for (const Place& other : places_) {

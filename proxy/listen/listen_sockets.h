@@ -15,26 +15,27 @@
 
 namespace sluice {
 
-/// A listening socket, before a worker takes it.
+/// A listening socket that no worker owns yet.
 struct ListenSocket {
   OwnedFd fd;
-  /// Unless it is TCP's. A path is bound once it listens; anything else is.
+  /// nullopt for TCP. A path is bound only by listen(); all other sockets are already bound.
   std::optional<UnixEndpoint> unix_address;
   std::size_t route = 0;
-  std::size_t worker = 0;  ///< who accepts from it
+  std::size_t worker = 0;  ///< the worker that accepts from it
   Leg::Kind kind = Leg::Kind::tcp;
-  std::shared_ptr<Steering> steering;  ///< of the address; null: the kernel's hash spreads
+  std::shared_ptr<Steering> steering;  ///< of the address; null: the kernel's hash spreads its
+                                       ///< connections
 };
 
 /// All listening sockets of a configuration.
 struct ListenSockets {
-  std::vector<ListenSocket> sockets;  ///< those of an address stand together, by their workers
+  std::vector<ListenSocket> sockets;  ///< grouped by address, ordered by worker
   struct Bound {
     std::size_t route;
-    std::string address;  ///< with the port that was chosen
+    std::string address;  ///< with the chosen port, if it was 0
   };
   std::vector<Bound> bound;
-  /// An address of a name that this machine lacks, while it has another one.
+  /// An address of a host name that this machine lacks, while it has another one of that name.
   struct PassedOver {
     std::size_t route;
     std::string name;
@@ -43,29 +44,32 @@ struct ListenSockets {
   std::vector<PassedOver> passed_over;
   struct UnixPath {
     std::string path;
-    std::optional<FileIdentity> socket;  ///< what was bound there
+    std::optional<FileIdentity> socket;  ///< the bound socket
   };
-  std::vector<UnixPath> unix_paths;  ///< to be removed at the end
+  std::vector<UnixPath> unix_paths;  ///< the paths that remove_unix_paths() removes
 
-  /// Lets all of them listen: clients come from now on. If `cpus` is not empty, connections go to
-  /// the worker on the CPU that they arrive on, as long as that spreads them; cpus[i] is worker
-  /// i's. On failure some may listen.
+  /// Makes all sockets listen: from now on clients can connect. If `cpus` is not empty, a
+  /// connection goes to the worker on the CPU where it arrives, while that spreads the connections;
+  /// cpus[i] is the CPU of worker i. On failure some sockets may already listen.
   [[nodiscard]] Result<> listen(const std::vector<int>& cpus);
-  /// Removes the paths of unix sockets, once, except where another file has taken one: the
-  /// listener of a successor. While the sockets are open.
+  /// Removes the paths of the unix sockets, once. A path that another file has taken, such as a
+  /// successor's listener, stays. The sockets must still be open.
   void remove_unix_paths();
 };
 
-/// Binds every listener of every route, and finds out which one is in use: for TCP one socket a
-/// worker (SO_REUSEPORT), a unix socket for one worker. All or nothing, but for those addresses of
-/// a name that this machine lacks. None listens yet, and nothing is left behind.
+/// Binds every listener of every route and reports addresses in use. TCP gets one socket for each
+/// worker (SO_REUSEPORT); a unix socket goes to one worker. Any failure fails the whole call,
+/// except for addresses of a name that this machine lacks. No socket listens yet, and no file is
+/// created.
 [[nodiscard]] Result<ListenSockets> open_listeners(const Config& config, std::size_t workers);
 
-/// Whether the listeners of `config` could be opened on this machine, without listening anywhere;
-/// the error is that of the first that could not. Who listens on a unix socket of `config` sees one
-/// connection, which ends at once. Returns what else is worth saying: addresses in use
-/// are no error, since the daemon whose configuration is being checked may have them; nor are
-/// those of a name that this machine lacks, while it has another one.
+/// Checks whether this machine can open the listeners of `config`, without listening anywhere. The
+/// error is that of the first listener that fails. A process that listens on a unix socket of
+/// `config` sees one connection, which closes at once.
+///
+/// Returns remarks for the user. An address in use is a remark and no error, because the running
+/// daemon with this configuration may be using it. So is an address of a name that this machine
+/// lacks, while it has another one.
 [[nodiscard]] Result<std::vector<std::string>> probe_listeners(const Config& config);
 
 }  // namespace sluice

@@ -50,7 +50,7 @@ void Listener::complete(const Completion& completion) {
   if (state_ == State::accepting) start();
 }
 
-// For all workers: their sockets are one group.
+// Stops steering for all workers, because their sockets are one SO_REUSEPORT group.
 void Listener::spread_by_hash() {
   const std::string& address = socket_.steering->address();
   if (const Result<> stopped = stop_steering(socket_.fd.get()); stopped.has_error()) {

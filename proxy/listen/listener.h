@@ -11,20 +11,22 @@ namespace sluice {
 
 class Admission;
 
-/// A worker's end of a listening socket: accepts until it is paused or drained.
+/// Accepts from one listening socket of a worker until it is paused or drained. Belongs to the
+/// worker's thread.
 class Listener final : private Operation {
  public:
-  /// How long accepting rests after EMFILE and its like: long enough to cost nothing, short enough
-  /// that a client hardly notices.
+  /// How long accepting pauses after an error such as EMFILE. Long enough to cost no CPU time,
+  /// short enough that clients hardly notice.
   static constexpr Duration kPause = std::chrono::milliseconds(100);
 
-  /// `one_by_one`: nobody is accepted before the one before has been admitted or waits.
+  /// `admission` is borrowed. With `one_by_one` the next client is accepted only after the last one
+  /// was admitted or waits.
   Listener(Admission& admission, ListenSocket socket, bool one_by_one);
 
   void start();
-  /// Accepts nothing until start().
+  /// Stops accepting until start().
   void pause();
-  /// Takes what is queued, for closing resets it, and closes the socket.
+  /// Accepts all queued clients, because close() would reset them, then closes the socket.
   void drain();
   [[nodiscard]] bool closed() const { return !socket_.fd && !in_flight(); }
 

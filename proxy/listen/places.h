@@ -7,15 +7,15 @@
 
 namespace sluice {
 
-/// The places of clients within --max-connections, and what is logged where they, or descriptors,
-/// are lacking. All workers share them; any thread.
+/// Counts clients against --max-connections, and decides when a lack of places or descriptors is
+/// logged. All workers share it. Any thread.
 class Places {
  public:
-  /// `one_by_one`: descriptors are so few that a burst of clients could take those of the
-  /// upstreams.
+  /// `one_by_one`: accept one client at a time, because a burst could take the few descriptors that
+  /// the upstreams need.
   Places(std::uint64_t most, bool one_by_one) : most_(most), one_by_one_(one_by_one) {}
 
-  /// False where none is left.
+  /// Takes a place; false if none is free.
   [[nodiscard]] bool take() {
     if (taken_.fetch_add(1) < most_) return true;
     taken_.fetch_sub(1);
@@ -27,7 +27,7 @@ class Places {
   [[nodiscard]] bool one_by_one() const { return one_by_one_; }
 
   Repeated full = {};           ///< clients that wait for a place
-  Repeated accept_pauses = {};  ///< for want of descriptors or memory
+  Repeated accept_pauses = {};  ///< pauses for lack of descriptors or memory
 
  private:
   const std::uint64_t most_;

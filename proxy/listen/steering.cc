@@ -9,8 +9,9 @@
 namespace sluice {
 namespace {
 
-// So many times an equal share are too many for a worker; chance alone does not bring that three
-// times in a row. Where all together have fewer shares, nearly all.
+// A worker has too many connections if it accepts more than kMostShares times an equal share.
+// Chance alone does not cause that three times in a row. With few workers the limit is kNearlyAll
+// of all connections.
 constexpr double kMostShares = 2.4;
 constexpr double kNearlyAll = 0.9;
 
@@ -36,8 +37,8 @@ bool Steering::has_too_many(Place& own, std::uint64_t live) const {
   return own.lopsided >= kWindows;
 }
 
-// A jump for each worker's CPU, since CPU numbers need not be 0 … n-1; other CPUs are spread over
-// all.
+// One comparison for each worker, because CPU numbers need not be 0 … n-1. Connections on other
+// CPUs are spread over all workers.
 Result<> steer_by_cpu(int fd, const std::vector<int>& cpus) {
   std::vector<sock_filter> program;
   const auto ancillary = static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_CPU);
@@ -53,8 +54,8 @@ Result<> steer_by_cpu(int fd, const std::vector<int>& cpus) {
   return attach(fd, program);
 }
 
-// Where a program chooses no socket of the group the hash does. SO_DETACH_REUSEPORT_BPF is younger
-// than steering itself.
+// If the program selects no socket of the group, the kernel uses its hash. SO_DETACH_REUSEPORT_BPF
+// needs a newer kernel than steering does.
 Result<> stop_steering(int fd) {
   std::vector<sock_filter> program{
       BPF_STMT(BPF_RET | BPF_K, std::numeric_limits<std::uint32_t>::max())};

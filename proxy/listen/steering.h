@@ -11,25 +11,25 @@
 
 namespace sluice {
 
-/// Notices that steering does not spread the connections of one listening address: on a machine
-/// with one receive queue all arrive on one CPU. Those of a client that has one at a time do so as
-/// well, and are best served where they are: what counts is a crowd in one place.
+/// Detects that steering does not spread the connections of one listening address. On a machine
+/// with one receive queue, all connections arrive on one CPU. So do those of a client that has one
+/// connection at a time, but they are best served there; only a crowd on one worker counts.
 ///
-/// Each worker counts what it accepts; all see the counts of the others.
+/// Each worker counts the connections that it accepts and reads the counts of the others.
 class Steering {
  public:
-  /// Each so many connections a worker looks at what the others had meanwhile.
+  /// After this many accepted connections a worker compares its count with those of the others.
   static constexpr std::uint64_t kWindow = 16;
-  /// So many such looks in a row have to find too many: one may be a burst.
+  /// This many comparisons in a row must find too many; a single one can be a burst.
   static constexpr std::uint64_t kWindows = 3;
-  /// A worker that serves fewer at once has time to spare.
+  /// A worker that serves fewer connections at once is not crowded.
   static constexpr std::uint64_t kCrowd = kWindow * 3 / 4;
 
   Steering(std::string address, std::size_t workers)
       : address_(std::move(address)), places_(workers) {}
 
-  /// Called by `worker`'s thread for each connection that it accepts, while it serves `live`
-  /// others. True once, for one of them: steering is to stop.
+  /// Counts one connection that `worker` accepts while it serves `live` others. Called on that
+  /// worker's thread. True once, for one connection: the caller must then stop steering.
   [[nodiscard]] bool accepted(std::size_t worker, std::uint64_t live) {
     Place& own = places_[worker];
     const std::uint64_t count = own.count.load(std::memory_order_relaxed) + 1;
@@ -41,8 +41,8 @@ class Steering {
  private:
   struct alignas(64) Place {
     std::atomic<std::uint64_t> count{0};
-    std::uint64_t all_before = 0;  ///< of all workers, at this one's last look
-    std::uint64_t lopsided = 0;    ///< windows, without a break
+    std::uint64_t all_before = 0;  ///< sum over all workers at the last comparison
+    std::uint64_t lopsided = 0;    ///< how many windows in a row had too many
   };
   [[nodiscard]] bool has_too_many(Place& own, std::uint64_t live) const;
 
@@ -51,10 +51,10 @@ class Steering {
   std::atomic<bool> stopped_{false};
 };
 
-/// Has connections to the group of `fd` (SO_REUSEPORT) go to the socket, by the order in which they
-/// were bound, whose CPU in `cpus` they arrive on.
+/// Steers each connection of the SO_REUSEPORT group of `fd` by the CPU on which it arrives: CPU
+/// cpus[i] selects the socket that was bound as number i.
 [[nodiscard]] Result<> steer_by_cpu(int fd, const std::vector<int>& cpus);
-/// Has them spread by the kernel's hash, as without steering.
+/// Lets the kernel's hash spread the connections again, as without steering.
 [[nodiscard]] Result<> stop_steering(int fd);
 
 }  // namespace sluice
