@@ -29,23 +29,24 @@
 namespace sluice::log {
 namespace {
 
-// Lines that may wait for the writing thread: about a second of short connections, 4 MiB at most.
+// The most lines that wait for the writing thread: about a second of short connections, 4 MiB at
+// most.
 constexpr std::size_t kQueuedLines = 16'384;
-// Lines are written out together while more are queued, up to so many bytes.
+// While more lines are queued, the thread collects up to this many bytes for one write.
 constexpr std::size_t kWriteBytes = 32 << 10;
-// After it has written all there was, the writing thread sleeps for so long: to wake it for each
-// line takes more than to forward a short connection.
+// The pause of the writing thread after it has written all queued lines. Waking it for each line
+// would cost more than forwarding a short connection.
 constexpr std::chrono::milliseconds kRest(10);
 // The longest that flush() waits for the queue to drain.
 constexpr std::chrono::milliseconds kFlushTime(50);
-// How long the end waits for what is queued to be written: a write to a disk that hangs may never
-// end.
+// The longest that close() waits for the queued lines: a write to a hanging disk may never return.
 constexpr std::chrono::seconds kCloseTime(1);
-// How long a write waits for whoever reads the log; the next ones do not, until one succeeds.
+// How long a write waits for the reader of the log. After one such wait fails, later writes do not
+// wait until a write succeeds.
 constexpr int kWritePatienceMs = 100;
 
-// A FIFO without a reader is an error and no reason to wait, and nobody who stops reading stops
-// the thread that writes.
+// Opens without blocking: a FIFO without a reader is an error, and a reader that stops never blocks
+// the writing thread.
 Result<OwnedFd> open_file(const std::string& path) {
   const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   OwnedFd opened(::open(path.c_str(), flags, 0640));
@@ -61,8 +62,8 @@ void queue(LogLevel level, std::string_view event, Fields fields);
 
 constexpr std::string_view kStdout = "-";
 
-// Writes to a descriptor: stderr, stdout, or a file that can be opened anew. Belongs to the writing
-// thread, but for what says otherwise.
+// Writes to stderr, stdout, or a file that can be reopened. Belongs to the writing thread, except
+// for the members that say otherwise.
 class DescriptorSink final : public spdlog::sinks::sink {
  public:
   DescriptorSink(std::string path, const std::string& pattern)
@@ -71,7 +72,7 @@ class DescriptorSink final : public spdlog::sinks::sink {
   DescriptorSink(const DescriptorSink&) = delete;
   DescriptorSink& operator=(const DescriptorSink&) = delete;
 
-  /// Before the writing thread is there.
+  /// Opens the file, if there is one. Call it before the writing thread exists.
   [[nodiscard]] Result<> open() {
     if (path_.empty() || path_ == kStdout) return {};
     Result<OwnedFd> opened = open_file(path_);
@@ -79,7 +80,7 @@ class DescriptorSink final : public spdlog::sinks::sink {
     file_ = std::move(*opened);
     return {};
   }
-  /// The queue that feeds this sink, and lives until its thread has ended.
+  /// Sets the queue that feeds this sink. Borrowed; it lives until its thread has ended.
   void set_pool(spdlog::details::thread_pool* pool) { pool_ = pool; }
 
   void log(const spdlog::details::log_msg& message) override {
@@ -98,24 +99,25 @@ class DescriptorSink final : public spdlog::sinks::sink {
     write_out();
     look_at_end();
   }
-  // The pattern is chosen once, before there is a second thread.
+  // open() chooses the pattern once, before there is a second thread.
   void set_pattern(const std::string& /*pattern*/) override {}
   void set_formatter(std::unique_ptr<spdlog::formatter> /*formatter*/) override {}
 
-  /// Any thread, each before a flush: open the file anew; tell by written() that all is.
+  /// Requests for the writing thread, each followed by a flush: reopen the file, or set written()
+  /// once all lines are written. Any thread.
   void ask_to_reopen() { reopen_ = true; }
   void ask_to_end() { closing_ = true; }
   [[nodiscard]] bool written() const { return written_; }
-  /// Any thread: dropped from the queue, or not written.
+  /// Lines dropped from the queue or not written. Any thread.
   [[nodiscard]] std::uint64_t lost_lines() const { return pool_->overrun_counter() + lost_lines_; }
 
  private:
-  // What this thread itself had to say may stand behind the flush.
+  // Checks the queue as well: this thread can have queued lines after the flush.
   void look_at_end() {
     if (closing_ && pool_->queue_size() == 0) written_ = true;
   }
 
-  // Once lines are written again.
+  // Logs how many lines were lost. Called once writing works again.
   void tell_lost_lines() {
     const std::uint64_t lost = lost_lines();
     if (lost == told_lost_) return;
@@ -134,8 +136,9 @@ class DescriptorSink final : public spdlog::sinks::sink {
     queue(LogLevel::error, "log_reopen_failed", {&why, 1});
   }
 
-  // What cannot be written soon (a full disk, a reader that has stopped) is lost and counted: a log
-  // must not stop the traffic, nor the end of the program. Then false.
+  // Writes the collected lines. Lines that cannot be written soon (full disk, stopped reader) are
+  // lost and counted, because a log must delay neither traffic nor the program's end. False if any
+  // were lost.
   bool write_out() {
     const int standard = path_ == kStdout ? STDOUT_FILENO : STDERR_FILENO;
     const int fd = file_ ? file_.get() : standard;
@@ -147,7 +150,7 @@ class DescriptorSink final : public spdlog::sinks::sink {
         patience_ms_ = 0;
         break;
       }
-      // No more than a pipe takes whole, so that the write does not block.
+      // A pipe takes this much as a whole, so the write does not block.
       const auto ask = std::min<std::size_t>(static_cast<std::size_t>(end - next), PIPE_BUF);
       const ssize_t wrote = ::write(fd, next, ask);
       if (wrote < 0 && errno != EINTR) {
@@ -166,7 +169,7 @@ class DescriptorSink final : public spdlog::sinks::sink {
     return whole;
   }
 
-  // Where the log itself cannot say so: once, until it can be written again.
+  // Reports a failed write of the log on stderr, once until a write succeeds again.
   void tell_refused(int fd, int error) {
     pollfd writable{STDERR_FILENO, POLLOUT, 0};
     if (std::exchange(refused_, true) || fd == STDERR_FILENO) return;
@@ -183,7 +186,7 @@ class DescriptorSink final : public spdlog::sinks::sink {
   spdlog::details::thread_pool* pool_ = nullptr;
   spdlog::memory_buf_t waiting_;
   int patience_ms_ = kWritePatienceMs;
-  bool refused_ = false;  ///< the last write, as stderr was told
+  bool refused_ = false;  ///< the last write failed, and stderr has the message
   Repeated losses_;
   std::uint64_t told_lost_ = 0;
   std::atomic<bool> reopen_{false};
@@ -199,7 +202,7 @@ struct State {
   LogFormat format = LogFormat::text;
   LogLevel level = LogLevel::off;
 };
-State state;  // set by open() before there are other threads, and by close() after them
+State state;  // written by open() before other threads log, and by close() after
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
   switch (level) {
@@ -221,8 +224,8 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
 
 constexpr std::string_view kHexDigits = "0123456789abcdef";
 
-// How many bytes at the beginning of `text` are one well-formed character beyond ASCII (RFC 3629,
-// section 4); 0 if they are none.
+// The length of the well-formed UTF-8 character beyond ASCII (RFC 3629, section 4) at the start of
+// `text`; 0 if there is none.
 std::size_t utf8_length(std::string_view text) {
   const auto at = [&](std::size_t i) {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
@@ -244,7 +247,7 @@ std::size_t utf8_length(std::string_view text) {
   return 0;
 }
 
-// A string literal of JSON, which is also how text lines quote. Bytes that are no UTF-8 (a path may
+// Appends a JSON string literal; text lines use the same form. Bytes that are not UTF-8 (a path can
 // have any) become U+FFFD.
 void append_quoted(std::string& out, std::string_view text) {
   out += '"';
@@ -347,7 +350,7 @@ Result<> open(const Config& config) {
   state.logger = std::make_shared<spdlog::async_logger>(
       "sluice", sink, state.pool, spdlog::async_overflow_policy::overrun_oldest);
   state.level = config.log_level;
-  state.logger->set_level(spdlog::level::trace);  // enabled() has decided
+  state.logger->set_level(spdlog::level::trace);  // enabled() filters by level
   return {};
 }
 
@@ -374,9 +377,9 @@ bool close() {
     if (std::chrono::steady_clock::now() >= deadline) return false;
     std::this_thread::sleep_for(kRest / 10);
   }
-  // Ends when the queue is written out. The sink looks at the queue until then, and the logger must
-  // not be destroyed by the thread that writes: its library's counts are not seen by
-  // ThreadSanitizer.
+  // Waits until the queue is written and the thread has ended. The sink reads the queue until then.
+  // The writing thread must not destroy the logger: ThreadSanitizer does not see the library's
+  // reference counts.
   state.pool.reset();
   state = State{};
   return true;

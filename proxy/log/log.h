@@ -18,26 +18,27 @@ struct Field {
 };
 using Fields = std::span<const Field>;
 
-/// Starts the log as `config` says: on stderr or in a file, as text or JSON, written by a thread of
-/// its own from a bounded queue. When the queue is full the oldest lines are dropped, and counted.
+/// Starts the log as `config` says: to stderr, stdout or a file, as text or JSON. A thread of its
+/// own writes the lines from a bounded queue. When the queue is full, the oldest lines are dropped
+/// and counted. No other thread may log before this returns.
 [[nodiscard]] Result<> open(const Config& config);
-/// Whether `config`'s log file could be opened; creates nothing.
+/// Checks whether the log file of `config` can be opened; creates nothing.
 [[nodiscard]] Result<> probe(const Config& config);
-/// Has the log's thread open the file anew, under the same name; it keeps the old one, and says so,
-/// if that fails.
+/// Asks the writing thread to reopen the file by its name. If that fails, it keeps the old file and
+/// logs an error.
 void reopen();
-/// Writes out what is queued and ends the thread. False if that takes longer than a second: then
-/// the thread still runs, and only _exit(2) ends the program.
+/// Writes all queued lines and ends the thread. False if that takes longer than a second: then the
+/// thread still runs, and only _exit(2) ends the program.
 [[nodiscard]] bool close();
-/// Waits until what was logged before is written, but not for long: lines are written together, up
-/// to 10 ms after they were logged.
+/// Waits until the writing thread has taken all queued lines, at most 50 ms. The thread writes
+/// lines together, up to 10 ms after they were logged.
 void flush();
-/// Lines dropped so far because the queue was full, or nobody read the log.
+/// How many lines were lost so far, because the queue was full or the log could not be written.
 [[nodiscard]] std::uint64_t dropped_lines();
 
-/// One line: `event` and its fields. Any thread; never blocks.
+/// Logs one line, `event` and its fields, if `level` is enabled. Any thread; never blocks.
 void write(LogLevel level, std::string_view event, Fields fields);
-/// The same whatever the level, because somebody asked for it.
+/// Logs one line at any configured level, because the user asked for it.
 void print(std::string_view event, Fields fields);
 [[nodiscard]] bool enabled(LogLevel level);
 

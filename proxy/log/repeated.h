@@ -9,20 +9,23 @@
 
 namespace sluice {
 
-/// Trouble that comes again and again: when it is worth a line in the log. The first time is, then
-/// how often it has been, after 10 s, a minute, six minutes and so on, up to an hour; and its end,
-/// if its beginning was. After a minute without, the next time is a first one. Any thread.
+/// Decides which occurrences of repeated trouble are logged, so that it cannot flood the log.
+///
+/// The first occurrence is logged. While the trouble goes on, further lines follow after 10 s, then
+/// after a minute, six minutes and so on, at most an hour; each has the number of occurrences. The
+/// end is logged if the beginning was. After a minute without an occurrence the next one counts as
+/// the first. Any thread.
 class Repeated {
  public:
   static constexpr Duration kFirstPause = std::chrono::seconds(10);
   static constexpr Duration kLongestPause = std::chrono::hours(1);
   static constexpr Duration kQuiet = std::chrono::minutes(1);
 
-  /// It happened so often at `now`; 0: it goes on. How often it did since the last line, if there
-  /// is to be one.
+  /// Reports that it happened `times` times at `now`; 0 means that it goes on. If a line is due,
+  /// returns how often it happened since the last line.
   [[nodiscard]] std::optional<std::uint64_t> happened(TimePoint now, std::uint64_t times = 1);
-  /// It is over, if it has not happened for `calm`. How often it did since the last end that was
-  /// logged, if this one is to be.
+  /// Reports that it may be over: it is if it has not happened for `calm`. If a line is due,
+  /// returns how often it happened since the last logged end.
   [[nodiscard]] std::optional<std::uint64_t> ended(TimePoint now, Duration calm = {});
 
  private:
@@ -32,7 +35,7 @@ class Repeated {
   Duration pause_ = kFirstPause;
   std::uint64_t unlogged_ = 0;
   std::uint64_t since_end_ = 0;
-  bool logged_ = false;  ///< since the last end
+  bool logged_ = false;  ///< a line was logged since the last end
 };
 
 }  // namespace sluice

@@ -8,16 +8,16 @@
 
 namespace sluice {
 
-/// What is counted.
+/// What each worker counts.
 enum class Counter : std::uint8_t {
   accepted,
-  active,  ///< connections at this moment
-  closed,  ///< ended in order
+  active,  ///< connections that are served now
+  closed,  ///< ended without an error
   client_resets,
   upstream_resets,
   connect_failures,
   timeouts,  ///< idle or half-closed for too long
-  stopped,   ///< ended by a drain deadline
+  stopped,   ///< ended by a drain deadline or a failed capture
   bytes_to_upstream,
   bytes_to_client,
   bytes_spliced,
@@ -31,13 +31,13 @@ inline constexpr std::array<std::string_view, kCounters> kCounterNames = {
     "bytes_spliced",    "pipe_shortages", "accept_pauses",
 };
 
-/// One worker's counters: written by that worker only, on cache lines of their own, read by
-/// anybody.
+/// The counters of one worker. Only that worker writes them; any thread may read them. They have
+/// cache lines of their own.
 class alignas(64) Stats {
  public:
   void add(Counter counter, std::uint64_t amount = 1) {
     std::atomic<std::uint64_t>& value = values_[static_cast<std::size_t>(counter)];
-    // The only writer needs no locked instruction.
+    // There is one writer, so no locked instruction is needed.
     value.store(value.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
   }
   void subtract(Counter counter) { add(counter, ~std::uint64_t{0}); }
