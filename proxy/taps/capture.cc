@@ -50,7 +50,7 @@ capture::RecorderOptions recorder_options(const CaptureConfig& config, const std
   return options;
 }
 
-// Once, whichever worker it is.
+// Logs the first detour of all workers.
 void log_detour(const Error& error) {
   static std::atomic<bool> said = false;
   if (said.exchange(true)) return;

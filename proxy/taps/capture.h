@@ -22,19 +22,19 @@
 
 namespace sluice {
 
-/// One directory that is recorded to, by all workers: locked, and cleared of what a crash left
-/// open.
+/// One capture directory, which all workers share. It is locked, and the segments that a crash left
+/// open are sealed.
 struct CaptureDirectory {
   std::string path;
   std::unique_ptr<Directory> directory;
   std::unique_ptr<capture::Store> store;
   capture::Store::Leftovers leftovers;
-  capture::RecorderOptions recorder;  ///< of each worker
-  bool buffered = false;              ///< as was asked for
+  capture::RecorderOptions recorder;  ///< the options of each worker's recorder
+  bool buffered = false;              ///< the configuration asks for buffered writes
 };
 
-/// The directories of a configuration, each once, in the order in which routes name them; `run`
-/// names this run in segments. May block.
+/// All capture directories of a configuration, each once, in the order in which routes name them.
+/// open() may block; `run` names this run in the segments.
 class CaptureDirectories {
  public:
   [[nodiscard]] static Result<CaptureDirectories> open(const Config& config,
@@ -43,30 +43,31 @@ class CaptureDirectories {
     return directories_;
   }
   [[nodiscard]] bool empty() const { return directories_.empty(); }
-  /// The start has succeeded: directories that were made for it stay.
+  /// Keeps the directories that open() created. Call it once the start has succeeded.
   void keep() const;
-  /// Says what was found and how it will be written.
+  /// Logs what was recovered in each directory, and how it is written.
   void log() const;
 
  private:
   std::vector<std::unique_ptr<CaptureDirectory>> directories_;
 };
 
-/// One worker's recorders. Belongs to its reactor's thread.
+/// The recorders of one worker. Belongs to the thread of its reactor.
 class WorkerCapture : private Timer {
  public:
   explicit WorkerCapture(Reactor& reactor) : reactor_(reactor) {}
-  /// `uring`: the reactor, if it is one. Leaves nothing behind.
+  /// Creates a recorder for each directory. `uring` is the reactor if it is a UringReactor,
+  /// otherwise null. Creates no files.
   [[nodiscard]] Result<> open(UringReactor* uring, const CaptureDirectories& directories,
                               std::size_t worker);
-  /// Connections come from now on.
+  /// Starts the recorders. Call it before the first connection.
   void start();
 
-  /// Records to the directory of this name; null if there is none.
+  /// The recorder of the directory at `path`; null if there is none.
   [[nodiscard]] capture::Recorder* recorder(std::string_view path);
   /// Writes and seals everything, then calls `done`, once.
   void close(const std::function<void()>& done);
-  /// What is not written by now is lost.
+  /// Ends a pending close(): bytes that are not written yet are lost.
   void give_up();
 
   /// Any thread.
@@ -76,7 +77,7 @@ class WorkerCapture : private Timer {
   [[nodiscard]] std::uint64_t detours() const { return disk_->detours(); }
 
  private:
-  // What one recorder has to say.
+  // The log state of one recorder.
   struct Voice {
     std::string_view directory;
     std::uint64_t worker = 0;
@@ -87,32 +88,32 @@ class WorkerCapture : private Timer {
     Repeated seconds_behind = {};
   };
 
-  // Segments grow too old without anything being written.
+  // A timer, because segments expire also while nothing is written.
   void expired() override { check_ages(); }
   void check_ages();
   void log_event(Voice& voice, capture::Recorder::Event event, const Error& error) const;
 
   Reactor& reactor_;
-  std::vector<capture::Store*> aging_;    ///< whose segments this worker deletes by age
-  std::atomic<bool> ages_checked_{true};  ///< the last check is done
-  // What its jobs belong to outlives the background thread.
-  std::deque<Voice> voices_;  ///< by recorder
+  std::vector<capture::Store*> aging_;    ///< stores whose old segments this worker deletes
+  std::atomic<bool> ages_checked_{true};  ///< the last check has finished
+  // Declared before the background thread, whose jobs use them and which ends first.
+  std::deque<Voice> voices_;  ///< one for each recorder
   std::vector<std::unique_ptr<capture::Recorder>> recorders_;
   std::unique_ptr<RealDisk> disk_;
   std::unique_ptr<BackgroundThreads> background_;
   std::size_t open_ = 0;  ///< recorders that close() still waits for
 };
 
-/// The sums of all workers, as fields of the statistics.
+/// The sums over all workers, as fields of the statistics line. Any thread.
 [[nodiscard]] std::vector<log::Field> capture_sums(
     const CaptureDirectories& directories, const std::vector<const WorkerCapture*>& workers);
 
 [[nodiscard]] Directory::Mode capture_mode(const CaptureConfig& config);
 
-/// What --check says about a directory, on one line: whether O_DIRECT is to be had, the alignment,
-/// how long a durable write of 4 KiB takes, whether there is room for a segment of each worker.
-/// Does all that the daemon will do there, from making a segment to sealing it; leaves nothing
-/// behind.
+/// What --check reports about a capture directory, on one line: O_DIRECT or not, the alignment, the
+/// time of a durable write of 4 KiB, and whether there is room for a segment of each worker.
+/// Performs every step of the daemon, from creating a segment to sealing it. Leaves no files
+/// behind. May block.
 [[nodiscard]] Result<std::string> probe_capture(const CaptureConfig& config, std::size_t workers);
 
 }  // namespace sluice

@@ -27,7 +27,7 @@ using capture::Store;
 constexpr std::size_t kProbeWrites = 16;
 constexpr std::size_t kProbeBytes = 4096;
 
-// The median of a few.
+// The median time of kProbeWrites durable writes.
 Result<std::chrono::nanoseconds> time_durable_write(const Directory& directory, int file) {
   const std::size_t step = std::max(kProbeBytes, directory.grid_bytes());
   Result<AlignedBuffer> buffer = AlignedBuffer::allocate(step);
@@ -45,7 +45,7 @@ Result<std::chrono::nanoseconds> time_durable_write(const Directory& directory, 
   return times[times.size() / 2];
 }
 
-// Makes a segment as the daemon does, writes to it, and seals it.
+// Creates a segment as the daemon does, writes to it, and seals it.
 Result<std::string> probe_segment(Directory& directory, std::uint64_t most_bytes,
                                   std::size_t workers) {
   const Result<std::uint64_t> free = directory.free_bytes();
@@ -60,7 +60,8 @@ Result<std::string> probe_segment(Directory& directory, std::uint64_t most_bytes
   if (sealed.has_error()) return sealed.error();
   std::string found =
       ", a durable write of 4 KiB takes " + std::to_string(time->count() / 1000) + " us";
-  // Each worker makes one at once, and none takes more than half of what is left.
+  // Each worker creates a segment at the start, and no segment takes more than half of the free
+  // space.
   if (free.has_value() && (made->size_bytes < most_bytes || *free / most_bytes <= workers)) {
     found += ", " + format_size_bytes(*free >> 20 << 20) + " free for " + std::to_string(workers) +
              (workers == 1 ? " worker" : " workers") + ": segments smaller than " +
@@ -82,7 +83,8 @@ Result<std::string> probe_directory(const std::string& path, const CaptureConfig
          ", alignment " + std::to_string((*directory)->grid_bytes()) + *segment;
 }
 
-// What the start opens in a directory that is there: itself, its lock, and what a crash left open.
+// Opens what a start opens in an existing directory: the directory, its lock, and segments that a
+// crash left open.
 Result<> probe_existing(const std::string& path) {
   const OwnedFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!directory) return errno_error("open " + path);
@@ -93,7 +95,7 @@ Result<> probe_existing(const std::string& path) {
     if (name != "lock" && !(segment && segment->state == SegmentState::open)) continue;
     const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     const OwnedFd file(::openat(directory.get(), name.c_str(), flags));
-    // One that is recorded may have got its last name meanwhile.
+    // A running daemon can have renamed the segment meanwhile.
     if (!file && errno != ENOENT) return errno_error("open " + entry.path().string());
   }
   if (error) return Error{error.value(), "read " + path};
@@ -104,8 +106,8 @@ bool is_shortage(const Error& error) { return error.code == ENOSPC || error.code
 
 }  // namespace
 
-// In a directory of its own, within the one asked for or, where that would be made at the start,
-// beside it: nobody who records there is disturbed.
+// Probes in a new directory inside the capture directory or, if that does not exist yet, beside it,
+// so that a running daemon is not disturbed.
 Result<std::string> probe_capture(const CaptureConfig& config, std::size_t workers) {
   const std::string path = config.capture.substr(0, config.capture.find_last_not_of('/') + 1);
   struct stat about {};

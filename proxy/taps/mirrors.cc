@@ -130,7 +130,7 @@ void WorkerMirrors::log_event(Entry& entry, mirror::Event event, const mirror::D
   }
 }
 
-// One of the streams that ended too early.
+// Logs a stream that ended too early.
 void WorkerMirrors::log_stream(const Entry& entry, Repeated& trouble, std::string_view state,
                                std::uint64_t connection, std::string_view reason) {
   const auto times = trouble.happened(reactor_.now());

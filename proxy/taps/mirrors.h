@@ -18,39 +18,39 @@
 
 namespace sluice {
 
-/// By a mirror's address: what its workers share.
+/// The state that all workers share about each mirror, by its address.
 using MirrorShedding = std::map<std::string, mirror::Shedding, std::less<>>;
 
-/// How one worker mirrors.
+/// The options of one worker's mirrors.
 struct MirrorOptions {
-  std::size_t worker = 0;              ///< its index, for the log
-  std::uint64_t buffers_bytes = 0;     ///< of this worker, for all mirrors together
-  std::uint64_t descriptors = 0;       ///< that its mirrors may have open together
-  MirrorShedding* shedding = nullptr;  ///< has each address
+  std::size_t worker = 0;              ///< the worker's index, for log lines
+  std::uint64_t buffers_bytes = 0;     ///< memory for the backlogs of all mirrors of this worker
+  std::uint64_t descriptors = 0;       ///< the most sockets that its mirrors may have open together
+  MirrorShedding* shedding = nullptr;  ///< borrowed; has an entry for each address
 };
 
-/// One worker's mirrors: each address once, whatever routes name it. Belongs to its reactor's
-/// thread.
+/// The mirrors of one worker, one for each address, even if several routes name it. Belongs to the
+/// thread of its reactor.
 class WorkerMirrors {
  public:
   WorkerMirrors(Reactor& reactor, const std::vector<Route>& routes, const MirrorOptions& options);
 
-  /// The addresses of a name that was looked up again.
+  /// Takes over the addresses of `route`'s mirrors after a name was resolved again.
   void update(const Route& route);
-  /// Mirrors what passes `pump`, of the connection of this route with this number and sample hash,
-  /// if it is among those to be mirrored.
+  /// Attaches a stream of each mirror of `route` to `pump` if the connection is in the sample.
+  /// `connection` is its number; `hash` decides about the sample.
   void attach(const Route& route, std::uint64_t connection, std::uint64_t hash, Pump& pump);
-  /// Ends what is mirrored with resets.
+  /// Resets all streams.
   void stop();
   [[nodiscard]] bool empty() const { return mirrors_.empty(); }
 
-  /// A connection's id, for the log.
+  /// Gives a connection's id for log lines.
   std::function<std::string(std::uint64_t connection)> id_of = [](std::uint64_t connection) {
     return std::to_string(connection);
   };
-  /// A mirror's addresses all failed: they may be outdated.
+  /// Called if all addresses of a mirror have failed: they may be outdated.
   std::function<void(const std::string& address)> on_failed = [](const std::string&) {};
-  /// A stream begins; and one has ended, from the reactor's turn.
+  /// Called when a stream begins, and when one has ended (from the reactor's turn).
   std::function<void()> on_began = [] {};
   std::function<void()> on_gone = [] {};
 
@@ -75,7 +75,7 @@ class WorkerMirrors {
   std::vector<std::unique_ptr<Entry>> mirrors_;
 };
 
-/// The sums of all workers, as fields of the statistics.
+/// The sums over all workers, as fields of the statistics line. Any thread.
 [[nodiscard]] std::vector<log::Field> mirror_sums(const std::vector<const WorkerMirrors*>& workers);
 
 }  // namespace sluice
