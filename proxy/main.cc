@@ -11,7 +11,7 @@
 
 namespace {
 
-// What was to be printed has arrived, or the status says that it has not.
+// Flushes stdout. Returns `status`, or a failure if the output could not be written.
 int printed(int status) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
   std::fputs("sluice: stdout cannot be written\n", stderr);
@@ -32,7 +32,7 @@ int run(int argc, char** argv) try {
   std::fputs(invocation.message.c_str(), out);
   return printed(invocation.exit_status);
 } catch (const std::exception& error) {
-  // What libraries throw where the machine lacks descriptors or threads.
+  // Libraries throw this if the system lacks descriptors or threads.
   std::fprintf(stderr, "sluice: %s\n", error.what());
   return 1;
 }
@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
   sluice::occupy_closed_streams();
   sluice::end_without_memory("sluice");
   const int status = run(argc, argv);
-  // exit(3) would wait for the log's thread, and take away what those that look names up work with.
+  // exit(3) would wait for the log's thread, and destroy objects that resolving threads still use.
   if (sluice::log::close() && !sluice::resolving_apart()) return status;
   std::fflush(nullptr);
   std::_Exit(status);

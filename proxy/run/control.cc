@@ -12,22 +12,22 @@
 namespace sluice {
 namespace {
 
-// A failing upstream's name is looked up no more often than this.
+// The shortest pause between two look-ups of the same name.
 constexpr Duration kResolveInterval = std::chrono::seconds(1);
-// How long a start waits for mirrors' names: the first connections are to be mirrored too.
+// How long a start waits for the names of mirrors, so that the first connections are mirrored too.
 constexpr Duration kMirrorsPatience = std::chrono::seconds(1);
-// After the drain deadline sessions are reset, which takes a turn or two; a worker that is not done
-// after this long is not waited for.
+// How long the process waits for workers after the drain deadline has reset their sessions, which
+// takes a turn or two.
 constexpr Duration kLastGrace = std::chrono::seconds(2);
-// The same after a second signal, which is to end the process at once; what was recorded of them
-// has to be written yet.
+// The same after a second signal, which ends the process at once. With captures it is longer,
+// because recorded bytes must still be written.
 constexpr Duration kSecondSignalGrace = std::chrono::milliseconds(200);
 constexpr Duration kSecondSignalCaptureGrace = kLastGrace;
-// A deadline that is noticed later than this has passed while the process was stopped; the workers
-// then have as long again.
+// If a deadline is noticed later than this, the process was stopped meanwhile, and the workers get
+// this much extra time.
 constexpr Duration kLateDeadline = std::chrono::milliseconds(200);
 
-// What needs no look-up: numbers, and loopback for an empty host.
+// Addresses that need no look-up: a numeric host, or loopback for an empty one.
 std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
   std::vector<Endpoint> endpoints;
   if (!address.host.empty()) {
@@ -41,7 +41,7 @@ std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
   return endpoints;
 }
 
-// The same of every address; none for what is not connected to.
+// The same for every kind of target; empty for those that are no sockets.
 std::vector<Endpoint> fixed_endpoints(const TargetAddress& address) {
   if (const auto* path = std::get_if<UnixEndpoint>(&address)) return {make_endpoint(*path)};
   const auto* name = std::get_if<HostPort>(&address);
@@ -91,7 +91,7 @@ void Control::add_route(const RouteConfig& config) {
   }
 }
 
-// A mirror's once, whatever routes have it.
+// Adds the look-up of a name. A mirror that several routes use is looked up once.
 void Control::note_name(const TargetAddress& address, std::size_t route,
                         const std::string& mirror) {
   const auto* name = std::get_if<HostPort>(&address);
@@ -105,7 +105,7 @@ void Control::await_mirrors() {
   const TimePoint deadline = Clock::now() + kMirrorsPatience;
   const auto under_way = [](const LookUp& each) { return each.under_way; };
   while (std::ranges::any_of(look_ups_, under_way)) {
-    // What has come by now is not late.
+    // Results that have arrived by the deadline still count.
     if (context_->run_one_until(deadline) == 0 && context_->poll_one() == 0) break;
   }
   for (LookUp& each : look_ups_) {
@@ -153,7 +153,8 @@ void Control::handle(int signal) {
                      [this] { end_drain(kLastGrace, "drain timeout"); });
 }
 
-// Where the process was stopped for longer, the workers have what came meanwhile still before them.
+// Calls `then` after `time`. If the process was stopped at the deadline, the workers must first
+// handle the input of that time: the deadline then moves by kLateDeadline.
 void Control::set_drain_deadline(Duration time, const std::function<void()>& then) {
   drain_deadline_.expires_after(time);
   drain_deadline_.async_wait([this, then](const boost::system::error_code& error) {
@@ -163,8 +164,8 @@ void Control::set_drain_deadline(Duration time, const std::function<void()>& the
   });
 }
 
-// Ends what is left with resets, since a stream that was cut must not look whole; then, if
-// something does not end all the same, the process.
+// Resets all remaining sessions, because a stream that was cut must not look whole. If a worker
+// still does not finish within `grace`, ends the process.
 void Control::end_drain(Duration grace, std::string_view why) {
   ending_ = why;
   actions_.end_drain();
@@ -200,7 +201,7 @@ void Control::look_up_apart(LookUp& look_up) {
   });
 }
 
-// What brings nothing changes nothing.
+// Takes over the result of a look-up. A failed one changes no addresses.
 void Control::resolved(LookUp& look_up, const Found& found) {
   const Result<std::vector<Endpoint>> endpoints = usable(look_up, found);
   const std::string before =
@@ -231,8 +232,9 @@ Result<std::vector<Endpoint>> Control::usable(const LookUp& look_up, const Found
   return Error{0, "resolve " + look_up.name.host + ": " + own + why};
 }
 
-// Each connection would make another. A mirror is to be on none of the listeners; an upstream not
-// on its own route's, nor on another's that leads there.
+// Whether `address` leads back to a listener here, so that each connection would make another one.
+// A mirror must not be on any listener. An upstream must not be on a listener of its own route, nor
+// on one whose route leads back to it.
 bool Control::leads_back(const LookUp& look_up, const std::string& address) const {
   std::vector<std::size_t> to = routes_at(address);
   if (look_up.is_mirrors() || to.empty()) return !to.empty();
@@ -244,7 +246,7 @@ bool Control::leads_back(const LookUp& look_up, const std::string& address) cons
       reached[route.index].insert(reached[route.index].end(), further.begin(), further.end());
     }
   }
-  // The others were asked before: a circle is one through this route.
+  // The other routes were checked before, so a circle can only go through this route.
   reached[look_up.route] = std::move(to);
   return find_circle(std::move(reached)).has_value();
 }

@@ -19,56 +19,58 @@
 
 namespace sluice {
 
-/// The control thread: signals, names, and the timers of policy. It is the main thread.
+/// The work of the control thread, which is the main thread: signals, name resolution, and the
+/// deadlines of a drain.
 class Control {
  public:
-  /// What it decides, for the server to carry out. Called on the control thread.
+  /// What Control asks of the server. All are called on the control thread.
   struct Actions {
     std::function<void()> begin_drain;
-    std::function<void()> end_drain;  ///< the deadline has passed
-    std::function<void()> exit_now;   ///< something does not end
+    std::function<void()> end_drain;  ///< the drain deadline has passed
+    std::function<void()> exit_now;   ///< a worker does not finish
     std::function<void()> reopen_log;
     std::function<void()> print_stats;
-    std::function<void(const Route&)> update_route;  ///< its upstream's addresses, or a mirror's
+    std::function<void(const Route&)> update_route;  ///< its upstream or a mirror has new addresses
   };
   Control(const Config& config, Actions actions);
 
-  /// A mirror that has no addresses for now, and why.
+  /// A mirror without addresses so far, and why.
   struct Unresolved {
-    std::string route;  ///< the first that has it
+    std::string route;  ///< the first route with this mirror
     std::string mirror;
     std::string reason;
   };
-  /// The routes with their upstreams' addresses, or which upstream's name cannot be resolved.
-  /// Mirrors' names are looked up meanwhile, and a moment longer: those that are not found by then
-  /// have no addresses for now, and are unresolved(). Before run().
+  /// Resolves all names and returns the routes with their addresses. A name of an upstream that
+  /// does not resolve is an error. Names of mirrors resolve in the background, and get up to a
+  /// second more; the rest have no addresses yet and are in unresolved(). Blocks. Call it before
+  /// run().
   [[nodiscard]] Result<std::vector<Route>> resolve_routes();
   [[nodiscard]] std::vector<Unresolved> unresolved() const;
 
-  /// From now on SIGTERM, SIGINT, SIGHUP and SIGUSR1 are for run() to serve.
+  /// Catches SIGTERM, SIGINT, SIGHUP and SIGUSR1 from now on, for run().
   void catch_signals();
-  /// Serves signals until finish(). A second SIGTERM or SIGINT ends the process at once.
+  /// Handles signals until finish(). A second SIGTERM or SIGINT ends the process at once.
   void run();
 
-  /// From any thread:
-  /// an upstream's addresses failed; resolve its name again, soon.
+  /// All addresses of the route's upstream failed: resolve its name again soon. Any thread.
   void upstream_failed(std::size_t route);
-  /// the same of a mirror.
+  /// The same for a mirror. Any thread.
   void mirror_failed(const std::string& address);
-  /// run() may return.
+  /// Lets run() return. Any thread.
   void finish();
 
   /// Why run() returned, for the log.
   [[nodiscard]] std::string_view ending() const { return ending_; }
 
  private:
-  // A name, and what it is of.
+  // A name to resolve, and whose name it is.
   struct LookUp {
     HostPort name;
-    std::size_t route = 0;      ///< of a mirror: the first that has it
-    std::string mirror = {};    ///< its address, as it was given; empty: the route's upstream
-    std::string unusable = {};  ///< why the last look-up brought nothing
-    TimePoint not_before = {};  ///< for the next one
+    std::size_t route = 0;      ///< for a mirror: the first route that has it
+    std::string mirror = {};    ///< the mirror's address as configured; empty for the route's
+                                ///< upstream
+    std::string unusable = {};  ///< why the last look-up gave no address
+    TimePoint not_before = {};  ///< earliest time of the next look-up
     bool under_way = false;
     [[nodiscard]] bool is_mirrors() const { return !mirror.empty(); }
   };
@@ -93,13 +95,14 @@ class Control {
   const Config& config_;
   Actions actions_;
   const ListenSet listens_;
-  /// Of threads that look names up as well.
+  /// Shared with the threads that look names up.
   const std::shared_ptr<boost::asio::io_context> context_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer drain_deadline_;
   std::vector<Route> routes_;
-  std::vector<LookUp> look_ups_;  ///< never moved once the first has begun
+  std::vector<LookUp> look_ups_;  ///< fixed once the first look-up has begun: the threads refer to
+                                  ///< its elements
   bool running_ = false;
   bool draining_ = false;
   std::string_view ending_ = "drained";

@@ -15,13 +15,13 @@
 namespace sluice {
 namespace {
 
-// What is set aside of the descriptors for the log, captures and names; for each worker, whose loop
-// has up to six; and for pipes, which are fewer where there are not even so many: then some bytes
-// are copied.
+// Descriptors that connections cannot use: for the log, captures and look-ups; for each worker,
+// whose loop has up to six; and for pipes. Where pipes get fewer than they need, some bytes are
+// copied.
 constexpr std::uint64_t kOwnDescriptors = 64;
 constexpr std::uint64_t kWorkerDescriptors = 16;
 constexpr std::uint64_t kPipeShare = 8;
-// Of the descriptors, what mirrors may take: never so many that no connection can be accepted.
+// The share of the descriptors that mirrors may take, so that connections can still be accepted.
 constexpr std::uint64_t kMirrorShare = 4;
 
 std::vector<int> allowed_cpus() {
@@ -51,8 +51,8 @@ Result<std::vector<int>> worker_cpus(const CpuAffinity& affinity, std::size_t wo
     case CpuAffinity::Mode::none:
       return from;
     case CpuAffinity::Mode::automatic:
-      // One for each CPU. More or fewer: the scheduler knows better where to put them, and who else
-      // would be pinned to the first ones.
+      // Pin only if there is one worker for each CPU. Otherwise the scheduler places them better,
+      // and other processes would pin theirs to the same first CPUs.
       if (workers != allowed.size()) return from;
       from = allowed;
       break;
@@ -79,13 +79,14 @@ void probe_pipe(std::size_t wanted_bytes, Machine& machine) {
   }
 }
 
-// What a connection of the route holds open, pipes aside.
+// The descriptors that one connection of the route needs, without pipes.
 std::uint64_t descriptors_of(const RouteConfig& route) {
   if (std::holds_alternative<EchoEndpoint>(route.to)) return 1;
   return std::holds_alternative<FileEndpoint>(route.to) ? 3 : 2;
 }
 
-// A client that is accepted with the last descriptor could not be served.
+// How many connections the descriptors allow. A client that is accepted with the last descriptor
+// could not be served.
 std::uint64_t connections_that_fit(const Config& config, const Machine& machine) {
   std::uint64_t each = 1;
   std::uint64_t listeners = 0;

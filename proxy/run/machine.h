@@ -10,27 +10,28 @@
 
 namespace sluice {
 
-/// What the machine offers to this configuration.
+/// What this machine offers to the configuration.
 struct Machine {
-  bool uring = false;         ///< the engine to use: io_uring, or else Boost.Asio over epoll
-  std::string uring_refused;  ///< why not, if the engine was to be chosen
+  bool uring = false;         ///< use io_uring; otherwise Boost.Asio over epoll
+  std::string uring_refused;  ///< why not, if the engine is chosen automatically
   std::size_t workers = 1;
-  std::vector<int> cpus;          ///< worker i is pinned to cpus[i]; empty: none is
-  std::uint64_t descriptors = 0;  ///< RLIMIT_NOFILE, raised as far as it goes
-  /// How many connections can be served at once: what was asked for, or as many as descriptors
-  /// allow. Where a connection is one descriptor, accepting itself finds out.
+  std::vector<int> cpus;          ///< worker i is pinned to cpus[i]; empty: no pinning
+  std::uint64_t descriptors = 0;  ///< RLIMIT_NOFILE, raised to its hard limit
+  /// The most connections at once: --max-connections, or fewer if the descriptors do not allow it.
+  /// If each connection needs one descriptor only, the limit is --max-connections: accept() itself
+  /// fails when none is left.
   std::uint64_t connections = 0;
-  std::uint64_t mirror_descriptors = 0;  ///< what each worker's mirrors may take
-  std::size_t pipe_bytes = 0;            ///< of a pipe now; 0: none is to be had
-  std::string pipe_refused;              ///< why not
+  std::uint64_t mirror_descriptors = 0;  ///< the most that the mirrors of one worker may take
+  std::size_t pipe_bytes = 0;            ///< granted size of a pipe; 0: no pipe is available
+  std::string pipe_refused;              ///< why no pipe is available
 };
 
-/// Probes the machine and raises the soft limit of descriptors; fails where `config` insists on
-/// what is not to be had.
+/// Probes the machine, and raises the soft limit of descriptors. An error if `config` requires
+/// something that the machine lacks.
 [[nodiscard]] Result<Machine> probe_machine(const Config& config);
 
-/// Whether the files of all targets `file:` could be sent now: regular ones that may be read. A
-/// start does not ask: such a file is opened for each connection.
+/// Checks that the file of each `file:` target is a regular file that can be read now. A start does
+/// not check this, because each connection opens the file anew.
 [[nodiscard]] Result<> probe_files(const Config& config);
 
 }  // namespace sluice

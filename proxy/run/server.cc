@@ -36,26 +36,28 @@ namespace {
 
 constexpr int kExitDone = 0;
 constexpr int kExitFailed = 1;
-// How long the end waits for a disk, how often it looks, and how long a disk that does not answer
-// is waited for after that.
+// How long the end waits for captures to close, how often it checks, and how long it waits again
+// after giving up unwritten bytes.
 constexpr Duration kCaptureGrace = std::chrono::seconds(10);
 constexpr Duration kCaptureLook = std::chrono::milliseconds(2);
 constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
 
-// Where fewer can be served, clients are accepted one by one: a backlog that is taken at once could
-// take all descriptors. Beyond that a burst leaves enough of them, and a standing accept is
-// cheaper.
+// If the descriptors allow fewer connections than this, clients are accepted one at a time, because
+// a whole accepted backlog could take all descriptors. Above it enough remain, and a standing
+// accept is cheaper.
 constexpr std::uint64_t kLongestBurst = 4096;
 
-// What one connection takes, pipes aside: its two sockets, or its file and its errand.
+// The descriptors of one connection without pipes: at most its socket, its file, and the eventfd on
+// which it waits for the file's thread.
 constexpr std::size_t kConnectionDescriptors = 3;
-// And what a recorder does: a segment, and the next.
+// The descriptors of a recorder: its segment and the next one.
 constexpr std::size_t kRecorderDescriptors = 2;
 
 constexpr std::string_view kPipesSmaller =
     "an ordinary user's limit: fs.pipe-max-size, or his quota, fs.pipe-user-pages-soft";
 
-// Unique over restarts: the time of the start, and a random part for starts within one tick.
+// An id that is unique over restarts: the time of the start, and a random part for starts within
+// the same millisecond.
 std::string run_id() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   std::random_device random;
@@ -72,7 +74,8 @@ int fail(const Error& error) {
   return kExitFailed;
 }
 
-// Only the control thread handles signals. `how` is SIG_BLOCK or SIG_UNBLOCK.
+// Blocks or unblocks signals for this thread and its later threads. `how` is SIG_BLOCK or
+// SIG_UNBLOCK. Only the control thread handles signals.
 void mask_signals(int how, std::initializer_list<int> signals) {
   sigset_t masked;
   sigemptyset(&masked);
@@ -80,7 +83,8 @@ void mask_signals(int how, std::initializer_list<int> signals) {
   pthread_sigmask(how, &masked, nullptr);
 }
 
-// Who listens without them would serve nobody.
+// Fails if there are too few free descriptors for all recorders and one connection: a daemon that
+// listens without them would serve no client.
 Result<> find_descriptors(std::size_t recorders) {
   std::vector<OwnedFd> found;
   while (found.size() < kConnectionDescriptors + recorders * kRecorderDescriptors) {
@@ -90,7 +94,7 @@ Result<> find_descriptors(std::size_t recorders) {
   return {};
 }
 
-// The running daemon: what its control thread owns.
+// The running daemon. The control thread owns it.
 class Server {
  public:
   Server(const Config& config, Machine machine)
@@ -110,10 +114,10 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// All that may take long: looks names up, binds the listeners, recovers captures, and makes
-  /// workers that can serve. A signal may end it anywhere.
+  /// Does everything that can take long: resolves names, binds the listeners, recovers captures,
+  /// and creates the workers. A signal can end the process at any point.
   Result<> start();
-  /// Then clients may come.
+  /// Begins to accept clients.
   Result<> listen();
   int run();
 
@@ -133,12 +137,12 @@ class Server {
   Machine machine_;
   PipePool pool_;
   Control control_;
-  std::vector<Route> routes_;  ///< as they were at the start
+  std::vector<Route> routes_;  ///< with the addresses found at the start
   CaptureDirectories captures_;
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
-  ListenSockets listeners_;  ///< their sockets until the workers have them
-  bool incomplete_ = false;  ///< something that was recorded did not reach the disk
+  ListenSockets listeners_;  ///< hold the sockets until the workers take them
+  bool incomplete_ = false;  ///< recorded bytes did not reach the disk
 };
 
 Result<> Server::prepare() {
@@ -170,7 +174,7 @@ Result<> Server::start() {
   return start_workers(run);
 }
 
-// A ring may be refused to a worker though the first look was given one: then none has one.
+// If one worker cannot have io_uring although the probe could, all workers use epoll.
 Result<> Server::start_workers(const std::string& run) {
   share(run);
   Result<> made = make_workers();
@@ -189,7 +193,7 @@ Result<> Server::start_workers(const std::string& run) {
   return {};
 }
 
-// No worker may look at another that is gone.
+// Joins all threads before it destroys any worker, because workers read each other's state.
 void Server::end_workers() {
   for (const auto& worker : workers_) worker->join();
   workers_.clear();
@@ -252,7 +256,7 @@ int Server::run() {
   if (!machine_.uring_refused.empty()) {
     log::warn("engine_fallback", {{"engine", "epoll"}, {"reason", machine_.uring_refused}});
   }
-  // Without any the log says so once a connection needs one.
+  // Without any pipe, the log says so when the first connection needs one.
   if (machine_.pipe_bytes > 0 && machine_.pipe_bytes < config_.pipe_size_bytes) {
     log::warn("pipes_smaller", {{"granted", format_size_bytes(machine_.pipe_bytes)},
                                 {"asked", format_size_bytes(config_.pipe_size_bytes)},
@@ -280,7 +284,7 @@ int Server::run() {
   return incomplete_ ? kExitFailed : kExitDone;
 }
 
-// Everything that was recorded goes to the disk, in a bounded time.
+// Writes and seals all captures, in bounded time.
 void Server::close_captures() {
   if (captures_.empty()) return;
   std::latch open(static_cast<std::ptrdiff_t>(workers_.size()));
@@ -309,7 +313,8 @@ void Server::end_drain() {
   for (const auto& worker : workers_) worker->stop_sessions(SessionEnd::drain_timeout);
 }
 
-// With connections that do not end. What is recorded of them is not on the disk, or not sealed.
+// Ends the process although connections are left. Bytes recorded for them may be unwritten or
+// unsealed.
 void Server::exit_now() {
   if (records(config_)) {
     log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
@@ -348,7 +353,7 @@ void Server::print_stats() const {
   log::print("stats", fields);
 }
 
-// The machine's answers to --check.
+// Prints what --check reports about the machine.
 void report(const Config& config, const Machine& machine) {
   std::printf("engine: %s%s%s\n", machine.uring ? "uring" : "epoll",
               machine.uring_refused.empty() ? "" : ", since ", machine.uring_refused.c_str());
@@ -373,13 +378,14 @@ int run_server(const Config& config) {
   Result<Machine> machine = probe_machine(config);
   if (machine.has_error()) return fail(machine.error());
   ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGXFSZ, SIG_IGN);  // a segment beyond RLIMIT_FSIZE is refused with EFBIG
+  ::signal(SIGXFSZ, SIG_IGN);  // a write beyond RLIMIT_FSIZE then fails with EFBIG
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
   StartWatch watch;
   Server server(config, std::move(*machine));
   Result<> started = server.start();
   if (started.has_value()) {
-    // What follows waits for nothing, and leaves paths behind that only the server removes.
+    // listen() waits for nothing, and it creates paths that only the destructor of `server`
+    // removes.
     watch.stop();
     started = server.listen();
   }

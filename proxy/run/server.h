@@ -4,11 +4,11 @@
 
 namespace sluice {
 
-/// Runs the daemon until it is told to end; returns the exit status.
+/// Runs the daemon until a signal ends it. Returns the exit status.
 [[nodiscard]] int run_server(const Config& config);
 
-/// Says on stdout what this machine makes of `config` (engine, pipes, descriptors, listeners,
-/// names); returns 0 if it could run, 1 if not. Starts nothing.
+/// Checks `config` against this machine and prints what it finds to stdout (engine, pipes,
+/// descriptors, listeners, names). Returns 0 if the daemon could run, otherwise 1. Starts nothing.
 [[nodiscard]] int check_server(const Config& config);
 
 }  // namespace sluice

@@ -10,8 +10,8 @@
 namespace sluice {
 namespace {
 
-// Ends the watching thread, and means nothing else: one that somebody else sends during the start
-// reaches another thread, as ever.
+// Wakes the watching thread for stop(). If another process sends this signal during the start,
+// another thread gets it, with its usual effect.
 constexpr int kStopSignal = SIGUSR2;
 
 }  // namespace
@@ -21,7 +21,7 @@ StartWatch::StartWatch() {
   sigset_t before;
   sigemptyset(&watched);
   for (const int signal : {SIGTERM, SIGINT, kStopSignal}) sigaddset(&watched, signal);
-  // What the new thread begins with.
+  // The new thread inherits this mask.
   pthread_sigmask(SIG_BLOCK, &watched, &before);
   thread_ = start_thread([watched] {
     int signal = 0;

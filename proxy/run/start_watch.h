@@ -4,18 +4,21 @@
 
 namespace sluice {
 
-/// Ends the program, with status 0, when SIGTERM or SIGINT comes while it is being set up, whatever
-/// that waits for: a name server, a disk, a file. On a thread of its own, since a handler has to
-/// wait until the call that it interrupts lets it, and the first process of a container has none.
+/// Ends the program with status 0 if SIGTERM or SIGINT arrives during the start, whatever the start
+/// waits for (a name server, a disk, a file).
+///
+/// A thread waits for the signals. A handler would not run before a blocking call lets it, and the
+/// first process of a container (PID 1) ignores signals without a handler.
 class StartWatch {
  public:
-  /// Blocks these signals, for this thread and those to come. Throws where no thread can be had.
+  /// Blocks these signals for this thread and its later threads. Throws std::system_error if no
+  /// thread can start.
   StartWatch();
   ~StartWatch() { stop(); }
   StartWatch(const StartWatch&) = delete;
   StartWatch& operator=(const StartWatch&) = delete;
 
-  /// From now on a signal stays pending until somebody unblocks it.
+  /// Ends the watch. A later signal stays pending until a thread unblocks it.
   void stop();
 
  private:

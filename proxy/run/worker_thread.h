@@ -18,15 +18,16 @@ namespace sluice {
 
 class UringReactor;
 
-/// How one worker is set up.
+/// The options of one worker.
 struct WorkerOptions {
   std::size_t index = 0;
   bool uring = true;
-  int cpu = -1;  ///< to be pinned to; -1: none
+  int cpu = -1;  ///< the CPU to pin the thread to; -1: no pinning
   std::vector<Route> routes;
 };
 
-/// A worker as the control thread sees it: its thread and reactor, and what it is told.
+/// The control thread's side of a worker. Owns the worker, its thread and its reactor, and posts
+/// requests to them. Only the control thread uses it.
 class WorkerThread {
  public:
   WorkerThread(Shared& shared, WorkerOptions options);
@@ -34,31 +35,31 @@ class WorkerThread {
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;
 
-  // In this order, each for all workers before the next. The first two return when they are done,
-  // or why that cannot be, and leave nothing behind.
+  // Call these in this order, each for all workers before the next. start() and set_up() return
+  // once they are done, or with an error; then they leave nothing behind.
 
   /// Starts the thread with its reactor.
   [[nodiscard]] Result<> start();
-  /// Makes the worker.
+  /// Creates the worker on its thread.
   [[nodiscard]] Result<> set_up();
   void start_capture();
-  /// Accepts from now on.
+  /// Gives the worker its listening sockets; it begins to accept.
   void accept_from(std::vector<ListenSocket> sockets);
-  /// Stops accepting, lets sessions end, and says so by Shared::on_drained.
+  /// Stops accepting. Sessions go on until they end; then Shared::on_drained is called.
   void drain();
-  /// Ends every session, and what is mirrored, with a reset.
+  /// Resets all sessions and mirrored streams.
   void stop_sessions(SessionEnd why);
-  /// Writes and seals what was recorded, then calls `done`, on the worker's thread. No connection
-  /// is left.
+  /// Writes and seals all recorded bytes, then calls `done` on the worker's thread. No connection
+  /// may be left.
   void close_capture(std::function<void()> done);
-  /// What close_capture() has not written by now is lost.
+  /// Ends a pending close_capture(): bytes that are not written yet are lost.
   void give_up_capture();
-  /// Ends the thread, whatever it is doing.
+  /// Stops the reactor, even with work pending, and joins the thread.
   void join();
 
-  /// New connections to this route go to these addresses.
+  /// Sends new connections of this route to its current addresses.
   void update_route(const Route& route);
-  /// After set_up().
+  /// Valid after set_up().
   [[nodiscard]] Worker& worker() { return *worker_; }
 
  private:
@@ -69,7 +70,7 @@ class WorkerThread {
   Shared& shared_;
   WorkerOptions options_;
   std::unique_ptr<Reactor> reactor_;
-  UringReactor* uring_ = nullptr;  ///< reactor_, if it is one
+  UringReactor* uring_ = nullptr;  ///< reactor_ if it is a UringReactor, otherwise null
   std::unique_ptr<Worker> worker_;
   std::thread thread_;
 };
