@@ -221,7 +221,7 @@ TEST(NumericAddress, ANameIsAnErrorAndNoHostAsWell) {
 
 TEST(NumericAddress, AScopeIsANumberOrAnInterface) {
   EXPECT_EQ(numeric("fe80::1%7", 80).to_string(), "[fe80::1%7]:80");
-  // The loopback interface is there on every machine, and is the first.
+  // Every machine has the loopback interface, and it is the first.
   EXPECT_EQ(numeric("fe80::1%lo", 80), numeric("fe80::1%1", 80));
   const auto missing = numeric_address({"fe80::1%no-such-if", 80});
   ASSERT_FALSE(missing);

@@ -12,7 +12,7 @@
 namespace sluice {
 namespace {
 
-// What is taken from the front, at most `most` bytes.
+// Takes at most `most` bytes from the front.
 std::string take(ByteQueue& queue, std::size_t most) {
   const std::span<const std::byte> front = queue.front();
   const std::size_t bytes = std::min(front.size(), most);
@@ -93,7 +93,7 @@ TEST(ByteQueue, TakesNoMoreMemoryThanTheBudgetHas) {
   EXPECT_TRUE(one.append(std::as_bytes(std::span("x"))));
 }
 
-// Long enough that a recursive end would not fit the stack.
+// Long enough that a recursive destructor would overflow the stack.
 TEST(ByteQueue, GivesItsMemoryBackWhenItGoes) {
   ByteBudget budget{1 << 30};
   {

@@ -24,7 +24,7 @@ Endpoint loopback(std::uint16_t port) {
 }
 
 TEST(EndpointTest, SocketThatIsItsOwnPeerIsFoundOut) {
-  // Nobody listens there any more, and the source port is the same.
+  // The listener is gone, and the source port is the same.
   const std::uint16_t port = test::listen_tcp().port;
   const Endpoint to = loopback(port);
   const OwnedFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -40,7 +40,7 @@ TEST(EndpointTest, SocketWithAnotherPeerIsNotItsOwn) {
   EXPECT_EQ(connect_outcome(fd.get()), 0);
 }
 
-// The kernel counts every byte of an abstract name, so that one NUL more is another name.
+// The kernel counts every byte of an abstract name: with one more NUL it is another name.
 TEST(EndpointTest, AnAbstractNameEndsWhereItsLengthSays) {
   const Endpoint endpoint = make_endpoint(UnixEndpoint{"@ab"});
   sockaddr_un name{};

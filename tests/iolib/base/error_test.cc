@@ -35,8 +35,7 @@ TEST(ErrorTest, ErrnoIsTakenFromTheCallingThread) {
   EXPECT_EQ(error.context, "pipe2");
 }
 
-// The context is an argument, and is made before errno is looked at: making it must not disturb it
-// where it only concatenates.
+// The context is an argument, made before errno is read. Making it must not change errno.
 TEST(ErrorTest, ErrnoSurvivesALongContext) {
   errno = EADDRINUSE;
   const Error error = errno_error("bind " + std::string(4096, 'x'));

@@ -44,7 +44,7 @@ TEST(OwnedFdTest, MovingTransfersAndEmptiesTheSource) {
   OwnedFd source(raw);
   {
     const OwnedFd target(std::move(source));
-    EXPECT_FALSE(source);  // NOLINT(bugprone-use-after-move): what is asked is the moved-from state
+    EXPECT_FALSE(source);  // NOLINT(bugprone-use-after-move): the test checks the moved-from state
     EXPECT_EQ(target.get(), raw);
   }
   EXPECT_FALSE(is_open(raw));
@@ -87,7 +87,7 @@ TEST(OwnedFdTest, ResetClosesNowAndOnlyOnce) {
   OwnedFd owner(raw);
   owner.reset();
   EXPECT_FALSE(is_open(raw));
-  // Somebody else gets the number: the former owner must not touch it.
+  // Another descriptor gets the number: the former owner must not touch it.
   const int reused = ::fcntl(0, F_DUPFD_CLOEXEC, raw);
   ASSERT_EQ(reused, raw);
   owner.reset();

@@ -19,7 +19,7 @@ constexpr std::size_t kContentBytes = 64 << 10;
 constexpr std::size_t kMostAppended = 12 << 10;
 constexpr std::size_t kMostConnections = 4;
 
-// Random bytes with stretches of zeros, which a reader must not take for the end of a file.
+// Random bytes with runs of zeros, which a reader must not take for the end of a file.
 const std::vector<std::byte>& content_bytes() {
   static const std::vector<std::byte> bytes = [] {
     std::vector<std::byte> made(kContentBytes + kMostAppended + capture::kMaxPayloadBytes);
@@ -36,7 +36,7 @@ const std::vector<std::byte>& content_bytes() {
 
 }  // namespace
 
-// What a reader found of one stream.
+// What a reader finds of one stream.
 struct CaptureModel::Seen {
   std::uint64_t reached = 0;
   std::vector<Range> holes;  // without a record
@@ -53,7 +53,7 @@ CaptureModel::CaptureModel(const Options& options)
   recorder_ = *capture::Recorder::create(reactor_, disk_, store_, options_.recorder);
   recorder_->start();
   recorder_->set_on_event([this](capture::Recorder::Event event, const Error&) {
-    // Without syncs there is nothing to hold on to once blocks were let go.
+    // Without syncs, nothing can be confirmed once blocks were released.
     if (event == capture::Recorder::Event::disk_failed &&
         options_.recorder.segments.durability == Durability::none) {
       sequences_hold_ = false;
@@ -158,7 +158,7 @@ void CaptureModel::append(Connection& connection, std::size_t side) {
   capture::SideTap& tap = connection.recording->tap(static_cast<Side>(side));
   const std::size_t allowed = tap.allowance();
   std::size_t size = 1 + random_() % (chance(random_, 70) ? std::size_t{300} : kMostAppended);
-  // What a receive brings that was under way when room became short.
+  // Bytes of a receive that was in flight when room became short.
   const bool late = chance(random_, 5);
   if (allowed == 0 && !late) return;
   if (!late) size = std::min(size, allowed);
@@ -185,7 +185,7 @@ void CaptureModel::append(Connection& connection, std::size_t side) {
   if (!stream.spilled) stream.marks.push_back({recorder_->last_sequence(), stream.appended});
 }
 
-// A sink's side may end only when all of it is durable: asked once, and again later.
+// A sink's side may end only when all of it is durable. The model asks once, and again later.
 void CaptureModel::end(Connection& connection) {
   if (connection.sink) {
     Stream& stream = connection.sides[0];
@@ -215,7 +215,7 @@ void CaptureModel::close(Connection& connection) {
     const std::uint64_t bytes = connection.sides[side].appended;
     connection.recording->tap(static_cast<Side>(side)).closed({bytes, bytes, bytes});
   }
-  // It may be gone with this.
+  // This call may destroy it.
   confirm();
   std::exchange(connection.recording, nullptr)->close("closed");
 }
@@ -267,7 +267,7 @@ void CaptureModel::crash() {
   const bool damaged = disk_.lied() && expects_damage(remains);
   SimulatedDisk::Files files;
   for (auto& [name, left] : remains) files[name] = std::move(left.bytes);
-  // In some cases the power fails again while segments are being sealed.
+  // Sometimes the power fails again while segments are being sealed.
   if (chance(random_, 10)) files = crash_in_recovery(files);
   SimulatedDisk after(random_(), files);
   capture::Store store(after, {});
@@ -295,7 +295,7 @@ SimulatedDisk::Files CaptureModel::crash_in_recovery(const SimulatedDisk::Files&
   return left;
 }
 
-// Whether a frame is no longer as it was written although a good header says that it was durable.
+// Whether a frame differs from what was written although a good header says that it was durable.
 bool CaptureModel::expects_damage(
     const std::map<std::string, SimulatedDisk::Remains>& remains) const {
   for (const auto& [name, left] : remains) {
@@ -309,8 +309,8 @@ bool CaptureModel::expects_damage(
       if (!header) break;
       const std::size_t end = at + header->frame_bytes;
       const auto same = [&](std::size_t size) {
-        // What was written last may be the beginning of a frame: a short write that nothing
-        // followed.
+        // The last write may be only the beginning of a frame: a short write that was not
+        // continued.
         return std::min(written.size(), found.size()) >= at + size &&
                std::memcmp(&written[at], &found[at], size) == 0;
       };
@@ -350,8 +350,8 @@ void CaptureModel::check(const SimulatedDisk::Files& files, bool expects_damage)
   check_confirmed(seen);
 }
 
-// Before a file is deleted, which one is known only to who deletes it: those that are gone by the
-// next time.
+// The model cannot tell before a deletion which file it is. It finds out at the next call, from the
+// files that are gone.
 void CaptureModel::keep_deleted() {
   const SimulatedDisk::Files now = disk_.files();
   deleted_ = with_deleted(now);
@@ -360,7 +360,7 @@ void CaptureModel::keep_deleted() {
   if (options_.retention.size_bytes != 0) ++deletions_;
 }
 
-// What was confirmed may be missing only because it was deleted with its segment.
+// Confirmed bytes may be missing only if they were deleted with their segment.
 SimulatedDisk::Files CaptureModel::with_deleted(SimulatedDisk::Files files) const {
   std::set<std::uint64_t> there;
   for (const auto& [name, bytes] : files) there.insert(capture::parse_segment_name(name)->number);
@@ -421,7 +421,7 @@ void CaptureModel::check_event(const Event& event,
   }
 }
 
-// A connection with a `close` is whole, or says what is missing.
+// A connection with a `close` is complete, or reports what is missing.
 void CaptureModel::check_close(const Event& event, const std::array<Seen, 2>& seen) {
   const capture::CloseInfo info = *capture::decode_close(event.payload);
   for (const std::size_t side : {0U, 1U}) {

@@ -12,8 +12,9 @@
 
 namespace sluice::test {
 
-/// Connections that append random bytes through a recorder on a simulated disk, and what is known
-/// of each byte: appended, dropped, confirmed. Held against what a reader finds after a power cut.
+/// Connections append random bytes through a recorder on a simulated disk. The model knows of each
+/// byte whether it was appended, dropped or confirmed, and compares that with what a reader finds
+/// after a power cut.
 class CaptureModel {
  public:
   struct Options {
@@ -21,29 +22,29 @@ class CaptureModel {
     capture::RecorderOptions recorder;
     capture::Retention retention;
     unsigned faults_per_mille = 0;  ///< of all calls: errors, short writes
-    unsigned lies_per_mille = 0;    ///< of all calls: what the caller cannot notice
+    unsigned lies_per_mille = 0;    ///< of all calls: faults that the caller cannot notice
     unsigned steps = 150;
-    unsigned crashes_per_mille = 0;  ///< so many of all calls are looked at as if the power failed
+    unsigned crashes_per_mille = 0;  ///< of all calls: the model checks what a power cut leaves
   };
 
   explicit CaptureModel(const Options& options);
   ~CaptureModel();
 
-  /// One call, by its number, fails, and those after it too if `for_good`.
+  /// Makes the call with this number fail, and all later ones too if `for_good`.
   void fail_call(std::uint64_t index, Fault fault, bool for_good);
-  /// Runs all steps, then closes the recorder; false if that does not end, after it gave up.
+  /// Runs all steps, then closes the recorder; false if the recorder had to give up.
   bool run();
   /// Cuts the power now, and checks what a reader finds.
   void crash();
 
   [[nodiscard]] std::uint64_t crashes() const { return crashes_; }
   [[nodiscard]] std::uint64_t calls() const { return disk_.calls(); }
-  /// States in which a lie had destroyed what was confirmed, and the reader said so.
+  /// Checks in which a lie had destroyed confirmed bytes, and the reader reported it.
   [[nodiscard]] std::uint64_t damage_found() const { return damage_found_; }
   [[nodiscard]] std::uint64_t confirmed_bytes() const { return confirmed_bytes_; }
   /// Segments that the retention deleted, or tried to.
   [[nodiscard]] std::uint64_t deletions() const { return deletions_; }
-  /// What is wrong, first of all; empty if nothing is.
+  /// The first problem found; empty if there is none.
   [[nodiscard]] const std::string& problem() const { return problem_; }
 
  private:

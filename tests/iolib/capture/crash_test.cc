@@ -19,7 +19,7 @@ using capture::WhenFull;
 using test::CaptureModel;
 using test::Random;
 
-// One run's options, all from its seed.
+// One run's options, all derived from its seed.
 CaptureModel::Options options_of(std::uint64_t seed) {
   Random random(seed);
   constexpr std::array kLevels = {Durability::none, Durability::interval, Durability::batch,
@@ -70,7 +70,7 @@ void run_models(std::uint64_t first_seed, std::uint64_t states, Sum& sum) {
   }
 }
 
-// A failure names the seed of its run: SLUICE_SEED=<it> makes that the first one.
+// A failure prints the seed of its run. SLUICE_SEED=<seed> makes that run the first one.
 TEST(CaptureCrash, WhatWasConfirmedIsReadableAfterEveryPowerCut) {
   const auto states = test::by_scale<std::uint64_t>(500, 100'000, 5'000'000);
   Sum sum;

@@ -1,4 +1,4 @@
-// Every bit of a capture flipped, and every place at which it can be cut.
+// Flips every bit of a capture, and cuts it at every place.
 
 #include <gtest/gtest.h>
 
@@ -25,7 +25,7 @@ using capture::Event;
 using capture::Kind;
 using capture::Side;
 
-// What was delivered, by connection and side: where each piece begins in the stream, and its bytes.
+// Delivered bytes by connection and side: where each piece begins in the stream, and its bytes.
 struct Piece {
   std::uint64_t connection = 0;
   Side side = Side::client;
@@ -41,8 +41,8 @@ struct Walk {
   [[nodiscard]] bool clean() const { return findings == 0 && gaps == 0 && !failed; }
 };
 
-// As sluice-capture verify walks, over one segment. `ends`: where each good record ends. `take` is
-// shown what is delivered.
+// Walks one segment as sluice-capture verify does. `ends`: where each good record ends. `take` gets
+// each delivered piece.
 Walk walk(std::span<const std::byte> bytes, std::vector<std::uint64_t>* ends = nullptr,
           const std::function<void(const Piece&)>& take = {}) {
   const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::sealed};
@@ -89,7 +89,7 @@ std::vector<CaptureRecord> varied_records(std::size_t bytes, std::size_t frame_b
   return records;
 }
 
-// A segment of at most, and nearly, so many bytes.
+// A segment of at most, and nearly, this many bytes.
 std::vector<std::byte> segment_of(std::size_t bytes, std::size_t frame_bytes) {
   SegmentPlan plan;
   plan.frame_bytes = frame_bytes;
@@ -113,12 +113,12 @@ Streams streams_of(std::span<const std::byte> segment) {
   return streams;
 }
 
-// Whether the bytes are those of the stream that was recorded, where it had them.
+// Whether the bytes are those that the stream has at that place.
 bool is_of(const Streams& streams, const Piece& piece) {
   const auto found = streams.find({piece.connection, piece.side});
   if (found == streams.end()) return false;
   const std::vector<std::byte>& stream = found->second;
-  // Of 64 KiB at a time, half a million times, by a program that is hardly optimized.
+  // memcmp, because this compares up to 64 KiB half a million times, with hardly any optimization.
   return piece.offset <= stream.size() && piece.bytes.size() <= stream.size() - piece.offset &&
          (piece.bytes.empty() ||
           std::memcmp(piece.bytes.data(), &stream[piece.offset], piece.bytes.size()) == 0);
@@ -132,7 +132,7 @@ TEST(Capture, WithAnySingleBitFlippedIsNotCleanAndDeliversNothingElse) {
   ASSERT_TRUE(whole.clean());
   ASSERT_GT(whole.records, 30U);
   const Streams streams = streams_of(bytes);
-  // A sanitizer's run takes every 307th.
+  // Under a sanitizer, every 307th bit.
   const std::size_t step = by_scale<std::size_t>(307, 1, 1);
   std::size_t flipped = 0;
   for (std::size_t bit = seed() % step; bit < bytes.size() * 8; bit += step) {

@@ -121,7 +121,7 @@ TEST(Frame, OfAnotherVersionButAWrongCrcIsNone) {
   EXPECT_FALSE(decode_frame_header(std::span(buffer).first(63), &fault));
 }
 
-// A field of a header, and something that no writer puts there.
+// A header's field, with a value that no writer puts there.
 struct Senseless {
   const char* what;
   std::size_t at;
@@ -143,7 +143,7 @@ std::vector<std::byte> whole_frame() {
   return buffer;
 }
 
-// Each of the fields alone, with the right CRC.
+// Sets each field alone, with the right CRC.
 void expect_faults(std::span<const Senseless> fields, FrameFault expected) {
   for (const Senseless& each : fields) {
     std::vector<std::byte> frame = whole_frame();
@@ -263,7 +263,7 @@ TEST(Payload, OfEachKindComesBack) {
 TEST(Payload, CutAnywhereIsRefusedOrShorterNeverReadBeyond) {
   const auto open = encode(test::open_info(5), true);
   for (std::size_t size = 0; size < open.size(); ++size) {
-    // A copy of its own, so that a sanitizer sees who reads behind it.
+    // In its own copy, so that a sanitizer notices a read behind it.
     const std::vector<std::byte> part(open.begin(), open.begin() + static_cast<long>(size));
     static_cast<void>(decode_open(part));
     static_cast<void>(decode_segment(part));

@@ -34,15 +34,16 @@ class IoFault : public testing::TestWithParam<Case> {
     options.recorder.segments.segment_bytes = 64 << 10;
     options.recorder.segments.sync_interval = std::chrono::milliseconds(20);
     options.recorder.when_full = GetParam().when_full;
-    // One segment and what is being written; everything, where all else is as with `block`.
+    // With `close`, retention keeps one segment and the one being written. Otherwise it keeps
+    // everything.
     options.retention.size_bytes = GetParam().when_full == WhenFull::close ? 64 << 10 : 0;
     options.steps = test::by_scale(120U, 120U, 400U);
     return options;
   }
 };
 
-// Every call that changes something on the disk fails once, or it and all after it; the power is
-// cut at the end of each run, and what had been confirmed must be there.
+// Every call that changes the disk fails once, or with all later ones. The power is cut at the end
+// of each run; everything that was confirmed must still be there.
 TEST_P(IoFault, AtEveryCallLosesNothingConfirmedAndTheRecorderCloses) {
   CaptureModel whole(options());
   ASSERT_TRUE(whole.run());
@@ -51,7 +52,7 @@ TEST_P(IoFault, AtEveryCallLosesNothingConfirmedAndTheRecorderCloses) {
   constexpr std::array kFaults = {Fault{Fault::Kind::fails, EIO}, Fault{Fault::Kind::fails, ENOSPC},
                                   Fault{Fault::Kind::short_write}};
   std::uint64_t runs = 0;
-  // Under a sanitizer, which takes twenty times as long, some of them.
+  // Under a sanitizer, which takes twenty times as long, only some of them.
   const auto stride = test::by_scale<std::uint64_t>(29, 1, 1);
   for (std::uint64_t call = test::seed() % stride; call < whole.calls(); call += stride) {
     for (const Fault& fault : kFaults) {
@@ -70,8 +71,8 @@ TEST_P(IoFault, AtEveryCallLosesNothingConfirmedAndTheRecorderCloses) {
   std::cout << runs << " runs, " << whole.calls() << " calls\n";
 }
 
-// What a crash left of two runs: a sealed segment each, one that is being written, and one that has
-// been prepared. The last bytes are zeros, which recovery must not take for the end.
+// What a crash left of two runs: for each a sealed segment, one being written and one prepared. The
+// last bytes are zeros, which recovery must not take for the end.
 SimulatedDisk::Files after_a_crash() {
   SimulatedDisk::Files left;
   for (const char run : {'1', '2'}) {
@@ -93,10 +94,10 @@ struct RecoveryFault {
   std::uint64_t call = 0;
   int error = 0;
   bool for_good = false;
-  bool power_fails = false;  ///< behind it
+  bool power_fails = false;  ///< after the recovery
 };
 
-// Recovers `files` while calls fail; true if that was told. `left`: what is there then.
+// Recovers `files` while calls fail; true if that was reported. `left`: the files afterwards.
 bool fails_to_recover(const SimulatedDisk::Files& files, const RecoveryFault& fault,
                       SimulatedDisk::Files& left) {
   SimulatedDisk disk(1, files);
@@ -122,7 +123,7 @@ test::ReadCapture read_recovered(const SimulatedDisk::Files& files, std::uint64_
   return test::read_capture(disk.files());
 }
 
-// No call of it can be short: it writes nothing, and what reads goes on until the end.
+// Recovery has no short calls: it does not write, and its reads continue to the end.
 TEST(Recovery, WithAFaultAtAnyCallFailsAndLosesNothingThatTheNextOneFinds) {
   const SimulatedDisk::Files files = after_a_crash();
   std::uint64_t calls = 0;

@@ -34,7 +34,7 @@ using test::write_segment;
 using Severity = Finding::Severity;
 
 struct Read {
-  std::string client;  ///< the bytes that are new, of all connections
+  std::string client;  ///< the new bytes of all connections
   std::vector<Finding> findings;
   std::size_t records = 0;
   std::string error;
@@ -65,7 +65,7 @@ Read read(const std::vector<MemorySegment>& segments) {
   return read(ChainReader(test::memory_chain(segments), test::memory_options(segments)));
 }
 
-// As one whose writer lives.
+// As for a chain whose writer lives.
 Chain written_chain(const std::vector<MemorySegment>& segments) {
   Chain chain = test::memory_chain(segments);
   chain.being_written = true;
@@ -119,7 +119,7 @@ TEST(Segment, WithoutAFooterHasATornTail) {
   EXPECT_FALSE(got.has(Severity::damage));
 }
 
-// In a write of which only the first part arrived the rest is as it was prepared: zeros.
+// If only the first part of a write arrived, the rest holds the prepared zeros.
 TEST(Segment, WithAHalfWrittenFrameIsTornAndItsWholeRecordsCount) {
   SegmentPlan plan;
   plan.footer = false;
@@ -169,7 +169,8 @@ TEST(Segment, WithFramesOfAnotherOneOrInAnotherPlaceDoesNotTakeThem) {
   EXPECT_LT(read({moved}).client.size(), 20'000U);
 }
 
-// What a peer sent cannot pass for frames or records, if the segment's id is unknown to it.
+// A peer does not know the segment's id, so the bytes that it sends cannot pass for frames or
+// records.
 TEST(Segment, InsideABadFrameForgedFramesAreNotTaken) {
   SegmentPlan plan;
   plan.id = 99;
@@ -206,7 +207,7 @@ TEST(Segment, WithOffsetsThatWrapAroundIsDamaged) {
   EXPECT_EQ(got.client, "");
 }
 
-// Of a disk that goes bad while it is read: one of the calls fails.
+// A disk that fails while it is read: one of the calls fails.
 class FailingSource final : public Source {
  public:
   FailingSource(std::span<const std::byte> bytes, std::size_t& calls_left)
@@ -227,7 +228,7 @@ class FailingSource final : public Source {
 
 TEST(Chain, OfWhichAReadFailsFailsWithItAndCallsNothingTornOrDamaged) {
   const auto bytes = random_bytes(40'000, 1);
-  // In the second one a hole is looked over, and what is behind it.
+  // In the second segment the reader looks past a hole.
   std::vector<MemorySegment> segments = {segment(0, connection_records(1, bytes, {})),
                                          segment(1, connection_records(2, bytes, {}))};
   std::fill_n(segments[1].bytes.begin() + 8192, 4096, std::byte{0});
@@ -243,7 +244,7 @@ TEST(Chain, OfWhichAReadFailsFailsWithItAndCallsNothingTornOrDamaged) {
   for (;; ++call) {
     calls_left = call;
     const Read got = read(ChainReader(test::memory_chain(segments), options));
-    if (calls_left <= call) break;  // there are no more calls than that
+    if (calls_left <= call) break;  // the reader makes no more calls
     EXPECT_NE(got.error.find("Input/output error"), std::string::npos) << "call " << call;
     EXPECT_TRUE(whole.client.starts_with(got.client)) << "call " << call;
     EXPECT_LE(got.findings.size(), whole.findings.size()) << "call " << call;
@@ -253,7 +254,7 @@ TEST(Chain, OfWhichAReadFailsFailsWithItAndCallsNothingTornOrDamaged) {
 
 // --- A segment that is being written ---
 
-// Frames of 64 KiB: about so many of them, without one.
+// A segment of about 50 frames of 64 KiB, one of which is missing.
 constexpr std::size_t kBigFrame = 64 << 10;
 std::vector<std::byte> frames_but_one(std::size_t missing, std::uint32_t in_flight,
                                       const std::string& durability = "batch") {
@@ -309,7 +310,7 @@ TEST(Written, WithoutAFooterYetIsTheLastToBeRead) {
   const Read got = read_written(segments);
   EXPECT_TRUE(got.findings.empty()) << got.findings.front().what;
   EXPECT_EQ(got.client.size(), 1000U);
-  // With it, the next one counts.
+  // With a footer, the next segment counts.
   plan.footer = true;
   const std::vector<MemorySegment> ended = {
       {build_segment(plan, records), SegmentState::open, 0},
@@ -317,7 +318,7 @@ TEST(Written, WithoutAFooterYetIsTheLastToBeRead) {
   EXPECT_EQ(read_written(ended).records, records.size() + 4);
 }
 
-/// Shows what was there before, and from the so-manieth read on what is there now.
+/// Returns the former contents, and from read number `reads` on the present ones.
 class ChangingSource final : public Source {
  public:
   ChangingSource(std::span<const std::byte> before, std::span<const std::byte> now, int reads)
@@ -334,7 +335,7 @@ class ChangingSource final : public Source {
 };
 
 TEST(Written, WhileItIsReadHasNothingWrongWithIt) {
-  // Before: a frame was not there, nor was it durable. Now all is there, and nearly all durable.
+  // Before: one frame is missing and not durable. Now: all frames are there, nearly all durable.
   const auto before = frames_but_one(5, 100);
   auto now = frames_but_one(60, 2);
   const auto whole = text_of(random_bytes(3 << 20, 1));
@@ -348,7 +349,7 @@ TEST(Written, WhileItIsReadHasNothingWrongWithIt) {
         return std::unique_ptr<Source>(std::make_unique<ChangingSource>(before, now, reads));
       };
       const Read got = read(ChainReader(chain, options));
-      // Without a sign of a writer, a hole that is there four times is believed.
+      // Without a sign of a writer, a hole that is found four times is believed.
       if (being_written || reads < 3) {
         EXPECT_TRUE(got.findings.empty()) << reads << ": " << got.findings.front().what;
       }
@@ -405,7 +406,7 @@ TEST(Chain, WithASegmentMissingInTheMiddleIsDamaged) {
   EXPECT_FALSE(read({segment(5, head), segment(6, {})}).has(Severity::damage)) << "deleted head";
 }
 
-// As retention does, oldest first.
+// Retention deletes the oldest first.
 TEST(Chain, WhoseSegmentsAreDeletedWhileItIsReadBeginsAnew) {
   const auto bytes = random_bytes(9000, 1);
   const auto all = connection_records(1, bytes, {});
@@ -467,7 +468,7 @@ TEST(Chain, OfASuspectSegmentTakesWhatWasWrittenAgainOnce) {
   plan.frames_in_flight = 100;
   plan.footer = false;
   MemorySegment suspect{build_segment(plan, all), SegmentState::suspect, 0};
-  // One frame failed; those behind it were written, and again with it.
+  // One frame failed. The frames behind it were written, and once more with it.
   std::fill(suspect.bytes.begin() + 12288, suspect.bytes.begin() + 16384, std::byte{0xee});
   const std::vector<CaptureRecord> again(all.begin() + 5, all.end());
   const Read got = read({suspect, segment(1, again)});
@@ -485,7 +486,7 @@ TEST(Chain, ThatRepeatsAConnectionThatHadEndedTakesItOnce) {
 
 TEST(Chain, OfAnUnfinishedSegmentCountsOnlyConnectionsThatHaveNotEnded) {
   std::vector<CaptureRecord> records;
-  // One that is alive all along, and between the others.
+  // One that lives all the time, among the others.
   for (const std::uint64_t number : {50U, 1U, 3U, 2U, 99U, 98U, 100U, 49U, 51U}) {
     const auto all = connection_records(number, bytes_of("x"), {});
     records.insert(records.end(), all.begin(), number == 50 ? all.begin() + 1 : all.end());

@@ -61,7 +61,7 @@ TEST(Recorder, KeepsAPartialBlockForTheFlushIntervalAndNoLonger) {
   EXPECT_EQ(rig.recorder->durable_sequence(), rig.recorder->last_sequence());
 }
 
-// Each in a block of its own they would soon take up all.
+// If each message had its own block, they would soon use up all blocks.
 TEST(Recorder, GathersSmallMessagesWhileTheDiskIsBehind) {
   CaptureRig rig(options_of(Durability::batch, WhenFull::drop));
   rig.settle();
@@ -80,7 +80,7 @@ TEST(Recorder, GathersSmallMessagesWhileTheDiskIsBehind) {
   EXPECT_EQ(rig.read().client(1).bytes, sent);
 }
 
-// Tables are beyond the budget, and as long as there are connections.
+// Tables do not count against the budget, and grow with the number of connections.
 TEST(Recorder, HasOneUnwrittenTableAtATime) {
   capture::RecorderOptions options = options_of(Durability::batch, WhenFull::drop);
   options.buffer_bytes = 1 << 20;
@@ -119,7 +119,7 @@ TEST(Recorder, OpensTheWatermarkOnlyWhenBytesAreDurable) {
   EXPECT_EQ(recording.tap(Side::client).watermark(), 5U);
 }
 
-// Told each second, from the second on in which nobody went on.
+// It reports each second, after the first second without progress.
 TEST(Recorder, TellsWhileTheDiskHoldsSomebodyUp) {
   using Event = capture::Recorder::Event;
   for (const Durability durability : {Durability::before_forward, Durability::batch}) {
@@ -230,7 +230,7 @@ TEST(Recorder, BlocksWhenItsBuffersAreFullAndLosesNothing) {
                std::string_view(sent).substr(sent.size() - std::min<std::size_t>(room, 3'000)));
     ASSERT_LT(sent.size(), 1U << 20);
   }
-  // A receive that was under way.
+  // Bytes of a receive that was in flight.
   const std::string late(30'000, 'z');
   rig.append(recording, late);
   rig.settle();
@@ -242,7 +242,7 @@ TEST(Recorder, BlocksWhenItsBuffersAreFullAndLosesNothing) {
   EXPECT_TRUE(rig.read().clean());
 }
 
-// Each of many connections has a receive under way when the disk stops.
+// Each of many connections has a receive in flight when the disk stops.
 TEST(Recorder, KeepsWithinItsBuffersHoweverManyReceivesEndWhenThereIsNoRoom) {
   RecorderOptions options = options_of(Durability::batch);
   options.segments.segment_bytes = 4 << 20;
@@ -277,7 +277,7 @@ TEST(Recorder, KeepsWithinItsBuffersHoweverManyReceivesEndWhenThereIsNoRoom) {
   for (Recording* recording : standing) EXPECT_EQ(recording->tap(Side::client).allowance(), 0U);
   rig.disk.set_stalled(false);
   ASSERT_TRUE(rig.run_until([&] { return rig.recorder->counters().recorded_bytes == sent; }));
-  // What was promised may be promised again.
+  // Room that was promised can be promised again.
   ASSERT_TRUE(rig.run_until_durable());
   for (Recording* recording : asked_again) rig.append(*recording, "y");
   std::ptrdiff_t again = std::ranges::count_if(asked_again, [](Recording* recording) {
@@ -419,7 +419,7 @@ TEST(Recorder, BeginsEverySegmentWithTheConnectionsThatAreAlive) {
   ASSERT_TRUE(rig.close());
   auto files = rig.disk.files();
   ASSERT_GE(files.size(), 3U);
-  // Without the oldest segments nobody is an orphan.
+  // Also without the oldest segments, every connection has an `open`.
   files.erase(files.begin());
   const ReadCapture read = test::read_capture(files);
   EXPECT_TRUE(read.clean());
@@ -497,7 +497,7 @@ TEST(Recorder, KeepsOneTableForASegmentHoweverOftenItIsLost) {
   ASSERT_TRUE(rig.run_until_durable());
   ASSERT_TRUE(rig.close());
   EXPECT_EQ(rig.read().client(1).bytes, "before and after");
-  // What a failing write brings to the disk all the same is not what this is about.
+  // This test does not cover what failing writes leave on the disk.
   auto files = rig.disk.files();
   std::erase_if(files, [](const auto& file) { return file.first.ends_with(".suspect"); });
   const ReadCapture read = test::read_capture(files);
@@ -507,7 +507,7 @@ TEST(Recorder, KeepsOneTableForASegmentHoweverOftenItIsLost) {
 
 TEST(Recorder, TellsOfAFullDiskAndGoesOnWhenThereIsSpace) {
   CaptureRig rig(options_of(Durability::batch));
-  rig.disk.set_free_bytes(200'000);  // one segment, and not a second one
+  rig.disk.set_free_bytes(200'000);  // enough for one segment, not for two
   Recording& recording = rig.open(1);
   std::string sent;
   for (int i = 0; i < 30 && recording.tap(Side::client).allowance() > 0; ++i) {
@@ -527,14 +527,14 @@ TEST(Recorder, TellsOfAFullDiskAndGoesOnWhenThereIsSpace) {
 
 TEST(Recorder, CallsTheDiskFullOnlyOnceNoSegmentTakesBytes) {
   CaptureRig rig(options_of(Durability::batch, WhenFull::drop));
-  rig.disk.set_free_bytes(200'000);  // one segment, and not a second one
+  rig.disk.set_free_bytes(200'000);  // enough for one segment, not for two
   Recording& recording = rig.open(1);
   while (std::ranges::count(rig.events, Recorder::Event::segment_refused) == 0) {
     rig.append(recording, std::string(3'000, 'x'));
     rig.pass(milliseconds(20));
     ASSERT_LT(rig.recorder->counters().recorded_bytes, 128U << 10);
   }
-  // The segment is half empty: the buffers are full since the disk does not answer.
+  // The segment is half empty. The buffers are full because the disk does not answer.
   rig.disk.set_stalled(true);
   rig.append(recording, std::string(100'000, 'x'));
   EXPECT_GT(rig.dropped(GapReason::buffers_full), 0U);
@@ -556,7 +556,7 @@ TEST(Recorder, SealsASegmentWhoseTimeIsUpThoughNothingMoreComes) {
     RecorderOptions options = options_of(level);
     options.segment_time = std::chrono::seconds(5);
     CaptureRig rig(options);
-    rig.disk.set_free_bytes(200'000);  // one segment, and what another one used
+    rig.disk.set_free_bytes(200'000);  // enough for one segment and what another one used
     const auto sealed = [&rig] {
       const auto files = rig.disk.files();
       return std::ranges::count_if(
@@ -583,7 +583,7 @@ TEST(Recorder, SealsASegmentWhoseTimeIsUpThoughNothingMoreComes) {
     auto files = rig.disk.files();
     EXPECT_EQ(test::read_capture(files).client(1).bytes, "first second");
     EXPECT_TRUE(test::read_capture(files).clean());
-    // The second one tells whose bytes they are.
+    // The second segment also names the connection of its bytes.
     files.erase(files.begin());
     EXPECT_EQ(test::read_capture(files).connections.at(1).opens, 1) << to_string(level);
   }
@@ -611,7 +611,7 @@ TEST(Recorder, WritesAgainASegmentThatFailsWhenItIsSealedByTime) {
   EXPECT_EQ(read.error, "");
 }
 
-// More than one commit under way would be small ones.
+// With more commits in flight, each would be small.
 TEST(Recorder, GathersForTheNextCommitWhileTwoAreUnderWay) {
   CaptureRig rig(options_of(Durability::before_forward));
   rig.settle();

@@ -22,7 +22,7 @@ using test::DiskCall;
 using test::Fault;
 using test::ReadCapture;
 
-// The first call of a kind, from now on, fails.
+// Makes the next call of a kind fail.
 void fail_next(CaptureRig& rig, DiskCall kind, int error) {
   rig.disk.set_on_call([kind, error, done = false](DiskCall call, std::uint64_t) mutable {
     if (call != kind || done) return Fault{};
@@ -62,7 +62,7 @@ TEST(SegmentWriter, CallsNothingDurableThatANewSegmentDoesNotHoldYet) {
   fail_next(rig, DiskCall::sync, EIO);
   rig.append(recording, std::string(kBytes, 'x'));
   const std::uint64_t last = rig.recorder->last_sequence();
-  // Whenever the mark has risen, a power cut leaves all that it covers.
+  // Whenever the mark has risen, everything that it covers survives a power cut.
   std::uint64_t mark = 0;
   ASSERT_TRUE(rig.run_until([&] {
     if (rig.recorder->durable_sequence() == mark) return mark >= last;
@@ -91,7 +91,7 @@ TEST(SegmentWriter, WaitsLongerAndLongerForADiskThatTakesFirstFramesOnly) {
     rig.append(rig.open(1), "bytes");
     rig.pass(kTime);
     const auto files = rig.disk.files();
-    // After 1, 2, 4, 8, 16 s, then every 32.
+    // Tries after 1, 2, 4, 8, 16 s, then every 32 s.
     EXPECT_GE(files.size(), 15U) << "it does try";
     EXPECT_LE(files.size(), 26U) << to_string(level);
     for (const auto& [name, bytes] : files) {
@@ -107,7 +107,7 @@ capture::RecorderOptions large_options() {
   return options;
 }
 
-// Each begins with what a segment begins with, as one that was planned.
+// A smaller segment begins like a planned one.
 TEST(SegmentWriter, GoesOnInSmallerSegmentsWhereSpaceIsShort) {
   CaptureRig rig(large_options());
   rig.disk.set_free_bytes(20 << 20);
@@ -128,7 +128,7 @@ TEST(SegmentWriter, GoesOnInSmallerSegmentsWhereSpaceIsShort) {
   EXPECT_EQ(read.connections.at(1).tables, static_cast<int>(read.segments.size()) - 1);
 }
 
-// Its size is known only once much was planned for a larger one.
+// The size is known only after much was planned for a larger segment.
 TEST(SegmentWriter, EndsASegmentThatProvesToBeSmallerThanPlanned) {
   CaptureRig rig(large_options());
   rig.disk.set_free_bytes(20 << 20);
@@ -168,7 +168,7 @@ TEST(SegmentWriter, GoesOnInAnotherSegmentIfSomebodyRemovesTheOneItWrites) {
   EXPECT_EQ(read.segments, std::vector<std::string>{"run1-w000-0000000001.sluice"});
 }
 
-// As with their directory: not one of them after the other.
+// If their directory is gone, both are noticed at once, not one after the other.
 TEST(SegmentWriter, NoticesInOneLookThatBothOfItsSegmentsAreGone) {
   CaptureRig rig(CaptureRig::small_options(Durability::batch));
   Recording& recording = rig.open(1);

@@ -60,7 +60,7 @@ TEST(Store, KeepsTheZerosThatAConnectionSent) {
   EXPECT_EQ(test::read_capture(after.files()).client(1).bytes, zeros);
 }
 
-// A frame of a segment, without a record in it.
+// Adds a frame without records.
 void put_frame(SimulatedDisk::Bytes& file, std::uint32_t number, std::uint64_t offset) {
   std::array<std::byte, 4096> buffer{};
   capture::FrameHeader header;
@@ -87,7 +87,7 @@ Recovered recover(SimulatedDisk::Bytes segment) {
   return recovered;
 }
 
-/// As before-forward prepares it: zeros that were written.
+/// before-forward prepares a segment with written zeros.
 TEST(Store, ReadsNoMoreOfTheZerosThatASegmentWasPreparedWithThanCouldBeInFlight) {
   SimulatedDisk::Bytes segment(64 << 20);
   const Recovered unused = recover(segment);
@@ -100,7 +100,7 @@ TEST(Store, ReadsNoMoreOfTheZerosThatASegmentWasPreparedWithThanCouldBeInFlight)
   EXPECT_LE(used.reads, 20U);
 }
 
-/// Up to eight writes were in flight, of which the last may be all that arrived.
+/// Up to eight writes were in flight. Perhaps only the last one arrived.
 TEST(Store, KeepsWhatArrivedBeforeWhatWasInFlightWithIt) {
   constexpr std::uint64_t kAfterSeven = 7 << 20;
   SimulatedDisk::Bytes segment(32 << 20);
@@ -137,7 +137,7 @@ TEST(Store, DeletesTheOldestSegmentsBeyondItsSizeFromTheHeadOfTheChain) {
 
 constexpr std::int64_t kDayNs = 86'400'000'000'000;
 
-// A boot without a clock that knows the date, a time server that is wrong.
+// For example a boot before the clock knows the date, or a wrong time server.
 TEST(Store, AStepOfTheWallClockMakesNoSegmentOlder) {
   SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(4096)}});
   Store store(disk, {.age = std::chrono::hours(24)});
@@ -155,7 +155,7 @@ TEST(Store, AStepOfTheWallClockMakesNoSegmentOlder) {
     store.apply_retention();
     EXPECT_EQ(disk.files().size(), 2U);
   }
-  // Half a day old at the start, by the clock of then.
+  // The segment was half a day old at the start, by the clock at that time.
   time.boot_ns += kDayNs * 6 / 10;
   store.apply_retention();
   ASSERT_EQ(deletions.size(), 1U);
@@ -183,7 +183,7 @@ TEST(Store, SegmentsThatAreDatedInTheFutureAgeFromTheStartOn) {
   EXPECT_TRUE(disk.files().empty());
 }
 
-// What is oldest is known only when all is found.
+// The oldest is known only once all are found.
 TEST(Store, DeletesTheOldestOfSeveralChainsAfterACrash) {
   SimulatedDisk disk(1);
   const auto make = [&](const std::string& name) {
@@ -248,7 +248,7 @@ TEST(Store, OneThatCannotBeDeletedKeepsItsOwnChainAloneAndIsToldOnce) {
   EXPECT_EQ(store.counters().deletions_failed, 1U);
 }
 
-// A power cut may bring back what was deleted last, but nothing before that.
+// A power cut may bring back the segment deleted last, but no earlier one.
 TEST(Store, DeletesOneAfterTheOtherAndLeavesNoHoleToAPowerCut) {
   SimulatedDisk::Files files;
   for (const char* number : {"0", "1", "2", "3"}) {
@@ -272,14 +272,14 @@ TEST(Store, DeletesOneAfterTheOtherAndLeavesNoHoleToAPowerCut) {
   EXPECT_GT(looks, 200U);
 }
 
-// It would stay, and those behind it go: a hole.
+// Otherwise it would stay while later ones go, which leaves a hole.
 TEST(Store, DeletesASegmentInItsTurnThoughItCouldNotBeSealed) {
   using test::DiskCall;
   enum class Again : std::uint8_t { never, before_deletion, after_deletion };
   struct Ending {
     std::set<DiskCall> failing;
     bool abandons;
-    Again again;  // is it tried to be abandoned
+    Again again;  // whether abandoning it is tried again
   };
   for (const Ending& each :
        {Ending{{DiskCall::rename}, false, Again::never},
@@ -317,7 +317,7 @@ TEST(Store, DeletesASegmentInItsTurnThoughItCouldNotBeSealed) {
   }
 }
 
-// Nobody would know of it: it would stay when those before and behind it are deleted.
+// Otherwise that file would be forgotten, and stay when its neighbours are deleted.
 TEST(Store, AChainDoesNotGoOnBehindASegmentThatCouldNotBeDiscarded) {
   using test::DiskCall;
   SimulatedDisk disk(1);
@@ -334,7 +334,7 @@ TEST(Store, AChainDoesNotGoOnBehindASegmentThatCouldNotBeDiscarded) {
   EXPECT_EQ(disk.files().size(), 1U);
 }
 
-// The end of a run does not wait for what it will not use.
+// The end of a run does not wait for a segment that it will not use.
 TEST(Store, FillsASegmentThatIsNoLongerNeededNoFurther) {
   SimulatedDisk disk(1);
   Store store(disk, {});
@@ -351,7 +351,7 @@ TEST(Store, FillsASegmentThatIsNoLongerNeededNoFurther) {
   EXPECT_TRUE(disk.files().empty());
 }
 
-// A disk that is too small for the segment, or has been filled by others.
+// For example on a disk that is too small for the segment, or that other programs filled.
 TEST(Store, DeletesNothingThatCannotMakeRoom) {
   SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(100'000)}});
   disk.set_free_bytes(150'000);
@@ -364,7 +364,7 @@ TEST(Store, DeletesNothingThatCannotMakeRoom) {
 
 constexpr std::uint64_t kMiB = 1 << 20;
 
-/// How large the next segments of a chain become, until there is no room.
+/// The sizes of a chain's next segments, until there is no room.
 std::vector<std::uint64_t> make_segments(Store& store, std::uint64_t most_bytes) {
   std::vector<std::uint64_t> sizes;
   for (std::uint64_t number = 0;; ++number) {
@@ -375,7 +375,7 @@ std::vector<std::uint64_t> make_segments(Store& store, std::uint64_t most_bytes)
   }
 }
 
-// Two that record to one volume, and their next segments, all find room.
+// Room for two recorders on one volume, and for the next segment of each.
 TEST(Store, MakesSmallerSegmentsWhereSpaceIsShortAndSaysSoOnce) {
   SimulatedDisk disk(1);
   disk.set_free_bytes(36 * kMiB);
@@ -389,7 +389,8 @@ TEST(Store, MakesSmallerSegmentsWhereSpaceIsShortAndSaysSoOnce) {
   EXPECT_EQ(told, std::vector<std::uint64_t>{8});
 }
 
-// By a quota that statvfs(2) does not know, by RLIMIT_FSIZE, by the filesystem's largest file.
+// For example by a quota that statvfs(2) does not report, RLIMIT_FSIZE, or the filesystem's
+// maximum.
 TEST(Store, MakesASmallerSegmentWhereTheLargeOneIsRefused) {
   for (const int error : {EDQUOT, EFBIG}) {
     SimulatedDisk disk(1);
@@ -420,7 +421,7 @@ TEST(Store, DeletesNoMoreThanAPartOfWhatIsKeptForASegment) {
   EXPECT_EQ(store.counters().segments_deleted, 1U);
 }
 
-// Others have its blocks too: a snapshot, a hard link.
+// For example because a snapshot or a hard link shares its blocks.
 TEST(Store, DeletesNoMoreIfADeletionGivesNothingBack) {
   SimulatedDisk disk(1, {{"run0-w000-0000000000.sluice", SimulatedDisk::Bytes(100'000)},
                          {"run0-w000-0000000001.sluice", SimulatedDisk::Bytes(100'000)}});
@@ -443,7 +444,7 @@ TEST(Store, DeletesNoMoreIfADeletionGivesNothingBack) {
   }
   EXPECT_EQ(told, 1U);
   disk.set_on_call(nullptr);
-  disk.set_free_bytes(160'000);  // somebody made a little room: it is worth another try
+  disk.set_free_bytes(160'000);  // other programs freed a little: it is worth another try
   EXPECT_TRUE(store.create(name, 160'000).has_value());
   EXPECT_EQ(told, 2U);
 }

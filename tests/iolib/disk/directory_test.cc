@@ -20,11 +20,11 @@
 #include "tests/support/temp_dir.h"
 
 namespace {
-int directory_sync_error = 0;                 ///< of every fsync(2) of a directory in this program
-std::function<void()> before_directory_sync;  ///< once
+int directory_sync_error = 0;  ///< what every fsync(2) of a directory in this program returns
+std::function<void()> before_directory_sync;  ///< called once
 }  // namespace
 
-/// In the place of the C library's.
+/// Replaces the C library's.
 extern "C" int fsync(int fd) {
   struct stat about {};
   const bool is_directory = ::fstat(fd, &about) == 0 && S_ISDIR(about.st_mode);
@@ -191,7 +191,7 @@ TEST(Directory, StaysWhereAnotherProcessWasFasterToLockIt) {
   EXPECT_TRUE(Directory::is_locked(path));
 }
 
-// Whether a file can be made there and found by its path.
+// Whether a file can be created there and found by its path.
 bool takes_files(Directory& directory) {
   const Result<int> file = directory.create("new");
   if (file.has_error()) return false;
@@ -225,7 +225,7 @@ TEST(Directory, IsMadeAndLockedAgainWhereItWasRemovedOrReplaced) {
   }
 }
 
-// What says nothing about a segment does not condemn it.
+// Not being able to look does not mean that the segment is gone.
 TEST(Directory, HoldsItsFilesWhereNobodyCanTellWhatIsAtItsPath) {
   constexpr uid_t kNobody = 65'534;
   const TempDir temp;
@@ -238,7 +238,7 @@ TEST(Directory, HoldsItsFilesWhereNobodyCanTellWhatIsAtItsPath) {
   const uid_t user = ::geteuid();
   ASSERT_TRUE(user != 0 || ::chown((parent + "/capture").c_str(), kNobody, kNobody) == 0);
   ASSERT_EQ(::chmod(parent.c_str(), 0), 0);
-  // Root may search everything.
+  // Root may search every directory.
   if (user == 0) ::setfsuid(kNobody);
   EXPECT_TRUE((*directory)->holds(*file, "old"));
   const Result<int> another = (*directory)->create("another");
@@ -249,7 +249,7 @@ TEST(Directory, HoldsItsFilesWhereNobodyCanTellWhatIsAtItsPath) {
   (*directory)->close(*file);
 }
 
-// Two would record there, each believing to be alone.
+// Otherwise two recorders would use the directory, each believing that it is alone.
 TEST(Directory, TakesALockThatWasRemovedAgainUnlessAnotherHasIt) {
   const TempDir temp;
   auto directory = Directory::open(temp.path());
