@@ -10,7 +10,7 @@ using State = Breaker::State;
 
 class BreakerTest : public testing::Test {
  protected:
-  /// Somebody fails, and the breaker lets nobody through for as long as it says; then one.
+  /// After a failure, the breaker admits nothing for the time that it reports, then one.
   Duration open_and_wait(bool probe) {
     breaker_.failed(now_, probe);
     EXPECT_EQ(breaker_.state(), State::open);
@@ -81,7 +81,7 @@ TEST_F(BreakerTest, ItsTimesGrowWithJitterAndWithinBounds) {
     EXPECT_LE(open, Breaker::kLeastOpen + span);
     span = std::min(2 * span, Breaker::kLongestSpan);
   }
-  // Full jitter: over many times, all of the span.
+  // Full jitter: many tries cover the whole span.
   Duration shortest = 1h;
   Duration longest = 0s;
   for (int i = 0; i < 500; ++i) {

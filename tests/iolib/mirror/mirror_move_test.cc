@@ -19,7 +19,7 @@ using test::Ending;
 
 constexpr std::uint64_t kNoLagBound = 1 << 30;
 
-// The first thread has a mirror, which is the test's listener.
+// The first thread has a mirror: the test's listener.
 class MirrorMoveTest : public MoveTest {
  protected:
   void SetUp() override {
@@ -45,7 +45,7 @@ class MirrorMoveTest : public MoveTest {
     first().loop.call([this] { mirror_->stop(); });
     EXPECT_TRUE(test::wait_until([this] { return mirror_->count(Count::active) == 0; }));
   }
-  /// A mirrored relay, whose mirror has connected.
+  /// A mirrored relay whose mirror has connected.
   OwnedFd start_mirrored() {
     start([this](Relay& relay) {
       Pump& pump = relay.to_upstream();
@@ -56,7 +56,7 @@ class MirrorMoveTest : public MoveTest {
     });
     return test::accept_from(listener_.fd.get());
   }
-  /// Reads all that is mirrored, in the background.
+  /// Reads everything that is mirrored, in the background.
   [[nodiscard]] std::future<std::string> check(int mirror) {
     return test::in_background([mirror] {
       test::PatternChecker checker(kUp);
@@ -77,7 +77,7 @@ class MirrorMoveTest : public MoveTest {
   }
 
   test::Listener listener_;
-  std::unique_ptr<Mirror> mirror_;  ///< of the first thread, but for its counts
+  std::unique_ptr<Mirror> mirror_;  ///< used on the first thread only, except its counts
 };
 
 INSTANTIATE_TEST_SUITE_P(Modes, MirrorMoveTest, testing::ValuesIn(every_relay_mode()),
@@ -147,7 +147,7 @@ TEST_P(MirrorMoveTest, WhoseMirrorBrokeOffMovesAndGoesOn) {
   finish();
 }
 
-// What has ended one way is still mirrored when the other way proves heavy.
+// A direction that has ended is still mirrored when the other one becomes heavy.
 TEST_P(MirrorMoveTest, AHalfClosedOneStaysAsWell) {
   const OwnedFd mirror = start_mirrored();
   ASSERT_TRUE(test::send_pattern(client_.get(), kUp, 0, 1000));

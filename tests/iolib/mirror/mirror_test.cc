@@ -27,11 +27,11 @@ using test::Ending;
 using test::Pattern;
 
 const Pattern kAnswers(3);
-/// More than every socket on the way holds.
+/// More than all sockets on the way hold.
 constexpr std::uint64_t kMuch = 32 << 20;
 constexpr std::uint64_t kNoBound = 1 << 30;
 
-/// Reads as fast as can be, to the end of the stream, and tells how many bytes there were so far.
+/// Reads and drops the whole stream as fast as possible. `bytes` is the count so far.
 void drop_whole(int fd, std::atomic<std::uint64_t>& bytes) {
   test::set_nonblocking(fd, false);
   for (;;) {
@@ -41,7 +41,7 @@ void drop_whole(int fd, std::atomic<std::uint64_t>& bytes) {
   }
 }
 
-/// The SYNs that a listener has dropped, since its backlog was full.
+/// The SYNs that a listener has dropped because its backlog was full.
 std::uint32_t dropped_connects(int listener) {
   std::array<std::uint32_t, SK_MEMINFO_VARS> values{};
   socklen_t size = sizeof values;
@@ -49,7 +49,7 @@ std::uint32_t dropped_connects(int listener) {
   return values[SK_MEMINFO_DROPS];
 }
 
-/// Relayed connections of which the client's direction is mirrored to a listener of the test's.
+/// Relayed connections. The client's direction is mirrored to the test's listener.
 class MirrorTest : public RelayTest {
  protected:
   void SetUp() override {
@@ -67,7 +67,7 @@ class MirrorTest : public RelayTest {
     RelayTest::TearDown();
   }
 
-  /// Of the listener.
+  /// The listener's address.
   [[nodiscard]] virtual Endpoint address() const {
     return make_endpoint(*numeric_address({"127.0.0.1", listener_.port}));
   }
@@ -99,7 +99,7 @@ class MirrorTest : public RelayTest {
   [[nodiscard]] std::vector<Event> events() {
     return loop_->call([this] { return events_; });
   }
-  /// Of the last event.
+  /// The detail of the last event.
   [[nodiscard]] Detail last_detail() {
     return loop_->call([this] { return last_; });
   }
@@ -123,9 +123,9 @@ class MirrorTest : public RelayTest {
   }
 
   test::Listener listener_;
-  std::unique_ptr<Mirror> mirror_;  ///< of the loop's thread, but for its counts
-  std::vector<Event> events_;       ///< of the loop's thread
-  Detail last_;                     ///< likewise
+  std::unique_ptr<Mirror> mirror_;  ///< used on the loop's thread only, except its counts
+  std::vector<Event> events_;       ///< used on the loop's thread only
+  Detail last_;                     ///< the same
 };
 
 TEST_P(MirrorTest, GetsExactlyTheClientsBytesAndTheirEnd) {
@@ -139,7 +139,7 @@ TEST_P(MirrorTest, GetsExactlyTheClientsBytesAndTheirEnd) {
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
   EXPECT_TRUE(sender.get());
   EXPECT_EQ(mirrored.get(), "");
-  // The other way is nothing of the mirror's.
+  // The other direction is not mirrored.
   EXPECT_TRUE(test::send_pattern(session.upstream.get(), kToClient, 0, kSize / 8));
   test::finish_sending(session.upstream.get());
   EXPECT_EQ(read_whole(session.client.get(), kToClient, kSize / 8), "");
@@ -182,7 +182,7 @@ TEST_P(MirrorTest, ItsAnswersAreThrownAwayHoweverManyTheyAre) {
   const OwnedFd mirror = accept_mirror();
   EXPECT_TRUE(test::send_pattern(mirror.get(), kAnswers, 0, kMuch));
   test::finish_sending(mirror.get());
-  // Who has answered may go on reading.
+  // A mirror that has answered may go on reading.
   auto mirrored =
       test::in_background([&] { return read_whole(mirror.get(), kToUpstream, 100'000); });
   move(session, 100'000);
@@ -192,7 +192,7 @@ TEST_P(MirrorTest, ItsAnswersAreThrownAwayHoweverManyTheyAre) {
 }
 
 TEST_P(MirrorTest, WhatCameBeforeItsConnectionStoodIsKept) {
-  // Nobody accepts, and the backlog is full: the kernel answers no further SYN.
+  // Nothing accepts, and the backlog is full: the kernel answers no further SYN.
   listener_ = test::listen_tcp(0);
   std::vector<OwnedFd> fillers;
   fillers.push_back(test::connect_tcp(listener_.port));
@@ -201,7 +201,7 @@ TEST_P(MirrorTest, WhatCameBeforeItsConnectionStoodIsKept) {
       start_mirrored({.max_lag_bytes = kNoBound, .connect_timeout = 30s});
   constexpr std::uint64_t kSize = 2 << 20;
   move(session, kSize);
-  // A tap may be told of what has been forwarded a moment later.
+  // A tap may get forwarded bytes a moment later.
   EXPECT_TRUE(wait_for(Count::lag, kSize));
   finish(session);
   static_cast<void>(accept_mirror());
@@ -232,7 +232,7 @@ TEST_P(MirrorTest, AResetComesAfterAllThatCameBeforeIt) {
   move(session, kMuch);
   test::reset(std::move(session.client));
   EXPECT_EQ(session.end(), RelayEnd::client_reset);
-  // It only now begins to read.
+  // It begins to read only now.
   EXPECT_EQ(read_until(mirror.get(), kToUpstream, Ending::reset), kMuch);
   EXPECT_TRUE(wait_for(Count::active, 0));
 }
@@ -283,7 +283,7 @@ TEST_P(MirrorTest, BeyondTheLagItIsCutAndTheConnectionGoesOn) {
   EXPECT_EQ(last_detail().connection, 7U);
   EXPECT_EQ(last_detail().limit, Limit::lag);
   finish(session);
-  // The next one is mirrored again.
+  // The next connection is mirrored again.
   sluice::RelaySession& next = start_mirrored({.max_lag_bytes = kLag});
   const OwnedFd next_mirror = accept_mirror();
   move(next, 1000);
@@ -291,8 +291,8 @@ TEST_P(MirrorTest, BeyondTheLagItIsCutAndTheConnectionGoesOn) {
   EXPECT_EQ(read_whole(next_mirror.get(), kToUpstream, 1000), "");
 }
 
-// As on a busy worker: for each turn of the mirror's there is one of the direction, which brings as
-// much as a pipe holds. In each the mirror has taken all that it was sent.
+// As on a busy worker: each turn of the mirror comes with a turn of the direction, which brings a
+// whole pipe of bytes. In each turn the mirror has taken everything that it was sent.
 TEST_P(MirrorTest, OneThatStopsForAMomentCatchesUpWithAFastStream) {
   make_mirror();
   constexpr std::uint64_t kLag = 24 << 20;
@@ -363,7 +363,7 @@ TEST_P(MirrorTest, SheddingLastsUntilTheOthersHaveCaughtUp) {
   move(kept_away, 1000);
   EXPECT_EQ(mirror_->count(Count::shed), 1U);
   EXPECT_EQ(mirror_->count(Count::streams), 2U);
-  // Now the other one reads.
+  // Now the other mirror stream reads.
   test::PatternChecker checker(kToUpstream);
   test::read_pattern(lagging_mirror.get(), checker, {.stop_after_bytes = kLag});
   EXPECT_EQ(checker.mismatch(), std::nullopt);
@@ -383,7 +383,7 @@ TEST_P(MirrorTest, SheddingIsCommonToAllThatMirrorToAServer) {
     return loop_->call([this] { return mirror_->open({.on_lag = OnLag::shed}); });
   };
   Stream* const stream = open();
-  // As another thread's streams do.
+  // Another thread's streams do this.
   shedding.fell_behind();
   shedding.fell_behind();
   loop_->call([&] { stream->overrun(0, 1); });
@@ -395,7 +395,7 @@ TEST_P(MirrorTest, SheddingIsCommonToAllThatMirrorToAServer) {
   EXPECT_EQ(open(), nullptr);
   EXPECT_TRUE(shedding.caught_up());
   EXPECT_NE(open(), nullptr);
-  // It does not begin where nobody would end it.
+  // Shedding does not begin where nothing could end it.
   EXPECT_FALSE(shedding.begin());
 }
 
@@ -431,20 +431,20 @@ TEST_P(MirrorTest, OneThatBreaksOffAtOnceIsLeftAlone) {
   EXPECT_EQ(last_detail().error.code, ECONNRESET);
   EXPECT_FALSE(open());
   EXPECT_EQ(mirror_->count(Count::refused), 1U);
-  // That the probe connects does not suffice.
+  // A probe that merely connects is not enough.
   ASSERT_TRUE(test::wait_until(open));
   EXPECT_TRUE(broken_off(3));
   EXPECT_EQ(events().size(), 6U);
   EXPECT_EQ(events().back(), Event::opened);
-  // What it does not break off does.
+  // A probe that is not broken off is.
   ASSERT_TRUE(test::wait_until(open));
   const OwnedFd probe = accept_mirror();
   EXPECT_TRUE(test::wait_until([this] { return events().back() == Event::closed; }));
   EXPECT_TRUE(open());
 }
 
-// Its end is there before the first byte: what is sent then comes back as a reset, which nobody
-// waits for.
+// The mirror has already ended before the first byte. What is sent then causes a reset, which
+// nothing waits for.
 TEST_P(MirrorTest, OneThatClosesAtOnceTakesNothing) {
   make_mirror();
   for (std::uint64_t i = 1; i <= 2; ++i) {
@@ -468,13 +468,13 @@ TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
   make_mirror();
   sluice::RelaySession& first = start_mirrored();
   move(first, 1000);
-  // One try and, within a short time, another.
+  // Two tries, a short time apart, both fail.
   EXPECT_TRUE(wait_for(Count::failed, 1));
   EXPECT_EQ(events(), std::vector{Event::opened});
   sluice::RelaySession& second = start_mirrored();
   move(second, 1000);
   EXPECT_EQ(mirror_->count(Count::refused), 1U);
-  // Half open, it is still down.
+  // The half-open breaker finds the mirror still down.
   ASSERT_TRUE(test::wait_until([&] {
     start_mirrored();
     return events().size() == 3;
@@ -498,7 +498,7 @@ TEST_P(MirrorTest, ABreakerKeepsConnectionsAwayUntilItIsBack) {
 TEST_P(MirrorTest, ARetryFindsOneThatWasJustRestarted) {
   listener_ = test::bind_tcp();
   make_mirror();
-  // The first try fails at once, and the second comes later.
+  // The first try fails at once. The second comes later, and succeeds.
   loop_->call([this] {
     Stream* stream = mirror_->open({});
     ASSERT_NE(stream, nullptr);
@@ -521,7 +521,7 @@ TEST_P(MirrorTest, OneThatDoesNotAnswerTimesOut) {
   move(session, 1000);
   finish(session);
   EXPECT_EQ(events(), std::vector{Event::opened});
-  // There was no retry, which would only have taken as long again.
+  // There was no retry: it would only have taken as long again.
   EXPECT_EQ(dropped_connects(listener_.fd.get()), 1U);
 }
 
@@ -536,7 +536,7 @@ TEST_P(MirrorTest, OneThatDoesNotAnswerIsConnectedToByAFewOnly) {
   EXPECT_GE(mirror_->count(Count::streams), Mirror::kMostUnanswered);
   EXPECT_GE(mirror_->count(Count::refused), 1U);
   EXPECT_TRUE(refused());
-  // An answer to one of them is one for all.
+  // An answer to one stream counts for all.
   EXPECT_TRUE(events().empty());
   static_cast<void>(accept_mirror());
   const OwnedFd answered = accept_mirror();
@@ -553,14 +553,14 @@ TEST_P(MirrorTest, ABurstToOneThatAnswersIsMirroredAsAWhole) {
   EXPECT_EQ(mirror_->count(Count::refused), 0U);
 }
 
-// Where nothing is relayed.
+// For tests without a relay.
 const auto kEachEngine =
     testing::Values(RelayMode{.engine = Engine::uring}, RelayMode{.engine = Engine::asio});
 
 /// Streams without a relay.
 class BareTest : public MirrorTest {
  protected:
-  /// One of so many bytes, and with its end or not yet. With many bytes it has connected, or tried
+  /// A stream with `size` bytes, ended or still open. With many bytes it has connected, or tried
   /// to, on return.
   [[nodiscard]] Stream* open_with(std::uint64_t size, bool ends = true) {
     return loop_->call([&] {
@@ -592,7 +592,7 @@ TEST_P(BareTest, OneThatResetsOnceItHasEverythingIsNotDown) {
   EXPECT_TRUE(events().empty());
 }
 
-// Its reset comes before the bytes that its kernel had no room for.
+// Its reset overtakes the bytes that its kernel had no room for.
 TEST_P(BareTest, OneThatResetsWhileItLacksBytesBreaksOff) {
   listener_ = test::listen_tcp(4096, {.receive_buffer_bytes = 4096});
   make_mirror();
@@ -606,7 +606,7 @@ TEST_P(BareTest, OneThatResetsWhileItLacksBytesBreaksOff) {
   EXPECT_EQ(events(), std::vector{Event::ended});
 }
 
-// Nor does it say that it is well.
+// A reset of an empty stream does not show that the mirror is well, either.
 TEST_P(BareTest, OneThatResetsWhatIsEmptyIsStillFoundDown) {
   make_mirror();
   const auto open = [this] { return loop_->call([this] { return mirror_->open({}); }); };
@@ -624,7 +624,7 @@ TEST_P(BareTest, OneThatResetsWhatIsEmptyIsStillFoundDown) {
   reset_at(open_empty(), true);
   reset_at(open(), false);
   EXPECT_EQ(events(), (std::vector{Event::ended, Event::ended, Event::opened}));
-  // But the probe has to end well or not.
+  // A probe, however, has to end either well or badly.
   Stream* probe = nullptr;
   ASSERT_TRUE(test::wait_until([&] { return (probe = open_empty()) != nullptr; }));
   reset_at(probe, true);
@@ -637,7 +637,7 @@ TEST_P(BareTest, OneThatResetsBehindItsAnswerIsNotDown) {
     Stream* const stream = open_with(1000, false);
     ASSERT_NE(stream, nullptr);
     OwnedFd mirror = accept_mirror();
-    // The reset is found by a receive, or by the send of what comes next.
+    // A receive finds the reset, or the send of the next bytes.
     loop_->call([&] {
       EXPECT_TRUE(test::send_all(mirror.get(), "an answer"));
       test::reset(std::move(mirror));
@@ -652,7 +652,7 @@ TEST_P(BareTest, OneThatResetsBehindItsAnswerIsNotDown) {
 TEST_P(BareTest, WhatIsStoppedIsUnfinishedWhereTheMirrorLacksSomething) {
   make_mirror();
   const auto stop = [this] {
-    // Once would do, and is not counted again.
+    // A second stop changes nothing, and is not counted.
     loop_->call([this] { mirror_->stop(), mirror_->stop(); });
     EXPECT_TRUE(wait_for(Count::active, 0));
     return mirror_->count(Count::unfinished);
@@ -666,18 +666,18 @@ TEST_P(BareTest, WhatIsStoppedIsUnfinishedWhereTheMirrorLacksSomething) {
     if (ends) {
       EXPECT_EQ(test::receive_text(mirror.get(), 1), "");
     }
-    // An answer, and with it the acknowledgement, is there once it is acknowledged itself.
+    // Once the answer is acknowledged, so are all bytes before it.
     EXPECT_TRUE(test::send_all(mirror.get(), "!"));
     EXPECT_TRUE(test::wait_until([&] { return test::unacknowledged_bytes(mirror.get()) == 0; }));
     return mirror;
   };
-  // It has all that came, and the end if that came.
+  // The mirror has every byte, and the end if there was one.
   {
     const OwnedFd going_on = open_and_send(1000, false);
     const OwnedFd ended = open_and_send(1000, true);
     EXPECT_EQ(stop(), 0U);
   }
-  // It has not been connected to yet: of nothing it lacks nothing.
+  // The stream has not connected yet. It has no bytes, so none are missing.
   loop_->call([this] {
     ASSERT_NE(mirror_->open({}), nullptr);
     mirror_->stop();
@@ -689,7 +689,7 @@ TEST_P(BareTest, WhatIsStoppedIsUnfinishedWhereTheMirrorLacksSomething) {
     mirror_->stop();
   });
   EXPECT_EQ(stop(), 2U);
-  // It does not read.
+  // This mirror does not read.
   ASSERT_NE(open_with(3 << 20, false), nullptr);
   const OwnedFd stuck = accept_mirror();
   EXPECT_GT(mirror_->count(Count::lag), 0U);
@@ -709,7 +709,7 @@ TEST_P(BareTest, WhatIsStoppedUnacknowledgedIsUnfinished) {
   EXPECT_EQ(mirror_->count(Count::unfinished), 1U);
 }
 
-/// A unix socket whose backlog is full, until somebody is accepted.
+/// A unix socket whose backlog is full until a connection is accepted.
 class FullBacklogTest : public BareTest {
  protected:
   void SetUp() override {
@@ -724,7 +724,7 @@ class FullBacklogTest : public BareTest {
     BareTest::TearDown();
   }
   [[nodiscard]] Endpoint address() const override { return make_endpoint(UnixEndpoint{path_}); }
-  /// A stream that has found it full.
+  /// A stream that has found the backlog full.
   [[nodiscard]] Stream* open_to_full(bool ends = true) { return open_with(kSize, ends); }
   void make_room() { static_cast<void>(accept_mirror()); }
 
@@ -758,7 +758,7 @@ TEST_P(FullBacklogTest, ButNotBeyondTheTimeout) {
   EXPECT_EQ(last_detail().error.code, ETIMEDOUT);
 }
 
-// The loop stands still until the time is over.
+// The loop is blocked until the time is over.
 TEST_P(FullBacklogTest, RoomThatThereIsWhenTheTimeIsOverIsTaken) {
   make_mirror();
   loop_->call([this] {
@@ -828,17 +828,17 @@ TEST_P(FullBacklogTest, AFewOnlyWaitForIt) {
   EXPECT_TRUE(test::wait_until([&] { return !refused(); }));
 }
 
-/// The mirror hangs: the kernel answers for it, but it does not.
+/// A mirror that hangs: the kernel accepts for it, but the program does nothing.
 class HungTest : public MirrorTest {
  protected:
-  /// The slack of the pace is for one.
+  /// The pace allows one more than its burst.
   static constexpr int kAtOnce = Pace::kBurst + 1;
 
   void TearDown() override {
     mirrors_.clear();
     MirrorTest::TearDown();
   }
-  /// Uses up what may connect without a sign of life. Turns come in hours.
+  /// Uses up the connects that are allowed without a sign of life. The next turn is hours away.
   void use_up() {
     make_mirror({.most_streams = 2 * kAtOnce, .drain_time = 1'000h});
     open_some(kAtOnce);
@@ -850,7 +850,7 @@ class HungTest : public MirrorTest {
       for (int i = 0; i < count; ++i) last_opened_ = mirror_->open({.connect_timeout = 1h});
     });
   }
-  /// What has much to send does not wait.
+  /// A stream with much to send does not wait.
   void send_much(Stream& stream) {
     loop_->call([&] { stream.append(0, std::vector<std::byte>(Mirror::kGatherBytes)); });
   }
@@ -921,7 +921,7 @@ TEST_P(HungTest, WhoLagsWhileItWaitsIsGone) {
   expect_waiting(1);
 }
 
-// Else all would be refused that wait, for want of an answer that may come.
+// Otherwise all waiting streams would be refused, although an answer may still come.
 TEST_P(HungTest, NobodyHasATurnWhileNobodyIsAnswered) {
   use_up();
   open_some(5);
@@ -944,7 +944,7 @@ TEST_P(HungTest, NobodyHasATurnWhileNobodyIsAnswered) {
   EXPECT_TRUE(wait_for(Count::waiting, waiting - 2));
 }
 
-// Much faster than the mirror's address answers, which is what is down as well.
+// They lag long before the connect times out; the mirror's address is down as well.
 TEST_P(MirrorTest, BulkStreamsToOneThatDoesNotAnswerOpenTheBreaker) {
   listener_ = test::listen_tcp(0);
   const OwnedFd filler = test::connect_tcp(listener_.port);
@@ -965,7 +965,7 @@ TEST_P(MirrorTest, AProbeThatLagsStillTellsTheBreaker) {
   listener_ = test::listen_tcp(0);
   OwnedFd filler = test::connect_tcp(listener_.port);
   make_mirror();
-  // Each of them lags at once.
+  // Opens a stream that lags at once.
   const auto lag_once = [this](Duration connect_timeout) {
     return loop_->call([&] {
       Stream* const stream = mirror_->open({.connect_timeout = connect_timeout});
@@ -982,7 +982,7 @@ TEST_P(MirrorTest, AProbeThatLagsStillTellsTheBreaker) {
   EXPECT_TRUE(wait_for(Count::failed, 2));
   EXPECT_EQ(events(), (std::vector{Event::lagged, Event::opened, Event::half_opened, Event::lagged,
                                    Event::opened}));
-  // The next one finds it back, late: with nothing to send, and yet for all others.
+  // The next probe finds the mirror back, late. It has nothing to send, but the others benefit.
   ASSERT_TRUE(probe(30s));
   static_cast<void>(accept_mirror());
   EXPECT_EQ(test::receive_text(accept_mirror().get(), 1), "");
@@ -991,7 +991,7 @@ TEST_P(MirrorTest, AProbeThatLagsStillTellsTheBreaker) {
   EXPECT_EQ(mirror_->count(Count::failed), 2U);
 }
 
-// Whether a short connection ends in order or not is nothing of the mirror's.
+// It does not matter whether the short connection ends in order.
 TEST_P(MirrorTest, AProbeWhoseClientLeavesAtOnceStillTellsTheBreaker) {
   listener_ = test::bind_tcp();
   make_mirror();
@@ -1057,14 +1057,14 @@ TEST_P(MirrorTest, SmallPiecesAreGatheredForAMoment) {
   loop_->call([&] { stream = mirror_->open({.on_lag = OnLag::shed}); });
   const OwnedFd mirror = accept_mirror();
   loop_->call([&] {
-    // The first goes at once, and those right behind it wait.
+    // The first byte goes at once; those right behind it wait.
     stream->append(0, std::span(bytes).first(1));
     EXPECT_EQ(mirror_->count(Count::bytes), 1U);
     for (std::size_t i = 1; i < bytes.size(); ++i)
       stream->append(i, std::span(bytes).subspan(i, 1));
     EXPECT_EQ(mirror_->count(Count::bytes), 1U);
     EXPECT_EQ(mirror_->count(Count::lag), 99U);
-    // Who gathers does not lag: another one's lag keeps nobody away.
+    // Gathering is not lagging: another stream's lag does not begin shedding.
     Stream* const other = mirror_->open({.on_lag = OnLag::shed});
     other->overrun(0, 1);
     EXPECT_EQ(events_, std::vector{Event::lagged});
@@ -1086,7 +1086,7 @@ TEST_P(MirrorTest, SmallPiecesAreGatheredForAMoment) {
   });
 }
 
-// Its connect is not in the way of a connection's first bytes, but a fast stream does not wait.
+// The connect does not delay a connection's first bytes, and a fast stream does not wait for it.
 TEST_P(MirrorTest, ConnectsAfterAMomentOrWithMuch) {
   make_mirror();
   const auto comes = [this] { return test::readable_within(listener_.fd.get(), 0ms); };
@@ -1103,7 +1103,7 @@ TEST_P(MirrorTest, ConnectsAfterAMomentOrWithMuch) {
   static_cast<void>(accept_mirror());
 }
 
-// As a pump behaves that lost something on the way to this tap.
+// A pump that lost bytes on the way to this tap makes such calls.
 TEST_P(MirrorTest, AStreamWithAHoleIsCut) {
   make_mirror();
   loop_->call([this] {

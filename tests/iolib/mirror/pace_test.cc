@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 
 class PaceTest : public testing::Test {
  protected:
-  /// How many may connect now.
+  /// How many connects the pace admits now.
   int admitted() {
     int count = 0;
     while (pace_.admit(now_)) ++count;
@@ -17,7 +17,7 @@ class PaceTest : public testing::Test {
   }
 
   static constexpr Duration kInterval = 2ms;
-  /// Of intervals that were missed.
+  /// Connects for intervals that were missed.
   static constexpr int kMadeUp = Pace::kSlack / kInterval;
 
   Pace pace_{kInterval};

@@ -13,8 +13,8 @@ std::uint64_t hash_of(const std::string& host, std::uint16_t port) {
   return sample_hash(*numeric_address({host, port}));
 }
 
-// As another program computed them from the man page's words: a choice that changed with a version
-// would not be reproducible.
+// Computed by another program from the man page's words. A choice that changed with a version would
+// not be reproducible.
 TEST(Sample, HashesAreTheSameForEver) {
   EXPECT_EQ(hash_of("127.0.0.1", 40'000), 0x6a9045744d117367U);
   EXPECT_EQ(hash_of("10.1.2.3", 1), 0x81081fda2db42bedU);

@@ -82,7 +82,7 @@ TEST(PipePoolTest, TakesFromTheThreadsListFirstThenFromTheGlobalOneThenCreates) 
   ASSERT_EQ(pool.shared_pipes(), 1U);
   int own_end = -1;
   {
-    // While the global pipe is lent the thread makes one of its own; both come back here.
+    // While the global pipe is lent, the thread makes its own. Both are released here.
     const PipeLease global = pool.acquire();
     ASSERT_EQ(global->read_end(), global_end);
     const PipeLease own = pool.acquire();
@@ -129,7 +129,7 @@ TEST(PipePoolTest, AMovedLeaseGivesBackOnce) {
   PipePool pool(kSmallPipes);
   PipeLease first = pool.acquire();
   PipeLease second(std::move(first));
-  EXPECT_FALSE(first);  // NOLINT(bugprone-use-after-move): what is asked is the moved-from state
+  EXPECT_FALSE(first);  // NOLINT(bugprone-use-after-move): the test checks the moved-from state
   EXPECT_TRUE(second);
   PipeLease third = pool.acquire();
   third = std::move(second);
@@ -285,7 +285,7 @@ TEST(PipePoolTest, ManyThreadsAtTheLimitNeverPassTheBudgetTogether) {
           const std::size_t now = ++lent;
           for (std::size_t seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
           }
-          // Some come back with a byte in them, and are made anew.
+          // Some are released with a byte in them, and the pool replaces them.
           if (round % 7 == 0) put_bytes_in(*lease, 1);
           leases.push_back(std::move(lease));
         }
@@ -303,7 +303,7 @@ TEST(PipePoolTest, ManyThreadsAtTheLimitNeverPassTheBudgetTogether) {
 
 TEST(PipePoolTest, WithoutDescriptorsThereIsNoPipeAndNothingIsLost) {
   PipePool pool(kSmallPipes);
-  pool.acquire().release();  // the list of this thread exists from now on
+  pool.acquire().release();  // creates this thread's list
   PipeLease cached = pool.acquire();
   PipeShortage shortage = PipeShortage::none;
   {
@@ -316,7 +316,7 @@ TEST(PipePoolTest, WithoutDescriptorsThereIsNoPipeAndNothingIsLost) {
   EXPECT_EQ(shortage, PipeShortage::none);
 }
 
-// Of an ordinary user: lends until the quota ends it. Returns what went wrong, or nothing.
+// For an ordinary user: acquires pipes until the quota is used up. Returns the problem, or nothing.
 std::string use_up_quota() {
   PipePool pool({.pipe_bytes = 1 << 20, .budget_slots = 1 << 20, .thread_pipes = 16});
   std::vector<PipeLease> leases;
@@ -332,14 +332,14 @@ std::string use_up_quota() {
     std::size_t slots = 0;
     for (const PipeLease& held : leases) slots += held->slots();
     if (pool.slots_in_use() != slots) return "a slot was counted wrong";
-    if (leases.empty()) return {};  // somebody else has used it up
+    if (leases.empty()) return {};  // other programs have used it up
     leases.pop_back();
     return pool.acquire() ? "" : "what was given back is not lent again";
   }
   return "no quota";
 }
 
-// Of an ordinary user: asks for more than pipe-max-size. Returns what went wrong, or nothing.
+// For an ordinary user: asks for more than pipe-max-size. Returns the problem, or nothing.
 std::string ask_beyond_largest_pipe() {
   std::size_t largest_bytes = 0;
   std::ifstream("/proc/sys/fs/pipe-max-size") >> largest_bytes;
@@ -354,8 +354,8 @@ std::string ask_beyond_largest_pipe() {
   return bytes == largest_bytes ? "" : "granted " + std::to_string(bytes);
 }
 
-// The exit status of a child, as which `work` runs as an ordinary user: 0 if all was well, 1 if
-// not, 77 if it cannot be told here, which is what `work` then returns.
+// Runs `work` in a child as an ordinary user and returns its exit status: 0 success, 1 failure, 77
+// if it cannot be tested here (`work` returned `untold`).
 int run_as_nobody(std::string (*work)(), const std::string& untold) {
   constexpr uid_t kNobody = 65534;
   const pid_t child = ::fork();

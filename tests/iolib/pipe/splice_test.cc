@@ -95,8 +95,8 @@ TEST_F(SpliceTest, BytesComeInAndGoOutUnaltered) {
   EXPECT_EQ(test::receive_text(target.far.get(), text.size()), text);
 }
 
-// A slot holds a fragment of up to 32 KiB, so that the kernel alone would take several times the
-// pipe's size in one call.
+// A slot holds a fragment of up to 32 KiB. In one call, the kernel alone would therefore take
+// several times the pipe's size.
 TEST_F(SpliceTest, NeverTakesInMoreThanThePipesSizeLeaves) {
   const test::SocketPair source = test::tcp_pair({.near_receive_bytes = 4 << 20});
   Pipe pipe = make_pipe(64 << 10);
@@ -146,7 +146,7 @@ TEST_F(SpliceTest, TheEndOfTheStreamIsAValue) {
   EXPECT_EQ(splice_in(source.near.get(), pipe, kAll).status, Status::end);
 }
 
-// Four bytes fill the only slot: there is room by the count of bytes, and yet the call would block.
+// Four bytes fill the only slot. By the number of bytes there is room, but the call would block.
 TEST_F(SpliceTest, APipeOutOfSlotsWouldBlockThoughBytesAreLeft) {
   const test::SocketPair source = test::tcp_pair();
   Pipe pipe = make_pipe(4096);
@@ -205,9 +205,9 @@ TEST_F(SpliceTest, SplicesOutNoMoreThanIsAskedForAndNothingFromAnEmptyPipe) {
   EXPECT_EQ(test::receive_text(target.far.get(), 10), text_of(10));
 }
 
-// Asked for more than the pipe holds, the kernel keeps back a last batch of exactly 16 slots for
-// some 200 ms, as long as it is less than a segment. The fastest of several tries counts, since a
-// busy machine delays as well.
+// If asked for more than the pipe holds, the kernel delays a last batch of exactly 16 slots by some
+// 200 ms while it is less than a segment. The fastest of several tries counts, since a busy machine
+// causes delays, too.
 TEST_F(SpliceTest, ExactlySixteenSlotsGoOutAtOnce) {
   constexpr std::size_t kFragment = 1000;
   std::vector<std::byte> pages(16U * Pipe::kSlotBytes);
@@ -231,7 +231,7 @@ TEST_F(SpliceTest, ExactlySixteenSlotsGoOutAtOnce) {
   EXPECT_LT(fastest, std::chrono::milliseconds(100));
 }
 
-// Behind one urgent byte splice would block for ever, though the socket is readable: the value that
+// Behind one urgent byte splice would block for ever, although the socket is readable. This value
 // tells a pump to receive instead.
 TEST_F(SpliceTest, UrgentDataAtTheHeadWouldBlockThoughTheSocketIsReadable) {
   const test::SocketPair source = test::tcp_pair();
@@ -269,7 +269,7 @@ TEST_F(SpliceTest, TeeGoesOnWhereExactlyWhatItDuplicatedWasConsumed) {
   EXPECT_EQ(drain(to), text_of(200));
 }
 
-// A slot, not a byte, is what a pipe runs out of.
+// The limit of a pipe is its slots, not its bytes.
 TEST_F(SpliceTest, TeeIntoAPipeWithFewerSlotsDuplicatesLess) {
   Pipe from = make_pipe(std::size_t{16} * 4096);
   Pipe to = make_pipe(4096);

@@ -19,7 +19,7 @@ namespace {
 using test::SocketPair;
 using test::tcp_pair;
 
-// What happens at the end of a turn, and in which order.
+// Records what happens at the end of a turn, and in which order.
 template <class Engine>
 class DeferralTest : public ReactorTest<Engine> {
  protected:
@@ -45,7 +45,7 @@ class DeferralTest : public ReactorTest<Engine> {
     DeferralTest& test_;
   };
 
-  // A copy: who is called may be gone by the end of the call.
+  // `then` is a copy, because the callee may be gone when the call returns.
   void note(const std::string& name, std::function<void()> then) {
     log_.push_back(name);
     if (then) then();
@@ -101,7 +101,7 @@ TYPED_TEST(DeferralTest, OneThatIsSetBeforeTheLoopRunsDoesNotWait) {
   EXPECT_LT(Clock::now() - before, std::chrono::seconds(1));
 }
 
-// It can neither hold the loop, nor what is ready.
+// It may block neither the loop nor requests that are ready.
 TYPED_TEST(DeferralTest, OneThatSetsItselfAgainWaitsForTheNextTurn) {
   const SocketPair pair = tcp_pair();
   const auto receive = this->probe();

@@ -31,8 +31,8 @@ class ErrorWatchTest : public ReactorTest<Engine> {
     this->reactor().watch_errors(fd, *probe);
     return probe;
   }
-  /// True if the watch tells of an error, now or soon. A reader that was quicker takes the error
-  /// away, and leaves a socket that has hung up.
+  /// True if the watch reports an error, now or soon. If a reader was faster it took the error
+  /// away, and the socket has hung up.
   [[nodiscard]] bool fires(const Probe& watch) {
     return this->run_until([&watch] {
       return std::any_of(watch.seen().begin(), watch.seen().end(), [](const Probe::Seen& seen) {
@@ -40,7 +40,7 @@ class ErrorWatchTest : public ReactorTest<Engine> {
       });
     });
   }
-  /// True if the watch says nothing and the loop sleeps.
+  /// True if the watch reports nothing and the loop sleeps.
   [[nodiscard]] bool stays_quiet(const Probe& watch) {
     const std::size_t before = watch.completions();
     return this->sleeps_for(kWindow) && watch.completions() == before && watch.in_flight();
@@ -127,8 +127,8 @@ TYPED_TEST(ErrorWatchTest, StaysQuietBehindAnUrgentByte) {
   EXPECT_EQ(watch->completions(), 0U);
 }
 
-// The readers' waits behind an urgent byte as well: a direction that waits to write, or to read
-// again after it has read all, has nothing to do.
+// Also applies to waits behind an urgent byte: a direction that waits to write, or to read again
+// after it has read everything, has nothing to do.
 TYPED_TEST(ErrorWatchTest, NoRequestSpinsBehindAnUrgentByte) {
   const SocketPair pair = tcp_pair(test::kSmallBuffers);
   const int on = 1;

@@ -18,8 +18,8 @@
 
 namespace sluice {
 
-/// Stops a reactor's loop as soon as what a test waits for has come true. Looked at after each
-/// completion, so that a wake-up that never comes is a failure, not a delay.
+/// Stops a reactor's loop as soon as a test's condition is true. It is checked after each
+/// completion, so a missing wake-up is a failure, not a delay.
 class Checkpoint {
  public:
   explicit Checkpoint(std::unique_ptr<Reactor>& reactor) : reactor_(reactor) {}
@@ -69,7 +69,7 @@ class Probe final : public Operation {
   std::string text_;
 };
 
-/// The same tests for every Reactor: TYPED_TEST_SUITE(…, Reactors).
+/// Runs the same tests for every Reactor: TYPED_TEST_SUITE(…, Reactors).
 template <class Engine>
 class ReactorTest : public testing::Test {
  protected:
@@ -83,7 +83,7 @@ class ReactorTest : public testing::Test {
   [[nodiscard]] Reactor& reactor() { return *reactor_; }
   [[nodiscard]] std::unique_ptr<Probe> probe() { return std::make_unique<Probe>(checkpoint_); }
 
-  /// Runs the loop until `condition`, looked at after each completion, holds.
+  /// Runs the loop until `condition` holds; it is checked after each completion.
   [[nodiscard]] bool run_until(std::function<bool()> condition) {
     if (condition()) return true;
     checkpoint_.wait_for(std::move(condition));
@@ -99,7 +99,7 @@ class ReactorTest : public testing::Test {
     return run_until(
         [&waited, before = waited.completions()] { return waited.completions() > before; });
   }
-  /// Runs the loop for so long; true if it slept for most of that time.
+  /// Runs the loop for `time`; true if it slept for most of that.
   [[nodiscard]] bool sleeps_for(Duration time) {
     const auto cpu_before = cpu_time();
     Alarm alarm(*reactor_);
@@ -107,7 +107,7 @@ class ReactorTest : public testing::Test {
     reactor_->run();
     return cpu_time() - cpu_before < time / 5;
   }
-  /// Gives everything that could happen now several turns to happen.
+  /// Runs several turns, so that everything that can happen now happens.
   void settle() {
     constexpr int kTurns = 20;
     next_turn(kTurns);
@@ -146,7 +146,7 @@ struct ReactorNames {
 };
 using Reactors = testing::Types<UringReactor, AsioReactor>;
 
-/// Sends until nothing more fits, so that the socket is not writable.
+/// Sends until the buffers are full, so that the socket is not writable.
 inline void fill(int fd) {
   const std::string bytes(4096, 'x');
   while (::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {

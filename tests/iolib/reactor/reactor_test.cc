@@ -160,7 +160,7 @@ TYPED_TEST(ReactorTest, ReceiversBeyondTheBuffersCanBeCancelled) {
     ASSERT_TRUE(test::send_all(pairs[i].far.get(), "x"));
     receivers.push_back(this->probe());
     receivers[i]->then = [&](const Probe::Seen&) {
-      // The first one to get anything gives up for all.
+      // The first one that gets a byte cancels all.
       if (++completed > 1) return;
       for (const auto& receiver : receivers) this->reactor().cancel(*receiver);
     };
@@ -252,7 +252,7 @@ TYPED_TEST(ReactorTest, AcceptsManyConnections) {
   std::vector<OwnedFd> clients;
   for (std::size_t i = 0; i < kConnections; ++i) {
     clients.push_back(test::connect_tcp(listener.port));
-    // Some come while the loop runs, some all at once.
+    // The first ones come while the loop runs, the others all at once.
     if (i >= 10) continue;
     ASSERT_TRUE(this->run_until([&] { return accepted.size() == clients.size(); }));
   }
@@ -298,7 +298,7 @@ TYPED_TEST(ReactorTest, AcceptingWithoutDescriptorsFailsAndCanBeStartedAgain) {
   const auto accept = this->probe();
   const OwnedFd client = test::connect_tcp(listener.port);
   {
-    // io_uring looks at the limit when a request begins, not when a connection comes.
+    // io_uring checks the limit when a request begins, not when a connection comes.
     const test::NoMoreDescriptors none;
     this->reactor().accept(listener.fd.get(), *accept);
     ASSERT_TRUE(this->run_until_complete(*accept));
@@ -308,7 +308,7 @@ TYPED_TEST(ReactorTest, AcceptingWithoutDescriptorsFailsAndCanBeStartedAgain) {
     EXPECT_TRUE(this->sleeps_for(std::chrono::milliseconds(100)));
     EXPECT_EQ(accept->completions(), 1U);
   }
-  // The connection has waited.
+  // The connection is still queued.
   this->reactor().accept(listener.fd.get(), *accept);
   ASSERT_TRUE(this->run_until_complete(*accept));
   const OwnedFd accepted(accept->last().result);
@@ -344,7 +344,7 @@ TYPED_TEST(ReactorTest, EveryKindOfRequestCanBeCancelledAndCompletesOnce) {
     return std::all_of(probes.begin(), probes.end(),
                        [](const auto& probe) { return !probe->in_flight(); });
   }));
-  // What comes now is nobody's.
+  // Bytes that come now belong to no request.
   ASSERT_TRUE(test::send_all(pair.far.get(), "x"));
   ASSERT_TRUE(test::send_all(other.far.get(), "x"));
   const OwnedFd client = test::connect_tcp(listener.port);
@@ -378,7 +378,7 @@ TYPED_TEST(ReactorTest, ACancelledRequestCanBeStartedAgainAtOnce) {
   EXPECT_EQ(receive->text(), "x");
 }
 
-// What the kernel had received when the cancellation came is handed out, or still in the socket.
+// Bytes that the kernel had received before the cancellation are delivered, or still in the socket.
 TYPED_TEST(ReactorTest, BytesThatComeBeforeTheCancellationAreKept) {
   for (int round = 0; round < 20; ++round) {
     const SocketPair pair = tcp_pair();
@@ -412,7 +412,7 @@ TYPED_TEST(ReactorTest, ADescriptorsNumberCanBeUsedAgainAfterItWasForgotten) {
   for (int round = 0; round < 50; ++round) {
     SocketPair pair = tcp_pair();
     if (number >= 0 && pair.near.get() != number) {
-      // Always the same number, each time another socket.
+      // Always the same number, each time for another socket.
       ASSERT_EQ(::dup3(pair.near.get(), number, O_CLOEXEC), number);
       pair.near.reset(number);
     }
@@ -430,7 +430,7 @@ TYPED_TEST(ReactorTest, ADescriptorsNumberCanBeUsedAgainAfterItWasForgotten) {
     ASSERT_TRUE(test::send_all(pair.far.get(), text));
     ASSERT_TRUE(this->run_until_complete(*receive));
     ASSERT_EQ(receive->text(), text);
-    // Something is left under way below, which must not reach the next owner of the number.
+    // The requests that are still in flight below must not reach the number's next owner.
     this->reactor().receive(number, *receive);
     this->settle();
     this->reactor().cancel(*receive);
@@ -457,7 +457,7 @@ TYPED_TEST(ReactorTest, ForgettingWhatWasNeverUsedIsNothing) {
 
 class UringReactorTest : public ReactorTest<UringReactor> {
  protected:
-  /// Ends all requests of this program with ECANCELED, as the kernel does for lack of a thread.
+  /// Ends all requests of this program with ECANCELED, as the kernel does when it lacks a thread.
   static void end_all_requests() {
     io_uring_sync_cancel_reg all{};
     all.fd = -1;

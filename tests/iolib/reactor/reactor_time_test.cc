@@ -22,7 +22,7 @@ using namespace std::chrono_literals;
 using test::SocketPair;
 using test::tcp_pair;
 
-// Timers, waits with a deadline, the mailbox, and the loop's beginning and end.
+// Timers, waits with a deadline, the mailbox, and how the loop begins and ends.
 template <class Engine>
 class ReactorTimeTest : public ReactorTest<Engine> {
  protected:
@@ -61,8 +61,8 @@ TYPED_TEST(ReactorTimeTest, SleepersWakeInTheOrderOfTheirDeadlinesAndNotBefore) 
   EXPECT_TRUE(late.done() && early.done() && past.done());
 }
 
-// Waits of whole milliseconds would be late by 0.9 of one each time; a machine with something else
-// to do is late by far more at times.
+// Waits of whole milliseconds would be late by 0.9 ms each time. A busy machine is sometimes much
+// later, so a quartile counts.
 TYPED_TEST(ReactorTimeTest, DeadlinesAreKeptToWellBelowAMillisecond) {
   constexpr Duration kMost = 500us;
   constexpr std::size_t kSleeps = 21;
@@ -85,7 +85,7 @@ TYPED_TEST(ReactorTimeTest, DeadlinesAreKeptToWellBelowAMillisecond) {
   EXPECT_LT(lower_quartile, kMost);
 }
 
-// An earlier deadline than the one that the loop waits for, and a later one.
+// One deadline earlier than the one that the loop waits for, and one later.
 TYPED_TEST(ReactorTimeTest, ADeadlineThatIsMovedIsKept) {
   std::vector<std::string> woken;
   const TimePoint start = Clock::now();
@@ -115,7 +115,7 @@ TYPED_TEST(ReactorTimeTest, TimersAreServedWhileTheLoopIsBusy) {
   const SocketPair pair = tcp_pair();
   ASSERT_TRUE(test::send_all(pair.far.get(), "x"));
   const auto wait = this->probe();
-  // Readable for ever: the loop never has to wait.
+  // Always readable, so the loop never waits.
   wait->then = [&](const Probe::Seen&) { this->reactor().wait_readable(pair.near.get(), *wait); };
   this->reactor().wait_readable(pair.near.get(), *wait);
   std::vector<std::string> woken;
@@ -126,8 +126,8 @@ TYPED_TEST(ReactorTimeTest, TimersAreServedWhileTheLoopIsBusy) {
   wait->then = nullptr;
 }
 
-// A process that was stopped, or starved, for longer than a time-out: what came meanwhile is more
-// than a turn takes, and none of it is late.
+// The process was stopped or starved for longer than a time-out. More has arrived meanwhile than
+// one turn handles, and none of it is late.
 TYPED_TEST(ReactorTimeTest, EverythingThatCameMeanwhileIsHandledBeforeADeadlineIsJudged) {
   constexpr std::size_t kMany = 300;
   std::vector<SocketPair> pairs;
@@ -145,7 +145,7 @@ TYPED_TEST(ReactorTimeTest, EverythingThatCameMeanwhileIsHandledBeforeADeadlineI
   std::this_thread::sleep_for(100ms);
   std::ptrdiff_t late = -1;
   ASSERT_TRUE(this->run_until([&] {
-    // As the sleeper wakes.
+    // At the moment when the sleeper wakes.
     if (woken.empty()) return false;
     late = std::ranges::count_if(receives, [](const auto& each) { return each->in_flight(); });
     return true;
@@ -153,7 +153,7 @@ TYPED_TEST(ReactorTimeTest, EverythingThatCameMeanwhileIsHandledBeforeADeadlineI
   EXPECT_EQ(late, 0);
 }
 
-// More of them than one turn takes, and each again and again.
+// More than one turn handles, and each completes again and again.
 TYPED_TEST(ReactorTimeTest, StreamsWithoutEndKeepNeitherTimersNorTheMailboxWaiting) {
   constexpr std::size_t kMany = 300;
   std::vector<SocketPair> pairs;
@@ -175,7 +175,7 @@ TYPED_TEST(ReactorTimeTest, StreamsWithoutEndKeepNeitherTimersNorTheMailboxWaiti
   for (const auto& wait : waits) wait->then = nullptr;
 }
 
-// What rests makes no turn longer. Where the machine takes the processor away for long, the loop
+// Idle requests do not lengthen a turn. If the machine takes the CPU away for long, the loop
 // catches up.
 TYPED_TEST(ReactorTimeTest, TimersOfABusyLoopDoNotWaitTheLongerForThoseThatRest) {
   constexpr std::size_t kResting = 400;
@@ -239,7 +239,8 @@ TYPED_TEST(ReactorTimeTest, AWaitWhoseDeadlineHasPassedStillEndsOnce) {
   EXPECT_EQ(result, -ETIMEDOUT);
 }
 
-// Not even begun when its deadline passes, or taken back when it comes.
+// Neither when the deadline has passed before the wait begins, nor when the wait is cancelled for
+// it.
 TYPED_TEST(ReactorTimeTest, WhatHasComeBeatsADeadlineThatHasPassed) {
   const SocketPair pair = tcp_pair();
   ASSERT_TRUE(test::send_all(pair.far.get(), "x"));
@@ -261,7 +262,7 @@ TYPED_TEST(ReactorTimeTest, WhatComesWhileAWaitIsTakenBackIsNotLate) {
   const TimePoint deadline = Clock::now() + 1ms;
   const Task<> waiting = this->wait_readable(pair.near.get(), deadline, result);
   waiting.start();
-  // Expires behind the wait.
+  // Expires right after the wait.
   const Task<> sender = this->send_at(deadline + 1ns, pair.far.get());
   sender.start();
   std::this_thread::sleep_for(2ms);
@@ -278,7 +279,7 @@ TYPED_TEST(ReactorTimeTest, AWaitThatSucceedsLeavesNoTimerBehind) {
     ASSERT_TRUE(this->run_until([&] { return result != 0; }));
     EXPECT_GT(result, 0);
   }
-  // The deadline passes; an expiring timer would now touch a frame that is gone.
+  // The deadline passes; a timer that still expires would touch a frame that is gone.
   EXPECT_TRUE(this->sleeps_for(40ms));
 }
 
@@ -338,7 +339,7 @@ TYPED_TEST(ReactorTimeTest, APostWakesALoopThatSleeps) {
   std::atomic<int> answers{0};
   std::thread other([&] {
     for (int i = 0; i < 50; ++i) {
-      // Each time the loop has gone back to sleep, or is about to.
+      // Each time when the loop sleeps again, or is about to.
       this->reactor().post([&] { ++answers; });
       while (answers <= i) std::this_thread::yield();
     }

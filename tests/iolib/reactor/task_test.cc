@@ -11,7 +11,7 @@
 namespace sluice {
 namespace {
 
-// Something to wait for, which the test lets happen.
+// An awaitable that the test completes.
 class Gate {
  public:
   [[nodiscard]] bool await_ready() const noexcept { return false; }
@@ -24,7 +24,7 @@ class Gate {
   std::coroutine_handle<> waiter_;
 };
 
-// Tells when a frame's locals are gone.
+// Counts the frame's locals that are alive.
 class Witness {
  public:
   explicit Witness(int& alive) : alive_(alive) { ++alive_; }
@@ -138,7 +138,8 @@ TEST(TaskTest, MovingHandsTheFrameOver) {
   first.start();
   Task<> second(std::move(first));
   EXPECT_EQ(alive, 1);
-  EXPECT_FALSE(first.done());  // NOLINT(bugprone-use-after-move): the moved-from state is asked
+  EXPECT_FALSE(
+      first.done());  // NOLINT(bugprone-use-after-move): the test checks the moved-from state
   gate.open();
   EXPECT_TRUE(second.done());
   EXPECT_EQ(alive, 0);

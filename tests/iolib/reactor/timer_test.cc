@@ -99,7 +99,7 @@ TEST(TimerTest, ATimerThatExpiresMaySetAnother) {
   EXPECT_EQ(second.expirations, 1);
 }
 
-// Otherwise it could hold the loop, and those that are due with it.
+// Otherwise it could block the loop, and other timers that are due.
 TEST(TimerTest, ATimerThatSetsItselfToThePastWaitsForTheNextCallAndHoldsUpNobody) {
   TimerQueue queue;
   TestTimer eager;
@@ -129,14 +129,14 @@ TEST(TimerTest, ATimerMayBeDestroyedWhenItExpires) {
   EXPECT_EQ(other.expirations, 1);
 }
 
-// Random sets, moves and cancellations, against a map that is always in order.
+// Random sets, moves and cancellations, compared with a map that is always in order.
 TEST(TimerTest, ExpiresInTheOrderOfAReferenceModel) {
   constexpr std::size_t kTimers = 200;
   const int rounds = test::by_scale(2000, 20'000, 200'000);
   std::mt19937_64 random(test::seed());
   TimerQueue queue;
   std::vector<TestTimer> timers(kTimers);
-  std::map<std::size_t, TimePoint> model;  // of the timers that are set
+  std::map<std::size_t, TimePoint> model;  // the timers that are set
   std::vector<std::size_t> expired;
   for (std::size_t i = 0; i < kTimers; ++i)
     timers[i].then = [&expired, i] { expired.push_back(i); };

@@ -1,4 +1,4 @@
-// Waiting for room, also behind the peer's FIN: io_uring then goes on with another kind of poll.
+// Waiting for room, also after the peer's FIN: io_uring then uses another kind of poll.
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -30,7 +30,7 @@ bool has_room(int fd) { return test::writable_within(fd, std::chrono::nanosecond
 template <class Engine>
 class WritableTest : public ReactorTest<Engine> {
  protected:
-  /// The reader makes room, and the kernel knows it before the loop looks.
+  /// Makes room at the reader, and waits until the kernel knows it.
   static void make_room(const SocketPair& pair) {
     drain(pair.far.get());
     EXPECT_TRUE(test::writable_within(pair.near.get(), test::kPatience));
@@ -54,7 +54,7 @@ TYPED_TEST(WritableTest, WritableWaitsUntilTheReaderHasRead) {
   EXPECT_EQ(wait->completions(), 2U);
 }
 
-// The peer's FIN says nothing about room for what we send.
+// The peer's FIN does not mean that there is room to send.
 TYPED_TEST(WritableTest, WritableDoesNotSpinBehindThePeersEnd) {
   const SocketPair pair = tcp_pair(test::kSmallBuffers);
   test::finish_sending(pair.far.get());
@@ -90,7 +90,7 @@ TYPED_TEST(WritableTest, WritableEndsWithAReset) {
   EXPECT_NE(wait->last().result, 0);
 }
 
-// Here the wait stands already, as the usual kind of poll, when the FIN comes.
+// Here the wait is already in progress, as the usual kind of poll, when the FIN comes.
 TYPED_TEST(WritableTest, AnEndThatComesDuringTheWaitIsNoRoom) {
   const SocketPair pair = tcp_pair(test::kSmallBuffers);
   fill(pair.near.get());
@@ -132,7 +132,7 @@ TYPED_TEST(WritableTest, BehindAnEndItCanBeStartedAgainFromItsCompletion) {
     EXPECT_GT(seen.result, 0);
     EXPECT_FALSE(wait->in_flight());
     EXPECT_TRUE(has_room(pair.near.get()));
-    // Some of it goes on to the reader's kernel a little later, which makes room once more.
+    // Some bytes reach the reader's kernel a little later, which makes room once more.
     fill(pair.near.get());
     this->reactor().wait_writable(pair.near.get(), *wait);
   };
@@ -151,9 +151,9 @@ TYPED_TEST(WritableTest, BehindAnEndItCanBeStartedAgainFromItsCompletion) {
   ASSERT_TRUE(this->run_until([&] { return !wait->in_flight(); }));
 }
 
-// Behind an end io_uring's wait takes two completions: one that finds room, and one that ends the
-// request. Whoever cancels it in between, or in the same turn before or after, gets one completion,
-// and the next request on the same operation is none of that cancellation's business.
+// After the peer's end, io_uring's wait takes two completions: one that finds room, and one that
+// ends the request. Cancelling in between, or in the same turn, gives one completion. The
+// cancellation does not affect the operation's next request.
 TYPED_TEST(WritableTest, CancelledWhileItEndsItCompletesOnceAndCanBeStartedAgain) {
   enum class First { room, cancel };
   for (int round = 0; round < 20; ++round) {

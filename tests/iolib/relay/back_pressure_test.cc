@@ -74,7 +74,7 @@ TEST_P(BackPressureTest, AReaderWhoReadsInSmallBitesGetsAll) {
   EXPECT_TRUE(sender.get());
 }
 
-// A buffer of the reactor's is held only within a turn: however many readers stall, others go on.
+// A shared buffer is used only within a turn, so stalled readers never delay other streams.
 TEST_P(BackPressureTest, MoreStalledReadersThanSharedBuffersHoldUpNobody) {
   constexpr std::size_t kStalled = 80;
   std::vector<std::uint64_t> sent;
@@ -87,7 +87,7 @@ TEST_P(BackPressureTest, MoreStalledReadersThanSharedBuffersHoldUpNobody) {
     ASSERT_TRUE(test::send_all(lively.client.get(), "ping"));
     ASSERT_EQ(test::receive_text(lively.upstream.get(), 4), "ping");
   }
-  // A busy machine may have been late with some of them.
+  // On a busy machine some may not be stalled yet.
   const auto stalled = std::count_if(sessions_.begin(), sessions_.end(),
                                      [](const auto& session) { return held_bytes(*session) > 0; });
   EXPECT_GT(stalled, 64);
@@ -99,7 +99,7 @@ TEST_P(BackPressureTest, MoreStalledReadersThanSharedBuffersHoldUpNobody) {
 
 // --- Paused pipes
 
-// Fills the way to an upstream that does not read, until the relay holds a little for good.
+// Sends to an upstream that does not read, until the relay holds a few bytes permanently.
 std::uint64_t fill_until_held(RelaySession& session) {
   std::uint64_t sent = 0;
   for (bool held = false; !held;) {
@@ -118,7 +118,7 @@ TEST_P(PipePressureTest, APausedPipeWithLittleInItGoesBackToThePool) {
   EXPECT_TRUE(test::wait_until([&] { return !holds_pipe(session); }));
   EXPECT_EQ(lent_pipes(), 0U);
   EXPECT_GT(held_bytes(session), 0U);
-  // What comes behind it stays behind it.
+  // Later bytes stay behind these.
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, sent, 50'000));
   test::finish_sending(session.client.get());
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, sent + 50'000), "");
@@ -130,7 +130,7 @@ TEST_P(PipePressureTest, APausedPipeWithMuchInItIsKept) {
       start({.client = {.near_receive_bytes = 1 << 20}, .upstream = test::kSmallBuffers});
   const std::uint64_t sent = test::send_until_full(session.client.get(), kToUpstream, kMuch, 50ms);
   ASSERT_TRUE(test::wait_until([&] { return held_bytes(session) > 0; }));
-  // All that is read meanwhile makes room for more, until the pipe is as full as it gets.
+  // Everything that is read makes room for more, until the pipe is as full as it gets.
   test::PatternChecker checker(kToUpstream);
   ASSERT_TRUE(test::wait_until([&] {
     test::read_pattern(session.upstream.get(), checker,
@@ -182,7 +182,7 @@ TEST_P(PipePressureTest, SpliceBeginsAgainOnceThereIsAPipe) {
   use_pool({.pipe_bytes = 65'536, .budget_slots = 16, .thread_pipes = 16});
   use_splice(SpliceMode::always);
   RelaySession& session = start();
-  // The only pipe is taken; a lease belongs to the thread that took it.
+  // Takes the only pipe, on the loop's thread: a lease belongs to the thread that took it.
   PipeLease taken = loop_->call([&] { return pool_->acquire(); });
   ASSERT_TRUE(taken);
   std::uint64_t sent = 0;

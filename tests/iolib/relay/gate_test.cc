@@ -50,7 +50,7 @@ class GateTest : public RelayTest {
     EXPECT_EQ(tap_.bytes, bytes);
   }
 
-  // Many receives.
+  // Takes many receives.
   static constexpr std::uint64_t kPart = 200'000;
   static_assert(2 * kPart < Pump::kMaxGatedBytes);
 
@@ -172,7 +172,7 @@ TEST_P(GateTest, AResetOfTheTargetEndsItAtOnce) {
   EXPECT_EQ(tap_.totals->forwarded, 0U);
 }
 
-// The wake finds the reset in its own send, while a receive is under way.
+// The wake finds the reset in its own send, while a receive is in flight.
 TEST_P(GateTest, AGateThatOpensOntoABrokenTargetIsToldOnce) {
   RelaySession& session = start_gated();
   gather(session, 0, kPart);

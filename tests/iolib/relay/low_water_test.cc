@@ -1,5 +1,5 @@
-// Who waits for more bytes at a time (SO_RCVLOWAT): a stream that moves much, and has its thread to
-// itself or nearly so.
+// Which streams wait for more bytes at a time (SO_RCVLOWAT): those that move much and have their
+// thread to themselves, or nearly so.
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -23,10 +23,10 @@ namespace {
 using test::Pattern;
 using test::PatternChecker;
 
-// One turn takes it whole, and finds it large; less than the low-water mark.
+// One turn takes it whole and counts as large. It is less than the low-water mark.
 constexpr std::size_t kBurstBytes = Promotion::kLargeTurnBytes + Reactor::kReceiveBytes;
 static_assert(kBurstBytes < static_cast<std::size_t>(Promotion::kLowWaterBytes));
-// Twice heavy, after the receives and turns of a beginning.
+// Enough to be heavy twice, after the first receives and turns.
 constexpr int kRounds = 3 * Promotion::kHeavyAfter;
 
 class LowWaterTest : public EngineTest {
@@ -51,7 +51,7 @@ class LowWaterTest : public EngineTest {
           session.look([](Relay& relay) { return relay.to_upstream().source().fd(); }).value();
     }
   }
-  // Sends `size` bytes to each on the loop's thread, which finds all of them at once.
+  // Sends `size` bytes to each stream on the loop's thread, which then finds them all at once.
   void send_to_each(std::size_t size) {
     std::string bytes(size, '\0');
     for (Stream& stream : streams_) {
@@ -69,7 +69,7 @@ class LowWaterTest : public EngineTest {
       ASSERT_EQ(stream.received.mismatch(), std::nullopt);
     }
   }
-  // Many bursts to each of the streams.
+  // Sends many bursts to each stream.
   void stream_heavily() {
     loop_->call([this] { look_again(); });
     for (int i = 0; i < kRounds && !HasFatalFailure(); ++i) {
@@ -91,12 +91,12 @@ class LowWaterTest : public EngineTest {
 
   std::vector<Stream> streams_;
   std::atomic<bool> seen_patient_{false};
-  /// On the loop's thread, the first time.
+  /// Called on the loop's thread, the first time that a stream is patient.
   std::function<void()> when_patient_;
 
  private:
-  // Looks in every turn of the loop: the mark stands for 300 µs only, and no timer is served before
-  // the mailbox of the next turn.
+  // Checks in every turn of the loop. The mark is set for only 300 µs, and no timer is served
+  // before the mailbox of the next turn.
   void look_again() {
     if (any_patient() && !seen_patient_.exchange(true) && when_patient_) when_patient_();
     if (looking_) loop_->reactor().post([this] { look_again(); });
@@ -134,7 +134,7 @@ TEST_P(LowWaterTest, WhoHardlyMovesAnythingDoesNot) {
   }
 }
 
-// The process stands still with a byte that nobody has been told of.
+// The process sleeps while one byte is in the socket, unreported.
 TEST_P(LowWaterTest, WhatStaysBelowTheMarkIsNotIdle) {
   constexpr std::chrono::seconds kIdleTimeout{1};
   start_streams(1, kIdleTimeout);
@@ -148,7 +148,7 @@ TEST_P(LowWaterTest, WhatStaysBelowTheMarkIsNotIdle) {
   EXPECT_FALSE(streams_[0].session.ended());
 }
 
-// Nothing but a timer ends the wait for a mark that is not reached.
+// Only a timer ends the wait for a mark that is not reached.
 TEST_P(LowWaterTest, WhatStaysBelowTheMarkIsNotHeldBack) {
   start_streams(1);
   stream_heavily();

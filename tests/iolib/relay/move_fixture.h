@@ -18,7 +18,7 @@
 
 namespace sluice {
 
-/// One thread of two, and what relays on it use.
+/// One of two threads, and what its relays use.
 class Thread {
  public:
   Thread(Engine engine, PipePool& pool) : loop(engine) {
@@ -36,7 +36,7 @@ class Thread {
   std::unique_ptr<RelayContext> context;
 };
 
-/// `co_await Arrival(reactor)`: goes on upon that reactor's thread.
+/// `co_await Arrival(reactor)` continues on that reactor's thread.
 class Arrival {
  public:
   explicit Arrival(Reactor& reactor) : reactor_(reactor) {}
@@ -50,8 +50,7 @@ class Arrival {
   Reactor& reactor_;
 };
 
-/// Relays that begin on one thread, and are told to go on with the other as soon as they stream
-/// heavily.
+/// Relays that begin on one thread and move to the other as soon as they are heavy.
 class MoveTest : public testing::TestWithParam<RelayMode> {
  protected:
   inline static const test::Pattern kUp{1};    ///< what the client sends
@@ -73,7 +72,7 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
       });
       static_cast<void>(end());
     }
-    // Wherever the frame ended, nobody runs it any more.
+    // The thread on which the frame ended no longer runs it.
     here_.load()->loop.call([this] { task_ = {}; });
     for (Thread* thread : {first_.get(), second_.get()}) {
       thread->loop.call([thread] { thread->context->tap_pipe.release(); });
@@ -86,9 +85,9 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
     EXPECT_EQ(slots, idle * kPipeBytes / Pipe::kSlotBytes) << "a pipe went astray";
   }
 
-  /// `before` the relay runs it is called, on the first thread.
+  /// Calls `before` on the first thread, before the relay runs.
   void start(const std::function<void(Relay&)>& before = [](Relay&) {}) {
-    // A former one has ended.
+    // The previous relay has ended.
     if (relay_started_) here_.load()->loop.call([this] { task_ = {}; });
     ended_ = false;
     moves_ = 0;
@@ -135,12 +134,12 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
   }
   static constexpr std::size_t kBurst = Promotion::kLargeTurnBytes + Reactor::kReceiveBytes;
   static constexpr int kBursts = 3 * Promotion::kHeavyAfter;
-  /// Makes the direction from the client a heavy stream, which then moves.
+  /// Makes the direction from the client heavy; the relay then moves.
   void stream_heavily() {
     std::string burst(kBurst, '\0');
     for (int i = 0; i < kBursts; ++i) {
       kUp.fill(at_upstream_.received_bytes(), std::as_writable_bytes(std::span(burst)));
-      // On the loop's thread, which finds all of it at once.
+      // On the loop's thread, which then finds the whole burst at once.
       here_.load()->loop.call([&] { return test::send_all(client_.get(), burst); });
       test::read_pattern(upstream_.get(), at_upstream_,
                          {.stop_after_bytes = at_upstream_.received_bytes() + kBurst});

@@ -10,7 +10,7 @@ namespace {
 
 using Finding = Promotion::Finding;
 
-// A direction whose thread has nothing else to do, unless others() had turns.
+// A direction that is alone on its thread, except for the turns of others().
 class PromotionTest : public testing::Test {
  protected:
   [[nodiscard]] Finding turn(std::size_t bytes) { return promotion_.spliced(bytes, ++turns_); }
@@ -18,7 +18,7 @@ class PromotionTest : public testing::Test {
     return promotion_.received(full, left_more);
   }
   void promote() { promotion_.promote(turns_); }
-  // Up to the turn before the one that would make it heavy.
+  // Stops one turn before the direction becomes heavy.
   void nearly_heavy() {
     for (int i = 1; i < Promotion::kHeavyAfter; ++i) {
       ASSERT_EQ(turn(Promotion::kLargeTurnBytes), Finding::nothing);
@@ -90,7 +90,7 @@ TEST_F(PromotionTest, AmongManyStreamsItIsHeavyWithoutPatience) {
   EXPECT_EQ(turn(Promotion::kLargeTurnBytes), Finding::heavy);
   EXPECT_TRUE(promotion_.heavy());
   EXPECT_FALSE(promotion_.patient());
-  // The next window is its own again.
+  // The next window belongs to this direction alone.
   nearly_heavy();
   EXPECT_EQ(turn(Promotion::kLargeTurnBytes), Finding::heavy);
   EXPECT_TRUE(promotion_.patient());

@@ -14,18 +14,18 @@ using namespace std::chrono_literals;
 using test::Ending;
 using test::Pattern;
 
-// Long enough for a busy machine to pass a few bytes in the meantime, short enough to wait for.
+// Long enough for a busy machine to pass a few bytes, short enough to wait for.
 constexpr Duration kShort = 200ms;
 
 using RelayEndTest = RelayTest;
 INSTANTIATE_TEST_SUITE_P(Modes, RelayEndTest, testing::ValuesIn(every_relay_mode()),
                          name_of_relay_mode);
 
-// How often a test is begun anew on a machine that stands still for kShort.
+// How often a test is repeated on a machine that stands still for kShort.
 constexpr int kTries = 20;
 
-// True if the relay lives while messages go one way for twice the timeout; nothing if the machine
-// stood still for so long meanwhile that the relay may have ended as it should.
+// True if the relay lives while messages go one way for twice the timeout. Nothing if the machine
+// stood still for so long that the relay may rightly have ended.
 std::optional<bool> lives_by(RelaySession& session, int from, int to, test::Silence& silence) {
   const TimePoint until = Clock::now() + 2 * kShort;
   while (Clock::now() < until) {
@@ -33,7 +33,7 @@ std::optional<bool> lives_by(RelaySession& session, int from, int to, test::Sile
     const bool lives =
         test::send_all(from, "x") && test::receive_text(to, 1) == "x" && !session.ended();
     silence.looked();
-    if (!lives && !session.ended()) return false;  // what was sent does not arrive
+    if (!lives && !session.ended()) return false;  // a message does not arrive
     if (silence.reached(kShort)) return std::nullopt;
     if (!lives) return false;
   }

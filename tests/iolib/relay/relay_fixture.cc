@@ -27,7 +27,7 @@ std::string create(std::unique_ptr<Reactor>& reactor) {
 
 }  // namespace
 
-// Under a sanitizer each engine, and each way to splice, once or twice: it has no time for all six.
+// A sanitizer has no time for all six: it takes each engine and each splice mode once or twice.
 std::vector<RelayMode> every_relay_mode() {
   if (test::scale() == test::Scale::quick) {
     return {{Engine::uring, SpliceMode::automatic},
@@ -227,7 +227,7 @@ void RelayTestBase::TearDown() {
 bool send_in_pieces(int fd, test::Pattern pattern, std::uint64_t size, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   for (std::uint64_t offset = 0; offset < size;) {
-    // Mostly small, sometimes large: what a direction copies, and what it splices.
+    // Mostly small pieces, which a direction copies, and some large ones, which it splices.
     const std::uint64_t most = random() % 4 == 0 ? 300'000 : 3000;
     const std::uint64_t piece = std::min(1 + random() % most, size - offset);
     if (!test::send_pattern(fd, pattern, offset, piece)) return false;

@@ -38,7 +38,7 @@ struct RelayMode {
 [[nodiscard]] std::vector<RelayMode> every_relay_mode();
 [[nodiscard]] std::string name_of_relay_mode(const testing::TestParamInfo<RelayMode>& info);
 
-/// A reactor on a thread of its own.
+/// A reactor on its own thread.
 class LoopThread {
  public:
   explicit LoopThread(Engine engine);
@@ -51,8 +51,8 @@ class LoopThread {
   [[nodiscard]] const std::string& refusal() const { return refusal_; }
   [[nodiscard]] Reactor& reactor() { return *reactor_; }
 
-  /// Runs `work` on the loop's thread and returns what it returns. A loop that does not answer for
-  /// long ends the program.
+  /// Runs `work` on the loop's thread and returns its result. Ends the program if the loop does not
+  /// answer for long.
   template <class Work>
   auto call(Work work) {
     auto task = std::make_shared<std::packaged_task<std::invoke_result_t<Work>()>>(std::move(work));
@@ -61,9 +61,9 @@ class LoopThread {
     if (answer.wait_for(test::kPatience) != std::future_status::ready) give_up();
     return answer.get();
   }
-  /// The processor's time that the loop's thread has used so far.
+  /// The CPU time that the loop's thread has used so far.
   [[nodiscard]] Duration cpu_time();
-  /// True if the loop uses little of the processor for a while.
+  /// True if the loop uses little CPU for a while.
   [[nodiscard]] bool sleeps();
 
  private:
@@ -73,18 +73,18 @@ class LoopThread {
   std::thread thread_;
 };
 
-/// What a relay left behind.
+/// The result of a relay.
 struct RelayReport {
   RelayEnd end = RelayEnd::running;
   PumpEnd to_upstream_end = PumpEnd::running;
   PumpEnd to_client_end = PumpEnd::running;
   std::uint64_t to_upstream_bytes = 0;
   std::uint64_t to_client_bytes = 0;
-  std::uint64_t spliced_bytes = 0;  ///< both ways
+  std::uint64_t spliced_bytes = 0;  ///< both directions
   std::uint64_t unacknowledged_bytes = 0;
 };
 
-/// What a relayed connection is made of.
+/// The options of a relayed connection.
 class RelaySession;
 
 struct SessionOptions {
@@ -97,21 +97,21 @@ struct SessionOptions {
   bool unix_sockets = false;
   bool echo = false;
   bool to_device = false;
-  /// Called on the loop's thread before the relay starts: taps are attached here.
+  /// Called on the loop's thread before the relay starts, for example to attach taps.
   std::function<void(Relay&)> before = nullptr;
-  /// Called when both connections stand and the relay does not exist yet.
+  /// Called when both connections are established, before the relay exists.
   std::function<void(RelaySession& session, int upstream_near)> connected = nullptr;
 };
 
-/// Four sockets' buffers of 4 KiB each.
+/// 4 KiB for each buffer of all four sockets.
 [[nodiscard]] SessionOptions small_buffers();
 
-/// What each side of a test's connection sends.
+/// The bytes that each side of a test's connection sends.
 inline const test::Pattern kToUpstream(1);
 inline const test::Pattern kToClient(2);
 
-/// One relayed connection, with the test's ends of it. The relay is destroyed as soon as it has
-/// ended, so that whatever touches it later shows.
+/// One relayed connection with the test's ends. The relay is destroyed as soon as it ends, so a
+/// later access is noticed.
 class RelaySession {
  public:
   RelaySession(LoopThread& loop, RelayContext& context, SpliceMode splice, SessionOptions options);
@@ -123,8 +123,8 @@ class RelaySession {
   OwnedFd client;
   OwnedFd upstream;
 
-  /// Runs `look` on the loop's thread with the relay; what it returns, or nothing if the relay has
-  /// ended.
+  /// Runs `look` on the loop's thread with the relay. Returns its result, or nothing if the relay
+  /// has ended.
   template <class Look>
   auto look(Look look_at) -> std::optional<std::invoke_result_t<Look, Relay&>> {
     return loop_.call([this, &look_at]() -> std::optional<std::invoke_result_t<Look, Relay&>> {
@@ -132,7 +132,7 @@ class RelaySession {
       return look_at(*relay_);
     });
   }
-  /// The same for what returns nothing; false if the relay has ended.
+  /// The same for a function without a result; false if the relay has ended.
   bool with(const std::function<void(Relay&)>& work) {
     return loop_.call([&] {
       if (relay_) work(*relay_);
@@ -142,7 +142,7 @@ class RelaySession {
   [[nodiscard]] bool ended() const { return ended_; }
   /// Waits for the end.
   [[nodiscard]] RelayEnd end();
-  /// After the end.
+  /// Valid after the end.
   [[nodiscard]] const RelayReport& report() const { return report_; }
   [[nodiscard]] std::uint64_t forwarded_to_upstream();
 
@@ -152,34 +152,34 @@ class RelaySession {
   LoopThread& loop_;
   RelayOptions relay_options_;
   std::string held_;
-  std::unique_ptr<Relay> relay_;  ///< of the loop's thread
+  std::unique_ptr<Relay> relay_;  ///< used on the loop's thread only
   Task<> task_;
   RelayReport report_;
   std::atomic<bool> ended_{false};
 };
 
-/// A loop, a pool and relays. When a test is over no pipe may be lent and no descriptor left.
+/// A loop, a pool and relays. After each test, no pipe may still be lent and no descriptor open.
 class RelayTestBase : public testing::Test {
  protected:
   void start_loop(Engine engine, SpliceMode splice);
   void TearDown() override;
 
-  /// Before the first session: another pool than the usual one of 64 pipes of 256 KiB.
+  /// Before the first session: replaces the usual pool of 64 pipes of 256 KiB.
   void use_pool(const PipePool::Options& options);
   RelaySession& start(SessionOptions options = {});
   [[nodiscard]] SpliceMode splice() const { return splice_; }
   /// Shortages of pipes so far.
   [[nodiscard]] std::vector<PipeShortage> shortages();
-  /// Pipes that are lent now, to whomsoever.
+  /// The number of pipes that are lent now.
   [[nodiscard]] std::size_t lent_pipes();
 
   static constexpr std::size_t kPipeBytes = 256 << 10;
 
   std::unique_ptr<LoopThread> loop_;
   std::unique_ptr<PipePool> pool_;
-  std::unique_ptr<RelayContext> context_;  ///< of the loop's thread
+  std::unique_ptr<RelayContext> context_;  ///< used on the loop's thread only
   std::vector<std::unique_ptr<RelaySession>> sessions_;
-  std::vector<PipeShortage> shortages_;  ///< of the loop's thread
+  std::vector<PipeShortage> shortages_;  ///< used on the loop's thread only
   PipePool::Options pool_options_{
       .pipe_bytes = kPipeBytes, .budget_slots = 64 * kPipeBytes / 4096, .thread_pipes = 16};
   SpliceMode splice_ = SpliceMode::automatic;
@@ -204,12 +204,12 @@ class EngineTest : public RelayTestBase, public testing::WithParamInterface<Engi
 
 /// Sends the pattern's first `size` bytes in pieces of random sizes, then FIN.
 bool send_in_pieces(int fd, test::Pattern pattern, std::uint64_t size, std::uint64_t seed);
-/// Reads to the end; says what is wrong with what came, or nothing.
+/// Reads to the end. Returns the problem with what came, or nothing.
 [[nodiscard]] std::string read_whole(int fd, test::Pattern pattern, std::uint64_t size,
                                      test::Ending ending = test::Ending::eof);
-/// Bytes of the pattern that come until the stream ends as `ending`; fails the test otherwise.
+/// The number of the pattern's bytes until the stream ends as `ending`; otherwise fails the test.
 [[nodiscard]] std::uint64_t read_until(int fd, test::Pattern pattern, test::Ending ending);
-/// True once the socket's connection is broken, even if nothing is read from it.
+/// True once the socket's connection is broken, even if nothing was read.
 [[nodiscard]] bool broken(int fd);
 
 }  // namespace sluice

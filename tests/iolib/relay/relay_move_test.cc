@@ -76,7 +76,7 @@ TEST_P(MoveTest, WhoseTapsHaveLeftMoves) {
   EXPECT_FALSE(tap.totals.has_value());
 }
 
-/// What is to be done before the loop's next turn.
+/// Work to do before the loop's next turn.
 class Then final : public Timer {
  public:
   explicit Then(std::function<void()> work) : work_(std::move(work)) {}
@@ -86,12 +86,12 @@ class Then final : public Timer {
   std::function<void()> work_;
 };
 
-// The other direction's receive is still being cancelled when the relay is stopped.
+// When the relay is stopped, the other direction's receive is still being cancelled.
 TEST_P(MoveTest, WhoIsStoppedOnTheWayEndsWhereItArrives) {
   if (GetParam().splice == SpliceMode::never) GTEST_SKIP() << "never streams";
   Relay* stopped = nullptr;
   Then stop([&] {
-    // It counts where it goes already, lest others choose the same thread.
+    // It already counts on its new thread, so that not all streams choose the same one.
     EXPECT_EQ(first().streams(), 0U);
     EXPECT_EQ(second().streams(), 1U);
     stopped->stop();
@@ -135,7 +135,7 @@ TEST_P(MoveTest, AHalfClosedConnectionGoesOnAfterTheMove) {
   EXPECT_EQ(end(), RelayEnd::closed);
 }
 
-// The other direction streams as well, and is cancelled in the middle: it must not take a pipe
+// The other direction is heavy as well, and is cancelled in the middle. It must not take a pipe
 // along.
 TEST_P(MoveTest, NoPipeMovesAlong) {
   for (int i = 0; i < 3; ++i) {
@@ -151,7 +151,7 @@ TEST_P(MoveTest, NoPipeMovesAlong) {
   }
 }
 
-// The first thread has forgotten the sockets that left it: their numbers come back with others.
+// The first thread has forgotten the sockets that moved away. Other sockets get their numbers.
 TEST_P(MoveTest, TheNumbersOfMovedSocketsCanBeUsedAgainOnTheFirstThread) {
   start();
   stream_heavily();

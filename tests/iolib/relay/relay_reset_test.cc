@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 using test::Ending;
 using test::Pattern;
 
-// A connection seen from the side that cuts it: all is tried from either side.
+// A connection seen from the side that cuts it. Every test runs from both sides.
 struct Sides {
   OwnedFd& cutter;
   OwnedFd& other;
@@ -32,7 +32,7 @@ Sides sides(RelaySession& session, bool client_cuts) {
 
 class ResetTest : public RelayTest {
  protected:
-  // Both sides in turn.
+  // Runs `one_try` for both sides in turn.
   template <class Try>
   void from_either_side(const SessionOptions& options, Try one_try) {
     for (const bool client_cuts : {true, false}) {
@@ -75,7 +75,7 @@ TEST_P(ResetTest, NothingAcknowledgedIsLostWhileBytesFlowTheOtherWay) {
   constexpr std::uint64_t kSize = 200'000;
   from_either_side({}, [&](RelaySession&, const Sides& side) {
     ASSERT_TRUE(test::send_pattern(side.cutter.get(), side.sent, 0, kSize));
-    // More than all buffers take: the relay is in the middle of sending when the reset comes.
+    // More than all buffers hold, so the relay is in the middle of sending when the reset comes.
     test::send_until_full(side.other.get(), side.counter, 64 << 20, 10ms);
     ASSERT_TRUE(all_acknowledged(side.cutter.get()));
     test::reset(std::move(side.cutter));
@@ -89,7 +89,7 @@ TEST_P(ResetTest, NothingAcknowledgedIsLostBehindAReaderWhoReadsLate) {
     const std::uint64_t acknowledged = sent - test::unacknowledged_bytes(side.cutter.get());
     ASSERT_GT(acknowledged, 0U);
     test::reset(std::move(side.cutter));
-    // The relay has seen it, and waits for the reader, asleep.
+    // The relay has seen the reset. It sleeps until the reader takes bytes.
     EXPECT_TRUE(loop_->sleeps());
     EXPECT_FALSE(session.ended());
     EXPECT_FALSE(broken(side.other.get()));
@@ -102,7 +102,7 @@ TEST_P(ResetTest, AResetIsNoticedWhileBothDirectionsArePaused) {
     test::send_until_full(side.cutter.get(), side.sent, 64 << 20, 20ms);
     test::send_until_full(side.other.get(), side.counter, 64 << 20, 20ms);
     test::reset(std::move(side.cutter));
-    // Without a byte being read: the direction towards the cutter ends.
+    // The direction towards the cutter ends without a byte being read.
     EXPECT_TRUE(test::wait_until([&] {
       return session
           .look(
@@ -124,10 +124,10 @@ TEST_P(ResetTest, AResetAfterAFinCutsTheDirectionThatIsLeft) {
   });
 }
 
-// What is read then ends with a 0, which must not be taken for the end: the connection is gone.
+// A read then ends with 0. This is not an end of stream: the connection is gone.
 TEST_P(ResetTest, AFinAndAResetThatComeAtOnceAreAReset) {
   from_either_side({}, [this](RelaySession&, const Sides& side) {
-    // On the loop's thread, which sees both only afterwards.
+    // On the loop's thread, which then sees both only afterwards.
     loop_->call([&] {
       EXPECT_TRUE(test::send_pattern(side.cutter.get(), side.sent, 0, 1000));
       test::finish_sending(side.cutter.get());
@@ -137,8 +137,8 @@ TEST_P(ResetTest, AFinAndAResetThatComeAtOnceAreAReset) {
   });
 }
 
-// Whoever connected has asked for the socket's error, which takes it away, and the client has only
-// its FIN to say: nothing that is sent fails, and what is received ends with a 0.
+// The connector has read the socket's error, which clears it. The client sends only its FIN, so no
+// send fails, and the receive ends with 0.
 TEST_P(ResetTest, AResetWhoseErrorWasTakenAwayIsNotAnEnd) {
   constexpr std::uint64_t kSize = 20'000;
   SessionOptions options;
@@ -188,7 +188,7 @@ TEST_P(ResetTest, AReaderWhoNeverReadsGetsAResetAllTheSameAfterTheDeadline) {
   EXPECT_TRUE(test::wait_until([&] { return broken(session.upstream.get()); }));
 }
 
-// The stream is cut at any moment, bytes flowing both ways; it must never look whole.
+// The stream is cut at a random moment while bytes flow both ways. It must never look complete.
 TEST_P(ResetTest, ACutStreamNeverEndsInACleanEof) {
   const int tries = test::by_scale(50, 200, 2000);
   std::mt19937_64 random(test::seed());
@@ -204,7 +204,7 @@ TEST_P(ResetTest, ACutStreamNeverEndsInACleanEof) {
     const std::uint64_t unacknowledged = test::unacknowledged_bytes(side.cutter.get());
     acknowledged = sent - unacknowledged;
     test::reset(std::move(side.cutter));
-    // Nothing is sent any more on this side, so that no send of ours can take the error away.
+    // This side no longer sends, so no send of ours can take the error away.
     const std::uint64_t received = read_until(side.other.get(), side.sent, Ending::reset);
     ASSERT_GE(received, acknowledged) << "try " << i;
     ASSERT_EQ(session.end(), client_cuts ? RelayEnd::client_reset : RelayEnd::upstream_reset);
@@ -217,7 +217,7 @@ TEST_P(ResetTest, BytesThatWereNeverAcknowledgedAreCounted) {
   RelaySession& session = start(small_buffers());
   test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
   test::reset(std::move(session.client));
-  // The relay waits for the upstream to take what was forwarded; but that goes as well.
+  // The relay waits for the upstream to take the forwarded bytes, but the upstream goes away, too.
   ASSERT_TRUE(test::wait_until([&] {
     return session.look([](Relay& relay) { return relay.to_client().ended(); }) == true;
   }));

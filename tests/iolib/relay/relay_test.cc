@@ -105,7 +105,7 @@ TEST_P(RelayTest, BytesReceivedBeforeTheRelayBeganComeFirst) {
   EXPECT_TRUE(sender.get());
 }
 
-// An idle connection costs two sockets and nothing else.
+// An idle connection uses its two sockets and nothing else.
 TEST_P(RelayTest, AnIdleConnectionHoldsNoPipeAndTheLoopSleeps) {
   RelaySession& session = start();
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 1 << 20));
@@ -119,10 +119,10 @@ TEST_P(RelayTest, AnIdleConnectionHoldsNoPipeAndTheLoopSleeps) {
 
 // --- Promotion and demotion
 
-// So many bytes at once, all of them received before the relay looks.
+// Sends `bytes` at once; the kernel has them all before the relay looks.
 void send_burst(LoopThread& loop, RelaySession& session, std::size_t bytes) {
   const std::string burst(bytes, 'x');
-  // On the loop's thread, which meanwhile receives nothing.
+  // On the loop's thread, which receives nothing meanwhile.
   ASSERT_TRUE(loop.call([&] { return test::send_all(session.client.get(), burst); }));
   ASSERT_EQ(test::receive_text(session.upstream.get(), bytes).size(), bytes);
 }
@@ -158,7 +158,7 @@ TEST_P(EngineTest, MessagesThatOneReceiveTakesWholeAreNoStream) {
   EXPECT_FALSE(streaming(session));
 }
 
-// Each is a receive that leaves a rest, and the rest.
+// Each message is a receive that leaves a rest, and the rest.
 TEST_P(EngineTest, LargerMessagesAreSpliced) {
   constexpr std::size_t kMessage = kFull + kFull / 2;
   RelaySession& session = start({.client = kRoomy});

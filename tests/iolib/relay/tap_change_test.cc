@@ -18,12 +18,12 @@ using namespace std::chrono_literals;
 using test::Ending;
 using test::Pattern;
 
-// Taps that come and go, and connections that go while taps are attached.
+// Taps are attached and detached, and connections end while taps are attached.
 class TapChangeTest : public RelayTest {
  protected:
-  /// Taps outlive the relays, also of a test that fails in the middle.
+  /// Taps outlive the relays, also when a test fails in the middle.
   TestTap& make_tap(Pattern pattern) { return taps_.emplace_back(pattern); }
-  /// Runs `middle` when about half of a stream has passed, and checks that all of it arrives.
+  /// Runs `middle` after about half of a stream, and checks that the whole stream arrives.
   template <class Middle>
   void in_the_middle(RelaySession& session, Middle middle) {
     auto sender = test::in_background(
@@ -38,7 +38,7 @@ class TapChangeTest : public RelayTest {
     test::finish_sending(session.upstream.get());
     EXPECT_EQ(session.end(), RelayEnd::closed);
   }
-  /// Buffers that take far less than half a stream, so that there is a middle.
+  /// Buffers that hold far less than half a stream, so that there is a middle.
   static SessionOptions modest() {
     constexpr test::PairOptions kModest{65'536, 65'536, 65'536, 65'536};
     return {.client = kModest, .upstream = kModest};
@@ -52,13 +52,13 @@ class TapChangeTest : public RelayTest {
     };
     return options;
   }
-  /// For taps.
+  /// Only for taps, on the loop's thread.
   Pump& pump() { return *pump_; }
 
   static constexpr std::uint64_t kSize = 4 << 20;
 
  private:
-  Pump* pump_ = nullptr;  ///< of the loop's thread
+  Pump* pump_ = nullptr;  ///< used on the loop's thread only
   std::deque<TestTap> taps_;
 };
 
@@ -270,7 +270,7 @@ TEST_P(TapChangeTest, AFinThatIsNotAcknowledgedIsNoByteOfTheStream) {
   constexpr std::uint64_t kPart = 50'000;
   TestTap& tap = make_tap(kToUpstream);
   SessionOptions options = tapped(tap);
-  // All of it, and the FIN, waits in the relay's send queue for an upstream that does not read.
+  // All bytes and the FIN wait in the relay's send queue for an upstream that does not read.
   options.upstream = {.near_send_bytes = 1 << 20, .far_receive_bytes = 4096};
   RelaySession& session = start(std::move(options));
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, kPart));
@@ -323,7 +323,7 @@ TEST_P(TapChangeTest, AResetWhileATapHoldsTheStreamUpStillReachesTheOtherSide) {
   EXPECT_EQ(session.end(), RelayEnd::client_reset);
 }
 
-// Three taps, of which the first leaves at the end, and makes all of them be asked something.
+// Three taps. At the end, the first one detaches and asks all for their allowance.
 TEST(TapSetTest, OneCallMayLeadToAnother) {
   std::deque<TestTap> taps;
   TapSet set;

@@ -23,9 +23,9 @@ using test::Pattern;
 
 class TapTest : public RelayTest {
  protected:
-  /// Taps outlive the relays, also of a test that fails in the middle.
+  /// Taps outlive the relays, also when a test fails in the middle.
   TestTap& make_tap(Pattern pattern) { return taps_.emplace_back(pattern); }
-  /// A connection whose client's bytes are seen by `taps`, in that order.
+  /// A connection whose client's bytes go to `taps`, in that order.
   RelaySession& start_tapped(const std::vector<TestTap*>& taps, SessionOptions options = {}) {
     options.before = [this, taps](Relay& relay) {
       pump_ = &relay.to_upstream();
@@ -48,7 +48,7 @@ class TapTest : public RelayTest {
   static std::uint64_t forwarded(RelaySession& session) { return session.forwarded_to_upstream(); }
   static constexpr std::uint64_t kSize = 2 << 20;
 
-  Pump* pump_ = nullptr;  ///< of the loop's thread: for taps
+  Pump* pump_ = nullptr;  ///< for taps: used on the loop's thread only
 
  private:
   std::deque<TestTap> taps_;
@@ -58,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, TapTest, testing::ValuesIn(every_relay_mode()), 
 
 // --- Every byte once
 
-// What a tap does then is in nobody's way.
+// By then, the tap's work delays nothing.
 TEST_P(TapTest, OneMaySeeWhatIsCopiedOnceItIsForwarded) {
   if (splice() == SpliceMode::always) GTEST_SKIP() << "nothing is copied";
   TestTap& later = make_tap(kToUpstream);
@@ -100,7 +100,7 @@ TEST_P(TapTest, SeesEveryByteOnceInOrderAndTheTotalsAtTheEnd) {
   EXPECT_EQ(tap.totals->received, kSize);
   EXPECT_EQ(tap.totals->forwarded, kSize);
   EXPECT_EQ(tap.totals->acknowledged, kSize);
-  // By reference where the direction splices, and only there.
+  // By reference if the direction splices, and only then.
   EXPECT_EQ(tap.by_reference > 0, splice() != SpliceMode::never);
 }
 
@@ -158,7 +158,7 @@ TEST_P(TapTest, ASlowReaderIsNoConcernOfTheTap) {
       test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 50ms);
   EXPECT_LE(session.look([](Relay& relay) { return relay.to_upstream().held_bytes(); }).value(),
             kPipeBytes);
-  std::this_thread::sleep_for(2 * Pump::kPipePause);  // time for whatever is tidied up in a pause
+  std::this_thread::sleep_for(2 * Pump::kPipePause);  // time for clean-up during a pause
   test::finish_sending(session.client.get());
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, sent), "");
   test::finish_sending(session.upstream.get());
@@ -221,7 +221,7 @@ TEST_P(TapTest, ATapThatCanTakeNothingStopsTheStreamUntilItIsAwake) {
     test::read_pattern(session.upstream.get(), checker, {.stop_after_bytes = (part + 1) * kPart});
   }
   EXPECT_EQ(checker.mismatch(), std::nullopt);
-  // The end of the stream waits for nobody's allowance but the next turn's.
+  // The end of the stream waits only for the next turn, not for an allowance.
   test::finish_sending(session.client.get());
   session.with([&](Relay& relay) {
     tap.can_take = 1;
@@ -340,7 +340,7 @@ TEST_P(TapTest, TheLowestOfTwoWatermarksHolds) {
 TEST_P(TapTest, AGateInFrontOfASlowReaderLosesNothing) {
   TestTap& tap = make_tap(kToUpstream);
   tap.hold_back_from = 0;
-  // Durable a little at a time, always behind what was shown.
+  // The watermark rises a little at a time, always behind the bytes shown.
   RelaySession& session =
       start_tapped({&tap}, {.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
   auto sender = test::in_background(

@@ -14,29 +14,29 @@
 
 namespace sluice {
 
-/// A tap that compares every byte with a pattern, keeps to its contract, and watches that the pump
-/// keeps to it too. What it can take, what it holds back and what it does when it is called is
-/// the test's. All of it belongs to the loop's thread.
+/// A tap that compares every byte with a pattern, follows its contract, and checks that the pump
+/// does, too. The test decides what it can take, what it holds back and what it does when called.
+/// It is used on the loop's thread only.
 class TestTap final : public Tap {
  public:
   explicit TestTap(test::Pattern pattern) : pattern_(pattern) {}
 
-  // Knobs.
-  std::size_t can_take = std::numeric_limits<std::size_t>::max();  ///< goes down with what it gets
+  // Set by the test.
+  std::size_t can_take = std::numeric_limits<std::size_t>::max();  ///< decreases with each byte
   std::uint64_t hold_back_from = kNoLimit;
   bool wants_exact = false;
   bool stands = true;  ///< its allowance
-  bool after = false;  ///< forwarding
+  bool after = false;  ///< gets bytes after forwarding
   std::function<void()> at_append = [] {};
   std::function<void()> at_allowance = [] {};
-  std::function<void()> at_end = [] {};  ///< eof, reset and closed
+  std::function<void()> at_end = [] {};  ///< called at eof, reset and closed
 
-  // What it saw.
+  // Observed.
   std::optional<std::uint64_t> first;  ///< the offset of the first byte
-  std::uint64_t next = 0;              ///< the offset behind the last one
+  std::uint64_t next = 0;              ///< the offset behind the last byte
   std::uint64_t bytes = 0;
   bool wrong_byte = false;
-  bool out_of_order = false;  ///< a byte missing, repeated, or in the wrong place
+  bool out_of_order = false;  ///< a byte was missing, repeated or in the wrong place
   bool beyond_allowance = false;
   bool called_after_end = false;
   std::uint64_t overrun_bytes = 0;
@@ -46,7 +46,7 @@ class TestTap final : public Tap {
   std::uint64_t end_offset = 0;
   std::optional<StreamTotals> totals;
 
-  /// Every byte exactly once, in order, and never too much at a time.
+  /// Every byte came exactly once and in order, and never beyond the allowance.
   [[nodiscard]] bool content() const {
     return !wrong_byte && !out_of_order && !beyond_allowance && !called_after_end &&
            overrun_bytes == 0;
