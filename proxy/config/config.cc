@@ -39,14 +39,14 @@ Error missing_value(const Option& option) {
                                        (allowed.empty() ? "" : " (" + allowed + ")"));
 }
 
-/// The options of one command line; every value still as its text.
+/// The options of a command line, each value still as text.
 class CommandLine {
  public:
-  /// Everything that can be wrong before a value is looked at; empty if nothing is.
+  /// Splits the command line. Returns every error that shows before values are parsed.
   std::vector<Error> parse(int argc, const char* const* argv);
 
   [[nodiscard]] bool has(std::string_view name) const { return given_.contains(name); }
-  /// A flag that is given has the value that a file has for it: "true".
+  /// The values of an option, empty if it was not given. A flag has the value "true", as in a file.
   [[nodiscard]] const std::vector<std::string>& values(std::string_view name) const {
     static const std::vector<std::string> none;
     const auto found = given_.find(name);
@@ -57,10 +57,10 @@ class CommandLine {
  private:
   Result<> take(const Argument& argument);
 
-  std::map<std::string_view, std::vector<std::string>> given_;  ///< by the option's name
+  std::map<std::string_view, std::vector<std::string>> given_;  ///< by option name
 };
 
-/// Null where the command line has no such option. "-h" is --help.
+/// The option that `argument` names; null if the command line has no such option. "-h" is --help.
 const Option* option_of(std::string_view argument) {
   if (argument == "-h") argument = "--help";
   if (!argument.starts_with("--")) return nullptr;
@@ -86,7 +86,7 @@ std::vector<Error> CommandLine::parse(int argc, const char* const* argv) {
   };
   std::vector<Error> errors;
   while (const std::optional<Argument> argument = arguments.next(takes_value)) {
-    // What follows an unknown option may well be its value.
+    // A word after an error can be the value of an unknown option.
     if (argument->kind == Argument::Kind::word && !errors.empty()) continue;
     if (const Result<> taken = take(*argument); taken.has_error()) errors.push_back(taken.error());
   }
@@ -120,7 +120,7 @@ Result<> CommandLine::take(const Argument& argument) {
   return {};
 }
 
-/// The options that set something, each checked on its own.
+/// The given options that set a value, each checked on its own.
 std::vector<GivenOption> given_options(const CommandLine& line, std::vector<Error>& errors) {
   std::vector<GivenOption> given;
   Config config;
@@ -136,7 +136,7 @@ std::vector<GivenOption> given_options(const CommandLine& line, std::vector<Erro
   return given;
 }
 
-/// The one route of --listen and --to, with every given option in it.
+/// Builds the single route of --listen and --to, with all given options.
 Config single_route(const CommandLine& line, std::span<const GivenOption> given,
                     std::vector<Error>& errors) {
   Config config;
@@ -169,7 +169,7 @@ Config single_route(const CommandLine& line, std::span<const GivenOption> given,
   return config;
 }
 
-/// What says how to record, where nothing is recorded.
+/// An error if an option says how to record but nothing is recorded.
 std::optional<Error> check_capture_options(const CommandLine& line) {
   if (line.has("capture")) return std::nullopt;
   for (const Option& option : options()) {
@@ -180,7 +180,7 @@ std::optional<Error> check_capture_options(const CommandLine& line) {
   return std::nullopt;
 }
 
-/// Whether the options go together, or what is missing.
+/// An error if the given options do not fit together, or if one is missing.
 std::optional<Error> check_combination(const CommandLine& line) {
   if (line.has("config")) {
     for (const std::string_view name : {"listen", "to"}) {
@@ -198,7 +198,7 @@ std::optional<Error> check_combination(const CommandLine& line) {
   return check_capture_options(line);
 }
 
-/// A mirror that is one of the listeners: each connection would make another.
+/// Finds mirrors that are listeners of this configuration: each connection would make another one.
 void find_mirrors_of_itself(const Config& config, const ListenSet& listens,
                             std::vector<RouteConflict>& conflicts) {
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
@@ -211,7 +211,8 @@ void find_mirrors_of_itself(const Config& config, const ListenSet& listens,
   }
 }
 
-/// One of each circle, but no more circles than are told.
+/// Finds routes that lead back to themselves, one for each circle. Stops after enough conflicts for
+/// a message.
 void find_routes_to_themselves(const Config& config, const ListenSet& listens,
                                std::vector<RouteConflict>& conflicts) {
   std::vector<std::vector<std::size_t>> reached;
@@ -226,7 +227,7 @@ void find_routes_to_themselves(const Config& config, const ListenSet& listens,
   }
 }
 
-/// What one route records and mirrors does not go with its own addresses.
+/// Finds the conflicts between what a route records or mirrors and its addresses.
 void check_route(const RouteConfig& route, std::size_t index,
                  std::vector<RouteConflict>& conflicts) {
   const auto add = [&](std::string_view option, std::string text) {
@@ -263,7 +264,7 @@ void check_route(const RouteConfig& route, std::size_t index,
   }
 }
 
-/// Who shares a directory with an earlier route has the same settings of it.
+/// Finds routes that share a capture directory but differ in its settings.
 void check_shared_captures(const Config& config, std::vector<RouteConflict>& conflicts) {
   std::map<std::string_view, const RouteConfig*> first;
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
@@ -296,7 +297,7 @@ ListenSet listeners_of(const Config& config) {
   return listens;
 }
 
-// Follows each way in depth, from route to route.
+// A depth-first search from each route.
 std::optional<std::size_t> find_circle(std::vector<std::vector<std::size_t>> reached) {
   enum class Seen : std::uint8_t { not_yet, on_the_way, done };
   struct Step {
@@ -362,7 +363,7 @@ Invocation parse_command_line(int argc, const char* const* argv) {
     config = *std::move(loaded);
   }
   if (!errors.empty()) return usage_error(errors);
-  // What a file says about pipes was checked there, with its line.
+  // load_config_file() has checked what a file says about pipes, and reports its line.
   if (const Result<> fits = check_pipe_budget(config); !fits) {
     const std::string_view blamed = line.has("pipe-budget") ? "pipe-budget" : "pipe-size";
     const Error error = option_error(blamed, fits.error().to_string());

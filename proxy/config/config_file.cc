@@ -31,7 +31,7 @@ struct Entry {
   const toml::node* value = nullptr;
 };
 
-/// The entries of a table as the file has them; the table itself is sorted by name.
+/// The entries of a table in the order of the file; toml::table sorts them by name.
 std::vector<Entry> entries_in_order(const toml::table& table) {
   std::vector<Entry> entries;
   for (auto&& [key, value] : table) {
@@ -63,7 +63,7 @@ std::string_view type_name(const toml::node& node) {
 }
 
 Result<std::string> read_whole_file(const std::string& path) {
-  // Without O_NONBLOCK a FIFO would wait here for a writer.
+  // Without O_NONBLOCK, open() of a FIFO would wait for a writer.
   const bool is_stdin = path == "-";
   const OwnedFd fd(is_stdin ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
                             : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -73,7 +73,7 @@ Result<std::string> read_whole_file(const std::string& path) {
   if (S_ISDIR(status.st_mode)) return Error{0, "is a directory"};
   if (!is_stdin && !S_ISREG(status.st_mode)) return Error{0, "is no regular file"};
   std::string content;
-  // One byte more than is allowed tells that the file is too large, whatever its size was before.
+  // Read one byte more than allowed, to detect a file that is too large even if it grows meanwhile.
   content.resize(kLargestConfigFileBytes + 1);
   std::size_t length = 0;
   while (length < content.size()) {
@@ -88,7 +88,7 @@ Result<std::string> read_whole_file(const std::string& path) {
   return content;
 }
 
-/// Makes a Config of one parsed file.
+/// Builds a Config from a parsed file.
 class Reader {
  public:
   Reader(const std::string& path, std::span<const GivenOption> given)
@@ -137,8 +137,9 @@ class Reader {
   ListenSet listens_;
   std::set<std::string> names_;
   std::vector<Position> route_positions_;
-  std::vector<std::optional<Entry>> how_to_record_;  // of each route, the first key about it
-  std::optional<Position> pipe_position_;  // of pipe-size or pipe-budget, the later of them
+  std::vector<std::optional<Entry>> how_to_record_;  // for each route, its first key about
+                                                     // recording
+  std::optional<Position> pipe_position_;  // of the later one of pipe-size and pipe-budget
   std::string_view pipe_key_;
 };
 
@@ -157,7 +158,7 @@ Result<Config> Reader::read(const toml::table& root) {
       unknown_key(entry, kTopKeys);
     }
   }
-  // The defaults first, wherever they stand: each route begins as a copy of them.
+  // Read the defaults first, wherever they are: each route starts as a copy of them.
   for (const Entry& entry : entries) {
     if (entry.key == "defaults") read_defaults(entry);
   }
@@ -168,7 +169,8 @@ Result<Config> Reader::read(const toml::table& root) {
   if (config_.routes.empty() && mistakes_.empty()) {
     key_error({1, 1}, "route", "missing, expected at least one [[route]] table");
   }
-  // Only routes without a mistake are there; what they say together may come from the defaults.
+  // config_ has only the routes without mistakes. Bad defaults could cause further conflicts among
+  // them.
   if (good_defaults) check_together();
   if (!mistakes_.empty()) return all_mistakes();
   return std::move(config_);
@@ -321,7 +323,7 @@ void Reader::read_target(const Entry& entry, RouteConfig& route) {
   route.to = *std::move(address);
 }
 
-/// An address, or an array of them, instead of those that were there.
+/// Replaces the addresses of a repeated option with one address or an array of them.
 void Reader::read_repeated(const Entry& entry, const Option& option, RouteConfig& route) {
   clear_option(option, route);
   const auto read_one = [&](const toml::node& node) {
@@ -335,7 +337,7 @@ void Reader::read_repeated(const Entry& entry, const Option& option, RouteConfig
   for (const toml::node& node : *array) read_one(node);
 }
 
-/// The shortest text that gives the number again, without an exponent.
+/// The shortest text without an exponent that parses back to `number`.
 std::string decimal(double number) {
   std::array<char, 400> text{};
   const auto [end, error] =
@@ -363,7 +365,7 @@ void Reader::read_option(const Entry& entry, const Option& option, RouteConfig& 
     return wrong_type(entry, *entry.value,
                       "a string" + std::string(measured ? " with a number and a unit" : ""));
   }
-  // An integer where a unit is due is read as its digits, so that 0 is taken and 5 lacks its unit.
+  // Treat an integer as text: 0 needs no unit, and 5 gives the error of the missing unit.
   const std::string text = string ? *string : integer ? std::to_string(*integer) : decimal(*number);
   const Result<> done = set_option(option, text, config_, route);
   if (!done) key_error(entry.value->source().begin, entry.key, done.error().to_string());
@@ -373,8 +375,8 @@ void Reader::apply_given() {
   for (RouteConfig& route : config_.routes) apply_options(given_, config_, route);
 }
 
-/// Who says in a route how it is recorded believes that it is. What [defaults] say is for those
-/// that are.
+/// A route that sets how it is recorded must also set a capture. Such keys in [defaults] apply only
+/// to recorded routes.
 void Reader::check_recording() {
   for (std::size_t index = 0; index < config_.routes.size(); ++index) {
     const std::optional<Entry>& key = how_to_record_[index];
@@ -383,7 +385,7 @@ void Reader::check_recording() {
   }
 }
 
-/// Only what the file itself says about pipes; what the command line alone says is its own mistake.
+/// Checks the pipe keys of this file only. The caller checks those of the command line.
 void Reader::check_pipes() {
   if (!pipe_position_) return;
   const Result<> done = check_pipe_budget(config_);

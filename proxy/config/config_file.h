@@ -10,16 +10,15 @@
 
 namespace sluice {
 
-/// The routes of any installation fit many times over, and a wrong path (a log, a disk image) is
-/// refused before it is read.
+/// The largest configuration file. It leaves ample room for routes, and rejects wrong paths (a log,
+/// a disk image) early.
 inline constexpr std::size_t kLargestConfigFileBytes = 1 << 20;
-/// A name is repeated in each of its connections' log lines.
+/// The longest name of a route: each log line of its connections repeats it.
 inline constexpr std::size_t kLongestRouteNameBytes = 64;
 
-/// Reads the TOML file at `path`; `given` beats what it says. An error tells all that is wrong, in
-/// the order of the file, each on a line,
-/// `PATH:LINE:COLUMN: key "KEY": what was wrong, what was expected`. Behind a syntax error nothing
-/// is read.
+/// Reads the TOML file at `path` ("-": stdin). Options in `given` override the file. The error
+/// lists all mistakes in the order of the file, one line each: `PATH:LINE:COLUMN: key "KEY": what
+/// was wrong, what was expected`. After a syntax error it lists nothing else.
 [[nodiscard]] Result<Config> load_config_file(const std::string& path,
                                               std::span<const GivenOption> given);
 

@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kHelpColumns = 80;
 constexpr std::size_t kHelpIndent = 8;
 
-/// The words of `text`, on indented lines of at most kHelpColumns.
+/// Wraps `text` into indented lines of at most kHelpColumns.
 std::string wrapped(std::string_view text) {
   std::string result;
   std::size_t column = 0;

@@ -4,9 +4,9 @@
 
 namespace sluice {
 
-/// Everything that --help prints: each option with its unit, default and bounds.
+/// The output of --help: each option with its unit, default and bounds.
 [[nodiscard]] std::string help_text();
-/// One line for who called without arguments.
+/// The line that a call without arguments prints, without a newline.
 [[nodiscard]] std::string usage_line();
 
 }  // namespace sluice

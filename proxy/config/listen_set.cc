@@ -12,7 +12,7 @@
 namespace sluice {
 namespace {
 
-/// Names are compared without regard to case (RFC 4343).
+/// Names compare without case (RFC 4343).
 std::string lower_case(std::string text) {
   for (char& c : text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -20,7 +20,7 @@ std::string lower_case(std::string text) {
   return text;
 }
 
-/// An IPv4-mapped address as the IPv4 address, which is where it leads.
+/// The address if it is numeric. IPv4-mapped becomes IPv4, which it connects to.
 std::optional<SocketAddress> numeric_of(const HostPort& address) {
   const Result<SocketAddress> numeric = numeric_address(address);
   if (!numeric) return std::nullopt;
@@ -32,7 +32,7 @@ std::string key_of(const HostPort& address) {
   return numeric ? numeric->to_string() : lower_case(to_string(TargetAddress(address)));
 }
 
-/// However its path is written.
+/// The same key for all spellings of a path.
 std::string key_of(const UnixEndpoint& endpoint) {
   if (endpoint.is_abstract()) return "unix:" + endpoint.path;
   std::error_code error;
@@ -40,8 +40,8 @@ std::string key_of(const UnixEndpoint& endpoint) {
   return "unix:" + (error ? endpoint.path : path.string());
 }
 
-/// Whether an interface has it now. To bind it would tell less: with net.ipv4.ip_nonlocal_bind all
-/// addresses can be.
+/// Whether an interface has the address now. A test with bind(2) would be wrong: with
+/// net.ipv4.ip_nonlocal_bind it accepts every address.
 bool is_of_this_machine(const SocketAddress& address) {
   ifaddrs* interfaces = nullptr;
   if (::getifaddrs(&interfaces) != 0) return false;
@@ -63,7 +63,7 @@ std::vector<std::string> keys_of(const ListenAddress& address) {
   return {key_of(host_port)};
 }
 
-/// Where a connection to `target` may arrive.
+/// The keys of all listeners that a connection to `target` may reach.
 std::vector<std::string> keys_of_target(const TargetAddress& target) {
   if (const auto* path = std::get_if<UnixEndpoint>(&target)) return {key_of(*path)};
   const auto* host_port = std::get_if<HostPort>(&target);
@@ -85,7 +85,7 @@ std::vector<std::string> keys_of_target(const TargetAddress& target) {
   return keys;
 }
 
-/// Where who listens on all addresses of its kind would be reached, if `address` is numeric.
+/// The key of a listener on all addresses of the family, if `address` is numeric.
 std::optional<std::string> key_of_all(const HostPort& address) {
   const std::optional<SocketAddress> numeric = numeric_of(address);
   if (!numeric) return std::nullopt;
@@ -108,7 +108,7 @@ std::vector<std::size_t> ListenSet::reached_by(const TargetAddress& target) cons
     const auto found = routes_.find(key);
     if (found != routes_.end()) routes.push_back(found->second);
   }
-  // Asked last, and only where it matters: a machine may have many interfaces.
+  // Last, and only if needed: a machine can have many interfaces.
   const auto* host_port = std::get_if<HostPort>(&target);
   const std::optional<std::string> all = host_port ? key_of_all(*host_port) : std::nullopt;
   const auto found = all ? routes_.find(*all) : routes_.end();

@@ -9,23 +9,24 @@
 
 namespace sluice {
 
-/// The addresses that a configuration listens on, to find the one that stands there twice.
+/// The addresses on which a configuration listens. Finds duplicates, and routes that a target
+/// reaches.
 ///
-/// `:PORT` is both `0.0.0.0:PORT` and `[::]:PORT`; other spellings of one address are one, and an
-/// IPv4-mapped one is the IPv4 address.
-/// Port 0 is never the same twice: the kernel chooses. Names are compared as they are written.
+/// `:PORT` means both `0.0.0.0:PORT` and `[::]:PORT`. Different spellings of a numeric address or a
+/// path are equal, and an IPv4-mapped address equals the IPv4 address. Names are compared as text,
+/// not resolved. Port 0 never equals another, because the kernel chooses the port.
 class ListenSet {
  public:
-  /// False where the address, or another that means the same, is there already; then it stays that
-  /// one's.
+  /// Adds `address` for `route`. False if an equal address is present; the address then keeps its
+  /// first route.
   [[nodiscard]] bool insert(const ListenAddress& address, std::size_t route = 0);
-  /// The routes to which one who connects to `target` would come, as far as the addresses tell: an
-  /// empty host, "localhost", the unspecified addresses and those of its interfaces are this
-  /// machine.
+  /// The routes that a connection to `target` would reach, as far as the addresses show. An empty
+  /// host, "localhost", the unspecified addresses and the addresses of this machine's interfaces
+  /// count as this machine.
   [[nodiscard]] std::vector<std::size_t> reached_by(const TargetAddress& target) const;
 
  private:
-  std::map<std::string, std::size_t> routes_;  ///< by address
+  std::map<std::string, std::size_t> routes_;  ///< by key of the address
 };
 
 }  // namespace sluice

@@ -9,13 +9,14 @@
 namespace sluice {
 namespace {
 
-// No name is nearly as long; beyond it the table of distances would only cost time.
+// The longest text that is compared. All names are much shorter, so longer text would only cost
+// time.
 constexpr std::size_t kLongestTyped = 64;
 
 }  // namespace
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
-  // Three rows of the table of distances between the beginnings of a and b.
+  // Three rows of the table of distances between prefixes of a and b.
   std::vector<std::size_t> before(b.size() + 1);
   std::vector<std::size_t> last(b.size() + 1);
   std::vector<std::size_t> row(b.size() + 1);
@@ -40,7 +41,7 @@ std::string_view nearest_name(std::string_view typed, std::span<const std::strin
   std::string_view nearest;
   for (const std::string_view name : names) {
     const std::size_t distance = edit_distance(typed, name);
-    // A name that is all changed is near nothing: "x" is one letter away from any other letter.
+    // A name in which every letter changes does not count: "x" is one step from any letter.
     if (distance > allowed || distance >= name.size() || distance >= typed.size()) continue;
     nearest = name;
     if (distance == 0) break;

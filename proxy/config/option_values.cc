@@ -15,14 +15,14 @@
 namespace sluice {
 namespace {
 
-// Each costs every connection a descriptor, and each byte a copy in the kernel.
+// The most mirrors of a route: each costs every connection a descriptor, and every byte a copy.
 constexpr std::size_t kMostAddresses = 16;
 
 Error wrong_value(std::string_view what, std::string_view text, std::string_view expected) {
   return bad_text(what, text, "expected " + std::string(expected));
 }
 
-/// Millionths as a decimal fraction: 0.1.
+/// Formats millionths as a decimal fraction: "0.1".
 std::string format_fraction(std::uint64_t millionths) {
   std::string digits = std::to_string(mirror::kWholeShare + millionths % mirror::kWholeShare);
   digits.erase(digits.find_last_not_of('0') + 1);
@@ -46,7 +46,7 @@ std::optional<std::uint64_t> whole_number(std::string_view text) {
   return number;
 }
 
-/// A decimal fraction as millionths; "0.25", ".25" and "1" are some, "1e-3" is none.
+/// Parses a decimal fraction as millionths. "0.25", ".25" and "1" are valid, "1e-3" is not.
 std::optional<std::uint64_t> parse_fraction(std::string_view text) {
   constexpr std::size_t kMostDigits = 6;
   const std::size_t point = text.find('.');
@@ -56,12 +56,12 @@ std::optional<std::uint64_t> parse_fraction(std::string_view text) {
   decimals.resize(kMostDigits, '0');
   const auto units = whole.empty() ? 0 : whole_number(whole);
   const auto millionths = whole_number(decimals);
-  // A larger number is out of bounds anyway, and would not fit.
+  // A larger number is out of bounds, and the product would overflow.
   if (!units || !millionths || *units > mirror::kWholeShare) return std::nullopt;
   return *units * mirror::kWholeShare + *millionths;
 }
 
-/// The text of a count, size, duration, fraction or choice as the number that is stored.
+/// Parses a count, size, duration, fraction or choice as the number to store.
 Result<std::uint64_t> parse_number(const Option& option, std::string_view text) {
   std::uint64_t number = 0;
   if (option.kind == OptionKind::choice) {
@@ -128,7 +128,7 @@ template <class Member>
 constexpr bool kIsNumber =
     !std::is_class_v<Member> || std::is_same_v<Member, std::chrono::nanoseconds>;
 
-/// Puts a number, by now within its bounds, into whichever member takes it.
+/// Stores a number, already within its bounds, in the member that the option sets.
 struct NumberStore {
   Config& config;
   RouteConfig& route;
@@ -153,7 +153,7 @@ Result<> set_path(const Option& option, std::string_view text, Config& config, R
   if (const auto* field = std::get_if<std::string Config::*>(&option.field)) {
     config.*(*field) = text;
   } else if (const auto* route_field = std::get_if<std::string RouteConfig::*>(&option.field)) {
-    // Routes share what they name alike.
+    // Routes that name the same directory share it, so normalise the path.
     std::string normal = std::filesystem::path(text).lexically_normal();
     if (normal.size() > 1 && normal.ends_with('/')) normal.pop_back();
     route.*(*route_field) = std::move(normal);
@@ -161,7 +161,7 @@ Result<> set_path(const Option& option, std::string_view text, Config& config, R
   return {};
 }
 
-/// What mirrors go to is connected to.
+/// Adds a mirror, which must be a server to connect to.
 Result<> add_address(const Option& option, std::string_view text,
                      std::vector<TargetAddress>& addresses) {
   Result<TargetAddress> address = parse_target_address(text);
@@ -214,7 +214,7 @@ void clear_option(const Option& option, RouteConfig& route) {
 
 void apply_options(std::span<const GivenOption> given, Config& config, RouteConfig& route) {
   for (const GivenOption& each : given) clear_option(*each.option, route);
-  // They were checked when the command line was read.
+  // These values were checked when the command line was parsed.
   for (const GivenOption& each : given) {
     static_cast<void>(set_option(*each.option, each.text, config, route));
   }
@@ -234,7 +234,7 @@ std::string allowed_values(const Option& option) {
 
 Result<> check_pipe_budget(const Config& config) {
   const std::uint64_t slots = (config.pipe_size_bytes + kPipePageBytes - 1) / kPipePageBytes;
-  // The kernel rounds up to a power of two (pipe_set_size in fs/pipe.c).
+  // The kernel rounds up to a power of two (fs/pipe.c, round_pipe_size).
   std::uint64_t granted = 1;
   while (granted < slots) granted *= 2;
   if (granted <= config.pipe_budget_slots) return {};

@@ -15,44 +15,43 @@ constexpr std::uint64_t kSecond = 1'000 * kMillisecond;
 constexpr std::uint64_t kHour = 3'600'000 * kMillisecond;
 constexpr std::uint64_t kDay = 24 * kHour;
 
-// More workers than CPUs only wait for each other; no machine that this is made for has more CPUs.
+// More workers than CPUs only compete. No supported machine has more CPUs than this.
 constexpr std::uint64_t kMostWorkers = 256;
-// Two descriptors a connection: beyond this the process would need more than twice the kernel's
-// own default ceiling of descriptors (fs.nr_open, 1,048,576).
+// At two descriptors per connection, more would need over twice the kernel's default limit of
+// descriptors (fs.nr_open, 1,048,576).
 constexpr std::uint64_t kMostConnections = 1'000'000;
-// A shorter deadline than a timer's tick would end connections at random.
+// A deadline shorter than a timer's tick would end connections at random.
 constexpr std::uint64_t kShortestTimeout = kMillisecond;
-// TCP itself gives up on a SYN after about two minutes (tcp_syn_retries); an hour is surely a slip.
+// TCP gives up on a SYN after about two minutes (tcp_syn_retries), so over an hour is a mistake.
 constexpr std::uint64_t kLongestConnectTimeout = kHour;
 constexpr std::uint64_t kLongestDrainTimeout = kDay;
 constexpr std::uint64_t kLongestTimeout = 365 * kDay;
-// 16 slots: the kernel's own default and one batch from a pipe into a socket; less only costs
-// calls.
+// 16 slots: the kernel's default, and one batch from a pipe into a socket. Fewer only cost calls.
 constexpr std::uint64_t kSmallestPipeBytes = 64 << 10;
-// 4,096 slots, which can pin 128 MiB for one direction of one connection.
+// 4,096 slots can pin 128 MiB for one direction of one connection.
 constexpr std::uint64_t kLargestPipeBytes = 16 << 20;
 constexpr std::uint64_t kFewestSlots = kSmallestPipeBytes / kPipePageBytes;
-// 2^24 slots of 32 KiB: 512 GiB pinned.
+// 2^24 slots of 32 KiB can pin 512 GiB.
 constexpr std::uint64_t kMostSlots = 1 << 24;
 
-// A commit costs a block of 4 KiB: more often than this would fill a disk with padding.
+// Each commit writes at least 4 KiB. More frequent ones would fill a disk with padding.
 constexpr std::uint64_t kShortestFlush = kMillisecond / 10;
 constexpr std::uint64_t kLongestFlush = 60'000 * kMillisecond;
-// Eight blocks of 256 KiB keep a disk busy; beyond 1 GiB the kernel cannot register them.
+// Eight blocks of 256 KiB keep a disk busy. The kernel cannot register buffers over 1 GiB.
 constexpr std::uint64_t kLeastCaptureBuffers = 2 << 20;
 constexpr std::uint64_t kMostCaptureBuffers = 1 << 30;
-// A segment holds some blocks of the largest size at least.
+// A segment holds at least a few blocks of the largest size.
 constexpr std::uint64_t kSmallestSegment = 8 << 20;
 constexpr std::uint64_t kLargestSegment = std::uint64_t{64} << 30;
-// Less than one receive would end mirrors at random; what lags by more than 1 GiB does not catch
-// up.
+// A lag limit below one receive would end mirrors at random. A mirror that lags by over 1 GiB does
+// not catch up.
 constexpr std::uint64_t kLeastMirrorLag = 64 << 10;
 constexpr std::uint64_t kMostMirrorLag = 1 << 30;
 constexpr std::uint64_t kLeastMirrorBuffers = 1 << 20;
 constexpr std::uint64_t kMostMirrorBuffers = std::uint64_t{64} << 30;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 60;
 
-// In the order of the enumerators that they name.
+// Each in the order of the enumerators that it names.
 constexpr std::array<std::string_view, 3> kEngines{"auto", "uring", "epoll"};
 constexpr std::array<std::string_view, 3> kZeroCopies{"auto", "always", "never"};
 constexpr std::array<std::string_view, 4> kDurabilities{"none", "interval", "batch",
