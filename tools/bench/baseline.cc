@@ -20,15 +20,15 @@ const json::object* entry_of(const json::array& list, const char* key, const jso
   return nullptr;
 }
 
-// Below that no spread means anything.
+// With fewer valid runs, a spread means nothing.
 constexpr std::size_t kFewRuns = 3;
 
-// One contender in one workload of both runs.
+// One contender's summaries for one workload, from both documents.
 struct Both {
   const json::object& before;
   const json::object& after;
-  std::size_t runs = 0;    ///< valid ones, of the run that has fewer
-  std::size_t rounds = 0;  ///< the same of rounds in which the baseline's run was valid too
+  std::size_t runs = 0;    ///< valid runs, in the document that has fewer
+  std::size_t rounds = 0;  ///< the same, counting only rounds with a valid baseline run
 };
 
 std::set<std::int64_t> valid_rounds(const json::object& workload, const json::value& contender) {
@@ -55,7 +55,7 @@ const json::object* spread_of(const json::object& entry, const char* kind, const
   return spread != nullptr ? &spread->as_object() : nullptr;
 }
 
-// "worse" only where not even the luckiest run of the new one reaches the unluckiest of the old.
+// "worse" only if the best new run is worse than the worst old run; "better" likewise.
 const char* verdict(const json::object& before, const json::object& after, bool higher) {
   const auto least = [](const json::object& spread) { return number(spread.at("least")); };
   const auto most = [](const json::object& spread) { return number(spread.at("most")); };
@@ -65,8 +65,8 @@ const char* verdict(const json::object& before, const json::object& after, bool 
   return above == higher ? "better" : "worse";
 }
 
-// What is the verdict, and of what: the ratios, where both runs have them, since the figures drift
-// with the machine, and the baseline's drift with them.
+// The verdict and what it judges: the ratios where both documents have them. Figures drift with the
+// machine, and the baseline's figures drift with them.
 std::string judged(const json::object& metric, const Both& both, const json::value* baseline) {
   if (!metric.at("compared").as_bool()) return "not judged";
   const bool higher = metric.at("better").as_string() == "higher";
@@ -86,7 +86,7 @@ std::string judged(const json::object& metric, const Both& both, const json::val
          (both.rounds < kFewRuns ? "too few runs to say" : verdict(*before, *after, higher));
 }
 
-// Empty where one of the two has no such figure.
+// One line of the report; empty if one of the two has no such figure.
 std::string line(const json::object& metric, const Both& both, const json::value* baseline) {
   const json::object* before = spread_of(both.before, "metrics", metric.at("key"));
   const json::object* after = spread_of(both.after, "metrics", metric.at("key"));
@@ -119,7 +119,7 @@ std::string differences(const char* what, const json::object& before, const json
   return text;
 }
 
-// What the earlier one of two lists has and the later one has not.
+// Lists the entries of `before` that `after` does not have.
 std::string only_before(const json::array& before, const json::array& after, const char* key,
                         const std::string& of) {
   std::string text;
@@ -130,7 +130,7 @@ std::string only_before(const json::array& before, const json::array& after, con
   return text;
 }
 
-// `baseline`: the one of both runs; nullptr if they have different ones.
+// `baseline`: the baseline of both documents; null if they differ.
 std::string compare_workloads(const json::object& before, const json::object& after,
                               const json::value* baseline) {
   const std::string name = text_of(after.at("name"));

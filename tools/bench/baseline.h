@@ -6,13 +6,15 @@
 
 namespace sluice::bench {
 
-/// What has changed between two documents, for a reader: for each figure that both have, the old
-/// and the new median, their ratio, and whether the two runs' spreads are apart ("better",
-/// "worse") or overlap ("within the spread"). Where both runs have ratios to one and the same
-/// baseline, those are what is judged, since figures drift with the machine; else the figures
-/// themselves, and it says so. Nothing is said of less than three runs, nor of figures that are
-/// not compared. What only the earlier one has is named. Says where the machines and the settings
-/// differ, since figures of different machines say nothing about programs.
+/// - For each figure that both have: both medians, their ratio, and a verdict.
+/// - The verdict is "better" or "worse" where the two runs' spreads do not overlap, otherwise
+///   "within the spread". Where both documents have ratios to the same baseline, it judges the
+///   ratios, because figures drift with the machine. Otherwise it judges the figures themselves,
+///   and says so.
+/// - There is no verdict below three valid runs, or for a figure that is not compared.
+/// - Contenders and workloads that only the earlier document has are listed.
+/// - Differences in machine and settings are listed: figures of different machines say nothing
+///   about the programs.
 [[nodiscard]] std::string compare_documents(const json::object& before, const json::object& after);
 
 }  // namespace sluice::bench

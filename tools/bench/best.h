@@ -8,16 +8,16 @@
 
 namespace sluice::bench {
 
-/// What one contender has in one column.
+/// One contender's result in one column.
 struct Candidate {
   std::optional<double> median = {};
-  double valid = 0;  ///< runs
+  double valid = 0;  ///< number of valid runs
   bool competes = false;
 };
 
-/// Which of them are best: of those that compete and have as many valid runs as any that does, the
-/// one that is ahead, and all that read the same as it (`shown`). None where they all read the
-/// same, or there is but one.
+/// Marks the best candidates. Only those compete that have `competes`, a median, and as many valid
+/// runs as any other competitor. The best are the one with the best median and all others that read
+/// the same (`shown`). None is marked if all read the same, or only one competes.
 [[nodiscard]] std::vector<bool> best_of(const std::vector<Candidate>& candidates,
                                         bool higher_is_better,
                                         const std::function<std::string(double)>& shown);

@@ -7,11 +7,11 @@
 namespace sluice::bench {
 namespace {
 
-// How long a wait may last before the phase is looked at again.
+// The longest wait between two looks at the phase.
 constexpr std::uint64_t kNapNs = 50'000'000;
 
-// Of 127.0.0.0/8, an address to call from. Many of them, or TIME_WAIT would use up the ports: each
-// gives a whole range of them.
+// A source address in 127.0.0.0/8. Calls use many of them: each has its own range of ports, so
+// connections in TIME_WAIT do not use up the ports.
 std::uint32_t source_address(std::uint32_t number, std::uint64_t call) {
   constexpr std::uint64_t kAddresses = 32;
   return (127U << 24U) | ((number % 250 + 1) << 8U) |
@@ -26,8 +26,9 @@ Caller::Caller(Control& control, const Endpoint& to, std::uint64_t run, std::uin
   hello_.role = Role::call;
   hello_.run = run;
   hello_.number = number;
-  // Who closes first keeps the connection in TIME_WAIT for a minute, and a client one of its 28,000
-  // ports with it: calls of 127.0.0.0/8 have many addresses to come from, others have one.
+  // The end that closes first keeps the connection in TIME_WAIT for a minute; on a client, this
+  // also occupies one of its 28,000 ports. A client in 127.0.0.0/8 has many source addresses, so it
+  // may close first. Other clients have one, so there the serving end closes first.
   hello_.closes = !is_loopback(to);
 }
 
@@ -50,7 +51,7 @@ void Caller::run() {
   }
 }
 
-// False if the run is over before.
+// Returns false if the run ends before `time`.
 bool Caller::wait_until(std::uint64_t time) const {
   for (std::uint64_t now = now_ns(); now < time; now = now_ns()) {
     if (control_.phase() == Phase::stop) return false;

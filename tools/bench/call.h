@@ -9,19 +9,20 @@
 
 namespace sluice::bench {
 
-/// Connects, exchanges a byte, closes, again and again; one thread's work. Blocking calls, as a
-/// client makes them.
+/// Connects, exchanges a byte and closes, repeatedly, with blocking calls as an ordinary client
+/// would. Runs on one thread.
 class Caller {
  public:
-  /// `number` tells it from others of the run; `interval_ns` as in Ping, 0: closed loop.
+  /// `number` identifies the caller within the run. `interval_ns` is the time between calls, as in
+  /// Ping; 0: closed loop. `control` and `to` must outlive the caller.
   Caller(Control& control, const Endpoint& to, std::uint64_t run, std::uint32_t number,
          std::uint64_t interval_ns, std::uint64_t offset_ns);
 
-  /// Until the stop. Throws Failure.
+  /// Runs until Phase::stop. Throws Failure and Interrupted.
   void run();
 
-  /// From connect() to close(); in an open loop from when the call was due. Of which calls, as
-  /// in PingResults.
+  /// The time from connect() to close(); in an open loop, from when the call was due. It covers the
+  /// same calls as PingResults::latency does exchanges.
   [[nodiscard]] const Histogram& latency() const { return latency_; }
   [[nodiscard]] std::uint64_t completed() const { return completed_; }
   [[nodiscard]] std::uint64_t unsent() const { return unsent_; }

@@ -42,17 +42,17 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// What a run takes besides its warm-up and its measured time, over many.
+// A typical run's time besides warm-up and measurement.
 constexpr double kOverheadSeconds = 0.3;
-// What the outer bound of a run has beyond its warm-up, its measured time and what it verifies; its
-// own waits are shorter.
+// What a run's time limit adds to warm-up, measurement and verification. All waits inside a run are
+// shorter.
 constexpr double kRunGraceSeconds = 180;
-// A path that verifies no faster than this a second is not waited for.
+// The lowest verification rate, per second, that the time limit allows for.
 constexpr double kLeastVerifyRateBytes = 1 << 20;
-// What a run that was told to end has for that.
+// The time that a run has to end after SIGTERM.
 constexpr std::chrono::seconds kChildEndTimeout{10};
 
-// Root may have a network for each run, unless a container forbids it.
+// Whether each run can have its own network namespace: as root, unless a container forbids it.
 bool own_network() {
   static const bool possible = [] {
     const pid_t child = ::fork();
@@ -65,8 +65,8 @@ bool own_network() {
   return possible;
 }
 
-// Moves this process, and what it starts from now on, into an empty network; it goes with the last
-// of them.
+// Moves this process, and the processes that it starts later, into an empty network namespace. The
+// namespace ends with the last of them.
 void enter_own_network() {
   if (::unshare(CLONE_NEWNET) != 0) fail_errno("unshare");
   const OwnedFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -76,8 +76,8 @@ void enter_own_network() {
   if (::ioctl(any.get(), SIOCSIFFLAGS, &loopback) != 0) fail_errno("bring up loopback");
 }
 
-// What a contender writes. Removed by the run's process when it ends in order, so that nothing
-// stays where this program is ended at once; and by this one, whatever became of the run.
+// A directory for the files of one run. The run's process removes it on an orderly end, so that
+// nothing is left if this program is killed. This program removes it after the run in any case.
 class RunDirectory {
  public:
   RunDirectory(const Contender& contender, const std::string& where) {
@@ -100,7 +100,7 @@ class RunDirectory {
   std::string path_;
 };
 
-// One run, in a process of its own.
+// Performs one run. Call it in the run's own process.
 json::object run_here(const CompareOptions& options, const Contender& contender,
                       const Workload& workload, const std::string& directory) {
   try {
@@ -144,7 +144,8 @@ void write_all(int fd, std::string_view text) {
   }
 }
 
-// What a child writes until it closes, or until the time is over or somebody interrupts.
+// Reads a child's output until the child closes it, the time limit passes, or the program is
+// interrupted.
 std::string read_child(int fd, double most_seconds) {
   std::string text;
   const auto deadline = steady_clock::now() +
@@ -165,8 +166,9 @@ std::string read_child(int fd, double most_seconds) {
   return text;
 }
 
-// Children that this process had before its first run (of a shell that has become it, with
-// something in the background), and theirs.
+// The processes that a run's cleanup must spare: children that this process had before its first
+// run, with their descendants. A shell that replaced itself with this program can leave such
+// background processes.
 std::set<pid_t> spared_processes(const std::vector<pid_t>& children) {
   std::set<pid_t> spared;
   for (const pid_t child : children) {
@@ -175,7 +177,8 @@ std::set<pid_t> spared_processes(const std::vector<pid_t>& children) {
   return spared;
 }
 
-// Its exit status; what does not end in time is killed, with what it leaves behind.
+// Waits for a run's process and returns its exit status. Kills it after kChildEndTimeout, and kills
+// whatever it leaves behind.
 int reap(pid_t child, const std::vector<pid_t>& earlier_children) {
   int status = 0;
   const auto deadline = steady_clock::now() + kChildEndTimeout;
@@ -183,7 +186,7 @@ int reap(pid_t child, const std::vector<pid_t>& earlier_children) {
     if (steady_clock::now() > deadline) ::kill(child, SIGKILL);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
-  // Orphans of the run have become this process's children (PR_SET_CHILD_SUBREAPER).
+  // Orphans of the run are now children of this process (PR_SET_CHILD_SUBREAPER).
   const std::set<pid_t> spared = spared_processes(earlier_children);
   for (const pid_t orphan : process_tree(::getpid())) {
     if (orphan != ::getpid() && !spared.contains(orphan)) ::kill(orphan, SIGKILL);
@@ -193,7 +196,8 @@ int reap(pid_t child, const std::vector<pid_t>& earlier_children) {
   return status;
 }
 
-// A child for each run: no run inherits another's memory, threads, descriptors or network.
+// Performs one run in a child process, so that no run inherits another's memory, threads,
+// descriptors or network.
 json::object run_in_child(const CompareOptions& options, const Contender& contender,
                           const Workload& workload, const std::vector<pid_t>& earlier_children) {
   int ends[2];
@@ -217,7 +221,7 @@ json::object run_in_child(const CompareOptions& options, const Contender& conten
   const std::string text = read_child(read_end.get(), most_seconds_of_run(options));
   boost::system::error_code wrong;
   json::value said = json::parse(text, wrong);
-  // It ends its forwarder on a SIGTERM.
+  // On SIGTERM the run's process ends its forwarder.
   if (text.empty()) ::kill(child, SIGTERM);
   const int status = reap(child, earlier_children);
   if (wrong || !said.is_object()) {
@@ -228,7 +232,8 @@ json::object run_in_child(const CompareOptions& options, const Contender& conten
   return said.as_object();
 }
 
-// One line for each run; on a terminal, where the next one is announced, in the same place.
+// Prints one line per run to stderr. On a terminal it first shows the run that is starting, then
+// replaces that line.
 class Progress {
  public:
   explicit Progress(std::size_t runs) : runs_(runs), began_(steady_clock::now()) {}
@@ -305,7 +310,7 @@ bool moves_much(const Workload& workload) {
 std::uint64_t most_recorded_bytes(const CompareOptions& options) {
   constexpr double kMuchASecond = 2.0 * (1 << 30);
   constexpr double kLittleASecond = 128 << 20;
-  // A worker's segment and the next one, which is allocated ahead.
+  // A worker's current segment, and the next one, which is preallocated.
   constexpr std::uint64_t kAheadBytes = 2 * (std::uint64_t{256} << 20);
   const bool records = std::any_of(options.contenders.begin(), options.contenders.end(),
                                    [](const Contender& each) { return each.records; });
@@ -346,7 +351,7 @@ double estimated_seconds(const CompareOptions& options) {
 }
 
 json::object compare(const CompareOptions& options) {
-  // All but itself, which comes first.
+  // The first entry is this process itself.
   std::vector<pid_t> earlier_children = process_tree(::getpid());
   earlier_children.erase(earlier_children.begin());
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);

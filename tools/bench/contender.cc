@@ -55,7 +55,8 @@ Most most_of_each() {
   return most_within(files.rlim_max);
 }
 
-// Splice both ways, pipes of 1 MiB, enough of them for both ways of the largest bulk run.
+// Tuned: splices in both directions, with 1 MiB pipes, and as many pipes as the largest bulk run
+// needs.
 std::string haproxy_config(std::size_t threads, bool tuned) {
   std::string config = "global\n  nbthread " + std::to_string(threads) + "\n  maxconn " +
                        std::to_string(most_of_each().connections) + '\n';
@@ -68,7 +69,7 @@ std::string haproxy_config(std::size_t threads, bool tuned) {
   return config + "listen forward\n  bind 127.0.0.1:{listen}\n  server upstream 127.0.0.1:{to}\n";
 }
 
-// Debian has it in a file of its own; others build it in.
+// Debian ships stream support as a dynamic module; other builds have it built in.
 constexpr const char* kStreamModule = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 bool has_streams(const std::string& nginx) {
@@ -111,7 +112,7 @@ Contender sluice(const ContenderOptions& options, const std::string& name, const
   return contender;
 }
 
-// Blocking, so that all of them record all of it.
+// `--capture-full block`, so that every contender records all traffic.
 Contender recording(const ContenderOptions& options, const std::string& level, bool buffered) {
   Contender contender =
       sluice(options, "sluice-capture-" + (buffered ? "buffered" : level), "auto", "auto");
@@ -125,7 +126,7 @@ Contender recording(const ContenderOptions& options, const std::string& level, b
   return contender;
 }
 
-// The mirror that reads is part of the contender: what it costs is counted.
+// A mirror that reads is part of the contender, so its cost counts.
 Contender mirroring(const ContenderOptions& options, bool stuck) {
   Contender contender =
       sluice(options, stuck ? "sluice-mirror-stuck" : "sluice-mirror", "auto", "auto");
@@ -133,7 +134,8 @@ Contender mirroring(const ContenderOptions& options, bool stuck) {
   contender.whole_mirror = !stuck;
   contender.command.insert(contender.command.end(), {"--mirror", "127.0.0.1:{mirror}"});
   if (stuck) return contender;
-  // It shares the CPUs with all the rest: in a few ms without one, a stream passes its usual lag.
+  // The mirror shares the CPUs with everything else. A few ms without a CPU would take a stream
+  // past the default lag.
   contender.command.insert(contender.command.end(),
                            {"--mirror-max-lag", "256MiB", "--mirror-buffers", "4GiB"});
   std::string line;
@@ -145,9 +147,9 @@ Contender mirroring(const ContenderOptions& options, bool stuck) {
   return contender;
 }
 
-// What people do today. The shell waits once more when it is told to end (a trapped signal ends the
-// first wait): tcpdump says at its end what it has lost, and the shell's end is the end of the
-// group.
+// The common way to record: HAProxy with tcpdump beside it. SIGTERM, which is trapped, ends the
+// shell's first `wait`. The second one keeps the shell alive until tcpdump has reported its losses,
+// because the group ends with the shell.
 Contender haproxy_with_tcpdump(const std::string& haproxy, const std::string& tcpdump,
                                std::size_t threads) {
   return {.name = "haproxy-tcpdump",
@@ -161,7 +163,7 @@ Contender haproxy_with_tcpdump(const std::string& haproxy, const std::string& tc
           .records = true};
 }
 
-// The ports in LISTEN state, from the kernel's own table (proc_net_tcp(5)).
+// Whether a socket listens on the port, according to the kernel's table (proc_net_tcp(5)).
 bool listening(std::uint16_t port) {
   for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
     std::ifstream file(table);
@@ -186,7 +188,7 @@ std::uint16_t free_port() {
   return local_port(any->get());
 }
 
-// In the child, between fork and exec: only what is safe there.
+// Runs in the child between fork and exec, so it makes async-signal-safe calls only.
 [[noreturn]] void execute(const std::vector<char*>& arguments, const char* log) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -237,10 +239,10 @@ std::string line_with(const std::vector<std::string>& command, const std::string
 }
 
 Most most_within(std::uint64_t descriptors) {
-  // Beside the connections of the largest part there are those that an idle one begins with, and
-  // the control connection (load.cc).
+  // The largest part's connections, plus those that an idle part opens first and the control
+  // connection (load.cc).
   constexpr std::uint64_t kConnections = kMaxConnections + 100;
-  // Both ways of 1000 streams.
+  // Both directions of 1000 streams.
   constexpr std::uint64_t kPipes = 2000;
   constexpr std::uint64_t kPipesAndOthers = 2 * kPipes + 1000;
   const std::uint64_t limit = std::min(descriptors, 2 * kConnections + kPipesAndOthers);
@@ -371,7 +373,7 @@ void Forwarder::start(const Contender& contender, std::uint16_t to) {
   pid_ = ::fork();
   if (pid_ < 0) fail_errno("fork");
   if (pid_ == 0) execute(arguments, log.c_str());
-  ::setpgid(pid_, pid_);  // whoever of the two comes first
+  ::setpgid(pid_, pid_);  // in both processes, because either may run first
 }
 
 void Forwarder::wait_until_listening(std::uint16_t port) {
@@ -381,7 +383,7 @@ void Forwarder::wait_until_listening(std::uint16_t port) {
     if (listening(port)) return;
     check_interrupted();
     if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
-      ::kill(-pid_, SIGKILL);  // whom it has left behind
+      ::kill(-pid_, SIGKILL);  // children that it left behind
       pid_ = 0;
       throw Failure("ended at once");
     }
@@ -408,7 +410,7 @@ std::string Forwarder::last_words() const {
   return "; it said: " + one_line(text);
 }
 
-// "123 packets captured", "456 packets dropped by kernel".
+// Parses "123 packets captured" and "456 packets dropped by kernel".
 std::optional<double> Forwarder::end_and_tell_lost(const Contender& contender) {
   if (contender.dump_log.empty()) return std::nullopt;
   end_processes();
@@ -426,7 +428,8 @@ std::optional<double> Forwarder::end_and_tell_lost(const Contender& contender) {
   return kPercent * *dropped / (*captured + *dropped);
 }
 
-// Asks once, then insists. The group goes too: nginx's workers, socat's children.
+// Sends SIGTERM, then SIGKILL after kStopTimeout, to the whole process group: nginx's workers and
+// socat's children belong to it.
 void Forwarder::end_processes() {
   if (pid_ > 0) {
     ::kill(-pid_, SIGTERM);

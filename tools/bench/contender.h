@@ -12,59 +12,67 @@
 
 namespace sluice::bench {
 
-/// A way from a client to the serving end: a forwarder that this program starts and ends, or none.
+/// A path from a client to the serving end: a forwarder that this program starts and ends, or none.
 struct Contender {
   std::string name;
-  /// Program and arguments; {listen}, {to} and {mirror} stand for ports of 127.0.0.1, {config} for
-  /// the file that holds `config`, {dir} for a directory of the run's own. Empty: directly.
+  /// The program and its arguments; empty: no forwarder. {listen}, {to} and {mirror} stand for
+  /// ports of 127.0.0.1, {config} for the file that holds `config`, and {dir} for the run's own
+  /// directory.
   std::vector<std::string> command = {};
   std::string config = {};
-  std::string version = {};  ///< what the program says of itself
-  /// A file below {dir} in which a tcpdump beside it says at its end what it lost; empty: none
-  /// runs.
+  std::string version = {};  ///< as the program reports it
+  /// A file below {dir} to which the contender's tcpdump reports, at its end, how many packets it
+  /// lost; empty: no tcpdump runs.
   std::string dump_log = {};
-  bool whole_mirror = false;  ///< void without all of it: what the log says of mirrors tells
-  bool records = false;       ///< what passes it goes to {dir}, and takes up space there
-  bool stuck_mirror = false;  ///< at {mirror} listens one who never accepts; else the command does
+  bool whole_mirror = false;  ///< a run is void if the log says that the mirror missed bytes
+  bool records = false;       ///< it records the traffic to {dir}, which takes space there
+  /// At {mirror}, this program listens and never accepts; if false, `command` starts the mirror.
+  bool stuck_mirror = false;
   [[nodiscard]] bool direct() const { return command.empty(); }
 };
 
 struct ContenderOptions {
-  std::string sluice;       ///< the binary
-  std::size_t workers = 2;  ///< threads or processes, of each that can be told
+  std::string sluice;       ///< the sluice binary
+  std::size_t workers = 2;  ///< threads or processes of each contender that has such a setting
 };
 
-/// Those that are installed, in the order in which they are shown: direct, haproxy-tuned, haproxy,
-/// nginx-tuned, nginx, socat, sluice, sluice-always, sluice-never and the three with --engine
-/// epoll; then those that record as well: haproxy-tcpdump (for root), sluice-capture-none,
-/// -interval, -batch, -before-forward, and -buffered, which is none through the page cache; and
-/// those that mirror: sluice-mirror, to another sluice that reads and discards, and
-/// sluice-mirror-stuck, to one that never reads.
+/// The installed contenders, in the order in which they are shown:
+///
+/// 1. `direct`
+/// 2. forwarders: haproxy-tuned, haproxy, nginx-tuned, nginx, socat, sluice, sluice-always,
+///    sluice-never, and the last three with `--engine epoll`
+/// 3. those that also record: haproxy-tcpdump (as root only); sluice-capture-none, -interval,
+///    -batch and -before-forward, named after `--durability`; and -buffered, which is `none`
+///    through the page cache
+/// 4. those that also mirror: sluice-mirror, to another sluice that reads and discards; and
+///    sluice-mirror-stuck, to a server that never accepts
 [[nodiscard]] std::vector<Contender> installed_contenders(const ContenderOptions& options);
 
-/// `NAME=COMMAND`, the command split at spaces, as another contender.
+/// Parses `NAME=COMMAND` as another contender. The command is split at spaces.
 [[nodiscard]] Result<Contender> parse_contender(const std::string& text);
 
-/// A running contender, in a process group of its own, which the destructor ends.
+/// A running contender, in its own process group. The destructor ends the group.
 class Forwarder {
  public:
-  /// Starts it with `to` as its upstream's port, and waits until it listens. Its files go to
-  /// `directory`, which is there, and stays. Throws Failure, with what it said last.
+  /// Starts the contender with the upstream port `to`, and waits until it listens. `directory` must
+  /// exist, and is not removed; the contender's files go there. Throws a Failure that includes the
+  /// contender's last output, or Interrupted.
   Forwarder(const Contender& contender, std::uint16_t to, std::string directory);
   ~Forwarder();
   Forwarder(const Forwarder&) = delete;
   Forwarder& operator=(const Forwarder&) = delete;
 
-  /// Where clients connect.
+  /// The port of 127.0.0.1 that clients connect to.
   [[nodiscard]] std::uint16_t port() const { return port_; }
-  /// 0 if there is none.
+  /// 0 for `direct`.
   [[nodiscard]] pid_t pid() const { return pid_; }
-  /// Ends it, and returns the share of packets that Contender::dump_log tells were lost, in
-  /// percent; nothing if there is no such log. Throws Failure if it does not tell.
+  /// Ends the contender. Returns the percentage of packets that tcpdump lost, from
+  /// Contender::dump_log; nothing if the contender has no such log, which then keeps running.
+  /// Throws Failure if the log does not say.
   [[nodiscard]] std::optional<double> end_and_tell_lost(const Contender& contender);
-  /// Whether it said of a mirror that it does not get everything.
+  /// Whether its log says that a mirror missed bytes.
   [[nodiscard]] bool complained_of_mirror() const;
-  /// The end of what it wrote to stderr.
+  /// The last part of its output, worded for the end of an error; empty if it wrote nothing.
   [[nodiscard]] std::string last_words() const;
 
  private:
@@ -74,29 +82,30 @@ class Forwarder {
 
   std::string directory_;
   std::uint16_t port_ = 0;
-  std::uint16_t mirror_port_ = 0;  ///< 0: nothing is mirrored
+  std::uint16_t mirror_port_ = 0;  ///< 0: it has no mirror
   OwnedFd mirror_;                 ///< a mirror that never accepts
   pid_t pid_ = 0;
 };
 
-/// What a proxy may be told to take, each with two descriptors.
+/// Limits for a proxy's configuration. A connection through it and a pipe take two descriptors
+/// each.
 struct Most {
   std::uint64_t connections = 0;
   std::uint64_t pipes = 0;
 };
-/// Enough for the largest workload, within so many descriptors: some proxies refuse to start with
-/// more than the limit allows.
+/// Limits that suffice for the largest workload, within `descriptors`: some proxies refuse to start
+/// with limits that exceed the number of descriptors.
 [[nodiscard]] Most most_within(std::uint64_t descriptors);
 
-/// Whether nginx was built with streams in it, from the line of its configure arguments
-/// (`nginx -V`); with a module to be loaded it was not.
+/// Whether nginx has built-in stream support, from the line of configure arguments that `nginx -V`
+/// prints. False if streams are a dynamic module.
 [[nodiscard]] bool builds_in_streams(const std::string& line);
 
-/// An executable of that name in PATH, /usr/sbin or /sbin; empty if there is none.
+/// The path of an executable in PATH, /usr/sbin or /sbin; empty if there is none.
 [[nodiscard]] std::string find_program(const std::string& name);
-/// The first line that a program prints.
+/// The first line that a command prints.
 [[nodiscard]] std::string first_line(const std::vector<std::string>& command);
-/// The first one with `word` in it; empty if there is none.
+/// The first line of its output that contains `word`; empty if there is none.
 [[nodiscard]] std::string line_with(const std::vector<std::string>& command,
                                     const std::string& word);
 

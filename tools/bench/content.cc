@@ -11,7 +11,7 @@
 namespace sluice::bench {
 
 const Content& Content::instance() {
-  // Never destroyed: when the process exits, a server's threads may still send it.
+  // Never destroyed: a server's threads may still send it while the process exits.
   static const auto* const content = new Content;
   return *content;
 }

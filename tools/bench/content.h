@@ -8,30 +8,31 @@
 
 namespace sluice::bench {
 
-/// The bytes that streams and messages are made of, over and over: the same at both ends, since
-/// both make them from the same seed. In memory, and as a memory file for sendfile.
+/// The endless, repeating byte sequence that streams and messages consist of. Both ends generate it
+/// from the same seed. It is in memory, and in a memory file for sendfile. Immutable; any thread
+/// may use it.
 class Content {
  public:
   static constexpr std::size_t kBytes = std::size_t{64} << 20;
-  /// The one content of this process; made at the first call. Any thread.
+  /// The only instance of this process, created by the first call. Any thread. Throws Failure.
   static const Content& instance();
 
   [[nodiscard]] int file() const { return file_.get(); }
 
-  /// Where the stream of connection `number` begins: elsewhere for each, so that another's bytes
-  /// are seen as wrong.
+  /// The position at which the stream of connection `number` begins. Each connection has its own,
+  /// so that bytes of another connection are detected as wrong.
   [[nodiscard]] static std::uint64_t start_of(std::uint64_t number) {
     constexpr std::uint64_t kStep = 1'000'003;  // a prime
     return number * kStep % kBytes;
   }
-  /// Of the endless stream, the bytes from `position` on, as far as they lie together: at least
-  /// one, at most `most`.
+  /// The sequence's bytes from `position` on. together() says how many of them are contiguous: at
+  /// least one, at most `most`.
   [[nodiscard]] const char* at(std::uint64_t position) const {
     return bytes_.data() + position % kBytes;
   }
   [[nodiscard]] static std::size_t together(std::uint64_t position, std::size_t most);
-  /// The position of the first of `size` bytes at `data` that is not the stream's from `position`
-  /// on, or `size` if all are.
+  /// The index of the first of the `size` bytes at `data` that differs from the sequence from
+  /// `position` on; `size` if all match.
   [[nodiscard]] std::size_t mismatch(std::uint64_t position, const char* data,
                                      std::size_t size) const;
 

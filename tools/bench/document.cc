@@ -79,7 +79,7 @@ json::object spread(const std::vector<double>& values) {
   return {{"median", median(values)}, {"least", *least}, {"most", *most}};
 }
 
-// The valid runs of one workload: by contender and round.
+// The valid runs of one workload, by contender and round.
 using Runs = std::map<std::string, std::map<std::int64_t, const json::object*>, std::less<>>;
 
 Runs valid_runs(const json::object& workload) {
@@ -130,7 +130,7 @@ json::object ratios_of(const std::map<std::int64_t, const json::object*>& runs,
   return ratios;
 }
 
-// At each percentile the median of what the runs have there.
+// For each percentile, the median over the runs.
 json::object percentiles_of(const std::map<std::int64_t, const json::object*>& runs) {
   std::map<std::string, std::map<double, std::vector<double>>> found;
   for (const auto& [round, run] : runs) {
@@ -151,8 +151,8 @@ json::object percentiles_of(const std::map<std::int64_t, const json::object*>& r
   return percentiles;
 }
 
-// Touches all that readers of a document rely on; throws where something is missing or is of
-// another kind.
+// Accesses every member that readers of a document rely on. Throws if one is missing or has the
+// wrong type.
 void check_shape(const json::object& document) {
   for (const char* key : {"started", "command", "baseline"}) {
     static_cast<void>(document.at(key).as_string());
@@ -185,7 +185,7 @@ void check_shape(const json::object& document) {
 }
 
 void print(std::ostream& out, const json::value& value, const std::string& indent) {
-  // Runs and points on a line each: the document is read by people too.
+  // People read the document too, so each run and each point is on one line.
   const bool flat = value.is_object() ? indent.size() > 6 : value.is_array() && indent.size() > 4;
   if (flat || (!value.is_object() && !value.is_array())) {
     out << json::serialize(value);
@@ -230,7 +230,7 @@ std::string filesystem_of(const std::string& directory) {
     }
     fields >> type;
     const bool below = path == point || point == "/" || path.starts_with(point + '/');
-    // Of two on the same place the later one is seen.
+    // If two filesystems are mounted at one point, the later one is visible.
     if (!below || point.size() < longest) continue;
     longest = point.size();
     found = type;
@@ -293,7 +293,7 @@ void summarize(json::object& workload, const std::vector<std::string>& contender
 
 namespace {
 
-// A pipe tells no size, so that it is what comes that is bounded; `-` is stdin.
+// A pipe has no known size, so the limit applies to the bytes that arrive. `-` is stdin.
 Result<std::string> read_text(const std::string& path) {
   std::ifstream file;
   if (path != "-") file.open(path, std::ios::binary);
@@ -332,7 +332,7 @@ Result<json::object> read_document(const std::string& path) {
   try {
     check_shape(*document);
     json::object checked = *document;
-    // What follows from the runs is computed again, so that nobody else's sums are shown.
+    // The summaries are computed again, so that the report does not rely on those in the file.
     for (json::value& workload : checked.at("workloads").as_array()) {
       std::vector<std::string> names;
       for (const json::value& entry : workload.at("summary").as_array()) {

@@ -12,11 +12,11 @@ namespace sluice::bench {
 // The JSON document, as FORMAT.md describes it.
 inline constexpr int kFormatVersion = 1;
 
-// From where on a run's figure says that the others are not to be trusted; both are medians.
-inline constexpr double kMuchOfOthers = 0.2;  ///< other_cpus
-inline constexpr double kSaturated = 0.9;     ///< ends_busiest_thread; of `direct` that is no news
+// Thresholds for two medians. Above them, the report warns that the other figures are unreliable.
+inline constexpr double kMuchOfOthers = 0.2;  ///< of other_cpus
+inline constexpr double kSaturated = 0.9;     ///< of ends_busiest_thread; not for `direct`
 
-/// A string of a document.
+/// A string value as std::string. Throws if it is not a string.
 [[nodiscard]] inline std::string text_of(const json::value& value) {
   return std::string(value.as_string());
 }
@@ -24,25 +24,26 @@ inline constexpr double kSaturated = 0.9;     ///< ends_busiest_thread; of `dire
 /// A document without workloads: format, version, time, command and machine.
 [[nodiscard]] json::object new_document(const std::string& command);
 
-/// The type of the filesystem that a directory is on, "ext4", and where that is mounted; "?" if
-/// nobody knows (proc_pid_mountinfo(5)).
+/// The type and the mount point of the filesystem that holds the directory, as in "ext4 at /"; "?"
+/// if unknown (proc_pid_mountinfo(5)).
 [[nodiscard]] std::string filesystem_of(const std::string& directory);
 
-/// A workload's entry, without runs. `local`: CPU and memory of the path are known.
+/// A workload's entry, without runs. `local`: the CPU time and memory of the path are measured.
 [[nodiscard]] json::object new_workload(const Workload& workload, bool local);
 
-/// Fills in a workload's "summary" from its "runs": for each contender the medians with their
-/// spread, the medians of the per-round ratios to `baseline`'s with theirs, and the percentiles'
-/// medians.
+/// Computes a workload's "summary" from its "runs". For each contender it has: the medians with
+/// their spread, the medians of the per-round ratios to `baseline` with their spread, and the
+/// medians of the percentiles.
 void summarize(json::object& workload, const std::vector<std::string>& contenders,
                const std::string& baseline);
 
-/// Reads a document from a file; an error that names what is wrong with it.
+/// Reads a document from a file, or from stdin for "-", and computes the summaries again. An error
+/// says what is wrong with the document.
 [[nodiscard]] Result<json::object> read_document(const std::string& path);
-/// It, indented.
+/// The document as indented JSON.
 [[nodiscard]] std::string to_text(const json::object& document);
 
-/// A number of the document, or nothing where there is none.
+/// A member of an object; null if it is missing.
 [[nodiscard]] const json::value* find(const json::object& object, std::string_view key);
 [[nodiscard]] double number(const json::value& value);
 

@@ -16,7 +16,7 @@
 namespace sluice::bench {
 namespace {
 
-// How long a loop may wait before it looks whether the run has failed.
+// The longest wait between two looks at whether the run has failed.
 constexpr std::uint64_t kTickNs = 100'000'000;
 constexpr std::size_t kEventsAtOnce = 256;
 
@@ -81,7 +81,7 @@ void Loop::add(std::unique_ptr<Connection> connection) {
     const std::lock_guard guard(lock_);
     added_.push_back(std::move(connection));
   }
-  // Its own thread looks before it waits.
+  // The loop's own thread takes new connections before it waits.
   if (std::this_thread::get_id() != thread_.get_id()) wake();
 }
 
@@ -193,7 +193,7 @@ void Loop::set_alarm(Connection& connection, std::uint64_t time) {
   if (time != 0) alarms_.insert({time, &connection});
 }
 
-// Finished connections leave by swapping with the last.
+// Removes a finished connection by swapping it with the last one.
 void Loop::keep_or_finish(Connection& connection, bool keep) {
   if (keep) return;
   set_alarm(connection, 0);

@@ -17,7 +17,7 @@
 namespace sluice::bench {
 
 inline constexpr std::uint64_t kSecondNs = 1'000'000'000;
-/// The same for figures that are divided.
+/// The same as a double, for divisions.
 inline constexpr double kNsPerSecond = 1e9;
 
 /// CLOCK_MONOTONIC in nanoseconds.
@@ -25,19 +25,19 @@ inline constexpr double kNsPerSecond = 1e9;
 
 enum class Phase : std::uint8_t { warmup, measure, stop };
 
-/// What the threads of one end of one run share: the phase, and the first thing that went wrong.
+/// The state that the threads of one end share during one run: the phase, and the first failure.
 class Control {
  public:
   [[nodiscard]] Phase phase() const { return phase_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_relaxed); }
   void enter(Phase phase);
-  /// When the measured time ended; 0 before.
+  /// The time at which Phase::stop began (CLOCK_MONOTONIC, ns); 0 before that.
   [[nodiscard]] std::uint64_t stop_time() const { return stop_time_; }
-  /// Keeps the first reason, and makes every loop end. Any thread.
+  /// Fails the run, which ends every loop. Keeps the first reason only. Any thread.
   void fail(const std::string& reason);
-  /// The first reason, or nothing.
+  /// The first failure's reason; empty if there is none.
   [[nodiscard]] std::string reason() const;
-  /// Throws the first reason as a Failure, if there is one.
+  /// Throws a Failure with the first reason, if the run has failed.
   void check() const;
 
  private:
@@ -48,13 +48,14 @@ class Control {
   std::string reason_;
 };
 
-/// Lets the calling thread's timers go off when they are due, not up to 50 µs later (prctl(2),
-/// PR_SET_TIMERSLACK): that is as long as a round trip.
+/// Makes the calling thread's timers precise. By default they may fire up to 50 µs late, which is
+/// as long as a round trip (prctl(2), PR_SET_TIMERSLACK).
 void wake_on_time();
 
 class Loop;
 
-/// One connection of one end, served by one loop. Failures are thrown.
+/// One connection of one end. All callbacks run on its loop's thread; an exception from them fails
+/// the run.
 class Connection {
  public:
   explicit Connection(OwnedFd fd) : fd_(std::move(fd)) {}
@@ -62,15 +63,16 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  /// The loop has it. False, here and below: it is finished, and is destroyed.
+  /// Called when the loop has taken over the connection. Here and below, false means that the
+  /// connection is finished; the loop then destroys it.
   [[nodiscard]] virtual bool start() { return true; }
   [[nodiscard]] virtual bool on_ready(std::uint32_t events) = 0;
-  /// The time asked for by Loop::set_alarm has come.
+  /// The time that was set by Loop::set_alarm() has come.
   [[nodiscard]] virtual bool on_alarm(std::uint64_t now) {
     static_cast<void>(now);
     return true;
   }
-  /// The measured time is over: it ends its part of the stream.
+  /// The measured time is over: ends its own part of the stream.
   [[nodiscard]] virtual bool on_stop() = 0;
 
   [[nodiscard]] int fd() const { return fd_.get(); }
@@ -86,34 +88,35 @@ class Connection {
   std::uint32_t interest_ = EPOLLIN;
 };
 
-/// A thread that serves its connections until it was stopped and all of them are finished, or until
-/// the run has failed.
+/// A thread that serves connections. It ends when the loop was stopped and all connections are
+/// finished, or when the run has failed.
 class Loop {
  public:
   explicit Loop(Control& control);
-  /// Fails the run if it is not over, and joins.
+  /// Fails the run if the thread was not joined before, and joins it.
   ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  /// Any thread.
+  /// Hands over a connection. Any thread.
   void add(std::unique_ptr<Connection> connection);
-  /// Stops every connection, those that are still to come included. Any thread.
+  /// Calls on_stop() for every connection, including those that are added later. Any thread.
   void stop();
   void join();
 
-  /// It was stopped and all its connections are finished, or the run has failed. Any thread.
+  /// Whether the thread has served its last connection. Any thread.
   [[nodiscard]] bool finished() const { return finished_; }
 
-  // For its connections.
-  /// Gives up a connection's socket, for another loop; the connection then has to finish.
+  // For its connections, on its own thread:
+  /// Takes a connection's socket away, for use by another loop. The connection must then finish.
   [[nodiscard]] OwnedFd release_fd(Connection& connection) const;
-  /// Which events it wants from now on.
+  /// Sets the epoll events that the connection waits for.
   void set_interest(Connection& connection, std::uint32_t events);
-  /// Calls on_alarm() once, at `time` (CLOCK_MONOTONIC); replaces an earlier one, 0 takes it away.
+  /// Calls on_alarm() once, at `time` (CLOCK_MONOTONIC, ns). It replaces an earlier alarm; 0
+  /// cancels it.
   void set_alarm(Connection& connection, std::uint64_t time);
   [[nodiscard]] Control& control() const { return control_; }
-  /// Shared scratch space for what is received: kBufferBytes of it.
+  /// Scratch space for received bytes, shared by all connections: kBufferBytes.
   [[nodiscard]] char* buffer() { return buffer_.data(); }
   static constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
 
@@ -134,7 +137,7 @@ class Loop {
   std::vector<std::unique_ptr<Connection>> connections_;
   std::set<std::pair<std::uint64_t, Connection*>> alarms_;
   std::mutex lock_;
-  std::vector<std::unique_ptr<Connection>> added_;  ///< under lock_
+  std::vector<std::unique_ptr<Connection>> added_;  ///< guarded by lock_
   std::atomic<bool> stopping_{false};
   std::atomic<bool> finished_{false};
   bool stopped_ = false;

@@ -70,7 +70,7 @@ std::string how_to_read(const Report& report, const Looks& looks) {
   return text + "</ul>\n";
 }
 
-// One line for each workload's first metric.
+// One row of the overview: the workload's first metric.
 std::string overview_line(const Section& section, std::size_t number, const Looks& looks,
                           const std::string& ours) {
   std::string text = "<tr><td class=\"text\"><a href=\"#w" + std::to_string(number) + "\">" +
@@ -105,7 +105,7 @@ std::string overview_line(const Section& section, std::size_t number, const Look
 std::string overview(const Report& report, const Looks& looks) {
   const auto found =
       std::find_if(looks.begin(), looks.end(), [](const auto& look) { return look.second.ours; });
-  // Nothing to set side by side.
+  // There is nothing to compare.
   if (found == looks.end() || report.programs.size() < 2 || report.sections.empty()) return "";
   const std::string& ours = found->first;
   std::string text =
@@ -134,7 +134,8 @@ std::string bars(const Section& section, std::size_t column, const Looks& looks,
          bar_chart(section.name + ": " + title, drawn, what.digits, width) + "</figure>\n";
 }
 
-// The path's own CPU, or where it is not known the machine's; none where the first chart shows it.
+// The column with the path's CPU time or, if that is unknown, the machine's; none if it is the
+// first column, which has its own chart.
 std::size_t cpu_column(const Section& section) {
   for (const std::string_view word : {"proxy_cpu", "machine_cpu"}) {
     for (std::size_t i = 1; i < section.columns.size(); ++i) {
@@ -182,7 +183,7 @@ std::string curves(const Section& section, const Looks& looks) {
 
 std::string voids(const Section& section) {
   if (section.voids.empty()) return "";
-  // The same reason of the same contender once, with its rounds.
+  // A reason appears once per contender, with all its rounds.
   std::vector<std::pair<const VoidRun*, std::string>> grouped_runs;
   for (const VoidRun& run : section.voids) {
     const auto same = std::find_if(grouped_runs.begin(), grouped_runs.end(), [&](const auto& each) {
@@ -204,7 +205,7 @@ std::string voids(const Section& section) {
   return note(text + "</ul>");
 }
 
-// "sluice 0.97, A/A 0.95": the contenders of which a figure is at least so much; all but `except`.
+// The contenders, except `except`, whose figure is at least `least`: "sluice 0.97, A/A 0.95".
 std::string where_high(const Section& section, double Row::*figure, double least,
                        std::string_view except = {}) {
   std::string text;
@@ -215,7 +216,7 @@ std::string where_high(const Section& section, double Row::*figure, double least
   return text;
 }
 
-// What makes the figures say less than they seem to.
+// Reasons to distrust the figures.
 std::string doubts(const Section& section) {
   std::string text;
   const std::string others = where_high(section, &Row::other_cpus, kMuchOfOthers);
@@ -273,7 +274,7 @@ std::string workload(const Report& report, const Section& section, std::size_t n
 
 using Names = std::vector<std::pair<std::string, std::string>>;
 
-// Known ones under a reader's names and in that order, then what else there is.
+// First the known facts, in the order of `known` and under its names, then the others.
 std::string facts_list(const std::map<std::string, std::string, std::less<>>& facts,
                        const Names& known) {
   std::string text = "<dl class=\"facts\">\n";
@@ -305,7 +306,7 @@ std::string program(const Program& program, const Looks& looks) {
     text += "<pre>" + escape(program.command) + "</pre>\n";
   }
   if (!program.config.empty()) {
-    // A parser drops the line break that a <pre> begins with: this one, not the file's own.
+    // An HTML parser drops the first line break in a <pre>. This one protects the file's own.
     text += "<p class=\"label\">{config}</p>\n<pre>\n" + escape(program.config) + "</pre>\n";
   }
   return text;

@@ -12,18 +12,19 @@ constexpr double kBarHeight = 14;
 constexpr double kTop = 6;
 constexpr double kAxisHeight = 22;
 constexpr double kGap = 8;
-// Wider than the average character of a text at the size that the style sheet gives it.
+// More than the average width of a character at the style sheet's font size.
 constexpr double kCharacterWidth = 7.8;
 constexpr std::size_t kMostName = 24;
 
-// An axis from zero.
+// An axis that starts at zero.
 struct Axis {
   double step = 1;
   double end = 1;
   int digits = 0;
 };
 
-// A step of 1, 2 or 5 times a power of ten, the least that makes about `steps` at most.
+// Chooses the smallest step of 1, 2 or 5 times a power of ten that needs about `steps` steps at
+// most.
 Axis axis_up_to(double most, double steps) {
   constexpr double kLeast = 1e-9;
   if (most < kLeast) return {};
@@ -124,7 +125,7 @@ class BarChart {
     };
     const std::string path =
         cap(from) + cap(to) + 'M' + coordinate(from) + ' ' + coordinate(y) + 'H' + coordinate(to);
-    // Twice: the first one, wider, sets the second off the bar.
+    // Drawn twice: the wider halo separates the whisker from the bar.
     return "<path class=\"halo\" d=\"" + path + "\"/><path class=\"whisker\" d=\"" + path + "\"/>";
   }
 

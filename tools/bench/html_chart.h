@@ -6,7 +6,7 @@
 
 #include "tools/bench/html_model.h"
 
-/// Drawings, as SVG inside the page: colours and fonts are the style sheet's.
+/// Drawings as SVG for the HTML page. Colours and fonts come from the page's style sheet.
 namespace sluice::bench::html {
 
 struct Bar {
@@ -16,8 +16,8 @@ struct Bar {
   bool best = false;
 };
 
-/// Horizontal bars from zero, with a whisker from the least to the most. `width`: in the drawing's
-/// own unit, which is a pixel of the narrowest page.
+/// Horizontal bars from zero, with a whisker from the least to the most. `width` is in the
+/// drawing's own unit, which is one pixel on the narrowest page.
 [[nodiscard]] std::string bar_chart(const std::string& title, const std::vector<Bar>& bars,
                                     int digits, double width);
 

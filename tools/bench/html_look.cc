@@ -8,11 +8,11 @@ namespace sluice::bench::html {
 namespace {
 
 constexpr std::string_view kOurs = "sluice";
-// Colours of the style sheet: 0 is sluice's, the next ones anybody's, the last theirs who do not
-// compete.
+// Colours of the style sheet: 0 for sluice, 1 to kColours for the other contenders, kAside for
+// those that do not compete.
 constexpr std::size_t kColours = 6;
 constexpr std::size_t kAside = 7;
-// No divisor in common with the colours: together they are 30 looks before one comes again.
+// Coprime to kColours, so that 30 combinations come before one repeats.
 constexpr std::size_t kShapes = 5;
 
 }  // namespace

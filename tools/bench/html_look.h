@@ -7,7 +7,7 @@
 
 namespace sluice::bench::html {
 
-/// By contender.
+/// The looks, by contender.
 using Looks = std::map<std::string, Look, std::less<>>;
 
 [[nodiscard]] Looks looks_of(const Report& report);

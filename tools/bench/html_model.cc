@@ -13,7 +13,7 @@ const json::value* field(const json::value& object, std::string_view key) {
   return fields != nullptr ? fields->if_contains(key) : nullptr;
 }
 
-// Strings as they are, anything else as JSON, but 0.5 as 0.5.
+// Strings as they are; doubles in short notation (0.5); everything else as JSON.
 std::string text_or_json(const json::value* value) {
   if (value == nullptr || value->is_null()) return "";
   if (value->is_string()) return std::string(value->as_string());
@@ -75,7 +75,7 @@ Column column_of(const json::value& metric, bool several_parts) {
                 .compared = flag_at(metric, "compared", true)};
   if (const std::size_t dot = column.key.find('.'); several_parts && dot != std::string::npos) {
     column.part = column.key.substr(0, dot);
-    // The table names the part above all of its columns.
+    // The table shows the part's name above its columns.
     if (column.title.starts_with(column.part + ' ')) column.title.erase(0, dot + 1);
   }
   return column;

@@ -11,11 +11,11 @@
 #include "tools/common/html_curves.h"
 #include "tools/common/json.h"
 
-/// What the HTML report shows of a document, read leniently: a field that is not there, or is of
-/// another type, is empty.
+/// The data that the HTML report shows. It is read leniently: a field that is missing or has the
+/// wrong type is empty.
 namespace sluice::bench::html {
 
-// What every tool's page is made of.
+// The parts of every tool's page.
 using namespace sluice::html;  // NOLINT(google-global-names-in-headers): a namespace of pages too
 
 struct Spread {
@@ -24,32 +24,32 @@ struct Spread {
   double most = 0;
 };
 
-/// A figure of one contender.
+/// One contender's figure in one column.
 struct Figure {
   std::optional<Spread> value;
-  std::optional<Spread> ratio;  ///< to the baseline's
+  std::optional<Spread> ratio;  ///< to the baseline's figure
 };
 
-/// A metric of a workload.
+/// One metric of a workload.
 struct Column {
   std::string key;
   std::string title;
-  std::string part;  ///< empty where the workload has one part, or it belongs to none
+  std::string part;  ///< empty if the workload has one part, or the metric belongs to no part
   bool higher_is_better = true;
   int digits = 2;
   bool compared = true;
 };
 
-/// A contender's summary in one workload.
+/// One contender's summary in one workload.
 struct Row {
   std::string contender;
   std::int64_t runs = 0;
   std::int64_t valid = 0;
-  std::vector<Figure> figures;          ///< one for each column
+  std::vector<Figure> figures;          ///< one per column
   std::map<std::string, Curve> curves;  ///< by part
-  double other_cpus = 0;                ///< what others used meanwhile
-  double ends_busiest_thread = 0;       ///< the part of the time that it was busy
-  double dump_lost_percent = -1;        ///< of its tcpdump; negative: it has none
+  double other_cpus = 0;                ///< CPUs that other processes used
+  double ends_busiest_thread = 0;       ///< fraction of the time that it was busy
+  double dump_lost_percent = -1;        ///< negative: the contender has no tcpdump
 };
 
 struct VoidRun {
@@ -58,7 +58,7 @@ struct VoidRun {
   std::string reason;
 };
 
-/// A workload.
+/// One workload.
 struct Section {
   std::string name;
   std::string description;
@@ -89,7 +89,7 @@ struct Report {
 
 [[nodiscard]] Report read_report(const json::object& document);
 
-/// A value as it stands in the document; empty if there is none.
+/// A value as it stands in the document; empty if it is missing.
 [[nodiscard]] std::string fact(const std::map<std::string, std::string, std::less<>>& facts,
                                std::string_view key);
 

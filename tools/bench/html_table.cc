@@ -9,14 +9,14 @@
 namespace sluice::bench::html {
 namespace {
 
-// What fits beside the names at 1024 px.
+// The number of columns that fit beside the names at 1024 px.
 constexpr std::size_t kMostColumns = 7;
-// Up to here a ratio has room beside its median.
+// With at most so many columns, a ratio fits beside its median.
 constexpr std::size_t kFewColumns = 4;
 
 using Columns = std::vector<std::size_t>;
 
-// Consecutive columns of one part.
+// Groups consecutive columns of the same part.
 std::vector<Columns> by_part(const Section& section) {
   std::vector<Columns> groups;
   for (std::size_t i = 0; i < section.columns.size(); ++i) {
@@ -47,7 +47,7 @@ bool has_parts(const Section& section) {
                      [](const Column& column) { return !column.part.empty(); });
 }
 
-// `ratios`: some of the column has one, which leaves room for it in all.
+// `ratios`: some cell of the column has a ratio, so every cell leaves room for one.
 std::string cell(const Figure& figure, const Column& column, bool best, bool first, bool ratios) {
   std::string classes = first ? "first" : "";
   if (best) classes += " best";
@@ -60,7 +60,7 @@ std::string cell(const Figure& figure, const Column& column, bool best, bool fir
   const std::string most = grouped(figure.value->most, column.digits);
   if (best) text += "<span class=\"star\" title=\"best\">★</span>";
   text += median + "</span>";
-  // The same on both ends at this precision: the median says it all.
+  // If least and most look the same at this precision, the median is enough.
   if (least != most) text += "<span class=\"s\">" + least + "–<wbr>" + most + "</span>";
   if (figure.ratio) {
     text += std::string("<span class=\"r") + (is_sure(*figure.ratio) ? " sure" : "") +

@@ -8,21 +8,21 @@
 
 namespace sluice::bench::html {
 
-/// For each row of a section: whether it is the best of those that compete, in one column. None is
-/// where fewer than two compete (those with fewer valid runs than others do not), or where they do
-/// not differ in the digits that are shown.
+/// Whether each row of a section is the best competitor in one column. None is if fewer than two
+/// compete, or all show the same digits. A row with fewer valid runs than another does not compete.
 [[nodiscard]] std::vector<bool> best_of(const Section& section, std::size_t column,
                                         const Looks& looks);
 
-/// Medians with their spread and their ratios to the baseline: as many tables as the columns need
-/// on a narrow page, with all columns of a part in one.
+/// The medians with their spread and their ratios to the baseline. Columns are split over as many
+/// tables as fit a narrow page; the columns of one part stay together.
 [[nodiscard]] std::string figures_table(const Section& section, const Looks& looks);
 
-/// "↑" or "↓", whichever is better.
+/// "↑" if higher is better, else "↓".
 [[nodiscard]] std::string direction(const Column& column);
 
-/// A ratio with "~" before it where the rounds do not agree on which of the two is more.
+/// A ratio as text. It starts with "~" if it is not sure.
 [[nodiscard]] std::string ratio_text(const Spread& ratio);
+/// Whether the ratios of all rounds are on the same side of 1.
 [[nodiscard]] bool is_sure(const Spread& ratio);
 
 }  // namespace sluice::bench::html

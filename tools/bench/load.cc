@@ -32,29 +32,30 @@ using std::chrono::steady_clock;
 
 constexpr double kGiB = 1024.0 * 1024 * 1024;
 constexpr const char* kLoadEnd = "client";
-// The control connection is used at least so often: paths cut what is idle, and what the serving
-// end has found wrong is heard of early.
+// The longest pause on the control connection. Paths cut idle connections, and errors that the
+// serving end finds should be reported early.
 constexpr std::chrono::seconds kAliveInterval{5};
 constexpr std::chrono::seconds kStillTimeout{30};
-// Connections opened before it is made sure that all of them have arrived: no backlog overflows.
+// The connections that are opened before the load waits for all of them to arrive, so that no
+// backlog overflows.
 constexpr std::size_t kConnectBatch = 128;
-// What a forwarder allocates once, with its first connections, is not what an idle one costs. So
-// many stand before memory is looked at for the first time; they stay, so that nothing of theirs is
-// used again by those that count.
+// A forwarder's one-time allocations for its first connections are not part of an idle connection's
+// cost. So many connections open before the first look at memory. They stay open, so that the
+// measured ones cannot reuse their memory.
 constexpr std::size_t kFirstConnections = 64;
-// With one thread at an end its loop, not the path, decides which stream moves: two sources and one
-// sink gave shares of 0.65 to 6 among 64 connections, eight of each 0.94 to 1.06.
+// With one thread per end, that thread's loop, not the path, decides which stream moves. Among 64
+// connections, two sources and one sink gave shares of 0.65 to 6; eight of each gave 0.94 to 1.06.
 constexpr std::size_t kStreamThreads = 8;
 
 std::chrono::nanoseconds to_duration(double seconds) {
   return std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * kNsPerSecond));
 }
 
-/// One part at this end: its connections, and what they have seen.
+/// One part at this end: its connections and their results.
 struct LoadPart {
   const Part* part = nullptr;
-  std::uint32_t first = 0;                          ///< number of its first connection
-  std::vector<std::unique_ptr<PingResults>> pings;  ///< one for each loop
+  std::uint32_t first = 0;                          ///< its first connection's number
+  std::vector<std::unique_ptr<PingResults>> pings;  ///< one per loop
   std::vector<std::unique_ptr<Caller>> callers;
   std::vector<OwnedFd> idle;
   std::vector<std::unique_ptr<Loop>> loops;
@@ -104,15 +105,15 @@ class LoadRun {
   std::uint64_t run_ = std::random_device{}() * std::uint64_t{0x100000001} ^ now_ns();
   Remote remote_;
   Control control_;
-  std::vector<std::unique_ptr<StreamCounts>> counts_;  ///< by number
+  std::vector<std::unique_ptr<StreamCounts>> counts_;  ///< by connection number
   std::uint32_t next_number_ = 0;
-  std::size_t opened_ = 0;  ///< connections that the serving end counts as arrived
+  std::size_t opened_ = 0;  ///< data connections that the serving end should have seen
   std::vector<pid_t> watched_;
-  std::vector<OwnedFd> first_;  ///< beside an idle part: kFirstConnections, which do not count
-  MemorySample fresh_;          ///< with those alone
+  std::vector<OwnedFd> first_;  ///< for an idle part: kFirstConnections
+  MemorySample fresh_;          ///< memory with only those open
   MemorySample loaded_;
   PipeSample pipes_;
-  double busiest_ = 0;  ///< thread, of both ends'
+  double busiest_ = 0;  ///< busiest thread of both ends
   std::uint64_t measured_ns_ = 0;
   CpuSample cpu_before_;
   CpuSample cpu_after_;
@@ -247,7 +248,7 @@ std::vector<OwnedFd> LoadRun::open_idle(std::size_t count) {
   return fds;
 }
 
-// A byte there and back on each.
+// Exchanges a byte on each connection.
 void LoadRun::exchange(const std::vector<OwnedFd>& fds) const {
   const auto byte_of = [](std::size_t i) { return static_cast<char>('0' + i % 64); };
   for (std::size_t i = 0; i < fds.size(); ++i) {
@@ -261,7 +262,7 @@ void LoadRun::exchange(const std::vector<OwnedFd>& fds) const {
   }
 }
 
-// One stream whose every byte is compared, since what is dropped unread is not.
+// Sends one stream whose every byte is compared, because measured streams drop bytes unread.
 void LoadRun::verify(bool up) {
   Hello hello;
   hello.role = Role::stream;
@@ -281,7 +282,7 @@ void LoadRun::verify(bool up) {
   await_arrivals();
   StreamCounts& counts = *counts_[stream.number];
   loop.add(std::make_unique<Stream>(std::move(fd), counts, stream));
-  // Slow paths exist: what counts is that it goes on.
+  // A path may be slow, so the time-out counts from the last progress.
   std::uint64_t before = 0;
   auto moved = steady_clock::now();
   for (;;) {
@@ -317,7 +318,7 @@ void LoadRun::pass_alive(std::chrono::nanoseconds time) {
   const auto whole_seconds = [](std::chrono::nanoseconds of) {
     return std::to_string(std::chrono::round<std::chrono::seconds>(of).count()) + " s";
   };
-  // A terminal shows which run it is.
+  // On a terminal, the caller already shows the run.
   const bool lines = StatusLine::kind_of_stderr() == StatusLine::Kind::lines;
   StatusLine line(lines ? StatusLine::Kind::lines : StatusLine::Kind::none, Clock::now());
   for (std::chrono::nanoseconds passed{0}; passed < time;) {
@@ -343,7 +344,7 @@ Mark LoadRun::mark() const {
   return mark;
 }
 
-/// The memory of processes that have just changed it: when it has stopped changing.
+/// The memory of the path's processes, once it no longer changes.
 MemorySample settled_memory(pid_t path) {
   constexpr int kTries = 30;
   constexpr milliseconds kPause{100};
@@ -410,7 +411,7 @@ json::object LoadRun::run() {
       {"valid", true}, {"metrics", std::move(metrics)}, {"percentiles", std::move(percentiles)}};
 }
 
-// Ends every connection in order, and makes sure that all has arrived.
+// Ends every connection in order, and checks that all bytes have arrived.
 void LoadRun::finish() {
   for (LoadPart& part : parts_) {
     for (std::thread& thread : part.threads) thread.join();
@@ -428,7 +429,7 @@ void LoadRun::finish() {
   compare_counts();
 }
 
-// Waits as long as something still arrives.
+// Waits until the loop has finished; fails if nothing arrives for kStillTimeout.
 void LoadRun::finish_loop(Loop& loop) const {
   std::uint64_t before = 0;
   auto moved = steady_clock::now();
@@ -474,7 +475,7 @@ void LoadRun::report(json::object& metrics, json::object& percentiles) {
 
 void LoadRun::report_bulk(const LoadPart& part, json::object& metrics,
                           const std::string& prefix) const {
-  // Each direction by the clock of the end that receives.
+  // Each direction is measured by the clock of the receiving end.
   const auto seconds_between = [](const Mark& before, const Mark& after) {
     return static_cast<double>(after.time_ns - before.time_ns) / kNsPerSecond;
   };
@@ -532,10 +533,10 @@ void LoadRun::report_exchanges(const LoadPart& part, json::object& metrics,
   percentiles[part.part->name] = std::move(points);
 }
 
-// What the path itself used. Of several parts nobody can say which used what.
+// The path's own CPU time and memory. With several parts, these cannot be attributed to a part.
 void LoadRun::report_path(json::object& metrics) const {
   const auto used = [](std::uint64_t before, std::uint64_t after) {
-    // A forwarder that forgets its dead children can have used less at the end.
+    // The sum can shrink if a forwarder does not account for children that have exited.
     return after > before ? static_cast<double>(after - before) / kNsPerSecond : 0.0;
   };
   const double proxy = used(cpu_before_.watched, cpu_after_.watched);
@@ -548,7 +549,7 @@ void LoadRun::report_path(json::object& metrics) const {
   const auto add_each = [&](const char* who, double cpu) {
     if (parts_.size() != 1) return;
     const std::string key = std::string(who) + "_cpu_";
-    // By rates: CPU time and bytes are not read at the very same moments.
+    // Divides rates, because CPU time and bytes are not sampled at exactly the same time.
     const bool call = parts_[0].part->kind == Kind::call;
     if (const json::value* rate = metrics.if_contains("gib_per_s")) {
       metrics[key + "s_per_gib"] = cpu / seconds() / rate->to_number<double>();

@@ -13,27 +13,28 @@
 namespace sluice::bench {
 
 struct LoadOptions {
-  Endpoint to;         ///< what leads to a Server
-  double seconds = 3;  ///< measured
+  Endpoint to;         ///< the path's entrance; it leads to a Server
+  double seconds = 3;  ///< measured time
   double warmup_seconds = 0.3;
-  std::size_t threads = 0;                ///< of each end; 0: as many as the workload usually has
-  std::uint64_t verify_bytes = 64 << 20;  ///< compared byte by byte before a workload with streams
-  bool verify_all = false;                ///< every byte of every stream is compared, at some cost
-  pid_t path = 0;  ///< the process that, with its descendants, forwards; 0: nobody knows
-  /// Nothing else than it and this program has a part in the run, the serving end included. Else
-  /// that is so only where the path leads to another machine.
+  std::size_t threads = 0;                ///< of each end; 0: the workload's usual number
+  std::uint64_t verify_bytes = 64 << 20;  ///< compared before a workload with streams
+  bool verify_all = false;                ///< compare every byte of every stream, at some cost
+  pid_t path = 0;                         ///< the forwarder, with its descendants; 0: unknown
+  /// On this machine, only `path` and this program, which includes the serving end, take part in
+  /// the run. Then "other_cpus" is known. If false, it is known only where the path leads to
+  /// another machine.
   bool all_known = false;
 };
 
-/// Somebody asked the program to end: a SIGINT or SIGTERM, see interrupt.h.
+/// A signal has asked the program to end (tools/common/interrupt.h).
 struct Interrupted : std::runtime_error {
   Interrupted() : std::runtime_error("interrupted") {}
 };
 
-/// Runs `workload` against a Server behind `options.to` and returns what was measured: one run of
-/// the JSON document, without the contender and the round: {"valid":true,"metrics":{…},
-/// "percentiles":{PART:[[percentile,µs],…]}}. Throws Failure where the run is void: a byte was
-/// wrong or lost, or a connection failed; and Interrupted.
+/// Runs `workload` against a Server behind `options.to`. Returns one run of the JSON document,
+/// without its contender and round:
+/// {"valid":true,"metrics":{…},"percentiles":{PART:[[percentile,µs],…]}}. Throws Failure if the run
+/// is void, because a byte was wrong or lost or a connection failed, and Interrupted.
 [[nodiscard]] json::object run_load(const LoadOptions& options, const Workload& workload);
 
 }  // namespace sluice::bench

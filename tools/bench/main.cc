@@ -54,7 +54,7 @@ int finish(const json::object& document, const Output& output, const json::objec
     const bool printed = std::fputs(text.c_str(), to) >= 0 && std::fflush(to) == 0;
     if (!printed) status = fail("the results cannot be printed");
   };
-  // A program that reads stdout finds there what it asked for, and nothing else.
+  // If a result goes to stdout, for another program, nothing else does.
   const bool taken = output.json == kStdout || output.html == kStdout || output.markdown == kStdout;
   std::FILE* const out = taken ? stderr : stdout;
   const TableStyle style = ::isatty(::fileno(out)) == 1 ? TableStyle::terminal : TableStyle::plain;
@@ -81,7 +81,7 @@ int serve(const std::string& address) {
   if (listener.has_error()) return fail(listener.error().to_string());
   std::printf("listening on %s\n", local_address(listener->get()).c_str());
   std::fflush(stdout);
-  // An abstract name leaves nothing behind.
+  // Only a socket with a path leaves a file behind.
   const std::string path = address.starts_with("unix:/") ? address.substr(5) : "";
   const std::optional<FileIdentity> socket = identity_at(AT_FDCWD, path);
   const Server server(std::move(*listener));
@@ -91,7 +91,7 @@ int serve(const std::string& address) {
   return server.failure().empty() ? 0 : fail(server.failure());
 }
 
-// A load's document has one contender: the path.
+// Runs a load. Its document has one contender: the path.
 json::object load_document(const LoadCommand& command, const std::string& typed,
                            const Endpoint& to) {
   const std::string path = command.to;
@@ -141,7 +141,7 @@ json::object load_document(const LoadCommand& command, const std::string& typed,
   return document;
 }
 
-// All connections of a load go to one address: the first of the name where somebody listens.
+// The first of a name's addresses that accepts a connection. All connections of a load go there.
 Endpoint first_that_connects(const std::vector<Endpoint>& addresses) {
   for (const Endpoint& each : std::span(addresses).first(addresses.size() - 1)) {
     try {
@@ -173,7 +173,7 @@ int run(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   allow_many_descriptors();
   if (invocation.action == Invocation::Action::serve) return serve(invocation.listen);
-  // What cannot be written is said before anything is measured.
+  // Check before measuring that the results can be written.
   for (const std::string& path :
        {invocation.output.json, invocation.output.html, invocation.output.markdown}) {
     if (path.empty() || path == kStdout) continue;
@@ -181,7 +181,7 @@ int run(int argc, char** argv) {
       return fail(written.error().to_string());
     }
   }
-  // What cannot be compared with is said before anything is measured.
+  // Check before measuring that the baseline can be read.
   json::object baseline;
   if (!invocation.output.baseline.empty()) {
     Result<json::object> read = read_document(invocation.output.baseline);
@@ -193,7 +193,7 @@ int run(int argc, char** argv) {
     const Result<json::object> document = read_document(invocation.from);
     if (document.has_error()) return fail(document.error().to_string());
     const int status = finish(*document, invocation.output, compared);
-    // What was void then is shown, and is no failure now.
+    // A void run in the report is shown, but is no failure of this program.
     return all_valid(*document) ? status : 0;
   }
   if (invocation.action == Invocation::Action::load) {

@@ -23,7 +23,7 @@ bool Echo::on_ready(std::uint32_t /*events*/) {
   return true;
 }
 
-// False when the peer has closed.
+// Returns false when the peer has closed.
 bool Echo::receive() {
   message_.resize(size_bytes_);
   const Received got = receive_some(fd(), std::span(message_).subspan(done_), "upstream");
@@ -83,7 +83,7 @@ bool Ping::on_ready(std::uint32_t /*events*/) {
   return receive();
 }
 
-// The exchange under way is still completed, so that nothing is lost unseen.
+// The exchange in flight still completes, so that a loss does not go unnoticed.
 bool Ping::on_stop() {
   ending_ = true;
   const std::uint64_t stop = loop().control().stop_time();
@@ -121,7 +121,7 @@ void Ping::send() {
   loop().set_interest(*this, sending_ ? EPOLLOUT : EPOLLIN);
 }
 
-// False when the connection was closed after its last answer.
+// Returns false when the connection has ended in order, after its last answer.
 bool Ping::receive() {
   const std::size_t most =
       under_way_ ? std::min(Loop::kBufferBytes, size_bytes_ - done_) : std::size_t{1};

@@ -9,7 +9,8 @@
 
 namespace sluice::bench {
 
-/// Answers every message, once it is complete, with itself, until its peer has closed.
+/// The serving end of a ping-pong: returns every message when it is complete, until its peer
+/// closes.
 class Echo final : public Connection {
  public:
   Echo(OwnedFd fd, std::size_t size_bytes);
@@ -21,29 +22,31 @@ class Echo final : public Connection {
   void send();
 
   std::size_t size_bytes_;
-  std::vector<char> message_;  ///< from the first byte on: a Hello alone costs nothing
+  /// Allocated when the first byte arrives, so that an idle connection costs nothing.
+  std::vector<char> message_;
   std::size_t done_ = 0;
   bool sending_ = false;
 };
 
-/// What the pings of one loop have seen.
+/// The results of one loop's pings.
 struct PingResults {
-  /// Of the exchanges completed in the measured time, and of those that were under way at its end,
-  /// once they completed. Open loop: of those that were due and had not even begun, too, what they
-  /// had waited by then, which is the least that they would have taken.
+  /// Latencies, in ns, of the exchanges that completed in the measured time, and of those that were
+  /// in flight at its end, once they completed. In an open loop also of those that were due but had
+  /// not begun: the time that they had waited at the end, which is a lower bound.
   Histogram latency;
-  std::uint64_t completed = 0;  ///< in the measured time
-  std::uint64_t unsent = 0;     ///< due in it, and not begun at its end
+  std::uint64_t completed = 0;  ///< exchanges in the measured time
+  std::uint64_t unsent = 0;     ///< due in the measured time, but not begun at its end
 };
 
-/// Sends a message, compares the answer, and sends the next: at once (closed loop), or when it is
-/// due (open loop). There, an exchange that is due while the last one is still under way begins
-/// late, and its latency counts from when it was due: a path that stalls cannot hide that by
-/// slowing the sender (no coordinated omission).
+/// The load's end of a ping-pong. Sends a message, compares the answer, and sends the next message
+/// at once (closed loop) or when it is due (open loop). In an open loop, an exchange that becomes
+/// due during the previous one begins late, but its latency counts from when it was due. A path
+/// that stalls therefore cannot hide the stall by slowing down the sender (no coordinated
+/// omission).
 class Ping final : public Connection {
  public:
-  /// `interval_ns` between the times at which exchanges are due, the first `offset_ns` after the
-  /// start; 0: closed loop.
+  /// `interval_ns`: the time between two due times, the first of which is `offset_ns` after the
+  /// start; 0: closed loop. `results` must outlive the connection.
   Ping(OwnedFd fd, PingResults& results, std::uint64_t number, std::size_t size_bytes,
        std::uint64_t interval_ns, std::uint64_t offset_ns);
 
@@ -66,8 +69,8 @@ class Ping final : public Connection {
   std::uint64_t interval_ns_;
   std::uint64_t offset_ns_;
   std::uint64_t trips_ = 0;
-  std::uint64_t position_ = 0;  ///< of the message in the content
-  std::uint64_t due_ = 0;       ///< when the exchange under way was, or the next one is, to begin
+  std::uint64_t position_ = 0;  ///< the message's position in the content
+  std::uint64_t due_ = 0;       ///< when the current exchange was due, or the next one is
   std::size_t done_ = 0;
   bool sending_ = false;
   bool under_way_ = false;

@@ -10,18 +10,18 @@ namespace sluice::bench {
 
 /// One figure of a run.
 struct Metric {
-  std::string key;    ///< in the JSON document; "PART.key" where a workload has several parts
-  std::string title;  ///< with its unit
+  std::string key;    ///< in the JSON document; "PART.key" if a workload has several parts
+  std::string title;  ///< heading, with its unit
   bool higher_is_better = true;
   int digits = 2;
-  bool compared = true;  ///< a ratio to the baseline's makes sense
+  bool compared = true;  ///< a ratio to the baseline is meaningful
 };
 
-/// The figures of a workload, the one that it is run for first. A path that this program did not
-/// start (`local` false) has neither CPU nor memory.
+/// The figures of a workload, the most important one first. `local` is false if the path's CPU time
+/// and memory are unknown.
 [[nodiscard]] std::vector<Metric> metrics_of(const Workload& workload, bool local);
 
-/// The percentiles that a latency is reported at.
+/// The percentiles at which a latency is reported.
 inline constexpr double kPercentiles[] = {0,  10,   25,   50,    75,    90,     95,
                                           99, 99.5, 99.9, 99.95, 99.99, 99.999, 100};
 

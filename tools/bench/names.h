@@ -4,11 +4,12 @@
 
 namespace sluice::bench {
 
-/// The baseline once more: no difference smaller than its spread means anything.
+/// The name of the baseline's second run. A difference smaller than the one between both means
+/// nothing.
 inline constexpr std::string_view kControlName = "A/A";
 inline constexpr std::string_view kDirectName = "direct";
 
-/// Neither the path without a forwarder nor the control takes part in the contest.
+/// Whether a contender can be the best: neither `direct` nor `A/A` can.
 [[nodiscard]] inline bool competes(std::string_view contender) {
   return contender != kControlName && contender != kDirectName;
 }

@@ -38,7 +38,7 @@ void bind_to(int fd, std::uint32_t source) {
 int wait_for(int fd, short events, int timeout_ms) {
   pollfd polled{fd, events, 0};
   int left = std::max(timeout_ms, 0);
-  do {  // once at least: what is there is not late
+  do {  // at least once, so that data that is already there is never too late
     check_interrupted();
     const int ready = ::poll(&polled, 1, std::min(left, kStepMs));
     if (ready > 0) return ready;
@@ -47,7 +47,7 @@ int wait_for(int fd, short events, int timeout_ms) {
   return 0;
 }
 
-// The bytes received: one, or none at the end of the stream.
+// Returns 1 after a byte, 0 at the end of the stream.
 ssize_t receive_waiting(int fd, char& byte, const char* who) {
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(kReceiveTimeoutMs);
   for (;;) {
@@ -141,14 +141,14 @@ OwnedFd connect_from(const Endpoint& to, std::uint32_t source) {
   if (!fd) fail_errno("socket");
   set_no_delay(fd.get());
   if (source != 0 && is_loopback(to)) bind_to(fd.get(), source);
-  // Bounds blocking connects, sends and receives alike.
+  // These time-outs bound connect, send and recv.
   constexpr timeval kStep{.tv_sec = 0, .tv_usec = kStepMs * 1000L};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kStep, sizeof kStep);
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &kStep, sizeof kStep);
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(kConnectTimeoutMs);
-  // Called again it goes on waiting (inet_stream_connect in net/ipv4/af_inet.c); what it says when
-  // a step is over is in socket(7), for a unix socket whose listener has no room in unix(7). It is
-  // interrupted when the process was stopped, signal(7).
+  // Calling connect() again continues the wait (in the kernel's inet_stream_connect()). Its errors
+  // after a time-out are in socket(7), and in unix(7) for a unix socket whose listener has no room.
+  // It returns EINTR if the process was stopped (signal(7)).
   for (;;) {
     const bool is_late = steady_clock::now() > deadline;
     if (::connect(fd.get(), to.data(), to.size_bytes) == 0 || errno == EISCONN) break;

@@ -29,7 +29,7 @@ constexpr const char* kQuickWorkloads = "bulk1,bulk8,rr1,rr32,crr1,idle500";
 constexpr const char* kQuickPeers = "direct,haproxy-tuned,sluice";
 constexpr const char* kBaselines[] = {"haproxy-tuned", "nginx-tuned", "direct"};
 
-// As they are written, before they are understood.
+// The values of options before they are parsed further.
 struct Words {
   std::string peers, workloads, relative_to, sluice, directory, time, warmup = "300ms", size = "1B",
                                                                       verify = "64MiB";
@@ -78,7 +78,7 @@ std::vector<Workload> workloads_of(const Words& words, const char* option,
   return workloads;
 }
 
-// The sluice that was built or installed together with this program, or else the one in PATH.
+// The sluice that was built or installed together with this program; otherwise the one in PATH.
 std::string own_sluice() {
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -89,7 +89,7 @@ std::string own_sluice() {
   return find_program("sluice");
 }
 
-// As execvp(3) looks for it.
+// Whether `name` can be executed: a path or, as for execvp(3), a name in PATH.
 bool is_program(const std::string& name) {
   if (name.find('/') == std::string::npos) return !find_program(name).empty();
   std::error_code error;
@@ -138,7 +138,7 @@ std::vector<Contender> contenders_of(const Words& words) {
   return chosen;
 }
 
-// The baseline runs twice: nothing smaller than the difference means anything.
+// Adds the baseline a second time. A difference smaller than the one between both means nothing.
 void add_control(const Words& words, CompareOptions& options) {
   const auto has = [&](const std::string& name) {
     return std::any_of(options.contenders.begin(), options.contenders.end(),
@@ -165,7 +165,7 @@ void add_control(const Words& words, CompareOptions& options) {
   }
 }
 
-// As other programs choose it.
+// The directory for temporary files: --dir, else TMPDIR, else /tmp.
 std::string directory_of(const Words& words) {
   const char* temporary = std::getenv("TMPDIR");
   const bool named = temporary != nullptr && *temporary != '\0';
@@ -228,7 +228,7 @@ void add_output(Command& command, Output& output) {
                    "say what changed against an earlier --json; -: from stdin");
 }
 
-// What a comparison and a load have in common.
+// The options that a comparison and a load share.
 void add_common(Command& command, Words& words, Output& output) {
   constexpr std::size_t kMostRounds = 1000;
   command.add_number<std::size_t>("--rounds", "N", 1, kMostRounds, words.rounds,
@@ -272,7 +272,7 @@ void add_comparison(Command& program, Words& words) {
                    "fewer workloads, contenders and rounds: under two minutes");
 }
 
-// What stands before a command is the comparison's.
+// Options before a subcommand belong to the comparison, so they are an error.
 void refuse_options_before(const Command& program, Command& command) {
   const CommandOption* option = program.first_given();
   if (option == nullptr) return;
@@ -287,7 +287,8 @@ void check_readable(const char* option, const std::string& path) {
   throw Wrong{std::string(option) + ": " + in_quotes(path) + ": no such file"};
 }
 
-// One file for two of them would hold the last only; a new --json may take the baseline's place.
+// Rejects one file for two outputs, because the second would overwrite the first. A new --json may
+// replace the baseline, which has been read by then.
 void check_distinct(const Invocation& invocation) {
   const auto apart = [](const char* option, const std::string& file, const char* other,
                         const std::string& taken) {
@@ -299,7 +300,7 @@ void check_distinct(const Invocation& invocation) {
   for (const auto& [option, file] :
        {std::pair("--html", output.html), std::pair("--markdown", output.markdown)}) {
     apart(option, file, "--json", output.json);
-    if (file == kStdout) continue;  // which is not what is read from stdin
+    if (file == kStdout) continue;  // stdout, which is no conflict with stdin
     apart(option, file, "--from", invocation.from);
     apart(option, file, "--baseline", output.baseline);
   }

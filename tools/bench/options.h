@@ -10,14 +10,14 @@
 
 namespace sluice::bench {
 
-/// As the name of a file: stdout, or stdin where it is read.
+/// As a file name: stdout for output, stdin for input.
 inline constexpr const char* kStdout = "-";
 
 struct Output {
-  std::string json = {};  ///< files to write; empty: none
+  std::string json = {};  ///< output files; empty: none
   std::string html = {};
   std::string markdown = {};
-  std::string baseline = {};  ///< a document to compare with
+  std::string baseline = {};  ///< an earlier document to compare with
 };
 
 struct LoadCommand {
@@ -32,17 +32,17 @@ struct LoadCommand {
   pid_t path = 0;
 };
 
-/// What the command line asks for.
+/// The parsed command line.
 struct Invocation {
   enum class Action { compare, serve, load, report, exit };
   Action action = Action::exit;
   CompareOptions compare = {};
   LoadCommand load = {};
   std::string listen = {};
-  std::string from = {};  ///< report: the document
+  std::string from = {};  ///< for `report`: the document
   Output output = {};
-  int exit_status = 0;       ///< exit: with this ...
-  std::string message = {};  ///< ... and this text, on stdout if the status is 0
+  int exit_status = 0;       ///< for `exit`
+  std::string message = {};  ///< for `exit`: goes to stdout if the status is 0, else to stderr
 };
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);

@@ -10,27 +10,28 @@
 namespace sluice::bench {
 
 // Every connection from the load's end to the serving end begins with a Hello, whatever forwards
-// it. One with the role `control` then carries lines of text each way, a line of answer to a line
-// of request, all JSON but the verb:
+// it. A connection with the role `control` then carries lines of text: one answer for each request.
+// A request is a verb, and for some verbs a JSON value; an answer is a JSON object.
 //
-//     begin {"threads":8}   the run that the Hello named begins        → {}
-//     await N               N data connections have arrived            → {}
-//     alive                 nothing is wrong                           → {}
-//     mark                  what has passed so far                     → as below
-//     threads               what each of its threads has used      →
-//     {"time_ns":…,"used":{"TID":ns}} stop                  its ends stop sending, and the run is
-//     over
-//                           when all its connections have ended        → as below
+//     request              meaning                                      answer
+//     begin {"threads":8}  begins the run that the Hello named          {}
+//     await N              waits until N data connections have arrived  {}
+//     alive                checks that nothing has gone wrong           {}
+//     mark                 reports the bytes that have passed so far    MARK
+//     threads              reports the CPU time of each thread          THREADS
+//     stop                 stops sending and ends the run               MARK
 //
-//     {"time_ns":…,"connections":[[sent,received],…]}
+//     MARK     {"time_ns":…,"connections":[[sent,received],…]}
+//     THREADS  {"time_ns":…,"used":{"TID":ns}}
 //
-// An answer {"error":"…"} voids the run. The run ends with its control connection.
+// The answer to `stop` comes when all connections of the run have ended. An answer {"error":"…"}
+// voids the run. When the control connection closes, the serving end forgets the run.
 
 /// What a connection is for.
 enum class Role : std::uint8_t {
   control,
-  stream,  ///< as the flags say
-  echo,    ///< answers each message of `size_bytes` with itself
+  stream,  ///< sends or receives, as the flags say
+  echo,    ///< returns each message of `size_bytes`
   call,    ///< answers the Hello with one byte
 };
 
@@ -41,20 +42,21 @@ struct Hello {
   Role role = Role::control;
   bool send = false;     ///< stream: the serving end sends
   bool receive = false;  ///< stream: it receives
-  bool plain = false;    ///< stream: with plain ends
+  bool plain = false;    ///< stream: with Ends::plain
   bool verify = false;   ///< stream: it compares every byte
   bool closes = false;   ///< call: the serving end closes first, not the client
   std::uint32_t size_bytes = 1;
-  std::uint32_t number = 0;  ///< of the connection in its run, from 0
-  std::uint64_t run = 0;     ///< chosen by the load's end at random
-  std::uint64_t limit = 0;   ///< stream: what the serving end sends at most
+  std::uint32_t number = 0;  ///< the connection's number in its run, from 0
+  std::uint64_t run = 0;     ///< a random number from the load's end
+  std::uint64_t limit = 0;   ///< stream: the most bytes that the serving end sends; 0: no limit
   friend bool operator==(const Hello&, const Hello&) = default;
 };
 
-/// On the wire: "SLB1", role, flags, two zero bytes, then the numbers in the order of the struct,
-/// little-endian, and four zero bytes.
+/// Encodes a Hello: "SLB1", role, flags, two zero bytes, then the numbers in the order of the
+/// struct, little-endian, and eight zero bytes.
 [[nodiscard]] Hello::Bytes encode(const Hello& hello);
-/// Nothing if it is not one, or asks for more than the bounds of a workload.
+/// Decodes a Hello. Returns nothing if the bytes are not a Hello, or it exceeds the bounds of a
+/// workload.
 [[nodiscard]] std::optional<Hello> decode(const Hello::Bytes& bytes);
 
 }  // namespace sluice::bench

@@ -11,31 +11,33 @@
 
 namespace sluice::bench {
 
-/// What has passed on each connection, as one end sees it, at CLOCK_MONOTONIC of that end.
+/// The bytes that one end has sent and received so far, by connection number, at a time of that
+/// end's CLOCK_MONOTONIC.
 struct Mark {
   std::uint64_t time_ns = 0;
   std::vector<std::uint64_t> sent;
   std::vector<std::uint64_t> received;
 };
 
-/// The load's end of the control connection of one run (protocol.h). What it asks throws a Failure
-/// where the serving end says that something is wrong, or does not answer.
+/// The load's end of one run's control connection (protocol.h). Each request throws Failure if the
+/// serving end reports an error or does not answer in time, and Interrupted. One thread.
 class Remote {
  public:
   Remote(const Endpoint& to, std::uint64_t run);
 
-  /// What it is connected to, the path or the serving end, has an address of this machine.
+  /// Whether its peer, which is the path or the serving end, is on this machine.
   [[nodiscard]] bool on_this_machine() const { return leads_to_this_machine(fd_.get()); }
-  /// Its loops will be so many.
+  /// Begins the run, with `threads` loops at the serving end.
   void begin(std::size_t threads);
-  /// Returns when so many data connections have arrived.
+  /// Waits until so many data connections have arrived.
   void await(std::size_t connections);
-  /// Fails if something has gone wrong there.
+  /// Checks that nothing has gone wrong at the serving end.
   void alive();
   [[nodiscard]] Mark mark();
-  /// Of the serving end's program.
+  /// The CPU time of the serving end's threads.
   [[nodiscard]] ThreadSample threads();
-  /// Ends the run. Takes as long as bytes are on their way.
+  /// Ends the run. Returns when all its connections have ended, which takes as long as bytes are in
+  /// flight.
   [[nodiscard]] Mark stop();
 
  private:

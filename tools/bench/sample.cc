@@ -32,7 +32,8 @@ std::filesystem::path proc(pid_t pid, const char* entry) {
   return std::filesystem::path("/proc") / std::to_string(pid) / entry;
 }
 
-// The fields of /proc/PID/stat from the third on (proc(5)): the second may hold anything.
+// The fields of /proc/PID/stat from the third one on (proc(5)). The second one may contain any
+// character.
 std::vector<std::string> stat_fields(pid_t pid) {
   std::ifstream file(proc(pid, "stat"));
   std::string line;
@@ -45,7 +46,8 @@ constexpr std::size_t kParentField = 1;
 constexpr std::size_t kChildrenUserField = 13;
 constexpr std::size_t kChildrenSystemField = 14;
 
-// A process that is gone has given what it used to its parent.
+// The CPU time of a process and of the children that it has waited for. It is 0 for a process that
+// is gone, whose time is then part of its parent's.
 std::uint64_t process_clock(pid_t pid) {
   clockid_t clock{};
   timespec time{};
@@ -58,7 +60,7 @@ std::uint64_t process_clock(pid_t pid) {
          static_cast<std::uint64_t>(time.tv_nsec) + ticks * tick_ns();
 }
 
-// What each thread has run, by its number.
+// The CPU time of each thread, by thread id.
 std::map<std::string, std::uint64_t, std::less<>> threads_of(pid_t pid) {
   std::map<std::string, std::uint64_t, std::less<>> threads;
   std::error_code gone;
@@ -69,9 +71,9 @@ std::map<std::string, std::uint64_t, std::less<>> threads_of(pid_t pid) {
   return threads;
 }
 
-// What all CPUs were not idle for, since some time. Where idle CPUs have no tick (NO_HZ) the kernel
-// counts idle time as it passes; busy time it samples by ticks, which a load that follows the clock
-// meets always or never.
+// The busy time of all CPUs, from an arbitrary origin: elapsed time minus idle time. If idle CPUs
+// have no tick (NO_HZ), the kernel measures idle time continuously. It samples busy time at ticks,
+// and a load that runs in step with the clock is then seen always or never.
 std::uint64_t machine_busy() {
   std::ifstream file("/proc/stat");
   std::string name;
@@ -165,7 +167,7 @@ PipeSample sample_pipes(const std::vector<pid_t>& watched) {
       const std::string target = std::filesystem::read_symlink(entry.path(), closed).string();
       if (!target.starts_with("pipe:") || !seen.insert(target).second) continue;
       ++sample.pipes;
-      // A second opening of the pipe itself (proc(5)): fcntl answers for it.
+      // Opens the same pipe again (proc(5)), so that fcntl reports its size.
       const OwnedFd pipe(::open(entry.path().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
       const int granted = ::fcntl(pipe.get(), F_GETPIPE_SZ);
       if (granted > 0) {

@@ -32,24 +32,25 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr const char* kWho = "upstream";
-// A connection that has not said what it is for by then is closed, as is a call whose client has
-// its answer and does not close.
+// Closes a connection that has sent no Hello by then, and a call whose client has its answer but
+// does not close.
 constexpr std::uint64_t kHelloTimeoutNs = 20'000'000'000;
-// When there is no descriptor left, accepting rests for so long.
+// The pause in accepting after an error such as a lack of descriptors.
 constexpr std::uint64_t kAcceptPauseNs = 100'000'000;
 constexpr std::chrono::seconds kArrivalTimeout{30};
 constexpr milliseconds kTick{100};
 constexpr std::chrono::seconds kEndTimeout{30};
-// A load begins its run at once; who says no more than that there is one does not keep others out.
+// A load begins its run at once. A control connection that sends only a Hello must not keep others
+// out.
 constexpr int kBeginTimeoutMs = 5'000;
-// A run whose load says nothing for so long is over.
+// A run ends if its load sends no request for this long.
 constexpr int kControlTimeoutMs = 60'000;
 constexpr std::size_t kMostThreads = 64;
 constexpr std::string_view kTooManyRuns = "{\"error\":\"upstream: too many runs at a time\"}\n";
 
 }  // namespace
 
-/// One run's connections at this end.
+/// The connections of one run at this end.
 class ServedRun {
  public:
   explicit ServedRun(std::size_t threads) {
@@ -58,7 +59,7 @@ class ServedRun {
 
   [[nodiscard]] Control& control() { return control_; }
 
-  /// A connection that has said its Hello. Any thread.
+  /// Takes over a data connection that has sent its Hello. Any thread.
   void take(OwnedFd fd, const Hello& hello) {
     StreamCounts* counts = nullptr;
     {
@@ -115,7 +116,8 @@ class ServedRun {
     return {{"time_ns", time}, {"connections", std::move(connections)}};
   }
 
-  /// Stops sending, and waits until all connections have ended, as long as something still arrives.
+  /// Stops sending, and waits until all connections have ended. Fails the run if nothing arrives
+  /// for kEndTimeout.
   void stop() {
     control_.enter(Phase::stop);
     for (const auto& loop : loops_) loop->stop();
@@ -144,10 +146,10 @@ class ServedRun {
   Control control_;
   std::mutex lock_;
   std::condition_variable arrival_;
-  std::map<std::uint32_t, std::unique_ptr<StreamCounts>> counts_;  ///< under lock_, as is arrived_
+  std::map<std::uint32_t, std::unique_ptr<StreamCounts>> counts_;  ///< guarded by lock_
   std::size_t arrived_ = 0;
-  std::uint64_t message_bytes_ = 0;           ///< under lock_: of echoes, whole
-  std::vector<std::unique_ptr<Loop>> loops_;  ///< last: gone before what their connections use
+  std::uint64_t message_bytes_ = 0;           ///< guarded by lock_; of all echoes
+  std::vector<std::unique_ptr<Loop>> loops_;  ///< last: loops end before what they use
 };
 
 class Server::State {
@@ -155,7 +157,8 @@ class Server::State {
   explicit State(OwnedFd listener);
   ~State();
 
-  /// A connection that has said its Hello, which has to leave the loop unless this returns false.
+  /// Takes over a connection, other than a call, that has sent its Hello. Runs on the front loop's
+  /// thread.
   void take(OwnedFd fd, const Hello& hello);
   [[nodiscard]] std::shared_ptr<ServedRun> find(std::uint64_t run) {
     const std::lock_guard guard(lock_);
@@ -185,7 +188,7 @@ class Server::State {
 
 namespace {
 
-// Reads a connection's Hello, answers calls, hands the others on.
+// Reads a connection's Hello, answers calls itself, and hands other connections over.
 class Greeter final : public Connection {
  public:
   using Take = std::function<void(OwnedFd, const Hello&)>;
@@ -201,7 +204,7 @@ class Greeter final : public Connection {
   bool on_alarm(std::uint64_t /*now*/) override { return false; }
   bool on_stop() override { return false; }
 
-  // One stranger's failure is no failure of the server's.
+  // A failed connection can fail its run, but never the server.
   bool on_ready(std::uint32_t /*events*/) override {
     try {
       return call_of_ ? finish_call() : greet();
@@ -232,7 +235,7 @@ class Greeter final : public Connection {
     return true;
   }
 
-  // Until the client has closed.
+  // Waits until the client has closed.
   bool finish_call() {
     char byte = 0;
     const Received got = receive_some(fd(), {&byte, 1}, kWho);
@@ -240,14 +243,14 @@ class Greeter final : public Connection {
     return !got.ended;
   }
 
-  // The low byte of the connection's number is what comes back.
+  // The answer is the low byte of the connection's number.
   static constexpr std::size_t kAnswerAt = 12;
 
   const Take& take_;
   const Find& find_;
   Hello::Bytes bytes_{};
   std::size_t done_ = 0;
-  std::optional<std::uint64_t> call_of_;  ///< which run; it may end before its calls do
+  std::optional<std::uint64_t> call_of_;  ///< the call's run, which may end before the call
 };
 
 class Listener final : public Connection {
@@ -267,7 +270,7 @@ class Listener final : public Connection {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN) return true;
       if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK) fail_errno("accept");
-      // No descriptors or memory, or an error of the network's own (accept(2)).
+      // There are no descriptors or memory left, or the network had an error (accept(2)).
       loop().set_interest(*this, 0);
       loop().set_alarm(*this, now_ns() + kAcceptPauseNs);
       return true;
@@ -293,7 +296,7 @@ Server::State::State(OwnedFd listener) : front_(std::make_unique<Loop>(control_)
 
 Server::State::~State() {
   {
-    // Whoever waits for a run's connections waits no longer.
+    // Ends the sessions' waits for connections of a run.
     const std::lock_guard guard(lock_);
     for (const auto& [id, run] : runs_) run->control().fail("upstream: it was ended");
   }
@@ -325,7 +328,7 @@ void Server::State::take(OwnedFd fd, const Hello& hello) {
   }
 }
 
-// Those that are over, or all, which then end at once.
+// Joins the sessions that are over; or all, after ending them.
 void Server::State::join_sessions(bool all) {
   std::vector<std::unique_ptr<Session>> ended;
   {
@@ -354,7 +357,7 @@ void Server::State::serve(Session& session, std::uint64_t id) {
       send_all(session.fd.get(), json::serialize(said) + '\n', kWho);
     }
   } catch (const std::exception&) {
-    // The load has gone.
+    // The load has closed its control connection, or failed.
   }
   ::shutdown(session.fd.get(), SHUT_RDWR);
   forget(id);

@@ -7,21 +7,22 @@
 
 namespace sluice::bench {
 
-/// The serving end: takes connections, does on each what its Hello says, and reports over the run's
-/// control connection what passed (protocol.h). Threads of its own; several runs at a time, at most
-/// kMaxRuns, each with its own loops.
+/// The serving end. Accepts connections, does on each what its Hello asks for, and reports the
+/// counts over the run's control connection (protocol.h). It has its own threads, and serves up to
+/// kMaxRuns runs at a time, each with its own loops.
 class Server {
  public:
   static constexpr std::size_t kMaxRuns = 16;
 
-  /// Serves what comes to `listener`, a non-blocking listening socket. Throws Failure.
+  /// Serves the connections that arrive at `listener`, a non-blocking listening socket. Throws
+  /// Failure.
   explicit Server(OwnedFd listener);
-  /// Ends all runs and joins.
+  /// Ends all runs and joins all threads.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// What made it give up accepting, or nothing.
+  /// Why the server stopped accepting; empty while it accepts. Any thread.
   [[nodiscard]] std::string failure() const;
 
  private:

@@ -11,10 +11,10 @@
 namespace sluice::bench {
 namespace {
 
-// One turn. A MiB is a quarter of the largest send buffer: large enough that calls do not count,
-// small enough that 64 connections take fair turns.
+// The most bytes of one turn. 1 MiB is a quarter of the largest send buffer: large enough to make
+// the cost of calls negligible, small enough that 64 connections take fair turns.
 constexpr std::size_t kTurnBytes = Loop::kBufferBytes;
-// What a slow reader reads at a time.
+// The most bytes that a slow reader reads at a time.
 constexpr std::size_t kSlowReadBytes = 16 << 10;
 
 }  // namespace
@@ -52,7 +52,7 @@ bool Stream::on_alarm(std::uint64_t /*now*/) {
 }
 
 bool Stream::on_stop() {
-  options_.read_rate_bytes = 0;  // what is still on its way is not to take as long
+  options_.read_rate_bytes = 0;  // receive bytes in flight at full speed
   resting_ = false;
   end_sending();
   return !finished();
@@ -113,7 +113,7 @@ std::size_t Stream::receive_at_most(std::size_t most, bool compare) {
       receive_some(fd(), {loop().buffer(), most}, options_.who, compare ? 0 : MSG_TRUNC);
   if (got.ended) {
     ended_ = true;
-    // A level-triggered end would be told again and again.
+    // A level-triggered end of stream would be reported again and again.
     resting_ = true;
     update_interest();
     return 0;

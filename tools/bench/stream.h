@@ -10,26 +10,27 @@
 
 namespace sluice::bench {
 
-/// What has passed at one end of one connection. Written by its loop, read by anybody.
+/// The bytes that passed at one end of one connection. Written by its loop; any thread may read
+/// them.
 struct StreamCounts {
   std::atomic<std::uint64_t> sent{0};
   std::atomic<std::uint64_t> received{0};
 };
 
 struct StreamOptions {
-  const char* who = "end";   ///< begins a Failure's reason
-  std::uint64_t number = 0;  ///< which connection: where in the content its streams begin
-  bool send = false;         ///< it sends until the stop
-  bool receive = false;      ///< it expects bytes, until the end of the stream
-  std::uint64_t limit = ~std::uint64_t{0};  ///< of what is sent: it then ends by itself
+  const char* who = "end";   ///< begins the text of a Failure
+  std::uint64_t number = 0;  ///< the connection's number, which selects its part of the content
+  bool send = false;         ///< sends until the stop
+  bool receive = false;      ///< receives until the end of the stream
+  std::uint64_t limit = ~std::uint64_t{0};  ///< the most bytes to send; then it ends its stream
   Ends ends = Ends::zero_copy;
-  bool verify_all = false;            ///< receives and compares every byte
-  std::uint64_t read_rate_bytes = 0;  ///< a second; 0: as they come
+  bool verify_all = false;            ///< receive and compare every byte
+  std::uint64_t read_rate_bytes = 0;  ///< per second; 0: unlimited
 };
 
-/// One end of a streaming connection. What plain ends receive is compared byte by byte; what
-/// zero-copy ends drop unread (tcp(7), MSG_TRUNC) is counted, and kSampleBytes of every
-/// kSampleEveryBytes are received and compared.
+/// One end of a streaming connection. Plain ends compare every byte that they receive. Zero-copy
+/// ends drop bytes unread (tcp(7), MSG_TRUNC) and count them, but receive and compare kSampleBytes
+/// of every kSampleEveryBytes.
 class Stream final : public Connection {
  public:
   static constexpr std::uint64_t kSampleEveryBytes = 16 << 20;
@@ -59,7 +60,7 @@ class Stream final : public Connection {
   std::uint64_t rate_bytes_ = 0;
   bool sending_;
   bool ended_ = false;
-  bool resting_ = false;  ///< a slow reader between two reads
+  bool resting_ = false;  ///< a slow reader between two reads, or at the end
 };
 
 }  // namespace sluice::bench

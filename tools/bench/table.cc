@@ -26,7 +26,7 @@ struct Cell {
 };
 using Row = std::vector<Cell>;
 
-// A small figure keeps three significant digits.
+// Adds digits to a small value, so that it keeps three significant digits.
 std::string format(double value, int digits) {
   std::array<char, 64> text{};
   for (double least = 1; digits > 0 && digits < 6 && value != 0 && std::abs(value) < least / 10;
@@ -37,7 +37,7 @@ std::string format(double value, int digits) {
   return text.data();
 }
 
-// What a terminal shows: UTF-8 sequences are one column wide here, all that is used are.
+// The width on a terminal. Every UTF-8 character that is used here is one column wide.
 std::size_t width_of(std::string_view text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U;
@@ -76,7 +76,7 @@ std::string render(const std::vector<Row>& rows, TableStyle style) {
   return text;
 }
 
-// "2.99 (2.80–3.11)"; where it does not move at that precision, the median alone.
+// "2.99 (2.80–3.11)"; only the median if least and most look the same at this precision.
 std::string with_spread(const json::object& spread, int digits) {
   const std::string median = format(number(spread.at("median")), digits);
   const std::string least = format(number(spread.at("least")), digits);
@@ -84,7 +84,7 @@ std::string with_spread(const json::object& spread, int digits) {
   return least == most ? median : median + " (" + least + "–" + most + ")";
 }
 
-// Marks the best of a column, below its heading.
+// Marks the best of a column, in the rows below the heading.
 void mark_best(std::vector<Row>& rows, std::size_t column, const json::object& metric,
                const std::vector<Candidate>& candidates) {
   if (!metric.at("compared").as_bool()) return;
@@ -154,8 +154,8 @@ std::string void_runs(const json::object& workload) {
   return text;
 }
 
-// "sluice 0.97, A/A 0.95": the contenders of which a figure's median is at least so much; all but
-// `except`.
+// The contenders, except `except`, for which a figure's median is at least `least`: "sluice 0.97,
+// A/A 0.95".
 std::string where_high(const json::object& workload, const char* key, double least,
                        std::string_view except = {}) {
   std::string text;
@@ -172,7 +172,7 @@ std::string where_high(const json::object& workload, const char* key, double lea
   return text;
 }
 
-// What makes the figures say less than they seem to.
+// Reasons to distrust the figures.
 std::string doubts(const json::object& workload) {
   std::string text;
   if (const std::string high = where_high(workload, "other_cpus", kMuchOfOthers); !high.empty()) {
@@ -233,7 +233,7 @@ std::string machine_of(const json::object& document) {
   text += field(machine, "kernel") + ", congestion control " +
           field(machine, "congestion_control") + ", a pipe of 1 MiB is granted " +
           field(machine, "pipe_bytes_granted_of_1MiB") + " bytes";
-  // Of a comparison only.
+  // Only a comparison's document has it.
   if (machine.contains("filesystem")) text += ", files on " + field(machine, "filesystem");
   return text;
 }
@@ -244,7 +244,7 @@ std::string method_of(const json::object& document) {
   std::string text = field(settings, "rounds") + " rounds of " + seconds("seconds") + " s after " +
                      seconds("warmup_seconds") +
                      " s of warm-up; network namespace: " + field(settings, "network");
-  // A load's path is somebody else's.
+  // A load does not start its path, so it has no workers.
   if (!settings.contains("workers")) return text;
   return text +
          "; contenders in turn, each started afresh, with workers: " + field(settings, "workers");
@@ -254,7 +254,7 @@ std::string method_of(const json::object& document) {
 
 std::string describe_machine(const json::object& document) {
   std::string text = machine_of(document) + '\n' + method_of(document) + '\n';
-  // One line for all that are of one version.
+  // Contenders with the same version share a line.
   std::vector<std::pair<std::string, std::string>> versions;
   for (const json::value& contender : document.at("contenders").as_array()) {
     const std::string version = text_of(contender.at("version"));

@@ -11,7 +11,7 @@
 namespace sluice::bench {
 namespace {
 
-// Takes words and numbers from the front of a workload's name.
+// Parses a workload's name from left to right.
 class Reader {
  public:
   Reader(std::string_view text, const WorkloadDefaults& defaults)
@@ -33,7 +33,7 @@ class Reader {
     left_.remove_prefix(static_cast<std::size_t>(end - left_.data()));
     return count;
   }
-  // Connections; where none are written, as many as the default says.
+  // The number of connections; the default if the name has none.
   [[nodiscard]] std::optional<std::size_t> take_connections(std::size_t most = kMaxConnections,
                                                             const char* of = "connections") {
     const bool written = !left_.empty() && left_[0] >= '0' && left_[0] <= '9';
@@ -50,7 +50,7 @@ class Reader {
     left_.remove_prefix(text.size());
     return static_cast<std::size_t>(*size);
   }
-  // "expected at most ...", where a number was too large; else empty.
+  // "expected at most ..." if a number was too large, else empty.
   [[nodiscard]] const std::string& bound() const { return bound_; }
 
  private:
@@ -163,13 +163,13 @@ std::optional<std::vector<Part>> read_parts(Reader& reader) {
   return std::nullopt;
 }
 
-// With the numbers that were left open.
+// The name with the numbers that it leaves open.
 std::string full_name(std::string_view name, const std::vector<Part>& parts) {
   const std::size_t word =
       std::min(name.find_first_not_of("abcdefghijklmnopqrstuvwxyz"), name.size());
   const Part& part = parts.back();
   std::string full(name);
-  // "bulkdown" is one word with no number between.
+  // In "bulkdown", no number separates the two words.
   const std::string_view kind =
       part.kind == Kind::bulk && parts.size() == 1 ? "bulk" : name.substr(0, word);
   const bool numbered =
