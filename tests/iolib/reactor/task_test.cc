@@ -138,8 +138,7 @@ TEST(TaskTest, MovingHandsTheFrameOver) {
   first.start();
   Task<> second(std::move(first));
   EXPECT_EQ(alive, 1);
-  EXPECT_FALSE(
-      first.done());  // NOLINT(bugprone-use-after-move): the test checks the moved-from state
+  EXPECT_FALSE(first.done());  // NOLINT(bugprone-use-after-move): checks the moved-from state
   gate.open();
   EXPECT_TRUE(second.done());
   EXPECT_EQ(alive, 0);
