@@ -11,8 +11,8 @@
 #include "iolib/capture/format.h"
 #include "iolib/capture/frame_builder.h"
 
-/// Captures made in memory, for files to try readers on. A model of what a writer leaves behind,
-/// without its disk.
+/// Captures made in memory, as files to test readers on: what a writer leaves behind, without its
+/// disk.
 namespace sluice::capture {
 
 using Bytes = std::vector<std::byte>;
@@ -26,12 +26,11 @@ struct SegmentFile {
 struct ChainSettings {
   std::string run;
   std::uint32_t worker = 0;
-  std::size_t frame_bytes = kGridBytes;  ///< of the longest frame
+  std::size_t frame_bytes = kGridBytes;  ///< the longest frame
   std::uint64_t seed = 0;                ///< of the segments' ids
 };
 
-/// Writes one chain of segments. Times are made up: each record comes a millisecond after the one
-/// before.
+/// Writes one chain of segments. The times are invented: records are a millisecond apart.
 class ChainWriter {
  public:
   explicit ChainWriter(ChainSettings settings);
@@ -45,25 +44,25 @@ class ChainWriter {
   /// `how`: eof or reset.
   void end(std::uint64_t connection, Side side, SideEnd how);
   void close(std::uint64_t connection, std::string_view reason);
-  /// Any record, as it is.
+  /// Any record, unchanged.
   void append(const RecordHeader& header, std::span<const std::byte> payload = {});
 
-  /// Ends the frame that is being filled, if it has a record.
+  /// Ends the frame in progress if it has a record.
   void end_frame();
-  /// All that was written so far is durable: the next frames say so.
+  /// Everything written so far is durable, and the next frames say so.
   void confirm();
   /// Seals the segment and begins the next.
   void rotate();
   /// Seals the last segment.
   void finish();
-  /// Leaves the last segment as it is, without a footer, and under this kind of name.
+  /// Leaves the last segment as it is, without a footer, and names it by `state`.
   void crash(SegmentState state = SegmentState::open);
-  /// The disk failed: gives the segment up, and writes what was not confirmed again in the next.
+  /// The disk failed: gives the segment up, and writes unconfirmed records again in the next.
   void give_up();
 
-  /// After finish() or crash().
+  /// Valid after finish() or crash().
   [[nodiscard]] std::vector<SegmentFile>& files() { return files_; }
-  /// Of a connection that is not closed.
+  /// For a connection that is not closed.
   [[nodiscard]] const SideState& state(std::uint64_t connection, Side side) const;
 
  private:
@@ -92,11 +91,11 @@ class ChainWriter {
   std::uint64_t segment_data_bytes_ = 0;
   std::uint64_t now_ns_ = 0;
   Alive alive_;            ///< by connection, with so_far kept up to date
-  Alive confirmed_alive_;  ///< as it was when all was last confirmed
+  Alive confirmed_alive_;  ///< as of the last confirmation
   std::vector<Kept> unconfirmed_;
 };
 
-/// Writes `files` into `directory`, which is made if need be.
+/// Writes `files` into `directory`, and creates that if needed.
 void write_files(const std::string& directory, const std::vector<SegmentFile>& files);
 void write_file(const std::string& path, std::span<const std::byte> bytes);
 

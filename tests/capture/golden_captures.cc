@@ -15,7 +15,7 @@ namespace {
 constexpr Side kClient = Side::client;
 constexpr Side kUpstream = Side::upstream;
 
-// So that a run's chains differ between captures.
+// The run makes the chains differ between captures.
 ChainWriter chain(std::uint64_t seed, std::string run = "run1", std::uint32_t worker = 0) {
   return ChainWriter({std::move(run), worker, kGridBytes, seed});
 }
@@ -35,7 +35,7 @@ std::string lines(std::string_view what, int count) {
   return text;
 }
 
-// A request of some length, its answer, and the end of both.
+// A request of some length, its answer, and the end of both sides.
 void exchange(ChainWriter& writer, std::uint64_t connection, int length) {
   writer.data(connection, kClient, lines("request", length));
   writer.data(connection, kUpstream, lines("answer", length));
@@ -52,7 +52,7 @@ std::vector<SegmentFile> plain() {
   return writer.files();
 }
 
-// The one sends on after the other's end; of another connection one side is recorded.
+// One side sends on after the other's end. For another connection only one side is recorded.
 std::vector<SegmentFile> half_close() {
   ChainWriter writer = chain(2);
   writer.open(1, peers("run1-0-1"));
@@ -83,7 +83,7 @@ std::vector<SegmentFile> gaps() {
     writer.gap(1, kClient, bytes, reason);
     bytes *= 1000;
   }
-  // A reason of a later version.
+  // A reason that only a later version has.
   writer.gap(1, kUpstream, 7, static_cast<GapReason>(99));
   writer.end(1, kClient, SideEnd::eof);
   writer.close(1, "closed");
@@ -91,7 +91,8 @@ std::vector<SegmentFile> gaps() {
   return writer.files();
 }
 
-// Gaps of 0 bytes, which are none: where the stream is, beyond it, of an unknown connection.
+// Gaps of 0 bytes, which readers ignore: at the offset reached, beyond it, and for an unknown
+// connection.
 std::vector<SegmentFile> gap_of_nothing() {
   ChainWriter writer = chain(17);
   writer.open(1, peers("run1-0-1"));
@@ -122,7 +123,7 @@ std::vector<SegmentFile> reset() {
   return writer.files();
 }
 
-// Both sides of a connection over three segments; another lives in the middle one alone.
+// Both sides of a connection over three segments. Another connection lives only in the middle one.
 std::vector<SegmentFile> three_segments(std::uint64_t seed) {
   ChainWriter writer = chain(seed);
   writer.open(1, peers("run1-0-1"));
@@ -147,7 +148,7 @@ std::vector<SegmentFile> without(std::vector<SegmentFile> files, std::ptrdiff_t 
   return files;
 }
 
-// What was not confirmed comes twice.
+// Unconfirmed records come twice.
 std::vector<SegmentFile> rewritten() {
   ChainWriter writer = chain(7);
   writer.open(1, peers("run1-0-1"));
@@ -158,7 +159,7 @@ std::vector<SegmentFile> rewritten() {
   exchange(writer, 2, 30);
   writer.end_frame();
   SegmentFile& suspect = writer.files().back();
-  // The disk wrote all frames but the second of those that were not confirmed.
+  // The disk wrote all unconfirmed frames except the second.
   std::fill_n(suspect.bytes.begin() + static_cast<std::ptrdiff_t>(suspect.frames[2]), kGridBytes,
               std::byte{});
   writer.give_up();
@@ -169,7 +170,7 @@ std::vector<SegmentFile> rewritten() {
   return writer.files();
 }
 
-// Three frames, the last of which was written in part, then zeros.
+// Three frames, the last one partly written, then zeros.
 std::vector<SegmentFile> torn_open() {
   ChainWriter writer = chain(8);
   writer.open(1, peers("run1-0-1"));
@@ -183,8 +184,8 @@ std::vector<SegmentFile> torn_open() {
   return writer.files();
 }
 
-// The second of four frames never reached the disk: the others did, one of which may say that all
-// before it were durable.
+// The second of four frames never reached the disk; the others did. If `confirmed`, one of them
+// says that all frames before it were durable.
 std::vector<SegmentFile> hole(std::uint64_t seed, bool confirmed) {
   ChainWriter writer = chain(seed);
   writer.open(1, peers("run1-0-1"));
@@ -200,7 +201,7 @@ std::vector<SegmentFile> hole(std::uint64_t seed, bool confirmed) {
   return writer.files();
 }
 
-// A run that crashed, recovered and sealed by the next one: no footer, no close.
+// A run that crashed, then recovered and sealed by the next one: without footer and `close`.
 std::vector<SegmentFile> recovered() {
   ChainWriter first = chain(9, "run1", 1);
   first.open(1, peers("run1-1-1"));
@@ -217,7 +218,7 @@ std::vector<SegmentFile> recovered() {
 
 std::vector<SegmentFile> flipped() {
   std::vector<SegmentFile> files = plain();
-  // In the payload of a record in the second frame.
+  // Inside the payload of a record in the second frame.
   files[0].bytes[files[0].frames[1] + 1000] ^= std::byte{0x10};
   return files;
 }
@@ -231,7 +232,7 @@ void patch_frame_flags(Bytes& bytes, std::size_t frame, std::size_t at) {
   }
 }
 
-// All that a later version may add without breaking readers.
+// Everything that a later version may add without breaking readers.
 std::vector<SegmentFile> extended() {
   ChainWriter writer = chain(11);
   RecordHeader open;
@@ -270,7 +271,7 @@ std::vector<SegmentFile> incompatible() {
   return files;
 }
 
-// Connections that came while the disk was full, and were gone before it was not.
+// Connections that came and ended while the disk was full.
 std::vector<SegmentFile> unrecorded() {
   ChainWriter writer = chain(13);
   RecordHeader lost;
@@ -280,7 +281,7 @@ std::vector<SegmentFile> unrecorded() {
   return writer.files();
 }
 
-// What else may lie in the directory of a capture.
+// Other files that may be in a capture's directory.
 void write_strangers(const std::string& directory) {
   ChainWriter writer = chain(14);
   writer.open(1, peers("run1-0-1"));

@@ -4,8 +4,7 @@
 
 namespace sluice::capture {
 
-/// Writes the captures that tests/capture/golden/ holds, each to a folder of its own in
-/// `directory`.
+/// Writes the captures of tests/capture/golden/ into `directory`, each in its own folder.
 void write_golden_captures(const std::string& directory);
 
 }  // namespace sluice::capture

@@ -1,6 +1,6 @@
-// Makes captures to try readers on:
-//   make-captures golden DIR          those of tests/capture/golden/, each in a folder of its own
-//   make-captures random SEED DIR     one, whole or damaged, that depends on the seed alone
+// Makes captures to test readers on:
+//   make-captures golden DIR          those of tests/capture/golden/, each in its own folder
+//   make-captures random SEED DIR     one, intact or damaged, that depends only on the seed
 #include <charconv>
 #include <cstdint>
 #include <exception>

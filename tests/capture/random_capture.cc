@@ -12,7 +12,7 @@
 namespace sluice::capture {
 namespace {
 
-// The standard's distributions differ between libraries; the engine does not.
+// The standard's distributions differ between libraries; its engines do not.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : engine_(seed) {}
@@ -29,7 +29,7 @@ class Random {
 
 // --- What was forwarded ---
 
-// One chain, and the connections that live in it.
+// One chain, and the connections in it.
 class Traffic {
  public:
   Traffic(Random& random, ChainWriter& writer, std::string run, std::uint32_t worker)
@@ -80,12 +80,12 @@ class Traffic {
   }
 
   Bytes payload() {
-    // Mostly short; now and then more than a frame holds.
+    // Mostly short; sometimes more than a frame holds.
     Bytes bytes(1 + random_.below(random_.one_in(10) ? 20'000 : 800));
     const std::uint64_t kind = random_.below(4);
     const Bytes& written = writer_.files().back().bytes;
     if (kind == 0 && !written.empty()) {
-      // Bytes of the capture itself, headers and all: a reader must not fall for them.
+      // Bytes of the capture itself, headers included, which must not mislead a reader.
       const std::size_t from = random_.below(written.size() / kGridBytes) * kGridBytes;
       bytes.resize(std::min(bytes.size(), written.size() - from));
       std::copy_n(written.begin() + static_cast<std::ptrdiff_t>(from), bytes.size(), bytes.begin());
@@ -110,7 +110,7 @@ class Traffic {
     }
   }
 
-  // Records that belong to no stream, one of them of a kind that no reader knows.
+  // Records that belong to no stream. One of them is of a kind that no reader knows.
   void mark() {
     RecordHeader record;
     record.kind = random_.one_in(2) ? static_cast<std::uint8_t>(Kind::clock) : 77;
@@ -124,7 +124,7 @@ class Traffic {
       if (ended || !chosen->has(side) || random_.one_in(4)) continue;
       writer_.end(chosen->number, side, random_.one_in(4) ? SideEnd::reset : SideEnd::eof);
     }
-    if (random_.one_in(3)) return;  // half-closed, perhaps
+    if (random_.one_in(3)) return;  // it may be half-closed
     writer_.close(chosen->number, random_.one_in(5) ? "client_reset" : "closed");
     alive_.erase(chosen);
   }
@@ -162,7 +162,7 @@ std::vector<SegmentFile> record(Random& random) {
 // --- What became of it ---
 
 std::size_t some_place(Random& random, const SegmentFile& file) {
-  // Half of them in the last frame, where the tail is.
+  // Half of the places are in the last frame, where the tail is.
   const std::size_t from = random.one_in(2) && !file.frames.empty() ? file.frames.back() : 0;
   return from >= file.bytes.size() ? 0 : from + random.below(file.bytes.size() - from);
 }
@@ -179,7 +179,7 @@ void truncate(Random& random, SegmentFile& file) {
   file.bytes.resize(size);
 }
 
-// Sectors that were never written.
+// Some sectors were never written.
 void zero_sectors(Random& random, SegmentFile& file) {
   const std::size_t sector = random.one_in(2) ? 512 : kGridBytes;
   const std::size_t from = some_place(random, file) / sector * sector;
@@ -189,7 +189,7 @@ void zero_sectors(Random& random, SegmentFile& file) {
             file.bytes.begin() + static_cast<std::ptrdiff_t>(end), std::byte{});
 }
 
-// A frame written to another's place, or behind the last.
+// A frame was written over another, or behind the last one.
 void misdirect(Random& random, SegmentFile& file) {
   if (file.frames.empty()) return;
   const std::size_t from = random.pick(file.frames);
@@ -201,7 +201,7 @@ void misdirect(Random& random, SegmentFile& file) {
               file.bytes.begin() + static_cast<std::ptrdiff_t>(to));
 }
 
-// What was laid out ahead and never written.
+// Space was allocated ahead and never written.
 void add_zeros(Random& random, SegmentFile& file) {
   file.bytes.resize(file.bytes.size() + 512 * (1 + random.below(40)));
 }

@@ -5,8 +5,8 @@
 
 namespace sluice::capture {
 
-/// Writes a capture of a few 100 KiB at most to `directory`: several runs, workers and connections,
-/// in half of the cases torn or damaged. The same from the same seed.
+/// Writes a capture of at most a few 100 KiB to `directory`: several runs, workers and connections.
+/// Half of the seeds give a torn or damaged one. The same seed gives the same capture.
 void write_random_capture(std::uint64_t seed, const std::string& directory);
 
 }  // namespace sluice::capture

@@ -1,4 +1,5 @@
-// Addresses and quantities, as users write them: what is taken is written as what means the same.
+// Addresses and quantities as users write them. An accepted one is printed as one with the same
+// meaning.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What comes to the benchmark's serving end from strangers: a Hello and the lines behind it. And
-// the names of workloads, which load and serving end tell each other.
+// Untrusted input to the benchmark's serving end: a Hello and the lines behind it. Also the
+// workload names that load and serving end exchange.
 
 #include <signal.h>
 #include <sys/socket.h>
@@ -27,7 +27,7 @@ using namespace sluice::bench;
 
 namespace {
 
-/// Of a whole one.
+/// The Hello that `bytes` begin with, if they are long enough.
 std::optional<Hello> hello_of(std::string_view bytes) {
   Hello::Bytes hello{};
   if (bytes.size() < hello.size()) return std::nullopt;
@@ -35,16 +35,16 @@ std::optional<Hello> hello_of(std::string_view bytes) {
   return decode(hello);
 }
 
-/// A serving end, for all inputs.
+/// One serving end for all inputs.
 class ServingEnd {
  public:
   ServingEnd()
       : listener_(make_listener()), at_(resolve_target(local_address(listener_.get()))->front()) {
-    ::signal(SIGPIPE, SIG_IGN);  // as the program does: sendfile knows no MSG_NOSIGNAL
+    ::signal(SIGPIPE, SIG_IGN);  // as the program does: sendfile has no MSG_NOSIGNAL
   }
 
-  /// Says `bytes` and no more, and reads what comes back until it ends or is much. A Hello of
-  /// another role than `control` finds a run that has begun.
+  /// Sends `bytes` and an end, then reads until the answer ends or exceeds 1 MiB. For a Hello of
+  /// another role than `control`, begins a run first.
   void say(std::string bytes) {
     const std::optional<Hello> hello = hello_of(bytes);
     if (!hello || hello->role == Role::control) return exchange(connect(), bytes);
@@ -105,7 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::optional<Hello> hello = hello_of(bytes);
   if (hello && decode(encode(*hello)) != hello) std::abort();
   static_cast<void>(parse_workload(bytes));
-  // It waits half a minute for connections that never come.
+  // The serving end waits half a minute for connections that never come.
   if (bytes.find("await") == bytes.npos) {
     static ServingEnd serving;
     serving.say(std::string(bytes));

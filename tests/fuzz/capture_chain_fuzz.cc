@@ -1,4 +1,4 @@
-// A chain of segments with good checksums and anything behind them, as readers see it.
+// A chain of segments with good checksums over arbitrary bytes, as readers see it.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a user says of peers and times, and what a capture says of peers.
+// Peers and times as users write them, and peers as a capture has them.
 
 #include <cstddef>
 #include <cstdint>

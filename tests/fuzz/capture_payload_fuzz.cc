@@ -1,4 +1,4 @@
-// Every decoder of the format: what one takes, encodes to what decodes to the same.
+// Every decoder of the format. If it accepts a payload, the encoded result decodes to the same.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Any records in good frames, which a fuzzer that has to guess checksums would not come by: each
-// from 16 bytes of the input and some of what follows them as its payload. Then some bytes are
+// Arbitrary records in good frames, whose checksums a fuzzer would not guess. Each record comes
+// from 16 bytes of the input, with some of the following bytes as its payload. Then some bytes are
 // changed.
 
 #include <algorithm>
@@ -66,7 +66,7 @@ capture::RecordHeader header_of(std::span<const std::byte> script) {
   header.kind = static_cast<std::uint8_t>(words[0] % 14 + 1);
   header.flags = words[1];
   header.connection = words[2] % 4;
-  // Mostly near to each other, some at the far end.
+  // Mostly close to each other, some at the far end.
   header.offset = words[3];
   if (words[4] == 255) header.offset = ~header.offset;
   return header;

@@ -1,5 +1,5 @@
-// What a crash left, with good checksums and anything behind them, is sealed: nothing that could be
-// read before is lost by that, and there is nothing to be done a second time.
+// Seals what a crash left: good checksums over arbitrary bytes. Everything that was readable before
+// is readable afterwards, and a second recovery has nothing to do.
 
 #include <cstddef>
 #include <cstdint>
@@ -36,7 +36,7 @@ void recover(const std::vector<FuzzedSegment>& chain) {
   must(files.size() == chain.size() - leftovers->empty);
   const auto before = records_of(chain);
   const auto after = records_of(chain_of(files));
-  // With the empty one behind it gone, a suspect one counts to its end.
+  // If recovery removes an empty segment, a suspect one before it counts to its end.
   if (before && leftovers->empty == 0) must(after == before);
   const std::uint64_t calls = disk.calls();
   capture::Store again(disk, {});

@@ -1,4 +1,4 @@
-// Configuration files: each is taken, or all that is wrong with it is told.
+// Configuration files. Each is accepted, or every error in it is reported.
 
 #include <sys/mman.h>
 #include <unistd.h>

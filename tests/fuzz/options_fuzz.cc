@@ -1,4 +1,4 @@
-// Command lines, a word a line: each gives a configuration, or one message and its exit status.
+// Command lines, one word a line. Each gives a configuration, or one message and its exit status.
 
 #include <algorithm>
 #include <cstddef>
@@ -13,7 +13,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using sluice::Invocation;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  // It would read files that are no part of the input.
+  // It would read files that are not part of the input.
   if (text.find("--config") != text.npos) return 0;
   std::vector<std::string> words{"sluice"};
   for (std::size_t at = 0; at <= text.size();) {

@@ -1,5 +1,5 @@
-// Runs a fuzz target over the files of a folder, and over changes of them that are the same each
-// time. For compilers without libFuzzer.
+// Runs a fuzz target over the files of a folder, and over changes of them that are the same in each
+// run. For compilers without libFuzzer.
 
 #include <cstddef>
 #include <cstdint>
@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace {
 
-// In memory of its own, of exactly its size, so that a sanitizer sees who reads behind it.
+// In its own memory of exactly its size, so that a sanitizer notices a read behind it.
 void feed(const std::string& bytes) {
   const std::vector<std::uint8_t> copy(bytes.begin(), bytes.end());
   LLVMFuzzerTestOneInput(copy.data(), copy.size());

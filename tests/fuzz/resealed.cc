@@ -34,7 +34,7 @@ struct Left {
   bool payloads = false;
 };
 
-// From one record to the next as far as their lengths make sense, whatever the frame's say.
+// Goes from record to record while their lengths are plausible, whatever the frame's length says.
 void reseal_records(std::span<std::byte> frame, Left left) {
   capture::SegmentId id{};
   std::copy_n(frame.begin() + 16, id.size(), id.begin());
@@ -58,7 +58,7 @@ void reseal(std::span<std::byte> segment, Left left) {
   constexpr std::byte kMagicBegins{0x89};
   std::size_t frame = 0;
   for (std::size_t at = kGridBytes; at <= segment.size(); at += kGridBytes) {
-    // Records go on over the blocks of their frame.
+    // Records may extend over the blocks of their frame.
     if (at < segment.size() && segment[at] != kMagicBegins) continue;
     const std::span<std::byte> whole = segment.subspan(frame, at - frame);
     reseal_records(whole, left);

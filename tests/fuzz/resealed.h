@@ -13,14 +13,14 @@ struct FuzzedSegment {
   std::vector<std::byte> bytes;
 };
 
-/// A chain of up to four segments, in any states, made of a fuzzer's bytes. Their checksums are
-/// made good, so that what is senseless behind them is reached, which no fuzzer would by guessing.
+/// A chain of up to four segments, in any states, made from a fuzzer's bytes. It has good
+/// checksums, so the code behind the checks is reached.
 ///
-/// The first byte says what is left as it is: bit 0 frame headers, bit 1 record headers, bit 2
-/// payloads. The rest is pieces, one behind the other: a byte, the number of bytes that follow
-/// (2, little-endian), and these, filled up with zeros to a whole number of blocks of 4,096. Of the
-/// piece's first byte bit 7 begins a new segment, bits 5 and 6 its state, bit 4 leaves out a number
-/// before it; bits 0 to 3 are the least number of blocks, less one.
+/// The first byte says what keeps its own checksums: bit 0 frame headers, bit 1 record headers, bit
+/// 2 payloads. The rest is a sequence of pieces: a byte, a number of bytes (2, little-endian), and
+/// these bytes, padded with zeros to whole blocks of 4,096. In the piece's first byte, bit 7 begins
+/// a new segment, bits 5 and 6 are its state, and bit 4 skips a number before it. Bits 0 to 3 are
+/// the least number of blocks, minus one.
 [[nodiscard]] std::vector<FuzzedSegment> resealed_chain(std::span<const std::byte> input);
 
 }  // namespace sluice::fuzz

@@ -32,7 +32,7 @@ capture::ChainReader reader_of(const std::vector<FuzzedSegment>& chain, Writer w
   return {std::move(listed), options};
 }
 
-// What a reader says of one segment goes from its begin to its end, once.
+// A reader's events for one segment go from its begin to its end, once.
 class SegmentWalk {
  public:
   explicit SegmentWalk(Bytes bytes) : bytes_(bytes) {}
@@ -53,7 +53,7 @@ class SegmentWalk {
   void take(const Finding& finding) {
     if (finding.severity == Finding::Severity::lost) return;
     must(finding.offset <= bytes_.size());
-    // What is behind a footer is told in one, and then read all the same.
+    // A finding behind a footer covers everything there, which is then read nevertheless.
     if (finding.what == "something behind the footer" || finding.bytes == 0) return;
     must(finding.offset >= reached_);
     reached_ = finding.offset + finding.bytes;
@@ -66,7 +66,7 @@ class SegmentWalk {
 
 void walk_with(const std::vector<FuzzedSegment>& chain, Writer writer) {
   capture::ChainReader reader = reader_of(chain, writer);
-  // As often as it takes to look behind a place that is waited for.
+  // Often enough for the reader to look behind a place that it waits for.
   int waits_left = writer == Writer::is_followed ? 40 : 0;
   // A record takes up 48 bytes, and every 8 bytes can be bad.
   std::size_t events_left = 0;

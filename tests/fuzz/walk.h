@@ -13,16 +13,16 @@
 
 namespace sluice::fuzz {
 
-/// Ends the program where `condition` does not hold.
+/// Ends the program if `condition` is false.
 inline void must(bool condition) {
   if (!condition) std::abort();
 }
 
-/// Reads `chain`, one segment at least; ends the program if the reader says what cannot be.
+/// Reads `chain`, which has a segment; ends the program if the reader reports something impossible.
 void walk(const std::vector<FuzzedSegment>& chain);
 
-/// Segment, position, and the CRC of the payload, of every record that a reader of `chain` is
-/// given; nothing, if it refuses the chain.
+/// The segment, position and payload CRC of every record that a reader of `chain` gets; nothing if
+/// it refuses the chain.
 using Records = std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>>;
 [[nodiscard]] std::optional<Records> records_of(const std::vector<FuzzedSegment>& chain);
 

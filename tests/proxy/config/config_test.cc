@@ -27,7 +27,7 @@ testing::AssertionResult starts_with(const std::string& text, std::string_view p
   return testing::AssertionFailure() << text << " does not start with " << prefix;
 }
 
-/// A directory of its own for each test, gone afterwards.
+/// Each test has its own directory, removed afterwards.
 class ConfigTest : public testing::Test {
  protected:
   ConfigTest() {
@@ -49,7 +49,7 @@ class ConfigTest : public testing::Test {
     return parse_command_line(static_cast<int>(arguments.size()), argv.data());
   }
 
-  /// The arguments after a route that is whole.
+  /// Runs a complete route followed by these arguments.
   static Invocation run_route(const std::vector<std::string>& arguments) {
     std::vector<std::string> all{"--listen", ":7000", "--to", "upstream:80"};
     all.insert(all.end(), arguments.begin(), arguments.end());
@@ -63,7 +63,7 @@ class ConfigTest : public testing::Test {
     return invocation.config;
   }
 
-  /// The one line of a usage error, without "sluice: " and the newline.
+  /// The single line of a usage error, without "sluice: " and the newline.
   static std::string usage_error(const Invocation& invocation) {
     return failure(invocation, 2, "sluice: ");
   }
@@ -86,7 +86,7 @@ class ConfigTest : public testing::Test {
     return good(run(all));
   }
 
-  /// The one line that refuses `text`, without the path before the line number.
+  /// The single line that refuses `text`, without the path before the line number.
   std::string load_error(std::string_view text) const {
     write(text);
     return failure(run({"--config", path_}), 1, path_ + ":");
@@ -99,7 +99,7 @@ class ConfigTest : public testing::Test {
 using CommandLine = ConfigTest;
 using ConfigFile = ConfigTest;
 
-// What a route lacks that has one key.
+// The other keys that a route with one key needs.
 const std::string kAddresses = "listen = \":1\"\nto = \"echo:\"\n";
 const std::string kNameAndTarget = "name = \"b\"\nto = \"echo:\"\n";
 const std::string kNameAndListener = "name = \"b\"\nlisten = \":9\"\n";
@@ -230,7 +230,7 @@ TEST_F(CommandLine, MirrorsMayBeRepeatedAndAreServers) {
             "--mirror: one too many in \":17\": expected at most 16 of mirror");
 }
 
-// Each connection would make another, until there is no descriptor left.
+// Otherwise each connection would cause another, until the descriptors run out.
 TEST_F(CommandLine, ATargetIsNoneOfItsOwnListeners) {
   EXPECT_EQ(
       usage_error(run({"--listen", ":5", "--to", "127.0.0.1:5"})),
@@ -271,7 +271,7 @@ TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
   }
   const std::vector<std::pair<std::string, std::string>> others{
       {":5", ":6"},
-      {":5", "240.0.0.1:5"},  // no machine has it
+      {":5", "240.0.0.1:5"},  // an address that no machine has
       {"127.0.0.1:5", "127.0.0.2:5"},
       {"localhost:5", "127.0.0.2:5"},
       {"127.0.0.1:5", "[::1]:5"},
@@ -354,7 +354,7 @@ TEST_F(CommandLine, AnUnknownOptionNamesTheNearest) {
   EXPECT_EQ(usage_error(run_route({"--frobnicate"})),
             "--frobnicate: unknown option, see sluice --help");
   EXPECT_EQ(usage_error(run_route({"-w", "3"})), "-w: unknown option, see sluice --help");
-  // A key of the file only.
+  // Only the file has this key.
   EXPECT_EQ(usage_error(run_route({"--name", "x"})), "--name: unknown option, see sluice --help");
 }
 
@@ -617,7 +617,7 @@ TEST_F(ConfigFile, ARoutesMirrorsReplaceThoseOfTheDefaults) {
   }
 }
 
-// A route may lead to another.
+// A route may lead to another one.
 TEST_F(ConfigFile, RoutesGoInNoCircle) {
   const auto chain = [](const std::string& last) {
     std::string text;
@@ -632,7 +632,7 @@ TEST_F(ConfigFile, RoutesGoInNoCircle) {
   EXPECT_EQ(load(chain(":4")).routes.size(), 3U);
   EXPECT_EQ(load_error(chain(":1")), "1:1: key \"to\": \":2\"" + back);
   EXPECT_EQ(load_error(chain(":2")), "5:1: key \"to\": \"localhost:3\"" + back);
-  // One name, and more than one route.
+  // One name that leads to more than one route.
   const std::string four = "[[route]]\nname = \"4\"\nlisten = \"127.0.0.1:5\"\nto = \":9\"\n";
   const std::string six = "[[route]]\nname = \"6\"\nlisten = \"[::1]:5\"\nto = \"localhost:5\"\n";
   EXPECT_EQ(load_error(four + six), "5:1: key \"to\": \"localhost:5\"" + back);
@@ -721,7 +721,7 @@ TEST_F(ConfigFile, AnUnknownKeyThatIsNearNothingGetsNoSuggestion) {
   const std::string error = load_error(with_route("colour = \"red\"\n"));
   EXPECT_TRUE(starts_with(error, "5:1: key \"colour\": unknown key, expec"));
   EXPECT_EQ(error.find("did you mean"), std::string::npos);
-  // Options of the command line only are no keys.
+  // Options that exist only on the command line are not keys.
   EXPECT_TRUE(
       starts_with(load_error(with_defaults("check = true")), "2:1: key \"check\": unknown key, "));
 }
@@ -866,7 +866,7 @@ TEST_F(ConfigFile, WhatIsNoReadableFileIsRefused) {
             "1:1: cannot open: No such file or directory" + expected);
   EXPECT_EQ(failure(run({"--config", directory_}), 1, directory_ + ":"),
             "1:1: is a directory" + expected);
-  // A reader of a FIFO waits for a writer, unless told not to.
+  // Reading a FIFO waits for a writer, unless the open is non-blocking.
   ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
   EXPECT_EQ(failure(run({"--config", path_}), 1, path_ + ":"),
             "1:1: is no regular file" + expected);

@@ -11,7 +11,7 @@
 namespace sluice {
 namespace {
 
-/// Whether the member that an option sets is the same in both.
+/// Compares the member that an option sets.
 struct SameMember {
   const Config& a;
   const Config& b;
@@ -48,7 +48,7 @@ TEST(Options, HaveNamesOfTheirOwnAndASentenceEach) {
 
 TEST(Options, TellTheDefaultThatTheConfigurationHas) {
   for (const Option& option : options()) {
-    // Told in words: what they stand for is known only at the start.
+    // These defaults are described in words: their values are known only at the start.
     if (option.default_text.empty() || option.name == "workers" || option.name == "log-file" ||
         option.name == "capture" || option.name == "mirror") {
       continue;

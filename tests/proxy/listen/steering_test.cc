@@ -13,8 +13,8 @@ namespace {
 constexpr std::size_t kMany = 20 * Steering::kWindow;
 constexpr std::size_t kLeast = Steering::kWindows * Steering::kWindow;
 
-/// Workers' connections, in this order over and over, none of which ends; how many came until
-/// steering was to stop, or kMany.
+/// Accepts connections on the workers in this order, again and again; none of them ends. Returns
+/// how many came until steering had to stop, or kMany.
 std::size_t accepted_until_stop(Steering& steering, const std::vector<std::size_t>& order) {
   std::map<std::size_t, std::uint64_t> live;
   for (std::size_t i = 0; i < kMany; ++i) {
@@ -24,7 +24,7 @@ std::size_t accepted_until_stop(Steering& steering, const std::vector<std::size_
   return kMany;
 }
 
-/// The first `workers` of all in turn.
+/// All `workers` in turn.
 std::vector<std::size_t> round(std::size_t workers) {
   std::vector<std::size_t> order(workers);
   for (std::size_t i = 0; i < workers; ++i) order[i] = i;
@@ -63,7 +63,7 @@ TEST(SteeringTest, GoesOnForClientsWithFewConnectionsAtATime) {
   for (std::size_t i = 0; i < kMany; ++i) EXPECT_FALSE(steering.accepted(0, i % Steering::kCrowd));
 }
 
-/// A burst of one client, and then another's, elsewhere.
+/// A burst from one client, then one from another client, elsewhere.
 TEST(SteeringTest, GoesOnAfterABurst) {
   Steering steering("", 2);
   for (std::size_t burst = 0; burst < 10; ++burst) {

@@ -37,7 +37,7 @@ TEST(RepeatedTest, AnEndIsSaidIfTheBeginningWas) {
   EXPECT_EQ(trouble.happened(kStart + seconds(1)), std::nullopt);
   EXPECT_EQ(trouble.ended(kStart + seconds(2)), 2U);
   EXPECT_EQ(trouble.ended(kStart + seconds(2)), std::nullopt);
-  // It comes and goes.
+  // The trouble comes and goes.
   EXPECT_EQ(trouble.happened(kStart + seconds(3)), std::nullopt);
   EXPECT_EQ(trouble.ended(kStart + seconds(4)), std::nullopt);
   EXPECT_EQ(trouble.happened(kStart + seconds(11)), 2U);

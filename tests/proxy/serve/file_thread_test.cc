@@ -15,7 +15,7 @@ namespace {
 using Errand = FileThread::Errand;
 using Place = FileThread::Errand::Place;
 
-/// Work that hangs until it is let go, or the test is over.
+/// Work that hangs until let_go(), or until the test is over.
 class Hang {
  public:
   void begin_on(Errand& errand) {

@@ -11,21 +11,21 @@
 
 namespace sluice::test {
 
-/// More than any run of the program takes.
+/// Longer than any run of the program.
 inline constexpr std::chrono::seconds kLong{120};
-/// More than the program takes to end when it is told to, and less than any of its own waits.
+/// Longer than the program takes to end after a signal, and shorter than any of its own waits.
 inline constexpr std::chrono::seconds kSoon{8};
 
-/// A variable that must be set; throws.
+/// An environment variable that must be set; throws otherwise.
 [[nodiscard]] std::string environment(const char* name);
 /// The command line of sluice-bench with these arguments.
 [[nodiscard]] std::vector<std::string> bench(std::vector<std::string> arguments);
 
-/// `sluice-bench serve`, on a port of its own where nothing else is said.
+/// `sluice-bench serve`, on its own port unless the arguments name one.
 class ServingEnd {
  public:
   explicit ServingEnd(const std::string& listen = "127.0.0.1:0");
-  /// As a load is told to connect to it.
+  /// The address that a load gets, to connect to it.
   [[nodiscard]] const std::string& address() const { return address_; }
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] Process& process() { return process_; }
@@ -35,7 +35,7 @@ class ServingEnd {
   std::string address_;
 };
 
-/// What a load has said.
+/// The output of a load.
 struct Loaded {
   std::optional<int> status;
   std::string output;
@@ -48,7 +48,7 @@ struct Loaded {
   [[nodiscard]] std::string reason() const { return std::string(run.at("reason").as_string()); }
 };
 
-/// `sluice-bench load`, of one workload; throws where it has written no result.
+/// Runs `sluice-bench load` with one workload; throws if it writes no result.
 [[nodiscard]] Loaded load(const std::string& to, const std::string& workload,
                           const std::vector<std::string>& more = {}, const char* time = "300ms");
 /// The same to a port of 127.0.0.1.

@@ -1,5 +1,4 @@
-// The real program's two ends: a load and a serving end with a path between them that does what
-// paths should not.
+// The real program's two ends, with a misbehaving path between a load and a serving end.
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -58,7 +57,7 @@ struct Bad {
 
 class BadPath : public testing::TestWithParam<Bad> {};
 
-/// A byte that is wrong, or lost, voids the run, and says so.
+/// A wrong or lost byte makes the run void, and the reason is reported.
 TEST_P(BadPath, VoidsTheRun) {
   const ServingEnd serving;
   const MeddlingPath path(serving.port(), GetParam().meddling);
@@ -72,8 +71,8 @@ TEST_P(BadPath, VoidsTheRun) {
   EXPECT_NE(loaded.output.find(loaded.reason()), std::string::npos) << loaded.output;
 }
 
-// Past what is always compared, only --verify-all sees every byte; what is lost there is seen in
-// any case.
+// Beyond the part that is always compared, only --verify-all checks every byte. A lost byte is
+// noticed in any case.
 constexpr std::uint64_t kLate = 2 << 20;
 
 INSTANTIATE_TEST_SUITE_P(
@@ -98,7 +97,7 @@ struct Stall {
 
 class StallingPath : public testing::TestWithParam<Stall> {};
 
-/// Somebody who gives up on a path that has stalled does not wait for the program's own patience.
+/// An interrupt during a stall ends the program before its own patience does.
 TEST_P(StallingPath, EndsSoonAfterAnInterrupt) {
   const ServingEnd serving;
   const MeddlingPath path(serving.port(), GetParam().meddling);
@@ -122,30 +121,31 @@ TEST(SlowPath, IsReportedAsSlow) {
   const MeddlingPath path(serving.port(), {.delay = milliseconds(5)});
   const Loaded slow = load(path.port(), "rr1");
   ASSERT_EQ(slow.status, 0) << slow.error;
-  // Delayed there and back; no faster than that, and by a machine's leave not much slower.
+  // The path delays both ways, so no exchange is faster; nor is it much slower, if the machine
+  // allows.
   EXPECT_GE(slow.metric("p50_us"), 10'000);
   EXPECT_LE(slow.metric("trips_per_s"), 100);
   const Loaded fast = load(serving.port(), "rr1");
   EXPECT_LT(fast.metric("p50_us"), slow.metric("p50_us"));
 }
 
-/// What stalls at the very end is seen as well.
+/// A stall at the very end is noticed, too.
 TEST(SlowPath, ACutOfTheMeasuredTimeDoesNotHideAStall) {
   const ServingEnd serving;
   const MeddlingPath path(serving.port(), {.delay = milliseconds(300)});
-  // The first exchange takes longer than is measured.
+  // The first exchange takes longer than the measured time.
   const Loaded open = load(path.port(), "rr1@20", {"--warmup", "0"}, "700ms");
   ASSERT_EQ(open.status, 0) << open.error << open.output;
   EXPECT_GE(open.metric("max_us"), 500'000);
 }
 
-/// A closed loop waits for a slow path and hides how late it was; an open loop counts from when
+/// A closed loop waits for a slow path, which hides how late it was. An open loop counts from when
 /// each exchange was due.
 TEST(SlowPath, CannotHideByWaiting) {
   const ServingEnd serving;
   const MeddlingPath path(serving.port(), {.delay = milliseconds(5)});
-  // 200 a second are asked for, and at most 100 can be had: the last one measured is late by about
-  // half of the time.
+  // The test asks for 200 a second, and at most 100 are possible. The last one measured is late by
+  // about half of the time.
   const Loaded open = load(path.port(), "rr1@200", {}, "1s");
   ASSERT_EQ(open.status, 0) << open.error;
   EXPECT_GE(open.metric("p99_us"), 300'000);
@@ -180,11 +180,11 @@ std::string hello_of(char role, char run) {
   return hello;
 }
 
-/// Sixteen runs at a time are served; who says no more than that there is one does not keep others
-/// out.
+/// At most sixteen runs are served at a time. Runs that stay silent after their Hello do not keep
+/// others out.
 TEST(ServingEndTest, SilentRunsDoNotHoldItForLong) {
   const ServingEnd serving;
-  // Control connections, of a run each.
+  // Control connections, one for each run.
   constexpr std::size_t kMostRuns = 16;
   std::vector<OwnedFd> silent;
   for (std::size_t i = 0; i < kMostRuns; ++i) {
@@ -202,7 +202,7 @@ std::size_t threads_of(pid_t pid) {
   return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
 }
 
-/// A client that never closes its call does not keep the run, and its threads, at the serving end.
+/// A call that the client never closes does not keep the run and its threads at the serving end.
 TEST(ServingEndTest, ACallThatIsNotClosedDoesNotKeepItsRun) {
   ServingEnd serving;
   const std::size_t before = threads_of(serving.process().pid());
@@ -214,11 +214,12 @@ TEST(ServingEndTest, ACallThatIsNotClosedDoesNotKeepItsRun) {
   char byte = 1;
   ASSERT_TRUE(wait_until([&] { return ::recv(call.get(), &byte, 1, MSG_DONTWAIT) == 1; }));
   control.reset();
-  // The session's own thread is joined when the next one comes.
+  // The session's thread is joined when the next session comes.
   EXPECT_TRUE(wait_until([&] { return threads_of(serving.process().pid()) <= before + 1; }));
 }
 
-/// The serving end holds a message until it is whole; a load may not ask for more than a bound.
+/// The serving end holds a message until it is complete, so a load may not ask for more than a
+/// bound.
 TEST(ServingEndTest, MessagesThatAreTooLargeTogetherEndTheRun) {
   const ServingEnd serving;
   const OwnedFd control = connect_tcp(serving.port());
@@ -231,7 +232,7 @@ TEST(ServingEndTest, MessagesThatAreTooLargeTogetherEndTheRun) {
   };
   ASSERT_TRUE(send_all(control.get(), hello_of(0, 1) + "begin {\"threads\":1}\n"));
   ASSERT_TRUE(wait_until([&] { return is_said("{}\n"); }));
-  // Each of 16 MiB: little-endian, at byte 8; the number of the connection follows.
+  // Each message has 16 MiB: little-endian, at byte 8. The number of the connection follows.
   constexpr int kConnections = 65;
   std::vector<OwnedFd> echoes;
   for (int i = 0; i < kConnections; ++i) {
@@ -279,7 +280,7 @@ std::size_t waiting_clients(std::uint16_t port) {
   return count;
 }
 
-/// Off 127.0.0.0/8 a client has one address to call from, and would soon run out of ports.
+/// Outside 127.0.0.0/8 a client calls from one address only, and would soon run out of ports.
 TEST(LoadTest, CallsElsewhereKeepNoPort) {
   const auto has_ipv6 = [] {
     try {
@@ -293,11 +294,11 @@ TEST(LoadTest, CallsElsewhereKeepNoPort) {
   const Loaded loaded = load(serving.address(), "crr2");
   ASSERT_EQ(loaded.status, 0) << loaded.error << loaded.output;
   ASSERT_GT(loaded.metric("count"), 20);
-  // The control connection's own.
+  // The control connection's own port.
   EXPECT_LE(waiting_clients(serving.port()), 1U);
 }
 
-/// On one machine the serving end is another program, and nobody knows which.
+/// The serving end is another program on this machine, which the load cannot identify.
 TEST(LoadTest, WhatTheServingEndUsesIsNotCalledOthers) {
   const ServingEnd serving;
   const Loaded loaded = load(serving.port(), "rr1");
@@ -305,7 +306,7 @@ TEST(LoadTest, WhatTheServingEndUsesIsNotCalledOthers) {
   EXPECT_FALSE(loaded.run.at("metrics").as_object().contains("other_cpus"));
 }
 
-/// A web server, which answers with something else.
+/// A web server answers with something else.
 TEST(LoadTest, WhereSomethingElseServesSaysSo) {
   const Listener other = listen_tcp();
   std::thread server([&] {
@@ -324,7 +325,7 @@ TEST(LoadTest, WhereSomethingElseServesSaysSo) {
 
 TEST(LoadTest, TriesEveryAddressOfAName) {
   if (!TwoAddresses::possible()) GTEST_SKIP() << "no program can be given a name here";
-  const ServingEnd end;  // on 127.0.0.1 alone
+  const ServingEnd end;  // on 127.0.0.1 only
   const TwoAddresses names;
   Process process(names.known_to(
       bench({"load", "--to", TwoAddresses::kName + (':' + std::to_string(end.port())), "--workload",

@@ -1,5 +1,5 @@
-// The real program compares: every contender in turn, against an earlier run, interrupted, asked
-// for what there is not.
+// The real program compares: all contenders in turn, with an earlier run, interrupted, and with
+// impossible requests.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -70,8 +70,8 @@ TEST(ComparisonTest, RunsEveryContenderInTurn) {
 
 class OtherForwarder : public testing::TestWithParam<const char*> {};
 
-/// With the configuration that is generated for it. Streams go one way: of two ways at once HAProxy
-/// 2.6 cuts one when the other ends, about every fourth time, if it splices.
+/// With the generated configuration. Streams go one way: when HAProxy 2.6 splices both ways at
+/// once, it cuts one stream when the other ends, about every fourth time.
 TEST_P(OtherForwarder, CarriesEveryKindOfWork) {
   const std::string name = GetParam();
   const std::string program = name.substr(0, name.find('-'));
@@ -95,15 +95,15 @@ INSTANTIATE_TEST_SUITE_P(Programs, OtherForwarder,
                          });
 
 struct Dump {
-  const char* at_end;  ///< what it does when it is told to end
+  const char* at_end;  ///< what it does when asked to end
   int status;
   const char* says;
 };
 
 class TcpdumpBeside : public testing::TestWithParam<Dump> {};
 
-/// A tcpdump that takes its time to say what it lost is waited for; one that says nothing voids the
-/// run.
+/// A tcpdump that takes long to report its losses is waited for. One that reports nothing makes the
+/// run void.
 TEST_P(TcpdumpBeside, TellsWhatItLost) {
   SLUICE_NEEDS_PROGRAM("haproxy");
   if (::geteuid() != 0) GTEST_SKIP() << "only root may record packets";
@@ -141,7 +141,7 @@ TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
   const std::string before = folder.file("before.json");
   Process first(comparison({"--workloads", "rr1", "--rounds", "3", "--json", before}));
   ASSERT_EQ(first.wait(kLong), 0) << first.standard_error();
-  // An earlier run that was ten times as fast.
+  // The earlier run was ten times as fast.
   json::value document = json::parse(read_text(before));
   for (json::value& run : document.at("workloads").at(0).at("runs").as_array()) {
     json::value& rate = run.at("metrics").at("trips_per_s");
@@ -153,7 +153,7 @@ TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {
   EXPECT_TRUE(Regex("trips/s .*worse").is_in(second.standard_output())) << second.standard_output();
 }
 
-/// A directory may be full: what would fill it is not begun.
+/// A run that could fill the directory is not started.
 TEST(ComparisonTest, WhatMayNotHaveRoomIsNotStarted) {
   Process process(bench({"--peers", "sluice-capture-none", "--sluice", environment("SLUICE_BINARY"),
                          "--workloads", "bulk1", "--time", "1h"}));
@@ -179,7 +179,7 @@ TEST(ComparisonTest, RunsHaveTheirFilesWhereItIsTold) {
   EXPECT_TRUE(json::parse(read_text(file)).at("machine").as_object().contains("filesystem"));
 }
 
-/// A word with spaces in it stays one word for whoever pastes the command.
+/// A word with spaces stays one word when the command is pasted into a shell.
 TEST(ComparisonTest, ACommandOfTheResultCanBeTypedAgain) {
   const TempDir folder;
   const std::string file = folder.file("result.json");
@@ -208,8 +208,8 @@ TEST(ComparisonTest, VoidsWhatDoesNotStart) {
 std::set<std::string> processes_of(const std::string& program) {
   std::set<std::string> found;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    // One that ends between being opened and being read reads as an error, which getline() keeps to
-    // the stream.
+    // A process that ends between open and read causes a read error, which getline() keeps in the
+    // stream.
     std::ifstream line(entry.path() / "cmdline");
     std::string word;
     if (std::getline(line, word, '\0') && word == program) found.insert(entry.path().filename());
@@ -220,7 +220,7 @@ std::set<std::string> processes_of(const std::string& program) {
 TEST(ComparisonTest, InterruptedEndsItsChildrenAndPrintsWhatItHas) {
   const TempDir folder;
   const std::string copy = folder.file("sluice-of-this-test");
-  // Its own command line begins with it; the comparison's only names it.
+  // The forwarder's command line begins with it; the comparison's merely contains it.
   const auto forwarders = [&] { return processes_of(copy); };
   std::filesystem::copy_file(environment("SLUICE_BINARY"), copy);
   Process process(bench({"--peers", "sluice", "--sluice", copy, "--rounds", "50", "--time", "400ms",
@@ -235,7 +235,7 @@ TEST(ComparisonTest, InterruptedEndsItsChildrenAndPrintsWhatItHas) {
   EXPECT_TRUE(forwarders().empty()) << "a child is left";
 }
 
-/// A forwarder that takes everything and passes nothing on.
+/// A forwarder that accepts everything and forwards nothing.
 TEST(ComparisonTest, InterruptedWhileAPathStallsEndsSoon) {
   const TempDir folder;
   const std::string copy = folder.file("sluice-of-this-test");
@@ -252,7 +252,7 @@ TEST(ComparisonTest, InterruptedWhileAPathStallsEndsSoon) {
   EXPECT_TRUE(forwarders().empty()) << "a child is left";
 }
 
-/// What runs in the background of a shell that becomes the comparison is none of its.
+/// Background jobs of the shell that becomes the comparison are not its children to end.
 TEST(ComparisonTest, ChildrenThatItDidNotStartLiveOn) {
   const TempDir folder;
   const std::string copy = folder.file("sleep-of-this-test");
@@ -268,8 +268,8 @@ TEST(ComparisonTest, ChildrenThatItDidNotStartLiveOn) {
   for (const std::string& pid : left) ::kill(std::stoi(pid), SIGKILL);
 }
 
-// How somebody ends a comparison: to the program and the run's process at once, as a terminal sends
-// it, so many times.
+// How a comparison is ended: the signal goes to the program and the run's process at once, as from
+// a terminal, this many times.
 struct Ending {
   int signal;
   int times;
@@ -277,7 +277,7 @@ struct Ending {
 
 class EndedAtOnce : public testing::TestWithParam<Ending> {};
 
-/// Two daemons, one of them beside the other: nobody but the run's process knows both.
+/// Two daemons, one beside the other; only the run's process knows both.
 TEST_P(EndedAtOnce, LeavesNoProcessAndNoFile) {
   const TempDir folder;
   const TempDir temporary;
@@ -294,10 +294,10 @@ TEST_P(EndedAtOnce, LeavesNoProcessAndNoFile) {
   const auto [signal, times] = GetParam();
   for (int i = 0; i < times; ++i) {
     ::kill(-process.pid(), signal);
-    // What is still pending would swallow the next one.
+    // A signal that is still pending would swallow the next one.
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  // It may have ended in order before the second one came.
+  // It may have ended in order before the second signal came.
   const std::optional<int> status = process.wait(kLong);
   EXPECT_TRUE(status == 130 || (times > 1 && status == -signal)) << process.standard_error();
   EXPECT_TRUE(wait_until([&] { return forwarders().empty(); })) << "a daemon is left";
@@ -335,7 +335,7 @@ TEST(QuickTest, ChoosesThreeRoundsOfThreeContendersAndTheControl) {
   Process process(bench({"--quick", "--sluice", environment("SLUICE_BINARY"), "--json", file}));
   const auto said = process.wait_for_error_line(Regex("rounds: about \\d+ seconds$"));
   ASSERT_TRUE(said);
-  // Under two minutes, for which it is known.
+  // The promised duration: under two minutes.
   EXPECT_LE(std::stoi(said->substr(said->find("about ") + 6)), 120) << *said;
   process.signal(SIGINT);
   ASSERT_EQ(process.wait(kSoon), 130) << process.standard_error();

@@ -24,7 +24,7 @@ TEST(ContenderTest, ALineMayBeLong) {
   EXPECT_EQ(line.size(), 5005U);
 }
 
-/// 20,000 idle connections and the 65 that stand beside them; 1000 streams both ways.
+/// 20,000 idle connections with the 65 beside them, and 1000 streams both ways.
 TEST(ContenderTest, ProxiesAreToldToTakeTheLargestWorkloads) {
   const Most most = most_within(1 << 20);
   EXPECT_GE(most.connections, 20'065U);
@@ -40,7 +40,7 @@ TEST(CompareTest, OnlyWhatIsRecordedTakesUpSpace) {
   CompareOptions options;
   options.workloads = {*parse_workload("bulk1")};
   options.contenders = {{.name = "direct"}};
-  options.directory = "/proc";  // where nothing is free
+  options.directory = "/proc";  // has no free space
   EXPECT_EQ(most_recorded_bytes(options), 0U);
   EXPECT_TRUE(check_space(options).has_value());
   options.contenders.push_back({.name = "recorder", .records = true});

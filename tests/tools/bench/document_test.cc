@@ -17,7 +17,7 @@ namespace sluice::bench {
 namespace {
 
 json::object run_of(const char* contender, int round, double rate, double p50) {
-  // Not in braces: compilers differ over a list of one list.
+  // Without braces: compilers differ over a list of one list.
   json::array points;
   points.push_back(json::array{50, p50});
   return {{"contender", contender},
@@ -27,7 +27,7 @@ json::object run_of(const char* contender, int round, double rate, double p50) {
           {"percentiles", json::object{{"rr", std::move(points)}}}};
 }
 
-// Three rounds of two contenders; in the second, one run of b's is void, unless it is `whole`.
+// Three rounds of two contenders. In the second round one run of b is void, unless `whole`.
 json::object example(bool whole = false) {
   json::object document = new_document("sluice-bench --example");
   document["settings"] = {
@@ -116,7 +116,7 @@ TEST(TableTest, TheBestIsBoldOnATerminalOnly) {
 TEST(TableTest, WhatHasFewerValidRunsIsNeverTheBest) {
   const std::string bold = to_table(example(), TableStyle::terminal);
   EXPECT_EQ(bold.find("\x1b[1m525"), std::string::npos) << bold;
-  // Nor is the other one, which is then alone.
+  // The other one is not bold either, as it is then alone.
   EXPECT_EQ(bold.find("\x1b[1m200"), std::string::npos) << bold;
 }
 
@@ -192,7 +192,7 @@ TEST(TableTest, MarkdownRowsHaveOneWidth) {
   EXPECT_NE(table.find("| × a "), std::string::npos) << table;
 }
 
-// The example, whole, with each of its runs changed.
+// The complete example, with each of its runs changed.
 template <class Change>
 json::object changed_example(const Change& change) {
   json::object document = example(true);
@@ -212,7 +212,7 @@ std::string line_of(const std::string& text, const std::string& contender,
 }
 
 TEST(BaselineTest, WhatIsJudgedIsTheRatioToTheBaseline) {
-  // A machine that has become ten times as fast, on which b has not.
+  // The machine has become ten times as fast, which did not speed up b.
   const json::object after = changed_example([](bool a, json::object& metrics) {
     if (a) metrics.at("trips_per_s") = 10 * number(metrics.at("trips_per_s"));
   });

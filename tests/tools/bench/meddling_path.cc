@@ -81,7 +81,7 @@ void MeddlingPath::stall() {
   stopping_.wait(false);
 }
 
-// False where the connection is to be cut.
+// False if the connection has to be cut.
 bool MeddlingPath::meddle_with(std::vector<char>& chunk, std::uint64_t before) {
   const auto once = [&] { return !meddled_.exchange(true); };
   if (within(meddling_.corrupt_at, before, chunk.size()) && once()) {

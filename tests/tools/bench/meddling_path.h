@@ -11,21 +11,21 @@
 
 namespace sluice::test {
 
-/// What a path does that it should not. Offsets count the bytes that one connection has carried
-/// from client to upstream (or back, with `downward`); each is done once, on the first connection
-/// that gets so far.
+/// How a path misbehaves. Offsets count the bytes that one connection has carried from client to
+/// upstream (or back, with `downward`). Each fault happens once, on the first connection that gets
+/// so far.
 struct Meddling {
-  std::chrono::milliseconds delay{0};  ///< before each chunk is passed on, each way
+  std::chrono::milliseconds delay{0};  ///< before each chunk is forwarded, each way
   std::uint64_t corrupt_at = 0;        ///< the byte there is changed; 0: none
-  std::uint64_t drop_at = 0;           ///< the byte there is left out; 0: none
-  std::uint64_t cut_at = 0;            ///< there the connection is closed; 0: never
-  std::uint64_t stall_at = 0;          ///< from there on nothing is passed on; 0: never
-  std::size_t stall_after = 0;         ///< connections; from the next on all stall; 0: never
-  bool hold_end = false;  ///< the end of the stream is not passed on, by any connection
+  std::uint64_t drop_at = 0;           ///< the byte there is lost; 0: none
+  std::uint64_t cut_at = 0;            ///< the connection is closed there; 0: never
+  std::uint64_t stall_at = 0;          ///< nothing is forwarded from there on; 0: never
+  std::size_t stall_after = 0;  ///< this many connections work, all later ones stall; 0: never
+  bool hold_end = false;        ///< no connection forwards the end of the stream
   bool downward = false;
 };
 
-/// A forwarder of this program's own, with threads that copy, and meddle. Ends with the object.
+/// A forwarder in this program, whose threads copy and meddle. Ends with the object.
 class MeddlingPath {
  public:
   MeddlingPath(std::uint16_t upstream_port, const Meddling& meddling);
@@ -34,7 +34,7 @@ class MeddlingPath {
   MeddlingPath& operator=(const MeddlingPath&) = delete;
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
-  /// It has done what it was to do.
+  /// True once it has misbehaved as requested.
   [[nodiscard]] bool meddled() const { return meddled_; }
 
  private:

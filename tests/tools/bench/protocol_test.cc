@@ -36,7 +36,7 @@ TEST(HelloTest, AnythingElseIsNone) {
   const Hello::Bytes good = encode(Hello{});
   std::mt19937 random(1);
   for (std::size_t i = 0; i < good.size(); ++i) {
-    // The run and the limit may be anything.
+    // The run and the limit may have any value.
     if (i >= 16 && i < 32) continue;
     for (int tries = 0; tries < 20; ++tries) {
       Hello::Bytes bad = good;

@@ -1,4 +1,4 @@
-// The real program on captures good and bad.
+// The real program on good and bad captures.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -53,7 +53,7 @@ std::vector<CaptureRecord> request(std::uint64_t connection) {
                             bytes_of("HTTP/1.0 200 OK\r\n\r\nhello"));
 }
 
-// Connection 7, of which 50 bytes from 5 on are not recorded.
+// Connection 7, in which 50 bytes from 5 on are not recorded.
 std::vector<CaptureRecord> with_gap() {
   capture::CloseInfo close;
   close.sides[0] = totals_of(bytes_of("helloworld"));
@@ -117,7 +117,7 @@ TEST(Stat, AddsUp) {
   EXPECT_TRUE(has(run({"stat", folder.path()}).output, "segments.sealed"));
 }
 
-// A flipped payload, and thirty of them.
+// A segment with this many flipped payloads.
 std::vector<std::byte> damaged(int places) {
   SegmentPlan plan;
   std::vector<std::byte> bytes =
@@ -338,7 +338,7 @@ TEST(Search, FindsWhatANaiveSearchFinds) {
   EXPECT_EQ(found, expected) << wanted;
 }
 
-// What `search --regex` finds in a stream that comes in pieces of `piece_bytes`.
+// The matches of `search --regex` in a stream that comes in pieces of `piece_bytes`.
 std::string matches_of(const std::string& regex, const std::string& text, std::size_t piece_bytes) {
   const TempDir folder;
   SegmentPlan plan;
@@ -382,7 +382,7 @@ TEST(Search, FindsTheLongestMatchThatBeginsFirstWhateverComesLater) {
     EXPECT_EQ(matches_of("[a-z]+x|a", "ab-abx", piece), "0+1 3+3 ") << piece;
     EXPECT_EQ(matches_of("abc+d|c", "abccd abcc", piece), "0+5 8+1 9+1 ") << piece;
   }
-  // As far as a match may reach, and within one record.
+  // The longest possible match, within one record.
   const std::string far = 'a' + std::string(4094, 'b') + "x";
   EXPECT_EQ(matches_of("ab*x|ab", far + std::string(20'000, '-') + far, 1000),
             "0+4096 24096+4096 ");
@@ -390,7 +390,7 @@ TEST(Search, FindsTheLongestMatchThatBeginsFirstWhateverComesLater) {
 
 TEST(Search, TellsTheTimeOfTheRecordInWhichAMatchEnds) {
   const TempDir folder;
-  // A record's time has its offset as nanoseconds.
+  // Each record's time in nanoseconds is its offset.
   write_segment(folder.path(), {}, connection_records(1, bytes_of("-----abc------"), {}, 3));
   const Outcome outcome = run({"search", "--regex", "b", folder.path()});
   EXPECT_TRUE(has(outcome.output, "01.000000006Z c1 client 6: b")) << outcome.output;
@@ -444,7 +444,7 @@ TEST(Follow, ShowsWhatIsAppendedAndWhatComesInTheNextSegment) {
   const std::string path = write_segment_bytes(folder.path(), plan, part, SegmentState::open);
   Process process({program(), "follow", folder.path()});
   ASSERT_TRUE(process.wait_for_output_line(Regex("c1 client data 2000[+]1000")));
-  // As the writer does: more frames, the footer, the last name.
+  // Like the writer: more frames, the footer, then the final name.
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.write(reinterpret_cast<const char*>(whole.data()),
              static_cast<std::streamsize>(whole.size()));
@@ -535,7 +535,7 @@ TEST(Follow, EndsWhenStdoutIsGone) {
   EXPECT_TRUE(has(process.standard_error(), "stdout cannot be written"));
 }
 
-// One signal is enough, also while it waits for who reads it.
+// One signal is enough, also while the tool waits for a reader of its output.
 TEST(Follow, EndsAtASignalWhileNobodyTakesWhatItPrints) {
   const TempDir folder;
   write_segment(folder.path(), {}, connection_records(1, random_bytes(200'000, 1), {}));
@@ -559,7 +559,7 @@ TEST(Follow, EndsAtASignalWhileNobodyTakesWhatItPrints) {
   EXPECT_TRUE(has(process.standard_error(), "stdout cannot be written"));
 }
 
-// Of three frames the last confirms the one before, or none. Returns how many records were shown.
+// Three frames. The last one confirms the one before, or none. Returns how many records were shown.
 std::size_t followed(const std::string& directory, std::uint32_t frames_in_flight,
                      const std::string& durability, SegmentState state) {
   SegmentPlan plan;
@@ -602,8 +602,8 @@ TEST(Follow, EndsOnceIdle) {
 
 // --- Progress ---
 
-// Runs a command with stdout and stderr on a terminal that is not read for so long from its first
-// output on, and returns what came there.
+// Runs a command with stdout and stderr on a terminal, which is not read for a time after its first
+// output. Returns everything written there.
 std::string shown_on_a_terminal(std::vector<std::string> command,
                                 std::chrono::milliseconds held_back) {
   Terminal terminal;
@@ -618,8 +618,7 @@ std::string shown_on_a_terminal(std::vector<std::string> command,
   return terminal.read_to_end();
 }
 
-// Runs `cat` with its stderr on a terminal and its stdout held back for so long from its first
-// bytes on.
+// Runs `cat` with stderr on a terminal and stdout blocked for a time after its first bytes.
 std::string said_on_a_terminal(const std::string& path, std::chrono::milliseconds held_back) {
   Terminal terminal;
   int pipe_ends[2];
@@ -636,7 +635,7 @@ std::string said_on_a_terminal(const std::string& path, std::chrono::millisecond
   std::vector<char> buffer(1 << 16);
   while (::read(reader.get(), buffer.data(), buffer.size()) > 0) continue;
   EXPECT_EQ(process.wait(), 0);
-  // The kernel brings it to the screen in its own time.
+  // The kernel takes its time to bring it to the screen.
   return terminal.read_to_end();
 }
 
@@ -647,7 +646,7 @@ TEST(Progress, IsShownOnATerminalOnceItTakesASecondAndTakenAwayAtTheEnd) {
   write_segment(folder.path(), plan, connection_records(1, random_bytes(4 << 20, 1), {}, 9000));
   const std::string said = said_on_a_terminal(folder.path(), std::chrono::milliseconds(1300));
   EXPECT_TRUE(Regex("(\r[0-9]+% of 4 MiB\x1b\\[K)+\r\x1b\\[K").matches(said)) << said;
-  // What takes no second, unless the machine takes it.
+  // Less than the second after which a status line appears, unless the machine is slow.
   constexpr std::chrono::milliseconds kShort(900);
   for (int i = 0; i < 20; ++i) {
     const auto began = std::chrono::steady_clock::now();
@@ -672,7 +671,7 @@ TEST(Progress, DoesNotGarbleWhatIsOnTheSameTerminal) {
     EXPECT_GT(shown.size(), 4U << 20) << command;
     EXPECT_FALSE(has(shown, "% of 4 MiB")) << command;
   }
-  // Many gaps make many lines.
+  // Many gaps cause many lines.
   std::vector<CaptureRecord> gaps = {open_record(1)};
   for (std::uint64_t i = 0; i < 20'000; ++i) {
     gaps.push_back(gap_record(1, Side::client, i, 1, GapReason::limit));
@@ -828,7 +827,7 @@ TEST(Verify, TellsATornTailFromDamage) {
   plan.footer = false;
   plan.frames_in_flight = 2;
   auto records = connection_records(1, random_bytes(40'000, 1), {});
-  // Without what would tell how much is missing.
+  // Without the records that would say how much is missing.
   records.resize(records.size() - 3);
   auto bytes = build_segment(plan, records);
   ASSERT_GT(bytes.size(), 8U * 4096);
@@ -920,7 +919,7 @@ TEST(Recover, MakesEveryDamagedCaptureCleanButForGaps) {
   const auto records = connection_records(1, client, random_bytes(9000, 4));
   for (int round = 0; round < by_scale(5, 25, 200); ++round) {
     const TempDir folder;
-    // Two segments, the second with the table that it has to begin with left out.
+    // Two segments. The second lacks the table that it has to begin with.
     const auto middle = records.begin() + static_cast<std::ptrdiff_t>(random() % records.size());
     SegmentPlan plan;
     auto bytes = build_segment(plan, {records.begin(), middle});
@@ -935,7 +934,7 @@ TEST(Recover, MakesEveryDamagedCaptureCleanButForGaps) {
     const Outcome outcome = run({"recover", "--out", out, folder.path()});
     ASSERT_EQ(outcome.status, 0) << outcome.error;
     const Outcome verified = run({"verify", out});
-    // A capture of which nothing was left has no segment.
+    // If nothing of a capture is left, it has no segment.
     if (std::filesystem::is_empty(out)) continue;
     ASSERT_TRUE(verified.status == kClean || verified.status == kGaps)
         << verified.output << outcome.error;
@@ -946,7 +945,7 @@ TEST(Recover, MakesEveryDamagedCaptureCleanButForGaps) {
   }
 }
 
-// Nor is it a capture that something else was found in.
+// lost+found counts as nothing, neither in an output directory nor in a capture.
 TEST(Recover, WhatMkfsPutsIntoAFreshFilesystemIsNothing) {
   const TempDir folder;
   write_segment(folder.path(), {}, request(1));

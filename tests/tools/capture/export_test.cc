@@ -1,4 +1,4 @@
-// `export`, by a reader of pcapng of its own. What tshark makes of it: tests/system.
+// `export`, checked with this test's own reader of pcapng. tests/system checks it with tshark.
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -30,7 +30,7 @@ using capture::GapReason;
 using capture::Kind;
 using capture::Side;
 
-// A frame as the file has it; `flags` and so on are TCP's.
+// A frame of the file; `flags` and so on are TCP's.
 struct Frame {
   std::uint64_t wall_ns = 0;
   std::uint32_t interface = 0;
@@ -46,7 +46,7 @@ struct Frame {
 struct File {
   std::vector<std::string> interfaces;
   std::vector<Frame> frames;
-  std::vector<std::uint32_t> statistics;  ///< of which interfaces
+  std::vector<std::uint32_t> statistics;  ///< the interfaces that have them
 };
 
 class Bytes {
@@ -172,7 +172,7 @@ std::vector<Frame> of_side(const File& file, Side side) {
   return frames;
 }
 
-// A side's bytes, put where their sequence numbers say, from that of its SYN on.
+// A side's bytes, ordered by their sequence numbers from its SYN on.
 std::string assembled(const File& file, Side side) {
   const std::vector<Frame> frames = of_side(file, side);
   EXPECT_EQ(frames.at(0).flags & kSyn, kSyn);
@@ -210,7 +210,7 @@ TEST(Export, MakesAWholeConnectionOfARecordedOne) {
   EXPECT_EQ(file.frames[0].wall_ns % 1'000'000'000, 0U);
   EXPECT_EQ(assembled(file, Side::client), string_of(client));
   EXPECT_EQ(assembled(file, Side::upstream), string_of(upstream));
-  // Everything is acknowledged at the end, and both have said theirs.
+  // At the end everything is acknowledged, and both sides have sent their FIN.
   const Frame last_of_client = of_side(file, Side::client).back();
   const Frame last_of_upstream = of_side(file, Side::upstream).back();
   EXPECT_EQ(last_of_client.acknowledged,
@@ -265,7 +265,7 @@ TEST(Export, AGapIsAJumpWithItsDropCount) {
 
 TEST(Export, SaysOfEachConnectionInItsOwnFirstFrameWhatItIs) {
   const TempDir folder;
-  // The first one begins before the frames do, the third has no beginning.
+  // The first one begins before the frames, the third has no beginning.
   write_segment(
       folder.path(), {},
       {open_record(1), open_record(2), data_record(1, Side::client, 5'000'000'000, "first"),
@@ -377,13 +377,12 @@ TEST(Export, PeersWithoutAnAddressGetOne) {
                       "c6120001c0000201 1024>1", "c6120001c0000203 1025>9",
                       "20010db8000000000000000000000007" + four + "c0000204 5>7",
                       "c6120001c0000202 1026>1", four + "0a000001" + one + " 4000>80",
-                      // The same two again while the first are connected.
+                      // The same two peers again while the first ones are connected.
                       four + "c6120001" + one + " 1027>80", "c6120001c0000201 1028>1",
                       "0a090909c0000205 1>1"}));
 }
 
-// In one run or in several: a frame that repeats the number of a SYN before it is no new
-// connection.
+// In one run or in several. A frame that repeats an earlier SYN's number is not a new connection.
 TEST(Export, OfOneAfterTheOtherBetweenTheSameTwoStartsElsewhere) {
   const TempDir folder;
   const auto from_the_same = [](std::uint64_t begin, std::uint64_t end) {
@@ -440,7 +439,7 @@ TEST(Export, PutsTheWorkersOfARunInTheOrderOfTheirTimes) {
   EXPECT_TRUE(std::ranges::is_sorted(times));
 }
 
-// The record `segment` is stamped when the first block is written, the table when it is made.
+// The record `segment` gets its time when the first block is written, the table when it is made.
 TEST(Export, KeepsTheOrderWhereSegmentsBeginLaterThanWhatIsInThem) {
   const TempDir folder;
   const std::uint64_t kLater = 60'000'000'000;
@@ -517,7 +516,7 @@ TEST(Export, WritesANewFileForItsOwnerAlone) {
   EXPECT_TRUE(has(again.error, "File exists")) << again.error;
 }
 
-// As a shell's >(…) is a pipe: /dev/fd/63.
+// A shell's >(…) is such a pipe: /dev/fd/63.
 TEST(Export, WritesIntoAPipeOrADeviceThatIsThere) {
   const TempDir folder;
   write_segment(folder.path(), {}, connection_records(1, bytes_of("x"), {}));

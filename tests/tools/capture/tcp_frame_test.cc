@@ -13,7 +13,7 @@
 namespace sluice::capture {
 namespace {
 
-// The sum of RFC 1071 as it is written there, over words in network byte order.
+// The sum as RFC 1071 defines it, over words in network byte order.
 std::uint32_t plain_sum(std::span<const std::byte> bytes, std::uint32_t sum = 0) {
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     const auto byte = std::to_integer<std::uint32_t>(bytes[i]);
@@ -41,7 +41,7 @@ std::uint32_t number_at(std::span<const std::byte> bytes, std::size_t at, std::s
 
 constexpr std::size_t kIp = 14;
 
-// Whether the checksums of a frame are right: all that each covers adds up to ones.
+// Whether a frame's checksums are right: everything that each one covers adds up to ones.
 void expect_good_checksums(std::span<const std::byte> frame, bool v6) {
   const std::size_t ip_bytes = v6 ? 40 : 20;
   if (!v6) {

@@ -13,7 +13,7 @@
 
 namespace sluice::test {
 
-/// $SLUICE_CAPTURE: sluice-capture.
+/// The path of sluice-capture, from $SLUICE_CAPTURE.
 [[nodiscard]] inline std::string program() {
   const char* value = std::getenv("SLUICE_CAPTURE");
   if (value == nullptr) throw std::runtime_error("SLUICE_CAPTURE must be set");
@@ -26,7 +26,7 @@ struct Outcome {
   std::string error;
 };
 
-/// What a program does with these arguments: sluice-capture, unless another is named.
+/// Runs sluice-capture, or another named program, with these arguments.
 [[nodiscard]] inline Outcome run(std::vector<std::string> arguments,
                                  const std::string& of = program()) {
   arguments.insert(arguments.begin(), of);

@@ -15,7 +15,7 @@ namespace {
 using test::CaptureRecord;
 using test::MemorySegment;
 
-// Reads all of the chain; the error, or "".
+// Reads the whole chain. Returns the error, or "".
 std::string error_of(const Chain& chain, const ChainReader::Options& options,
                      ConnectionTable& table, bool forgets = false) {
   ChainReader reader(chain, options);
@@ -74,7 +74,8 @@ TEST(Connections, OfATableAreBounded) {
   EXPECT_NE(error_of(at_once(kMost + 1), 100, alive, true), "");
 }
 
-// Retention deletes them while the first is read: no damage, but no part of the connection either.
+// Retention deletes them while the first is read. That is not damage, but part of the connection is
+// missing.
 TEST(Connections, WhoseSegmentsAreDeletedMeanwhileHaveAGap) {
   const auto bytes = test::random_bytes(900, 1);
   const auto all = test::connection_records(1, bytes, {}, 100);
@@ -89,7 +90,7 @@ TEST(Connections, WhoseSegmentsAreDeletedMeanwhileHaveAGap) {
   ChainReader::Options options = test::memory_options(segments);
   bool deleted = false;
   options.open = [&, open = options.open](SegmentFile& file) {
-    // Looked for once more when the next is met.
+    // The chain looks for it once more when it reaches the next.
     if (file.name.number == 0 && std::exchange(deleted, true)) return std::unique_ptr<Source>();
     return *open(file);
   };

@@ -15,7 +15,7 @@ constexpr std::uint64_t kMicrosecond = 1'000;
 constexpr std::uint64_t kMinute = 60'000'000'000;
 constexpr double kMostError = 0.01;
 
-// The smallest value that at least the fraction `q` of all does not exceed.
+// The smallest value that at least the fraction `q` of all values does not exceed.
 std::uint64_t exact_quantile(std::vector<std::uint64_t> sorted, double q) {
   const auto rank = static_cast<std::size_t>(std::ceil(q * static_cast<double>(sorted.size())));
   return sorted[std::max<std::size_t>(rank, 1) - 1];

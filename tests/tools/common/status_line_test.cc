@@ -12,7 +12,7 @@ using std::chrono::milliseconds;
 
 constexpr TimePoint kStart{std::chrono::hours(1)};
 
-/// Asked each 50 ms for 31 s; what is on stderr.
+/// Updates the status every 50 ms for 31 s. Returns what stderr shows.
 std::string shown(StatusLine::Kind kind, Duration rest = StatusLine::kInPlaceInterval) {
   testing::internal::CaptureStderr();
   {

@@ -29,7 +29,7 @@ using Kinds = std::vector<Action::Kind>;
 constexpr std::uint64_t kMonotonic = 5'000'000'000'000;
 constexpr std::uint64_t kWall = 1'790'000'000'000'000'000;
 
-/// The record, `ms` after the recording's begin.
+/// The record, moved to `ms` after the recording's begin.
 CaptureRecord at(std::uint64_t ms, CaptureRecord record) {
   record.header.monotonic_ns = kMonotonic + ms * 1'000'000;
   record.header.wall_ns = kWall + ms * 1'000'000;
@@ -146,7 +146,7 @@ TEST_F(PlanTest, KnowsWhetherTheAnswerWasOverBeforeTheClientsReset) {
   EXPECT_FALSE(actions(1)[0].answer_over);
 }
 
-// Nobody knows when it came.
+// The time when it came is unknown.
 TEST_F(PlanTest, AnAnswerThatWasNotRecordedMayHaveTakenUntilTheNextAction) {
   capture::OpenInfo info = test::open_info(1);
   info.began_monotonic_ns = kMonotonic;
@@ -176,7 +176,7 @@ TEST_F(PlanTest, OrdersTheConnectionsOfAllWorkersByTheirBeginnings) {
   EXPECT_EQ(plan_.connections[1].start_ns - plan_.first_ns, 10'000'000U);
 }
 
-// Another boot: the monotonic clock began anew, the wall clock tells.
+// After another boot the monotonic clock began anew, so the wall clock gives the order.
 TEST_F(PlanTest, PutsRunsBehindEachOtherByTheWallClock) {
   write_segment(folder_.path(), {}, {opened(0, 1), closed(30, 1)});
   test::SegmentPlan later;

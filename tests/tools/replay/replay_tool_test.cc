@@ -1,4 +1,4 @@
-// The real program on captures that were made by hand, good and bad.
+// The real program on good and bad captures made by hand.
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -58,7 +58,7 @@ CaptureRecord opened(milliseconds time, std::uint64_t connection, std::uint8_t s
   info.sides = sides;
   return after(time, open_record(connection, info));
 }
-/// Where this was recorded of the two sides.
+/// A `close` record. The sides have recorded these bytes.
 CaptureRecord closed(milliseconds time, std::uint64_t connection, const std::string& client = "",
                      const std::string& upstream = "") {
   capture::CloseInfo info;
@@ -67,7 +67,7 @@ CaptureRecord closed(milliseconds time, std::uint64_t connection, const std::str
   return after(time, close_record(connection, info));
 }
 
-/// One that sends `text` after 1 ms and ends in order after 2, both sides.
+/// Sends `text` after 1 ms and ends both sides in order after 2 ms.
 std::vector<CaptureRecord> simple(std::uint64_t connection, const std::string& text,
                                   milliseconds begin = milliseconds(0)) {
   const milliseconds ms(1);
@@ -78,8 +78,7 @@ std::vector<CaptureRecord> simple(std::uint64_t connection, const std::string& t
           closed(begin + 3 * ms, connection, text)};
 }
 
-/// One that asks and ends in order at once, and is over after so long. Of its upstream nothing was
-/// recorded.
+/// Asks and ends in order at once, and closes after `length`. Nothing of its upstream is recorded.
 std::vector<CaptureRecord> client_only(milliseconds length, std::uint64_t connection = 1,
                                        milliseconds begin = milliseconds(0)) {
   return {opened(begin, connection, 1),
@@ -94,7 +93,7 @@ std::vector<CaptureRecord> joined(const std::vector<std::vector<CaptureRecord>>&
   return all;
 }
 
-/// A server that takes one connection, with which `serve` does what it likes.
+/// A server that accepts one connection and calls `serve` with it.
 class OneCall {
  public:
   explicit OneCall(std::function<void(OwnedFd&)> serve, SocketOptions options = {})
@@ -107,7 +106,7 @@ class OneCall {
   OneCall(const OneCall&) = delete;
   OneCall& operator=(const OneCall&) = delete;
   [[nodiscard]] std::string address() const { return loopback_address(listener_.port); }
-  /// Until it has done that: what it noted may be read then.
+  /// Waits until that is done. Then its results may be read.
   void join() {
     if (thread_.joinable()) thread_.join();
   }
@@ -117,7 +116,7 @@ class OneCall {
   std::thread thread_;
 };
 
-/// Takes all that comes, and says how it ended.
+/// Reads everything, and returns how it ended.
 Ending drain(int fd) {
   std::vector<std::byte> buffer(1 << 16);
   Ending ending = Ending::open;
@@ -125,7 +124,7 @@ Ending drain(int fd) {
   return ending;
 }
 
-/// One whose answer, and its end, are recorded before its client's reset.
+/// The answer and its end are recorded before the client's reset.
 std::vector<CaptureRecord> reset_behind_the_answer(const std::string& request,
                                                    const std::string& answer) {
   const auto ms = [](int number) { return milliseconds(number); };
@@ -163,10 +162,10 @@ TEST(ReplayTime, NothingComesBeforeItIsDue) {
   }
 }
 
-/// Tells how late others are woken here meanwhile, who do no more than sleep.
+/// Measures how late a thread that only sleeps is woken here meanwhile.
 class Sleeper {
  public:
-  /// Ends it. In nine of ten times not later than this.
+  /// Ends it. Returns the delay that nine of ten wake-ups did not exceed.
   [[nodiscard]] std::chrono::nanoseconds late() {
     thread_.request_stop();
     thread_.join();
@@ -182,14 +181,14 @@ class Sleeper {
       late_.emplace_back(steady_clock::now() - until);
     }
   }
-  std::vector<std::chrono::nanoseconds> late_;  // of the thread until it has ended
+  std::vector<std::chrono::nanoseconds> late_;  // used by the thread until it has ended
   std::jthread thread_{[this](const std::stop_token& stop) { sleep(stop); }};
 };
 
-/// True: without io_uring.
+/// The parameter: without io_uring.
 class ReplayClockTest : public testing::TestWithParam<bool> {};
 
-// SLUICE_LONG=1: for an hour.
+// With SLUICE_LONG=1 this takes an hour.
 TEST_P(ReplayClockTest, ConnectionsBeginWhenTheyAreDueAndTheLastAsMuchAsTheFirst) {
   constexpr double kMostUs = 1000;
   constexpr std::chrono::microseconds kIdle{500};
@@ -231,7 +230,7 @@ INSTANTIATE_TEST_SUITE_P(EveryEngine, ReplayClockTest, testing::Bool(), name_of_
 
 TEST(ReplayTime, ConnectionsBeyondTheBoundWaitAndTheirLagIsTold) {
   const TempDir folder;
-  // Both from the first moment to 300 ms.
+  // Both last from the first moment to 300 ms.
   std::vector<CaptureRecord> records;
   for (const std::uint64_t each : {1U, 2U}) records.push_back(opened(milliseconds(0), each));
   for (const std::uint64_t each : {1U, 2U}) {
@@ -249,9 +248,9 @@ TEST(ReplayTime, ConnectionsBeyondTheBoundWaitAndTheirLagIsTold) {
   EXPECT_GE(lag.at("max").to_number<double>(), 300'000 * 0.99);
 }
 
-// In the recording the server took 5 s, and now only as much longer than --response-timeout as
-// shows that this is not all that counts: until the answer if that is waited for, and else until
-// its end.
+// In the recording the server took 5 s. Now it takes only slightly longer than --response-timeout,
+// to show that the recorded time counts, too. The replay waits for the answer or, without checking,
+// for its end.
 TEST(ReplayTime, AnAnswerMayTakeAsLongAsInTheRecording) {
   constexpr milliseconds kThen{5000};
   constexpr milliseconds kNow{500};
@@ -279,7 +278,7 @@ TEST(ReplayTime, AnAnswerMayTakeAsLongAsInTheRecording) {
   }
 }
 
-// When it came is not known, but not that it took longer than the connection.
+// It is unknown when it came, but it took no longer than the connection.
 TEST(ReplayTime, AnAnswerThatWasNotRecordedMayTakeAsLongAsTheConnection) {
   const TempDir folder;
   write_segment(folder.path(), {}, client_only(std::chrono::minutes(1)));
@@ -293,7 +292,7 @@ TEST(ReplayTime, AnAnswerThatWasNotRecordedMayTakeAsLongAsTheConnection) {
   EXPECT_EQ(replayed.count("completed"), 1U);
 }
 
-// Nor for ever, whatever a server has to say.
+// Nor does it wait for ever, whatever a server sends.
 TEST(ReplayTime, AnAnswerThatWasNotRecordedHasToEnd) {
   const TempDir folder;
   write_segment(folder.path(), {}, client_only(milliseconds(1)));
@@ -343,7 +342,7 @@ std::vector<CaptureRecord> sender(std::uint64_t connection, std::uint64_t pieces
   return records;
 }
 
-/// Bytes that calls have put into sockets, by the calls' names, as strace -y writes them.
+/// The bytes that each call has written to sockets, by its name, as strace -y prints them.
 std::map<std::string, std::uint64_t> sent_by_call(const std::string& path) {
   const Regex call(R"(^(\w+)\(\d+<socket:.*\) += (\d+)$)");
   std::map<std::string, std::uint64_t> sent;
@@ -366,7 +365,7 @@ TEST(ReplayCalls, ClientsBytesAreSentBySendfileAlone) {
   write_segment(folder.path(), plan, sender(1, kPieces, kPieceBytes, milliseconds(1)));
   Keeper target;
   ProcessOptions options;
-  options.environment = {without_leak_check()};  // nothing that is traced can look for leaks
+  options.environment = {without_leak_check()};  // a traced process cannot look for leaks
   Process process({"strace", "-y", "-s", "0", "-o", traced.file("trace"), "-e",
                    "trace=sendfile,splice,write,writev,pwritev2,sendto,sendmsg,sendmmsg",
                    replay_tool(), folder.path(), "--to", target.address()},
@@ -376,7 +375,7 @@ TEST(ReplayCalls, ClientsBytesAreSentBySendfileAlone) {
   EXPECT_EQ(sent_by_call(traced.file("trace")), all);
 }
 
-// The second connection waits 600 ms for the first, and is as late until its client ends.
+// The second connection waits 600 ms for the first, and is that late until its client ends.
 TEST(ReplayProgress, IsShownOnATerminalWithTheRateAndTheLagAndTakenAwayAtTheEnd) {
   const TempDir folder;
   SegmentPlan plan;
@@ -423,8 +422,8 @@ TEST(ReplayGaps, AConnectionEndsByAResetAtAGap) {
   EXPECT_EQ(kept.at(1), (Keeper::Kept{"whole", Ending::eof}));
 }
 
-// The answer's gap is recorded before the client's: what it reached by then may be to requests that
-// are lost with it.
+// The answer's gap is recorded before the client's. So the offset that it reached may belong to
+// requests that the client's gap lost.
 TEST(ReplayGaps, AGapOnBothSidesWaitsForNoAnswerAndIsNoDifference) {
   const TempDir folder;
   write_segment(
@@ -476,7 +475,7 @@ TEST(ReplayGaps, AnswersThatWereNotRecordedAreNotWaitedForWhichIsTold) {
   }
 }
 
-// That answers are missing beyond a limit is recorded at the end alone.
+// Only the end of the recording tells that answers beyond a limit are missing.
 TEST(ReplayGaps, AnswersThatWereNotAllRecordedAreToldToo) {
   const TempDir folder;
   write_segment(
@@ -509,7 +508,7 @@ TEST(ReplayGaps, ARecordingThatWasCutOffEndsByAReset) {
   EXPECT_EQ(replayed.count("cut_at_end"), 1U);
 }
 
-// Whatever a file says, the program ends in order, and sends nothing that was not recorded.
+// Whatever a file contains, the program ends in order and sends nothing that was not recorded.
 TEST(ReplayHostile, FlippedBytesDoNoHarm) {
   const auto good = build_segment(
       {}, joined({simple(1, std::string(3000, 'a')), simple(2, std::string(3000, 'a'))}));
@@ -553,7 +552,7 @@ TEST(ReplayHostile, ASegmentThatGetsShorterMeanwhileEndsItsConnections) {
   EXPECT_EQ(target.wait_for(1).at(0).ending, Ending::reset);
 }
 
-// What is known of each record is in a file, not in memory.
+// What the replay knows of each record is in a file, not in memory.
 TEST(ReplayHostile, MemoryDoesNotGrowWithTheCapture) {
   if (sanitized()) GTEST_SKIP() << "a sanitizer's memory is its own";
   constexpr std::uint64_t kConnections = 50'000;
@@ -561,7 +560,7 @@ TEST(ReplayHostile, MemoryDoesNotGrowWithTheCapture) {
   const TempDir folder;
   std::vector<CaptureRecord> records;
   for (std::uint64_t each = 1; each <= kConnections; ++each) {
-    // One now, all others much later.
+    // One begins now, all others much later.
     const auto begin = each == 1 ? milliseconds(0) : milliseconds(3'600'000);
     const std::vector<CaptureRecord> one = simple(each, "hello", begin);
     records.insert(records.end(), one.begin(), one.end());
@@ -571,7 +570,7 @@ TEST(ReplayHostile, MemoryDoesNotGrowWithTheCapture) {
   write_segment(folder.path(), plan, records);
   Keeper target;
   Process process({replay_tool(), folder.path(), "--to", target.address(), "--compare"});
-  // The plan is made.
+  // By now the plan is complete.
   ASSERT_EQ(target.wait_for(1).size(), 1U) << process.standard_error();
   const std::string status = read_text("/proc/" + std::to_string(process.pid()) + "/status");
   const auto found = Regex("RssAnon:\\s+([0-9]+) kB").first_in(status);
@@ -683,8 +682,7 @@ TEST(ReplayEnds, AServerThatEndsItsAnswerTooEarlyIsToldWhereItWasWaitedFor) {
   }
 }
 
-// As long as the server reads, and be it slowly, nothing that was sent before a reset is thrown
-// away.
+// While the server still reads, however slowly, no byte sent before a reset is lost.
 TEST(ReplayEnds, BeforeAResetASlowServerGetsAll) {
   constexpr std::size_t kPieces = 30;
   const std::string piece(60'000, 'x');
@@ -707,7 +705,7 @@ TEST(ReplayEnds, BeforeAResetASlowServerGetsAll) {
         Received part;
         while ((part = receive_some(fd.get(), buffer)).ending == Ending::open) {
           got += part.bytes;
-          // Longer than its time-out in all, and much shorter each time.
+          // In total longer than the time-out, each time much shorter.
           if (got < all) std::this_thread::sleep_for(milliseconds(5'000) * part.bytes / all);
         }
       },
@@ -720,7 +718,7 @@ TEST(ReplayEnds, BeforeAResetASlowServerGetsAll) {
   EXPECT_EQ(got, all);
 }
 
-// It acknowledges nothing any more, and nobody reads what would tell.
+// The server acknowledges nothing more, and the replay reads nothing that would show it.
 TEST(ReplayEnds, AConnectionThatTheServerHasCutByThenHoldsUpNothing) {
   const TempDir folder;
   SegmentPlan plan;
@@ -731,7 +729,7 @@ TEST(ReplayEnds, AConnectionThatTheServerHasCutByThenHoldsUpNothing) {
         EXPECT_EQ(receive_text(fd.get(), 1), "x");
         EXPECT_TRUE(send_all(fd.get(), "413"));
         ::shutdown(fd.get(), SHUT_WR);
-        // What was not read becomes a reset.
+        // Unread bytes cause a reset.
         std::this_thread::sleep_for(milliseconds(20));
         fd.reset();
       },
@@ -747,7 +745,7 @@ TEST(ReplayTarget, EveryAddressOfANameIsTried) {
   if (!TwoAddresses::possible()) GTEST_SKIP() << "no program can be given a name here";
   const TempDir folder;
   write_segment(folder.path(), {}, joined({simple(1, "one"), simple(2, "two", milliseconds(10))}));
-  // On 127.0.0.1 alone.
+  // Listens on 127.0.0.1 only.
   Keeper target;
   const TwoAddresses names;
   Process process(names.known_to({replay_tool(), folder.path(), "--to",
@@ -822,7 +820,7 @@ TEST(ReplayOptions, AReportMayGoThroughAFifo) {
   EXPECT_EQ(report.at("replay").at("completed").to_number<int>(), 1);
 }
 
-// That answers differ is more to say than that the report cannot be written.
+// Differing answers decide the status, not a report that cannot be written.
 TEST(ReplayOptions, AReportThatCannotBeWrittenIsNotAllThatTheStatusTells) {
   const TempDir folder;
   write_segment(folder.path(), {}, simple(1, "one"));
@@ -922,7 +920,7 @@ TEST(ReplayReport, ThePageHoldsThePictureAndNothingFromElsewhere) {
   EXPECT_TRUE(has(text, "default-src 'none'"));
 }
 
-// The recorded ones take 400 ms, those of now 50 ms at least.
+// The recorded answers take 400 ms, those of now at least 50 ms.
 TEST(ReplayReport, EveryAnswerThatWasComparedIsListedWithItsTimesThenAndNow) {
   constexpr milliseconds kThen{400};
   constexpr milliseconds kNow{50};

@@ -20,7 +20,7 @@ using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
 const TimePoint kStart = TimePoint(hours(1000));
-constexpr std::uint64_t kFirst = 1'790'000'000'000'000'000;  // a wall clock's nanoseconds
+constexpr std::uint64_t kFirst = 1'790'000'000'000'000'000;  // nanoseconds of a wall clock
 
 std::uint64_t ns(nanoseconds time) { return static_cast<std::uint64_t>(time.count()); }
 
@@ -43,7 +43,7 @@ TEST(Schedule, OfTimesThatCannotBeIsNeitherBeforeTheStartNorBeyondTheClock) {
   EXPECT_GT(schedule.due(~std::uint64_t{0}), kStart + hours(24 * 365));
 }
 
-// A clock that wakes the replay late each time, by a little: nothing of it may add up.
+// The clock wakes the replay slightly late each time. The delays must not add up.
 TEST(Schedule, DoesNotDriftOverAnHour) {
   std::mt19937_64 random(test::seed());
   for (const double speed : {1.0, 0.5, 7.3, 60.0}) {
@@ -88,10 +88,10 @@ TEST(NextStep, WaitsForAsMuchOfTheAnswerAsHadCome) {
   EXPECT_EQ(next_step(action, kStart, late, {true, 99, false}), Step::wait_for_answer);
   EXPECT_EQ(next_step(action, kStart, late, {true, 100, false}), Step::act);
   EXPECT_EQ(next_step(action, kStart, late, {true, 5000, false}), Step::act);
-  // The answer came sooner than in the recording: the schedule still holds.
+  // The answer came sooner than in the recording: the schedule still applies.
   EXPECT_EQ(next_step(action, kStart, kStart - seconds(1), {true, 100, false}),
             Step::wait_until_due);
-  // No more will come.
+  // No more bytes will come.
   EXPECT_EQ(next_step(action, kStart, late, {true, 99, true}), Step::act);
 }
 
