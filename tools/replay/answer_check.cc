@@ -16,7 +16,7 @@ Result<> AnswerCheck::take(std::span<const std::byte> bytes) {
       part_ = part.next;
       continue;
     }
-    if (offset_ < part.offset) {  // a gap
+    if (offset_ < part.offset) {  // a gap in the recording
       const std::uint64_t skipped = std::min<std::uint64_t>(bytes.size(), part.offset - offset_);
       offset_ += skipped;
       bytes = bytes.subspan(static_cast<std::size_t>(skipped));

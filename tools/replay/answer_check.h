@@ -13,7 +13,7 @@
 
 namespace sluice::replay {
 
-/// Bytes of each answer that are not compared.
+/// A range of each answer's bytes that is not compared.
 struct Ignored {
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
@@ -22,23 +22,24 @@ struct Ignored {
 /// How an answer differs from the recorded one.
 struct Mismatch {
   std::optional<std::uint64_t> first;  ///< offset of the first byte that differs
-  std::uint64_t last = 0;              ///< of the last one
-  std::uint64_t bytes = 0;             ///< how many do
-  std::string then = {};               ///< what was there, from `first` on, kShownBytes at most
+  std::uint64_t last = 0;              ///< offset of the last byte that differs
+  std::uint64_t bytes = 0;             ///< number of bytes that differ
+  std::string then = {};               ///< recorded bytes from `first` on, at most kShownBytes
   std::string now = {};
   static constexpr std::size_t kShownBytes = 16;
 };
 
-/// Compares an answer, as it comes, with what was recorded of it. What was not recorded, and what
-/// comes behind the recorded end, is not compared.
+/// Compares an answer, as it arrives, with the recorded one. Bytes that were not recorded, and
+/// bytes behind the recorded end, are not compared.
 class AnswerCheck {
  public:
-  /// All are borrowed. `ignored` is ordered, and its ranges do not touch.
+  /// All references must outlive the check. `ignored` is ordered, and its ranges do not touch.
+  /// `first_answer` is PlannedConnection::first_answer.
   AnswerCheck(const Plan& plan, SegmentFiles& files, const std::vector<Ignored>& ignored,
               std::uint64_t first_answer)
       : plan_(plan), files_(files), ignored_(ignored), part_(first_answer) {}
 
-  /// The next bytes. Fails if the recorded ones cannot be read any more.
+  /// Compares the next bytes. Fails if the recorded bytes can no longer be read.
   [[nodiscard]] Result<> take(std::span<const std::byte> bytes);
   [[nodiscard]] const Mismatch& mismatch() const { return mismatch_; }
 
@@ -49,8 +50,8 @@ class AnswerCheck {
   const Plan& plan_;
   SegmentFiles& files_;
   const std::vector<Ignored>& ignored_;
-  std::uint64_t part_;        // of the recorded answer: the one that is at offset_, or comes next
-  std::uint64_t offset_ = 0;  // in the stream
+  std::uint64_t part_;        // of the recorded answer: the one at offset_, or the next one
+  std::uint64_t offset_ = 0;  // of the next byte in the answer
   Mismatch mismatch_;
 };
 

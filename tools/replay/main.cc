@@ -37,7 +37,7 @@ Result<std::unique_ptr<Reactor>> make_reactor() {
   return std::unique_ptr<Reactor>(*std::move(asio));
 }
 
-// As many connections as descriptors allow, beside the segments and what else is open.
+// Limits the connections to the available descriptors, minus those for segments and other files.
 void bound_connections(Pace& pace) {
   constexpr std::size_t kOthers = SegmentFiles::kMostOpen + 64;
   const std::size_t files = allow_many_descriptors();
@@ -51,14 +51,14 @@ int report(const Outcome& outcome) {
   const Invocation& asked = outcome.invocation;
   const auto failed = [&](const std::string& reason) {
     const int failure = fail(reason);
-    // What else there is to say comes first.
+    // A more specific status takes precedence.
     if (status == 0 || status == kGaps) status = failure;
   };
   const auto print = [&](const std::string& text, std::FILE* to) {
     const bool printed = std::fputs(text.c_str(), to) >= 0 && std::fflush(to) == 0;
     if (!printed) failed("the report cannot be printed");
   };
-  // A program that reads stdout finds there what it asked for, and nothing else.
+  // If a report goes to stdout, for another program, nothing else does.
   print(to_text(outcome), asked.json == kStdout || asked.html == kStdout ? stderr : stdout);
   const auto write = [&](const std::string& path, const std::string& text) {
     if (path == kStdout) return print(text, stdout);
@@ -73,16 +73,16 @@ int report(const Outcome& outcome) {
 
 int run(Invocation& invocation) {
   std::signal(SIGPIPE, SIG_IGN);
-  // A timer is to go off when it is due, not up to 50 µs later.
+  // Makes timers precise: by default they may fire up to 50 µs late.
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
   bound_connections(invocation.pace);
   Result<std::vector<Endpoint>> to = resolve_target(invocation.to);
   if (!to) return fail(to.error().to_string());
   invocation.settings.to = *std::move(to);
-  // What cannot be written is said before anything is sent.
+  // Check before sending that the reports can be written.
   for (const std::string& path : {invocation.json, invocation.html}) {
     if (path.empty() || path == kStdout) continue;
-    // Only such files can be a capture's: none is written over.
+    // Never overwrite a segment: only files with such names can be one.
     if (capture::parse_segment_name(path.substr(path.rfind('/') + 1))) {
       return fail(path + " has the name of a capture's segment");
     }

@@ -14,7 +14,7 @@
 namespace sluice::replay {
 namespace {
 
-// Grown by halves, but not by less than this, and not by more.
+// The least and the most that a file grows at once. Between them, it grows by half.
 constexpr std::size_t kLeastStep = 1 << 20;
 constexpr std::size_t kMostStep = 256 << 20;
 
@@ -46,7 +46,7 @@ Result<> MappedFile::grow(std::size_t size_bytes) {
   const std::size_t step = std::clamp(size_bytes_ / 2, kLeastStep, kMostStep);
   const std::size_t wanted =
       (std::max(size_bytes, size_bytes_ + step) + kLeastStep - 1) / kLeastStep * kLeastStep;
-  // A hole without space behind it would be a SIGBUS.
+  // Allocate the space: a write to a hole on a full disk would raise SIGBUS.
   const int error = ::posix_fallocate(fd_.get(), static_cast<off_t>(size_bytes_),
                                       static_cast<off_t>(wanted - size_bytes_));
   if (error != 0) return Error{error, "room for the index, in $TMPDIR or /var/tmp"};

@@ -11,8 +11,8 @@
 
 namespace sluice::replay {
 
-/// A file without a name, mapped: memory that the kernel can write out and take back. It is in
-/// $TMPDIR, or else in /var/tmp, since /tmp may be memory.
+/// A mapped file without a name. The kernel can write its pages to the disk and thereby reclaim
+/// their memory. The file is in $TMPDIR, or else in /var/tmp, because /tmp may itself be memory.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -25,7 +25,8 @@ class MappedFile {
   MappedFile& operator=(MappedFile&&) = delete;
   ~MappedFile();
 
-  /// Makes it at least so long, with zeros. The space is there then: no write to it fails later.
+  /// Grows the file to at least `size_bytes`; new bytes are zero. The disk space is allocated here,
+  /// so no later write to the memory fails. May move data().
   [[nodiscard]] Result<> grow(std::size_t size_bytes);
   [[nodiscard]] std::byte* data() const { return data_; }
   [[nodiscard]] std::size_t size_bytes() const { return size_bytes_; }
@@ -36,7 +37,8 @@ class MappedFile {
   std::size_t size_bytes_ = 0;
 };
 
-/// An array of any length that takes no memory which others need.
+/// An array of any length, in memory that the kernel can reclaim. push_back() may move the
+/// elements.
 template <class T>
 class MappedArray {
   static_assert(std::is_trivially_copyable_v<T>);

@@ -30,7 +30,7 @@ answers that were waited for did not come; 2 wrong usage; 4 bytes or connections
 recording, or their ends; 6 answers differ; 130 interrupted, after printing what was measured.
 )";
 
-// As they are written, before they are understood.
+// The values of options before they are parsed further.
 struct Words {
   std::string speed = "1x", response_timeout = "10s";
   std::vector<std::string> ignored;
@@ -102,7 +102,7 @@ double speed_of(const std::string& text) {
   std::optional<double> speed;
   if (text.ends_with('x'))
     speed = number_of<double>(std::string_view(text).substr(0, text.size() - 1));
-  // Not-a-number is in no range.
+  // The negation also rejects not-a-number.
   if (!speed || !(*speed >= kLeastSpeed && *speed <= kMostSpeed)) {
     throw Wrong{"--speed: " + in_quotes(text) + ": expected 0.001x to 1000000x, or max"};
   }

@@ -9,29 +9,30 @@
 
 namespace sluice::replay {
 
-/// The file that stands for stdout.
+/// The file name that stands for stdout.
 inline constexpr const char* kStdout = "-";
 
-/// What the command line asks for.
+/// The parsed command line.
 struct Invocation {
   std::vector<std::string> paths;
   std::string to;
-  Settings settings;  ///< but for the resolved target
+  Settings settings;  ///< except `to`, which is not yet resolved
   Pace pace;
   capture::Filter filter;
   std::string json;
   std::string html;
-  std::string command;  ///< as it was typed
-  bool exits = false;   ///< at once, with ...
+  std::string command;  ///< the command line, for the report
+  bool exits = false;   ///< the program ends at once, with `exit_status`
   int exit_status = 0;
-  std::string message = {};  ///< ... and this text, on stdout if the status is 0
+  std::string message = {};  ///< goes to stdout if `exit_status` is 0, else to stderr
 };
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 
-/// "1x", "0.5x", "max" (0). Throws Wrong.
+/// Parses "1x", "0.5x" or "max" (which is 0). Throws Wrong.
 [[nodiscard]] double speed_of(const std::string& text);
-/// "353+8" and the like, ordered and joined where they touch. Throws Wrong.
+/// Parses ranges such as "353+8" or "353". Returns them ordered, with touching ranges joined.
+/// Throws Wrong.
 [[nodiscard]] std::vector<Ignored> ignored_of(const std::vector<std::string>& texts);
 
 }  // namespace sluice::replay

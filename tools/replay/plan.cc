@@ -21,8 +21,8 @@ using capture::RecordHeader;
 using capture::Side;
 using capture::SideEnd;
 
-/// Makes one time of the monotonic clocks of several runs, which say nothing to each other, by what
-/// the wall clock was when each was first seen.
+/// Maps the monotonic clocks of several runs to one time line. The clocks are unrelated, so each is
+/// anchored at the wall-clock time of the first record that was read of its run.
 class Timeline {
  public:
   void look_at(const std::string& run, const RecordHeader& header) {
@@ -32,7 +32,7 @@ class Timeline {
   }
   [[nodiscard]] std::uint64_t at(std::uint64_t monotonic_ns) const {
     constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
-    // The numbers are anybody's: they may be as far apart as they like.
+    // The capture's numbers are untrusted, so this saturates instead of overflowing.
     const std::uint64_t wall = std::min<std::uint64_t>(base_.wall_ns, kMost);
     if (monotonic_ns < base_.monotonic_ns) {
       return wall - std::min(wall, base_.monotonic_ns - monotonic_ns);
@@ -50,7 +50,7 @@ class Timeline {
   Base base_;
 };
 
-/// Rounded up; at most what the number holds, which is seven weeks.
+/// The difference, rounded up and limited to 2^32 - 1 ms, which is seven weeks.
 std::uint32_t milliseconds_between(std::uint64_t from_ns, std::uint64_t to_ns) {
   constexpr std::uint64_t kNsPerMs = 1'000'000;
   const std::uint64_t ns = to_ns - std::min(to_ns, from_ns);
@@ -100,19 +100,19 @@ class Planner {
   }
 
  private:
-  /// A connection whose end has not been read.
+  /// A connection whose end has not been read yet.
   struct Live {
-    std::uint64_t planned = kNone;  ///< none: it is left out
+    std::uint64_t planned = kNone;  ///< kNone: the connection is left out
     std::uint64_t last_action = kNone;
     std::uint64_t last_answer = kNone;
-    std::uint64_t unanswered = kNone;  ///< a send after which no answer has come
-    std::uint64_t answers = 0;         ///< offset reached
-    std::uint64_t acted_ns = 0;        ///< when the last action was, or the beginning
-    std::uint64_t answered_ns = 0;     ///< when something of the answer came last, or its end
+    std::uint64_t unanswered = kNone;  ///< the last send, if no answer has come since
+    std::uint64_t answers = 0;         ///< offset that the upstream's stream has reached
+    std::uint64_t acted_ns = 0;        ///< time of the last action, or of the beginning
+    std::uint64_t answered_ns = 0;     ///< when the last part of the answer, or its end, came
     std::uint64_t last_ns = 0;
-    bool begun = false;         ///< its first record was seen
-    bool client_ended = false;  ///< in order: it sends no more
-    bool client_over = false;   ///< there is nothing to be done any more
+    bool begun = false;         ///< its first record has been read
+    bool client_ended = false;  ///< the client sends no more
+    bool client_over = false;   ///< no action can follow
   };
 
   void note(const Event& event) {
@@ -148,7 +148,7 @@ class Planner {
     const bool introduced = connection.introduced;
     const std::uint64_t began_wall = introduced ? connection.info.began_wall_ns : header.wall_ns;
     if (!filter_.takes(connection.info) || !filter_.takes_time(began_wall)) return {};
-    // What comes first of the others need not be what they began with.
+    // For other connections, the first record may not be their beginning.
     bool whole = introduced;
     for (const capture::SideState& side : connection.info.so_far) {
       whole = whole && (!header.continued() || (side.offset == 0 && side.ended == SideEnd::none));
@@ -233,18 +233,18 @@ class Planner {
     action.kind = kind;
     action.at_ns = at_ns;
     if (!live.client_ended) plan_.connections[live.planned].client_end_ns = at_ns;
-    // An end in order leaves the other side to be waited for.
+    // After an orderly end of the client's side, the answer can still continue.
     live.client_over = kind != Action::Kind::eof;
     live.client_ended = true;
     return append(action, live);
   }
 
   Result<> append(Action action, Live& live) {
-    // By then the answer may have come to requests that are lost: a gap waits for nothing.
+    // A gap waits for no answer, because the answers so far may be to requests that are lost.
     if (action.kind != Action::Kind::gap) action.answers_before = live.answers;
     const PlannedConnection& planned = plan_.connections[live.planned];
     action.answer_over = planned.answer_end == SideEnd::eof;
-    // An answer that was not recorded may have come until then.
+    // An unrecorded answer may have come at any time up to now.
     const std::uint64_t answered_ns = planned.answer_recorded ? live.answered_ns : action.at_ns;
     action.answer_ms = milliseconds_between(live.acted_ns, answered_ns);
     live.acted_ns = std::max(live.acted_ns, action.at_ns);
@@ -288,7 +288,7 @@ class Planner {
     return {};
   }
 
-  /// What is still alive is so no more: its records end here.
+  /// The chain ends here, so the recordings of the live connections end too.
   Result<> end_chain() {
     for (auto& [number, live] : live_) {
       if (live.planned == kNone) continue;
@@ -303,7 +303,7 @@ class Planner {
   Plan& plan_;
   capture::ConnectionTable table_{capture::ConnectionTable::Keeps::chain};
   std::size_t chain_index_ = 0;
-  std::unordered_map<std::uint64_t, Live> live_;  // by number
+  std::unordered_map<std::uint64_t, Live> live_;  // by connection number
   Timeline timeline_;
 };
 

@@ -13,35 +13,35 @@
 
 namespace sluice::replay {
 
-/// No such element.
+/// The index of no element.
 inline constexpr std::uint64_t kNone = ~std::uint64_t{0};
 
-/// What a client did, in the order in which it was recorded. Times are nanoseconds of the
-/// recording's wall clock, made of its monotonic one.
+/// One action of a recorded client. Actions are linked in the order in which they were recorded.
+/// Times are wall-clock nanoseconds, derived from the recording's monotonic clock.
 struct Action {
   enum class Kind : std::uint8_t {
-    send,   ///< `bytes` at `position` of `segment`
+    send,   ///< `bytes` bytes at `position` in `segment`
     eof,    ///< the client's side ended in order
-    reset,  ///< the client's side was cut
-    gap,    ///< what comes next is not recorded
-    close,  ///< the connection was over, both ways
+    reset,  ///< the client's side was reset
+    gap,    ///< the client's next bytes are not recorded
+    close,  ///< both sides of the connection were over
     cut,    ///< the recording ends before the connection did
   };
-  std::uint64_t next = kNone;  ///< of the same connection
+  std::uint64_t next = kNone;  ///< the connection's next action
   std::uint64_t at_ns = 0;
-  std::uint64_t position = 0;        ///< in the file
-  std::uint64_t answers_before = 0;  ///< how far the upstream's stream had come by then; gap: 0
-  std::uint64_t then_ns = 0;         ///< ends_turn: until the first byte of the answer, then
-  std::uint64_t sent_ns = 0;         ///< ends_turn: when it was sent in this replay
+  std::uint64_t position = 0;        ///< in the segment's file
+  std::uint64_t answers_before = 0;  ///< offset that the upstream's stream had reached; gap: 0
+  std::uint64_t then_ns = 0;         ///< ends_turn: recorded time until the answer's first byte
+  std::uint64_t sent_ns = 0;         ///< ends_turn: when this replay sent it
   std::uint32_t segment = 0;
   std::uint32_t bytes = 0;
-  std::uint32_t answer_ms = 0;  ///< how long after the action before it more of the answer came
+  std::uint32_t answer_ms = 0;  ///< from the previous action to the last answer before this one
   Kind kind = Kind::send;
-  bool ends_turn = false;    ///< the next record of the connection was of the answer
-  bool answer_over = false;  ///< the answer had ended in order by then
+  bool ends_turn = false;    ///< the answer's next bytes came before another send
+  bool answer_over = false;  ///< the answer had already ended in order
 };
 
-/// A part of the recorded answer.
+/// A contiguous part of the recorded answer.
 struct Answer {
   std::uint64_t next = kNone;
   std::uint64_t offset = 0;  ///< in the upstream's stream
@@ -50,18 +50,18 @@ struct Answer {
   std::uint32_t bytes = 0;
 };
 
-/// A connection that can be replayed from its beginning.
+/// A connection whose recording has its beginning, so that it can be replayed.
 struct PlannedConnection {
   std::uint64_t start_ns = 0;
-  std::uint64_t end_ns = 0;         ///< of the last record
-  std::uint64_t client_end_ns = 0;  ///< when the client's side was over
+  std::uint64_t end_ns = 0;         ///< time of the last record
+  std::uint64_t client_end_ns = 0;  ///< time at which the client's side ended
   std::uint64_t first_action = kNone;
   std::uint64_t first_answer = kNone;
-  std::uint64_t client_bytes = 0;    ///< that are recorded, up to a gap
+  std::uint64_t client_bytes = 0;    ///< recorded bytes, up to the first gap
   std::uint64_t answer_bytes = 0;    ///< offset that the upstream's stream reached
-  std::uint64_t answer_missing = 0;  ///< of them, not recorded
-  std::uint64_t name = 0;            ///< its place in Plan::names ...
-  std::uint32_t name_bytes = 0;      ///< ... and length
+  std::uint64_t answer_missing = 0;  ///< bytes of them that were not recorded
+  std::uint64_t name = 0;            ///< position of its id in Plan::names
+  std::uint32_t name_bytes = 0;      ///< length of its id
   capture::SideEnd answer_end = capture::SideEnd::none;
   bool answer_recorded = false;
 };
@@ -69,24 +69,24 @@ struct PlannedConnection {
 static_assert(sizeof(Action) == 64 && sizeof(Answer) == 32 && sizeof(PlannedConnection) == 80,
               "the man page says so");
 
-/// All that is to be replayed. Its size grows with the capture: 64 bytes for each record of the
-/// client, 32 for each of the upstream (with answers), and 80 and its id for each connection, in
-/// files without names. In memory are the segments' names, and the connections that were alive at
-/// one time while it is made.
+/// Everything that a replay sends. Its size grows with the capture: 64 bytes for each record of a
+/// client, 32 for each record of an upstream (with answers), and 80 plus the id for each
+/// connection, all in files without names. In memory are only the segments' names and, while the
+/// plan is made, the connections that were alive at the same time.
 struct Plan {
   std::vector<capture::SegmentFile> segments;
   MappedArray<Action> actions;
   MappedArray<Answer> answers;
-  MappedArray<PlannedConnection> connections;  ///< by their beginnings
+  MappedArray<PlannedConnection> connections;  ///< ordered by `start_ns`
   MappedArray<char> names;
   // Of the connections that pass the filter:
-  std::uint64_t without_beginning = 0;  ///< left out: what they began with is not in the capture
+  std::uint64_t without_beginning = 0;  ///< left out: the capture lacks their beginning
   std::uint64_t without_client = 0;     ///< left out: only the upstream's side was recorded
   std::uint64_t client_bytes = 0;
-  std::uint64_t first_ns = 0;  ///< the first beginning
-  std::uint64_t last_ns = 0;   ///< the last record
-  std::uint64_t damaged = 0;   ///< findings of the capture that are damage
-  std::uint64_t lost = 0;      ///< connections that ended unrecorded
+  std::uint64_t first_ns = 0;  ///< the earliest `start_ns`
+  std::uint64_t last_ns = 0;   ///< time of the last record
+  std::uint64_t damaged = 0;   ///< findings in the capture that report damage
+  std::uint64_t lost = 0;      ///< connections that ended without being recorded
   bool interrupted = false;
 
   [[nodiscard]] std::string name_of(const PlannedConnection& connection) const {
@@ -94,9 +94,9 @@ struct Plan {
   }
 };
 
-/// Reads the capture in `paths` once. Connections are taken by the filter, whose times are those of
-/// their beginnings. `with_answers`: Plan::answers is wanted too. Ends early, `interrupted`, at a
-/// signal.
+/// Reads the capture in `paths` once, and fills `plan`, which must be empty. The filter's times
+/// apply to the beginnings of connections. `with_answers`: also fills Plan::answers. Ends early
+/// after a signal, with `plan.interrupted` set.
 [[nodiscard]] Result<> make_plan(const std::vector<std::string>& paths,
                                  const capture::Filter& filter, bool with_answers, Plan& plan);
 

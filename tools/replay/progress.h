@@ -9,7 +9,7 @@
 
 namespace sluice::replay {
 
-/// How far the replay is, see StatusLine.
+/// Shows the progress of the replay; see StatusLine.
 class Progress {
  public:
   Progress();

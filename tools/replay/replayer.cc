@@ -9,7 +9,7 @@
 namespace sluice::replay {
 namespace {
 
-// Then those that are open have their turn.
+// The most connections that begin in one turn, so that open ones get theirs.
 constexpr int kMostOpenedInATurn = 32;
 constexpr std::chrono::milliseconds kTick{50};
 
@@ -37,7 +37,7 @@ void Replayer::open_due() {
     if (due > now || opened == kMostOpenedInATurn) {
       return stage_.reactor.set_timer(opener_, std::max(due, now));
     }
-    // Those that end let it go on.
+    // The end of another connection resumes this.
     if (comes_later(planned)) return;
     if (live_.size() >= pace_.most_connections) {
       stage_.tally.waited += std::exchange(waits_, true) ? 0 : 1;
@@ -58,8 +58,9 @@ void Replayer::open_due() {
   }
 }
 
-// Where the clock does not keep them apart, a connection that began after another, or its client's
-// side, had come to its end does so again.
+// Whether a connection has to wait for others to end. With --speed max or --wait-responses, the
+// schedule does not ensure the recorded order. A connection that began after the end of another
+// one, or of its client's side, then waits for the same end.
 bool Replayer::comes_later(const PlannedConnection& planned) const {
   const bool by_order = pace_.speed == 0 || stage_.settings.wait_responses;
   const auto one_is_before = [&](const std::multiset<std::uint64_t>& times) {
@@ -69,7 +70,8 @@ bool Replayer::comes_later(const PlannedConnection& planned) const {
 }
 
 void Replayer::client_ended(Connection& connection) {
-  // With its answers before it. Otherwise the server may not have seen any of it yet.
+  // With --wait-responses, the answers before the end have come, so the server has seen the
+  // client's requests. Otherwise it may not have seen any of them.
   if (!stage_.settings.wait_responses) return;
   release_client(connection);
   stage_.reactor.set_timer(opener_, Clock::now());

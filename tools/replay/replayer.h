@@ -16,22 +16,23 @@
 
 namespace sluice::replay {
 
-/// How often, how fast and how much at once.
+/// The repetitions, the speed and the concurrency of a replay.
 struct Pace {
-  double speed = 1;  ///< 0: as fast as it goes
+  double speed = 1;  ///< a factor; 0: as fast as possible
   std::size_t most_connections = 0;
   std::uint64_t repeat = 1;
 };
 
-/// Replays a plan on one thread: begins each connection when it is due, bounded in number.
+/// Replays a plan on one thread. Begins each connection when it is due, and limits the number of
+/// open ones.
 class Replayer final : public Connection::Owner {
  public:
-  /// All are borrowed.
+  /// The arguments must outlive the replayer.
   Replayer(Reactor& reactor, Plan& plan, const Settings& settings, const Pace& pace, Tally& tally)
       : files_(plan.segments), pace_(pace), stage_{reactor,  plan,  files_,
                                                    settings, tally, address_} {}
 
-  /// Returns when all is done, or at a signal, after all connections have ended.
+  /// Runs the reactor until all connections have ended. A signal ends them early.
   void run();
 
  private:
@@ -50,13 +51,13 @@ class Replayer final : public Connection::Owner {
   std::size_t address_ = 0;
   const Stage stage_;
   std::optional<Schedule> schedule_;
-  std::uint64_t next_ = 0;  // of the plan's connections
+  std::uint64_t next_ = 0;  // index of the plan's next connection
   std::uint64_t pass_ = 0;
-  bool waits_ = false;  // the next one is due, but as many as may be are open
+  bool waits_ = false;  // the next one is due, but the maximum is open
   std::unordered_map<Connection*, std::unique_ptr<Connection>> live_;
   std::vector<std::unique_ptr<Connection>> over_;
-  // When those that are open had ended in the recording, and their clients' sides: the latter only
-  // until they have done so again.
+  // The recorded end times of the open connections; and of their clients' sides, until these have
+  // ended again.
   std::multiset<std::uint64_t> ends_;
   std::multiset<std::uint64_t> client_ends_;
   std::unordered_set<const Connection*> client_open_;

@@ -96,7 +96,7 @@ json::object to_json(const Plan& plan, const Compared& answer) {
   return object;
 }
 
-// The last one's tells whether the schedule drifted.
+// The last connection's lag shows whether the schedule drifted.
 json::object lag_of_connections(const Tally& tally) {
   json::object object = percentiles_of(tally.start_lag);
   object["last"] = static_cast<double>(tally.last_start_lag_ns) / kNsPerUs;

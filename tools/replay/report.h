@@ -20,7 +20,7 @@ inline constexpr int kGaps = 4;
 inline constexpr int kDiffers = 6;
 inline constexpr int kInterrupted = 130;
 
-/// All that is known in the end; borrowed.
+/// Everything that the reports show. The references must outlive it.
 struct Outcome {
   const Invocation& invocation;
   const Plan& plan;
@@ -31,15 +31,17 @@ struct Outcome {
 
 [[nodiscard]] int status_of(const Outcome& outcome);
 
-/// Percentiles that reports show, and their names.
+/// The percentiles that reports show, with their names.
 inline constexpr std::pair<double, const char*> kPercentiles[] = {
     {50, "p50"}, {90, "p90"}, {99, "p99"}, {99.9, "p99.9"}, {99.99, "p99.99"}};
-/// In µs.
+/// A percentile of a histogram, in µs.
 [[nodiscard]] double percentile(const Histogram& of, double percentile);
 
-/// What was not replayed, or not well, a line each; empty if there is none.
+/// One line for each kind of connection that was not replayed, or not completely; empty if there is
+/// none.
 [[nodiscard]] std::vector<std::string> remarks(const Outcome& outcome);
-/// "then 120 bytes and eof in 1.2 ms, now ..."; "first at 353 ..." of one that differs.
+/// A difference in one line: "then 120 bytes, eof, 1.2 ms; now ...", and where the first byte
+/// differs.
 [[nodiscard]] std::string describe(const Difference& difference);
 
 [[nodiscard]] std::string to_text(const Outcome& outcome);

@@ -10,17 +10,18 @@
 
 namespace sluice::replay {
 
-/// When what was recorded at some time is due: always counted from one start, so that nothing adds
-/// up over a long replay.
+/// Maps recorded times to the times at which they are due. All times count from one start, so that
+/// errors do not accumulate over a long replay.
 class Schedule {
  public:
-  /// `first_ns` of the recording is due at `start`. A speed of 0: everything is due at once.
+  /// `first_ns` is the recorded time that is due at `start`. With a speed of 0 everything is due at
+  /// once.
   Schedule(std::uint64_t first_ns, double speed, TimePoint start)
       : first_ns_(first_ns), speed_(speed), start_(start) {}
 
   [[nodiscard]] TimePoint due(std::uint64_t at_ns) const {
     if (speed_ == 0 || at_ns <= first_ns_) return start_;
-    // Exact to the nanosecond for centuries: 64 bits of mantissa.
+    // A mantissa of 64 bits is exact to the nanosecond for centuries.
     const long double after =
         static_cast<long double>(at_ns - first_ns_) / static_cast<long double>(speed_);
     return start_ +
@@ -29,29 +30,29 @@ class Schedule {
   [[nodiscard]] TimePoint start() const { return start_; }
 
  private:
-  // Later than anybody waits, and still no overflow of the clock.
+  // 30 years: longer than anyone waits, and no overflow of the clock.
   static constexpr long double kMostNanoseconds = 1e18L;
   std::uint64_t first_ns_;
   double speed_;
   TimePoint start_;
 };
 
-/// What is to be done about a connection's next action.
+/// What a connection has to do before its next action.
 enum class Step : std::uint8_t {
   act,
   wait_until_due,
   wait_for_answer,
 };
 
-/// How far a connection's answer has come, for one that waits for answers.
+/// The progress of a connection's answer.
 struct AnswerState {
   bool waits = false;          ///< --wait-responses
-  std::uint64_t received = 0;  ///< bytes, those that were waited for in vain included
-  bool over = false;           ///< no more will come
+  std::uint64_t received = 0;  ///< bytes, plus those that were waited for in vain
+  bool over = false;           ///< the answer has ended
 };
 
-/// An action is done once it is due and, if answers are waited for, as much of the answer has come
-/// as had been recorded before it.
+/// An action is performed once it is due. With --wait-responses, as much of the answer must also
+/// have come as was recorded before the action.
 [[nodiscard]] inline Step next_step(const Action& action, TimePoint due, TimePoint now,
                                     const AnswerState& answer) {
   if (answer.waits && !answer.over && answer.received < action.answers_before) {

@@ -12,33 +12,32 @@
 
 namespace sluice::replay {
 
-/// The segments' files, opened when they are needed; at most kMostOpen at a time.
+/// The files of the segments. They are opened on demand; at most kMostOpen are open at a time.
 class SegmentFiles {
  public:
   static constexpr std::size_t kMostOpen = 128;
 
-  /// Borrows `segments`, whose paths may change as the files are renamed.
+  /// `segments` must outlive this object. Its paths are updated when files are renamed.
   explicit SegmentFiles(std::vector<capture::SegmentFile>& segments)
       : segments_(segments), open_(segments.size()) {}
 
-  /// The descriptor of a segment's file, borrowed until the next call, of which what is at
-  /// `position` is about to be used: what comes behind is read ahead, so that no call waits for the
-  /// disk.
+  /// Returns the descriptor of a segment's file, borrowed until the next call. `position` is where
+  /// the caller will read; the bytes after it are read ahead, so that no call waits for the disk.
   [[nodiscard]] Result<int> at(std::uint32_t segment, std::uint64_t position);
-  /// Fills all of `into`; fails if the file has become shorter.
+  /// Reads until `into` is full. Fails if the file has become too short.
   [[nodiscard]] Result<> read(std::uint32_t segment, std::uint64_t position,
                               std::span<std::byte> into);
 
  private:
   struct Open {
     OwnedFd fd;
-    std::uint64_t ahead = 0;  ///< read in, or being read in, up to here
+    std::uint64_t ahead = 0;  ///< offset up to which read-ahead was requested
   };
   void close_oldest();
 
   std::vector<capture::SegmentFile>& segments_;
   std::vector<Open> open_;
-  std::deque<std::uint32_t> order_;  // in which they were opened
+  std::deque<std::uint32_t> order_;  // open segments, the oldest first
 };
 
 }  // namespace sluice::replay
