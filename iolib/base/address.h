@@ -27,6 +27,7 @@ class SocketAddress {
   /// IPv6 gives the unnamed address.
   static SocketAddress from(const sockaddr* address, socklen_t length);
 
+  /// For the kernel: the structure, and its size (0 for the unnamed address).
   [[nodiscard]] const sockaddr* data() const;
   [[nodiscard]] socklen_t size_bytes() const;
   /// AF_INET, AF_INET6, or AF_UNSPEC for the unnamed address.

@@ -37,9 +37,9 @@ class ByteQueue {
   /// added.
   bool append(std::span<const std::byte> bytes);
   /// Free memory after the last byte: 1 to `most` bytes; `most` is not 0. It is `most` bytes if the
-  /// queue is empty and `most` is at most kMostInAPiece. Empty if the budget is used up. commit()
-  /// adds what the caller wrote there to the queue.
+  /// queue is empty and `most` is at most kMostInAPiece. Empty if the budget is used up.
   [[nodiscard]] std::span<std::byte> space(std::size_t most);
+  /// Adds the first `bytes` bytes of the last space(), which the caller has written, to the queue.
   void commit(std::size_t bytes);
 
   /// The bytes of the first piece; empty if the queue is empty.

@@ -23,6 +23,7 @@ struct Endpoint {
   [[nodiscard]] const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&address); }
   friend bool operator==(const Endpoint& a, const Endpoint& b) { return a.text == b.text; }
 };
+/// An endpoint of a socket address, or of a unix path or name.
 [[nodiscard]] Endpoint make_endpoint(const SocketAddress& address);
 [[nodiscard]] Endpoint make_endpoint(const UnixEndpoint& address);
 

@@ -58,13 +58,17 @@ class Volume {
                                        std::uint64_t offset) = 0;
   /// fsync(2): makes the data and metadata of `file` durable.
   [[nodiscard]] virtual Result<> sync(int file) = 0;
+  /// Sets the size of `file`.
   [[nodiscard]] virtual Result<> truncate(int file, std::uint64_t size_bytes) = 0;
   virtual void close(int file) = 0;
 
+  /// Renames a file; EEXIST if `to` exists, where the filesystem can check that.
   [[nodiscard]] virtual Result<> rename(const std::string& from, const std::string& to) = 0;
+  /// Removes a file.
   [[nodiscard]] virtual Result<> remove(const std::string& name) = 0;
   /// Makes all creations, renames and removals of names durable.
   [[nodiscard]] virtual Result<> sync_names() = 0;
+  /// All regular files, sorted by name.
   [[nodiscard]] virtual Result<std::vector<Entry>> list() = 0;
 
  protected:
@@ -90,11 +94,13 @@ class Directory final : public Volume {
   /// Whether any process has a Directory open at `path`. Takes no lock, so it blocks no writer.
   [[nodiscard]] static bool is_locked(const std::string& path);
   ~Directory() override;
+  /// The destructor removes nothing from now on.
   void keep() { made_ = false; }
 
   /// Whether writes bypass the page cache.
   [[nodiscard]] bool direct() const { return direct_; }
   [[nodiscard]] const std::string& path() const { return path_; }
+  /// The descriptor of the directory, borrowed.
   [[nodiscard]] int fd() const { return directory_.get(); }
 
   [[nodiscard]] std::size_t grid_bytes() const override { return grid_bytes_; }

@@ -24,7 +24,9 @@ class Pipe {
   [[nodiscard]] int write_end() const { return write_end_.get(); }
   /// The size that F_GETPIPE_SZ reports: what fits if every slot holds a whole page.
   [[nodiscard]] std::size_t capacity_bytes() const { return capacity_bytes_; }
+  /// The number of slots; each holds a page or a fragment of up to 32 KiB.
   [[nodiscard]] std::size_t slots() const { return capacity_bytes_ / kSlotBytes; }
+  /// The bytes that are in the pipe now.
   [[nodiscard]] std::size_t held_bytes() const { return held_bytes_; }
   [[nodiscard]] bool empty() const { return held_bytes_ == 0; }
   /// How many bytes splice_in() may still add. The kernel would take more, because a slot can hold

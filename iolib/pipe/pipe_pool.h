@@ -54,6 +54,7 @@ class PipeLease {
 class PipePool {
  public:
   struct Options {
+    /// The wanted size of each pipe.
     std::size_t pipe_bytes = 1 << 20;
     /// The most slots that all pipes may have together. It counts slots because one slot can pin a
     /// 32 KiB fragment: 65,536 slots are 256 pipes of 1 MiB, and pin at most 2 GiB.

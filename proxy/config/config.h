@@ -102,6 +102,7 @@ struct RouteConflict {
   std::string_view option;  ///< the option that the error names
   std::string text;
 };
+/// All conflicts of `config`, whose values are valid on their own.
 [[nodiscard]] std::vector<RouteConflict> find_route_conflicts(const Config& config);
 
 /// What the command line requests.

@@ -35,12 +35,14 @@ class Admission final : private Timer, private Deferral {
 
   /// Adds a listening socket; start() begins to accept from it. Any thread, but before start().
   void add(ListenSocket socket);
+  /// Begins to accept.
   void start();
   /// Accepts the clients that are already queued, then closes the listeners.
   void drain();
   [[nodiscard]] bool draining() const { return state_ >= State::draining; }
   /// Resets all waiting clients and those that are still accepted later. Only after drain().
   void turn_away();
+  /// True once no further client can be admitted.
   [[nodiscard]] bool closed() const { return state_ == State::closed; }
 
   // For sessions.
@@ -50,6 +52,7 @@ class Admission final : private Timer, private Deferral {
   /// A session waits for a descriptor after a call failed with `error`. No client is admitted until
   /// descriptor_had() has been called as often as this.
   void descriptor_wanted(int error);
+  /// The session has its descriptor, or no longer needs one.
   void descriptor_had() { --descriptors_wanted_; }
 
   // For listeners.
@@ -59,6 +62,7 @@ class Admission final : private Timer, private Deferral {
   [[nodiscard]] std::uint64_t live() const { return stats_.get(Counter::active); }
   /// Admits `client` if a place is free; otherwise the client waits for one.
   void accepted(Accepted client);
+  /// Pauses all listeners after accept(2) failed with `error`, an errno.
   void accept_failed(int error);
   void listener_closed() { check_closed(); }
 

@@ -23,6 +23,7 @@ class Listener final : private Operation {
   /// was admitted or waits.
   Listener(Admission& admission, ListenSocket socket, bool one_by_one);
 
+  /// Begins or resumes accepting.
   void start();
   /// Stops accepting until start().
   void pause();

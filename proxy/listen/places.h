@@ -21,6 +21,7 @@ class Places {
     taken_.fetch_sub(1);
     return false;
   }
+  /// Gives back a place that take() took.
   void give_back() { taken_.fetch_sub(1); }
   [[nodiscard]] std::uint64_t taken() const { return taken_; }
   [[nodiscard]] std::uint64_t most() const { return most_; }

@@ -40,6 +40,7 @@ void flush();
 void write(LogLevel level, std::string_view event, Fields fields);
 /// Logs one line at any configured level, because the user asked for it.
 void print(std::string_view event, Fields fields);
+/// Whether lines of `level` are logged. Any thread.
 [[nodiscard]] bool enabled(LogLevel level);
 
 inline void info(std::string_view event, std::initializer_list<Field> fields = {}) {

@@ -45,6 +45,7 @@ class Control {
   /// second more; the rest have no addresses yet and are in unresolved(). Blocks. Call it before
   /// run().
   [[nodiscard]] Result<std::vector<Route>> resolve_routes();
+  /// The mirrors that have no addresses yet.
   [[nodiscard]] std::vector<Unresolved> unresolved() const;
 
   /// Catches SIGTERM, SIGINT, SIGHUP and SIGUSR1 from now on, for run().

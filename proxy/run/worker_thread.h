@@ -42,6 +42,7 @@ class WorkerThread {
   [[nodiscard]] Result<> start();
   /// Creates the worker on its thread.
   [[nodiscard]] Result<> set_up();
+  /// Starts the recorders, if there are any.
   void start_capture();
   /// Gives the worker its listening sockets; it begins to accept.
   void accept_from(std::vector<ListenSocket> sockets);

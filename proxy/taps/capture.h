@@ -108,6 +108,7 @@ class WorkerCapture : private Timer {
 [[nodiscard]] std::vector<log::Field> capture_sums(
     const CaptureDirectories& directories, const std::vector<const WorkerCapture*>& workers);
 
+/// How the directory of `config` is opened: for buffered writes, or for O_DIRECT if possible.
 [[nodiscard]] Directory::Mode capture_mode(const CaptureConfig& config);
 
 /// What --check reports about a capture directory, on one line: O_DIRECT or not, the alignment, the
