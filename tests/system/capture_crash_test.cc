@@ -1,6 +1,5 @@
-// The daemon is killed under load, again and again: what its successor makes of what it left is
-// compared with what it left, and with what the far sides had received. SLUICE_LONG=1 makes a
-// thousand of it.
+// Kills the daemon under load, again and again. What its successor recovers is compared with what
+// was left, and with what the far ends had received. SLUICE_LONG=1 makes a thousand cycles.
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -37,7 +36,7 @@ class CaptureCrashTest : public testing::TestWithParam<std::string> {
   using Exchanges = std::map<std::string, std::unique_ptr<Exchange>>;  ///< by the client's address
 
   [[nodiscard]] std::vector<std::string> arguments(const std::string& engine) const {
-    // The smallest segments, so that many a crash finds one that is being sealed or prepared.
+    // The smallest segments, so that many crashes happen while one is being sealed or prepared.
     return route_arguments({engine, "auto"}, loopback_address(upstream_.port),
                            {"--capture", directory_, "--durability", GetParam(), "--segment-size",
                             "8MiB", "--capture-buffers", "2MiB", "--capture-full", "block"});
@@ -58,8 +57,8 @@ class CaptureCrashTest : public testing::TestWithParam<std::string> {
   std::mt19937_64 random_{seed()};
 };
 
-/// Streams both ways without end, some in large and some in small pieces, until the kill; if asked
-/// for, not before there is something to lose.
+/// Streams both ways without end, in large and small pieces, until the kill. With `with_data`,
+/// kills only once something was recorded.
 CaptureCrashTest::Exchanges CaptureCrashTest::run_and_kill(const std::string& engine, When when) {
   Daemon daemon(arguments(engine));
   std::vector<std::unique_ptr<Exchange>> running;
@@ -93,7 +92,7 @@ CaptureCrashTest::Exchanges CaptureCrashTest::run_and_kill(const std::string& en
   return exchanges;
 }
 
-/// The next start, now and then after one that was killed as well.
+/// The next start, sometimes after one that was killed as well.
 void CaptureCrashTest::recover(const std::string& engine) {
   if (random_() % 3 == 0) {
     std::vector<std::string> command = arguments(engine);
@@ -107,7 +106,7 @@ void CaptureCrashTest::recover(const std::string& engine) {
   Daemon successor(arguments(engine));
   EXPECT_EQ(successor.terminate(), 0) << successor.log();
   EXPECT_EQ(segments_in(directory_, ".open").size(), 0U);
-  // It says so if it sealed any, and of how many.
+  // It logs the number of segments that it sealed, if any.
   const std::size_t sealed = segments_in(directory_, ".sluice").size() - sealed_before;
   const std::string told = line_of(successor.log(), "capture_recovered");
   EXPECT_EQ(parse_text_line(told)["segments"], sealed == 0 ? "" : std::to_string(sealed))
@@ -122,7 +121,7 @@ Recorded CaptureCrashTest::read(const Exchanges& exchanges) const {
   });
 }
 
-/// Whatever a reader found before the recovery, it finds after it.
+/// Everything that a reader found before the recovery, it finds afterwards.
 void CaptureCrashTest::nothing_is_lost(const Recorded& left, const Recorded& recovered) {
   EXPECT_TRUE(left.error.empty()) << left.error;
   for (const auto& [id, connection] : left.connections) {
@@ -162,7 +161,7 @@ void CaptureCrashTest::compare(const Exchanges& exchanges, const Recorded& recor
 }
 
 TEST_P(CaptureCrashTest, WhatIsFoundAfterAKillIsTrue) {
-  // Four levels: a hundred cycles in all, or a thousand.
+  // Four levels: a hundred cycles in total, or a thousand.
   const int cycles = by_scale(2, 25, 250);
   int with_data = 0;
   for (int cycle = 0; cycle < cycles && !HasFailure(); ++cycle) {

@@ -1,5 +1,5 @@
-// Disks as they are when it matters: full, slow, stuck, gone. Each test has a small ext4 of its own
-// and is skipped, saying why, where none is to be had.
+// Full, slow, stuck and missing disks. Each test has its own small ext4, and is skipped with the
+// reason where that is not possible.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -79,8 +79,8 @@ class CaptureDiskTest : public testing::TestWithParam<std::string> {
     sent_ += size;
     return wrong;
   }
-  /// Sends no faster than the disk records, as long as it does; how it ended, if it did before
-  /// `most`.
+  /// Sends no faster than the disk records, while it does. Returns how the connection ended, if it
+  /// did before `most` bytes.
   [[nodiscard]] std::string send_until_ended(std::uint64_t most) {
     std::string wrong;
     while (wrong.empty() && sent_ < most) {
@@ -94,7 +94,7 @@ class CaptureDiskTest : public testing::TestWithParam<std::string> {
     return told("capture_no_segment") + told("capture_disk_failed") > 0 ||
            !connection_ends(daemon_->log()).empty() || counters_of(*daemon_)["capture_lag"] == "0";
   }
-  /// Ends both directions, and waits for the daemon's word on it.
+  /// Ends both directions, and waits until the daemon logs the end.
   void finish() {
     finish_sending(pair_.client.get());
     finish_sending(pair_.upstream.get());
@@ -102,10 +102,10 @@ class CaptureDiskTest : public testing::TestWithParam<std::string> {
     ASSERT_EQ(ends.size(), 1U);
     EXPECT_EQ(ends[0].to_upstream, sent_);
   }
-  /// The same, and the daemon: nothing is missing.
+  /// The same, then ends the daemon: nothing may be missing.
   void finish_whole();
   [[nodiscard]] std::string transfer_from(std::uint64_t offset, std::uint64_t size) const;
-  /// The tool has to say the same.
+  /// Also checks that the tool gives the same verdict.
   [[nodiscard]] Recorded check() const {
     Recorded recorded =
         check_capture(directory_, [](const RecordedConnection& /*connection*/, Side side) {
@@ -114,18 +114,18 @@ class CaptureDiskTest : public testing::TestWithParam<std::string> {
     EXPECT_EQ(verify_status(directory_), recorded.status()) << recorded.findings;
     return recorded;
   }
-  /// What of memory was used at most so far.
+  /// The peak memory so far.
   [[nodiscard]] std::uint64_t peak_bytes() const;
-  /// One of capture's counters, as they were printed last.
+  /// One of capture's counters, as last printed.
   [[nodiscard]] std::uint64_t counted(const std::string& name) const {
     return std::stoull(
         parse_text_line(line_of(daemon_->log(), "capture_lag=")).at("capture_" + name));
   }
-  /// That many lines there are of an event.
+  /// The number of log lines for an event.
   [[nodiscard]] std::uint64_t told(const std::string& event) const {
     return count_lines(daemon_->log(), Regex(event + " directory="));
   }
-  /// Until all that was sent is on the disk for good.
+  /// Waits until everything that was sent is durable.
   [[nodiscard]] bool wait_until_durable() const {
     return wait_until([this] {
       const LogFields counters = counters_of(*daemon_);
@@ -197,7 +197,7 @@ std::uint64_t missing_for(const RecordedSide& side, GapReason reason) {
   return sum;
 }
 
-/// A filesystem in memory that has no O_DIRECT.
+/// A filesystem in memory, without O_DIRECT.
 class RamDisk {
  public:
   explicit RamDisk(std::string path) : path_(std::move(path)) {
@@ -214,7 +214,7 @@ class RamDisk {
   std::string path_;
 };
 
-/// Nobody can delete it any more.
+/// While set, nobody can delete it.
 void set_immutable(const std::string& path, bool immutable) {
   const OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   int flags = 0;
@@ -233,7 +233,7 @@ TEST_P(CaptureDiskTest, FullDropGoesOnAndSaysWhatIsMissing) {
   EXPECT_TRUE(daemon_->wait_for_log(
       Regex("capture_no_segment directory=\\S+ worker=0 reason=\"segment \\S+\\.open of 8MiB, "
             "[0-9]\\S* free: .*No space.* times=1$")));
-  // All of the first may have come before it was known that there is no room on the disk.
+  // The first bytes may all have come before the lack of room was known.
   EXPECT_TRUE(wait_until([this] {
     EXPECT_EQ(send_on(kMiB), "");
     return counters_of(*daemon_)["capture_dropped_disk_full"] != "0";
@@ -281,7 +281,7 @@ TEST_P(CaptureDiskTest, FullBlockBeforeForwardWaitsForSpaceAndLosesNothing) {
 
 TEST_P(CaptureDiskTest, FullCloseEndsTheConnection) {
   disk_->fill("filler", 12 * kMiB);
-  // The disk is to be full long before they are.
+  // The disk is full long before the buffers are.
   buffers_ = "32MiB";
   start({"--durability", "batch", "--capture-full", "close"});
   EXPECT_EQ(send_until_ended(128 * kMiB), "reset");
@@ -355,7 +355,7 @@ TEST_P(CaptureDiskTest, RetentionMakesRoomForever) {
   EXPECT_FALSE(connection.client().mismatch.has_value());
 }
 
-/// What may be kept is more than fits: the disk's end is the limit then.
+/// --retain-size allows more than fits, so the disk's size is the limit.
 TEST_P(CaptureDiskTest, AFullDiskMakesRoomByWhatIsOldest) {
   start({"--durability", "batch", "--retain-size", "1GiB"});
   EXPECT_EQ(send_on(96 * kMiB), "");
@@ -401,7 +401,7 @@ TEST_P(CaptureDiskTest, AFilesystemWithoutDirectIoIsToldAndServes) {
   const std::string memory = disk_->path() + "/memory";
   const RamDisk ram(memory);
   directory_ = memory + "/capture";
-  // It does not tell how large it is, and is not full for that.
+  // It does not report its size, which must not count as full.
   const Outcome checked =
       run_to_end({"--listen", "127.0.0.1:0", "--to", "echo:", "--capture", directory_, "--check"});
   EXPECT_EQ(checked.status, 0) << checked.error;
@@ -425,13 +425,13 @@ TEST_P(CaptureDiskTest, DroppedWhenTheDiskIsGone) {
   EXPECT_EQ(send_on(64 * kMiB), "");
   EXPECT_TRUE(daemon_->process().running());
   finish();
-  // What was recorded of it can be had no more: the end is not a good one.
+  // Recorded bytes are lost, so the exit status reports a failure.
   EXPECT_EQ(daemon_->terminate(), 1);
   const Recorded recorded = check();
   EXPECT_EQ(recorded.damaged, 0U) << recorded.findings;
   EXPECT_FALSE(recorded.only().client().mismatch.has_value());
   EXPECT_EQ(recorded.bytes(), 2 * kMiB);
-  // Each byte of the rest was dropped, and why is told, or was in the buffers at the end.
+  // Each other byte was dropped with a reported reason, or was in the buffers at the end.
   EXPECT_GT(counted("dropped_disk_failed"), 0U);
   const std::uint64_t dropped =
       counted("dropped_full") + counted("dropped_disk_full") + counted("dropped_disk_failed");
@@ -446,7 +446,7 @@ TEST_P(CaptureDiskTest, DroppedWhenTheDiskIsGone) {
   }
 }
 
-/// Whoever may not lose anything waits, for ever; what was confirmed until then is there.
+/// A daemon that may lose nothing waits for ever. Everything confirmed until then is there.
 void CaptureDiskTest::block_on_a_disk_that_is_gone(const std::string& durability) {
   start({"--durability", durability, "--drain-timeout", "1s"});
   EXPECT_EQ(send_on(kMiB), "");
@@ -512,8 +512,8 @@ TEST_P(CaptureDiskTest, ClosedWhenTheDiskIsGone) {
 
 class CaptureSlowDiskTest : public CaptureDiskTest {
  protected:
-  static constexpr std::uint64_t kRate = 2 * kMiB;  ///< of the disk, in a second
-  // What a daemon may grow by beyond its buffers: a connection, its pipes, the table of them.
+  static constexpr std::uint64_t kRate = 2 * kMiB;  ///< the disk's bytes a second
+  // What a daemon may use beyond its buffers: a connection, its pipes and their table.
   static constexpr std::uint64_t kBesides = 8 * kMiB;
   using Seconds = std::chrono::duration<double>;
 
@@ -527,7 +527,7 @@ class CaptureSlowDiskTest : public CaptureDiskTest {
       EXPECT_LT(peak_bytes() - at_start_bytes_, kBuffers + kBesides);
     }
   }
-  /// How long a daemon takes that records nothing.
+  /// The time that a daemon takes when it records nothing.
   [[nodiscard]] Seconds time_without_capture(std::uint64_t size);
   void drop_does_not_slow_forwarding(const std::string& durability);
 
@@ -554,7 +554,7 @@ void CaptureSlowDiskTest::drop_does_not_slow_forwarding(const std::string& durab
   const auto began = steady_clock::now();
   EXPECT_EQ(send_on(size), "");
   const Seconds took = steady_clock::now() - began;
-  // The disk would need minutes; a busy machine may need a while.
+  // The disk would need minutes. The margin is for a busy machine.
   EXPECT_LT(took.count(), 3 * plain.count() + 20) << "seconds; without capture: " << plain.count();
   hold_memory();
   finish();
@@ -577,7 +577,7 @@ TEST_P(CaptureSlowDiskTest, DropAtIntervalDoesNotSlowForwarding) {
 }
 
 TEST_P(CaptureSlowDiskTest, BlockLosesNothing) {
-  // Several times what it may grow by, at a rate that makes seconds of it.
+  // Several times the memory that it may use, at a rate that takes seconds.
   start_slow({"--durability", "batch"}, 5 * kMiB);
   if (!why_not_.empty()) GTEST_SKIP() << why_not_;
   EXPECT_EQ(send_on(40 * kMiB), "");
@@ -597,7 +597,7 @@ TEST_P(CaptureDiskTest, WhatWaitsForTheDiskIsNotIdle) {
   EXPECT_FALSE(readable_within(pair_.client.get(), seconds(0)));
   disk_->thaw();
   EXPECT_EQ(receive_text(pair_.upstream.get(), 1), "x");
-  // And now it is.
+  // Now it is idle.
   EXPECT_EQ(ending_of(pair_.client.get()), Ending::reset);
   const auto ends = daemon_->wait_for_ends(1);
   ASSERT_EQ(ends.size(), 1U);
@@ -621,10 +621,10 @@ TEST_P(CaptureSlowDiskTest, ASinkResetsWhatFoundNoRoom) {
   EXPECT_EQ(ends[0].reason, "capture_failed");
 }
 
-/// It is let go after a bounded time, and the exit status says that something is missing.
+/// The daemon stops waiting after a bounded time. Its exit status says that bytes are missing.
 TEST_P(CaptureSlowDiskTest, AStuckDiskDoesNotHoldUpTheEnd) {
   start({"--durability", "none", "--capture-full", "drop", "--drain-timeout", "1s"});
-  // A block would take a quarter of an hour.
+  // At this rate a block takes a quarter of an hour.
   if (const std::string why_not = disk_->throttle(daemon_->process().pid(), 1 << 10);
       !why_not.empty()) {
     GTEST_SKIP() << why_not;
@@ -634,7 +634,7 @@ TEST_P(CaptureSlowDiskTest, AStuckDiskDoesNotHoldUpTheEnd) {
   daemon_->process().signal(SIGTERM);
   EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_incomplete")));
   EXPECT_LT(steady_clock::now() - began, seconds(30));
-  // A thread within a write to it is the kernel's, and keeps the process until the disk answers.
+  // The kernel does not end a thread during a write, so the process stays until the disk answers.
   if (GetParam() == "epoll") disk_->end_throttle();
   EXPECT_EQ(daemon_->process().wait(seconds(10)), 1);
   disk_->end_throttle();

@@ -1,4 +1,4 @@
-// What a confirmation is worth: a sink's FIN, and a byte that has passed before-forward.
+// What a confirmation guarantees: a sink's FIN, and a byte that has passed before-forward.
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -54,7 +54,8 @@ class CaptureSinkTest : public testing::TestWithParam<std::tuple<std::string, st
   std::string directory_ = folder_.file("capture");
 };
 
-/// Killed as soon as the client has seen the end: whatever is not on the disk by then is lost.
+/// The daemon is killed as soon as the client sees the end. Bytes that are not on the disk are
+/// lost.
 TEST_P(CaptureSinkTest, ItsEndConfirmsAllBytes) {
   std::mt19937_64 random(seed());
   for (int round = 0; round < by_scale(2, 6, 100); ++round) {
@@ -78,9 +79,9 @@ TEST_P(CaptureSinkTest, ItsEndConfirmsAllBytes) {
   }
 }
 
-/// The kernel closes the sockets of a process that is killed: that must not look like a promise.
+/// The kernel closes the sockets of a killed process. That must not look like a confirmation.
 TEST_P(CaptureSinkTest, AKillConfirmsNothing) {
-  // Nothing is flushed before it is killed, but by before-forward.
+  // Before the kill nothing is flushed, except by before-forward.
   Daemon daemon(arguments({"--flush-interval", "1m", "--sync-interval", "1m"}));
   std::vector<OwnedFd> clients;
   for (int i = 0; i < 20; ++i) {
@@ -139,7 +140,7 @@ class BeforeForwardTest : public testing::TestWithParam<std::string> {
   Listener upstream_ = listen_tcp();
 };
 
-/// Whenever bytes arrive, at either end, they are in the file that is being written.
+/// When bytes arrive, at either end, they are already in the segment file.
 TEST_P(BeforeForwardTest, NoByteArrivesBeforeItIsInTheFile) {
   Daemon daemon(arguments({"--workers", "1"}));
   const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
@@ -171,7 +172,7 @@ TEST_P(BeforeForwardTest, NoByteArrivesBeforeItIsInTheFile) {
   EXPECT_EQ(check_one(directory_).status(), 0);
 }
 
-/// What is beyond the limit is not recorded, and goes on all the same.
+/// Bytes beyond the limit are forwarded without being recorded.
 TEST_P(BeforeForwardTest, WhatIsBeyondTheLimitIsForwarded) {
   Daemon daemon(arguments({"--capture-limit", "10KiB"}));
   const Forwarded pair = forward(daemon.port(), upstream_.fd.get());

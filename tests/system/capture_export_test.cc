@@ -1,4 +1,4 @@
-// Captures of real programs, exported, as tshark reads them.
+// Captures of real programs, exported and read by tshark.
 
 #include <gtest/gtest.h>
 
@@ -41,7 +41,7 @@ class CaptureExportTest : public ProgramTest {
     port_ = port;
     start_before(port, {"--capture", directory_, "--capture-full", "block"});
   }
-  /// Everything is there, nothing is wrong, and it is taken for what it is.
+  /// Everything is there without errors, and tshark recognises the protocol.
   void check(const std::string& protocol);
 
  private:
@@ -82,7 +82,7 @@ std::map<std::string, std::string> CaptureExportTest::streams() const {
   return found;
 }
 
-/// What tshark puts together, by the client's address.
+/// The streams as tshark reassembles them, by the client's address.
 std::map<std::string, Both> CaptureExportTest::followed(
     const std::map<std::string, std::string>& streams) const {
   std::vector<std::string> words = {"-q"};

@@ -1,5 +1,6 @@
-// What is called durable was flushed: counted at the device, for both engines, and by system call.
-// Whoever reads a file back finds it in the page cache, flushed or not.
+// Bytes that are called durable were flushed. Flushes are counted at the device, for both engines,
+// and as system calls. Reading a file back cannot show this, since unflushed bytes are in the page
+// cache.
 
 #include <gtest/gtest.h>
 
@@ -38,7 +39,7 @@ class CaptureFlushTest : public testing::TestWithParam<std::string> {
                         {"--capture", disk_->path() + "/capture", "--durability", level,
                          "--segment-size", "8MiB", "--workers", "1"}));
   }
-  /// Messages that each wait for the one before to arrive; returns the flushes meanwhile.
+  /// Sends messages one by one, each after the previous one arrived. Returns the flushes meanwhile.
   [[nodiscard]] std::uint64_t flushes_of_messages(const std::string& level) {
     start(loopback_address(upstream_.port), level);
     const Forwarded pair = forward(daemon_->port(), upstream_.fd.get());
@@ -74,7 +75,7 @@ TEST_P(CaptureFlushTest, BatchFlushesWhatIsWrittenWithoutBeingAsked) {
   }
 }
 
-/// At level none nothing else would.
+/// At level none nothing else causes a flush.
 TEST_P(CaptureFlushTest, ASinkFlushesBeforeItsEnd) {
   start("discard:", "none");
   const std::uint64_t before = *disk_->flushes();
@@ -90,12 +91,12 @@ TEST_P(CaptureFlushTest, ASinkFlushesBeforeItsEnd) {
 
 INSTANTIATE_TEST_SUITE_P(BothEngines, CaptureFlushTest, testing::Values("uring", "epoll"));
 
-// --- By system call: what io_uring does, strace does not see
+// --- As system calls: strace does not see what io_uring does
 
 class CaptureSyncCallsTest : public testing::Test {
  protected:
   void SetUp() override { SLUICE_NEEDS_STRACE(); }
-  /// One message through a daemon of its own, from its start to its end; what it called.
+  /// One message through a new daemon, from its start to its end. Returns strace's output.
   [[nodiscard]] std::string trace(const std::string& level);
 
   TempDir folder_;
@@ -103,7 +104,7 @@ class CaptureSyncCallsTest : public testing::Test {
 
 std::string CaptureSyncCallsTest::trace(const std::string& level) {
   const std::string out = folder_.file("trace-" + level);
-  // -D: the daemon, not strace, is the child.
+  // With -D the daemon is our child, not strace.
   std::vector<std::string> arguments{"-D",
                                      "-f",
                                      "-y",

@@ -1,4 +1,4 @@
-// The capture of a daemon that runs, read by the tool meanwhile.
+// The tool reads the capture of a running daemon.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -81,9 +81,10 @@ TEST_P(CaptureLiveTest, AConnectionIsOpenUntilTheDaemonIsKilled) {
 
 // --- Under load ---
 
-using Load = std::tuple<Mode, bool>;  // and whether retention deletes what is read
+using Load =
+    std::tuple<Mode, bool>;  // mode, and whether retention deletes segments that are being read
 
-/// Clients that send patterns without an end into a durable sink.
+/// Clients that send patterns without end to a durable sink.
 class CaptureLoadTest : public testing::TestWithParam<Load> {
  protected:
   static constexpr std::size_t kClients = 4;
@@ -110,7 +111,7 @@ class CaptureLoadTest : public testing::TestWithParam<Load> {
     allowed_.notify_all();
     for (std::thread& sender : senders_) sender.join();
   }
-  /// More for each client to send while something is done.
+  /// Lets each client send more, so that the capture grows during the next step.
   void allow_more() {
     constexpr std::uint64_t kBytes = 4 << 20;
     {
@@ -145,11 +146,11 @@ class CaptureLoadTest : public testing::TestWithParam<Load> {
   std::atomic<bool> stopped_ = false;
   std::mutex mutex_;
   std::condition_variable allowed_;
-  std::uint64_t allowance_ = 0;  // bytes for each
+  std::uint64_t allowance_ = 0;  // bytes that each client may send
 };
 
-/// Every file is what its client has sent, from where the index says on, but for the gaps that it
-/// says; and there are gaps only where retention deletes.
+/// Every file has the bytes that its client sent from the index's offset on, except the gaps listed
+/// there. There are gaps only where retention deletes.
 void CaptureLoadTest::check_extracted(const std::string& out) const {
   const auto index = json::parse(read_text(out + "/index.json"));
   for (const json::value& connection : index.at("connections").as_array()) {
@@ -200,13 +201,13 @@ TEST_P(CaptureLoadTest, IsCleanWheneverItIsReadAndExtractedAsItWasSent) {
     Process list({capture_tool(), "ls", directory_});
     ASSERT_EQ(list.wait(), 0) << round << list.standard_error();
   }
-  // It was a load: segments were ended, and deleted, meanwhile.
+  // The load was real: segments were sealed meanwhile, and deleted.
   const auto segments = segments_in(directory_, ".sluice");
   ASSERT_FALSE(segments.empty());
   EXPECT_EQ(segments.front().ends_with("0000000000.sluice"), !std::get<1>(GetParam()));
 }
 
-// The tool is held up by its stdout for as long as it takes to delete what it has to read next.
+// The tool's stdout is blocked until the segment that it has to read next was deleted.
 TEST_P(CaptureLoadTest, IsNotDamagedByRetentionWhileItIsRead) {
   if (!std::get<1>(GetParam())) GTEST_SKIP() << "nothing is deleted";
   const auto listed = [&] { return segments_in(directory_, ".sluice"); };
@@ -222,7 +223,7 @@ TEST_P(CaptureLoadTest, IsNotDamagedByRetentionWhileItIsRead) {
   options.standard_output = ends[1];
   Process show({capture_tool(), "show", directory_}, options);
   ::close(ends[1]);
-  // It has listed the segments by now, and reads the first.
+  // By now it has listed the segments and reads the first.
   pollfd ready{reader.get(), POLLIN, 0};
   ASSERT_EQ(::poll(&ready, 1, 30'000), 1);
   const std::string next = listed().at(1);

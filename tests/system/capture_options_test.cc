@@ -1,5 +1,5 @@
-// The options of capture, and what of it can be seen from outside: refusals, the lock, --check,
-// counters, limits and directions, the page cache.
+// The options of capture and their visible effects: refusals, the lock, --check, counters, limits
+// and directions, the page cache.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -48,7 +48,7 @@ class CaptureOptionsTest : public testing::Test {
     options.listeners = 2;
     return options;
   }
-  /// `size` bytes each way, both ends in order, and the daemon's end.
+  /// `size` bytes each way; both ends and the daemon end in order.
   void exchange(Daemon& daemon, std::uint64_t size) const;
   [[nodiscard]] Recorded check() const { return check_in(directory_); }
   [[nodiscard]] static Recorded check_in(const std::string& directory) {
@@ -79,7 +79,7 @@ TEST_F(CaptureOptionsTest, ASecondDaemonIsRefused) {
   exchange(first, kMiB);
   EXPECT_EQ(first.terminate(), 0);
   EXPECT_EQ(check().status(), 0);
-  // And is free again.
+  // The lock is free again.
   Daemon next(arguments());
   EXPECT_EQ(next.terminate(), 0);
 }
@@ -103,7 +103,7 @@ TEST_F(CaptureOptionsTest, ADirectoryThatCannotBeWrittenIsRefused) {
   EXPECT_NE(refused.standard_error().find("Permission denied"), std::string::npos)
       << refused.standard_error();
   EXPECT_EQ(lines_of(refused.standard_error()).size(), 1U);
-  // One that is there and open to him, with another one's lock.
+  // An existing directory that the user can access, with a lock that he cannot open.
   folder_.write("closed/lock", "");
   ASSERT_EQ(::chmod(folder_.file("closed/lock").c_str(), 0600), 0);
   ASSERT_EQ(::chmod(directory_.c_str(), 0777), 0);
@@ -138,7 +138,7 @@ TEST_F(CaptureOptionsTest, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_FALSE(std::filesystem::exists(directory_));
 }
 
-/// RLIMIT_FSIZE would end the process by a signal.
+/// Without handling, RLIMIT_FSIZE ends the process by a signal.
 TEST_F(CaptureOptionsTest, ALimitOfTheSizeOfFilesIsTold) {
   DaemonOptions options;
   options.binary = "/bin/bash";
@@ -151,7 +151,8 @@ TEST_F(CaptureOptionsTest, ALimitOfTheSizeOfFilesIsTold) {
   EXPECT_EQ(daemon.terminate(), 0);
 }
 
-/// Without any there may be no io_uring either; with little its buffers cannot be registered.
+/// Without any locked memory io_uring may be unavailable; with little, its buffers cannot be
+/// registered.
 TEST_F(CaptureOptionsTest, WithoutMemoryToLockAllIsRecorded) {
   if (::geteuid() != 0) GTEST_SKIP() << "to be a user who is limited takes root";
   DaemonOptions options;
@@ -179,7 +180,8 @@ TEST_F(CaptureOptionsTest, WithoutMemoryToLockAllIsRecorded) {
   }
 }
 
-/// As where a container has all its processes: io_uring makes its threads when it needs them.
+/// As in a container that has reached its limit of processes: io_uring creates its threads on
+/// demand.
 TEST_F(CaptureOptionsTest, WithoutAThreadForIoUringAllIsRecordedAndTheDiskIsNotBlamed) {
   if (::geteuid() != 0) GTEST_SKIP() << "to be a user who is limited takes root";
   if (!io_uring_available()) GTEST_SKIP() << "the kernel refuses io_uring here";
@@ -187,7 +189,7 @@ TEST_F(CaptureOptionsTest, WithoutAThreadForIoUringAllIsRecordedAndTheDiskIsNotB
   DaemonOptions options;
   options.binary = copy_of_daemon(folder_);
   options.process.user = "nobody";                       // root is not limited
-  options.process.environment = {without_leak_check()};  // which takes a thread at the end
+  options.process.environment = {without_leak_check()};  // it takes a thread at the end
   ASSERT_EQ(::chmod(folder_.path().c_str(), 0777), 0);
   Daemon daemon(arguments({"--engine", "uring", "--durability", "batch"}), options);
   const std::string pid = std::to_string(daemon.process().pid());
@@ -276,7 +278,7 @@ TEST_F(CaptureOptionsTest, RoutesThatShareADirectoryMustAgree) {
   EXPECT_EQ(refusal({"--config", config(same + "durability = \"none\"\n")}, 1,
                     {"capture", "shared", "\"a\""}),
             "");
-  // How much of each is recorded may differ, and how the directory is written.
+  // The limit may differ between routes, and so may the spelling of the directory.
   const std::string alike = "capture = \"" + directory_ + "/../capture//\"\n";
   Daemon daemon({"--config", config(alike + "capture-limit = \"1KiB\"\n")}, two_routes());
   for (const char* route : {"a", "b"}) {
@@ -400,7 +402,7 @@ TEST_F(CaptureOptionsTest, OneDirectionOnly) {
   }
 }
 
-/// A sink that records nothing has nothing to confirm with its FIN.
+/// A sink that does not record the client has nothing to confirm with its FIN.
 TEST_F(CaptureOptionsTest, ASinkMustRecordTheClient) {
   for (const std::string to : {"discard:", "echo:"}) {
     EXPECT_EQ(refusal({"--listen", "127.0.0.1:0", "--to", to, "--capture", directory_,
@@ -430,7 +432,7 @@ TEST_F(CaptureOptionsTest, SegmentsEndByTime) {
   }));
 }
 
-// Nothing more is written, and none is sealed any more.
+// No more bytes are written, so no segment is sealed any more.
 TEST_F(CaptureOptionsTest, SegmentsGoByAgeOnAnIdleDaemonToo) {
   {
     Daemon before(arguments());
@@ -454,7 +456,7 @@ TEST_F(CaptureOptionsTest, ADirectoryThatIsRemovedIsMadeAgainAndRecordedTo) {
   pair.upstream.reset();
   static_cast<void>(daemon.wait_for_ends(1));
   EXPECT_EQ(daemon.terminate(), 0);
-  // Of what came before, whatever was not on the disk yet is there as well.
+  // The earlier bytes that had not reached the disk are also there.
   EXPECT_GE(check().bytes(), kMiB);
 }
 
@@ -494,7 +496,7 @@ TEST_F(CaptureOptionsTest, TheCountersTellWhatWasRecorded) {
   EXPECT_EQ(daemon.terminate(), 0);
 }
 
-/// Pages of the file that are in the page cache, in bytes.
+/// The bytes of the file that are in the page cache.
 std::uint64_t cached_bytes(const std::string& path) {
   const OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   const std::uint64_t size = std::filesystem::file_size(path);

@@ -1,5 +1,5 @@
-// What is recorded of real programs, against what both ends have sent and received:
-// redis-benchmark, pgbench, and a download from nginx; with clients that are killed.
+// What is recorded of real programs, compared with what both ends have sent and received:
+// redis-benchmark, pgbench, and a download from nginx. Some clients are killed.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -38,11 +38,11 @@ using std::chrono::milliseconds;
 
 constexpr std::array kLevels{"none", "interval", "batch", "before-forward"};
 
-using Bytes = std::pair<std::string, std::string>;  ///< the client's and the upstream's
+using Bytes = std::pair<std::string, std::string>;  ///< sent by the client and by the upstream
 
 class CaptureProgramTest : public ProgramTest {
  protected:
-  /// The daemon, with a witness on each of its sides, before `port`.
+  /// Starts the daemon before `port`, with a witness on each side.
   void start_witnessed(std::uint16_t port, const std::string& durability) {
     behind_ = std::make_unique<Witness>(port);
     start_recording(behind_->port(), durability);
@@ -57,7 +57,7 @@ class CaptureProgramTest : public ProgramTest {
     EXPECT_EQ(daemon_->terminate(kProgramPatience), 0) << daemon_->log();
     daemon_.reset();
   }
-  /// What sluice-capture extracts of a capture that it calls clean, by the client's address.
+  /// What sluice-capture extracts from a capture that is clean, by the client's address.
   [[nodiscard]] std::map<std::string, Bytes> extracted_bytes() const;
   void compare_whole();
   void compare_cut();
@@ -85,17 +85,17 @@ std::map<std::string, Bytes> CaptureProgramTest::extracted_bytes() const {
   return all;
 }
 
-/// Gives each stream of the far end a recorded one of its own: the far end does not know whose it
-/// is, and a benchmark's are much alike. (Augmenting paths, as Kuhn's.)
+/// Assigns each stream seen behind the daemon a recorded stream of its own. Streams there carry no
+/// client address, and a benchmark's streams are very similar. Uses augmenting paths (Kuhn).
 class Pairing {
  public:
-  /// The shortest first: with the longest streams given first, hardly a pair has to be undone.
+  /// Shortest first: if the longest streams are added first, hardly any pair has to be undone.
   explicit Pairing(const std::map<std::string, Bytes>& recorded) {
     for (const auto& [client, bytes] : recorded) recorded_.push_back(&bytes);
     std::ranges::sort(recorded_, {}, [](const Bytes* bytes) { return bytes->first.size(); });
     owners_.resize(recorded_.size());
   }
-  /// False if there is none for it, however the others are given theirs.
+  /// False if no assignment has a recorded stream for it.
   [[nodiscard]] bool add(const Witness::Connection& stream) {
     std::vector<bool> tried(recorded_.size());
     return give(stream, tried);
@@ -126,10 +126,10 @@ class Pairing {
   }
 
   std::vector<const Bytes*> recorded_;
-  std::vector<const Witness::Connection*> owners_;  ///< of each recorded one
+  std::vector<const Witness::Connection*> owners_;  ///< by index of `recorded_`
 };
 
-/// Every stream is recorded as both witnesses have seen it.
+/// Every stream is recorded as both witnesses saw it.
 void CaptureProgramTest::compare_whole() {
   const std::list<Witness::Connection>& before = before_->end();
   end_daemon();
@@ -152,8 +152,7 @@ void CaptureProgramTest::compare_whole() {
   EXPECT_TRUE(seen_before == seen_behind);
 }
 
-/// Of streams that were cut: no byte is recorded that was not sent, and none received that was not
-/// recorded.
+/// For streams that were cut: recorded bytes were sent, and received bytes were recorded.
 void CaptureProgramTest::compare_cut() {
   const std::list<Witness::Connection>& before = before_->end();
   end_daemon();
@@ -188,7 +187,7 @@ class CaptureRedisTest : public CaptureProgramTest {
     port_ = free_port();
     server_ = start_redis(port_);
   }
-  /// With a capture of its own, a server that is used already.
+  /// Each level has its own capture; the server stays the same.
   void start_level(const std::string& durability) {
     directory_ = folder_.file(durability);
     start_witnessed(port_, durability);
@@ -234,7 +233,7 @@ TEST_P(CaptureRedisTest, ACrowdIsRecordedAsItWasAtEveryLevel) {
   }
 }
 
-/// At once, or not before something was recorded.
+/// Kills the client at once, or only after something was recorded.
 void CaptureRedisTest::kill_one_under_load(bool at_once) {
   Process client(benchmark(1'000'000, 200, "set,get,lrange_100"));
   const auto has_data = [this] { return counters_of(*daemon_).at("capture_bytes") != "0"; };
@@ -287,12 +286,12 @@ class CaptureNginxTest : public CaptureProgramTest {
  protected:
   static constexpr std::uint64_t kFile = 12;
 
-  /// Serves `bulk`.
+  /// Serves the file `bulk`.
   [[nodiscard]] std::unique_ptr<Process> nginx(std::uint16_t port, std::uint64_t size) const {
     write_pattern_file(folder_.file("bulk"), Pattern(kFile), size);
     return start_nginx(port, folder_.path());
   }
-  /// Writes what it receives to its output.
+  /// Writes the received file to its output.
   [[nodiscard]] std::vector<std::string> curl() const {
     return {"curl",         "-q",
             "--noproxy",    "*",
@@ -304,12 +303,12 @@ class CaptureNginxTest : public CaptureProgramTest {
     return "GET /bulk HTTP/1.1\r\nHost: 127.0.0.1:" + entrance() +
            "\r\nUser-Agent: the test\r\nAccept: */*\r\n\r\n";
   }
-  /// Reads it all, every answer's body compared with the file.
+  /// Reads the capture, and compares every answer's body with the file.
   [[nodiscard]] Recorded check_answers() const;
 };
 
 Recorded CaptureNginxTest::check_answers() const {
-  std::map<std::string, std::size_t> head_bytes;  // of each connection's answer
+  std::map<std::string, std::size_t> head_bytes;  // the size of each connection's answer head
   return read_capture(directory_, [&](const RecordedConnection& connection, Side side,
                                       std::uint64_t offset, std::span<const std::byte> bytes) {
     if (side != Side::upstream) return;
@@ -326,8 +325,8 @@ Recorded CaptureNginxTest::check_answers() const {
   });
 }
 
-/// Runs a program, which has to succeed, and checks its output as it comes: the file, behind an
-/// answer's head if there is to be one. Returns how much there was of the file.
+/// Runs a program that must succeed, and compares its output with the file as it comes. With
+/// `has_head` an answer's head comes first. Returns the number of the file's bytes.
 std::uint64_t file_bytes_from(const std::vector<std::string>& argv, Pattern file, bool has_head) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
@@ -368,7 +367,7 @@ TEST_P(CaptureNginxTest, ALargeDownloadIsRecordedAsItWas) {
   EXPECT_EQ(file_bytes_from(curl(), Pattern(kFile), false), size);
   const std::string asked = request();
   end_daemon();
-  // That it is the file the tool has to say, of as many bytes as there are.
+  // The bytes are counted here. The output of the tool, below, is compared with the file.
   const Recorded recorded = read_capture(directory_);
   EXPECT_EQ(recorded.status(), 0) << recorded.error << recorded.findings;
   EXPECT_GT(recorded.only().upstream().recorded, size);

@@ -1,5 +1,5 @@
-// What is recorded of streams of every kind, byte by byte against what both ends sent and received,
-// in every level of durability.
+// What is recorded of all kinds of streams, compared byte by byte with what both ends sent and
+// received, at every level of durability.
 
 #include <gtest/gtest.h>
 
@@ -45,7 +45,7 @@ class CaptureStreamsTest : public testing::TestWithParam<Setting> {
   }
   [[nodiscard]] static Mode mode() { return std::get<0>(GetParam()); }
 
-  /// All levels wait for the disk here, so that nothing may be missing.
+  /// All levels wait for the disk here, so no byte may be missing.
   void start(const std::vector<std::string>& more = {}) {
     std::vector<std::string> arguments =
         route_arguments(mode(), loopback_address(upstream_.port),
@@ -77,12 +77,12 @@ void CaptureStreamsTest::run_exchanges(std::size_t count, std::mt19937_64& rando
   EXPECT_TRUE(run(running)) << "some streams do not move any more";
   for (std::size_t i = 0; i < count; ++i) {
     EXPECT_EQ(running[i]->verdict(), "");
-    // A port may have been used twice, by connections one after the other: the later one counts.
+    // Two connections may have used the same port, one after the other. The later one counts.
     exchanges_[clients[i]] = std::move(running[i]);
   }
 }
 
-/// Empty, or what is wrong with the record of one direction.
+/// Empty, or the problem with the record of one direction.
 std::string side_verdict(const RecordedConnection& connection, Side side, const StreamEnd& from,
                          const StreamEnd& to) {
   const auto index = static_cast<std::size_t>(side);
@@ -139,7 +139,7 @@ TEST_P(CaptureStreamsTest, RandomStreamsAreRecordedAsTheyWere) {
 
 TEST_P(CaptureStreamsTest, SplicedStreamsAreRecordedAsTheyWere) {
   const bool gated = std::get<1>(GetParam()) == "before-forward";
-  // Gated, every 64 KiB wait for the disk.
+  // Gated streams wait for the disk.
   const auto size = gated ? by_scale<std::uint64_t>(1 << 20, 4 << 20, 64 << 20)
                           : by_scale<std::uint64_t>(8 << 20, 64 << 20, 512 << 20);
   start();
@@ -171,7 +171,7 @@ TEST_P(CaptureStreamsTest, SplicedStreamsAreRecordedAsTheyWere) {
   }
 }
 
-// Every level with both engines, every mode at one level; SLUICE_LONG=1: all with all.
+// Every level with both engines, every mode at one level. With SLUICE_LONG=1, all combinations.
 std::vector<Setting> capture_settings() {
   std::vector<Setting> settings;
   for (const char* engine : {"uring", "epoll"}) {
@@ -187,7 +187,7 @@ std::vector<Setting> capture_settings() {
 INSTANTIATE_TEST_SUITE_P(EveryLevel, CaptureStreamsTest, testing::ValuesIn(capture_settings()),
                          name_of_setting);
 
-/// Through the page cache: what a filesystem without O_DIRECT gets, and who asks for it.
+/// Through the page cache, as on a filesystem without O_DIRECT or on request.
 class CaptureBufferedTest : public CaptureStreamsTest {};
 
 TEST_P(CaptureBufferedTest, RandomStreamsAreRecordedAsTheyWere) {
@@ -214,7 +214,7 @@ TEST_P(CaptureCrowdTest, TwoHundredStreamsAtOnceAreRecordedAsTheyWere) {
   compare_exchanges();
 }
 
-// Each level with one engine; SLUICE_LONG=1: with both.
+// Each level with one engine; with SLUICE_LONG=1, with both.
 std::vector<Setting> crowd_settings() {
   const Mode uring{"uring", "always"};
   const Mode epoll{"epoll", "auto"};

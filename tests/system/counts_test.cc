@@ -1,5 +1,5 @@
-// What the daemon asks of the kernel and of the heap for each trip, connection and GiB. Such counts
-// are the same on every machine, so they have bounds where times cannot.
+// The system calls and allocations that the daemon makes for each trip, connection and GiB. These
+// counts are the same on every machine, so they can have bounds, unlike times.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -39,7 +39,7 @@ namespace {
 constexpr double kMiB = 1 << 20;
 constexpr double kGiB = 1 << 30;
 
-/// How many connections work at once where several do.
+/// The number of connections in workloads with several.
 constexpr std::size_t kCrowd = 32;
 
 class CountsTest;
@@ -52,7 +52,7 @@ struct Bounds {
   double allocations_epoll = 0;
 };
 
-/// Something that is done few and many times; the difference tells what each costs.
+/// Work that is done few times and many times. The difference gives the cost of each.
 struct Workload {
   std::string name;
   std::string unit;
@@ -65,7 +65,7 @@ struct Workload {
 };
 void PrintTo(const Workload& workload, std::ostream* out) { *out << workload.name; }
 
-/// What tests/support/count_allocations.cc counts.
+/// The counter of tests/support/count_allocations.cc.
 class AllocationCount {
  public:
   explicit AllocationCount(const std::string& path)
@@ -89,7 +89,7 @@ using Calls = std::map<std::string, std::int64_t>;
 class CountsTest : public testing::TestWithParam<std::tuple<std::string, Workload>> {
  public:
   [[nodiscard]] Daemon& daemon() { return *daemon_; }
-  /// True once all its threads stand still.
+  /// True once all its threads are stopped.
   [[nodiscard]] bool stop_daemon();
   [[nodiscard]] Forwarded forward_one() { return forward(daemon_->port(), upstream_.fd.get()); }
 
@@ -98,7 +98,7 @@ class CountsTest : public testing::TestWithParam<std::tuple<std::string, Workloa
   [[nodiscard]] const std::string& engine() const { return std::get<0>(GetParam()); }
   [[nodiscard]] const Workload& workload() const { return std::get<1>(GetParam()); }
   void start(std::vector<std::string> before, const DaemonOptions& options);
-  /// All calls of a daemon that does it `count` times.
+  /// All system calls of a daemon that does the work `count` times.
   [[nodiscard]] Calls calls_of(int count);
   [[nodiscard]] double allocations_of(int count);
   void expect_within(double bound, std::string_view what,
@@ -111,11 +111,11 @@ class CountsTest : public testing::TestWithParam<std::tuple<std::string, Workloa
   int directories_ = 0;
 };
 
-// --- What is done
+// --- The work
 
-/// Sends a byte from each, and expects it at the other end of each.
+/// Sends a byte on each connection, and expects it at the other end.
 void pass_on(CountsTest& test, const std::vector<Forwarded>& pairs, bool to_upstream) {
-  // All have come before the daemon sees one.
+  // All bytes are there before the daemon sees one.
   if (pairs.size() > 1) {
     ASSERT_TRUE(test.stop_daemon());
   }
@@ -140,7 +140,7 @@ void exchange(CountsTest& test, std::size_t connections, int count) {
 void trips(CountsTest& test, int count) { exchange(test, 1, count); }
 void crowded_trips(CountsTest& test, int count) { exchange(test, kCrowd, count); }
 
-/// The client closes first, as most do.
+/// The client closes first, as is usual.
 void connections(CountsTest& test, int count) {
   for (int i = 0; i < count; ++i) {
     std::vector<Forwarded> pair;
@@ -178,14 +178,14 @@ void files_down(CountsTest& test, int count) {
   }
 }
 
-// What stands for names that are known only when a test runs.
+// Placeholders for names that are known only when a test runs.
 constexpr std::string_view kUpstream = "UPSTREAM";
 constexpr std::string_view kFileTarget = "file:FILE";
 constexpr std::string_view kDirectory = "DIRECTORY";
 constexpr std::string_view kMirror = "MIRROR";
 
-/// The bounds are what it took when they were set, and the spread of it: some percent for trips and
-/// connections, a fifth for bulk, where it depends on how much has come by the time of a call.
+/// The bounds are the costs when they were set, plus their spread: some percent for trips and
+/// connections. For bulk it is a fifth, because the cost depends on how many bytes a call finds.
 std::vector<Workload> workloads() {
   const std::vector<std::string> plain{"--to", std::string(kUpstream)};
   const std::vector<std::string> file{"--to", std::string(kFileTarget)};
@@ -227,7 +227,7 @@ std::vector<Workload> workloads() {
   };
 }
 
-// --- How it is counted
+// --- Counting
 
 void CountsTest::SetUp() {
   if (engine() == "uring" && !io_uring_available()) {
@@ -255,7 +255,7 @@ bool CountsTest::stop_daemon() {
   });
 }
 
-/// A daemon of one worker, behind the words of `before` if there are any.
+/// Starts a daemon with one worker, as an argument of the command `before` if that is given.
 void CountsTest::start(std::vector<std::string> before, const DaemonOptions& options) {
   const std::map<std::string_view, std::string> names{
       {kUpstream, loopback_address(upstream_.port)},
@@ -274,12 +274,12 @@ void CountsTest::start(std::vector<std::string> before, const DaemonOptions& opt
   daemon_ = std::make_unique<Daemon>(std::move(before), options);
 }
 
-/// Reads the table that `strace -c` writes; nothing before it is whole.
+/// Reads the table of `strace -c`; nothing until it is complete.
 std::optional<Calls> read_summary(const std::string& path) {
   std::istringstream lines(read_text(path));
   Calls calls;
   for (std::string line; std::getline(lines, line);) {
-    // Share of the time, seconds, microseconds a call, calls, errors if there were any, the name.
+    // The columns: share of the time, seconds, microseconds a call, calls, errors if any, the name.
     std::istringstream words(line);
     double time = 0;
     std::int64_t count = 0;
@@ -297,7 +297,7 @@ Calls CountsTest::calls_of(int count) {
   std::filesystem::remove(summary);
   DaemonOptions options;
   options.binary = "strace";
-  // -D: the daemon, not strace, is the child.
+  // With -D the daemon is our child, not strace.
   start({"-D", "-f", "-c", "-o", summary, daemon_binary()}, options);
   workload().run(*this, count);
   EXPECT_EQ(daemon_->terminate(kProgramPatience), 0) << daemon_->log();
@@ -312,7 +312,7 @@ Calls CountsTest::calls_of(int count) {
   return calls.value_or(Calls{});
 }
 
-/// Allocations of a daemon that does it `count` times, once it has done it before.
+/// Allocations of a daemon that does the work `count` times, after a first round.
 double CountsTest::allocations_of(int count) {
   const char* const library = std::getenv("SLUICE_COUNT_ALLOCATIONS");
   EXPECT_NE(library, nullptr) << "SLUICE_COUNT_ALLOCATIONS names what counts";
@@ -322,7 +322,7 @@ double CountsTest::allocations_of(int count) {
   counted.process.environment = {"LD_PRELOAD=" + std::string(library == nullptr ? "" : library),
                                  "SLUICE_ALLOCATIONS=" + path};
   start({}, counted);
-  workload().run(*this, workload().few);  // what is kept for the next ones is there now
+  workload().run(*this, workload().few);  // now it has what it keeps for later
   const std::uint64_t before = allocations.read();
   EXPECT_GT(before, 0U) << "nothing was counted";
   workload().run(*this, count);
@@ -331,9 +331,10 @@ double CountsTest::allocations_of(int count) {
   return static_cast<double>(after - before);
 }
 
-/// Does it few and many times, until one costs no more than `bound`. Of both the fewest of some
-/// tries counts: a machine that holds an end up makes the daemon wait more often, and whether the
-/// end of one connection and the next one come in one turn is a matter of microseconds.
+/// Does the work few times and many times, until one costs at most `bound`. The lowest count of
+/// several tries is used for both: on a busy machine the daemon waits more often. It is also a
+/// matter of microseconds whether one connection's end and the next connection come in the same
+/// turn.
 void CountsTest::expect_within(double bound, std::string_view what,
                                const std::function<double(int)>& cost_of) {
   constexpr int kMostTries = 24;

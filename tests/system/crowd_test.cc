@@ -1,5 +1,5 @@
-// Connections by the thousand: each is served and verified, and when they are gone the daemon holds
-// as many descriptors, and about as much memory, as before.
+// Thousands of connections. Each is served and verified. Afterwards the daemon has as many
+// descriptors, and about as much memory, as before.
 
 #include <gtest/gtest.h>
 
@@ -24,20 +24,19 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// What may stay when a crowd has gone: the allocator's own reserves. 10,000 connections of which
-/// each leaked one kilobyte would pass it.
+/// The allocator's own reserves may stay. A leak of one kilobyte for each of 10,000 connections
+/// would exceed this.
 constexpr std::uint64_t kMemoryBoundBytes = 8 << 20;
-/// Of process memory, for each idle connection; the goal, which the benchmark holds it to, is
-/// 1,000.
+/// Process memory for each idle connection. The goal is 1,000; LimitsTest checks that.
 constexpr std::uint64_t kIdleBoundBytes = 2'500;
 
-/// How a short connection begins: what follows it, and what the answer is to be.
+/// The beginning of a short connection: it announces the bytes that follow, and the answer.
 struct Request {
   std::uint64_t seed = 0;
   std::uint64_t size_bytes = 0;
 };
 
-/// Answers each request with as many bytes of another pattern, on a few threads.
+/// Answers each request with the same number of bytes of another pattern, on a few threads.
 class Answerer {
  public:
   explicit Answerer(int listener) {
@@ -75,7 +74,7 @@ class Answerer {
     const Ending ending = read_pattern(fd, body, {.stop_after_bytes = request.size_bytes});
     if (body.mismatch()) ++wrong_;
     if (ending != Ending::open) return;
-    // A client that has reset takes no answer; one that wants it counts its bytes.
+    // A client that has reset takes no answer. One that wants the answer counts its bytes.
     static_cast<void>(send_pattern(fd, Pattern(request.seed + 1), 0, request.size_bytes));
   }
 
@@ -84,7 +83,7 @@ class Answerer {
   std::vector<std::thread> threads_;
 };
 
-/// One connection from its start to its end; true if the answer was right, or not waited for.
+/// One whole connection. True if the answer was right, or was not waited for.
 bool ask(std::uint16_t port, std::mt19937_64& random) {
   const Request request{random(), 1 + random() % 2'000};
   OwnedFd fd = connect_tcp(port);
@@ -101,7 +100,7 @@ bool ask(std::uint16_t port, std::mt19937_64& random) {
          answer.received_bytes() == request.size_bytes;
 }
 
-/// Asks `count` times from a few threads; returns how many answers were wrong.
+/// Asks `count` times from a few threads. Returns the number of wrong answers.
 std::uint64_t ask_often(std::uint16_t port, int count) {
   constexpr int kThreads = 4;
   std::atomic<std::uint64_t> wrong = 0;
@@ -121,7 +120,7 @@ class CrowdTest : public ForwardingTest {
   static constexpr int kFirst = 2'000;
   const int many_ = by_scale(1'000, 5'000, 1'000'000);  ///< SLUICE_LONG=1: a million
 
-  /// Waits until the daemon has let go of everything, then compares its memory.
+  /// Waits until the daemon has released everything, then compares its memory.
   void expect_memory_as_before(std::uint64_t before_bytes) {
     ASSERT_TRUE(wait_until([&] { return descriptors() == descriptors_before_; }));
     const std::uint64_t after_bytes = daemon_->pss_bytes();
@@ -133,8 +132,8 @@ class CrowdTest : public ForwardingTest {
     }
   }
 
-  /// Mirrors kFirst and many_ connections, all of which are to be served, to a server that reads
-  /// nothing and keeps so many. Returns how many it has accepted.
+  /// Makes kFirst and many_ connections, all of which must be served, with a mirror that reads
+  /// nothing and keeps `keeps` streams. Returns how many streams the mirror has accepted.
   std::uint64_t mirror_to_one_that_keeps(std::size_t keeps, const DaemonOptions& options = {}) {
     constexpr std::uint64_t kBuffers = 4 << 20;
     StuckServer stuck(keeps, 2 * std::chrono::duration_cast<milliseconds>(mirror::Mirror::kAtOnce));
@@ -145,7 +144,7 @@ class CrowdTest : public ForwardingTest {
     EXPECT_EQ(ask_often(daemon_->port(), many_), 0U);
     EXPECT_EQ(answerer.wrong(), 0U);
     const std::uint64_t accepted = stuck.accepted();
-    // All that is left are the streams that it keeps, and what may wait.
+    // Only the streams that it keeps are left, and those that may wait.
     EXPECT_TRUE(wait_until([&] { return descriptors() <= descriptors_before_ + keeps; }));
     if (!sanitized()) {
       EXPECT_LT(daemon_->pss_bytes(), before_bytes + kBuffers + kMemoryBoundBytes);
@@ -168,7 +167,7 @@ TEST_P(CrowdTest, TenThousandShortConnections) {
   expect_memory_as_before(before_bytes);
 }
 
-// By the end of each it shows that it lives, and not so soon that it would count as down.
+// Each stream's end shows that the mirror lives; it comes late enough not to count as a failure.
 TEST_P(CrowdTest, ManyShortConnectionsWithAMirrorThatNeverReads) {
   EXPECT_GT(mirror_to_one_that_keeps(400), static_cast<std::uint64_t>(many_) / 2);
 }
@@ -177,9 +176,9 @@ class HungMirrorTest : public CrowdTest {};
 INSTANTIATE_TEST_SUITE_P(EveryEngine, HungMirrorTest, testing::ValuesIn(both_engines()),
                          name_of_mode);
 
-// It takes connections, and that is all it ever does: those that it resets, so that more can come,
-// the daemon has given up before. Connections pay for as many as its places allow in the drain time
-// of 10 s.
+// The mirror only accepts. It resets streams to make room for more, but only those that the daemon
+// has already given up. Connections may cost as much as its places allow within the drain time of
+// 10 s.
 TEST_P(HungMirrorTest, ManyShortConnections) {
   constexpr rlim_t kDescriptors = 8'000;
   constexpr double kPlaces = kDescriptors / 4.0;
@@ -190,7 +189,7 @@ TEST_P(HungMirrorTest, ManyShortConnections) {
   const double drain_times =
       (std::chrono::steady_clock::now() - began) / std::chrono::duration<double>(10);
   EXPECT_GT(accepted, 0U);
-  // A quarter of the clients resets, which takes no time to drain: each lets another one go.
+  // A quarter of the clients reset, which needs no drain time, so each lets another stream go.
   constexpr double kStay = 0.75;
   EXPECT_LT(static_cast<double>(accepted),
             (drain_times * kPlaces + 2 * mirror::Pace::kBurst) / kStay);
@@ -206,7 +205,7 @@ TEST_P(CrowdTest, TwoThousandIdleConnections) {
     ASSERT_TRUE(send_all(pair.upstream.get(), "!"));
     ASSERT_EQ(receive_text(pair.client.get(), 1), "!");
   };
-  // What the daemon takes for its first connections it takes once.
+  // Makes the allocations that the daemon needs only once.
   for (int i = 0; i < 50; ++i) {
     Forwarded pair = forward_one();
     ASSERT_NO_FATAL_FAILURE(exchange_a_byte(pair));

@@ -1,4 +1,4 @@
-// How a connection ends other than by a reset: half by half, by its time-outs, or before it began.
+// How a connection ends without a reset: half by half, by time-outs, or before it began.
 
 #include <gtest/gtest.h>
 
@@ -26,7 +26,7 @@ constexpr std::uint64_t kBack = 2;
 
 class EndsTest : public ForwardingTest {
  protected:
-  /// The one connection's end, as logged.
+  /// The end of the only connection, as logged.
   [[nodiscard]] ConnectionEnd only_end() {
     const std::vector<ConnectionEnd> ends = daemon_->wait_for_ends(1);
     EXPECT_EQ(ends.size(), 1U);
@@ -36,8 +36,8 @@ class EndsTest : public ForwardingTest {
   void read_slower_than(const std::string& timeout);
 };
 
-/// The asking side finishes at once; the answer then takes longer than the half-close time-out,
-/// which must count from byte to byte.
+/// The asking side finishes at once. The answer takes longer than the half-close time-out, which
+/// must count from byte to byte.
 void EndsTest::answer_slowly(bool client_asks) {
   start({"--half-close-timeout", "3s"});
   constexpr seconds kTimeout(3);
@@ -56,7 +56,7 @@ void EndsTest::answer_slowly(bool client_asks) {
   PatternChecker answer{Pattern(kBack)};
   Ending ending = Ending::open;
   for (std::uint64_t sent = 0; sent < kPieces * kPiece && ending == Ending::open; sent += kPiece) {
-    // The pace of the answer itself: not waited for by anything.
+    // The pace of the answer; the test waits for nothing here.
     std::this_thread::sleep_for(milliseconds(500));
     silence.sending();
     static_cast<void>(send_pattern(answering.get(), Pattern(kBack), sent, kPiece));
@@ -86,8 +86,8 @@ TEST_P(EndsTest, HalfClosedConnectionWithoutABytePassesAway) {
   EXPECT_EQ(only_end().reason, "half_close_timeout");
 }
 
-/// The answer is complete long before its reader has it: what still leaves the send queue is not
-/// to be destroyed by a time-out.
+/// The answer is complete long before its reader has it. A time-out must not destroy what still
+/// leaves the send queue.
 void EndsTest::read_slower_than(const std::string& timeout) {
   constexpr std::uint64_t kBytes = 4'000'000;
   start({timeout, "1s"});
@@ -105,7 +105,7 @@ void EndsTest::read_slower_than(const std::string& timeout) {
     silence.sending();
     ending = read_pattern(pair.client.get(), answer, {.stop_after_bytes = taken + kBytes / 20});
     silence.looked();
-    // The pace of the reader: not waited for by anything.
+    // The pace of the reader; the test waits for nothing here.
     std::this_thread::sleep_for(milliseconds(150));
   }
   if (silence.reached(seconds(1))) GTEST_SKIP() << "the machine stood still";
@@ -131,7 +131,7 @@ TEST_P(EndsTest, IdleConnectionEndsButABusyOneDoesNot) {
   Forwarded busy = forward_established();
   auto ended = SteadyClock::time_point::max();
   bool arrives = true;
-  // For longer than the time-out, and until the idle one has ended.
+  // Longer than the time-out, and until the idle connection has ended.
   for (auto now = began;
        arrives && (now < began + kTimeout + seconds(1) || now < ended) && now < began + kPatience;
        now = SteadyClock::now()) {
@@ -149,7 +149,7 @@ TEST_P(EndsTest, IdleConnectionEndsButABusyOneDoesNot) {
   PatternChecker nothing{Pattern(kForth)};
   EXPECT_NE(read_pattern(idle.client.get(), nothing), Ending::timed_out);
   EXPECT_NE(read_pattern(idle.upstream.get(), nothing), Ending::timed_out);
-  // The clock is looked at once a turn.
+  // The daemon reads the clock once a turn.
   EXPECT_GE(ended - began, kTimeout - milliseconds(20));
   const std::vector<ConnectionEnd> ends = daemon_->wait_for_ends(1);
   ASSERT_EQ(ends.size(), 1U);
@@ -174,7 +174,7 @@ TEST_P(EndsTest, RefusedUpstreamResetsTheClientAndTheLogSaysWhy) {
   })) << "why it was not connected";
 }
 
-/// A listener whose queue is full drops what else arrives: the SYN goes unanswered.
+/// A listener whose queue is full drops further SYNs, so they are not answered.
 TEST_P(EndsTest, UpstreamThatNeverAnswersTimesOut) {
   upstream_ = listen_tcp(0);
   std::vector<OwnedFd> queued;
@@ -190,7 +190,7 @@ TEST_P(EndsTest, UpstreamThatNeverAnswersTimesOut) {
   EXPECT_EQ(only_end().reason, "connect_timeout");
 }
 
-/// Where localhost has an IPv6 address too, that one refuses, and the next has to be tried.
+/// If localhost has an IPv6 address, too, that one refuses and the next has to be tried.
 TEST_P(EndsTest, NameIsResolvedAndItsAddressesAreTried) {
   daemon_ = std::make_unique<Daemon>(
       route_arguments(GetParam(), "localhost:" + std::to_string(upstream_.port)));

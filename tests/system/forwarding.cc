@@ -14,7 +14,7 @@ namespace sluice::test {
 
 void PrintTo(const Mode& mode, std::ostream* out) { *out << mode.engine << ' ' << mode.zero_copy; }
 
-// Under a sanitizer each engine, and each way to splice, once or twice: it has no time for all six.
+// A sanitizer has no time for all six: it takes each engine and each splice mode once or twice.
 std::vector<Mode> every_mode() {
   if (scale() == Scale::quick) {
     return {{"uring", "auto"}, {"uring", "always"}, {"epoll", "auto"}, {"epoll", "never"}};

@@ -14,7 +14,7 @@
 
 namespace sluice::test {
 
-/// How the daemon is to move bytes: its --engine and its --zero-copy.
+/// How the daemon moves bytes: its --engine and its --zero-copy.
 struct Mode {
   std::string engine;
   std::string zero_copy;
@@ -23,7 +23,7 @@ void PrintTo(const Mode& mode, std::ostream* out);
 [[nodiscard]] std::vector<Mode> every_mode();
 [[nodiscard]] std::string name_of_mode(const testing::TestParamInfo<Mode>& info);
 
-/// False where this kernel refuses io_uring to this process.
+/// False if this kernel refuses io_uring to this process.
 [[nodiscard]] bool io_uring_available();
 
 /// "--listen 127.0.0.1:0 --to UPSTREAM --engine E --zero-copy Z", then `more`.
@@ -31,8 +31,8 @@ void PrintTo(const Mode& mode, std::ostream* out);
                                                        const std::string& upstream,
                                                        const std::vector<std::string>& more = {});
 
-/// One daemon that forwards to a listener of the test's, in every mode. When a test is over, the
-/// daemon has to hold as many descriptors as before it, and to end with 0 at SIGTERM.
+/// A daemon that forwards to the test's listener, in every mode. After a test it must have as many
+/// descriptors as before, and exit with 0 on SIGTERM.
 class ForwardingTest : public testing::TestWithParam<Mode> {
  protected:
   void SetUp() override;
@@ -43,10 +43,10 @@ class ForwardingTest : public testing::TestWithParam<Mode> {
   [[nodiscard]] Forwarded forward_one(SocketOptions client = {}, SocketOptions upstream = {}) {
     return forward(daemon_->port(), upstream_.fd.get(), client, upstream);
   }
-  /// The same, after a byte each way: the daemon knows by now that both its legs are up.
+  /// The same, then a byte each way: the daemon knows that both connections are established.
   [[nodiscard]] Forwarded forward_established(SocketOptions client = {},
                                               SocketOptions upstream = {});
-  /// Descriptors that are not pipes: what the pool keeps for later is its own matter.
+  /// Descriptors that are not pipes, since the pool may keep pipes for later.
   [[nodiscard]] std::size_t descriptors() const;
 
   Listener upstream_;

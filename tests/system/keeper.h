@@ -14,24 +14,24 @@
 
 namespace sluice::test {
 
-/// A server that keeps what each connection brings.
+/// A server that keeps the bytes of each connection.
 class Keeper {
  public:
   struct Kept {
     std::string bytes;
     Ending ending = Ending::open;
-    // Numbers that grow with each thing that happens here:
+    // Positions in the order of all events of this server:
     std::size_t began = 0;
     std::size_t ended = 0;
     friend bool operator==(const Kept& a, const Kept& b) {
       return a.bytes == b.bytes && a.ending == b.ending;
     }
   };
-  /// What to send, asked after each receive, with all that has come so far, and once more at the
-  /// end of the stream.
+  /// Returns what to send. Called after each receive with everything received so far, and once more
+  /// at the end of the stream.
   using Answer = std::function<std::string(const std::string& so_far, bool ended)>;
 
-  /// Without `answer` it says nothing. `unix_path`: it listens there, else on loopback.
+  /// Without `answer` it sends nothing. Listens at `unix_path`, or else on loopback.
   explicit Keeper(Answer answer = {}, const std::string& unix_path = {});
   ~Keeper();
   Keeper(const Keeper&) = delete;
@@ -40,9 +40,10 @@ class Keeper {
   [[nodiscard]] std::uint16_t port() const { return listener_.port; }
   /// "127.0.0.1:PORT"
   [[nodiscard]] std::string address() const;
-  /// Waits until so many connections have ended; all of them, in the order in which they began.
+  /// Waits until `count` connections have ended. Returns all of them, in the order in which they
+  /// began.
   [[nodiscard]] std::vector<Kept> wait_for(std::size_t count);
-  /// How many were open at one time, at most.
+  /// The maximum number of connections that were open at the same time.
   [[nodiscard]] std::size_t most_at_once() const;
 
  private:
@@ -53,11 +54,11 @@ class Keeper {
   Listener listener_;
   std::atomic<bool> stopping_ = false;
   std::atomic<std::size_t> clock_ = 0;
-  mutable std::mutex mutex_;  // guards the next three, but for the Kept of a running connection
+  mutable std::mutex mutex_;  // guards the next three, except the Kept of a running connection
   std::list<Kept> kept_;
   std::size_t open_ = 0;
   std::size_t most_ = 0;
-  std::list<std::thread> threads_;  // the acceptor's
+  std::list<std::thread> threads_;  // used by the acceptor
   std::thread acceptor_;
 };
 

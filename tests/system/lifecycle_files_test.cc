@@ -25,8 +25,8 @@
 namespace sluice::test {
 namespace {
 
-/// While it lives, opening or reading a file (FAN_OPEN_PERM, FAN_ACCESS_PERM) never returns, as on
-/// a mount whose server is gone: it waits for a permission that nobody gives.
+/// While it exists, opening or reading a file (FAN_OPEN_PERM, FAN_ACCESS_PERM) never returns, as on
+/// a mount whose server is gone. It waits for a permission that never comes.
 class Hang {
  public:
   Hang(const std::string& path, std::uint64_t what)
@@ -35,9 +35,9 @@ class Hang {
       refusal_ = std::strerror(errno);
     }
   }
-  /// Empty, or why this process may not let others wait.
+  /// Empty, or why this process may not block others.
   [[nodiscard]] const std::string& refusal() const { return refusal_; }
-  /// True once somebody waits.
+  /// True once another process waits.
   [[nodiscard]] bool holds() const { return readable_within(fd_.get(), kLate); }
 
  private:
@@ -63,7 +63,7 @@ class FileRouteTest : public testing::TestWithParam<std::string> {
     write_pattern_file(path, Pattern(1), kFileBytes);
     return path;
   }
-  /// Writes the file back and takes it out of the page cache; false where that cannot be done.
+  /// Writes the file back and drops it from the page cache; false where that is not possible.
   [[nodiscard]] static bool chill(const std::string& path) {
     const OwnedFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     return ::fsync(file.get()) == 0 &&
@@ -83,7 +83,7 @@ class FileRouteTest : public testing::TestWithParam<std::string> {
     options.listeners = 2;
     return Daemon({"--config", config, "--engine", GetParam()}, options);
   }
-  /// Connects, and receives the whole file.
+  /// Connects and receives the whole file.
   static void expect_file(std::uint16_t port) {
     const OwnedFd client = connect_tcp(port);
     PatternChecker received{Pattern(1)};
@@ -102,7 +102,7 @@ TEST_P(FileRouteTest, EveryClientGetsTheWholeFileAndItsEnd) {
   Daemon daemon(arguments("file:" + path));
   for (std::size_t count = 1; count < 3; ++count) {
     OwnedFd client = connect_tcp(daemon.port());
-    // What the client says is thrown away.
+    // Bytes from the client are discarded.
     EXPECT_TRUE(send_all(client.get(), "GET /"));
     PatternChecker received{Pattern(1)};
     EXPECT_EQ(read_pattern(client.get(), received, {.timeout = kLate}), Ending::eof);
@@ -125,8 +125,7 @@ TEST_P(FileRouteTest, EmptyFileIsAnEnd) {
   EXPECT_EQ(ending_of(client.get()), Ending::eof);
 }
 
-// The kernel gives what it makes up on reading a size of 0 (/proc) or of a page (/sys), and not all
-// of it takes a sendfile.
+// Generated files have a size of 0 (/proc) or of a page (/sys), and sendfile does not work for all.
 TEST_P(FileRouteTest, AFileWhoseSizeSaysNothingIsSentToItsEnd) {
   for (const char* path : {"/proc/version", "/proc/sys/kernel/ostype", "/proc/1/limits",
                            "/sys/devices/system/cpu/online"}) {
@@ -171,7 +170,7 @@ TEST_P(FileRouteTest, MissingFileIsAReset) {
   }
 }
 
-// Whoever opens a FIFO otherwise waits until somebody opens its other end.
+// Opening a FIFO normally waits until its other end is opened.
 TEST_P(FileRouteTest, AFifoIsAResetAndWaitsForNobody) {
   const std::string path = folder_.file("fifo");
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
@@ -228,7 +227,7 @@ TEST_P(FileRouteTest, AnOpenThatHangsDoesNotKeepTheDaemon) {
   const Hang hang(path, FAN_OPEN_PERM);
   if (!hang.refusal().empty()) GTEST_SKIP() << "fanotify: " << hang.refusal();
   DaemonOptions options;
-  // LeakSanitizer stops every thread first, and would wait for the one that hangs.
+  // LeakSanitizer stops every thread first, and would wait for the hanging one.
   options.process.environment = {without_leak_check()};
   Daemon daemon(arguments("file:" + path, {"--connect-timeout", "10m", "--drain-timeout", "300ms"}),
                 options);
@@ -248,7 +247,7 @@ TEST_P(FileRouteTest, FileThatShrinksIsAReset) {
   write_pattern_file(path, Pattern(1), kLongFileBytes);
   const Daemon daemon(arguments("file:" + path));
   const OwnedFd client = connect_tcp(daemon.port());
-  // The daemon is far behind the end of the file when that comes nearer.
+  // The daemon is far from the end of the file when that moves closer.
   ASSERT_TRUE(readable_within(client.get(), kLate));
   ASSERT_TRUE(daemon.wait_until_quiet(kLate));
   std::filesystem::resize_file(path, 1 << 20);

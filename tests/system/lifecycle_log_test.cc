@@ -1,4 +1,4 @@
-// What the log says of a connection, as text and as JSON.
+// What the log says about a connection, as text and as JSON.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@ constexpr std::uint64_t kBackBytes = 700'000;
 class LogLineTest : public testing::TestWithParam<std::string> {
  protected:
   [[nodiscard]] bool json() const { return GetParam() == "json"; }
-  /// The fields of a line; a failure if it is not well-formed.
+  /// The fields of a line; a failure if the line is malformed.
   [[nodiscard]] LogFields parse(const std::string& line) const {
     if (!json()) return parse_text_line(line);
     const auto fields = parse_json_line(line);
@@ -84,10 +84,10 @@ TEST_P(LogLineTest, SaysAllOfAConnection) {
 
 TEST_P(LogLineTest, EveryLineIsWellFormed) {
   const TempDir folder;
-  // All that a path may have in it and JSON may not.
+  // Characters that a path may contain and JSON may not.
   const std::string path = folder.file("a \"b\" \\ \x01 \xc3\xa4");
   Daemon daemon({"--listen", "127.0.0.1:0", "--to", "unix:" + path, "--log-format", GetParam()});
-  // Nobody listens there: a warning and a connection's line with the path in them.
+  // Nothing listens there, which gives a warning and a connection's line with the path.
   const OwnedFd client = connect_tcp(daemon.port());
   std::byte byte{};
   EXPECT_EQ(receive_some(client.get(), {&byte, 1}, kLate).ending, Ending::reset);
@@ -116,7 +116,7 @@ TEST_P(LogLineTest, EveryLineIsWellFormed) {
   }
 }
 
-/// A file's name is any bytes; a line of JSON has to be UTF-8 all the same.
+/// A file's name may be any bytes, but a line of JSON must be UTF-8.
 TEST_P(LogLineTest, BytesThatAreNoTextDoNotSpoilTheLine) {
   const TempDir folder;
   Daemon daemon({"--listen", "127.0.0.1:0", "--to", "unix:" + folder.file("\xff\xc3("),
@@ -170,7 +170,7 @@ bool has_line(const std::string& path, const std::string& event) {
   return !line_of(read_text(path), ' ' + event + ' ').empty();
 }
 
-/// Lines are written together, some time after they were logged; what is printed on demand is not.
+/// Lines are written together, some time after they were logged. Counters on demand are not.
 TEST(LogOrderTest, TheLastCountersStandBehindTheLinesThatTheyCount) {
   Daemon daemon({"--listen", "127.0.0.1:0", "--to", "echo:"});
   constexpr std::size_t kConnections = 50;
@@ -212,7 +212,7 @@ TEST(LogStdoutTest, ADashIsStdoutWhateverThatIs) {
   EXPECT_EQ(run_to_end(check).status, 0);
 }
 
-/// The disk is full, and then it is not.
+/// The disk is full, and later it is not.
 TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   const TempDir folder;
   const std::string path = folder.file("sluice.log");
@@ -238,8 +238,8 @@ TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
     return line.find(" stats ") != line.npos;
   });
   ASSERT_NE(stats, lines.end()) << log;
-  // Each connection's line is in the file or counted, and so are a few of the start, and of who
-  // looked whether somebody listens.
+  // Each connection's line is in the file or counted. So are a few lines from the start, and from
+  // the probe that checked whether the daemon listens.
   const std::size_t dropped = std::stoul(parse_text_line(*stats)["log_lines_dropped"]);
   EXPECT_GT(dropped, 0U) << log;
   EXPECT_EQ(count_lines(log, Regex(" log_lines_dropped lines=[1-9]")), 1U) << log;
@@ -248,7 +248,7 @@ TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   EXPECT_EQ(count_lines(daemon.process().standard_error(), Regex("")), 1U) << "told once";
 }
 
-/// A FIFO opens when somebody reads it, which may be never.
+/// Opening a FIFO for writing waits for a reader, which may never come.
 TEST(LogFifoTest, WithoutAReaderTheStartFailsAndSighupKeepsTheOldFile) {
   const TempDir folder;
   const std::string path = folder.file("sluice.log");

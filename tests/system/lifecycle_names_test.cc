@@ -1,4 +1,4 @@
-// A name that is being looked up, at a server that keeps silent, keeps nobody from ending.
+// A name lookup at a silent server prevents no program from ending.
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@
 namespace sluice::test {
 namespace {
 
-/// The resolver would ask for more than two minutes.
+/// The resolver alone would take more than two minutes.
 constexpr std::chrono::seconds kSoon(60);
 constexpr char kNameServer[] = "127.0.0.9";
 
@@ -74,7 +74,7 @@ TEST_F(NamesTest, SignalEndsTheProgramWhileANameIsLookedUpAgain) {
   EXPECT_EQ(daemon.terminate(kSoon), 0);
 }
 
-// Neither its start nor its way back to an upstream that has moved.
+// They delay neither the start nor the return to an upstream that has moved.
 TEST_F(NamesTest, MirrorsNamesHoldUpNothing) {
   know("127.0.0.2 upstream.test\n");
   const Listener upstream = listen_tcp();
@@ -111,7 +111,7 @@ TEST_F(NamesTest, SignalEndsAStartThatWaitsForAName) {
     Process start(command);
     ASSERT_TRUE(asked()) << start.standard_error();
     start.signal(SIGTERM);
-    // A check is ended as any program, a start as the daemon.
+    // SIGTERM ends a check like any program, and a start like the daemon.
     const bool checks = command.back() == "--check";
     EXPECT_EQ(start.wait(kSoon), checks ? -SIGTERM : 0);
     char query[512];

@@ -1,4 +1,4 @@
-// Every kind of address, to listen on and to forward to; many routes in one file; time-outs.
+// Every kind of address, to listen on and to forward to; several routes in one file; time-outs.
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -24,7 +24,7 @@ using std::chrono::seconds;
 
 constexpr std::uint64_t kStreamBytes = 4 << 20;
 
-/// Both ways, then both ends in order. Empty if all is well.
+/// Sends both ways, then ends both in order. Empty, or the problem.
 std::string exchange(Forwarded pair) {
   std::string wrong = transfer(pair.client.get(), pair.upstream.get(), Pattern(1), kStreamBytes) +
                       transfer(pair.upstream.get(), pair.client.get(), Pattern(2), kStreamBytes);
@@ -42,7 +42,7 @@ class RouteTest : public testing::TestWithParam<Mode> {
       GTEST_SKIP() << "the kernel refuses io_uring here";
     }
   }
-  /// A daemon that listens at `listen` and forwards to `to`.
+  /// Arguments of a daemon that listens at `listen` and forwards to `to`.
   [[nodiscard]] std::vector<std::string> arguments(
       const std::string& listen, const std::string& to,
       const std::vector<std::string>& more = {}) const {
@@ -98,7 +98,7 @@ TEST_P(RouteTest, Ipv6ToIpv6) {
 
 TEST_P(RouteTest, PortAloneIsBothFamiliesAndLoopback) {
   const Listener upstream = listen_tcp();
-  // As a target it is loopback, of whichever family somebody listens.
+  // As a target it means loopback, in the family that has a listener.
   Daemon daemon(arguments(":0", ":" + std::to_string(upstream.port)));
   std::size_t connections = 0;
   for (const int family : {AF_INET, AF_INET6}) {
@@ -110,7 +110,7 @@ TEST_P(RouteTest, PortAloneIsBothFamiliesAndLoopback) {
     EXPECT_EQ(exchange(std::move(pair)), "");
     const auto ends = daemon.wait_for_ends(++connections, kLate);
     ASSERT_EQ(ends.size(), connections);
-    // One socket serves both families, and names an IPv4 peer as it sees it.
+    // One socket serves both families, and reports an IPv4 peer in its own form.
     const std::string client = family == AF_INET ? "127.0.0.1]?:" : "\\[::1\\]:";
     EXPECT_TRUE(Regex(client + port + '$').is_in(ends.back().client)) << ends.back().line;
     EXPECT_EQ(ends.back().upstream, loopback_address(upstream.port));
@@ -184,7 +184,7 @@ TEST_P(RouteTest, DiscardTakesAllAndCountsIt) {
 
 INSTANTIATE_TEST_SUITE_P(EveryMode, RouteTest, testing::ValuesIn(every_mode()), name_of_mode);
 
-/// A script that runs `program` with another /etc/hosts.
+/// A script that runs `program` with a different /etc/hosts.
 std::string with_hosts(const TempDir& folder, const std::string& hosts,
                        const std::string& program) {
   const std::string name = "with-hosts-" + std::filesystem::path(program).filename().string();
@@ -210,11 +210,11 @@ class HostsTest : public testing::Test {
   TempDir folder_;
 };
 
-/// A name with two addresses, of which only one has a listener.
+/// A name with two addresses; only one has a listener.
 TEST_F(HostsTest, AddressesOfANameAreTriedInTurn) {
   const std::string hosts =
       folder_.write("hosts", "127.0.0.1 localhost\n::1 twofold.test\n127.0.0.1 twofold.test\n");
-  // As the resolver sees it, which leaves out families that the machine has no address of.
+  // As the resolver sees it: it omits families in which the machine has no address.
   Process lookup({with_hosts(folder_, hosts, "getent"), "ahosts", "twofold.test"});
   static_cast<void>(lookup.wait(kLate));
   if (lookup.standard_output().find("::1") == std::string::npos ||
@@ -236,7 +236,7 @@ TEST_F(HostsTest, AddressesOfANameAreTriedInTurn) {
   }
 }
 
-/// Hosts files often name an address twice, or ::1 where IPv6 is switched off.
+/// Hosts files often list an address twice, or ::1 where IPv6 is off.
 TEST_F(HostsTest, AListeningNameIsServedOnTheAddressesThatThisMachineHas) {
   const std::string hosts =
       folder_.write("hosts", "127.0.0.1 some.test\n192.0.2.1 some.test\n127.0.0.1 some.test\n");
@@ -262,7 +262,7 @@ TEST_F(HostsTest, AListeningNameIsServedOnTheAddressesThatThisMachineHas) {
       << checked.standard_output();
 }
 
-/// Nothing would be left of it.
+/// No address would be left.
 TEST_F(HostsTest, AListeningNameWithoutAnAddressOfThisMachineIsRefused) {
   const std::string hosts = folder_.write("hosts", "192.0.2.1 none.test\n203.0.113.1 none.test\n");
   for (const char* more : {"--log-level=info", "--check"}) {
@@ -292,7 +292,7 @@ TEST_F(HostsTest, ANameIsResolvedAgainWhenConnectingFails) {
         return readable_within(upstream.fd.get(), milliseconds(100));
       },
       kLate));
-  // The daemon may have been late with some of them.
+  // The daemon may have connected late for some of them.
   while (readable_within(upstream.fd.get(), milliseconds(300))) {
     static_cast<void>(accept_from(upstream.fd.get()));
   }
@@ -328,7 +328,7 @@ TEST_F(HostsTest, AMirrorsNameMayBeFoundLater) {
   EXPECT_TRUE(daemon.wait_for_log(Regex("mirror .*state=closed"), kLate));
 }
 
-// Each connection would make another.
+// Otherwise each connection would cause another.
 TEST_F(HostsTest, ANameOfAListenerIsNoMirrorAndNoUpstream) {
   const std::string hosts = folder_.write("hosts", "127.0.0.1 here.test\n");
   const std::string port = std::to_string(free_port());
@@ -343,7 +343,7 @@ TEST_F(HostsTest, ANameOfAListenerIsNoMirrorAndNoUpstream) {
   EXPECT_EQ(refused.wait(kLate), 1);
   EXPECT_NE(refused.standard_error().find("leads back to where the route listens"),
             std::string::npos);
-  // Over another route.
+  // Through another route.
   const std::string file =
       folder_.write("sluice.toml",
                     "[[route]]\nname = \"one\"\nlisten = \"127.0.0.1:1\"\nto = \"here.test:2\"\n"
@@ -356,7 +356,7 @@ TEST_F(HostsTest, ANameOfAListenerIsNoMirrorAndNoUpstream) {
       << circle.standard_error();
 }
 
-/// Two routes; the first has the short idle time-out of [defaults], the second a long one.
+/// Two routes. The first has the short idle time-out of [defaults], the second a long one.
 class TwoRoutesTest : public testing::Test {
  protected:
   void start(const std::vector<std::string>& more = {}) {

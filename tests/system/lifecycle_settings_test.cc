@@ -1,4 +1,4 @@
-// What the daemon sets on its sockets and threads.
+// The settings of the daemon's sockets and threads.
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -33,7 +33,7 @@ int option_of(int fd, int level, int name) {
   return value;
 }
 
-/// Copies of a process's TCP connections by their peers' ports; errno if they cannot be had.
+/// Duplicates a process's TCP sockets, by their peers' ports. Returns errno if that fails.
 int connections_of(pid_t pid, std::map<std::uint16_t, OwnedFd>& found) {
   const OwnedFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!process) return errno;
@@ -97,7 +97,7 @@ class AffinityTest : public testing::Test {
   void SetUp() override {
     if (cpus_.size() < 2) GTEST_SKIP() << "one CPU only";
   }
-  /// Runs this thread on one CPU only.
+  /// Restricts this thread to these CPUs.
   static void run_on(const std::vector<int>& cpus) {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -127,7 +127,7 @@ TEST_F(AffinityTest, NoneLeavesThemToTheScheduler) {
   for (const auto& [name, cpus] : workers) EXPECT_EQ(cpus, cpus_) << name;
 }
 
-/// Else several daemons with one worker each would share a CPU.
+/// Otherwise several daemons with one worker each would share a CPU.
 TEST_F(AffinityTest, FewerWorkersThanCpusArePinnedOnlyByAList) {
   const std::string second = std::to_string(cpus_[1]);
   for (const std::string& affinity : {std::string("auto"), second}) {
@@ -139,7 +139,7 @@ TEST_F(AffinityTest, FewerWorkersThanCpusArePinnedOnlyByAList) {
   }
 }
 
-/// How many connections each of two workers had, by the ids: of the run, the worker and its count.
+/// The number of connections of each of two workers. An id has the run, the worker and its count.
 std::vector<std::size_t> by_worker(const std::vector<ConnectionEnd>& ends) {
   std::vector<std::size_t> counts(2);
   const Regex pattern("-([01])-[0-9]+$");
@@ -150,8 +150,8 @@ std::vector<std::size_t> by_worker(const std::vector<ConnectionEnd>& ends) {
   return counts;
 }
 
-/// A connection over loopback arrives on the CPU that its client runs on. With one receive queue
-/// all arrive on one.
+/// A loopback connection arrives on the CPU that its client runs on. With a single receive queue,
+/// all connections arrive on one CPU.
 TEST_F(AffinityTest, WhereAllArriveOnOneCpuTheHashSpreadsThem) {
   constexpr std::size_t kBefore = Steering::kWindows * Steering::kWindow;
   constexpr std::size_t kAfter = 200 - kBefore;
@@ -172,12 +172,13 @@ TEST_F(AffinityTest, WhereAllArriveOnOneCpuTheHashSpreadsThem) {
   ASSERT_EQ(ends.size(), kBefore + kAfter);
   const auto all = by_worker(ends);
   EXPECT_EQ(all[0] + all[1], ends.size());
-  EXPECT_GT(all[0], kAfter / 6);  // of about a half
+  EXPECT_GT(all[0], kAfter / 6);  // expected: about a half
   EXPECT_GE(all[1], kBefore);
   EXPECT_EQ(count_lines(daemon.log(), stopped), 1U);
 }
 
-/// One client after the other: there it is served best, however many there have been.
+/// One client after the other: the worker of the client's CPU serves it best, whatever their
+/// number.
 TEST_F(AffinityTest, AConnectionGoesToTheWorkerOfTheCpuItArrivesOn) {
   constexpr std::size_t kEach = 2 * Steering::kWindows * Steering::kWindow;
   const std::string list = std::to_string(cpus_[1]) + ',' + std::to_string(cpus_[0]);

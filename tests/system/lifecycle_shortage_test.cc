@@ -1,5 +1,5 @@
-// A start that lacks something, or that something holds up: one line, or a signal, ends it, and
-// nobody is let in before.
+// A start that lacks a resource gives one line; a start that is blocked ends with a signal. No
+// client is accepted before.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -21,11 +21,11 @@
 namespace sluice::test {
 namespace {
 
-/// Nobody has it, and so nobody else's threads count.
+/// An unused user, so that no other threads count.
 constexpr const char* kUser = "64123";
 
-/// Starts the daemon, which has to serve or to end as it should. Empty if it does; `served` says
-/// which of the two it was.
+/// Starts the daemon, which has to serve or to fail properly. Empty if it does; `served` says which
+/// of the two happened.
 std::string start_with(std::vector<std::string> command, const ProcessOptions& options,
                        const std::string& unix_path, bool& served) {
   Process process(std::move(command), options);
@@ -64,7 +64,7 @@ class ShortageTest : public testing::TestWithParam<std::string> {
   std::string path_ = folder_.file("listen.sock");
 };
 
-/// Whichever thread it is: of the signals, the log, a worker, its disk.
+/// Whichever thread cannot be created: for signals, the log, a worker, or its disk.
 TEST_P(ShortageTest, OfThreadsIsOneLine) {
   if (::geteuid() != 0) GTEST_SKIP() << "the limit of threads is another user's";
   if (sanitized()) GTEST_SKIP() << "a sanitizer has threads of its own";
@@ -89,7 +89,7 @@ TEST_P(ShortageTest, OfThreadsIsOneLine) {
 
 TEST_P(ShortageTest, OfDescriptorsIsOneLine) {
   bool served = false;
-  // Below eight not even the libraries can be loaded.
+  // With fewer than eight not even the libraries can be loaded.
   for (rlim_t descriptors = 8; descriptors <= 80 && !served; descriptors += 2) {
     ProcessOptions options;
     options.max_open_files = descriptors;
@@ -103,7 +103,7 @@ TEST_P(ShortageTest, OfDescriptorsIsOneLine) {
 INSTANTIATE_TEST_SUITE_P(BothEngines, ShortageTest, testing::Values("auto", "epoll"),
                          [](const auto& about) { return about.param; });
 
-/// The first look, and the first worker, were given a ring.
+/// The probe and the first worker get a ring, later ones do not.
 TEST(RingShortageTest, HasAllWorkersUseEpollOrIsOneLine) {
   const char* const refuse_rings = std::getenv("SLUICE_REFUSE_RINGS");
   if (refuse_rings == nullptr) GTEST_SKIP() << "SLUICE_REFUSE_RINGS names no library";
@@ -124,14 +124,14 @@ TEST(RingShortageTest, HasAllWorkersUseEpollOrIsOneLine) {
   EXPECT_EQ(refusal(arguments, 1, {"io_uring_setup", "memory"}, options.process), "");
 }
 
-/// A lease on what a crash left makes the daemon's open() wait, as a disk that hangs would.
+/// A lease on a leftover segment blocks the daemon's open(), as a hanging disk would.
 TEST(HeldUpStartTest, LetsNobodyInAndEndsWithASignal) {
   const TempDir folder;
   const std::string capture = folder.file("capture");
   ASSERT_EQ(::mkdir(capture.c_str(), 0700), 0);
   const std::string segment = capture + "/run1-w000-0000000000.open";
   const OwnedFd leased(::open(segment.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600));
-  // Who breaks it is told of by this signal, which is ignored.
+  // This signal, which is ignored, reports that the lease is to be broken.
   if (::fcntl(leased.get(), F_SETSIG, SIGURG) != 0 ||
       ::fcntl(leased.get(), F_SETLEASE, F_RDLCK) != 0) {
     GTEST_SKIP() << "this filesystem has no leases";

@@ -1,4 +1,5 @@
-// Starting, or not: exit statuses, one line that says why, --check, addresses in use.
+// Successful and failing starts: exit statuses, the single line with the reason, --check, addresses
+// in use.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -112,7 +113,7 @@ TEST(ExitStatusTest, OneForAPortInUse) {
   const Listener other = listen_tcp();
   const std::string address = loopback_address(other.port);
   EXPECT_EQ(refusal({"--listen", address, "--to", "echo:"}, 1, {address, "in use"}), "");
-  // The other listeners go with it.
+  // The other listeners are closed, too.
   EXPECT_EQ(
       refusal({"--listen", kAnyPort, "--listen", address, "--to", "echo:"}, 1, {address, "in use"}),
       "");
@@ -135,7 +136,7 @@ TEST(ExitStatusTest, OneForAPortThatAnotherSluiceHas) {
 TEST(ExitStatusTest, PortIsFreeAgainAfterTheEnd) {
   Daemon first({"--listen", kAnyPort, "--to", "echo:"});
   const std::uint16_t port = first.port();
-  // The daemon ends first, which leaves its side in TIME_WAIT.
+  // The daemon closes first, so its side is in TIME_WAIT.
   const OwnedFd client = connect_tcp(port);
   ASSERT_TRUE(echoes(client.get()));
   first.process().signal(SIGTERM);
@@ -163,7 +164,7 @@ TEST(CheckTest, GoodConfigurationIsZeroAndStartsNothing) {
   EXPECT_FALSE(readable_within(upstream.fd.get(), milliseconds(0))) << "it connected";
 }
 
-/// As somebody does before a reload: what the running daemon itself holds is not in the way.
+/// As before a reload: the addresses that the running daemon holds are no obstacle.
 TEST(CheckTest, BesideTheRunningDaemonIsZero) {
   const TempDir folder;
   const std::string socket_file = folder.file("listen.sock");
@@ -223,7 +224,7 @@ TEST(CheckTest, AMirrorThatCannotBeFoundIsSaidAndZero) {
 }
 
 TEST(CheckTest, WhatTheMachineRefusesIsOne) {
-  const std::string address = "192.0.2.1:7";  // for documentation: nobody has it
+  const std::string address = "192.0.2.1:7";  // for documentation: no machine has it
   EXPECT_EQ(refusal({"--listen", address, "--to", "echo:", "--check"}, 1, {address}), "");
 }
 
@@ -261,11 +262,11 @@ TEST(CheckTest, AFileToBeSentHasToBeThere) {
   EXPECT_EQ(check(folder.path()), "");
   const std::string there = folder.write("there", "text");
   EXPECT_EQ(run_to_end({"--listen", kAnyPort, "--to", "file:" + there, "--check"}).status, 0);
-  // The start does not ask: the file may come later.
+  // The start does not check this: the file may come later.
   const Daemon daemon({"--listen", kAnyPort, "--to", "file:" + folder.file("missing")});
 }
 
-/// Two listeners of one configuration, of which the start opens both or none.
+/// Two listeners of one configuration. The start opens both or none.
 TEST(CheckTest, ListenersInEachOthersWayAreOneAsAtTheStart) {
   struct Pair {
     std::string one, other;
@@ -319,7 +320,7 @@ TEST(UnixListenerTest, StaleFileIsReplacedAndRemovedAtTheEnd) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
-// A rolling restart: whoever starts the successor moves the old socket out of its way.
+// A rolling restart: the old socket is moved out of the successor's way.
 TEST(UnixListenerTest, FileOfASuccessorStaysWhenThePredecessorEnds) {
   const TempDir folder;
   const std::string path = folder.file("listen.sock");
@@ -381,10 +382,10 @@ TEST(UnixListenerTest, FileIsRemovedWhenTheStartFails) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
-// Listened on, forwarded and mirrored to: whole names, and no file anywhere.
+// Listening, forwarding and mirroring: names are used whole, and no file appears.
 TEST(UnixListenerTest, AbstractNamesAreServedAndLeaveNothing) {
   const TempDir folder;
-  const std::string name = "@" + folder.file("listen");  // nobody else's
+  const std::string name = "@" + folder.file("listen");  // a name of this test alone
   const OwnedFd upstream = listen_unix(name + "-upstream");
   const OwnedFd mirror = listen_unix(name + "-mirror");
   const std::vector<std::string> arguments{"--listen", "unix:" + name, "--to",
