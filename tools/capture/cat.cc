@@ -16,7 +16,7 @@ namespace {
 
 using boost::system::in_place_value;
 
-// Past stdio: a payload is written from where it was read to.
+// Bypasses stdio, so that a payload is not copied again.
 Result<> write_out(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t count = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
@@ -31,7 +31,7 @@ class Cat {
   explicit Cat(const Invocation& invocation) : invocation_(invocation) {}
 
   Result<bool> take(const Event& event, const At& at) {
-    // It is in one chain.
+    // A connection is in one chain only.
     if (found_ && at.chain_index != chain_index_) return go_on(false);
     const Result<Connection*> taken = table_.take(event, at);
     if (!taken) return taken.error();
@@ -78,7 +78,7 @@ class Cat {
     reached_ = begin;
   }
 
-  // What is no finding has been deleted with its segment since the walk began.
+  // A loss without a finding means that the segment was deleted during the walk.
   void check_offset(const Event& event) {
     const std::uint64_t offset = event.fresh_offset();
     if (offset > reached_) missing(reached_, offset - reached_, "the segments before are gone");
@@ -116,7 +116,7 @@ class Cat {
   bool found_ = false;
   std::size_t chain_index_ = 0;
   std::uint64_t number_ = 0;
-  std::uint64_t reached_ = 0;  // offset of the side
+  std::uint64_t reached_ = 0;  // offset in the side's stream
   int status_ = 0;
 };
 

@@ -11,7 +11,8 @@ inline constexpr int kTorn = 3;
 inline constexpr int kGaps = 4;
 inline constexpr int kDamage = 5;
 
-// Each does what the man page says of the command of its name, and returns the exit status.
+// Each runs the command of its name, as sluice-capture(1) describes it. Returns the exit status, or
+// the error that ended the command.
 [[nodiscard]] Result<int> run_ls(const Invocation& invocation);
 [[nodiscard]] Result<int> run_stat(const Invocation& invocation);
 [[nodiscard]] Result<int> run_cat(const Invocation& invocation);

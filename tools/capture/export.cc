@@ -19,7 +19,7 @@
 namespace sluice::capture {
 namespace {
 
-// RFC 4648, 4.
+// RFC 4648, section 4.
 void append_base64(std::span<const std::byte> bytes, std::string& to) {
   constexpr std::string_view kDigits =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -37,7 +37,7 @@ void append_base64(std::span<const std::byte> bytes, std::string& to) {
   }
 }
 
-// A line for each record of one chain.
+// Exports each record of one chain as a line.
 class LineExport {
  public:
   LineExport(const Invocation& invocation, OutStream& out) : invocation_(invocation), out_(out) {}
@@ -66,7 +66,7 @@ class LineExport {
   void finish() {}
 
  private:
-  // No record tells it, nor when it was.
+  // No record describes a loss, so its line has no time.
   void write_lost(const Finding& finding, const Connection& connection) {
     if (invocation_.side && *invocation_.side != finding.side) return;
     if (!invocation_.filter.takes(connection.info)) return;
@@ -84,7 +84,7 @@ class LineExport {
   ConnectionTable table_{ConnectionTable::Keeps::chain};
 };
 
-// Shows every chain to an exporter of its own, which `make` makes.
+// Exports each chain with its own exporter, which `make` creates.
 template <class Exporter, class Make>
 Result<int> export_all(const Invocation& invocation, OutStream& out, const Make& make) {
   std::unordered_map<std::size_t, std::unique_ptr<Exporter>> exporters;
@@ -105,9 +105,10 @@ Result<int> export_all(const Invocation& invocation, OutStream& out, const Make&
     return go_on();
   };
   const Result<int> status = walk_and_tell(invocation, visit, walk_by_time);
-  // As where the connection is not there: its file would be in the way of the next try.
+  // An error, such as an unknown connection, before anything was exported: the file must not stay,
+  // because it would make the next attempt fail.
   if (!status && !any) return status;
-  // What could be read is there in any case.
+  // Everything that could be read stays in the file, also after an error.
   const Result<> finished = out.finish();
   if (status && !finished) return finished.error();
   return status;
@@ -121,7 +122,7 @@ Result<int> run_export(const Invocation& invocation) {
   if (frames && path == "-" && ::isatty(STDOUT_FILENO) == 1) {
     return Error{0, "--pcapng -: stdout is a terminal"};
   }
-  // Before there is a file, which would be in the way of the next try.
+  // Check the capture before creating the file, which would make the next attempt fail.
   if (const Result<std::vector<Chain>> found = list_capture(invocation.paths); !found) {
     return found.error();
   }

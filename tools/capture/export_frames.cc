@@ -24,7 +24,8 @@ SocketAddress ipv4(std::uint32_t address, std::uint16_t port) {
   return SocketAddress(v4);
 }
 
-// Of a client without an address: 198.18.0.0/15 (RFC 2544), another one for each connection.
+// The address of a client that has none: in 198.18.0.0/15 (RFC 2544), a different one for each
+// connection.
 SocketAddress nameless_client(std::uint64_t number) {
   constexpr std::uint32_t kFirst = 0xC6120001;
   constexpr std::uint32_t kAddresses = (1 << 17) - 2;
@@ -34,7 +35,7 @@ SocketAddress nameless_client(std::uint64_t number) {
               static_cast<std::uint16_t>(kFirstPort + number % kPorts));
 }
 
-// Of an upstream without one: 192.0.2.0/24 (RFC 5737), by its kind.
+// The address of an upstream that has none: in 192.0.2.0/24 (RFC 5737), by its kind.
 SocketAddress nameless_upstream(const Result<TargetAddress>& target) {
   constexpr std::uint32_t kFirst = 0xC0000200;
   constexpr std::uint16_t kEchoPort = 7, kDiscardPort = 9;
@@ -60,16 +61,16 @@ std::string description(const Connection& connection) {
   if (connection.introduced) {
     text += ", route " + info.route + ", " + info.client + " > " + info.upstream;
   }
-  // Who reads the file may show it on a terminal.
+  // A reader of the file may print the text on a terminal.
   constexpr std::size_t kMostBytes = 1000;
   return printable(text.substr(0, kMostBytes));
 }
 
 }  // namespace
 
-// Other numbers for the next connection between the same two, be it of another run: a SYN with the
-// number of the one before is a repetition of it. Any odd step does not come back for 2^32
-// connections.
+// Sequence numbers differ even between consecutive connections of the same two peers, also in
+// different runs. A SYN with the number of the previous one would look like its retransmission.
+// With an odd step, numbers repeat only after 2^32 steps.
 PeerNames::Peers PeerNames::take(const OpenInfo& connection) {
   constexpr std::uint32_t kStep = 0x9E3779B1;
   Peers peers = addresses_of(connection);
@@ -91,14 +92,14 @@ PeerNames::Peers PeerNames::addresses_of(const OpenInfo& connection) {
   }
 }
 
-// One direction of a connection, as far as it was exported.
+// The exported part of one direction of a connection.
 struct FrameExport::Stream {
-  std::uint32_t first = 0;           // the sequence number of its SYN
-  std::uint64_t offset = 0;          // reached
-  std::uint64_t unacknowledged = 0;  // bytes, and its end
+  std::uint32_t first = 0;           // the SYN's sequence number
+  std::uint64_t offset = 0;          // offset behind the last exported byte
+  std::uint64_t unacknowledged = 0;  // bytes, plus one for its end
   bool finished = false;             // its FIN was sent
-  std::uint64_t dropped = 0;         // frames, since the last one
-  std::string comment;               // about these
+  std::uint64_t dropped = 0;         // frames missing since the last exported one
+  std::string comment;               // about the missing frames
 };
 
 struct FrameExport::Exported {
@@ -115,8 +116,8 @@ struct FrameExport::Exported {
   TcpPath path;
   std::string key;
   std::array<Stream, 2> streams;  // by Side
-  bool passes = true;             // what is sent now is to be seen
-  bool described = false;         // by the first frame that was
+  bool passes = true;             // the current record passes the time filter
+  bool described = false;         // its first frame, which describes it, was written
   bool reset = false;
 };
 
@@ -162,9 +163,9 @@ void FrameExport::finish() {
   writer_.write(interface_, statistics_);
 }
 
-// Null: it does not pass the filter.
+// Null if the connection does not pass the filter.
 FrameExport::Exported* FrameExport::find_or_begin(const Connection& connection) {
-  // Its peers may still come to be known.
+  // A later `open` record may still name its peers.
   if (!connection.introduced && !invocation_.filter.takes(connection.info)) return nullptr;
   const auto [place, is_new] = exported_.try_emplace(connection.number);
   if (is_new && invocation_.filter.takes(connection.info)) {
@@ -177,7 +178,7 @@ void FrameExport::take_record(const Event& event, Exported& exported) {
   const RecordHeader& header = event.header;
   switch (static_cast<Kind>(header.kind)) {
     case Kind::open:
-      // From the middle, it looks like what a sniffer sees that came late.
+      // A connection without its beginning gets no handshake, as if a sniffer had started late.
       if (exported.streams[0].offset == 0 && exported.streams[1].offset == 0) {
         shake_hands(exported);
       }
@@ -219,7 +220,7 @@ void FrameExport::missing(const Gap& gap, Side side, Exported& exported) {
 }
 
 void FrameExport::shake_hands(Exported& exported) {
-  // A SYN takes the number before the first byte's.
+  // A SYN has the sequence number before the first byte's.
   send(Side::client, TcpSegment::kSyn, ~std::uint64_t{0}, {}, exported);
   send(Side::upstream, TcpSegment::kSyn | TcpSegment::kAck, ~std::uint64_t{0}, {}, exported);
   acknowledge(Side::client, exported);
@@ -239,7 +240,7 @@ void FrameExport::send_data(const Event& event, Exported& exported) {
     send(side, TcpSegment::kAck | push, offset, part, exported);
     offset += part.size();
   }
-  // Long before the window is full, which is a GiB.
+  // Long before the window of 1 GiB is full.
   constexpr std::uint64_t kAcknowledgeEvery = 256 << 10;
   stream.unacknowledged += event.fresh().size();
   if (stream.unacknowledged >= kAcknowledgeEvery) acknowledge(other(side), exported);
@@ -259,7 +260,8 @@ void FrameExport::end(Side from, std::uint8_t flag, Exported& exported) {
 }
 
 void FrameExport::close(const CloseInfo& info, Exported& exported) {
-  // A side that was not recorded, of which only the reason tells, or that sluice itself has ended.
+  // Ends sides without an end of their own: those that were not recorded, whose end only the reason
+  // tells, and those that sluice itself ended.
   for (const Side side : {Side::client, Side::upstream}) {
     const SideEnd ended = info.sides[index_of(side)].ended;
     const bool in_order =
@@ -282,7 +284,7 @@ void FrameExport::send(Side from, std::uint8_t flags, std::uint64_t offset,
   if (!exported.passes) return;
   const bool has_ack = (flags & TcpSegment::kAck) != 0;
   const bool is_pure_ack = flags == TcpSegment::kAck && payload.empty();
-  // Modulo 2^32, as they are meant.
+  // TCP's numbers are modulo 2^32.
   const auto sequence = static_cast<std::uint32_t>(stream.first + 1 + offset);
   const auto acknowledged = static_cast<std::uint32_t>(opposite.first + 1 + opposite.offset +
                                                        (opposite.finished ? 1 : 0));

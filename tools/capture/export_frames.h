@@ -17,17 +17,17 @@
 
 namespace sluice::capture {
 
-/// Which addresses the peers of connections get, and which numbers their SYNs. The man page lists
-/// the addresses of peers that have none.
+/// Chooses the addresses of connections' peers in the exported frames, and the sequence numbers of
+/// their SYNs. sluice-capture(1) lists the addresses of peers that have no IP address.
 class PeerNames {
  public:
   struct Peers {
     SocketAddress client;
     SocketAddress upstream;
-    std::string key;                              ///< for free()
+    std::string key;                              ///< argument for free()
     std::array<std::uint32_t, 2> sequences = {};  ///< by Side
   };
-  /// Of a connection that begins: no other that is alive has the same two.
+  /// The peers of a connection that begins. No other live connection has the same two addresses.
   [[nodiscard]] Peers take(const OpenInfo& connection);
   void free(const std::string& key) { alive_.erase(key); }
 
@@ -39,10 +39,11 @@ class PeerNames {
   std::unordered_set<std::string> alive_;
 };
 
-/// Makes frames of the records of one chain.
+/// Exports the records of one chain as frames.
 class FrameExport {
  public:
-  /// Borrows all but `chain`, which becomes an interface.
+  /// Adds an interface for `chain` to `writer`. `invocation`, `names` and `writer` must outlive the
+  /// export.
   FrameExport(const Invocation& invocation, const Chain& chain, PeerNames& names,
               PcapngWriter& writer);
   ~FrameExport();
@@ -50,7 +51,7 @@ class FrameExport {
   FrameExport& operator=(const FrameExport&) = delete;
 
   [[nodiscard]] Result<> take(const Event& event, const At& at);
-  /// The chain has ended.
+  /// Call it when the chain has ended: writes the interface's statistics.
   void finish();
 
  private:

@@ -20,7 +20,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
 }
 
-// What a file may be called whatever the capture says: no separator, no leading dot.
+// A safe file name, whatever the capture contains: no separator and no leading dot.
 std::string sanitized(const std::string& id) {
   constexpr std::size_t kMostBytes = 120;
   std::string name;
@@ -75,7 +75,7 @@ class Extract {
   };
 
   OutFiles::File& file_of(const Connection& connection, Side side) {
-    // Mostly the one of the record before.
+    // Usually the same connection as for the previous record.
     if (&connection != last_) {
       last_ = &connection;
       last_files_ = &by_connection_[&connection];
@@ -90,7 +90,7 @@ class Extract {
     return *file;
   }
 
-  // A "~" is in no sanitized name.
+  // No sanitized name contains a "~".
   std::string stem_of(const Connection& connection) {
     std::string stem = sanitized(connection.info.id);
     const std::uint64_t again = ++taken_[stem];

@@ -1,4 +1,4 @@
-// ls and stat.
+// The commands ls and stat.
 
 #include <algorithm>
 #include <array>
@@ -58,7 +58,7 @@ void print_table(const std::list<Connection>& connections) {
     std::puts(line.c_str());
   };
   measure(head);
-  // Twice, so that no more than one row is held.
+  // Each row is built twice, so that only one row is in memory.
   for (const Connection& connection : connections) measure(row_of(connection));
   print(head);
   for (const Connection& connection : connections) print(row_of(connection));
@@ -90,7 +90,7 @@ struct Numbers {
   std::set<std::string> durability, programs;
 };
 
-// A hostile capture could say another one in each segment.
+// A hostile capture could have a different word in each segment.
 constexpr std::size_t kMostWords = 16;
 
 void note(std::set<std::string>& words, const std::string& word) {
@@ -149,7 +149,7 @@ json::object to_json(const Numbers& numbers) {
   return object;
 }
 
-// One line for each number, named as in the JSON.
+// Prints each number on its own line, with its name from the JSON output.
 void print_numbers(const json::object& object, const std::string& prefix) {
   for (const auto& [key, value] : object) {
     const std::string name = prefix + std::string(key);

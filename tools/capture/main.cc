@@ -48,7 +48,7 @@ int finish(const Result<int>& status) {
   } else if (!written) {
     std::fputs("sluice-capture: stdout cannot be written\n", stderr);
   }
-  // exit(3) would write once more, and wait for a reader that has stopped.
+  // exit(3) would write to stdout again, and block if the reader has stopped.
   if (!written) std::_Exit(kFailed);
   return status ? *status : kFailed;
 }

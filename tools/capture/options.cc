@@ -14,7 +14,7 @@
 namespace sluice::capture {
 namespace {
 
-// As they are written, before they are understood.
+// The values of options before they are parsed further.
 struct Words {
   std::string side, until_idle;
   std::optional<std::string> text, hex, regex;
@@ -87,7 +87,7 @@ damage; verify: 0 clean, 3 a torn tail only, 4 gaps, 5 damage.
 
 using Name = Invocation::Command;
 
-// The subcommands, each with its name for the rest of the program.
+// The subcommands, each with the name that the rest of the program uses.
 class Commands {
  public:
   Commands(Command& program, Words& words, Invocation& invocation)
@@ -101,7 +101,7 @@ class Commands {
     add_out(add("recover", Name::recover, "Writes all that is good into a new, clean capture."));
   }
 
-  /// The one that was chosen.
+  /// The subcommand that was chosen.
   [[nodiscard]] Name chosen() const {
     for (const auto& [name, command] : all_) {
       if (command->chosen()) return name;

@@ -11,13 +11,13 @@
 
 namespace sluice::capture {
 
-/// What `search` looks for: one of the two.
+/// What `search` looks for: exactly one member is set.
 struct Pattern {
   std::string bytes;
-  std::string regex;  ///< extended, POSIX
+  std::string regex;  ///< a POSIX extended regular expression
 };
 
-/// What the command line asks for.
+/// The parsed command line.
 struct Invocation {
   enum class Command {
     ls,
@@ -41,16 +41,16 @@ struct Invocation {
   Filter filter = {};
   Pattern pattern = {};
   std::string out = {};
-  std::string pcapng = {};  ///< export: to this file ...
-  std::string jsonl = {};   ///< ... or to this one
+  std::string pcapng = {};  ///< for `export`: a pcapng file
+  std::string jsonl = {};   ///< for `export`: a JSON lines file
   std::optional<std::chrono::nanoseconds> until_idle = {};
-  int exit_status = 0;       ///< exit: with this ...
-  std::string message = {};  ///< ... and this text, on stdout if the status is 0
+  int exit_status = 0;       ///< for `exit`
+  std::string message = {};  ///< for `exit`: goes to stdout if the status is 0, else to stderr
 };
 
-/// A pattern of `search` is no longer than this.
+/// The longest pattern of `search`.
 inline constexpr std::size_t kMostPatternBytes = 4096;
-/// A match of a regular expression across records is found whole up to this length.
+/// The longest match of a regular expression that is always found whole, even across records.
 inline constexpr std::size_t kMostMatchBytes = 4096;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);

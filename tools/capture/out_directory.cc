@@ -14,7 +14,7 @@
 namespace sluice::capture {
 namespace {
 
-// What mkfs puts into the root of a filesystem that has nothing in it.
+// mkfs creates this in the root of an otherwise empty filesystem.
 constexpr std::string_view kLostAndFound = "lost+found";
 
 Result<> check_empty(int directory, const std::string& path) {

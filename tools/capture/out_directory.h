@@ -9,9 +9,10 @@
 
 namespace sluice::capture {
 
-/// The directory at `path`, which is created (0700) or is empty; a symbolic link is refused.
+/// Opens the directory at `path`. It is created with mode 0700, or must be empty. A symbolic link
+/// is an error.
 [[nodiscard]] Result<OwnedFd> open_out_directory(const std::string& path);
-/// A new file there, 0600.
+/// Creates a new file with mode 0600 in the directory. An existing file is an error.
 [[nodiscard]] Result<OwnedFd> create_file(int directory, const std::string& name);
 [[nodiscard]] Result<> write_all(int fd, std::span<const std::byte> bytes, const std::string& name);
 

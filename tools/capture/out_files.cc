@@ -20,7 +20,7 @@ class OutFiles::File {
   std::optional<FileIdentity> created_;
   OwnedFd fd_;
   std::vector<std::byte> gathered_;
-  std::list<File*>::iterator place_;  // in open_, while fd_ is there
+  std::list<File*>::iterator place_;  // in open_; valid while fd_ is open
 };
 
 OutFiles::OutFiles(int directory) : directory_(directory) {}
@@ -36,7 +36,7 @@ Result<> OutFiles::append(File& file, std::span<const std::byte> bytes) {
   } else if (const Result<> opened = open(file); !opened) {
     return opened;
   }
-  // Never more than kDirectBytes are gathered: a vector that grows would be copied.
+  // At most kDirectBytes are buffered, because a vector that grows is copied.
   if (file.gathered_.size() + bytes.size() >= kDirectBytes) {
     if (const Result<> flushed = flush(file); !flushed) return flushed;
     if (bytes.size() >= kDirectBytes) return write_all(file.fd_.get(), bytes, file.name_);

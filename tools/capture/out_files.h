@@ -12,27 +12,27 @@
 
 namespace sluice::capture {
 
-/// Many files that are appended to, of which few are open: those that were written to last.
+/// Many files that are appended to. Only the kMostOpen most recently used ones are open.
 class OutFiles {
  public:
   static constexpr std::size_t kMostOpen = 128;
-  /// Less than this is gathered first.
+  /// Smaller pieces are buffered until they reach this size.
   static constexpr std::size_t kDirectBytes = 32 << 10;
 
-  /// One of the files. Stays where it is as long as OutFiles.
+  /// One of the files. Its address is valid as long as OutFiles.
   class File;
 
-  /// Borrows `directory`.
+  /// Borrows the descriptor `directory`.
   explicit OutFiles(int directory);
   ~OutFiles();
   OutFiles(const OutFiles&) = delete;
   OutFiles& operator=(const OutFiles&) = delete;
 
-  /// A file that is created when it is first appended to, and must not exist then.
+  /// Adds a file. The first append() creates it, and fails if it already exists.
   [[nodiscard]] File& add(std::string name);
   [[nodiscard]] static const std::string& name(const File& file);
   [[nodiscard]] Result<> append(File& file, std::span<const std::byte> bytes);
-  /// Writes out what was gathered.
+  /// Writes what is buffered.
   [[nodiscard]] Result<> finish();
 
  private:
@@ -41,7 +41,7 @@ class OutFiles {
 
   int directory_;
   std::list<File> files_;
-  std::list<File*> open_;  // written to last first
+  std::list<File*> open_;  // most recently used first
 };
 
 }  // namespace sluice::capture

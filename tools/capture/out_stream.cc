@@ -14,7 +14,8 @@ namespace sluice::capture {
 
 namespace {
 
-// Nothing in it can be lost, nor is it to be removed: /dev/fd/63 is what a shell makes of >(…).
+// A pipe or a device has no contents to overwrite, and must not be removed. A shell passes >(…) as
+// /dev/fd/63, for example.
 bool is_pipe_or_device(const std::string& path) {
   struct stat about {};
   return ::stat(path.c_str(), &about) == 0 && (S_ISFIFO(about.st_mode) || S_ISCHR(about.st_mode));

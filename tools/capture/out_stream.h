@@ -14,15 +14,16 @@
 
 namespace sluice::capture {
 
-/// A file that is written from its beginning to its end, through a buffer. An error stays: what is
-/// appended after it goes nowhere. Without finish() there is no file in the end.
+/// A file that is written sequentially through a buffer. After the first error, further bytes are
+/// dropped. Without finish() the destructor removes the file.
 class OutStream {
  public:
   static constexpr std::size_t kBufferBytes = 256 << 10;
 
-  /// A new file for its owner alone, which must not exist; or stdout, if `path` is "-".
+  /// Creates a file with mode 0600; an existing one is an error. "-" is stdout. A pipe or a device
+  /// at `path` is opened instead, and never removed.
   [[nodiscard]] static Result<std::unique_ptr<OutStream>> open(const std::string& path);
-  /// Borrows `fd`, unless it is the one that is `owned`.
+  /// Borrows `fd`, or takes it over if `owned` holds it.
   OutStream(int fd, OwnedFd owned, std::string name);
   ~OutStream();
   OutStream(const OutStream&) = delete;
@@ -30,11 +31,11 @@ class OutStream {
 
   void append(std::span<const std::byte> bytes);
   void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
-  /// That were appended so far.
+  /// The number of bytes appended so far.
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
-  /// The first error so far.
+  /// The first error so far, if any.
   [[nodiscard]] Result<> status() const;
-  /// What could be written stays, also after an error.
+  /// Writes what is buffered, and returns the first error. The file stays, also after an error.
   [[nodiscard]] Result<> finish();
 
  private:

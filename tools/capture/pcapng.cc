@@ -27,19 +27,19 @@ constexpr std::uint16_t kStatisticsDropped = 5;
 
 constexpr std::uint32_t kByteOrder = 0x1A2B3C4D;
 constexpr std::uint16_t kEthernet = 1;
-constexpr std::uint8_t kNanoseconds = 9;  // ten to the minus so many
+constexpr std::uint8_t kNanoseconds = 9;  // a decimal exponent: 10^-9 s
 
 constexpr std::size_t kGrid = 4;
 constexpr std::size_t padding(std::size_t bytes) { return (kGrid - bytes % kGrid) % kGrid; }
 constexpr std::array<std::byte, kGrid> kZeros{};
 
-// A part of a block, in little-endian order.
+// Builds a part of a block, in little-endian order.
 class Part {
  public:
   Part& u16(std::uint16_t value) { return number(value, 2); }
   Part& u32(std::uint32_t value) { return number(value, 4); }
   Part& u64(std::uint64_t value) { return number(value, 8); }
-  // A time is two numbers, the upper half first.
+  // A time has two 32-bit numbers, the upper half first.
   Part& time(std::uint64_t value) {
     return u32(static_cast<std::uint32_t>(value >> 32)).u32(static_cast<std::uint32_t>(value));
   }
@@ -66,7 +66,7 @@ class Part {
   std::vector<std::byte> bytes_;
 };
 
-// Type and length, and the length once more behind the rest.
+// The type, and the length twice: before and after the body.
 constexpr std::size_t kFrameOfBlock = 12;
 
 void write_block(OutStream& out, std::uint32_t type, const Part& body) {
@@ -76,7 +76,8 @@ void write_block(OutStream& out, std::uint32_t type, const Part& body) {
   out.append(Part().u32(size).bytes());
 }
 
-// One number of the fixed part of an enhanced packet: there are many of these.
+// Writes one number of an enhanced packet block. It avoids Part's allocation, because there are
+// many of these blocks.
 std::byte* put(std::uint32_t value, std::byte* to) {
   for (std::size_t i = 0; i < sizeof value; ++i) *to++ = static_cast<std::byte>(value >> (8 * i));
   return to;
@@ -86,7 +87,7 @@ std::byte* put(std::uint32_t value, std::byte* to) {
 
 PcapngWriter::PcapngWriter(OutStream& out) : out_(out) {
   Part body;
-  body.u32(kByteOrder).u16(1).u16(0).u64(~std::uint64_t{0});  // the length is not said
+  body.u32(kByteOrder).u16(1).u16(0).u64(~std::uint64_t{0});  // the section's length is unspecified
   body.text_option(kSectionProgram, "sluice-capture " SLUICE_VERSION).option(kEndOfOptions, 0);
   write_block(out_, kSectionHeader, body);
 }

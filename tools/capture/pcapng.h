@@ -9,17 +9,17 @@
 
 namespace sluice::capture {
 
-/// Writes a pcapng file of one section, with Ethernet frames and times in nanoseconds:
-/// draft-ietf-opsawg-pcapng, of which it needs four kinds of blocks.
+/// Writes a pcapng file (draft-ietf-opsawg-pcapng) with one section of Ethernet frames, with times
+/// in nanoseconds. It uses four kinds of blocks.
 class PcapngWriter {
  public:
   enum class Direction : std::uint8_t { inbound = 1, outbound = 2 };
-  /// A frame. What is borrowed is copied before write() returns.
+  /// A frame. write() copies everything that it refers to.
   struct Frame {
     std::uint32_t interface = 0;
     std::uint64_t wall_ns = 0;
     Direction direction = Direction::inbound;
-    std::uint64_t dropped = 0;  ///< frames missing before it
+    std::uint64_t dropped = 0;  ///< frames that are missing before it
     std::string_view comment = {};
     std::span<const std::byte> head;
     std::span<const std::byte> payload;
@@ -29,13 +29,13 @@ class PcapngWriter {
     std::uint64_t frames = 0, dropped = 0;
   };
 
-  /// Writes the section's header. Borrows `out`, which keeps its errors.
+  /// Writes the section's header. `out` must outlive the writer; it keeps the errors.
   explicit PcapngWriter(OutStream& out);
 
-  /// Frames name an interface by the number returned.
+  /// Adds an interface, and returns its number for use in frames.
   [[nodiscard]] std::uint32_t add_interface(std::string_view name);
   void write(const Frame& frame);
-  /// After the interface's last frame.
+  /// Writes an interface's statistics, after its last frame.
   void write(std::uint32_t interface, const Statistics& statistics);
 
  private:

@@ -9,14 +9,15 @@
 
 namespace sluice::capture {
 
-/// Prints the records that pass a filter, one after the other.
+/// Prints the records that pass the invocation's filter, in the order of the events. Findings go to
+/// stderr.
 class Printer {
  public:
-  /// Borrows `invocation`.
+  /// `invocation` must outlive the printer.
   explicit Printer(const Invocation& invocation)
       : invocation_(invocation), names_(invocation.filter.id) {}
   [[nodiscard]] Result<> take(const Event& event, const At& at);
-  /// Fails if the connection that the filter names was not there.
+  /// Fails if the connection that the filter names was not found.
   [[nodiscard]] Result<> check() const { return names_.check(); }
 
  private:
@@ -27,10 +28,10 @@ class Printer {
   ConnectionNames names_;
 };
 
-/// Whether the record is to be shown.
+/// Whether a record passes the invocation's filter and side.
 [[nodiscard]] bool passes(const Invocation& invocation, const Event& event,
                           const Connection& connection);
-/// The record, but for the bytes of `data`.
+/// The record as JSON, without the bytes of `data`.
 [[nodiscard]] json::object to_json(const Event& event, const Connection& connection);
 
 }  // namespace sluice::capture

@@ -21,8 +21,8 @@ namespace {
 
 using boost::system::in_place_value;
 
-/// Writes what it is shown again, so that nothing is repeated, out of order or missing without a
-/// record.
+/// Writes the records of a walk again, so that nothing is repeated, out of order, or missing
+/// without a gap record.
 class Recovery {
  public:
   explicit Recovery(int directory) : directory_(directory) {}
@@ -69,10 +69,11 @@ class Recovery {
  private:
   struct Stream {
     const Connection* connection = nullptr;
-    std::array<SideState, 2> sides;  // as written, by Side
+    std::array<SideState, 2> sides;  // as written so far, by Side
   };
 
-  // The new one begins with its first record: one that was only prepared leaves none.
+  // The output's segment is created with its first record, so that a preallocated, empty segment
+  // produces none.
   Result<> begin_segment(const Event& event, const At& at) {
     const bool other_chain = !chain_ || *chain_ != at.chain_index;
     const Result<> sealed = seal(other_chain ? SegmentEnd::end_of_run : SegmentEnd::rotation);
@@ -121,7 +122,7 @@ class Recovery {
     return output_->append(header, encode(info, continued));
   }
 
-  // A record of no stream.
+  // Copies a record that belongs to no stream.
   Result<> copy(const Event& event) {
     const RecordHeader& header = event.header;
     if (header.is(Kind::segment)) {
@@ -158,7 +159,7 @@ class Recovery {
     return copy_piece(event, side);
   }
 
-  // One whose `open` is lost begins with nothing.
+  // A connection whose `open` is lost gets an empty one.
   Result<> begin_unknown(const RecordHeader& header, const Connection& connection) {
     Stream stream;
     stream.connection = &connection;
@@ -194,7 +195,7 @@ class Recovery {
     return write(header, event.payload);
   }
 
-  // What it says was recorded is now what is.
+  // Copies a `close` record, with what the new segments contain as its recorded bytes.
   Result<> copy_close(const Event& event, Stream& stream) {
     CloseInfo info = *decode_close(event.payload);
     for (const Side side : {Side::client, Side::upstream}) {
@@ -210,7 +211,7 @@ class Recovery {
     return write(event.header, encode(info));
   }
 
-  // A gap for what is not there.
+  // Writes a gap for missing bytes.
   Result<> fill(RecordHeader header, Side side, std::uint64_t bytes, SideState& state) {
     header.kind = static_cast<std::uint8_t>(Kind::gap);
     header.flags = static_cast<std::uint8_t>(side);
@@ -229,7 +230,7 @@ class Recovery {
   std::optional<std::size_t> chain_;
   SegmentInfo next_;
   std::unique_ptr<SegmentOutput> output_;
-  RecordHeader times_;  // of the last record
+  RecordHeader times_;  // the times of the last record
   std::map<std::uint64_t, Stream> streams_;
   std::uint64_t segments_ = 0, records_ = 0, data_bytes_ = 0, gaps_ = 0, gap_bytes_ = 0,
                 findings_ = 0;

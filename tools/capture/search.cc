@@ -19,7 +19,7 @@ namespace {
 
 using boost::system::in_place_value;
 
-// What is kept of all streams, beside a number for each.
+// The most bytes that are kept for all streams, not counting their fixed-size state.
 constexpr std::size_t kMostKeptBytes = 512 << 20;
 
 class Search {
@@ -58,7 +58,7 @@ class Search {
     return go_on();
   }
 
-  /// `error`: why it ends early, if it does.
+  /// `error`: why the search ends early; empty if it does not.
   void finish(std::string_view error) {
     end_all();
     if (invocation_.json) std::puts(json_end({}, error).c_str());
@@ -66,14 +66,14 @@ class Search {
 
  private:
   struct Piece {
-    std::uint64_t end;  // its offset
+    std::uint64_t end;  // stream offset of its end
     std::uint64_t wall_ns;
   };
   struct State {
     struct Stream {
       StreamMatcher::Stream matched;
-      std::vector<Piece> pieces;  // in which a match may be that is yet to be told
-      std::uint64_t offset = 0;   // reached
+      std::vector<Piece> pieces;  // those that a match still to be reported can be in
+      std::uint64_t offset = 0;   // offset behind the last piece
       [[nodiscard]] std::size_t kept_bytes() const {
         return matched.kept.size() + pieces.size() * sizeof(Piece);
       }
@@ -109,7 +109,7 @@ class Search {
                    [&](std::uint64_t offset, std::string_view bytes) {
                      print(state, header.side(), offset, bytes);
                    });
-    // The first ones no match can reach any more.
+    // Drop the first pieces, which no match can reach any more.
     const StreamMatcher::Stream& matched = stream.matched;
     const auto reached =
         matched.kept.empty()
@@ -131,7 +131,7 @@ class Search {
     stream.pieces.clear();
   }
 
-  // The streams of a chain end with it.
+  // All streams of a chain end with it.
   void end_all() {
     for (const auto& [connection, state] : states_) {
       for (const Side side : {Side::client, Side::upstream}) {
@@ -142,7 +142,7 @@ class Search {
   }
 
   void print(const State& state, Side of, std::uint64_t offset, std::string_view bytes) {
-    // Its time is that of the record in which it ends.
+    // A match has the time of the record in which it ends.
     const std::vector<Piece>& pieces = state.streams[static_cast<std::size_t>(of)].pieces;
     const auto piece = std::ranges::lower_bound(pieces, offset + bytes.size(), {}, &Piece::end);
     const std::uint64_t wall_ns = piece == pieces.end() ? 0 : piece->wall_ns;

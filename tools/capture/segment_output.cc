@@ -49,7 +49,7 @@ Result<std::unique_ptr<SegmentOutput>> SegmentOutput::create(int directory, cons
   return output;
 }
 
-// It would be in the way of the next try.
+// An unfinished segment would make the next attempt fail.
 SegmentOutput::~SegmentOutput() {
   if (!sealed_) unlink_if_same(directory_, file_name_, identity_of(fd_.get()));
 }

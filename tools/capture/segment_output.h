@@ -13,10 +13,12 @@
 
 namespace sluice::capture {
 
-/// Writes one segment, record by record, without haste. One that was not sealed is deleted.
+/// Writes one segment, record by record, with blocking calls. The destructor deletes a segment that
+/// was not sealed.
 class SegmentOutput {
  public:
-  /// Creates it as `.open` and begins it. Borrows `directory`.
+  /// Creates the segment's file with the state `open`, and writes its first record with the times
+  /// of `times`. Borrows the descriptor `directory`.
   [[nodiscard]] static Result<std::unique_ptr<SegmentOutput>> create(int directory,
                                                                      const SegmentInfo& info,
                                                                      const RecordHeader& times);
@@ -26,7 +28,7 @@ class SegmentOutput {
   SegmentOutput& operator=(const SegmentOutput&) = delete;
 
   [[nodiscard]] Result<> append(const RecordHeader& header, std::span<const std::byte> payload);
-  /// The footer, and its last name. All is durable then.
+  /// Writes the footer, and gives the file its final name. Everything is then durable.
   [[nodiscard]] Result<> seal(const RecordHeader& times, SegmentEnd why);
 
  private:

@@ -1,4 +1,4 @@
-// show and follow.
+// The commands show and follow.
 
 #include <algorithm>
 #include <cerrno>
@@ -20,18 +20,20 @@ namespace {
 using boost::system::in_place_value;
 using Clock = std::chrono::steady_clock;
 
-// Who writes on finds out at the end, which for `follow` never comes.
+// Whether stdout has failed. Without this check, only the program's end would notice, which
+// `follow` never reaches.
 bool stdout_is_gone() { return std::ferror(stdout) != 0; }
 
-/// All chains of a capture, each read as far as it goes.
+/// Follows all chains of a capture, each as far as it has been written.
 class Follower {
  public:
   explicit Follower(const Invocation& invocation) : invocation_(invocation) {}
 
-  // Whether anything new was there.
+  // Returns whether there was anything new.
   Result<bool> turn() {
     Result<std::vector<Chain>> listed = list_capture(invocation_.paths);
-    // A directory that was there is removed and made again under its daemon, too.
+    // A directory that existed before may be missing for a while: it can be removed and created
+    // again, even while its daemon runs.
     if (!listed && listed.error().code == ENOENT && !chains_.empty()) return go_on(false);
     if (!listed) return listed.error();
     bool any = false;
@@ -50,7 +52,7 @@ class Follower {
   struct Followed {
     Chain chain;
     std::unique_ptr<ChainReader> reader;
-    // Connections are numbered by chain.
+    // Connection numbers are unique only within a chain.
     std::unique_ptr<Printer> printer;
   };
 
@@ -107,12 +109,12 @@ Result<int> run_follow(const Invocation& invocation) {
   while (!interrupted()) {
     const Result<bool> any = follower.turn();
     if (!any) return any.error();
-    // Said at the end of the program. What a signal has interrupted is not tried again: its reader
-    // has stopped.
+    // main() reports the error. A flush that a signal has interrupted is not repeated, because its
+    // reader has stopped.
     if (stdout_is_gone() || std::fflush(stdout) != 0) break;
     if (*any) last = Clock::now();
     if (invocation.until_idle && Clock::now() - last >= *invocation.until_idle) break;
-    // A signal ends it.
+    // A signal ends the pause.
     ::nanosleep(&kPause, nullptr);
   }
   return {in_place_value, 0};

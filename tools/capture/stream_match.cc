@@ -14,8 +14,8 @@
 namespace sluice::capture {
 namespace {
 
-// What a stream needs between two pieces is a number: how much of the text its end has (Knuth,
-// Morris, Pratt 1977).
+// The state of a stream is one number: the length of the longest prefix of the text that the stream
+// ends with (Knuth, Morris, Pratt 1977).
 class Literal final : public StreamMatcher {
  public:
   explicit Literal(std::string text) : text_(std::move(text)), border_(text_.size() + 1) {
@@ -28,7 +28,7 @@ class Literal final : public StreamMatcher {
 
   void find(std::string_view piece, std::uint64_t offset, Stream& stream,
             const OnMatch& found) override {
-    // Across the pieces' border byte by byte; within the piece with the C library's search.
+    // Bytewise across the border between two pieces; within the piece by the C library's search.
     const std::size_t head = std::min(piece.size(), text_.size() - 1);
     std::size_t& matched = stream.matched;
     for (std::size_t i = 0; i < head; ++i) {
@@ -60,9 +60,10 @@ class Literal final : public StreamMatcher {
   std::vector<std::size_t> border_;  // [n]: the longest proper border of the first n bytes
 };
 
-// The C library's matcher cannot stop in the middle, and may take the square of the length of what
-// it is shown. So it is shown a window at a time, and what begins in its first half is decided:
-// with up to kMostMatchBytes, it lies within, however the stream was cut to pieces.
+// The C library's matcher cannot be suspended, and its time may be quadratic in the length of its
+// input. So it gets one window at a time, and only the matches that begin in the window's first
+// half are decided. A match of up to kMostMatchBytes then lies within the window, however the
+// stream was cut into pieces.
 class Regex final : public StreamMatcher {
  public:
   Regex() = default;
@@ -89,7 +90,7 @@ class Regex final : public StreamMatcher {
     }
     window_.assign(stream.kept).append(piece);
     const std::size_t at = scan(stream, std::nullopt, found);
-    // With the byte before, which \b and the like look at.
+    // Keep one byte before it, which \b and similar operators look at.
     const std::size_t cut = at - std::min<std::size_t>(at, 1);
     stream.kept.assign(window_, cut);
     stream.kept_offset += cut;
@@ -105,7 +106,7 @@ class Regex final : public StreamMatcher {
  private:
   static constexpr std::size_t kWindowBytes = 2 * kMostMatchBytes;
 
-  // Returns up to where all is decided; `ending`: that is to the end.
+  // Returns the position up to which all matches are decided. With `ending`, that is the end.
   std::size_t scan(const Stream& stream, std::optional<End> ending, const OnMatch& found) const {
     std::size_t at = stream.from;
     while (at < window_.size()) {

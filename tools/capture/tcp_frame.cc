@@ -16,7 +16,7 @@ constexpr std::size_t kSynOptionBytes = 8;
 constexpr std::uint8_t kTcp = 6;
 constexpr std::uint8_t kHops = 64;
 
-// Network byte order.
+// Writes a number in network byte order.
 void put16(std::uint32_t value, std::byte* to) {
   to[0] = static_cast<std::byte>(value >> 8 & 0xff);
   to[1] = static_cast<std::byte>(value & 0xff);
@@ -31,7 +31,7 @@ void put_checksum(std::uint64_t sum, std::byte* to) {
   std::memcpy(to, &checksum, sizeof checksum);
 }
 
-// The address as IPv4, or as IPv6 (RFC 4291, 2.5.5.2).
+// The bytes of an address, as IPv4 or mapped to IPv6 (RFC 4291, section 2.5.5.2).
 std::array<std::byte, 16> bytes_of(const SocketAddress& address, bool as_v6) {
   std::array<std::byte, 16> bytes{};
   if (address.family() == AF_INET6) {
@@ -57,7 +57,8 @@ void put_ethernet(Side from, bool v6, std::byte* to) {
 }  // namespace
 
 std::uint64_t add_to_checksum(std::span<const std::byte> bytes, std::uint64_t sum) {
-  // Words of 32 bits do: a carry out of the lower half is one into the upper (RFC 1071, 2).
+  // 32-bit words work: a carry out of the lower half goes into the upper half (RFC 1071, section
+  // 2).
   std::size_t at = 0;
   for (; at + sizeof(std::uint32_t) <= bytes.size(); at += sizeof(std::uint32_t)) {
     std::uint32_t word = 0;
@@ -96,7 +97,7 @@ std::size_t TcpPath::put_ip(const TcpSegment& segment, std::size_t tcp_bytes,
   std::fill_n(to.begin(), kIpv4Bytes, std::byte{0});
   to[0] = std::byte{0x45};
   put16(static_cast<std::uint32_t>(kIpv4Bytes + tcp_bytes), &to[2]);
-  to[6] = std::byte{0x40};  // no fragments
+  to[6] = std::byte{0x40};  // don't fragment
   to[8] = std::byte{kHops};
   to[9] = std::byte{kTcp};
   std::copy_n(source.begin(), 4, &to[12]);
@@ -127,7 +128,7 @@ std::span<const std::byte> TcpPath::head(const TcpSegment& segment, Head& to) co
     put32(kSegmentOption | kMostPayloadBytes, tcp + kTcpBytes);
     put32(kScaleOption | kMostScale, tcp + kTcpBytes + 4);
   }
-  // What the checksum covers besides (RFC 9293, 3.1; RFC 8200, 8.1).
+  // The pseudo header that the checksum also covers (RFC 9293, section 3.1; RFC 8200, section 8.1).
   std::array<std::byte, 8> pseudo{};
   put32(static_cast<std::uint32_t>(tcp_bytes), pseudo.data());
   pseudo[7] = std::byte{kTcp};

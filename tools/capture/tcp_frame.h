@@ -10,10 +10,10 @@
 
 namespace sluice::capture {
 
-/// Adds bytes to a sum for the Internet checksum (RFC 1071), in the machine's byte order. All but
-/// the last are a multiple of 4 bytes.
+/// Adds bytes to a sum for the Internet checksum (RFC 1071), in host byte order. Every span except
+/// the last must be a multiple of 4 bytes long.
 [[nodiscard]] std::uint64_t add_to_checksum(std::span<const std::byte> bytes, std::uint64_t sum);
-/// What stands for the sum in a header, as it is to lie in memory.
+/// The checksum for a header, in the byte order in which it is stored.
 [[nodiscard]] std::uint16_t folded_checksum(std::uint64_t sum);
 
 /// A TCP segment of one side.
@@ -26,19 +26,19 @@ struct TcpSegment {
   std::span<const std::byte> payload = {};
 };
 
-/// Two peers, and the frames that they would send each other over Ethernet: with good checksums,
-/// from 02:00:00:00:00:01 (the client) and 02:00:00:00:00:02. IPv6, if one of them has it: the
-/// other's address is then mapped (::ffff:10.0.0.1).
+/// Builds the Ethernet frames that two peers would exchange, with valid checksums. The client's MAC
+/// address is 02:00:00:00:00:01, the upstream's 02:00:00:00:00:02. If one peer has an IPv6 address,
+/// the other's is mapped to IPv6 (::ffff:10.0.0.1).
 class TcpPath {
  public:
-  /// So much fits in an IPv4 packet, with a few headers; both halves of a record's payload do.
+  /// Fits in an IPv4 packet with all headers. A record's payload fits in two frames.
   static constexpr std::size_t kMostPayloadBytes = 32 << 10;
   static constexpr std::size_t kMostHeadBytes = 14 + 40 + 20 + 8;
   using Head = std::array<std::byte, kMostHeadBytes>;
 
-  /// Both IPv4 or IPv6.
+  /// Both addresses are IPv4 or IPv6.
   TcpPath(const SocketAddress& client, const SocketAddress& upstream);
-  /// All of the segment's frame before its payload, in `to`.
+  /// Writes the part of the segment's frame before its payload to `to`, and returns it.
   [[nodiscard]] std::span<const std::byte> head(const TcpSegment& segment, Head& to) const;
 
  private:

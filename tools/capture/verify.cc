@@ -13,8 +13,8 @@
 namespace sluice::capture {
 namespace {
 
-// Worse ones have greater numbers, and are exit statuses.
-// A torn tail is no fault for who reads on; here it is told.
+// Worse findings have greater exit statuses. Unlike status_of(), this also counts a torn tail,
+// which does not hinder a reader.
 int verdict_of(const Event& event) {
   return event.finding.severity == Finding::Severity::torn ? kTorn : status_of(event);
 }
@@ -37,8 +37,8 @@ struct Line {
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
   std::string what;
-  std::uint64_t connection = 0;  // 0: of none
-  StreamPlace stream = {};       // of it
+  std::uint64_t connection = 0;  // 0: none
+  StreamPlace stream = {};       // in the connection's stream
 };
 
 class Report {
@@ -82,7 +82,7 @@ class Report {
       }
     }
   }
-  /// `error`: why it ends early, if it does.
+  /// `error`: why the walk ended early; empty if it did not.
   [[nodiscard]] int finish(std::string_view error) const {
     if (json_) {
       json::object rest{{"segments", segments_},
