@@ -81,8 +81,7 @@ TEST_P(CaptureLiveTest, AConnectionIsOpenUntilTheDaemonIsKilled) {
 
 // --- Under load ---
 
-using Load =
-    std::tuple<Mode, bool>;  // mode, and whether retention deletes segments that are being read
+using Load = std::tuple<Mode, bool>;  // mode, and whether retention deletes segments meanwhile
 
 /// Clients that send patterns without end to a durable sink.
 class CaptureLoadTest : public testing::TestWithParam<Load> {

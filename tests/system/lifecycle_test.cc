@@ -1,4 +1,4 @@
-// What signals do: draining, its deadline, the end at once, a new log file, the counters.
+// The effects of signals: draining, its deadline, the end at once, a new log file, the counters.
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -50,7 +50,7 @@ TEST_P(DrainTest, OpenConnectionFinishesAndNewOnesAreRefused) {
 
   daemon.process().signal(SIGTERM);
   ASSERT_TRUE(wait_until([&] { return try_connect(daemon.port()) == ECONNREFUSED; }, kLate));
-  // What try_connect() still got through is none of this test's business.
+  // Takes the connections that try_connect() still got through.
   while (readable_within(upstream_.fd.get(), milliseconds(300))) {
     static_cast<void>(accept_from(upstream_.fd.get()));
   }
@@ -128,7 +128,7 @@ TEST_P(DrainTest, SecondSignalEndsAtOnce) {
   }
 }
 
-// A unix socket tells nobody when its backlog has room again: the daemon asks now and then.
+// A unix socket does not report when its backlog has room again, so the daemon polls it.
 TEST_P(DrainTest, AConnectThatWaitsForRoomInABacklogIsGivenUp) {
   for (const bool by_second_signal : {false, true}) {
     const TempDir folder;
@@ -163,7 +163,7 @@ TEST_P(DrainTest, NothingOpenEndsAtOnce) {
 INSTANTIATE_TEST_SUITE_P(BothEngines, DrainTest, testing::Values("uring", "epoll"),
                          [](const auto& about) { return about.param; });
 
-/// A daemon that logs into a file and echoes.
+/// A daemon that logs to a file and echoes.
 class LogFileTest : public testing::Test {
  protected:
   LogFileTest() {
@@ -174,7 +174,7 @@ class LogFileTest : public testing::Test {
                                                                 "echo:", "--log-file", log_file_},
                                        options);
   }
-  /// A connection that is logged at its end.
+  /// Makes a connection whose end is logged.
   void connect_and_end() const {
     const OwnedFd fd = connect_tcp(daemon_->port());
     EXPECT_TRUE(echoes(fd.get()));
@@ -218,7 +218,7 @@ TEST_F(LogFileTest, HangupKeepsTheOldFileIfThereIsNoNewOne) {
   EXPECT_TRUE(wait_for_ends_in(old_file, 1));
 }
 
-/// SIGUSR1 is answered whatever the log level, and these say nothing by themselves.
+/// SIGUSR1 is answered at every log level; at these, nothing else is logged.
 class CountersTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(CountersTest, ArePrintedWhenAskedFor) {
@@ -238,7 +238,7 @@ TEST_P(CountersTest, ArePrintedWhenAskedFor) {
   const auto first = lines_of(daemon.log());
   ASSERT_EQ(first.size(), 1U) << daemon.log();
   LogFields counters = parse_text_line(first[0]);
-  // One more or fewer by the try_connect() above.
+  // The try_connect() above may or may not count.
   EXPECT_TRUE(counters["accepted"] == "1" || counters["accepted"] == "2") << first[0];
   EXPECT_TRUE(counters["active"] == "1" || counters["active"] == "2") << first[0];
   for (const char* zero : {"client_resets", "upstream_resets", "connect_failures", "timeouts",
@@ -246,7 +246,7 @@ TEST_P(CountersTest, ArePrintedWhenAskedFor) {
     EXPECT_EQ(counters[zero], "0") << zero;
   }
 
-  // Counters follow what happens.
+  // The counters change with each event.
   ASSERT_TRUE(wait_until(
       [&] {
         const std::size_t lines_before = lines_of(daemon.log()).size();

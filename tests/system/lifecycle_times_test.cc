@@ -20,7 +20,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// A timer may fire this much early: the daemon looks at the clock once a turn.
+/// A timer may fire this much early: the daemon reads the clock once a turn.
 constexpr milliseconds kSlack{20};
 
 Ending ending_of(int fd) {
@@ -39,8 +39,8 @@ class TimeoutTest : public testing::TestWithParam<std::string> {
       const std::string& to, const std::vector<std::string>& more = {}) {
     return route_arguments({GetParam(), "auto"}, to, more);
   }
-  /// Sends a byte now and then from one end to the other for three time-outs. False if the
-  /// machine stood still for so long that the connection may have ended.
+  /// Sends a byte now and then from one end to the other for three time-outs. False if the machine
+  /// stood still for so long that the connection may have ended.
   [[nodiscard]] static bool keep_busy(int from, int to, Silence& silence) {
     const auto end = steady_clock::now() + 3 * kTimeout;
     bool arrives = true;
@@ -94,14 +94,14 @@ TEST_P(TimeoutTest, HalfClosedConnectionIsResetBothWays) {
     const Forwarded pair = forward(daemon.port(), upstream_.fd.get());
     const int ends_first = client_ends ? pair.client.get() : pair.upstream.get();
     const int silent = client_ends ? pair.upstream.get() : pair.client.get();
-    // Without an end it stays.
+    // Without an end the connection stays.
     EXPECT_FALSE(readable_within(silent, kTimeout + kTimeout / 4));
     const auto half_closed = steady_clock::now();
     finish_sending(ends_first);
     EXPECT_EQ(ending_of(silent), Ending::eof);
     EXPECT_EQ(ending_of(ends_first), Ending::reset);
     EXPECT_GE(steady_clock::now() - half_closed, kTimeout - kSlack);
-    // The reset comes after the FIN, so that only a send learns of it.
+    // The reset comes after the FIN, so only a send notices it.
     EXPECT_TRUE(wait_until([&] { return !send_all(silent, "x"); }, kLate));
     expect_one_end(daemon, "half_close_timeout");
   }

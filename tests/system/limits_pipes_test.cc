@@ -1,5 +1,5 @@
-// Where the kernel or the budget refuses pipes, or the kernel refuses io_uring: the next best way
-// is taken, said once, and nothing is lost.
+// If the kernel or the budget refuses pipes, or the kernel refuses io_uring, the daemon takes the
+// next best way and reports that once. No byte is lost.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -31,15 +31,15 @@ std::size_t count_shortages(const Daemon& daemon) {
   return count_lines(daemon.log(), Regex("copying_for_lack_of_pipes"));
 }
 
-/// One line at once, then, while it goes on, one after 10 s and fewer later; `since` the daemon
-/// began.
+/// One line at once, then one after 10 s and fewer later, while the shortage lasts. `since`: the
+/// daemon's start.
 void expect_lines(std::size_t lines, std::chrono::steady_clock::time_point since) {
   EXPECT_GE(lines, 1U);
   EXPECT_LE(lines, 1U + static_cast<std::size_t>((std::chrono::steady_clock::now() - since) /
                                                  std::chrono::seconds(10)));
 }
 
-/// One connection that moves kPipedBytes each way, and what the log says of it.
+/// One connection that moves kPipedBytes each way. Returns its end as logged.
 ConnectionEnd stream_both_ways(const Daemon& daemon, int upstream, std::uint64_t seed) {
   const std::size_t ends_before = connection_ends(daemon.log()).size();
   Forwarded pair = forward(daemon.port(), upstream);
@@ -60,14 +60,14 @@ std::uint64_t spliced_bytes(const ConnectionEnd& end) {
   return end.spliced_to_upstream + end.spliced_to_client;
 }
 
-/// A stream whose reader reads nothing.
+/// A stream whose reader does not read.
 struct Stalled {
   Forwarded pair;
   std::uint64_t sent_bytes = 0;
 };
 
-/// Sends until nothing more fits. The daemon finds much at once, so that its pipe is well filled
-/// when it has to wait; one with little in it would be given back.
+/// Sends until the buffers are full. The daemon finds many bytes at once, so its pipe is well
+/// filled when it has to wait. A pipe with few bytes in it would be returned.
 Stalled stall(Daemon& daemon, int upstream, int receive_buffer_bytes) {
   Stalled stream{
       forward(daemon.port(), upstream, {}, {.receive_buffer_bytes = receive_buffer_bytes})};
@@ -80,7 +80,7 @@ Stalled stall(Daemon& daemon, int upstream, int receive_buffer_bytes) {
     std::this_thread::sleep_for(milliseconds(200));
     daemon.process().signal(SIGCONT);
   }
-  // A pipe with little in it is given back by now.
+  // By now a pipe with few bytes in it was returned.
   std::this_thread::sleep_for(milliseconds(300));
   static_cast<void>(daemon.wait_until_quiet(kLate));
   return stream;
@@ -88,11 +88,11 @@ Stalled stall(Daemon& daemon, int upstream, int receive_buffer_bytes) {
 
 TEST(PipeShortageTest, StreamsBeyondThePipeBudgetAreCopied) {
   const Listener upstream = listen_tcp();
-  // One pipe's worth of slots, and one worker: another could have the pipe lying idle.
+  // The slots of one pipe, and one worker: another worker could have the pipe idle.
   const auto began = std::chrono::steady_clock::now();
   Daemon daemon(route_arguments({"auto", "always"}, loopback_address(upstream.port),
                                 {"--workers", "1", "--pipe-budget", "256"}));
-  // How much is in the pipe of a stream that has to wait is chance; each try has another size.
+  // The fill of a waiting stream's pipe is random, so each try has another buffer size.
   Stalled stalled;
   std::size_t connections = 0;
   for (int tries = 1;; ++tries) {
@@ -111,7 +111,7 @@ TEST(PipeShortageTest, StreamsBeyondThePipeBudgetAreCopied) {
   EXPECT_EQ(count_lines(daemon.log(), Regex("copying_for_lack_of_pipes.*--pipe-budget")),
             count_shortages(daemon));
 
-  // The one that stood still has lost nothing, and afterwards the pipe is there for others.
+  // The stalled stream has lost nothing. Afterwards its pipe is free for others.
   finish_sending(stalled.pair.client.get());
   PatternChecker received{Pattern(1)};
   EXPECT_EQ(read_pattern(stalled.pair.upstream.get(), received, {.timeout = kLate}), Ending::eof);
@@ -124,19 +124,19 @@ TEST(PipeShortageTest, StreamsBeyondThePipeBudgetAreCopied) {
   EXPECT_EQ(daemon.terminate(), 0);
 }
 
-/// Pipes that belong to a user, until there is no room in his quota.
+/// Creates pipes that belong to a user, until his quota is used up.
 class QuotaFiller {
  public:
   explicit QuotaFiller(const passwd& user) {
-    // The kernel knows users by thread. A thread that has changed its user cannot change back, and
-    // ends.
+    // The kernel counts by the thread's user. A thread that has changed its user cannot change
+    // back, so it ends.
     std::thread([&] {
       if (::syscall(SYS_setresgid, user.pw_gid, user.pw_gid, user.pw_gid) == 0 &&
           ::syscall(SYS_setresuid, user.pw_uid, user.pw_uid, user.pw_uid) == 0) {
         fill();
       }
     }).join();
-    // A change of user takes away what LeakSanitizer needs.
+    // Changing the user clears this flag, which LeakSanitizer needs.
     ::prctl(PR_SET_DUMPABLE, 1);
   }
 
@@ -151,8 +151,7 @@ class QuotaFiller {
       if (::pipe2(ends, O_CLOEXEC) != 0) return;
       ends_.emplace_back(ends[0]);
       ends_.emplace_back(ends[1]);
-      // Beyond the quota a pipe is born with two slots and cannot grow. A smaller size may still
-      // fit.
+      // Beyond the quota a new pipe has two slots and cannot grow. A smaller size may still fit.
       int size_bytes = kPipeBytes;
       while (size_bytes >= 8192 && ::fcntl(ends[0], F_SETPIPE_SZ, size_bytes) < 0) size_bytes /= 2;
       full_ = ::fcntl(ends[0], F_GETPIPE_SZ) <= 8192;
@@ -188,7 +187,7 @@ TEST(PipeShortageTest, OrdinaryUserBeyondThePipeQuotaCopies) {
   EXPECT_EQ(count_lines(daemon.log(), Regex("copying_for_lack_of_pipes.*pipe-user-pages-soft")),
             shortages);
 
-  // It tries again, and has its pipes when the quota has room.
+  // The daemon tries again, and gets its pipes when the quota has room.
   filler.release();
   EXPECT_GT(spliced_bytes(stream_both_ways(daemon, upstream.fd.get(), 3)), 0U);
   expect_lines(count_shortages(daemon), began);

@@ -1,5 +1,5 @@
-// Where descriptors, places and memory are scarce: clients wait, nothing spins, and nothing is held
-// that is not needed.
+// When descriptors, places or memory are scarce, clients wait and nothing spins. The daemon holds
+// nothing that it does not need.
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -27,8 +27,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-/// Of process memory, for each idle connection. Asio keeps an object of its own, with a lock and
-/// three queues, for each of the two sockets.
+/// Process memory for each idle connection. Asio keeps an object with a lock and three queues for
+/// each of the two sockets.
 constexpr std::uint64_t kIdleBoundBytes = 1'000;
 constexpr std::uint64_t kIdleBoundBytesWithAsio = 2'250;
 
@@ -46,7 +46,7 @@ class LimitsTest : public testing::TestWithParam<std::string> {
   }
 };
 
-/// Lets the process have one descriptor more than it has now; returns what it was allowed before.
+/// Lets the process have one more descriptor than it has now. Returns the former limit.
 rlimit allow_one_more_descriptor(pid_t process) {
   std::set<int> open;
   for (const auto& entry :
@@ -63,7 +63,7 @@ rlimit allow_one_more_descriptor(pid_t process) {
   return before;
 }
 
-/// Clients of an echo route that have sent their byte, and those of them that it came back to.
+/// Clients of an echo route that have each sent a byte. Some have it back already.
 struct Askers {
   explicit Askers(std::uint16_t port, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -76,8 +76,7 @@ struct Askers {
       return readable_within(fd.get(), milliseconds(0));
     }));
   }
-  /// Ends all that were answered, in order; returns how many are left. One that ended otherwise is
-  /// a failure.
+  /// Ends all answered ones in order. Returns how many are left. A wrong answer is a failure.
   std::size_t dismiss_answered() {
     std::erase_if(fds, [](const OwnedFd& fd) {
       if (!readable_within(fd.get(), milliseconds(0))) return false;
@@ -101,7 +100,7 @@ TEST_P(LimitsTest, AcceptingPausesWithoutDescriptorsAndRecovers) {
   const auto began = steady_clock::now();
   Askers askers(daemon.port(), kClients);
   ASSERT_TRUE(daemon.wait_for_log(paused, kLate));
-  // Above the limit are those that this program itself was given and passed on.
+  // Descriptors that this program inherited and passed on come on top of the limit.
   ASSERT_GE(daemon.fd_count(), kDescriptors);
   ASSERT_TRUE(daemon.wait_until_quiet(kLate));
 
@@ -112,7 +111,7 @@ TEST_P(LimitsTest, AcceptingPausesWithoutDescriptorsAndRecovers) {
   EXPECT_LT(cpu * 20, steady_clock::now() - wall_before)
       << "CPU time used while accepting was paused, ns: " << cpu.count();
 
-  // Who has a place is served, and everybody gets a place in the end.
+  // Clients with a place are served, and in the end every client gets a place.
   const std::size_t answered = askers.answered();
   EXPECT_GT(answered, kDescriptors / 3);
   EXPECT_LT(answered, kDescriptors);
@@ -120,7 +119,7 @@ TEST_P(LimitsTest, AcceptingPausesWithoutDescriptorsAndRecovers) {
     ASSERT_TRUE(wait_until([&] { return askers.answered() > 0; }, kLate)) << daemon.log();
   }
   EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
-  // The same trouble is said again after ten seconds, which a machine that stood still can take.
+  // The message is repeated after ten seconds, which may pass if the machine stands still.
   const auto passed = std::chrono::duration_cast<seconds>(steady_clock::now() - began);
   EXPECT_LE(count_lines(daemon.log(), paused), 1U + static_cast<std::size_t>(passed.count()) / 10);
   EXPECT_TRUE(daemon.wait_for_log(Regex("accept_resumed times="), kLate));
@@ -130,7 +129,8 @@ TEST_P(LimitsTest, AcceptingPausesWithoutDescriptorsAndRecovers) {
   EXPECT_EQ(count_lines(daemon.log(), Regex("reason=closed")), ends.size());
 }
 
-/// Where each connection takes two descriptors, no more are served at once than can be.
+/// Each connection takes two descriptors, so the daemon serves only as many as it has descriptors
+/// for.
 TEST_P(LimitsTest, NobodyIsResetForWantOfTheUpstreamsDescriptor) {
   constexpr std::size_t kClients = 60;
   const Daemon upstream(arguments("echo:", {"--workers", "1"}));
@@ -146,7 +146,7 @@ TEST_P(LimitsTest, NobodyIsResetForWantOfTheUpstreamsDescriptor) {
   EXPECT_EQ(count_lines(daemon.log(), Regex("reason=closed")), kClients);
 }
 
-/// Descriptors may run out all the same: whoever has been accepted then waits for the next one.
+/// If descriptors run out nevertheless, an accepted client waits for the next one.
 TEST_P(LimitsTest, AcceptedClientWaitsForTheUpstreamsDescriptor) {
   const Daemon upstream(arguments("echo:", {"--workers", "1"}));
   Daemon daemon(arguments(loopback_address(upstream.port()), {"--workers", "1"}));
@@ -199,7 +199,7 @@ TEST_P(LimitsTest, ClientBeyondMaxConnectionsWaitsForAPlace) {
   }
 }
 
-/// Who was accepted before the drain began is served, though it has no place yet.
+/// A client that was accepted before the drain began is served, even if it has no place yet.
 TEST_P(LimitsTest, ClientThatWaitsForAPlaceIsServedWhileDraining) {
   Daemon daemon(arguments("echo:", {"--workers", "1", "--max-connections", "1"}));
   OwnedFd first = connect_tcp(daemon.port());
@@ -221,7 +221,7 @@ TEST_P(LimitsTest, ClientThatWaitsForAPlaceIsServedWhileDraining) {
 TEST_P(LimitsTest, IdleConnectionHoldsNoPipe) {
   constexpr std::uint64_t kStreamBytes = 4 << 20;
   const Listener upstream = listen_tcp();
-  // The budget is one pipe: a connection that kept it would leave none to the next.
+  // The budget is one pipe. A connection that kept it would leave none for the next.
   Daemon daemon(route_arguments({GetParam(), "always"}, loopback_address(upstream.port),
                                 {"--workers", "1", "--pipe-budget", "256"}));
   const std::size_t pipe_fds_before = daemon.pipe_fd_count();
@@ -264,7 +264,8 @@ TEST_P(LimitsTest, IdleConnectionsCostLittleMemory) {
     ASSERT_TRUE(send_all(pair.upstream.get(), "!"));
     ASSERT_EQ(receive_text(pair.client.get(), 1, kLate), "!");
   };
-  // What the first connections take once. They stay, so that nobody inherits their memory.
+  // Memory that the daemon allocates only once. They stay open, so that no later one reuses their
+  // memory.
   std::vector<Forwarded> crowd;
   const auto add = [&](std::size_t more) {
     for (std::size_t i = 0; i < more; ++i) {

@@ -79,8 +79,8 @@ void MirrorServer::step(Stream& stream) {
   if (got > 0) {
     const std::span bytes = std::span(buffer).first(static_cast<std::size_t>(got));
     stream.received.take(bytes);
-    // An answer, which nobody is to see. Where a reset has come meanwhile, this call is told, and
-    // no receive is any more.
+    // An answer that must not reach the client. If a reset came meanwhile, this call gets the
+    // error, and no later receive does.
     const ssize_t sent =
         ::send(stream.fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     stream.reset_seen |= sent < 0 && errno == ECONNRESET;

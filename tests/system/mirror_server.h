@@ -16,8 +16,8 @@
 
 namespace sluice::test {
 
-/// A mirror that reads: each connection is taken one at a time with what it is to get, and read to
-/// its end by one thread, which sends answers now and then.
+/// A mirror that reads. The test accepts connections one by one, each with its expected bytes. One
+/// thread reads them to their end, and sends answers now and then.
 class MirrorServer {
  public:
   struct Stream {
@@ -26,7 +26,7 @@ class MirrorServer {
     PatternChecker received;
     bool reset_seen = false;  ///< by a send, which takes the error away
     Ending ending = Ending::open;
-    std::atomic<bool> done{false};  ///< the other members may be looked at
+    std::atomic<bool> done{false};  ///< the other members may be read
   };
 
   MirrorServer();
@@ -38,7 +38,7 @@ class MirrorServer {
   [[nodiscard]] std::string address() const;
   /// Waits for the next connection.
   Stream& accept(Pattern expected);
-  /// True when no connection waits to be accepted.
+  /// True if no connection waits to be accepted.
   [[nodiscard]] bool nobody_waits() const;
   /// Waits until all streams have ended; false if they do not.
   [[nodiscard]] bool wait_for_ends();
@@ -54,8 +54,8 @@ class MirrorServer {
   std::thread thread_;
 };
 
-/// A mirror that accepts and never reads. Of its connections it keeps the last few, so that any
-/// number can come, and resets those before, unless they are younger than that.
+/// A mirror that accepts and never reads. It keeps its last `keeps` connections and resets older
+/// ones, so that any number can come. Younger ones than `for_at_least` are not reset.
 class StuckServer {
  public:
   explicit StuckServer(std::size_t keeps, std::chrono::milliseconds for_at_least = {});
@@ -65,7 +65,7 @@ class StuckServer {
 
   [[nodiscard]] std::string address() const;
   [[nodiscard]] std::uint64_t accepted() const { return accepted_; }
-  /// Closes all that it keeps, and listens no more.
+  /// Closes all that it keeps, and stops listening.
   void stop();
 
  private:

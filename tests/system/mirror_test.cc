@@ -1,5 +1,5 @@
-// Mirrors: each gets exactly the client's bytes, and whatever they do, or do not do, forwarding
-// does not feel it.
+// Mirrors. Each gets exactly the client's bytes. Whatever a mirror does, or fails to do, does not
+// affect forwarding.
 
 #include <gtest/gtest.h>
 
@@ -29,7 +29,7 @@ namespace {
 
 using capture::Side;
 
-/// What no test's reader falls behind by.
+/// No test's reader ever lags this much.
 const std::vector<std::string> kPatient{"--mirror-max-lag", "1GiB", "--mirror-buffers", "4GiB"};
 
 class MirrorTest : public ForwardingTest {
@@ -39,7 +39,7 @@ class MirrorTest : public ForwardingTest {
     for (const std::string& address : addresses) more.insert(more.end(), {"--mirror", address});
     start(more);
   }
-  /// What SIGUSR1 prints.
+  /// The counters that SIGUSR1 prints.
   [[nodiscard]] LogFields stats() const {
     const Regex line("stats accepted=");
     const std::size_t before = count_lines(daemon_->log(), line);
@@ -54,7 +54,7 @@ class MirrorTest : public ForwardingTest {
   [[nodiscard]] bool wait_for_stat(const std::string& name, const std::string& value) const {
     return wait_until([&] { return stats()[name] == value; }, kLate);
   }
-  /// The states of mirrors that the log tells, in order.
+  /// The states of mirrors in the log, in order.
   [[nodiscard]] std::vector<std::string> states() const {
     std::vector<std::string> states;
     for (const std::string& line : lines_of(daemon_->log())) {
@@ -63,7 +63,7 @@ class MirrorTest : public ForwardingTest {
     }
     return states;
   }
-  /// A connection whose mirror has not read these bytes, and one that was cut for many more.
+  /// A connection whose mirror has not read these bytes, and one that was cut because of many more.
   struct Lagging {
     static constexpr std::uint64_t kBytes = 16 << 20;
     Forwarded pair;
@@ -91,7 +91,7 @@ MirrorTest::Lagging MirrorTest::begin_shedding(int mirror) {
   return lagging;
 }
 
-/// Empty, or what is wrong with what a mirror got of an exchange.
+/// Empty, or the problem with what a mirror got of an exchange.
 std::string mirror_verdict(const MirrorServer::Stream& mirror, const Exchange& exchange) {
   const std::uint64_t got = mirror.received.received_bytes();
   if (!mirror.done) return "no end";
@@ -103,8 +103,8 @@ std::string mirror_verdict(const MirrorServer::Stream& mirror, const Exchange& e
   if (exchange.upstream.ending() == Ending::eof && mirror.ending != Ending::eof) {
     return "another end than the upstream's";
   }
-  // As for the upstream itself (stream_verdict): once it has closed, and its FIN has been passed
-  // on, a client's reset may look like an end.
+  // As for the upstream itself (stream_verdict): once it has closed and its FIN was forwarded, a
+  // client's reset may look like an end.
   const bool upstream_left =
       exchange.upstream.has_reset() || exchange.upstream.plan().closes_after_sending;
   if (mirror.ending == Ending::eof && got != exchange.client.sent_bytes() && !upstream_left) {
@@ -114,7 +114,7 @@ std::string mirror_verdict(const MirrorServer::Stream& mirror, const Exchange& e
   return {};
 }
 
-/// Runs random streams, all at once, and holds what every mirror got against what was sent.
+/// Runs random streams all at once, and compares what every mirror got with what was sent.
 void MirrorTest::run_exchanges(std::size_t count, const std::vector<MirrorServer*>& mirrors) {
   std::mt19937_64 random(seed());
   std::vector<std::unique_ptr<Exchange>> running;
@@ -165,7 +165,7 @@ TEST_P(MirrorTest, ALargeStreamIsForwardedRecordedAndMirroredTwice) {
   EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), size), "");
   EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(2), size / 8), "");
   finish_sending(pair.client.get());
-  // The other way goes on.
+  // The other direction still works.
   EXPECT_TRUE(one.wait_for_ends() && other.wait_for_ends());
   EXPECT_EQ(transfer(pair.upstream.get(), pair.client.get(), Pattern(3), 1000), "");
   finish_sending(pair.upstream.get());
@@ -189,7 +189,7 @@ TEST_P(MirrorTest, OneThatNeverReadsIsCutAtItsLagAndForwardingGoesOn) {
   constexpr std::uint64_t kLag = 4 << 20;
   const auto size = by_scale<std::uint64_t>(64 << 20, 256 << 20, 1 << 30);
   StuckServer stuck(100);
-  // Of one worker: what each has had once, its allocator may keep.
+  // One worker, because each worker's allocator may keep what it once had.
   start_mirrored({stuck.address()}, {"--workers", "1"});
   const std::uint64_t before_bytes = daemon_->pss_bytes();
   for (int i = 0; i < 3; ++i) {
@@ -216,7 +216,7 @@ TEST_P(MirrorTest, MemoryForAllStuckOnesHasABound) {
   std::uint64_t most = 0;
   for (int i = 0; i < 30; ++i) {
     pairs.push_back(forward_one());
-    // Less than the lag that one may have; more than its sockets take.
+    // Less than one stream's lag limit, and more than its sockets hold.
     EXPECT_EQ(transfer(pairs.back().client.get(), pairs.back().upstream.get(), Pattern(1), 4 << 20),
               "");
     most = std::max<std::uint64_t>(most, std::stoull(stats()["mirror_lag"]));
@@ -245,7 +245,7 @@ TEST_P(MirrorTest, ShedKeepsNewConnectionsAwayWhileOthersLag) {
   EXPECT_EQ(states(), (std::vector<std::string>{"lagged", "shedding", "caught_up"}));
 }
 
-// Whichever worker's a connection is.
+// Whatever worker a connection is on.
 TEST_P(MirrorTest, ShedKeepsTheConnectionsOfAllWorkersAway) {
   constexpr int kMany = 16;
   const Listener mirror = listen_tcp();
@@ -267,7 +267,7 @@ TEST_P(MirrorTest, ShedKeepsTheConnectionsOfAllWorkersAway) {
 TEST_P(MirrorTest, OneThatBreaksOffAtOnceIsToldAndLeftAlone) {
   StuckServer breaking(0);
   start_mirrored({breaking.address()}, {"--workers", "1"});
-  // What has ended by then could be complete.
+  // A stream that has ended by then could be complete, so the connections stay open.
   std::vector<Forwarded> pairs;
   const auto ask = [&] { pairs.push_back(forward_established()); };
   ask();
@@ -282,7 +282,7 @@ TEST_P(MirrorTest, OneThatIsDownIsLeftAloneUntilItIsBack) {
   start_mirrored({loopback_address(mirror.port)}, {"--workers", "1"});
   Forwarded first = forward_established();
   EXPECT_TRUE(daemon_->wait_for_log(Regex("mirror .*state=open reason=\".*refused")));
-  // One, unless it stays away for so long that the mirror is asked again.
+  // One connection is enough, unless it comes so late that the breaker lets a probe through.
   EXPECT_TRUE(wait_until(
       [&] {
         static_cast<void>(forward_established());
@@ -322,7 +322,7 @@ TEST_P(MirrorTest, AShareIsChosenByTheClientsAddressAndPort) {
   EXPECT_LT(chosen, 50U);
 }
 
-/// The number that the man page makes of the end of an id, WORKER-NUMBER.
+/// The number that an id's end, WORKER-NUMBER, stands for, as defined in the man page.
 std::uint64_t number_in_id(const std::string& id) {
   const std::size_t number = id.rfind('-') + 1;
   const std::size_t worker = id.rfind('-', number - 2) + 1;
@@ -331,7 +331,7 @@ std::uint64_t number_in_id(const std::string& id) {
 
 TEST_P(MirrorTest, AShareOfUnixClientsIsChosenByTheConnectionsId) {
   TempDir folder;
-  // Of two unix sockets the other is the second worker's.
+  // The second of two unix sockets belongs to the second worker.
   const std::string path = folder.file("other");
   MirrorServer mirror;
   std::vector<std::string> more = kPatient;
@@ -398,7 +398,7 @@ TEST_P(MirrorTest, AUnixSocketIsAMirrorToo) {
   start_mirrored({"unix:" + path});
   Forwarded pair = forward_one();
   const OwnedFd mirrored = accept_from(mirror.get());
-  // Answers in between, which a unix socket cannot drop without copying them.
+  // Meanwhile the mirror answers, which a unix socket can only drop by copying.
   EXPECT_TRUE(send_pattern(mirrored.get(), Pattern(9), 0, 4 << 20));
   constexpr std::uint64_t kSize = 4 << 20;
   EXPECT_EQ(transfer(pair.client.get(), pair.upstream.get(), Pattern(1), kSize), "");
@@ -442,7 +442,7 @@ std::vector<std::uint64_t> worker_times(pid_t pid) {
   return times;
 }
 
-// All that connect to a unix socket arrive at the worker that it belongs to.
+// All connections to a unix socket arrive at the worker that it belongs to.
 TEST_P(MirrorTest, MirroredConnectionsAreSpreadOverTheWorkers) {
   TempDir folder;
   const std::string path = folder.file("clients");

@@ -16,7 +16,7 @@
 
 namespace sluice::test {
 
-/// For waits that a busy machine can draw out: a name that no server knows, thousands of
+/// For waits that may take long on a busy machine: a name that no server knows, or thousands of
 /// connections.
 inline constexpr std::chrono::seconds kLate{120};
 
@@ -29,35 +29,35 @@ struct Outcome {
 /// Runs the daemon to its end; throws if it does not end.
 [[nodiscard]] Outcome run_to_end(std::vector<std::string> arguments,
                                  const ProcessOptions& options = {});
-/// The daemon has to end with `status` and exactly one line on stderr, in which all of `words` are.
-/// Empty if it does, else what is wrong.
+/// The daemon must end with `status` and exactly one line on stderr that contains all of `words`.
+/// Empty if it does, else the problem.
 [[nodiscard]] std::string refusal(const std::vector<std::string>& arguments, int status,
                                   const std::vector<std::string>& words,
                                   const ProcessOptions& options = {});
 
-/// To look names up once and briefly, wherever the machine's resolver may point.
+/// Looks names up once and briefly, whatever resolver the machine has.
 [[nodiscard]] ProcessOptions brief_lookups();
 
 /// The lines of a text, without their ends.
 [[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
 
-/// The last line of a log in which `word` is; empty if there is none.
+/// The last line of a log that contains `word`; empty if there is none.
 [[nodiscard]] std::string line_of(std::string_view log, std::string_view word);
-/// The daemon's counters as they are now, by the `stats` line that SIGUSR1 brings.
+/// The daemon's current counters, from the `stats` line that SIGUSR1 prints.
 [[nodiscard]] LogFields counters_of(Daemon& daemon);
 
-/// Sends `size_bytes` of the pattern from one end while the other receives them. Empty if all of
-/// them arrived as they were sent, else what is wrong.
+/// Sends `size_bytes` of the pattern from one end while the other receives. Empty if all arrived
+/// intact, else the problem.
 [[nodiscard]] std::string transfer(int from, int to, Pattern pattern, std::uint64_t size_bytes);
 /// One byte there and back through an echo; false if it does not come back in time.
 [[nodiscard]] bool echoes(int fd, std::chrono::nanoseconds timeout = kLate);
 
-/// How a connection of which nothing more is expected ends.
+/// The ending of a connection from which no more bytes are expected.
 [[nodiscard]] Ending ending_of(int fd);
 
-/// True if ::1 can be listened on.
+/// True if this machine can listen on ::1.
 [[nodiscard]] bool has_ipv6();
-/// The daemon's program in a folder that every user can reach, and whose pages nobody else maps.
+/// The daemon's program in a folder that every user can reach. No other process maps its pages.
 [[nodiscard]] std::string copy_of_daemon(const TempDir& folder);
 
 }  // namespace sluice::test

@@ -9,18 +9,18 @@
 
 namespace sluice::test {
 
-/// A new database of its own, ended so that it takes its shared memory with it.
+/// A new database. When it ends, it removes its shared memory, too.
 class Postgres {
  public:
-  /// Neither initdb nor postgres run as root: `options.user` is then somebody else, as owner()
-  /// says. Throws if it does not start.
+  /// Neither initdb nor postgres runs as root, so `options` has another user then; see owner().
+  /// Throws if the server does not start.
   Postgres(const TempDir& folder, const ProcessOptions& options);
   ~Postgres();
   Postgres(const Postgres&) = delete;
   Postgres& operator=(const Postgres&) = delete;
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
-  /// The user that a test run by root has to take; none if it is run by anybody else.
+  /// The user that a test needs if root runs it; otherwise none.
   [[nodiscard]] static ProcessOptions owner();
 
  private:

@@ -10,7 +10,7 @@
 namespace sluice::test {
 namespace {
 
-/// True if an IPv4 socket listens on `port`, as /proc/net/tcp tells it.
+/// True if an IPv4 socket listens on `port`, by /proc/net/tcp.
 bool listens(std::uint16_t port) {
   constexpr int kHexadecimal = 16;
   const std::string kListenState = "0A";

@@ -12,7 +12,7 @@
 
 namespace sluice::test {
 
-/// How long a program may take for its part, on a machine that is busy with other things.
+/// How long a program may take, on a machine that is busy otherwise.
 inline constexpr std::chrono::seconds kProgramPatience{240};
 
 /// The daemon in front of a real program, with a folder for the program's files.
@@ -23,29 +23,29 @@ class ProgramTest : public ForwardingTest {
   /// The port on which the daemon listens, as an argument.
   [[nodiscard]] std::string entrance() const { return std::to_string(daemon_->port()); }
 
-  /// They listen on `port` of loopback, as one process each, with their own files in the test's
+  /// They listen on `port` of loopback, each as one process with its own files in the test's
   /// folder. nginx serves the files of `root`.
   [[nodiscard]] std::unique_ptr<Process> start_nginx(std::uint16_t port,
                                                      const std::string& root) const;
   [[nodiscard]] std::unique_ptr<Process> start_redis(std::uint16_t port) const;
-  /// For localhost, as the files `key` and `certificate` in the test's folder.
+  /// Makes the files `key` and `certificate` for localhost, in the test's folder.
   void make_certificate() const;
 
   TempDir folder_;
 };
 
-/// Waits until `program` listens on `port`, without connecting to it: some serve one client only.
-/// Throws, with what it printed, if it does not.
+/// Waits until `program` listens on `port`, without connecting, since some serve one client only.
+/// Throws with the program's output if it does not.
 void wait_for_listener(Process& program, std::uint16_t port);
 
-/// Options of a process with these, borrowed, as its input and output; -1 leaves the default.
+/// Options with these borrowed descriptors as input and output; -1 leaves the default.
 [[nodiscard]] ProcessOptions with_streams(int input, int output);
 
-/// Runs a program to its end, which has to be a success, and returns its standard output.
+/// Runs a program, which must succeed, and returns its standard output.
 [[nodiscard]] std::string run_program(const std::vector<std::string>& argv,
                                       const ProcessOptions& options = {});
 
-/// What all connections have forwarded, summed over the lines that were logged at their ends. Waits
+/// The bytes that all connections have forwarded, summed from the lines logged at their ends. Waits
 /// until there are `connections` of them.
 struct Moved {
   std::uint64_t to_upstream = 0;

@@ -1,5 +1,5 @@
-// Real databases behind the real binary: redis-server driven by redis-benchmark and redis-cli,
-// postgres by pgbench and psql.
+// Real databases behind the real binary: redis-server with redis-benchmark and redis-cli, postgres
+// with pgbench and psql.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -32,7 +32,7 @@ class RedisTest : public ProgramTest {
   }
 };
 
-/// The number of calls of a command that the server says it has served.
+/// The number of calls of a command that the server reports.
 std::uint64_t served_calls(const std::string& statistics, const std::string& command) {
   const std::string key = "cmdstat_" + command + ":calls=";
   const std::size_t at = statistics.find(key);
@@ -60,7 +60,7 @@ TEST_P(RedisTest, BenchmarkedAndItsValuesSurvive) {
   }
   EXPECT_EQ(ask(direct, {"STRLEN", "key:__rand_int__"}), std::to_string(kValueBytes));
 
-  // A value that is spliced in both directions, and is what was sent on either side of the daemon.
+  // A value that is spliced in both directions, and is the same on both sides of the daemon.
   std::string value(by_scale<std::size_t>(2 << 20, 16 << 20, 64 << 20), '\0');
   Pattern(seed()).fill(0, std::as_writable_bytes(std::span(value)));
   folder_.write("value", value);
@@ -110,7 +110,7 @@ TEST_P(PostgresTest, PgbenchLosesNoTransaction) {
       " (SELECT sum(delta) FROM pgbench_history) = (SELECT sum(tbalance) FROM pgbench_tellers)";
   EXPECT_EQ(query(direct, books), all + "|t|t\n");
 
-  // A long row, through the daemon and past it.
+  // A long row, through the daemon and directly.
   const std::string row = "SELECT string_agg(md5(i::text), '') FROM generate_series(1, 200000) i";
   const std::string through = query(entrance(), row);
   EXPECT_EQ(through.size(), 200'000U * 32 + 1);

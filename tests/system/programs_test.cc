@@ -23,7 +23,7 @@ namespace {
 constexpr std::uint64_t kForth = 11;
 constexpr std::uint64_t kBack = 12;
 
-/// Of a long stream, what may be copied before it is spliced, and in moments without much to move.
+/// A part of a long stream may be copied: before it is spliced, and while there is little to move.
 constexpr std::uint64_t kLeastSplicedShare = 2;
 
 OwnedFd new_file(const std::string& path) {
@@ -78,8 +78,8 @@ class IperfTest : public ProgramTest {
 
 void IperfTest::measure(bool reverse) {
   const auto size = by_scale<std::uint64_t>(64 << 20, 512 << 20, 1 << 30);
-  // The receiver's count ends when the sender says so on another connection; what is then still in
-  // buffers on the way, of the daemon and of four sockets, is not in it.
+  // The receiver's count ends when the sender says so on another connection. Bytes still in the
+  // buffers of the daemon and of four sockets are not counted.
   const std::uint64_t in_buffers = 48 << 20;
   const std::uint16_t port = free_port();
   Process server(
@@ -100,7 +100,7 @@ void IperfTest::measure(bool reverse) {
   };
   EXPECT_GE(count("sum_sent"), size);
   EXPECT_GE(count("sum_received") + in_buffers, size);
-  // One connection controls the test, the other one carries it.
+  // One connection controls the test, the other carries its data.
   const Moved moved = moved_bytes(*daemon_, 2);
   EXPECT_GE(reverse ? moved.to_client : moved.to_upstream, count("sum_received"));
   EXPECT_GE(reverse ? moved.spliced_to_client : moved.spliced_to_upstream,
@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(EveryEngine, IperfTest, testing::ValuesIn(both_engines(
 
 // --- openssl
 
-/// A program's standard input: the pattern's first bytes, and no end before finish().
+/// A program's standard input: the pattern's first bytes, without an end before finish().
 class Feed {
  public:
   Feed(Pattern pattern, std::uint64_t size_bytes) {
@@ -131,13 +131,13 @@ class Feed {
     writer_.reset(ends[1]);
     thread_ = std::thread([this, pattern, size_bytes] { write(pattern, size_bytes); });
   }
-  /// The program has to have ended, or to have read all.
+  /// By then the program has ended, or has read everything.
   ~Feed() { finish(); }
   Feed(const Feed&) = delete;
   Feed& operator=(const Feed&) = delete;
 
   [[nodiscard]] int reader() const { return reader_.get(); }
-  /// The program alone holds the reading end from now on: the feed ends with it.
+  /// Call once the program runs. Only it then holds the reading end, so the feed ends with it.
   void started() { reader_.reset(); }
   void finish() {
     reader_.reset();
@@ -213,7 +213,7 @@ INSTANTIATE_TEST_SUITE_P(EveryEngine, OpensslTest, testing::ValuesIn(both_engine
 
 // --- nc
 
-/// True for the nc that shuts its side down at the end of its input if told so (-N).
+/// True for the nc that can shut its side down at the end of its input (-N).
 bool nc_half_closes() {
   Process help({"nc", "-h"});
   static_cast<void>(help.wait());
@@ -231,7 +231,7 @@ class NcTest : public ProgramTest {
   [[nodiscard]] static std::uint64_t size_bytes() {
     return by_scale<std::uint64_t>(4 << 20, 32 << 20, 256 << 20);
   }
-  /// No half-closed connection is given up while a test is held up.
+  /// A test that is delayed must not lose its half-closed connection.
   const std::vector<std::string> patient_{"--half-close-timeout", "10m"};
 };
 
@@ -246,7 +246,7 @@ TEST_P(NcTest, ReceivesTheWholeAnswerAfterItsEnd) {
   ASSERT_EQ(read_pattern(upstream.get(), received, {.timeout = kProgramPatience}), Ending::eof);
   EXPECT_EQ(received.received_bytes(), size_bytes());
   EXPECT_FALSE(received.mismatch().has_value());
-  // Only now, with the client's end seen, does the answer begin.
+  // The answer begins only now, after the client's end was seen.
   ASSERT_TRUE(send_pattern(upstream.get(), Pattern(kBack), 0, size_bytes()));
   upstream.reset();
   EXPECT_EQ(client.wait(kProgramPatience), 0) << client.standard_error();
@@ -256,7 +256,7 @@ TEST_P(NcTest, ReceivesTheWholeAnswerAfterItsEnd) {
 TEST_P(NcTest, ServerReceivesTheWholeRequestAfterItsEnd) {
   const std::uint16_t port = free_port();
   const OwnedFd request = new_file(folder_.file("request"));
-  // Its input is empty: it shuts its side down as soon as it has a client.
+  // Its input is empty, so it shuts its side down as soon as it has a client.
   Process server({"nc", "-l", "-N", "127.0.0.1", std::to_string(port)},
                  with_streams(-1, request.get()));
   wait_for_listener(server, port);

@@ -19,7 +19,7 @@ using capture::Event;
 using capture::Kind;
 using capture::Side;
 
-/// Puts the connections of one chain together.
+/// Reassembles the connections of one chain.
 class Assembly {
  public:
   Assembly(Recorded& result, const OnRecorded& on_bytes) : result_(result), on_bytes_(on_bytes) {}

@@ -1,4 +1,4 @@
-// Real databases, recorded and replayed to fresh ones: in the end both hold the same.
+// Real databases, recorded and replayed to fresh ones: in the end both have the same contents.
 
 #include <gtest/gtest.h>
 
@@ -54,7 +54,7 @@ class ReplayRedisTest : public ReplayProgramTest {
   }
 };
 
-// Several clients at once, in whatever order their commands come: none of these depends on it.
+// Several clients at once. The result does not depend on the order of their commands.
 TEST_P(ReplayRedisTest, AFreshServerHoldsTheSameKeysAfterwards) {
   for (const char* program : {"redis-server", "redis-cli", "redis-benchmark"}) {
     SLUICE_NEEDS_PROGRAM(program);
@@ -77,7 +77,7 @@ TEST_P(ReplayRedisTest, AFreshServerHoldsTheSameKeysAfterwards) {
   }
 }
 
-// One client, whose commands come in one order: every answer is the same too.
+// One client, whose commands come in a fixed order, so every answer is the same, too.
 TEST_P(ReplayRedisTest, AFreshServerGivesTheSameAnswers) {
   for (const char* program : {"redis-server", "redis-cli", "redis-benchmark"}) {
     SLUICE_NEEDS_PROGRAM(program);
@@ -106,7 +106,7 @@ class ReplayPostgresTest : public ReplayProgramTest {
     more.emplace_back("postgres");
     static_cast<void>(run_program(more));
   }
-  /// A checksum of every table that pgbench fills; of the history without its times.
+  /// A checksum of every table that pgbench fills, without the times of the history.
   [[nodiscard]] static std::string tables(std::uint16_t port) {
     std::string sums;
     for (const char* table : {"(select * from pgbench_accounts)", "(select * from pgbench_tellers)",
@@ -144,7 +144,7 @@ TEST_P(ReplayPostgresTest, AFreshServerHoldsTheSameRowsAfterwards) {
   EXPECT_EQ(rows.find("100000|"), 0U) << rows;
 }
 
-// The key for cancelling, which each server draws, is what differs, and nothing else.
+// Only the key for cancelling differs, since each server draws a random one.
 TEST_P(ReplayPostgresTest, OnlyTheCancelKeyOfTheAnswersDiffers) {
   for (const char* program : {"initdb", "postgres", "psql"}) {
     SLUICE_NEEDS_PROGRAM(program);
@@ -169,7 +169,7 @@ TEST_P(ReplayPostgresTest, OnlyTheCancelKeyOfTheAnswersDiffers) {
   EXPECT_EQ(number("then_bytes"), number("now_bytes"));
   constexpr std::uint64_t kKeyBytes = 8;  // a process's number and a secret
   EXPECT_LT(number("last") - number("first"), kKeyBytes);
-  // Told so, it finds nothing else.
+  // With these bytes ignored, no difference is left.
   const Postgres another(another_folder, Postgres::owner());
   const std::uint64_t from = number("last") - (kKeyBytes - 1);
   const Replayed without = replay_to(

@@ -1,4 +1,4 @@
-// What was recorded through the real daemon, replayed to servers that keep what they get.
+// Traffic recorded through the real daemon, replayed to servers that keep what they get.
 
 #include <gtest/gtest.h>
 
@@ -37,14 +37,14 @@ std::string count_requests(const std::string& so_far, bool ended) {
 
 class ReplayTest : public testing::Test {
  protected:
-  /// Records what is sent to `origin_` through the daemon until end_recording().
+  /// Records traffic to `origin_` through the daemon until end_recording().
   void start_recording(Keeper::Answer answer = {}) {
     origin_ = std::make_unique<Keeper>(std::move(answer));
     daemon_ = std::make_unique<Daemon>(route_arguments(
         {"epoll", "auto"}, origin_->address(), {"--capture", directory_, "--workers", "2"}));
   }
   [[nodiscard]] OwnedFd connect() const { return connect_tcp(daemon_->port()); }
-  /// What the origin has got.
+  /// Returns what the origin has received.
   std::vector<Keeper::Kept> end_recording(std::size_t connections) {
     std::vector<Keeper::Kept> kept = origin_->wait_for(connections);
     EXPECT_EQ(daemon_->wait_for_ends(connections).size(), connections);
@@ -52,7 +52,7 @@ class ReplayTest : public testing::Test {
     EXPECT_EQ(verify_status(directory_), 0);
     return kept;
   }
-  /// A client that sends requests one by one, each after the answer to the one before.
+  /// A client that sends requests one by one, each after the answer to the previous one.
   void converse(std::size_t requests) const {
     const OwnedFd client = connect();
     for (std::size_t i = 1; i <= requests; ++i) {
@@ -110,7 +110,7 @@ TEST_F(ReplayTest, EveryConnectionBringsTheSameBytesAndEndsTheSame) {
 }
 
 TEST_F(ReplayTest, AHalfCloseIsReproduced) {
-  // It answers only what has ended.
+  // It answers only at the end of the stream.
   const auto late = [](const std::string& so_far, bool ended) { return ended ? so_far + "!" : ""; };
   start_recording(late);
   const OwnedFd client = connect();
@@ -144,7 +144,7 @@ TEST_F(ReplayTest, AResetIsReproducedBehindAllThatCameBeforeIt) {
 
 TEST_F(ReplayTest, OverlapIsPreserved) {
   start_recording(count_requests);
-  // The outer one goes on while the inner one comes and goes; the last one begins after both.
+  // The outer connection spans the inner one; the last one begins after both.
   const OwnedFd outer = connect();
   ASSERT_TRUE(send_all(outer.get(), "outer;"));
   ASSERT_EQ(receive_text(outer.get(), 3), "<1>");
@@ -157,7 +157,7 @@ TEST_F(ReplayTest, OverlapIsPreserved) {
   ASSERT_EQ(receive_text(outer.get(), 3), "<2>");
   finish_sending(outer.get());
   ASSERT_EQ(receive_text(outer.get(), 1), "");
-  // Later than a scheduler's mood.
+  // Longer than a scheduler's delays.
   std::this_thread::sleep_for(milliseconds(100));
   const OwnedFd last = connect();
   ASSERT_TRUE(send_all(last.get(), "last;"));
@@ -184,7 +184,7 @@ TEST_F(ReplayTest, WaitsForTheAnswersOfASlowerServer) {
   start_recording(count_requests);
   converse(4);
   static_cast<void>(end_recording(1));
-  // Never two requests at a time, however late the answers are.
+  // At most one request is outstanding, however late the answers are.
   std::atomic<bool> hurried = false;
   std::size_t answered = 0;
   Keeper slower([&](const std::string& so_far, bool ended) {
@@ -200,7 +200,7 @@ TEST_F(ReplayTest, WaitsForTheAnswersOfASlowerServer) {
   EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
   EXPECT_EQ(slower.wait_for(1).at(0).bytes, "1;2;3;4;");
   EXPECT_FALSE(hurried);
-  // Each of them was timed, then and now, and took longer now.
+  // Each request was timed in both runs, and took longer now.
   EXPECT_EQ(replayed.report.at("latency_us").at("requests").to_number<int>(), 4);
   EXPECT_GE(replayed.report.at("latency_us").at("now").at("p50").to_number<double>(),
             50'000 * 0.99);
@@ -253,7 +253,7 @@ TEST_F(ReplayTest, ComparingFindsTheFirstByteThatDiffers) {
   EXPECT_EQ(difference.at("then").as_string(), "323e3c333e");
   EXPECT_EQ(difference.at("now").as_string(), "583e3c333e");
   EXPECT_EQ(difference.at("now_bytes").to_number<int>(), 9);
-  // What is known to differ need not count.
+  // Differences that are known may be ignored.
   Keeper again(lies);
   EXPECT_EQ(replay_to(again.address(), {"--wait-responses", "--compare", "--ignore", "4+1"}).status,
             0);

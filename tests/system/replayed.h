@@ -15,7 +15,7 @@ namespace sluice::test {
 /// $SLUICE_REPLAY, the program under test.
 [[nodiscard]] std::string replay_tool();
 
-/// What a replay has said.
+/// The output of a replay.
 struct Replayed {
   std::optional<int> status;
   std::string output;
@@ -28,7 +28,7 @@ struct Replayed {
   }
 };
 
-/// Runs it to its end with these arguments and --json.
+/// Runs a replay to its end with these arguments and --json.
 [[nodiscard]] Replayed replay(std::vector<std::string> arguments,
                               const ProcessOptions& options = {},
                               std::chrono::seconds patience = kProgramPatience);

@@ -1,4 +1,4 @@
-// A stream that was cut must not look whole, and one that ended in order must be whole.
+// A stream that was cut must not look complete, and one that ended in order must be complete.
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -22,15 +22,14 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::uint64_t kForth = 1;  ///< the seed of the stream towards the end that survives
+constexpr std::uint64_t kForth = 1;  ///< the seed of the stream towards the surviving end
 constexpr std::uint64_t kBack = 2;
 
-/// Every wait for the news of a reset ends here; what may delay the news is what is still to be
-/// read.
+/// The longest wait for a reset to arrive. Only unread bytes may delay it.
 constexpr seconds kResetNews{15};
 
-/// Buffers are left to the kernel: into one that a test has made small, loopback drops segments,
-/// and the sender's timer then backs off for half a minute.
+/// Buffer sizes are left to the kernel. Loopback drops segments at a buffer made small, and the
+/// sender's timer then backs off for half a minute.
 constexpr SocketOptions kEthernet{.segment_bytes = kEthernetSegmentBytes};
 
 struct Ends {
@@ -45,7 +44,7 @@ Ends assign(Forwarded pair, bool client_cuts) {
 
 std::string name_of_side(bool client_cuts) { return client_cuts ? "client" : "upstream"; }
 
-/// Sends what fits at once.
+/// Sends the bytes that fit at once.
 std::uint64_t send_now(int fd, Pattern pattern, std::uint64_t offset, std::size_t size_bytes) {
   std::vector<std::byte> bytes(size_bytes);
   pattern.fill(offset, bytes);
@@ -53,7 +52,7 @@ std::uint64_t send_now(int fd, Pattern pattern, std::uint64_t offset, std::size_
   return sent > 0 ? static_cast<std::uint64_t>(sent) : 0;
 }
 
-/// Bytes each way, at random and at once, then the cut, in the middle of it all.
+/// Random bytes both ways at once, then the cut, in the middle of the exchange.
 std::uint64_t exchange_and_cut(Ends& ends, std::mt19937_64& random) {
   const Pattern forth(kForth);
   const Pattern back(kBack);
@@ -75,8 +74,8 @@ std::uint64_t exchange_and_cut(Ends& ends, std::mt19937_64& random) {
   return forth_bytes;
 }
 
-/// Reads until the end while it goes on sending, as somebody does who knows nothing yet. An error
-/// that a send takes away would not be seen by recv again, so it counts as the reset that it is.
+/// Reads to the end while still sending, like an application that has not noticed yet. If a send
+/// takes the error away, recv no longer reports it, so such an error counts as the reset.
 Ending read_while_sending(int fd, PatternChecker& checker) {
   std::array<std::byte, 4096> junk{};
   const auto deadline = std::chrono::steady_clock::now() + kResetNews;
@@ -130,7 +129,7 @@ void ResetTest::cut_streams(bool client_cuts) {
 TEST_P(ResetTest, StreamCutByTheClientNeverEndsInACleanEof) { cut_streams(true); }
 TEST_P(ResetTest, StreamCutByTheUpstreamNeverEndsInACleanEof) { cut_streams(false); }
 
-/// The reader is far behind when the writer resets: it gets all that the daemon's kernel had
+/// The reader is far behind when the writer resets. It gets everything that the daemon's kernel had
 /// acknowledged, and only then the reset.
 void ResetTest::cut_behind_back_pressure(bool client_cuts) {
   start();
@@ -144,7 +143,7 @@ void ResetTest::cut_behind_back_pressure(bool client_cuts) {
         send_until_full(ends.cutting.get(), Pattern(kForth), limit, milliseconds(50));
     const std::uint64_t acknowledged = sent_bytes - unacknowledged_bytes(ends.cutting.get());
     reset(std::move(ends.cutting));
-    // Not needed for what follows, but the daemon should have had its chance to go wrong.
+    // Not needed below, but gives the daemon time to go wrong.
     static_cast<void>(daemon_->wait_until_quiet(milliseconds(500)));
     PatternChecker received{Pattern(kForth)};
     const Ending ending = read_pattern(ends.surviving.get(), received, {.timeout = kResetNews});
@@ -162,7 +161,7 @@ TEST_P(ResetTest, UpstreamResetBehindBackPressureComesAfterWhatWasAcknowledged) 
   cut_behind_back_pressure(false);
 }
 
-/// All the buffers are full, the sender closes and is gone; only then is the first byte read.
+/// All buffers are full, and the sender has closed. Only then is the first byte read.
 void ResetTest::read_late_and_slowly(bool client_sends) {
   start();
   std::mt19937_64 random(seed());
@@ -172,7 +171,7 @@ void ResetTest::read_late_and_slowly(bool client_sends) {
     const std::uint64_t sent_bytes =
         send_until_full(ends.cutting.get(), Pattern(kForth), limit, milliseconds(100));
     if (i % 2 == 1) {
-      // With an end in both directions the daemon has nothing left to wait for but its own sends.
+      // With an end in both directions the daemon waits only for its own sends.
       finish_sending(ends.surviving.get());
       PatternChecker nothing{Pattern(kBack)};
       EXPECT_EQ(read_pattern(ends.cutting.get(), nothing), Ending::eof);
@@ -195,8 +194,8 @@ TEST_P(ResetTest, LateAndSlowClientLosesNothingAfterTheUpstreamClosed) {
   read_late_and_slowly(false);
 }
 
-/// The upstream answered and is gone. What the client still sends meets a closed socket there, and
-/// the reset that this provokes must not destroy the answer on its way.
+/// The upstream has answered and closed. Further bytes from the client cause a reset there, which
+/// must not destroy the answer on its way.
 TEST_P(ResetTest, AnswerIsCompleteThoughTheClientSendsOnToAClosedUpstream) {
   start();
   for (std::uint64_t i = 0; i < by_scale<std::uint64_t>(2, 10, 100); ++i) {
@@ -215,7 +214,7 @@ TEST_P(ResetTest, AnswerIsCompleteThoughTheClientSendsOnToAClosedUpstream) {
   }
 }
 
-/// The upstream resets so soon that the daemon hears of connection, bytes and reset at once.
+/// The upstream resets so soon that the daemon sees connection, bytes and reset at once.
 TEST_P(ResetTest, AnswerOfAnUpstreamThatResetsAtOnceArrives) {
   start();
   constexpr std::uint64_t kAnswer = 20'000;
@@ -236,10 +235,10 @@ TEST_P(ResetTest, AnswerOfAnUpstreamThatResetsAtOnceArrives) {
 
 INSTANTIATE_TEST_SUITE_P(EveryMode, ResetTest, testing::ValuesIn(every_mode()), name_of_mode);
 
-/// As long as its deadline takes, so not in every mode.
+/// Takes as long as the deadline, so it does not run in every mode.
 class ResetDeadlineTest : public ResetTest {};
 
-/// Neither side has to do anything for the daemon to end in bounded time what a reset has ended.
+/// The daemon ends such a connection in bounded time, even if neither side does anything.
 TEST_P(ResetDeadlineTest, ReaderThatNeverReadsCannotKeepACutConnection) {
   start();
   Forwarded pair = forward_established({}, kEthernet);

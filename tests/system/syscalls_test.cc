@@ -1,4 +1,4 @@
-// How the daemon moves bytes, as strace counts it, and what an idle connection holds.
+// How the daemon moves bytes, as counted by strace, and what an idle connection holds.
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -32,29 +32,29 @@ using std::chrono::milliseconds;
 
 constexpr std::uint64_t kStream = 21;
 
-/// What is copied of a stream that has much to give from its start: the receives after which it is
-/// promoted, and one more at its end, where only a receive can tell that it is one.
+/// The part of a busy stream that is copied: the receives before its promotion, and one more at its
+/// end, since only a receive can notice that.
 constexpr std::uint64_t kMostCopied =
     std::uint64_t{Promotion::kPromoteAfter + 1} * Reactor::kReceiveBytes;
 
 // --- Counting
 
-/// Calls that moved bytes, and how many.
+/// Bytes moved, and the calls that moved them.
 struct Traffic {
   std::uint64_t bytes = 0;
   std::uint64_t calls = 0;
 };
-/// Of all sockets and pipes.
+/// The total of all sockets and pipes.
 struct SocketTraffic {
   Traffic spliced_in;
   Traffic spliced_out;
   Traffic received;
   Traffic sent;
-  /// From pipes to the heap, which happens where a reader has been stalled for Pump::kPipePause.
+  /// From pipes to the heap, if a reader has stalled for Pump::kPipePause.
   Traffic taken_out;
 };
 
-/// One line of strace's output; empty members where it tells of no call.
+/// One line of strace's output. The members are empty if it is not a call.
 struct Call {
   std::string_view name;
   std::vector<std::string_view> arguments;
@@ -81,7 +81,7 @@ Call parse_call(std::string_view line) {
   }
 }
 
-/// `21<socket:[4711]>`, as -y writes descriptors.
+/// Descriptors look like `21<socket:[4711]>` (strace -y).
 bool is_a(std::string_view kind, const Call& call, std::size_t argument) {
   return argument < call.arguments.size() &&
          call.arguments[argument].find(kind) != std::string_view::npos;
@@ -92,7 +92,7 @@ void count_call(const Call& call, SocketTraffic& sum) {
   static const std::set<std::string_view> kReceiving{"read", "readv", "recvfrom", "recvmsg"};
   static const std::set<std::string_view> kSending{"write", "writev", "sendto", "sendmsg",
                                                    "sendfile"};
-  // A signal's number, which comes through a pipe as well, is no payload.
+  // A signal's number, which also comes through a pipe, is not payload.
   constexpr std::int64_t kSignalBytes = sizeof(int);
   if (call.result <= 0) return;
   const auto add = [&](Traffic& traffic) {
@@ -111,7 +111,7 @@ void count_call(const Call& call, SocketTraffic& sum) {
   }
 }
 
-/// True once strace has written all: each of the files, one a thread, tells of the thread's end.
+/// True once strace has written everything: each thread's file reports the thread's end.
 bool complete(const std::filesystem::path& folder) {
   std::size_t files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
@@ -149,8 +149,8 @@ bool send_rest(int fd, std::uint64_t offset, std::uint64_t end) {
   return true;
 }
 
-/// Sends `size_bytes` from one end to the other and checks them there. All that the buffers hold is
-/// there before the daemon sees any of it, so that the first receives of it are full.
+/// Sends `size_bytes` from one end to the other and checks them there. The daemon first sees full
+/// buffers, so its first receives are full.
 void transfer(Daemon& daemon, int from, int to, std::uint64_t size_bytes) {
   daemon.process().signal(SIGSTOP);
   const std::uint64_t ahead = send_until_full(from, Pattern(kStream), size_bytes, milliseconds(50));
@@ -175,13 +175,13 @@ class SyscallTest : public ForwardingTest {
  protected:
   void SetUp() override;
   void start_traced();
-  /// Ends the daemon and counts what it did.
+  /// Ends the daemon and counts its calls.
   [[nodiscard]] SocketTraffic end_and_count();
   struct Measured {
     SocketTraffic counted;
     ConnectionEnd end;
   };
-  /// One bulk transfer through a daemon of its own.
+  /// One bulk transfer through a new daemon.
   [[nodiscard]] Measured measure(bool to_upstream);
   void expect_spliced(bool to_upstream);
 
@@ -197,8 +197,8 @@ void SyscallTest::SetUp() {
 void SyscallTest::start_traced() {
   std::filesystem::remove_all(folder_.file("trace"));
   std::filesystem::create_directory(folder_.file("trace"));
-  // -D: the daemon, not strace, is the child. -ff: a file a thread, so that no call is written in
-  // two parts. -s 0: nothing of the payload.
+  // -D: the daemon is our child, not strace. -ff: one file for each thread, so that no call is
+  // split over two lines. -s 0: no payload.
   std::vector<std::string> arguments{
       "-D",
       "-ff",
@@ -213,7 +213,7 @@ void SyscallTest::start_traced() {
       daemon_binary()};
   const auto route = route_arguments(GetParam(), loopback_address(upstream_.port));
   arguments.insert(arguments.end(), route.begin(), route.end());
-  // Nothing that is traced can look for leaks.
+  // A traced process cannot look for leaks.
   DaemonOptions traced;
   traced.binary = "strace";
   traced.process.environment = {without_leak_check()};
@@ -246,8 +246,8 @@ SyscallTest::Measured SyscallTest::measure(bool to_upstream) {
 }
 
 void SyscallTest::expect_spliced(bool to_upstream) {
-  // Where the machine held this program up for a tenth of a second, the daemon copied what lay in a
-  // pipe for so long. That is as it should be, but not what is measured here.
+  // If the machine held this program up for a tenth of a second, the daemon rightly copied bytes
+  // that stayed in a pipe for so long. This test does not measure that, so it tries again.
   constexpr int kTries = 8;
   Measured measured = measure(to_upstream);
   for (int i = 1; i < kTries && measured.counted.taken_out.calls > 0 && !HasFailure(); ++i) {
@@ -263,7 +263,7 @@ void SyscallTest::expect_spliced(bool to_upstream) {
             to_upstream ? end.spliced_to_upstream : end.spliced_to_client)
       << "the log tells something else: " << end.line;
   EXPECT_LE(counted.sent.bytes, kMostCopied) << counted.sent.calls << " calls";
-  // What was promoted was copied before; and no byte has gone a way that is not counted here.
+  // Bytes before the promotion were copied. All bytes went one of the counted ways.
   EXPECT_GE(counted.sent.bytes, std::uint64_t{Promotion::kPromoteAfter} * Reactor::kReceiveBytes);
   EXPECT_EQ(counted.sent.bytes + counted.spliced_out.bytes, size);
   EXPECT_EQ(counted.spliced_in.bytes, counted.spliced_out.bytes);
@@ -284,7 +284,7 @@ INSTANTIATE_TEST_SUITE_P(EveryEngine, SyscallTest, testing::ValuesIn(both_engine
 
 class IdleTest : public ForwardingTest {
  protected:
-  /// What SIGUSR1 prints.
+  /// The counters that SIGUSR1 prints.
   [[nodiscard]] LogFields stats() const;
 };
 
@@ -311,8 +311,8 @@ TEST_P(IdleTest, ConnectionsThatMovedNothingHoldNoPipe) {
   EXPECT_EQ(stats()["active"], "16");
 }
 
-/// There is one pipe for all connections and both their directions: whoever held it while idle
-/// would leave the next one without.
+/// One pipe serves all connections in both directions. If an idle connection kept it, the next one
+/// would have none.
 TEST_P(IdleTest, ConnectionsThatWereSplicedGiveTheirPipeBack) {
   constexpr std::uint64_t kMoved = 4 << 20;
   constexpr std::string_view kOnePipeSlots = "16";

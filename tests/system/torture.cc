@@ -20,11 +20,11 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t kMostAtOnceBytes = 256 << 10;
 constexpr std::uint64_t kMostSentBytes = 4 << 20;
-/// Bounds one connection's calls, and with its pauses its time.
+/// Bounds the calls of one connection and, with its pauses, its duration.
 constexpr std::uint64_t kMostCalls = 2'000;
 constexpr std::uint64_t kMostPauses = 40;
 
-/// Each power of two up to `most` as likely as the next, so that a single byte is no rarity.
+/// Each power of two up to `most` is equally likely, so single bytes are frequent.
 std::uint64_t draw_size(std::mt19937_64& random, std::uint64_t most) {
   const std::uint64_t top = std::uint64_t{1} << random() % (std::bit_width(most));
   return std::min(most, top + random() % top);
@@ -79,7 +79,7 @@ SocketOptions draw_socket(std::mt19937_64& random) {
   return options;
 }
 
-/// Empty, or what is wrong with the stream from one end to the other.
+/// Empty, or the problem with the stream from one end to the other.
 std::string stream_verdict(const StreamEnd& from, const StreamEnd& to) {
   const std::uint64_t got = to.received().received_bytes();
   if (to.received().mismatch()) {
@@ -197,7 +197,7 @@ void StreamEnd::send(TimePoint now) {
   }
   if (send_failed_ || sent_bytes_ < plan_.send_bytes) return;
   finished_sending_ = true;
-  // It fails where a reset has arrived meanwhile; receiving will tell.
+  // Fails if a reset has arrived meanwhile; receiving will report that.
   if (!plan_.closes_after_sending) ::shutdown(fd_.get(), SHUT_WR);
 }
 
@@ -249,7 +249,7 @@ bool run(std::vector<std::unique_ptr<Exchange>>& exchanges, std::chrono::seconds
     TimePoint wake = now + milliseconds(100);
     for (const StreamEnd* end : ends) {
       const short events = end->wanted_events(now);
-      // A broken connection is readable always: while its end pauses, it is not polled.
+      // A broken connection is always readable, so it is not polled while its end pauses.
       polled.push_back({.fd = events != 0 ? end->fd() : -1, .events = events, .revents = 0});
       wake = std::min(wake, end->wakes_at(now));
     }

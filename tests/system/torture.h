@@ -17,22 +17,22 @@
 
 namespace sluice::test {
 
-/// What one end of a connection does.
+/// The behaviour of one end of a connection.
 struct EndPlan {
   std::uint64_t send_bytes = 0;
   std::size_t most_written_bytes = 1;          ///< by one send
   std::size_t most_read_bytes = 1;             ///< by one receive
-  std::uint64_t pause_every = 0;               ///< one in so many sends and receives; 0: none
-  std::chrono::microseconds longest_pause{0};  ///< after such a one
-  std::uint64_t urgent_every = 0;  ///< one in so many sends ends in an urgent byte; 0: none
-  std::chrono::milliseconds reads_after{0};   ///< reads nothing until then
-  bool sends_after_eof = false;               ///< answers when it has heard all
-  bool closes_after_sending = false;          ///< wholly, not only its half
-  std::optional<std::uint64_t> resets_after;  ///< bytes, sent and received together
+  std::uint64_t pause_every = 0;               ///< one in this many sends and receives; 0: none
+  std::chrono::microseconds longest_pause{0};  ///< after such a call
+  std::uint64_t urgent_every = 0;  ///< one in this many sends ends in an urgent byte; 0: none
+  std::chrono::milliseconds reads_after{0};   ///< reads nothing before
+  bool sends_after_eof = false;               ///< answers after the other side's end
+  bool closes_after_sending = false;          ///< closes the whole connection, not only its half
+  std::optional<std::uint64_t> resets_after;  ///< after this many bytes, sent and received together
 };
 void PrintTo(const EndPlan& plan, std::ostream* out);
 
-/// One connection: what both ends do, and the seeds of what they send.
+/// One connection: what both ends do, and the seeds of their bytes.
 struct ConnectionPlan {
   std::uint64_t seed = 0;
   EndPlan client;
@@ -40,24 +40,24 @@ struct ConnectionPlan {
   SocketOptions client_socket;
   SocketOptions upstream_socket;
 };
-/// Draws one of all the kinds: lopsided and even exchanges, question and answer, slow readers, half
-/// closes and closes, urgent bytes, and, one in five, a reset at any moment by either end.
+/// Draws a plan of any kind: lopsided and even exchanges, question and answer, slow readers,
+/// half-closes and closes, urgent bytes. One in five has a reset at a random moment by either end.
 [[nodiscard]] ConnectionPlan draw_plan(std::mt19937_64& random);
 
-/// One end at work. Never blocks; step() is called by whoever polls.
+/// One end at work. Never blocks; the poller calls step().
 class StreamEnd {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
   StreamEnd(OwnedFd fd, const EndPlan& plan, Pattern sends, Pattern expects, std::uint64_t seed);
 
-  /// Does what can be done now: at most one receive and one send.
+  /// Does what is possible now: at most one receive and one send.
   void step(TimePoint now);
   [[nodiscard]] bool done() const { return !fd_; }
   [[nodiscard]] int fd() const { return fd_.get(); }
-  /// The poll events that it waits for now; 0 while it pauses.
+  /// The poll events that it waits for now; 0 during a pause.
   [[nodiscard]] short wanted_events(TimePoint now) const;
-  /// When a pause ends that has not ended yet.
+  /// When the current pause ends.
   [[nodiscard]] TimePoint wakes_at(TimePoint now) const;
 
   [[nodiscard]] const EndPlan& plan() const { return plan_; }
@@ -94,7 +94,7 @@ class StreamEnd {
 struct Exchange {
   Exchange(ConnectionPlan plan, Forwarded pair);
 
-  /// Empty, or what about the outcome is wrong.
+  /// Empty, or the problem with the outcome.
   [[nodiscard]] std::string verdict() const;
 
   ConnectionPlan plan;
@@ -102,7 +102,7 @@ struct Exchange {
   StreamEnd upstream;
 };
 
-/// Runs all of them at once until each is done; false if nothing moved any more for `patience`.
+/// Runs all of them at once until each is done; false if nothing moved for `patience`.
 [[nodiscard]] bool run(std::vector<std::unique_ptr<Exchange>>& exchanges,
                        std::chrono::seconds patience = kPatience);
 

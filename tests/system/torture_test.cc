@@ -1,5 +1,5 @@
-// Streams of every kind at once, each verified byte by byte, and the corners that a forwarder that
-// splices is known to fall into. SLUICE_SEED repeats a run, SLUICE_LONG=1 makes it long.
+// Streams of all kinds at once, each verified byte by byte, and corner cases of forwarders that
+// splice. SLUICE_SEED repeats a run, SLUICE_LONG=1 makes it long.
 
 #include "tests/system/torture.h"
 
@@ -34,7 +34,7 @@ class TortureTest : public ForwardingTest {
  protected:
   [[nodiscard]] bool splices() const { return GetParam().zero_copy != "never"; }
 
-  /// Sends `size_bytes` each way and reads them, so that an adaptive pump splices by now.
+  /// Sends `size_bytes` each way and reads them. An adaptive pump splices afterwards.
   static void stream_both_ways(Forwarded& pair, std::uint64_t size_bytes);
 };
 
@@ -81,7 +81,7 @@ TEST_P(TortureTest, RandomStreamsArriveAsTheyWereSent) {
   EXPECT_GE(static_cast<std::size_t>(closed), orderly);
 }
 
-/// A file of which each page starts with the next `piece_bytes` of the pattern.
+/// A file in which each page starts with the next `piece_bytes` of the pattern.
 OwnedFd make_piece_file(std::uint64_t pieces, std::size_t piece_bytes) {
   OwnedFd file(::memfd_create("pieces", MFD_CLOEXEC));
   std::vector<std::byte> piece(piece_bytes);
@@ -93,8 +93,8 @@ OwnedFd make_piece_file(std::uint64_t pieces, std::size_t piece_bytes) {
   return file;
 }
 
-/// Sends the pieces without a copy: each stays a page of its own on its way, and takes one slot of
-/// the daemon's pipe.
+/// Sends the pieces without copying: each stays on its own page, and takes one slot of the daemon's
+/// pipe.
 void send_pieces(int fd, int file, std::uint64_t pieces, std::size_t piece_bytes) {
   for (std::uint64_t i = 0; i < pieces; ++i) {
     auto offset = static_cast<off_t>(i * kPageBytes);
@@ -102,9 +102,9 @@ void send_pieces(int fd, int file, std::uint64_t pieces, std::size_t piece_bytes
   }
 }
 
-/// Sends the pieces into the running daemon, or into a stopped one, which then finds them all at
-/// once. Returns how long they took; the shortest of a few tries, since what the scheduler delays
-/// is fast at the next one, and what the kernel holds back is not.
+/// Sends the pieces to the running daemon, or to a stopped one, which then finds them all at once.
+/// Returns the shortest time of a few tries: a scheduler's delay does not repeat, but the kernel's
+/// delay does.
 milliseconds time_pieces(Daemon& daemon, const Forwarded& pair, int file, std::uint64_t pieces,
                          std::size_t piece_bytes, bool stopped) {
   constexpr int kMostTries = 10;
@@ -126,8 +126,8 @@ milliseconds time_pieces(Daemon& daemon, const Forwarded& pair, int file, std::u
 }
 
 /// The kernel sends a pipe's content in batches of 16 slots. If that is all that the pipe holds,
-/// and more was asked for, it holds the batch back for 203 ms as if more were to come, unless it
-/// fills whole segments. Every number of slots around 16 is tried, with large segments.
+/// and more was asked for, it delays the batch by 203 ms unless it fills whole segments. This tries
+/// every number of slots around 16, with large segments.
 TEST_P(TortureTest, SixteenSlotsInThePipeArriveAtOnce) {
   constexpr std::uint64_t kMostPieces = 50;
   upstream_ = listen_tcp();
@@ -145,8 +145,8 @@ TEST_P(TortureTest, SixteenSlotsInThePipeArriveAtOnce) {
   }
 }
 
-/// Urgent bytes end splicing from a socket for good, with readiness that never goes away. They have
-/// to arrive in their place, and neither stall the stream nor make the daemon spin.
+/// An urgent byte ends splicing from a socket, which then stays readable for ever. Urgent bytes
+/// must arrive in their place, without a stall and without making the daemon spin.
 TEST_P(TortureTest, UrgentBytesArriveInTheirPlace) {
   start();
   for (const bool to_upstream : {true, false}) {
@@ -161,7 +161,7 @@ TEST_P(TortureTest, UrgentBytesArriveInTheirPlace) {
     ASSERT_EQ(::send(sender.get(), &urgent, 1, MSG_OOB | MSG_NOSIGNAL), 1);
     ASSERT_TRUE(send_pattern(sender.get(), Pattern(kForth), kHalf + 1, kHalf - 1));
     ASSERT_EQ(read_pattern(reader.get(), received, {.stop_after_bytes = 2 * kHalf}), Ending::open);
-    // The last byte of all is urgent, and nothing follows it.
+    // The very last byte is urgent; nothing follows it.
     Pattern(kForth).fill(2 * kHalf, std::span(&urgent, 1));
     ASSERT_EQ(::send(sender.get(), &urgent, 1, MSG_OOB | MSG_NOSIGNAL), 1);
     ASSERT_EQ(read_pattern(reader.get(), received, {.stop_after_bytes = 2 * kHalf + 1}),
@@ -180,7 +180,7 @@ TEST_P(TortureTest, UrgentBytesBehindAStalledReaderDoNotSpin) {
   Forwarded pair = forward_one();
   std::vector<std::byte> chunk(50'000);
   std::uint64_t sent_bytes = 0;
-  // Every piece ends in an urgent byte, so that one is in whichever queue is the last to fill.
+  // Every piece ends in an urgent byte, so that the queue that fills last has one, whichever it is.
   for (;;) {
     Pattern(kForth).fill(sent_bytes, chunk);
     const ssize_t sent = ::send(pair.client.get(), chunk.data(), chunk.size(),

@@ -7,16 +7,16 @@
 
 namespace sluice::test {
 
-/// A name for one program, of which ::1 is the first address and 127.0.0.1 the second: where the
-/// machine has no IPv6, the latter alone.
+/// A name, known to one program, whose first address is ::1 and the second 127.0.0.1. Without IPv6
+/// on the machine it has only the latter.
 class TwoAddresses {
  public:
   static constexpr const char* kName = "two.test";
-  /// Whether this process may give a program a name: only root may, and not everywhere.
+  /// Whether this process may give a program a name. Only root may, and not everywhere.
   [[nodiscard]] static bool possible();
 
   TwoAddresses();
-  /// The command line, for a program that knows the name.
+  /// The command line that runs a program which knows the name.
   [[nodiscard]] std::vector<std::string> known_to(const std::vector<std::string>& command) const;
 
  private:

@@ -18,7 +18,7 @@ struct Ends {
   OwnedFd target;
 };
 
-/// Until the end of one direction. Where either end is broken, so is the other.
+/// Runs until one direction ends. If one end is broken, it breaks the other.
 void pump(int from, int to, std::string& log) {
   std::vector<char> buffer(1 << 16);
   for (;;) {

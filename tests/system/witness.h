@@ -11,12 +11,12 @@
 
 namespace sluice::test {
 
-/// Stands before a server and writes down all that passes, by reading and writing: what one end of
-/// the path under test has sent and received.
+/// Stands in front of a server and logs everything that passes: what one end of the path under test
+/// has sent and received.
 class Witness {
  public:
   explicit Witness(std::uint16_t target);
-  /// The connections have to have ended, or to be about to.
+  /// By then the connections have ended, or are about to.
   ~Witness();
   Witness(const Witness&) = delete;
   Witness& operator=(const Witness&) = delete;
@@ -24,11 +24,11 @@ class Witness {
   [[nodiscard]] std::uint16_t port() const { return listener_.port; }
 
   struct Connection {
-    std::string address;  ///< its own towards the target
+    std::string address;  ///< its own address towards the target
     std::string sent;     ///< towards the target
     std::string received;
   };
-  /// Takes no more connections, and waits for the end of those that there are.
+  /// Accepts no more connections, and waits for the present ones to end.
   [[nodiscard]] const std::list<Connection>& end();
 
  private:
@@ -36,7 +36,7 @@ class Witness {
 
   Listener listener_ = listen_tcp();
   std::uint16_t target_;
-  std::list<Connection> connections_;  ///< of the serving thread until it has ended
+  std::list<Connection> connections_;  ///< used by the serving thread until it has ended
   std::vector<std::jthread> pumps_;
   OwnedFd stop_;
   std::thread server_;
