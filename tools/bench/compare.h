@@ -12,6 +12,7 @@
 
 namespace sluice::bench {
 
+/// The options of a comparison.
 struct CompareOptions {
   std::vector<Contender> contenders;
   bool all_contenders = false;  ///< true if the user did not choose contenders

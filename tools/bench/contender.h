@@ -31,6 +31,7 @@ struct Contender {
   [[nodiscard]] bool direct() const { return command.empty(); }
 };
 
+/// The options of the contenders that this program knows.
 struct ContenderOptions {
   std::string sluice;       ///< the sluice binary
   std::size_t workers = 2;  ///< threads or processes of each contender that has such a setting

@@ -45,6 +45,7 @@ void summarize(json::object& workload, const std::vector<std::string>& contender
 
 /// A member of an object; null if it is missing.
 [[nodiscard]] const json::value* find(const json::object& object, std::string_view key);
+/// A number as a double. Throws if the value is not a number.
 [[nodiscard]] double number(const json::value& value);
 
 }  // namespace sluice::bench

@@ -23,6 +23,7 @@ inline constexpr double kNsPerSecond = 1e9;
 /// CLOCK_MONOTONIC in nanoseconds.
 [[nodiscard]] std::uint64_t now_ns();
 
+/// The phases of a run, in their order.
 enum class Phase : std::uint8_t { warmup, measure, stop };
 
 /// The state that the threads of one end share during one run: the phase, and the first failure.
@@ -30,8 +31,9 @@ class Control {
  public:
   [[nodiscard]] Phase phase() const { return phase_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_relaxed); }
+  /// Enters a phase. Any thread.
   void enter(Phase phase);
-  /// The time at which Phase::stop began (CLOCK_MONOTONIC, ns); 0 before that.
+  /// The time of enter(Phase::stop), CLOCK_MONOTONIC in ns; 0 before that.
   [[nodiscard]] std::uint64_t stop_time() const { return stop_time_; }
   /// Fails the run, which ends every loop. Keeps the first reason only. Any thread.
   void fail(const std::string& reason);
@@ -102,6 +104,7 @@ class Loop {
   void add(std::unique_ptr<Connection> connection);
   /// Calls on_stop() for every connection, including those that are added later. Any thread.
   void stop();
+  /// Waits until the thread has ended.
   void join();
 
   /// Whether the thread has served its last connection. Any thread.

@@ -18,6 +18,7 @@ namespace sluice::bench::html {
 // The parts of every tool's page.
 using namespace sluice::html;  // NOLINT(google-global-names-in-headers): a namespace of pages too
 
+/// A median over the valid runs, with the least and the most.
 struct Spread {
   double median = 0;
   double least = 0;
@@ -87,6 +88,7 @@ struct Report {
   std::vector<Section> sections;
 };
 
+/// Reads a document. Never fails.
 [[nodiscard]] Report read_report(const json::object& document);
 
 /// A value as it stands in the document; empty if it is missing.

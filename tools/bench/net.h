@@ -52,6 +52,7 @@ inline constexpr int kStepMs = 100;
 
 /// Sets TCP_NODELAY. Does nothing on a unix socket, which has no such option and needs none.
 void set_no_delay(int fd);
+/// Sets or clears O_NONBLOCK. Throws Failure.
 void set_nonblocking(int fd, bool on = true);
 
 /// Sends as much as the socket takes without waiting, possibly nothing, and returns how much. `who`

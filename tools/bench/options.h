@@ -13,6 +13,7 @@ namespace sluice::bench {
 /// As a file name: stdout for output, stdin for input.
 inline constexpr const char* kStdout = "-";
 
+/// Where the results go.
 struct Output {
   std::string json = {};  ///< output files; empty: none
   std::string html = {};
@@ -20,6 +21,7 @@ struct Output {
   std::string baseline = {};  ///< an earlier document to compare with
 };
 
+/// The options of `load`.
 struct LoadCommand {
   std::string to;
   std::vector<Workload> workloads;
@@ -45,6 +47,7 @@ struct Invocation {
   std::string message = {};  ///< for `exit`: goes to stdout if the status is 0, else to stderr
 };
 
+/// Parses the command line. An error becomes Action::exit with its message.
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 
 }  // namespace sluice::bench

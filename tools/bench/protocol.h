@@ -35,6 +35,7 @@ enum class Role : std::uint8_t {
   call,    ///< answers the Hello with one byte
 };
 
+/// The first bytes of every connection, which say what the serving end does on it.
 struct Hello {
   static constexpr std::size_t kBytes = 40;
   using Bytes = std::array<char, kBytes>;

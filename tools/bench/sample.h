@@ -36,13 +36,16 @@ struct ThreadSample {
   std::map<std::string, std::uint64_t, std::less<>> used;
 };
 
+/// Samples the threads of this process.
 ThreadSample sample_threads();
 /// The fraction of the time between two samples that the busiest thread was on a CPU. Near 1, that
 /// thread was the limit.
 [[nodiscard]] double busiest_thread(const ThreadSample& before, const ThreadSample& after);
 
+/// Samples the CPU time of `watched`, of this process and of the machine.
 CpuSample sample_cpu(const std::vector<pid_t>& watched);
 
+/// Memory and descriptors of the watched processes together.
 struct MemorySample {
   std::int64_t pss_bytes = 0;
   std::int64_t rss_bytes = 0;
@@ -53,6 +56,7 @@ struct MemorySample {
 
 MemorySample sample_memory(const std::vector<pid_t>& watched);
 
+/// Pipes of the watched processes together.
 struct PipeSample {
   std::uint64_t pipes = 0;
   /// The capacity of the largest one, as the kernel granted it; 0 without pipes.

@@ -181,8 +181,8 @@ class Server::State {
 
   Control control_;
   std::mutex lock_;
-  std::map<std::uint64_t, std::shared_ptr<ServedRun>> runs_;  ///< under lock_
-  std::vector<std::unique_ptr<Session>> sessions_;            ///< under lock_
+  std::map<std::uint64_t, std::shared_ptr<ServedRun>> runs_;  ///< guarded by lock_
+  std::vector<std::unique_ptr<Session>> sessions_;            ///< guarded by lock_
   std::unique_ptr<Loop> front_;
 };
 

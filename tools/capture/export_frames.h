@@ -50,6 +50,7 @@ class FrameExport {
   FrameExport(const FrameExport&) = delete;
   FrameExport& operator=(const FrameExport&) = delete;
 
+  /// Takes an event of the chain. Errors of the output are in the writer's OutStream.
   [[nodiscard]] Result<> take(const Event& event, const At& at);
   /// Call it when the chain has ended: writes the interface's statistics.
   void finish();

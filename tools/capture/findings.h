@@ -24,6 +24,7 @@ class ConnectionNames {
   /// `sought`: the id of a connection that check() requires, or empty.
   explicit ConnectionNames(std::string sought = {}) : sought_(std::move(sought)) {}
   void take(const Event& event, const At& at);
+  /// The id of a connection of the chain `at`, or its stand-in if its `open` was not seen.
   [[nodiscard]] std::string of(std::uint64_t connection, const At& at) const;
   /// Fails if the sought connection was not found.
   [[nodiscard]] Result<> check() const;

@@ -53,6 +53,7 @@ inline constexpr std::size_t kMostPatternBytes = 4096;
 /// The longest match of a regular expression that is always found whole, even across records.
 inline constexpr std::size_t kMostMatchBytes = 4096;
 
+/// Parses the command line. An error becomes Command::exit with its message.
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 
 }  // namespace sluice::capture

@@ -14,6 +14,7 @@ namespace sluice::capture {
 [[nodiscard]] Result<OwnedFd> open_out_directory(const std::string& path);
 /// Creates a new file with mode 0600 in the directory. An existing file is an error.
 [[nodiscard]] Result<OwnedFd> create_file(int directory, const std::string& name);
+/// Writes all bytes to `fd`. `name` is for the error's text.
 [[nodiscard]] Result<> write_all(int fd, std::span<const std::byte> bytes, const std::string& name);
 
 }  // namespace sluice::capture

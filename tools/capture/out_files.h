@@ -31,6 +31,7 @@ class OutFiles {
   /// Adds a file. The first append() creates it, and fails if it already exists.
   [[nodiscard]] File& add(std::string name);
   [[nodiscard]] static const std::string& name(const File& file);
+  /// Appends bytes to a file, and opens it if necessary.
   [[nodiscard]] Result<> append(File& file, std::span<const std::byte> bytes);
   /// Writes what is buffered.
   [[nodiscard]] Result<> finish();

@@ -16,6 +16,7 @@ class Printer {
   /// `invocation` must outlive the printer.
   explicit Printer(const Invocation& invocation)
       : invocation_(invocation), names_(invocation.filter.id) {}
+  /// Takes an event of a walk. Errors of stdout stay in the stream: see ferror(3).
   [[nodiscard]] Result<> take(const Event& event, const At& at);
   /// Fails if the connection that the filter names was not found.
   [[nodiscard]] Result<> check() const { return names_.check(); }

@@ -24,6 +24,7 @@ struct Wrong {
   std::string message;
 };
 
+/// The value of a parsed option. Throws Wrong, with the option's name, if parsing failed.
 template <class T>
 T value_of(const char* option, const Result<T>& parsed) {
   if (parsed.has_error()) throw Wrong{std::string(option) + ": " + parsed.error().to_string()};
@@ -72,8 +73,10 @@ class Command {
   void set_version(std::string text) { version_ = std::move(text); }
   void set_footer(std::string footer) { footer_ = std::move(footer); }
 
+  /// Adds a subcommand. The reference is valid as long as this command.
   Command& add_command(std::string name, std::string about);
 
+  /// Adds an option without a value; it sets `target` to true.
   CommandOption& add_flag(std::string_view name, bool& target, std::string help);
   /// `names` are separated by commas. `value` is the value's placeholder in the help.
   CommandOption& add_text(std::string_view names, std::string value, std::string& target,
@@ -83,6 +86,7 @@ class Command {
   /// An option that may be repeated; each value is appended.
   CommandOption& add_texts(std::string_view names, std::string value,
                            std::vector<std::string>& target, std::string help);
+  /// Adds an option whose value is one of `choices`.
   CommandOption& add_choice(std::string_view names, std::string value,
                             std::vector<std::string> choices, std::string& target,
                             std::string help);
@@ -111,6 +115,7 @@ class Command {
   /// has none.
   [[nodiscard]] const CommandOption* first_given() const;
   [[nodiscard]] bool has_option(std::string_view name) { return find(name) != nullptr; }
+  /// The text for --help.
   [[nodiscard]] std::string help() const;
 
  private:

@@ -32,6 +32,7 @@ struct SideSummary {
   SideEnd ended = SideEnd::none;
 };
 
+/// What has been read of one connection so far.
 struct Connection {
   std::uint64_t number = 0;
   OpenInfo info;
@@ -42,6 +43,7 @@ struct Connection {
   std::uint64_t last_monotonic_ns = 0;
   std::array<SideSummary, 2> sides = {};  ///< by Side
 
+  /// "closed", "open" (it may still be written to), or "cut" (its recording ends without `close`).
   [[nodiscard]] const char* state() const {
     return closed ? "closed" : being_written ? "open" : "cut";
   }
@@ -65,6 +67,7 @@ class ConnectionTable {
   static constexpr std::size_t kMostTextBytes = 512 << 20;
   /// Gaps that are listed one by one, over all connections; later gaps are only counted.
   static constexpr std::size_t kMostListedGaps = 1'000'000;
+  /// Which connections stay in the table: those of the current chain, or those of all chains.
   enum class Keeps : std::uint8_t { chain, all };
 
   explicit ConnectionTable(Keeps keeps, std::size_t most_connections = kMostConnections)

@@ -14,6 +14,7 @@ struct FilterWords {
   std::vector<std::string> peers;
 };
 
+/// Adds --connection. `filter` must outlive the parsing.
 CommandOption& add_connection_filter(Command& command, Filter& filter);
 
 /// Adds --connection, --peer, --port, --route, --from and --until. `words` and `filter` must

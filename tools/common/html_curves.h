@@ -31,6 +31,7 @@ struct Look {
 /// Points (percentile, µs), in ascending order of percentile.
 using Curve = std::vector<std::pair<double, double>>;
 
+/// A curve of a chart.
 struct Line {
   std::string contender;
   Look look;

@@ -13,7 +13,7 @@ namespace sluice::html {
 /// A highlighted note; `html` is HTML.
 [[nodiscard]] std::string note(const std::string& html);
 
-/// "1 round", "2 rounds".
+/// A count with its noun: "1 round", "2 rounds".
 [[nodiscard]] std::string counted(std::size_t count, const std::string& what);
 
 /// Formats a time such as "2026-11-23T23:13:18Z" for reading.

@@ -26,6 +26,7 @@ class StatusLine {
   StatusLine& operator=(const StatusLine&) = delete;
 
   [[nodiscard]] bool is_due(TimePoint now) const { return kind_ != Kind::none && now >= next_; }
+  /// Shows `text`, and sets the time at which the next text is due.
   void show(TimePoint now, std::string_view text);
   /// Erases the line in place, whichever object printed it. Call it before printing anything else.
   static void clear();

@@ -17,7 +17,9 @@ namespace sluice::capture {
 [[nodiscard]] std::string valid_utf8(std::string_view text);
 /// Formats nanoseconds since the epoch as "2026-11-24T09:30:00.000000001Z".
 [[nodiscard]] std::string format_time(std::uint64_t wall_ns);
+/// Two lowercase hexadecimal digits for each byte.
 [[nodiscard]] std::string to_hex(std::span<const std::byte> bytes);
+/// The bytes as text. Borrows them.
 [[nodiscard]] std::string_view text_of(std::span<const std::byte> bytes);
 
 /// The tail of a JSON document that is an object and starts with an array: closes the array, then

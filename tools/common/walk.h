@@ -45,6 +45,7 @@ void clear_progress();
 /// The pause before a bad tail of a segment is read again, because a writer may still be appending.
 inline constexpr std::chrono::milliseconds kRereadDelay{20};
 
+/// The result of a Visit: whether the walk goes on.
 [[nodiscard]] inline Result<bool> go_on(bool yes = true) {
   return {boost::system::in_place_value, yes};
 }

@@ -27,6 +27,7 @@ struct Invocation {
   std::string message = {};  ///< goes to stdout if `exit_status` is 0, else to stderr
 };
 
+/// Parses the command line. An error sets `exits`, `exit_status` and `message`.
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 
 /// Parses "1x", "0.5x" or "max" (which is 0). Throws Wrong.

@@ -29,6 +29,7 @@ struct Outcome {
   bool interrupted = false;
 };
 
+/// The exit status of the program.
 [[nodiscard]] int status_of(const Outcome& outcome);
 
 /// The percentiles that reports show, with their names.
@@ -44,6 +45,7 @@ inline constexpr std::pair<double, const char*> kPercentiles[] = {
 /// differs.
 [[nodiscard]] std::string describe(const Difference& difference);
 
+/// The report as text, as JSON, and as an HTML page.
 [[nodiscard]] std::string to_text(const Outcome& outcome);
 [[nodiscard]] json::object to_json(const Outcome& outcome);
 [[nodiscard]] std::string to_html(const Outcome& outcome);
