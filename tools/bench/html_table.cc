@@ -11,7 +11,7 @@ namespace {
 
 // The number of columns that fit beside the names at 1024 px.
 constexpr std::size_t kMostColumns = 7;
-// With at most so many columns, a ratio fits beside its median.
+// A table with at most this many columns has room for a ratio beside each median.
 constexpr std::size_t kFewColumns = 4;
 
 using Columns = std::vector<std::size_t>;

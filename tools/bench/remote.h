@@ -29,7 +29,7 @@ class Remote {
   [[nodiscard]] bool on_this_machine() const { return leads_to_this_machine(fd_.get()); }
   /// Begins the run, with `threads` loops at the serving end.
   void begin(std::size_t threads);
-  /// Waits until so many data connections have arrived.
+  /// Waits until `connections` data connections have arrived.
   void await(std::size_t connections);
   /// Checks that nothing has gone wrong at the serving end.
   void alive();

@@ -260,8 +260,8 @@ void FrameExport::end(Side from, std::uint8_t flag, Exported& exported) {
 }
 
 void FrameExport::close(const CloseInfo& info, Exported& exported) {
-  // Ends sides without an end of their own: those that were not recorded, whose end only the reason
-  // tells, and those that sluice itself ended.
+  // Ends the sides that have no end of their own. For a side that was not recorded, only the reason
+  // says how it ended; sluice itself ended the others.
   for (const Side side : {Side::client, Side::upstream}) {
     const SideEnd ended = info.sides[index_of(side)].ended;
     const bool in_order =

@@ -54,7 +54,7 @@ struct Connection {
   [[nodiscard]] json::object to_json() const;
 };
 
-/// The name of a GapReason, as in FORMAT.md; "lost" for 0.
+/// The name of a GapReason, as in iolib/capture/FORMAT.md; "lost" for 0.
 [[nodiscard]] std::string reason_name(std::uint32_t reason);
 
 /// The id that stands in for a connection's own id while its `open` record is missing.

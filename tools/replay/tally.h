@@ -37,10 +37,11 @@ struct Compared {
 
 /// The counts and results of a replay so far.
 struct Tally {
-  /// At most so many differences and failure texts are kept; the others are only counted.
+  /// The most differences, and the most different failure texts, that are kept; the others are only
+  /// counted.
   static constexpr std::size_t kMostDifferences = 1000;
   static constexpr std::size_t kMostFailures = 20;
-  /// At most so many compared answers are kept: 4 MiB, and about ten times as much while they are
+  /// The most compared answers that are kept: 4 MiB, and about ten times as much while they are
   /// written as JSON.
   static constexpr std::size_t kMostAnswers = 100'000;
 
