@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Prints how much of the code in each folder the tests ran: coverage.py BUILD, where BUILD/profile is
-what llvm-profdata made of a run's profiles."""
+"""Prints how much of the code in each folder the tests ran.
+
+usage: coverage.py BUILD, where BUILD/profile is the output of llvm-profdata for a run
+"""
 
 import collections
 import json
@@ -14,7 +16,7 @@ root = build.parent
 programs = [build / "proxy/sluice"]
 programs += [build / "tools" / f"sluice-{name}" for name in ("bench", "capture", "replay")]
 programs += sorted((build / "tests").rglob("test-*"))
-# What was built of them: not all, where only some tests ran.
+# If only some tests ran, only some programs were built.
 programs = [path for path in programs if path.is_file() and os.access(path, os.X_OK)]
 command = ["llvm-cov", "export", "-summary-only", f"-instr-profile={build / 'profile'}", str(programs[0])]
 for program in programs[1:]:

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Whether sluice-capture and reader.py read random captures alike.
+"""Checks that sluice-capture and reader.py read random captures alike.
 
     agree.py MAKE_CAPTURES SLUICE_CAPTURE [COUNT [FIRST_SEED]]
 
-makes COUNT captures (1000) from the seeds behind FIRST_SEED (0) and compares, of each,
+makes COUNT captures (1000) from the seeds after FIRST_SEED (0) and compares for each
 - the exit status of `sluice-capture verify DIR` with reader.py's verdict;
 - `sluice-capture ls --json DIR`: the id and state of each connection and the bytes and gaps of its
   sides, under the same keys as reader.py's; in any order, other keys ignored; and its exit status,
   5 for damage and 4 for a gap that is `lost`;
 - `sluice-capture extract --out OUT DIR`: the SHA-256 of all files that are not empty and whose name
   does not begin with `index`, in any order, with those of the sides that have bytes.
-Of a capture of a later version all three exit with 1, say which file it is, and print nothing.
-A difference is printed with its seed, which makes the capture again.
+For a capture of a later version all three exit with 1, name the file, and print nothing.
+A difference is printed with its seed, from which the capture can be made again.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def checksums(directory):
 
 
 def listing_status(document):
-    """How a command ends that lists recorded gaps by itself."""
+    """The exit status of a command that lists recorded gaps itself."""
     if document["verdict"] == 5:
         return 5
     lost = any(reason == "lost" for connection in document["connections"]
@@ -57,7 +57,7 @@ def listing_status(document):
 
 
 def refusals(tool, capture, out, file):
-    """Which commands do not refuse a capture because of `file`."""
+    """The commands that do not refuse a capture because of `file`."""
     for command in (["verify"], ["ls", "--json"], ["extract", "--out", out]):
         ended = run(tool, *command, capture)
         if ended.returncode != 1 or ended.stdout or file.encode() not in ended.stderr:
@@ -65,7 +65,7 @@ def refusals(tool, capture, out, file):
 
 
 def differences(tool, capture, out):
-    """What the two say differently, in words."""
+    """The differences between the two, in words."""
     expected = reader.read_capture(capture)
     if "refused" in expected:
         yield from refusals(tool, capture, out, expected["refused"])

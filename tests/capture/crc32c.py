@@ -7,7 +7,7 @@ EIGHT = struct.Struct("<Q")
 
 
 def make_tables():
-    """tables[n][byte]: what a byte leaves in the register once n more have gone through it."""
+    """tables[n][byte]: what a byte leaves in the register after n more bytes."""
     tables = [[]]
     for value in range(256):
         for _ in range(8):
@@ -22,7 +22,7 @@ TABLES = make_tables()
 
 
 def crc32c(data, before=0):
-    """The CRC32C of `data`, or, with that of what stands before it, of both together."""
+    """The CRC32C of `data`; with the CRC32C of the bytes `before` it, that of both together."""
     t0, t1, t2, t3, t4, t5, t6, t7 = TABLES
     register = before ^ 0xFFFFFFFF
     view = memoryview(data)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Whether the two readers read alike what a daemon wrote that was killed.
+"""Checks that the two readers read alike what a killed daemon left.
 
     daemon_test.py SLUICE SLUICE_CAPTURE
 
-sends through two workers, with a new segment every second, for some seconds, and kills the daemon
-while connections are open; agree.py compares what the readers say of what it left, and of that
-again once the next daemon has sealed it and recorded more.
+sends through two workers for some seconds, with a new segment every second, and kills the daemon
+while connections are open. agree.py compares what the readers find in the capture, then once more
+after the next daemon has sealed it and recorded more.
 """
 
 import os
@@ -24,11 +24,11 @@ import agree
 import reader
 
 PATIENCE_SECONDS = 60
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() cuts off
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
 
 
 class Daemon:
-    """Echoes, on a port of its own, and records."""
+    """A daemon that echoes on its own port, and records."""
 
     def __init__(self, sluice, capture, durability):
         self.process = subprocess.Popen(
@@ -51,7 +51,7 @@ class Daemon:
 
 
 def exchange(connection, data):
-    """Sends it, and waits for all of its echo: then it has been recorded."""
+    """Sends `data` and waits for the whole echo, so that it is recorded."""
     connection.sendall(data)
     while data:
         echo = connection.recv(len(data))
@@ -64,7 +64,7 @@ def has_segment(capture, suffix):
 
 
 def send_some(port, seconds, chance, enough=lambda: True):
-    """Connections that end in order, are cut off, or are returned open."""
+    """Makes connections: some end in order, some by a reset. Returns those still open."""
     connections = []
     ended = 0
     end = time.monotonic() + seconds
@@ -72,7 +72,7 @@ def send_some(port, seconds, chance, enough=lambda: True):
         if len(connections) < 16:
             connections.append(socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS))
         connection = chance.choice(connections)
-        # Zeros too, which look like the end of what was written.
+        # Also zeros, which look like the end of the written bytes.
         size = chance.choice([10, 1000, 20000])
         exchange(connection, bytes(size) if chance.random() < 0.3 else chance.randbytes(size))
         if chance.random() < 0.05:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Whether the golden captures are still what is written, and are read as they were.
+"""Checks that the golden captures are still written and read the same.
 
     golden_test.py SLUICE_CAPTURE MAKE_CAPTURES GOLDEN
 
-compares what `make-captures golden` writes now with the files in GOLDEN, byte by byte, what
-reader.py makes of these with the expected.json beside them, and what sluice-capture makes of them
-with that. After a change that is meant:
+makes three comparisons: the output of `make-captures golden` with the files in GOLDEN, byte by
+byte; the output of reader.py for these with the expected.json beside them; and the output of
+sluice-capture with that. After an intended change:
 
     make-captures golden tests/capture/golden
     reader.py tests/capture/golden/NAME > tests/capture/golden/NAME/expected.json
@@ -59,7 +59,7 @@ class Golden(unittest.TestCase):
     def test_sluice_capture_reads_each_alike(self):
         for golden in self.captures():
             with self.subTest(golden.name), tempfile.TemporaryDirectory() as directory:
-                # Without our own file, which is none of a capture: beside it nothing would be one.
+                # Without this test's own file, beside which a directory without segments is no capture.
                 capture = pathlib.Path(directory, "capture")
                 shutil.copytree(golden, capture, ignore=shutil.ignore_patterns(EXPECTED))
                 out = pathlib.Path(directory, "out")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A second reader of captures, by iolib/capture/FORMAT.md, to compare the one in C++ with.
+"""A second reader of captures, written from iolib/capture/FORMAT.md, to check the one in C++.
 
     reader.py [--json] DIR
 
-prints one JSON object (with --json on one line) and exits with its verdict, or with 2 for a wrong
-call or a DIR that cannot be read. Of a capture of a later version it prints
+prints one JSON object (with --json on one line) and exits with its verdict. It exits with 2 for a
+wrong call or an unreadable DIR. For a capture of a later version it prints
 {"refused": FILE, "verdict": 1}.
 
     {"connections": [CONNECTION…],      by run, worker and number
@@ -12,9 +12,9 @@ call or a DIR that cannot be read. Of a capture of a later version it prints
      "findings": [[FILE, OFFSET, BYTES, "torn" | "damage"]…],
      "verdict": 0 clean | 3 torn | 4 gaps | 5 damage}
 
-A segment that is missing within a chain is a finding of 0 bytes at 0 under the name that it had
-when it was sealed. A missing footer is one of 0 bytes at the end of the file, and a `close` that
-does not agree with what was read is one of 0 bytes at its record.
+Some findings have 0 bytes: a segment that is missing within a chain, at offset 0 and under its
+sealed name; a missing footer, at the end of the file; and a `close` that does not agree with what
+was read, at its record.
 
     CONNECTION:
     {"id": TEXT, "run": TEXT, "worker": N, "number": N,
@@ -27,7 +27,7 @@ does not agree with what was read is one of 0 bytes at its record.
 
     SIDE:
     {"captured": true | false,          whether it was to be recorded; null if not known
-     "start": N,                        the offset to start from: above 0 if older segments are gone
+     "start": N,                        the first offset: above 0 if older segments are gone
      "offset": N,                       the offset reached
      "bytes": N,                        recorded bytes that the capture has
      "crc32c": HEX, "sha256": HEX,      of these bytes in order; 8 and 64 digits
@@ -39,8 +39,8 @@ does not agree with what was read is one of 0 bytes at its record.
                                         what was read; null without totals, without an `open`, or
                                         with a `lost` gap
 
-REASON is as FORMAT.md names it, or the digits of a number that it does not name, or "lost" for what
-has no record. Adjacent gaps are not joined. What is not UTF-8 in a text becomes U+FFFD.
+REASON is the name in FORMAT.md, the digits of a number without a name, or "lost" for a gap without
+a record. Adjacent gaps are not joined. Bytes of a text that are not UTF-8 become U+FFFD.
 """
 
 import argparse
@@ -67,8 +67,8 @@ class Side:
     """What was read of one direction of a connection."""
 
     def __init__(self):
-        self.begun = False  # where it starts is known
-        self.whole = False  # and so is what was recorded before that
+        self.begun = False  # its start is known
+        self.whole = False  # and so are the bytes recorded before that
         self.captured = None
         self.start = 0
         self.offset = 0
@@ -78,12 +78,12 @@ class Side:
         self.gaps = []
         self.ended = "no"
         self.totals = None
-        # What was recorded before `start`, so that the totals can be compared all the same.
+        # Recorded before `start`, so that the totals can still be compared.
         self.earlier_bytes = 0
         self.running_crc = 0
 
     def begin(self, state):
-        """With the connection, or, with a `state`, where an older segment left off."""
+        """Begins with the connection or, with a `state`, where an older segment ended."""
         self.begun = self.whole = True
         if state is None:
             return
@@ -92,7 +92,7 @@ class Side:
         self.ended = ENDED.get(ended, "no")
 
     def begin_in_the_midst(self, offset):
-        """Without an `open`: what was before is not known."""
+        """Begins without an `open`: the bytes before are not known."""
         self.begun = True
         self.start = self.offset = offset
 
@@ -223,7 +223,7 @@ class Chain:
         self.last_suffix = None
 
     def read(self, name, number, suffix, data, goes_on):
-        """Takes the next segment. `goes_on`: another comes behind it in this chain."""
+        """Takes the next segment. `goes_on`: it is not the last of its chain."""
         if self.last is not None and number > self.last + 1:
             missing = f"{self.run}-w{self.worker:03}-{self.last + 1:010}.sluice"
             self.findings.append([missing, 0, 0, "damage"])
@@ -237,7 +237,7 @@ class Chain:
             if record.kind == format.SEGMENT and not self.is_own(number, record.payload):
                 self.findings.append([name, record.at, 0, "damage"])
             if record.kind == format.GAP and not any(record.payload[:8]):
-                continue  # of nothing
+                continue  # a gap of 0 bytes
             if record.kind == format.LOST:
                 self.lost += int.from_bytes(record.payload[:8], "little")
             elif record.kind in format.OF_A_CONNECTION:
@@ -272,7 +272,7 @@ def segments(directory):
 
 
 def has_writer(directory):
-    """Whether somebody holds the lock on the file `lock`."""
+    """Whether a process holds the lock on the file `lock`."""
     layout = "hhqqi0q"  # struct flock of fcntl(2)
     try:
         with open(os.path.join(directory, "lock"), "rb") as file:

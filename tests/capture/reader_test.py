@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The reader's own logic, on segments made here from FORMAT.md, frame by frame."""
+"""Tests of reader.py, on segments made here frame by frame from iolib/capture/FORMAT.md."""
 
 import os
 import pathlib
@@ -24,7 +24,7 @@ def segment_fields(number):
 
 
 def record(kind, payload=b"", offset=0, side=0, connection=1, flags=0):
-    """What frame() needs to write a record at its place."""
+    """The parameters with which frame() writes a record."""
     return kind, side | flags, connection, offset, payload
 
 

@@ -1,6 +1,6 @@
 """One segment file of a capture: its frames, its records, and what is torn or damaged in it.
 
-Follows iolib/capture/FORMAT.md, and shares nothing with the codec in C++.
+Follows iolib/capture/FORMAT.md, and shares no code with the codec in C++.
 """
 
 import dataclasses
@@ -17,10 +17,10 @@ RECORD = struct.Struct("<IBBHIIQQQQ")
 
 SEGMENT, OPEN, DATA, EOF, RESET, GAP, CLOSE, CLOCK, CHECKPOINT, FOOTER, LOST = range(1, 12)
 CLOSE_TOTALS_BYTES = 80
-# The least payload by kind.
+# The shortest payload of each kind.
 LEAST_BYTES = {DATA: 1, GAP: 16, CLOSE: CLOSE_TOTALS_BYTES, FOOTER: 16, LOST: 8}
 OF_A_CONNECTION = {OPEN, DATA, EOF, RESET, GAP, CLOSE}
-# Fields whose length is not that of a text.
+# Fields of a fixed length; the others are texts.
 FIELD_BYTES = {2: 4, 3: 8, 20: 8, 21: 8, 22: 1, 23: 24, 24: 24}
 MAX_TEXT_BYTES = 1024
 NEEDED_FIELDS = {SEGMENT: {1, 2, 3}, OPEN: {16}}
@@ -38,7 +38,7 @@ class Header:
 
 @dataclasses.dataclass
 class Record:
-    """A record that is whole, and where in the file it begins."""
+    """A good record, and where in the file it begins."""
     at: int
     kind: int
     flags: int
@@ -58,7 +58,7 @@ class Record:
 
 
 def fields(payload):
-    """The fields by type, without those of a wrong length; None if they are malformed."""
+    """The fields by type, except those of a wrong length; None if they are malformed."""
     found = {}
     at = 0
     while at < len(payload):
@@ -78,7 +78,7 @@ def right_length(kind, length):
 
 
 def well_formed(record):
-    """Whether the payload is what its kind says. Of an unknown kind nothing is expected."""
+    """Whether the payload is well-formed for its kind. An unknown kind may have any payload."""
     size = len(record.payload)
     if record.kind in NEEDED_FIELDS:
         found = fields(record.payload)
@@ -93,7 +93,7 @@ def well_formed(record):
 
 
 def frame_header(data, at, ident, is_next):
-    """The header at `at` if it is good but for its number; any segment's if `ident` is None.
+    """The header at `at` if all but its number is good; of any segment if `ident` is None.
 
     `is_next`: a frame has to begin there.
     """
@@ -118,12 +118,12 @@ class Unsupported(Exception):
 
 
 def follows(header, last, is_behind_bad):
-    """Whether the number is one that can come here: a bad range hides at least one frame."""
+    """Whether this number is possible here: a bad range hides at least one frame."""
     return header.number > last + 1 if is_behind_bad else header.number == last + 1
 
 
 class Segment:
-    """Reads a whole file. Afterwards `records` and `findings` say what is in it.
+    """Reads a whole file. Afterwards `records` and `findings` have its contents.
 
     `findings` are [offset, bytes, "torn" | "damage"], in order of their offsets.
     """
@@ -133,10 +133,10 @@ class Segment:
         self.suffix = suffix
         self.records = []
         self.ident = self._find_ident()
-        self._bad = []  # [start, end, number of the frame that it is in or that was expected]
-        self._durable = 0  # the highest of all good headers
-        self._footer = None  # where the first one begins
-        self._behind_footer = None  # where something else follows
+        self._bad = []  # [start, end, number of its frame or of the expected one]
+        self._durable = 0  # the highest `durable frames` of all good headers
+        self._footer = None  # where the first footer begins
+        self._behind_footer = None  # where more bytes follow it
         self._walk()
         self.findings = self._classify()
 
@@ -168,7 +168,7 @@ class Segment:
         self._end_of_file(good_end, last + 1)
 
     def _end_of_file(self, good_end, number):
-        """What lies behind the last good frame: zeros are nothing, in a file that is not sealed."""
+        """Handles the bytes behind the last good frame; zeros do not count in an unsealed file."""
         end = len(self.data)
         if not self._sealed():
             zeros_from = len(self.data[good_end:].rstrip(b"\0")) + good_end
@@ -187,7 +187,7 @@ class Segment:
             self._bad.append([start, end, number])
 
     def _read_frame(self, frame, header):
-        """Takes the records of a frame whose header is good; it may be cut by the file's end."""
+        """Takes the records of a frame whose header is good. The file may end within it."""
         used = frame + header.used
         limit = min(used, len(self.data))
         at = frame + FRAME.size
@@ -206,7 +206,7 @@ class Segment:
             self._bad.append([at, len(self.data), header.number])
 
     def _read_record(self, frame, at, used, number):
-        """Takes the record at `at`. Returns where the next begins, or None if its header is bad."""
+        """Takes the record at `at`. Returns where the next one begins, or None if its header is bad."""
         if used - at < RECORD.size or len(self.data) - at < RECORD.size:
             return None
         crc, kind, flags, header_bytes, size, payload_crc, *rest = RECORD.unpack_from(self.data, at)
@@ -249,7 +249,7 @@ class Segment:
         return sorted(found)
 
     def stop_at_torn(self):
-        """Forgets the first torn range and all behind it: it was written again elsewhere."""
+        """Drops everything from the first torn range on: it was written again elsewhere."""
         torn = [index for index, finding in enumerate(self.findings) if finding[2] == "torn"]
         if torn:
             start = self.findings[torn[0]][0]

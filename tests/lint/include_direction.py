@@ -1,10 +1,11 @@
-"""Checks ARCHITECTURE.md, "Top level": what stands at the root, and who includes whom.
+"""Checks ARCHITECTURE.md, "Top level": what is at the root, and which folder includes which.
 
 usage: include_direction.py ROOT
 
-A folder includes itself and what its row below names, as "folder/file.h" from the root; nothing
-includes itself in a circle. What it may take from outside the standard library and the system is
-in its row too. Prints one line for each violation; exit status 1 if there is one.
+A folder may include itself and what its row below names, as "folder/file.h" from the root. No file
+may include itself in a circle. The row also has the libraries that the folder may include, besides
+the standard library and the system. Prints one line for each violation; exit status 1 if there is
+one.
 """
 
 import re
@@ -17,7 +18,7 @@ AT_ROOT = {"proxy", "iolib", "tools", "tests", "meson.build", "meson_options.txt
 SCANNED = ("iolib", "proxy", "tools", "tests")
 SUFFIXES = {".h", ".hh", ".hpp", ".ipp", ".inc", ".c", ".cc", ".cpp", ".cxx"}
 
-# The outside libraries, by the angled includes that belong to them.
+# The external libraries, with patterns of their angled includes.
 LIBRARIES = {
     "Boost.System": r"boost/system(/.*|\.hpp)",
     "Boost.Asio": r"boost/asio(/.*|\.hpp)",
@@ -29,7 +30,7 @@ LIBRARIES = {
     "toml++": r"toml\+\+/.*",
     "GoogleTest": r"g(test|mock)/.*",
 }
-# Besides these: names of one lower-case word without a suffix are the C++ standard library's.
+# The system's headers, and the C++ standard library's: one lower-case word without a suffix.
 SYSTEM = re.compile(
     r"[a-z_0-9]+|(sys|net|netinet|netpacket|arpa|linux|asm)/.*|"
     r"(alloca|cpuid|dirent|dlfcn|elf|endian|err|errno|execinfo|fcntl|fnmatch|getopt|glob|grp|"
@@ -56,7 +57,7 @@ BASE, REACTOR, PIPE, DISK = "iolib/base/", "iolib/reactor/", "iolib/pipe/", "iol
 TAP = "iolib/relay/tap.h"
 CONFIG, LOG, UPSTREAM = "proxy/config/", "proxy/log/", "proxy/upstream/"
 LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "proxy/run/"
-# The longest prefix of a file's path is its row.
+# A file's row is the longest prefix of its path.
 ROWS = {
     BASE: row(libraries=("Boost.System", "ISA-L")),
     REACTOR: row(BASE, libraries=("Boost.System", "Boost.Asio", "Boost.Intrusive", "liburing")),
@@ -72,11 +73,11 @@ ROWS = {
     TAPS: row("iolib/", CONFIG, LOG, UPSTREAM),
     SERVE: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, libraries=("Boost.Intrusive",)),
     RUN: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, SERVE),
-    # The control thread is the one part of the daemon that runs on an io_context.
+    # Only the control thread of the daemon runs on an io_context.
     RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, SERVE,
                          libraries=("Boost.System", "Boost.Asio")),
     UPSTREAM + "resolve": row("iolib/", CONFIG, LOG, libraries=("Boost.System", "Boost.Asio")),
-    "proxy/": row("iolib/"),  # with all folders in it
+    "proxy/": row("iolib/"),  # including all its folders
     "tools/": row("iolib/", libraries=("Boost.JSON",)),
     "tests/": row("iolib/", "proxy/", "tools/", libraries=tuple(LIBRARIES)),
 }
@@ -92,7 +93,7 @@ class Include:
 
 
 def includes_of(text: str) -> list[Include]:
-    """The #include lines of `text`, those in comments left out."""
+    """The #include lines of `text`, except those in comments."""
 
     def without_comment(match: re.Match) -> str:
         found = match.group()
@@ -108,7 +109,7 @@ def row_of(path: str) -> str | None:
 
 
 def quoted_violation(root: Path, path: str, name: str) -> str | None:
-    """What is wrong with #include "name" in `path`."""
+    """The problem with #include "name" in `path`, or None."""
     if ".." in Path(name).parts or not (root / name).is_file():
         return f'"{name}" is no file as seen from the root'
     own = row_of(path)
@@ -119,7 +120,7 @@ def quoted_violation(root: Path, path: str, name: str) -> str | None:
 
 
 def angled_violation(path: str, name: str) -> str | None:
-    """What is wrong with #include <name> in `path`."""
+    """The problem with #include <name> in `path`, or None."""
     if name.startswith(tuple(f"{folder}/" for folder in SCANNED)):
         return f'<{name}> is our own: "{name}"'
     for library, pattern in LIBRARIES.items():
@@ -130,7 +131,7 @@ def angled_violation(path: str, name: str) -> str | None:
 
 
 def circles(graph: dict[str, list[str]]) -> list[list[str]]:
-    """One path for each include that leads back to a file it came from."""
+    """One path for each circle of includes."""
     found, done, trail = [], set(), []
 
     def visit(path: str) -> None:
@@ -149,7 +150,7 @@ def circles(graph: dict[str, list[str]]) -> list[list[str]]:
 
 
 def violations(root: Path) -> list[str]:
-    """All that is wrong with the tree at `root`, one line each."""
+    """All problems of the tree at `root`, one a line."""
     found = [f"{entry.name}: nothing else lives at the root"
              for entry in sorted(root.iterdir())
              if not (entry.name in AT_ROOT or entry.name.startswith(".")

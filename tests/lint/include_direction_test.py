@@ -1,4 +1,4 @@
-"""Feeds include_direction.py small trees, sound ones and violating ones."""
+"""Runs include_direction.py on small trees, good and bad ones."""
 
 import contextlib
 import io

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures what recording costs, beside what the disk can do in the same round.
+"""Measures the cost of recording, and the speed of the disk in the same round.
 
 usage: capture.py [--rounds N] [--time T] [--dir DIR] [--build DIR]
 
@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-FIO = {  # the disk alone, as each level uses it
+FIO = {  # the disk alone, in the way that each level uses it
     "1 MiB writes, 8 deep": ["--bs=1m", "--iodepth=8", "--size=4g", "--fallocate=posix"],
     "the same, flushed every 8": ["--bs=1m", "--iodepth=8", "--size=4g", "--fallocate=posix",
                                   "--fdatasync=8"],

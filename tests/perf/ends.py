@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds sluice-bench's own ends against iperf3 -Z and against nothing but the system calls.
+"""Compares sluice-bench's own ends with iperf3 -Z and with the bare system calls.
 
 usage: ends.py [--rounds N] [--seconds S] [--build DIR]
 
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def iperf3(args) -> float:
-    """GiB/s that arrived."""
+    """The GiB/s that arrived."""
     port = str(free_port())
     server = subprocess.Popen(["iperf3", "-s", "-1", "-B", "127.0.0.1", "-p", port],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Installs what was built to a folder of its own, and looks at what is there.
+"""Installs the build to an empty folder, and checks the files there.
 
 usage: install_test.py BUILD VERSION BIN DATA MAN UNITS
 
 The last four are the folders for programs, shared files, man pages and systemd units, as
-configured: what stands in the files has to agree with them, and with the project's version.
+configured. The files' contents must agree with them, and with the project's version.
 """
 
 import os
@@ -21,7 +21,7 @@ ENVIRONMENT = os.environ | {"LC_ALL": "C", "MANWIDTH": "80"}
 
 
 class Installed:
-    """The files below `root`, by the paths that they would have without it."""
+    """The files below `root`, by their paths without it."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -29,12 +29,12 @@ class Installed:
         self.wrong: list[str] = []
 
     def file(self, path: str) -> Path:
-        """Where the file of this path is; it counts as expected."""
+        """Where the file of this path is. Marks it as expected."""
         self.seen.add(path)
         return self.root / path.lstrip("/")
 
     def text(self, path: str) -> str:
-        """What is in it; nothing, and a complaint, where it is missing."""
+        """Its contents. A missing file is empty and reported."""
         try:
             return self.file(path).read_text()
         except OSError as error:
@@ -46,14 +46,14 @@ class Installed:
             self.wrong.append(complaint)
 
     def surplus(self) -> list[str]:
-        """Files that nobody has looked at."""
+        """Files that no check has read."""
         found = {"/" + str(path.relative_to(self.root)) for path in self.root.rglob("*")
                  if not path.is_dir()}
         return sorted(found - self.seen)
 
 
 def output_of(*command: str | Path) -> str:
-    """What a command prints, if it ends well; otherwise why not."""
+    """The output of a command that succeeds; otherwise the reason."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               env=ENVIRONMENT)
@@ -65,8 +65,8 @@ def output_of(*command: str | Path) -> str:
 
 
 def install(build: Path, root: Path) -> str:
-    """Installs to `root`; empty, or what went wrong."""
-    # `ninja uninstall` goes by this: it is to be about what the user has installed.
+    """Installs to `root`. Empty, or the problem."""
+    # `ninja uninstall` reads this log, which must stay about the user's own installation.
     log = build / "meson-logs" / "install-log.txt"
     kept = log.read_bytes() if log.exists() else None
     done = subprocess.run(["meson", "install", "--no-rebuild", "-C", build, "--destdir", root],

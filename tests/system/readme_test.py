@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the commands of the README's tour as they stand, in a shell and a network of their own.
+"""Runs the commands of the README's tour unchanged, in their own shell and network.
 
 usage: readme_test.py README BUILD
 
-The blocks of shell commands under the heading "A tour" run one after the other in one shell, in an
-empty folder that holds nothing but BUILD's link, so that the README's paths and ports are right;
-and then once more. A redis where Debian starts one is nobody's business but its owner's.
+The blocks of shell commands under the heading "A tour" run one after the other in one shell, twice.
+The folder contains only a link to BUILD, so that the README's paths and ports are right. The tour
+must not use a redis that already runs on Debian's port.
 """
 
 import os
@@ -24,7 +24,7 @@ OWN_NETWORK = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--moun
                "--kill-child", "--"]
 PATIENCE_SECONDS = 500
 BENCHMARK = "build/tools/sluice-bench"
-# A run is void in which a busy machine let nobody do anything for all of its 700 ms: once more then.
+# On a busy machine nothing may complete in a run's 700 ms, which makes it void. It is then repeated.
 AGAIN = """benchmark() {
   for try in 1 2 3; do
     if said=$("$@" 2>&1); then echo "$said"; return 0; fi
@@ -34,11 +34,11 @@ AGAIN = """benchmark() {
   return 1
 }"""
 TOURS = 2
-# What its owner runs already, and what it has to tell: that nobody but this last question came.
+# A redis that already runs. In the end, its only connection must be this test's question.
 BYSTANDER_STARTS = "redis-server --port 6379 --save '' --daemonize yes > /dev/null"
 BYSTANDER_TELLS = "redis-cli -p 6379 info stats | tr -d '\\r' | grep total_connections_received"
 UNTOUCHED = r"^total_connections_received:1$"
-# What each step has to print.
+# The output that each step must contain.
 EXPECTED = {
     1: [r"^OK$"],
     2: [r"^hello$", r"^SET: .* requests per second"],
@@ -56,7 +56,7 @@ def tour(readme: str) -> list[str]:
 
 
 def script(blocks: list[str]) -> str:
-    """All blocks, as often as TOURS, each announced, and the first command that fails ends it."""
+    """All blocks, TOURS times, each announced. The first command that fails ends the script."""
     lines = [AGAIN, "set -eum", "ip link set lo up", BYSTANDER_STARTS]
     for number, block in enumerate(blocks * TOURS, 1):
         block = re.sub(f"^{BENCHMARK} ", f"benchmark {BENCHMARK} ", block, flags=re.MULTILINE)
@@ -81,7 +81,7 @@ def run(blocks: list[str], build: Path) -> tuple[int, str, list[str]]:
 
 
 def lacking(steps: list[str]) -> list[tuple[int, str]]:
-    """What should have been printed and was not, and at which step."""
+    """The expected output that is missing, with its step."""
     expected = [(tour * len(EXPECTED) + step, text) for tour in range(TOURS)
                 for step, texts in EXPECTED.items() for text in texts]
     expected.append((TOURS * len(EXPECTED) + 1, UNTOUCHED))

@@ -1,9 +1,9 @@
-"""Renders the HTML report of sluice-bench in headless Chromium and looks at what came out.
+"""Renders the HTML report of sluice-bench in headless Chromium and checks the result.
 
 usage: html_page_test.py SLUICE_BENCH_BINARY
 
-The page is made from sample.json, which stands beside this file. Exit status 77, which Meson counts
-as skipped, where there is no Chromium.
+The page is made from sample.json beside this file. Without Chromium the exit status is 77, which
+Meson counts as skipped.
 """
 
 import html
@@ -26,11 +26,11 @@ WIDTHS = (1280, 1024)
 SAMPLE = Path(__file__).with_name("sample.json")
 HOSTILE = "<script>alert(1)</script>"
 POLICY = "style-src 'unsafe-inline'"
-# A bar may be off by this much, or by a part of a pixel where it is short.
+# A bar may be off by this fraction or, if it is short, by part of a pixel.
 TOLERANCE = 0.02
 PIXELS = 0.5
 
-# What the page looks like from inside, as JSON in an element of its own.
+# Writes the page's layout as JSON into an element.
 PROBE = """
 <script>
 const box = element => {
@@ -97,7 +97,7 @@ class Elements(HTMLParser):
 
 
 def run(command: list[str], deadline: float, home: Path) -> str:
-    """What it prints. It and all that it started have ended when this returns."""
+    """The command's output. On return it and all its children have ended."""
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         encoding="utf-8", start_new_session=True, env=os.environ | {"HOME": str(home)})
@@ -115,8 +115,8 @@ def run(command: list[str], deadline: float, home: Path) -> str:
 
 
 def render(chromium: str, page: str, width: int, folder: Path, deadline: float) -> dict:
-    """What the probe sees in a window of that width."""
-    # The page forbids scripts; the copy that is looked at allows the probe.
+    """The probe's findings in a window of that width."""
+    # The page forbids scripts; the tested copy allows the probe.
     if page.count(POLICY) != 1:
         raise RuntimeError(f"the page's policy does not say {POLICY}")
     copy = folder / f"{width}.html"
@@ -137,7 +137,7 @@ def render(chromium: str, page: str, width: int, folder: Path, deadline: float) 
 
 
 def median_of(workload: dict, contender: str, metric: str) -> float | None:
-    """From the runs themselves, not from the summary that the page was made of."""
+    """The median of the runs themselves, not from the summary that the page was made of."""
     values = [run["metrics"][metric] for run in workload["runs"]
               if run["valid"] and run["contender"] == contender and metric in run["metrics"]]
     return statistics.median(values) if values else None
