@@ -82,13 +82,13 @@ class Daemon {
   std::vector<Listening> listening_;
 };
 
-/// A client's and an upstream's end of one forwarded connection.
+/// The client's and the upstream's end of one forwarded connection.
 struct Forwarded {
   OwnedFd client;
   OwnedFd upstream;
 };
-/// Connects to `port` and accepts what the daemon opens to `upstream`. Nobody else may connect
-/// meanwhile.
+/// Connects to `port` and accepts the daemon's connection at `upstream`. No other client may
+/// connect meanwhile.
 [[nodiscard]] Forwarded forward(std::uint16_t port, int upstream, SocketOptions client_options = {},
                                 SocketOptions upstream_options = {});
 

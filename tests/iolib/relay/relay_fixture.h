@@ -91,7 +91,7 @@ struct SessionOptions {
   Duration idle_timeout = std::chrono::hours(1);
   Duration half_close_timeout = std::chrono::hours(1);
   test::PairOptions client = {};    ///< `near` is the relay's end
-  test::PairOptions upstream = {};  ///< likewise
+  test::PairOptions upstream = {};  ///< the same
   std::string held = {};            ///< already received from the client
   bool urgent_inline = false;       ///< SO_OOBINLINE on both of the relay's ends
   bool unix_sockets = false;
