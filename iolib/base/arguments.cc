@@ -18,14 +18,17 @@ std::optional<Argument> Arguments::next(const TakesValue& takes_value) {
   if (only_words_ || text.size() < 2 || text.front() != '-') return Argument{Kind::word, {}, text};
   const std::size_t equals = text.find('=');
   const std::string_view name = text.substr(0, equals);
-  const std::optional<bool> with_value = takes_value(name);
-  if (!with_value) return Argument{Kind::unknown, name, {}};
+  const std::optional<ValueUse> use = takes_value(name);
+  if (!use) return Argument{Kind::unknown, name, {}};
   if (equals != text.npos) {
     const std::string_view value = text.substr(equals + 1);
-    if (!*with_value) return Argument{Kind::value_unwanted, name, value};
+    if (*use == ValueUse::none) return Argument{Kind::value_unwanted, name, value};
     return Argument{value.empty() ? Kind::value_missing : Kind::option, name, value};
   }
-  if (!*with_value) return Argument{Kind::flag, name, {}};
+  const bool is_flag = rest_.empty() || *rest_.front() == '\0' || *rest_.front() == '-';
+  if (*use == ValueUse::none || (*use == ValueUse::optional && is_flag)) {
+    return Argument{Kind::flag, name, {}};
+  }
   if (rest_.empty() || std::string_view(rest_.front()).starts_with("--")) {
     return Argument{Kind::value_missing, name, {}};
   }

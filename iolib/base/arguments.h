@@ -12,7 +12,7 @@ namespace sluice {
 struct Argument {
   enum class Kind : std::uint8_t {
     word,            ///< `value` is an argument that is no option
-    flag,            ///< the option `name`
+    flag,            ///< the option `name` without a value
     option,          ///< the option `name` with `value`, which is not empty
     unknown,         ///< `name` looks like an option but is not one
     value_missing,   ///< the option `name` needs a value
@@ -23,6 +23,9 @@ struct Argument {
   std::string_view value;
 };
 
+/// Whether an option takes a value. An optional value that begins with "-" needs the form with "=".
+enum class ValueUse : std::uint8_t { none, optional, required };
+
 /// Splits a command line into `--option value`, `--option=value`, flags and words.
 ///
 /// Options cannot be abbreviated. A value that begins with "--" needs the form with "=". After "--"
@@ -32,7 +35,7 @@ class Arguments {
   Arguments(int argc, const char* const* argv) : rest_(argv + (argc > 0 ? 1 : 0), argv + argc) {}
 
   /// Whether the option `name` takes a value; nullopt if there is no such option.
-  using TakesValue = std::function<std::optional<bool>(std::string_view name)>;
+  using TakesValue = std::function<std::optional<ValueUse>(std::string_view name)>;
   /// The next part; nullopt at the end.
   [[nodiscard]] std::optional<Argument> next(const TakesValue& takes_value);
 

@@ -45,6 +45,9 @@ _sluice() {
       mapfile -t COMPREPLY < <(compgen -W "trace debug info warn error off" -- "$current")
       ;;
     --log-format) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$current") ;;
+    -h | --help)
+      mapfile -t COMPREPLY < <(compgen -W "all routes timeouts capture mirror log workers transfer general" -- "$current")
+      ;;
     --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout) ;;
     --capture-limit | --capture-buffers | --segment-size | --retain-size) ;;
     --flush-interval | --sync-interval | --segment-time | --retain-age) ;;

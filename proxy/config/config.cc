@@ -79,10 +79,11 @@ Error unknown_option(std::string_view argument) {
 
 std::vector<Error> CommandLine::parse(int argc, const char* const* argv) {
   Arguments arguments(argc, argv);
-  const auto takes_value = [](std::string_view name) -> std::optional<bool> {
+  const auto takes_value = [](std::string_view name) -> std::optional<ValueUse> {
     const Option* option = option_of(name);
     if (option == nullptr) return {};
-    return option->kind != OptionKind::flag;
+    if (option->name == "help") return ValueUse::optional;
+    return option->kind == OptionKind::flag ? ValueUse::none : ValueUse::required;
   };
   std::vector<Error> errors;
   while (const std::optional<Argument> argument = arguments.next(takes_value)) {
@@ -285,6 +286,19 @@ Invocation usage_error(std::span<const Error> errors) {
   return exit_with(kExitUsage, listing(lines, "sluice") + "\n");
 }
 
+Invocation help(std::string_view topic) {
+  if (topic.empty()) return exit_with(0, short_help());
+  const Option& option = *find_option("help");
+  const auto found = std::ranges::find(option.choices, topic);
+  if (found != option.choices.end()) {
+    return exit_with(0, topic_help(static_cast<Topic>(found - option.choices.begin())));
+  }
+  const Error unknown =
+      option_error(option.name, "unknown topic " + in_quotes(topic) + ": expected " +
+                                    allowed_values(option) + suggestion(topic, option.choices));
+  return usage_error({&unknown, 1});
+}
+
 }  // namespace
 
 ListenSet listeners_of(const Config& config) {
@@ -350,7 +364,7 @@ Invocation parse_command_line(int argc, const char* const* argv) {
   CommandLine line;
   std::vector<Error> errors = line.parse(argc, argv);
   if (!errors.empty()) return usage_error(errors);
-  if (line.has("help")) return exit_with(0, help_text());
+  if (line.has("help")) return help(line.value("help"));
   if (line.has("version")) return exit_with(0, "sluice " SLUICE_VERSION "\n");
   if (const auto error = check_combination(line)) return usage_error({&*error, 1});
   const std::vector<GivenOption> given = given_options(line, errors);

@@ -1,83 +1,122 @@
 #include "proxy/config/help.h"
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 
-#include "proxy/config/options.h"
+#include "iolib/base/help_row.h"
 
 namespace sluice {
 namespace {
 
-constexpr std::size_t kHelpColumns = 80;
-constexpr std::size_t kHelpIndent = 8;
+// In the order of the enumerators of Topic.
+constexpr std::array<std::string_view, 9> kTitles{
+    "all of these",
+    "where to listen, and where to forward to",
+    "when to give up on a connection",
+    "record what is forwarded",
+    "send a copy to other servers",
+    "what is logged, and where to",
+    "threads, CPUs, and the limit on connections",
+    "how bytes are moved",
+    "help, version, and checking a configuration",
+};
 
-/// Wraps `text` into indented lines of at most kHelpColumns.
-std::string wrapped(std::string_view text) {
-  std::string result;
-  std::size_t column = 0;
-  while (!text.empty()) {
-    const std::string_view word = text.substr(0, text.find(' '));
-    text.remove_prefix(std::min(word.size() + 1, text.size()));
-    if (column == 0 || column + 1 + word.size() > kHelpColumns) {
-      if (column != 0) result += '\n';
-      result.append(kHelpIndent, ' ');
-      column = kHelpIndent;
-    } else {
-      result += ' ';
-      ++column;
-    }
-    result += word;
-    column += word.size();
-  }
-  return result + '\n';
+constexpr std::string_view kUsage =
+    "Usage: sluice --listen ADDR --to ADDR [options]   one route\n"
+    "       sluice --config FILE [--check] [options]   many routes, from a TOML file\n"
+    "\nForwards TCP and unix connections without copying their bytes.\n";
+
+constexpr std::string_view kExamples =
+    "\nExamples:\n"
+    "  sluice --listen :8080 --to 10.0.0.2:80\n"
+    "  sluice --listen :5432 --to db:5432 --capture /srv/capture --retain-size 1TiB\n"
+    "  sluice --listen :5432 --to db:5432 --mirror new-db:5432\n";
+
+constexpr std::string_view kUnits =
+    "\nA DURATION is a number with a unit (ns, us, ms, s, m, h, d), as in 200ms or\n"
+    "1m30s. A SIZE is a whole number with one of B, KiB, MiB, GiB, TiB, kB, MB, GB,\n"
+    "TB. A number without a unit is refused, except 0.\n";
+
+constexpr std::string_view kFile =
+    "\nIn a TOML file, an option is a key of [[route]], or of [defaults] for all\n"
+    "routes. One that is marked (process) is a key of [defaults] only, and one that\n"
+    "is marked (route) of [[route]] only. An option of the command line overrides the\n"
+    "key of a route, and that overrides the key of [defaults].\n";
+
+constexpr std::string_view kStatus =
+    "\nExit status: 0 done; 1 the configuration or the start failed, or a capture is\n"
+    "incomplete at the end; 2 wrong usage.\n";
+
+std::string signature(const Option& option) {
+  if (option.name == "help") return "-h, --help [TOPIC]";
+  return "--" + std::string(option.name) + (option.value.empty() ? "" : " ") +
+         std::string(option.value);
 }
 
 std::string option_help(const Option& option) {
-  std::string result = "  --" + std::string(option.name);
-  if (option.name == "help") result = "  -h, --help";
-  if (!option.value.empty()) result += " " + std::string(option.value);
+  constexpr std::size_t kColumn = 8;
   std::string text(option.help);
-  if (!option.default_text.empty()) {
-    const std::string allowed = allowed_values(option);
-    text += " Default: " + std::string(option.default_text) + ".";
-    if (!allowed.empty()) text += " Allowed: " + allowed + ".";
+  if (!option.default_text.empty()) text += " Default: " + std::string(option.default_text) + ".";
+  if (const std::string allowed = allowed_values(option); !allowed.empty()) {
+    text += " Allowed: " + allowed + ".";
   }
-  return result + "\n" + wrapped(text);
+  const unsigned in_file = option.places & (kInDefaults | kInRoute);
+  const char* mark = in_file == kInDefaults ? " (process)" : in_file == kInRoute ? " (route)" : "";
+  return help_row(signature(option) + mark, text, kColumn);
 }
 
-std::string help_group(std::string_view title, unsigned places, bool with_default) {
-  std::string result = "\n" + std::string(title) + "\n";
-  for (const Option& option : options()) {
-    const bool has_default = !option.default_text.empty();
-    const bool on_command_line = (option.places & kOnCommandLine) != 0;
-    const unsigned others = option.places & ~unsigned{kOnCommandLine};
-    if (!on_command_line || has_default != with_default) continue;
-    if (with_default && others != places) continue;
-    result += option_help(option);
+/// One topic, or all of them, with what explains the marks and units in it.
+class TopicHelp {
+ public:
+  void add(Topic topic) {
+    const auto index = static_cast<std::size_t>(topic);
+    text_ += std::string(text_.empty() ? "" : "\n") +
+             std::string(find_option("help")->choices[index]) + ": " +
+             std::string(kTitles.at(index)) + "\n";
+    for (const Option& option : options()) {
+      if (option.topic != topic || (option.places & kOnCommandLine) == 0) continue;
+      text_ += option_help(option);
+      has_keys_ |= option.places != kOnCommandLine;
+      has_units_ |= option.kind == OptionKind::duration || option.kind == OptionKind::size;
+    }
   }
-  return result;
-}
+  [[nodiscard]] std::string text() const {
+    return text_ + std::string(has_keys_ ? kFile : "") + std::string(has_units_ ? kUnits : "");
+  }
+
+ private:
+  std::string text_;
+  bool has_keys_ = false;
+  bool has_units_ = false;
+};
 
 }  // namespace
 
 std::string usage_line() {
-  return "usage: sluice --listen ADDR --to ADDR [options] | sluice --config FILE [--check]";
+  return "usage: sluice --listen ADDR --to ADDR [options] | sluice --config FILE [--check] | "
+         "sluice --help";
 }
 
-std::string help_text() {
-  return "usage: sluice --listen ADDR --to ADDR [options]   one route\n"
-         "       sluice --config FILE [--check] [options]   many routes, from a TOML file\n"
-         "\nForwards TCP and unix connections without copying their bytes.\n" +
-         help_group("What to do:", 0, false) +
-         help_group("Options of a route (TOML: in [[route]], or in [defaults] for all):",
-                    kInDefaults | kInRoute, true) +
-         help_group("Options of the process (TOML: in [defaults]):", kInDefaults, true) +
-         "\nA DURATION is a number with a unit (ns, us, ms, s, m, h, d), as in 200ms or\n"
-         "1m30s; a SIZE a whole number with one of B, KiB, MiB, GiB, TiB, kB, MB, GB, TB.\n"
-         "Without a unit both are refused, except 0. The command line beats a route, and\n"
-         "a route beats [defaults].\n"
-         "\nExit status: 0 done, 1 configuration or start failed, or a capture is\n"
-         "incomplete at the end, 2 wrong usage.\n";
+std::string short_help() {
+  std::string text = std::string(kUsage) + "\nCommon options:\n";
+  for (const Option& option : options()) {
+    if (option.common) text += help_row(signature(option), first_sentence(option.help));
+  }
+  text += std::string(kExamples) + "\nTopics, for sluice --help TOPIC:\n";
+  const std::span<const std::string_view> topics = find_option("help")->choices;
+  for (std::size_t i = 0; i < topics.size(); ++i) text += help_row(topics[i], kTitles.at(i), 13);
+  return text + "\nsluice(1) is the manual.\n";
+}
+
+std::string topic_help(Topic topic) {
+  TopicHelp help;
+  if (topic != Topic::all) {
+    help.add(topic);
+    return help.text();
+  }
+  for (std::size_t i = 1; i < kTitles.size(); ++i) help.add(static_cast<Topic>(i));
+  return std::string(kUsage) + "\n" + help.text() + std::string(kStatus);
 }
 
 }  // namespace sluice

@@ -17,6 +17,19 @@ namespace sluice {
 /// How the text of an option is parsed, and its unit.
 enum class OptionKind { flag, address, name, path, count, size, duration, fraction, choice, cpus };
 
+/// What --help can be asked for: everything, or the options of one subject.
+enum class Topic : std::uint8_t {
+  all,
+  routes,
+  timeouts,
+  capture,
+  mirror,
+  log,
+  workers,
+  transfer,
+  general
+};
+
 /// Where an option may appear; a set of bits.
 enum OptionPlace : unsigned { kOnCommandLine = 1, kInDefaults = 2, kInRoute = 4 };
 
@@ -38,6 +51,8 @@ struct Option {
   std::string_view name = {};  ///< the long option without dashes; also the TOML key
   OptionKind kind = OptionKind::flag;
   unsigned places = 0;
+  Topic topic = Topic::general;
+  bool common = false;  ///< shown by --help without a topic
   OptionField field = {};
   std::string_view value = {};         ///< its name in the help: "DURATION"
   std::string_view default_text = {};  ///< as the help shows it; "" if there is none
@@ -46,7 +61,7 @@ struct Option {
   std::uint64_t highest = 0;           ///< in the same unit; 0: no bounds
   std::string_view zero = {};          ///< what 0 means, if it is allowed below `lowest`
   std::span<const std::string_view> choices = {};  ///< in the order of the enumerators
-  std::string_view help = {};                      ///< one sentence
+  std::string_view help = {};                      ///< its first sentence says what the option does
 };
 
 /// The table, in the order of the help.

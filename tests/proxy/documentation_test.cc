@@ -1,13 +1,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "iolib/base/help_row.h"
 #include "proxy/config/help.h"
 #include "proxy/config/options.h"
 
@@ -100,6 +103,13 @@ TEST(ManPage, HasNoOptionThatIsNotThere) {
   }
 }
 
+/// What a completion says of an option: the help's first sentence, without its full stop.
+std::string summary_of(const Option& option) {
+  std::string summary(first_sentence(option.help));
+  summary.pop_back();
+  return summary;
+}
+
 TEST(Completions, OfBashAndZshHaveEveryOptionAndNoOther) {
   for (const char* file : {"completions/sluice.bash", "completions/_sluice"}) {
     const std::string text = contents(file);
@@ -110,6 +120,12 @@ TEST(Completions, OfBashAndZshHaveEveryOptionAndNoOther) {
     }
     for (const std::string& name : found) EXPECT_NE(find_option(name), nullptr) << name;
   }
+  const std::string zsh = contents("completions/_sluice");
+  for (const Option& option : command_line_options()) {
+    std::string summary = summary_of(option);
+    summary.front() = static_cast<char>(std::tolower(summary.front()));
+    EXPECT_NE(zsh.find("[" + summary + "]"), zsh.npos) << summary;
+  }
 }
 
 TEST(Completions, OfFishHaveEveryOptionAndNoOther) {
@@ -118,15 +134,70 @@ TEST(Completions, OfFishHaveEveryOptionAndNoOther) {
   for (const Option& option : command_line_options()) {
     EXPECT_TRUE(found.contains(std::string(option.name))) << option.name;
     EXPECT_NE(text.find(choices_of(option)), text.npos) << option.name;
+    EXPECT_NE(text.find("-d '" + summary_of(option) + "'"), text.npos) << summary_of(option);
   }
   for (const std::string& name : found) EXPECT_NE(find_option(name), nullptr) << name;
 }
 
-TEST(Help, HasEveryOptionAndFitsATerminal) {
-  const std::string help = help_text();
-  for (const Option& option : command_line_options()) {
-    EXPECT_TRUE(long_options(help).contains(std::string(option.name))) << option.name;
+std::vector<Topic> topics() {
+  std::vector<Topic> result;
+  for (std::size_t i = 0; i < find_option("help")->choices.size(); ++i) {
+    result.push_back(static_cast<Topic>(i));
   }
+  return result;
+}
+
+/// Whether a line of the help begins with this option.
+bool has_line_of(const std::string& help, const Option& option) {
+  const std::string name = (option.name == "help" ? "  -h, --" : "  --") + std::string(option.name);
+  return ("\n" + help).find("\n" + name) != std::string::npos;
+}
+
+TEST(Help, OfAllTopicsHasEveryOptionWithItsTextDefaultAndBounds) {
+  // Without its line breaks, which are anywhere.
+  std::string words;
+  std::istringstream text(topic_help(Topic::all));
+  for (std::string word; text >> word;) words += word + " ";
+  for (const Option& option : command_line_options()) {
+    EXPECT_TRUE(has_line_of(topic_help(Topic::all), option)) << option.name;
+    std::string expected(option.help);
+    if (!option.default_text.empty()) {
+      expected += " Default: " + std::string(option.default_text) + ".";
+    }
+    const std::string allowed = allowed_values(option);
+    if (!allowed.empty()) expected += " Allowed: " + allowed + ".";
+    EXPECT_NE(words.find(expected), words.npos) << expected;
+  }
+}
+
+TEST(Help, OfATopicHasItsOptionsAndNoOther) {
+  for (const Topic topic : topics()) {
+    if (topic == Topic::all) continue;
+    for (const Option& option : command_line_options()) {
+      EXPECT_EQ(has_line_of(topic_help(topic), option), option.topic == topic) << option.name;
+    }
+  }
+}
+
+TEST(Help, WithoutATopicHasALineForEachCommonOptionAndNamesTheTopics) {
+  const std::string help = short_help();
+  std::size_t common = 0;
+  for (const Option& option : command_line_options()) {
+    EXPECT_EQ(has_line_of(help, option), option.common) << option.name;
+    if (!option.common) continue;
+    ++common;
+    EXPECT_NE(help.find(" " + std::string(first_sentence(option.help)) + "\n"), help.npos)
+        << option.help;
+  }
+  EXPECT_LE(common, 15U);
+  for (const std::string_view topic : find_option("help")->choices) {
+    EXPECT_NE(help.find("\n  " + std::string(topic) + " "), help.npos) << topic;
+  }
+}
+
+TEST(Help, FitsATerminal) {
+  std::string help = short_help();
+  for (const Topic topic : topics()) help += topic_help(topic);
   std::size_t begin = 0;
   while (begin < help.size()) {
     const std::size_t end = help.find('\n', begin);

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "iolib/base/help_row.h"
 #include "iolib/base/text.h"
 
 namespace sluice {
 namespace {
 
-constexpr std::size_t kHelpColumn = 28;
-constexpr std::size_t kHelpWidth = 100;
+bool is_help(std::string_view name) { return name == "--help" || name == "-h"; }
 
 std::vector<std::string> split_names(std::string_view names) {
   std::vector<std::string> split;
@@ -21,37 +21,6 @@ std::vector<std::string> split_names(std::string_view names) {
   return split;
 }
 
-// One row of the help: `left`, then `text` in its own column, wrapped at spaces.
-std::string help_row(std::string left, std::string_view text) {
-  std::string row = "  " + std::move(left);
-  std::size_t column = row.size();
-  if (column + 1 >= kHelpColumn) {
-    row += '\n';
-    column = 0;
-  }
-  bool first = true;
-  while (!text.empty()) {
-    const std::size_t space = std::min(text.find(' '), text.size());
-    if (!first && column + 1 + space > kHelpWidth) {
-      row += '\n';
-      column = 0;
-      first = true;
-    }
-    if (first) {
-      row.append(kHelpColumn - column, ' ');
-      column = kHelpColumn;
-    } else {
-      row += ' ';
-      ++column;
-    }
-    row += text.substr(0, space);
-    column += space;
-    first = false;
-    text.remove_prefix(std::min(space + 1, text.size()));
-  }
-  return row + '\n';
-}
-
 }  // namespace
 
 Command::Command(std::string name, std::string about)
@@ -61,6 +30,10 @@ Command& Command::add_command(std::string name, std::string about) {
   Command& command = commands_.emplace_back(std::move(name), std::move(about));
   command.parent_ = this;
   return command;
+}
+
+void Command::add_topic(std::string name, std::string about, std::string text) {
+  topics_.push_back({std::move(name), std::move(about), std::move(text)});
 }
 
 CommandOption& Command::add(std::string_view names, std::string value, std::string help,
@@ -159,7 +132,8 @@ void Command::take(const Argument& argument) {
     case Argument::Kind::unknown:
       throw Wrong{in_quotes(name) + ": no such option"};
     case Argument::Kind::value_missing:
-      throw Wrong{name + ": missing value, expected " + find(name)->value_};
+      throw Wrong{name + ": missing value, expected " +
+                  (is_help(name) ? "TOPIC" : find(name)->value_)};
     case Argument::Kind::value_unwanted:
       throw Wrong{name + ": takes no value"};
     case Argument::Kind::flag:
@@ -186,17 +160,18 @@ void Command::check_required() const {
 // asks for one of them.
 std::optional<std::string> Command::take_all(Arguments arguments) {
   Command* command = this;
-  const auto takes_value = [&](std::string_view name) -> std::optional<bool> {
-    if (name == "--help" || name == "-h") return false;
-    if (name == "--version" && command == this) return false;
+  const auto takes_value = [&](std::string_view name) -> std::optional<ValueUse> {
+    if (is_help(name)) return command == this ? ValueUse::optional : ValueUse::none;
+    if (name == "--version" && command == this) return ValueUse::none;
     const CommandOption* option = command->find(name);
     if (option == nullptr) return {};
-    return !option->value_.empty();
+    return option->value_.empty() ? ValueUse::none : ValueUse::required;
   };
   while (const std::optional<Argument> argument = arguments.next(takes_value)) {
-    const bool is_own_flag =
-        argument->kind == Argument::Kind::flag && command->find(argument->name) == nullptr;
-    if (is_own_flag) return argument->name == "--version" ? version_ + '\n' : command->help();
+    const bool is_given =
+        argument->kind == Argument::Kind::flag || argument->kind == Argument::Kind::option;
+    if (is_given && is_help(argument->name)) return command->help_on(argument->value);
+    if (is_given && argument->name == "--version") return version_ + "\n";
     if (argument->kind == Argument::Kind::word && command == this && !commands_.empty()) {
       command = &choose(argument->value);
     } else {
@@ -220,26 +195,69 @@ std::optional<EarlyExit> Command::parse(int argc, const char* const* argv,
   }
 }
 
-std::string Command::help() const {
+std::string Command::usage() const {
   std::string text = about_ + "\nUsage: " + (parent_ ? parent_->name_ + ' ' : "") + name_;
   if (!commands_.empty()) text += " [COMMAND]";
   text += " [OPTIONS]";
   if (words_) text += ' ' + words_->names_.front() + "...";
   text += '\n';
   if (words_) text += '\n' + help_row(words_->name() + ' ' + words_->value_, words_->help_);
-  text += "\nOptions:\n" + help_row("-h, --help", "Print this and end.");
-  if (!version_.empty()) text += help_row("--version", "Print the version and end.");
+  return text;
+}
+
+// One row for each option. `whole`: all options with their whole text; otherwise the common ones.
+std::string Command::option_rows(bool whole) const {
+  std::string text;
   for (const CommandOption& option : options_) {
+    if (!whole && !option.common_) continue;
     std::string left;
     for (const std::string& each : option.names_) left += (left.empty() ? "" : ", ") + each;
     if (!option.value_.empty()) left += ' ' + option.value_;
-    std::string help = option.help_;
+    std::string help(whole ? option.help_ : first_sentence(option.help_));
     if (option.required_) help += " (required)";
-    text += help_row(std::move(left), help);
+    text += help_row(left, help);
   }
-  if (!commands_.empty()) text += "\nCommands, each with a --help of its own:\n";
+  if (parent_ != nullptr) return text + help_row("-h, --help", "Print this help and exit.");
+  return text + help_row("--version", "Print the version and exit.") +
+         help_row("-h, --help [TOPIC]", "Print the common options, or a topic of the help.");
+}
+
+std::string Command::short_help() const {
+  std::string text = usage();
+  if (!commands_.empty()) text += "\nCommands:\n";
   for (const Command& each : commands_) text += help_row(each.name_, each.about_);
-  return text + (parent_ ? parent_->footer_ : footer_);
+  text += "\nCommon options:\n" + option_rows(false) + "\nExamples:\n" + examples_ +
+          "\nTopics, for " + name_ + " --help TOPIC:\n" + help_row("all", "Everything.");
+  for (const Topic& each : topics_) text += help_row(each.name, each.about);
+  if (!commands_.empty()) text += help_row("a COMMAND", "That command and its options.");
+  return text + '\n' + name_ + "(1) is the manual.\n";
+}
+
+// The usage and all options, without subcommands and footer.
+std::string Command::own_help() const { return usage() + "\nOptions:\n" + option_rows(true); }
+
+std::string Command::long_help() const {
+  std::string text = own_help();
+  for (const Command& each : commands_) text += "\n" + each.name_ + ": " + each.own_help();
+  for (const Topic& each : topics_) text += "\n" + each.text;
+  return text + footer_;
+}
+
+// Throws Wrong if there is no such topic.
+std::string Command::help_on(std::string_view topic) const {
+  if (parent_ != nullptr) return own_help() + parent_->footer_;
+  if (topic.empty()) return short_help();
+  if (topic == "all") return long_help();
+  std::string names = "all";
+  for (const Topic& each : topics_) {
+    if (each.name == topic) return each.text;
+    names += ", " + each.name;
+  }
+  for (const Command& each : commands_) {
+    if (each.name_ == topic) return each.help_on({});
+    names += ", " + each.name_;
+  }
+  throw Wrong{"--help: unknown topic " + in_quotes(topic) + ": expected " + names};
 }
 
 std::string shell_word(const std::string& word) {

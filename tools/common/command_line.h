@@ -39,6 +39,11 @@ class CommandOption {
     required_ = true;
     return *this;
   }
+  /// Shows the option in the short help of a program.
+  CommandOption& common() {
+    common_ = true;
+    return *this;
+  }
   [[nodiscard]] const std::string& name() const { return names_.front(); }
   [[nodiscard]] bool given() const { return count_ > 0; }
 
@@ -50,6 +55,7 @@ class CommandOption {
   std::function<void(std::string_view)> set_;  ///< throws Wrong
   bool repeated_ = false;
   bool required_ = false;
+  bool common_ = false;
   std::size_t count_ = 0;  ///< times that it was given
 };
 
@@ -69,9 +75,14 @@ class Command {
   Command(const Command&) = delete;
   Command& operator=(const Command&) = delete;
 
-  /// --version prints `text`. The help of the program and of each subcommand ends with `footer`.
+  /// --version prints `text`.
   void set_version(std::string text) { version_ = std::move(text); }
+  /// The short help of the program ends with `examples`, one on each line.
+  void set_examples(std::string examples) { examples_ = std::move(examples); }
+  /// The long help of the program and the help of each subcommand end with `footer`.
   void set_footer(std::string footer) { footer_ = std::move(footer); }
+  /// Adds `text` to the long help of the program; --help `name` prints it alone.
+  void add_topic(std::string name, std::string about, std::string text);
 
   /// Adds a subcommand. The reference is valid as long as this command.
   Command& add_command(std::string name, std::string about);
@@ -115,23 +126,31 @@ class Command {
   /// has none.
   [[nodiscard]] const CommandOption* first_given() const;
   [[nodiscard]] bool has_option(std::string_view name) { return find(name) != nullptr; }
-  /// The text for --help.
-  [[nodiscard]] std::string help() const;
 
  private:
+  struct Topic {
+    std::string name, about, text;
+  };
   CommandOption& add(std::string_view names, std::string value, std::string help,
                      std::function<void(std::string_view)> set);
   [[nodiscard]] CommandOption* find(std::string_view name);
   [[nodiscard]] std::optional<std::string> take_all(Arguments arguments);
   void take(const Argument& argument);
   [[nodiscard]] Command& choose(std::string_view word);
+  [[nodiscard]] std::string usage() const;
+  [[nodiscard]] std::string option_rows(bool whole) const;
+  [[nodiscard]] std::string help_on(std::string_view topic) const;
+  [[nodiscard]] std::string short_help() const;
+  [[nodiscard]] std::string long_help() const;
+  [[nodiscard]] std::string own_help() const;
   void check_required() const;
   static void out_of_range(std::string_view option, std::string_view text,
                            const std::string& lowest, const std::string& highest);
   template <std::integral T>
   static T number(std::string_view option, std::string_view text, T lowest, T highest);
 
-  std::string name_, about_, version_, footer_;
+  std::string name_, about_, version_, examples_, footer_;
+  std::vector<Topic> topics_;
   const Command* parent_ = nullptr;
   std::deque<CommandOption> options_;  ///< a deque, because callers keep references
   std::unique_ptr<CommandOption> words_;

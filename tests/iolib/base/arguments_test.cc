@@ -11,9 +11,10 @@ namespace {
 
 using Kind = Argument::Kind;
 
-std::optional<bool> takes_value(std::string_view name) {
-  if (name == "--to") return true;
-  if (name == "--check" || name == "-h") return false;
+std::optional<ValueUse> takes_value(std::string_view name) {
+  if (name == "--to") return ValueUse::required;
+  if (name == "--help") return ValueUse::optional;
+  if (name == "--check" || name == "-h") return ValueUse::none;
   return {};
 }
 
@@ -56,6 +57,16 @@ TEST(Arguments, AValueMayBeMissingOrUnwanted) {
 TEST(Arguments, AValueMayLookLikeAnOption) {
   EXPECT_EQ(parts({"--to=--check", "--to", "-h", "--to", "-"}),
             (Parts{"option --to --check", "option --to -h", "option --to -"}));
+}
+
+TEST(Arguments, AnOptionalValueIsTheNextWordIfThatIsNoOption) {
+  EXPECT_EQ(parts({"--help", "a", "b", "--help=c", "--help=-d"}),
+            (Parts{"option --help a", "word  b", "option --help c", "option --help -d"}));
+  EXPECT_EQ(parts({"--help", "--check", "--help", "-", "--help", "", "--help"}),
+            (Parts{"flag --help ", "flag --check ", "flag --help ", "word  -", "flag --help ",
+                   "word  ", "flag --help "}));
+  EXPECT_EQ(parts({"--help=", "--help", "--", "a"}),
+            (Parts{"missing --help ", "flag --help ", "word  a"}));
 }
 
 TEST(Arguments, BehindTwoDashesThereAreOnlyWords) {

@@ -309,22 +309,49 @@ TEST_F(CommandLine, WhateverAnInterfaceHasIsThisMachine) {
 TEST_F(CommandLine, NothingAtAllPrintsTheUsage) {
   const Invocation invocation = run({});
   EXPECT_EQ(failure(invocation, 2, "usage: sluice "),
-            "--listen ADDR --to ADDR [options] | sluice --config FILE [--check]");
+            "--listen ADDR --to ADDR [options] | sluice --config FILE [--check] | sluice --help");
   EXPECT_EQ(parse_command_line(0, nullptr).exit_status, 2);
 }
 
-TEST_F(CommandLine, HelpTellsEveryDefaultAndBound) {
-  for (const char* argument : {"--help", "-h"}) {
-    const Invocation invocation = run({argument});
+TEST_F(CommandLine, HelpOfAllShowsEveryDefaultAndBound) {
+  for (const auto& arguments : {std::vector<std::string>{"--help", "all"}, {"--help=all"}}) {
+    const Invocation invocation = run(arguments);
     EXPECT_EQ(invocation.action, Invocation::Action::exit);
     EXPECT_EQ(invocation.exit_status, 0);
     EXPECT_TRUE(invocation.message.ends_with('\n'));
+    std::string words;  // the message without its line breaks
+    std::istringstream message(invocation.message);
+    for (std::string word; message >> word;) words += word + " ";
     for (const char* text :
          {"--idle-timeout DURATION", "Default: 1h.", "Allowed: 0 (never), or 1ms to 365d.",
           "--pipe-size SIZE", "64KiB to 16MiB.", "auto, uring or epoll."}) {
-      EXPECT_NE(invocation.message.find(text), std::string::npos) << text;
+      EXPECT_NE(words.find(text), std::string::npos) << text;
     }
   }
+}
+
+TEST_F(CommandLine, HelpWithoutATopicIsShort) {
+  const Invocation invocation = run({"--help"});
+  EXPECT_EQ(invocation.exit_status, 0);
+  EXPECT_EQ(run({"-h"}).message, invocation.message);
+  EXPECT_EQ(run({"--help", "--workers", "2"}).message, invocation.message);
+  EXPECT_LT(std::ranges::count(invocation.message, '\n'), 40);
+}
+
+TEST_F(CommandLine, HelpOfATopicIsAboutThatAlone) {
+  const Invocation invocation = run({"-h", "mirror"});
+  EXPECT_EQ(invocation.exit_status, 0);
+  EXPECT_NE(invocation.message.find("--mirror-sample SHARE"), std::string::npos);
+  EXPECT_EQ(invocation.message.find("--idle-timeout"), std::string::npos);
+}
+
+TEST_F(CommandLine, AnUnknownTopicOfHelpNamesThemAll) {
+  EXPECT_EQ(
+      usage_error(run({"--help", "miror"})),
+      "--help: unknown topic \"miror\": expected all, routes, timeouts, capture, mirror, log, "
+      "workers, transfer or general; did you mean \"mirror\"?");
+  EXPECT_TRUE(
+      starts_with(usage_error(run({"--help="})), "--help: missing value, expected TOPIC ("));
 }
 
 TEST_F(CommandLine, HelpAndVersionWinOverAMissingRoute) {
