@@ -48,6 +48,13 @@ std::vector<std::string> split(const std::string& list) {
   return words;
 }
 
+// For a help, whose lines break at spaces.
+std::string with_spaces(const std::string& list) {
+  std::string text;
+  for (const std::string& word : split(list)) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
 double seconds_of(const char* option, const std::string& text, double least) {
   constexpr double kMost = 3600;
   const double seconds =
@@ -101,7 +108,8 @@ std::vector<Contender> contenders_of(const Words& words) {
   options.workers = words.workers;
   options.sluice = words.sluice.empty() ? own_sluice() : words.sluice;
   if (!words.sluice.empty() && !is_program(words.sluice)) {
-    throw Wrong{"--sluice: " + in_quotes(words.sluice) + ": no such program"};
+    throw Wrong{"--sluice: " + in_quotes(words.sluice) +
+                ": expected a program that can be executed"};
   }
   std::vector<Contender> known = installed_contenders(options);
   const auto named = [&](const std::string& name) {
@@ -114,7 +122,8 @@ std::vector<Contender> contenders_of(const Words& words) {
   for (const std::string& text : words.contenders) {
     Contender contender = value_of("--contender", parse_contender(text));
     if (named(contender.name) != known.end() || contender.name == kControlName) {
-      throw Wrong{"--contender: " + in_quotes(contender.name) + ": there is one of that name"};
+      throw Wrong{"--contender: " + in_quotes(contender.name) +
+                  ": this name is taken, expected another"};
     }
     known.push_back(std::move(contender));
     if (!all) wanted.push_back(known.back().name);
@@ -123,16 +132,16 @@ std::vector<Contender> contenders_of(const Words& words) {
   std::vector<Contender> chosen;
   for (const std::string& name : wanted) {
     if (std::count(wanted.begin(), wanted.end(), name) > 1) {
-      throw Wrong{"--peers: " + in_quotes(name) + ": named twice; " + std::string(kControlName) +
-                  " runs the baseline again"};
+      throw Wrong{"--peers: " + in_quotes(name) + ": given twice, expected once; " +
+                  std::string(kControlName) + " runs the baseline again"};
     }
     if (const auto at = named(name); at != known.end()) {
       chosen.push_back(*at);
     } else if (name != kControlName && !(words.quick && words.peers.empty())) {
       std::string names;
       for (const Contender& each : known) names += (names.empty() ? "" : ", ") + each.name;
-      throw Wrong{"--peers: " + in_quotes(name) + ": not installed or unknown; there are " + names +
-                  " and " + std::string(kControlName)};
+      throw Wrong{"--peers: " + in_quotes(name) + ": unknown or not installed, expected some of " +
+                  names + " and " + std::string(kControlName)};
     }
   }
   return chosen;
@@ -146,7 +155,8 @@ void add_control(const Words& words, CompareOptions& options) {
   };
   options.baseline = words.relative_to;
   if (!options.baseline.empty() && !has(options.baseline)) {
-    throw Wrong{"--relative-to: " + in_quotes(options.baseline) + ": not among the contenders"};
+    throw Wrong{"--relative-to: " + in_quotes(options.baseline) +
+                ": expected one of the contenders that run"};
   }
   for (const char* name : kBaselines) {
     if (options.baseline.empty() && has(name)) options.baseline = name;
@@ -215,61 +225,87 @@ LoadCommand load_command(const Words& words, std::string to) {
   command.verify_all = words.verify_all;
   command.path = words.path;
   if (words.path != 0 && ::kill(words.path, 0) != 0) {
-    throw Wrong{"--path-pid: " + std::to_string(words.path) +
-                ": no such process, or another user's"};
+    throw Wrong{"--path-pid: " + std::to_string(words.path) + ": expected a process of this user"};
   }
   return command;
 }
 
 void add_output(Command& command, Output& output) {
-  command.add_text("--html", "FILE", output.html, "write a page with charts there; -: to stdout");
-  command.add_text("--markdown", "FILE", output.markdown, "write the tables there; -: to stdout");
+  command
+      .add_text("--html", "FILE", output.html,
+                "Write a page with charts to this file. - is stdout.")
+      .common();
+  command.add_text("--markdown", "FILE", output.markdown,
+                   "Write the tables to this file. - is stdout.");
   command.add_text("--baseline", "FILE", output.baseline,
-                   "say what changed against an earlier --json; -: from stdin");
+                   "Compare with the results in this file of --json. - is stdin.");
 }
 
 // The options that a comparison and a load share.
 void add_common(Command& command, Words& words, Output& output) {
   constexpr std::size_t kMostRounds = 1000;
-  command.add_number<std::size_t>("--rounds", "N", 1, kMostRounds, words.rounds,
-                                  "runs of each workload (default: 5; --quick 3; load 1)");
-  command.add_text("--time", "TIME", words.time,
-                   "measured in each run: 100ms to 1h (default: 2s; --quick 700ms; load 3s)");
-  command.add_text("--warmup", "TIME", words.warmup, "before that (default: 300ms)");
-  command.add_number<std::size_t>("--connections", "N", 1, kMaxConnections, words.connections,
-                                  "where a workload's name gives no number (default: 1)");
+  command
+      .add_number<std::size_t>(
+          "--rounds", "N", 1, kMostRounds, words.rounds,
+          "Run each workload this many times. Default: 5; with --quick 3; load 1.")
+      .common();
+  command
+      .add_text("--time", "TIME", words.time,
+                "Measure for this time in each run, 100ms to 1h. Default: 2s; with --quick 700ms; "
+                "load 3s.")
+      .common();
+  command.add_text("--warmup", "TIME", words.warmup,
+                   "Warm up for this time before. Default: 300ms.");
+  command.add_number<std::size_t>(
+      "--connections", "N", 1, kMaxConnections, words.connections,
+      "Use this many connections where a workload gives no number. Default: 1.");
   command.add_text("--size", "SIZE", words.size,
-                   "of a message, where the name gives none (default: 1B)");
-  command.add_number<std::size_t>("--threads", "N", 1, kMaxThreads, words.threads,
-                                  "of each end (default: a stream each, at most 8; 1 for rr)");
+                   "Send messages of this size where a workload gives none. Default: 1B.");
+  command.add_number<std::size_t>(
+      "--threads", "N", 1, kMaxThreads, words.threads,
+      "Use this many threads at each end. Default: one for each stream, at most 8; "
+      "1 for rr.");
   command.add_text("--verify", "SIZE", words.verify,
-                   "compared byte by byte before each run with streams (default: 64MiB)");
+                   "Compare this much byte by byte before each run with streams. Default: 64MiB.");
   command.add_flag("--verify-all", words.verify_all,
-                   "compare every byte of every stream, at the cost of some speed");
-  command.add_text("--json", "FILE", output.json,
-                   "write the results there, for programs; -: to stdout");
+                   "Compare every byte of every stream, which costs some speed.");
+  command
+      .add_text("--json", "FILE", output.json,
+                "Write the results to this file, for programs. - is stdout.")
+      .common();
   add_output(command, output);
 }
 
 void add_comparison(Command& program, Words& words) {
   constexpr std::size_t kMostWorkers = 256;
-  program.add_text("--workloads", "LIST", words.workloads, std::string("default: ") + kWorkloads);
-  program.add_text("--peers", "LIST", words.peers,
-                   "contenders, in this order (default: all that are installed, and A/A, which is "
-                   "the baseline again)");
+  program
+      .add_text(
+          "--workloads", "LIST", words.workloads,
+          "Run these workloads, separated by commas. Default: " + with_spaces(kWorkloads) + ".")
+      .common();
+  program
+      .add_text(
+          "--peers", "LIST", words.peers,
+          "Compare these contenders, in this order. Default: all that are installed, and A/A, "
+          "which is the baseline again.")
+      .common();
   program.add_texts("--contender", "TEXT", words.contenders,
-                    "'NAME=COMMAND' of another one, with {listen} and {to} for the ports; may be "
-                    "given more than once");
-  program.add_text("--relative-to", "NAME", words.relative_to,
-                   "the contender that ratios refer to (default: haproxy-tuned, or what there is)");
-  program.add_number<std::size_t>("--workers", "N", 1, kMostWorkers, words.workers,
-                                  "of each contender that can be told (default: 2)");
+                    "Add a contender: 'NAME=COMMAND', with {listen} and {to} for the ports. Can be "
+                    "repeated.");
+  program.add_text(
+      "--relative-to", "NAME", words.relative_to,
+      "Compute ratios to this contender. Default: haproxy-tuned, nginx-tuned or direct.");
+  program.add_number<std::size_t>(
+      "--workers", "N", 1, kMostWorkers, words.workers,
+      "Let each contender use this many workers, where it has such a setting. Default: 2.");
   program.add_text("--sluice", "PATH", words.sluice,
-                   "the binary (default: the one beside this program)");
+                   "Use this sluice. Default: the one beside this program.");
   program.add_text("--dir", "DIR", words.directory,
-                   "where runs have their files, captures among them (default: $TMPDIR, or /tmp)");
-  program.add_flag("--quick", words.quick,
-                   "fewer workloads, contenders and rounds: under two minutes");
+                   "Keep the files of runs here, captures among them. Default: $TMPDIR, or /tmp.");
+  program
+      .add_flag("--quick", words.quick,
+                "Run for under two minutes. There are fewer workloads, contenders and rounds.")
+      .common();
 }
 
 // Options before a subcommand belong to the comparison, so they are an error.
@@ -277,14 +313,14 @@ void refuse_options_before(const Command& program, Command& command) {
   const CommandOption* option = program.first_given();
   if (option == nullptr) return;
   throw Wrong{option->name() + ": " +
-              (command.has_option(option->name()) ? "expected behind " + command.name()
+              (command.has_option(option->name()) ? "expected after " + command.name()
                                                   : "not an option of " + command.name())};
 }
 
 void check_readable(const char* option, const std::string& path) {
   std::error_code error;
   if (path.empty() || path == kStdout || std::filesystem::exists(path, error)) return;
-  throw Wrong{std::string(option) + ": " + in_quotes(path) + ": no such file"};
+  throw Wrong{std::string(option) + ": " + in_quotes(path) + ": expected a file that exists"};
 }
 
 // Rejects one file for two outputs, because the second would overwrite the first. A new --json may
@@ -293,7 +329,8 @@ void check_distinct(const Invocation& invocation) {
   const auto apart = [](const char* option, const std::string& file, const char* other,
                         const std::string& taken) {
     if (file.empty() || file != taken) return;
-    throw Wrong{std::string(option) + ": " + in_quotes(file) + " is taken by " + other};
+    throw Wrong{std::string(option) + ": " + in_quotes(file) + " is also the file of " + other +
+                ", expected another"};
   };
   const Output& output = invocation.output;
   apart("--markdown", output.markdown, "--html", output.html);
@@ -306,19 +343,30 @@ void check_distinct(const Invocation& invocation) {
   }
 }
 
-constexpr const char* kFooter = R"(
-Workloads, of which --workloads and --workload take lists:
-  bulk[N][up|down|both][-plain]  N streams; -plain: by send and recv, not by sendfile and MSG_TRUNC
-  rr[N][xSIZE][@RATE]            N connections exchange messages, one at a time on each
-  crr[N][@RATE]                  N threads connect, exchange a byte, close
-  idle[N]                        N connections rest after a byte
-  elephantsNmiceM                N streams beside M ping-pongs
-  slow[N]                        N readers of 1 MiB/s beside a fast one
-  mix                            all at once
-@RATE: an open loop of so many a second, latency counted from when each was due; otherwise closed.
+constexpr const char* kExamples =
+    "  sluice-bench --quick\n"
+    "  sluice-bench --peers haproxy-tuned,sluice --workloads bulk8,rr32 --html p.html\n"
+    "  sluice-bench serve --listen :7010\n"
+    "  sluice-bench load --to server:7010 --workload rr8@1000,bulk4down\n";
 
-Exit status: 0 all runs were valid, 1 some were void or something failed, 2 wrong usage,
-130 interrupted, after printing what was measured.
+constexpr const char* kWorkloadSyntax =
+    "Workloads, which --workloads and --workload list:\n"
+    "  bulk[N][up|down|both][-plain]\n"
+    "                   N streams. With -plain they use send and recv, without it\n"
+    "                   sendfile and MSG_TRUNC.\n"
+    "  rr[N][xSIZE][@RATE]\n"
+    "                   N connections exchange messages, one at a time on each.\n"
+    "  crr[N][@RATE]    N threads connect, exchange a byte, and close.\n"
+    "  idle[N]          N connections exchange a byte and rest.\n"
+    "  elephantsNmiceM  N streams beside M ping-pongs.\n"
+    "  slow[N]          N readers of 1 MiB/s beside a fast one.\n"
+    "  mix              All at once.\n"
+    "@RATE makes an open loop of this many exchanges a second, whose latency counts\n"
+    "from the time at which each was due. Without it the loop is closed.\n";
+
+constexpr const char* kFooter = R"(
+Exit status: 0 all runs were valid, 1 a run was void or something failed,
+2 wrong usage, 130 interrupted, after the results so far were printed.
 )";
 
 }  // namespace
@@ -328,25 +376,30 @@ Invocation parse_command_line(int argc, char** argv) {
   Words words;
   std::string to;
   Command program("sluice-bench",
-                  "Compares TCP paths side by side: direct, sluice, and what else is installed.");
+                  "Compares TCP paths: direct, sluice, and other forwarders that are installed.");
   program.set_version("sluice-bench " SLUICE_VERSION);
+  program.set_examples(kExamples);
+  program.add_topic("workloads", "The names of workloads.", kWorkloadSyntax);
   program.set_footer(kFooter);
   add_common(program, words, invocation.output);
   add_comparison(program, words);
-  Command& serve = program.add_command("serve", "The serving end alone: run it behind a path.");
+  Command& serve = program.add_command("serve", "Run the serving end, behind a path.");
   serve
       .add_text("--listen", "ADDR", invocation.listen,
-                "HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or unix:@name")
+                "Listen at this address. It is HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or "
+                "unix:@name.")
       .required();
-  Command& load =
-      program.add_command("load", "The load alone, against a serving end behind a path.");
-  load.add_text("--to", "ADDR", to, "where the path begins").required();
-  load.add_text("--workload", "LIST", words.workloads, "one or several").required();
+  Command& load = program.add_command("load", "Run the load, through a path to a serving end.");
+  load.add_text("--to", "ADDR", to, "Connect to this address, where the path begins.").required();
+  load.add_text("--workload", "LIST", words.workloads, "Run these workloads, separated by commas.")
+      .required();
   load.add_number("--path-pid", "PID", 1, std::numeric_limits<int>::max(), words.path,
-                  "a process of this machine whose CPU and memory count as the path's");
+                  "Count the CPU and memory of this local process as those of the path.");
   add_common(load, words, invocation.output);
-  Command& report = program.add_command("report", "Shows the results of an earlier run again.");
-  report.add_text("--from", "FILE", invocation.from, "what --json has written; -: from stdin")
+  Command& report = program.add_command("report", "Show the results of an earlier run again.");
+  report
+      .add_text("--from", "FILE", invocation.from,
+                "Read the results from this file of --json. - is stdin.")
       .required();
   add_output(report, invocation.output);
 

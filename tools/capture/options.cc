@@ -38,7 +38,7 @@ std::string bytes_of_hex(const std::string& text) {
       high = -1;
     }
   }
-  if (high >= 0) throw Wrong{"--hex: " + in_quotes(text) + ": an odd number of digits"};
+  if (high >= 0) throw Wrong{"--hex: " + in_quotes(text) + ": expected an even number of digits"};
   return bytes;
 }
 
@@ -50,9 +50,11 @@ Pattern pattern_of(const Words& words) {
   }
   pattern.regex = words.regex.value_or("");
   pattern.bytes = words.hex ? bytes_of_hex(*words.hex) : words.text.value_or("");
-  if (pattern.bytes.empty() && pattern.regex.empty()) throw Wrong{"search: an empty pattern"};
+  if (pattern.bytes.empty() && pattern.regex.empty())
+    throw Wrong{"search: the pattern is empty, expected at least one byte"};
   if (pattern.bytes.size() > kMostPatternBytes || pattern.regex.size() > kMostPatternBytes) {
-    throw Wrong{"search: a pattern has at most " + std::to_string(kMostPatternBytes) + " bytes"};
+    throw Wrong{"search: the pattern is too long, expected at most " +
+                std::to_string(kMostPatternBytes) + " bytes"};
   }
   return pattern;
 }
@@ -74,15 +76,22 @@ void understand(const Words& words, Invocation& invocation) {
 CommandOption& add_side(Command& command, Words& words) {
   return command.add_choice("--side", "SIDE",
                             {std::string(kSideNames[0]), std::string(kSideNames[1])}, words.side,
-                            "whose bytes: client or upstream");
+                            "Select the bytes that this side sent: client or upstream.");
 }
 
-constexpr const char* kFooter = R"(
-TIME is 2026-11-24T09:30:00Z (or with +02:00 for Z), 2026-11-24, or @SECONDS since 1970.
+constexpr const char* kExamples =
+    "  sluice-capture ls capture\n"
+    "  sluice-capture show --port 5432 --from 2026-11-24T09:30:00Z capture\n"
+    "  sluice-capture export --pcapng capture.pcapng capture\n";
 
-Exit status: 0 done; 1 something cannot be read or written, or is no capture; 2 wrong usage; cat,
-export, extract, ls, search, show, stat: 4 bytes are missing without a record (cat: missing), 5
-damage; verify: 0 clean, 3 a torn tail only, 4 gaps, 5 damage.
+constexpr const char* kFooter = R"(
+A TIME of --from and --until is 2026-11-24T09:30:00Z (+02:00 can stand for Z),
+2026-11-24, or @SECONDS since 1970.
+
+Exit status: 0 done; 1 something cannot be read or written, or is no capture;
+2 wrong usage. cat, export, extract, ls, search, show and stat: 4 bytes are
+missing without a record (cat: any bytes are missing), 5 damage. verify: 0
+clean, 3 a torn tail only, 4 gaps, 5 damage.
 )";
 
 using Name = Invocation::Command;
@@ -92,13 +101,13 @@ class Commands {
  public:
   Commands(Command& program, Words& words, Invocation& invocation)
       : program_(program), words_(words), invocation_(invocation) {
-    add("ls", Name::ls, "The connections.");
-    add("stat", Name::stat, "What there is, in numbers.");
+    add("ls", Name::ls, "List the connections.");
+    add("stat", Name::stat, "Print counts of segments, records, bytes and gaps.");
     add_reading();
     add_writing();
     add_search();
-    add("verify", Name::verify, "Whether all that was recorded is there; see the exit status.");
-    add_out(add("recover", Name::recover, "Writes all that is good into a new, clean capture."));
+    add("verify", Name::verify, "Check that nothing is missing or damaged.");
+    add_out(add("recover", Name::recover, "Write everything that is intact into a new capture."));
   }
 
   /// The subcommand that was chosen.
@@ -115,7 +124,10 @@ class Commands {
   void add_writing();
   void add_search();
   void add_out(Command& command) {
-    command.add_text("--out", "DIR", invocation_.out, "a new or empty directory").required();
+    command
+        .add_text("--out", "DIR", invocation_.out,
+                  "Write to this directory, which must be new or empty.")
+        .required();
   }
 
   Command& program_;
@@ -127,48 +139,51 @@ class Commands {
 Command& Commands::add(const char* word, Name name, const char* about) {
   Command& command = program_.add_command(word, about);
   command.add_words("PATH", "DIR|FILE", invocation_.paths,
-                    "directories of captures, or segments of them");
-  if (name != Name::exports) command.add_flag("--json", invocation_.json, "for programs");
+                    "Directories of captures, or single segments.");
+  if (name != Name::exports)
+    command.add_flag("--json", invocation_.json, "Print JSON, for programs.");
   all_.emplace_back(name, &command);
   return command;
 }
 
 void Commands::add_reading() {
-  Command& cat = add("cat", Name::cat, "The bytes of one side of a connection, to stdout.");
+  Command& cat = add("cat", Name::cat, "Write one side of a connection to stdout.");
   add_connection_filter(cat, invocation_.filter).required();
   add_side(cat, words_).required();
-  cat.add_flag("--skip-gaps", invocation_.skip_gaps, "go on behind missing bytes");
-  Command& show = add("show", Name::show, "The records, readable, with their times.");
-  Command& follow =
-      add("follow", Name::follow, "The same while it is being written, until SIGINT.");
+  cat.add_flag("--skip-gaps", invocation_.skip_gaps,
+               "Go on behind missing bytes. Without it, the output ends at the first.");
+  Command& show = add("show", Name::show, "Print the records as text, with their times.");
+  Command& follow = add("follow", Name::follow, "Print records as they are written, until SIGINT.");
   for (Command* command : {&show, &follow}) {
     add_side(*command, words_);
     add_filter(*command, words_.filter, invocation_.filter);
-    command->add_flag("--hex", invocation_.hex, "bytes as hexadecimal numbers");
+    command->add_flag("--hex", invocation_.hex, "Print bytes as hexadecimal numbers.");
   }
   follow.add_text("--until-idle", "TIME", words_.until_idle,
-                  "end once nothing has come for so long");
+                  "End after this time without a new record, such as 5s.");
 }
 
 void Commands::add_writing() {
-  add_out(
-      add("extract", Name::extract, "A file for each side of each connection, and index.json."));
-  Command& exports = add("export", Name::exports,
-                         "For other programs: as frames for Wireshark, or as lines of JSON.");
-  exports.add_text("--pcapng", "FILE", invocation_.pcapng, "a new file, or - for stdout: frames");
-  exports.add_text("--jsonl", "FILE", invocation_.jsonl, "the same: an object for each record");
+  add_out(add("extract", Name::extract, "Write a file per connection side, and index.json."));
+  Command& exports = add("export", Name::exports, "Write frames for Wireshark, or lines of JSON.");
+  exports.add_text("--pcapng", "FILE", invocation_.pcapng,
+                   "Write Ethernet frames to this new file. - is stdout.");
+  exports.add_text("--jsonl", "FILE", invocation_.jsonl,
+                   "Write a JSON object for each record to this new file. - is stdout.");
   add_side(exports, words_);
   add_filter(exports, words_.filter, invocation_.filter);
 }
 
 void Commands::add_search() {
-  Command& search = add("search", Name::search, "Where the bytes of a stream match.");
+  Command& search =
+      add("search", Name::search, "Find where the bytes of a stream match a pattern.");
   add_side(search, words_);
   add_filter(search, words_.filter, invocation_.filter);
-  search.add_text("--text", "TEXT", words_.text, "these bytes");
-  search.add_text("--hex", "HEX", words_.hex, "these bytes, as hexadecimal numbers");
+  search.add_text("--text", "TEXT", words_.text, "Find these bytes.");
+  search.add_text("--hex", "HEX", words_.hex, "Find these bytes, written as hexadecimal numbers.");
   search.add_text("--regex", "REGEX", words_.regex,
-                  "an extended regular expression; matches of up to 4096 bytes");
+                  "Find matches of this extended regular expression. Matches of at most 4096 bytes "
+                  "are found whole.");
 }
 
 }  // namespace
@@ -176,13 +191,15 @@ void Commands::add_search() {
 Invocation parse_command_line(int argc, char** argv) {
   Invocation invocation;
   Words words;
-  Command program("sluice-capture", "Reads what sluice --capture has recorded, or is recording.");
+  Command program("sluice-capture", "Reads what sluice --capture has recorded or is recording.");
   program.set_version("sluice-capture " SLUICE_VERSION);
+  program.set_examples(kExamples);
   program.set_footer(kFooter);
   const Commands commands(program, words, invocation);
   const auto exit = program.parse(argc, argv, [&] {
     invocation.command = commands.chosen();
-    if (invocation.command == Name::exit) throw Wrong{"a command is missing: see --help"};
+    if (invocation.command == Name::exit)
+      throw Wrong{"a command is missing, see sluice-capture --help"};
     understand(words, invocation);
   });
   if (exit) {

@@ -115,7 +115,8 @@ void Command::out_of_range(std::string_view option, std::string_view text,
 
 Command& Command::choose(std::string_view word) {
   const auto found = std::ranges::find(commands_, word, &Command::name_);
-  if (found == commands_.end()) throw Wrong{in_quotes(word) + ": no such command"};
+  if (found == commands_.end())
+    throw Wrong{"unknown command " + in_quotes(word) + ", see " + name_ + " --help"};
   found->chosen_ = true;
   return *found;
 }
@@ -124,18 +125,20 @@ void Command::take(const Argument& argument) {
   const std::string name(argument.name);
   switch (argument.kind) {
     case Argument::Kind::word:
-      if (!words_) throw Wrong{in_quotes(argument.value) + ": expected only options"};
-      if (argument.value.empty()) throw Wrong{words_->name() + ": expected a name, not nothing"};
+      if (!words_) {
+        throw Wrong{"unexpected argument " + in_quotes(argument.value) + ", expected only options"};
+      }
+      if (argument.value.empty()) throw Wrong{words_->name() + ": empty, expected a path"};
       ++words_->count_;
       words_->set_(argument.value);
       return;
     case Argument::Kind::unknown:
-      throw Wrong{in_quotes(name) + ": no such option"};
+      throw Wrong{"unknown option " + in_quotes(name) + ", see --help"};
     case Argument::Kind::value_missing:
       throw Wrong{name + ": missing value, expected " +
                   (is_help(name) ? "TOPIC" : find(name)->value_)};
     case Argument::Kind::value_unwanted:
-      throw Wrong{name + ": takes no value"};
+      throw Wrong{name + ": takes no value, expected nothing after it"};
     case Argument::Kind::flag:
     case Argument::Kind::option:
       break;
@@ -149,10 +152,11 @@ void Command::take(const Argument& argument) {
 
 void Command::check_required() const {
   for (const CommandOption& option : options_) {
-    if (option.required_ && !option.given()) throw Wrong{option.name() + ": is missing"};
+    if (option.required_ && !option.given())
+      throw Wrong{option.name() + ": missing, expected " + option.value_};
   }
   if (words_ && !words_->given()) {
-    throw Wrong{words_->name() + ": is missing, expected " + words_->help_};
+    throw Wrong{words_->name() + ": missing, expected " + words_->value_};
   }
 }
 
@@ -197,7 +201,7 @@ std::optional<EarlyExit> Command::parse(int argc, const char* const* argv,
 
 std::string Command::usage() const {
   std::string text = about_ + "\nUsage: " + (parent_ ? parent_->name_ + ' ' : "") + name_;
-  if (!commands_.empty()) text += " [COMMAND]";
+  if (!commands_.empty()) text += options_.empty() ? " COMMAND" : " [COMMAND]";
   text += " [OPTIONS]";
   if (words_) text += ' ' + words_->names_.front() + "...";
   text += '\n';
@@ -226,8 +230,9 @@ std::string Command::short_help() const {
   std::string text = usage();
   if (!commands_.empty()) text += "\nCommands:\n";
   for (const Command& each : commands_) text += help_row(each.name_, each.about_);
-  text += "\nCommon options:\n" + option_rows(false) + "\nExamples:\n" + examples_ +
-          "\nTopics, for " + name_ + " --help TOPIC:\n" + help_row("all", "Everything.");
+  const bool all_shown = std::ranges::all_of(options_, &CommandOption::common_);
+  text += (all_shown ? "\nOptions:\n" : "\nCommon options:\n") + option_rows(false) + "\nExamples:\n" + examples_ +
+          "\nTopics, for " + name_ + " --help TOPIC:\n" + help_row("all", "Every option, with its whole text.");
   for (const Topic& each : topics_) text += help_row(each.name, each.about);
   if (!commands_.empty()) text += help_row("a COMMAND", "That command and its options.");
   return text + '\n' + name_ + "(1) is the manual.\n";

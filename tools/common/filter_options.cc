@@ -4,19 +4,23 @@ namespace sluice::capture {
 
 CommandOption& add_connection_filter(Command& command, Filter& filter) {
   return command.add_text("--connection", "ID", filter.id,
-                          "its id, as `sluice-capture ls` shows it");
+                          "Select the connection with this id, as sluice-capture ls shows it.");
 }
 
 void add_filter(Command& command, FilterWords& words, Filter& filter, bool to_is_until) {
   constexpr std::uint16_t kMostPorts = 65'535;
   add_connection_filter(command, filter);
   command.add_texts("--peer", "CIDR", words.peers,
-                    "the client's or the upstream's address; may be given again");
-  command.add_numbers<std::uint16_t>("--port", "PORT", 0, kMostPorts, filter.ports,
-                                     "the client's or the upstream's; may be given again");
-  command.add_text("--route", "NAME", filter.route, "the route's name");
-  command.add_text("--from", "TIME", words.from, "not before, as 2026-11-24T09:30:00Z");
-  command.add_text(to_is_until ? "--until,--to" : "--until", "TIME", words.until, "before");
+                    "Select connections whose client or upstream has one of these "
+                    "addresses, such as 10.0.0.0/8. Can be repeated.");
+  command.add_numbers<std::uint16_t>(
+      "--port", "PORT", 0, kMostPorts, filter.ports,
+      "Select connections whose client or upstream has this port. Can be "
+      "repeated.");
+  command.add_text("--route", "NAME", filter.route, "Select connections of this route.");
+  command.add_text("--from", "TIME", words.from, "Select what was recorded from this time on.");
+  command.add_text(to_is_until ? "--until,--to" : "--until", "TIME", words.until,
+                   "Select what was recorded before this time.");
 }
 
 void understand_filter(const FilterWords& words, Filter& filter) {

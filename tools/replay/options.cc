@@ -22,12 +22,19 @@ constexpr double kMostSpeed = 1'000'000;
 constexpr std::uint64_t kMostRepeats = 1'000'000;
 constexpr std::size_t kMostConnections = 1'000'000;
 
-constexpr const char* kFooter = R"(
-TIME is 2026-11-24T09:30:00Z (or with +02:00 for Z), 2026-11-24, or @SECONDS since 1970.
+constexpr const char* kExamples =
+    "  sluice-replay capture --to new-db:5432 --speed max --wait-responses --compare\n"
+    "  sluice-replay capture --to new-db:5432 --speed 10x --html report.html\n";
 
-Exit status: 0 all was replayed; 1 something cannot be read or written, connections failed, or
-answers that were waited for did not come; 2 wrong usage; 4 bytes or connections are missing in the
-recording, or their ends; 6 answers differ; 130 interrupted, after printing what was measured.
+constexpr const char* kFooter = R"(
+A TIME of --from and --until is 2026-11-24T09:30:00Z (+02:00 can stand for Z),
+2026-11-24, or @SECONDS since 1970; the options refer to the beginning of a
+connection.
+
+Exit status: 0 everything was replayed; 1 something cannot be read or written,
+connections failed, or awaited answers did not come; 2 wrong usage; 4 the
+recording lacks bytes, connections or the ends of connections; 6 answers differ;
+130 interrupted, after the report was printed.
 )";
 
 // The values of options before they are parsed further.
@@ -47,30 +54,49 @@ std::optional<T> number_of(std::string_view text) {
 
 void add_options(Command& program, Words& words, Invocation& invocation) {
   program.add_words("PATH", "DIR|FILE", invocation.paths,
-                    "directories of captures, or segments of them");
+                    "Directories of captures, or single segments.");
   program
       .add_text("--to", "ADDR", invocation.to,
-                "HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or unix:@name")
-      .required();
-  program.add_text("--speed", "SPEED", words.speed, "1x, 10x, 0.5x, or max (default: 1x)");
-  program.add_number<std::size_t>(
-      "--connections", "N", 1, kMostConnections, invocation.pace.most_connections,
-      "at most so many at once; the others wait (default: as many as descriptors allow)");
+                "Connect to this address. It is HOST:PORT, [IPV6]:PORT, :PORT, unix:/path or "
+                "unix:@name.")
+      .required()
+      .common();
+  program
+      .add_text("--speed", "SPEED", words.speed,
+                "Replay at this speed: 1x, 10x, 0.5x, or max. Default: 1x.")
+      .common();
+  program
+      .add_number<std::size_t>(
+          "--connections", "N", 1, kMostConnections, invocation.pace.most_connections,
+          "Open at most this many connections at once. The others wait. Default: as many as "
+          "the limit on open files allows.")
+      .common();
   program.add_number<std::uint64_t>("--repeat", "N", 1, kMostRepeats, invocation.pace.repeat,
-                                    "all of it so often (default: 1)");
-  program.add_flag("--wait-responses", invocation.settings.wait_responses,
-                   "send only once as much of the answer has come as in the recording");
-  program.add_text(
-      "--response-timeout", "TIME", words.response_timeout,
-      "wait so much longer than recorded for an answer's next bytes, or end (default: 10s)");
-  program.add_flag("--compare", invocation.settings.compare,
-                   "compare the answers with the recorded ones");
-  program.add_texts("--ignore", "RANGE", words.ignored,
-                    "bytes of each answer not to compare, as OFFSET+BYTES; may be given again");
-  program.add_text("--json", "FILE", invocation.json,
-                   "write the report there, for programs; -: to stdout");
-  program.add_text("--html", "FILE", invocation.html,
-                   "write the report there, with a picture; -: to stdout");
+                                    "Replay everything this many times. Default: 1.");
+  program
+      .add_flag(
+          "--wait-responses", invocation.settings.wait_responses,
+          "Send the next bytes only after the recorded answer. They wait until as many bytes of "
+          "the answer have come as in the recording.")
+      .common();
+  program.add_text("--response-timeout", "TIME", words.response_timeout,
+                   "Wait this much longer than recorded for an answer. Default: 10s.");
+  program
+      .add_flag("--compare", invocation.settings.compare,
+                "Compare the answers with the recorded ones.")
+      .common();
+  program.add_texts(
+      "--ignore", "RANGE", words.ignored,
+      "Do not compare these bytes of each answer, such as 402+8. RANGE is OFFSET+BYTES. Can "
+      "be repeated.");
+  program
+      .add_text("--json", "FILE", invocation.json,
+                "Write the report to this file as JSON. - is stdout.")
+      .common();
+  program
+      .add_text("--html", "FILE", invocation.html,
+                "Write the report to this file as a page. - is stdout.")
+      .common();
   capture::add_filter(program, words.filter, invocation.filter, false);
 }
 
@@ -87,10 +113,11 @@ void understand(const Words& words, Invocation& invocation) {
   }
   invocation.settings.ignored = ignored_of(words.ignored);
   if (!words.ignored.empty() && !invocation.settings.compare) {
-    throw Wrong{"--ignore: of no use without --compare"};
+    throw Wrong{"--ignore: given without --compare, expected both"};
   }
   if (!invocation.html.empty() && invocation.json == invocation.html) {
-    throw Wrong{"--html: " + in_quotes(invocation.html) + " is taken by --json"};
+    throw Wrong{"--html: " + in_quotes(invocation.html) +
+                " is also the file of --json, expected another"};
   }
   capture::understand_filter(words.filter, invocation.filter);
 }
@@ -118,7 +145,7 @@ std::vector<Ignored> ignored_of(const std::vector<std::string>& texts) {
     const auto bytes = plus == std::string::npos ? std::optional<std::uint64_t>(1)
                                                  : number_of<std::uint64_t>(words.substr(plus + 1));
     if (!offset || !bytes || *bytes == 0 || *offset + *bytes < *offset) {
-      throw Wrong{"--ignore: " + in_quotes(text) + ": expected OFFSET+BYTES"};
+      throw Wrong{"--ignore: " + in_quotes(text) + ": expected OFFSET+BYTES, such as 402+8"};
     }
     ranges.push_back({*offset, *bytes});
   }
@@ -138,8 +165,9 @@ std::vector<Ignored> ignored_of(const std::vector<std::string>& texts) {
 Invocation parse_command_line(int argc, char** argv) {
   Invocation invocation;
   Words words;
-  Command program("sluice-replay", "Sends again what clients had sent while sluice was recording.");
+  Command program("sluice-replay", "Sends again what clients sent while sluice was recording.");
   program.set_version("sluice-replay " SLUICE_VERSION);
+  program.set_examples(kExamples);
   program.set_footer(kFooter);
   add_options(program, words, invocation);
   const auto exit = program.parse(argc, argv, [&] { understand(words, invocation); });

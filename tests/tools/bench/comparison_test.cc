@@ -359,6 +359,7 @@ TEST(BenchArgumentsTest, AreRefusedInOneLine) {
       {"--size", "0B"},
       {"--contender", "x=true"},
       {"--unknown"},
+      {"--help", "nonsense"},
       {"serve"},
       {"serve", "--listen", "nowhere"},
       {"load", "--to", "nowhere", "--workload", "rr1"},

@@ -1058,6 +1058,27 @@ TEST(CommandLine, AFilterTakesOneValueEachTime) {
   EXPECT_EQ(connections({"--port", "1", "--port", "2"}), 0U);
 }
 
+TEST(CommandLine, HelpIsOfAllCommandsOrOfOneOrOfEverything) {
+  const Outcome brief = run({"--help"});
+  EXPECT_EQ(brief.status, 0);
+  EXPECT_TRUE(has(brief.output, "\n  verify "));
+  EXPECT_FALSE(has(brief.output, "--pcapng FILE"));
+  const Outcome one = run({"--help", "export"});
+  EXPECT_EQ(one.status, 0);
+  EXPECT_TRUE(has(one.output, "--pcapng FILE"));
+  EXPECT_EQ(one.output, run({"export", "--help"}).output);
+  const Outcome all = run({"--help=all"});
+  EXPECT_EQ(all.status, 0);
+  EXPECT_TRUE(has(all.output, "--pcapng FILE"));
+  EXPECT_TRUE(has(all.output, "--until-idle TIME"));
+  const Outcome unknown = run({"-h", "exprot"});
+  EXPECT_EQ(unknown.status, 2);
+  EXPECT_EQ(unknown.output, "");
+  EXPECT_EQ(unknown.error,
+            "sluice-capture: --help: unknown topic \"exprot\": expected all, ls, stat, cat, show, "
+            "follow, extract, export, search, verify, recover\n");
+}
+
 TEST(CommandLine, ManPageAndCompletionsHaveEveryCommandAndOption) {
   const std::string folder = SLUICE_CAPTURE_DIR;
   const auto page = Regex("\\\\-").replaced(read_text(folder + "sluice-capture.1"), "-");

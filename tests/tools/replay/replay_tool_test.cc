@@ -982,7 +982,7 @@ std::set<std::string> long_options(const std::string& text) {
 }
 
 TEST(ReplayDocumentation, ManPageAndCompletionsHaveEveryOptionAndNoOther) {
-  Process help({replay_tool(), "--help"});
+  Process help({replay_tool(), "--help", "all"});
   ASSERT_EQ(help.wait(), 0);
   const std::set<std::string> options = long_options(help.standard_output());
   EXPECT_GT(options.size(), 10U);

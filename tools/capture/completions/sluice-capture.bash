@@ -10,6 +10,10 @@ _sluice_capture() {
     return
   fi
   case $previous in
+    -h | --help)
+      ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "all ls stat cat show follow extract export search verify recover" -- "$current")
+      return
+      ;;
     --side)
       mapfile -t COMPREPLY < <(compgen -W "client upstream" -- "$current")
       return

@@ -9,6 +9,7 @@ _sluice_replay() {
       compopt -o nospace
       ;;
     --speed) mapfile -t COMPREPLY < <(compgen -W "1x 10x 0.5x max" -- "$current") ;;
+    -h | --help) mapfile -t COMPREPLY < <(compgen -W "all" -- "$current") ;;
     --json | --html) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --connections | --repeat | --response-timeout | --ignore) ;;
     --connection | --peer | --port | --route | --from | --until) ;;
