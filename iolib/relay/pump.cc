@@ -46,9 +46,9 @@ void Pump::start(std::span<const std::byte> held) {
   advance();
 }
 
-void Pump::stop(PumpEnd end) {
+void Pump::cut() {
   if (ended() || is_cut()) return;
-  end_ = end;
+  end_ = End::cut;
   leave_wait();
 }
 
@@ -64,9 +64,6 @@ void Pump::leave_wait() {
   // advance(), or it is paused, and start() goes on.
   if (wait_ == Wait::tap) advance();
 }
-
-// Then what it holds is lost.
-bool Pump::is_cut() const { return end_ == PumpEnd::target_reset || end_ == PumpEnd::stopped; }
 
 void Pump::complete(const Completion& completion) {
   const Wait waited = std::exchange(wait_, Wait::nothing);
@@ -115,18 +112,18 @@ void Pump::advance() {
     return relay_.pump_paused(*this);
   }
   pipe_.release();
-  if (end_ == PumpEnd::eof && taps_ && !taps_->may_end(received_bytes_)) {
+  if (end_ == End::eof && taps_ && !taps_->may_end(received_bytes_)) {
     wait_ = Wait::tap;
     return relay_.pump_paused(*this);
   }
-  if (end_ != PumpEnd::running) return finish();
+  if (end_ != End::none) return finish();
   if (promotion_.take_proof() && relay_.begin_move()) return advance();
   wait_for_source();
 }
 
 // Only what is copied: behind what waits on the heap a pipe could not be emptied.
 bool Pump::may_gather() const {
-  return end_ == PumpEnd::running && !streaming() && !pipe_ &&
+  return end_ == End::none && !streaming() && !pipe_ &&
          held_.size() + Reactor::kReceiveBytes <= kMaxGatedBytes;
 }
 
@@ -151,9 +148,9 @@ void Pump::wait_for_source() {
 
 void Pump::finish() {
   phase_ = Phase::ended;
-  if (end_ == PumpEnd::eof) relay_.pass_on_end(target_);
+  if (end_ == End::eof) relay_.pass_on_end(target_);
   if (taps_) {
-    if (end_ == PumpEnd::eof) {
+    if (end_ == End::eof) {
       taps_->eof(received_bytes_);
     } else {
       taps_->reset(received_bytes_);
@@ -167,7 +164,7 @@ void Pump::finish() {
 void Pump::end_source(bool orderly) {
   if (!orderly) source_.mark_reset();
   // Where the source is the target as well, that has stopped it.
-  if (!is_cut()) end_ = orderly ? PumpEnd::eof : PumpEnd::source_reset;
+  if (!is_cut()) end_ = orderly ? End::eof : End::reset;
 }
 
 // --- Copying ---

@@ -18,15 +18,6 @@ namespace sluice {
 class Leg;
 class Relay;
 
-/// How one direction ended.
-enum class PumpEnd : std::uint8_t {
-  running,
-  eof,           ///< in order: all was forwarded, and the FIN passed on
-  source_reset,  ///< all that had been received was forwarded
-  target_reset,  ///< what was still held was lost with the target
-  stopped,       ///< given up
-};
-
 /// Moves one direction's bytes from one leg to another, by copying or by splicing, whichever suits
 /// what it sees. It belongs to a Relay.
 ///
@@ -47,15 +38,21 @@ class Pump final : private Operation {
   /// How long a pipe with no more than that in it may be paused before that happens.
   static constexpr Duration kPipePause = std::chrono::milliseconds(100);
 
+  enum class End : std::uint8_t {
+    none,
+    eof,    ///< in order: all was forwarded, and the FIN passed on
+    reset,  ///< its source was reset; all that had been received was forwarded
+    cut,    ///< what was still held is lost
+  };
+
   Pump(Relay& relay, Leg& source, Leg& target);
   ~Pump() override;
 
   /// Begins, with `held` (at most kMaxHeldBytes) as the first bytes of the stream, which somebody
   /// has received already; or goes on after a pause.
   void start(std::span<const std::byte> held = {});
-  /// Ends the direction, with `end` as the reason, as soon as what is in flight has completed; what
-  /// it holds is lost.
-  void stop(PumpEnd end);
+  /// Ends the direction as soon as what is in flight has completed; what it holds is lost.
+  void cut();
 
   /// Rests, keeping what it holds, as soon as what is in flight has completed; start() goes on.
   void pause();
@@ -79,7 +76,7 @@ class Pump final : private Operation {
   [[nodiscard]] TimePoint tidy(TimePoint now);
 
   [[nodiscard]] bool ended() const { return phase_ == Phase::ended; }
-  [[nodiscard]] PumpEnd end() const { return ended() ? end_ : PumpEnd::running; }
+  [[nodiscard]] End end() const { return ended() ? end_ : End::none; }
   [[nodiscard]] const Leg& source() const { return source_; }
   [[nodiscard]] const Leg& target() const { return target_; }
   /// When bytes were last received or forwarded.
@@ -120,7 +117,7 @@ class Pump final : private Operation {
   [[nodiscard]] bool may_gather() const;
   void finish();
   void leave_wait();
-  [[nodiscard]] bool is_cut() const;
+  [[nodiscard]] bool is_cut() const { return end_ == End::cut; }
   void end_source(bool orderly);
 
   void receive_turn();
@@ -164,7 +161,7 @@ class Pump final : private Operation {
   Wait wait_ = Wait::nothing;
   Phase phase_ = Phase::running;
   /// How it ends: as its source, once nothing is held; cut, as soon as nothing is in flight.
-  PumpEnd end_ = PumpEnd::running;
+  End end_ = End::none;
 };
 
 }  // namespace sluice

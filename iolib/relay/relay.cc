@@ -48,7 +48,7 @@ void Relay::count_in(RelayContext* context) {
 // Heavy streams are what loads a thread. Where one thread has fewer, this relay goes on there; at
 // most once.
 bool Relay::begin_move() {
-  if (moved_ || moving() || !two_way_ || !context_->choose_thread || end_ != RelayEnd::running) {
+  if (moved_ || moving() || !two_way_ || !context_->choose_thread || end_ != EndReason::none) {
     return false;
   }
   if (!to_upstream_.may_move() || !to_client_.may_move()) return false;
@@ -129,23 +129,23 @@ bool Relay::flushed(Leg& leg) {
   return false;
 }
 
-void Relay::end_as(RelayEnd end) {
-  if (end_ == RelayEnd::running) end_ = end;
+void Relay::end_as(EndReason end) {
+  if (end_ == EndReason::none) end_ = end;
 }
 
 void Relay::leg_reset(Leg& leg) {
-  end_as(&leg == &client_ ? RelayEnd::client_reset : RelayEnd::upstream_reset);
+  end_as(&leg == &client_ ? EndReason::client_reset : EndReason::upstream_reset);
   if (reset_deadline_ == TimePoint::max()) {
     reset_deadline_ = context_->reactor.now() + kResetFlushTimeout;
     arm(reset_deadline_);
   }
-  if (&to_upstream_.target() == &leg) to_upstream_.stop(PumpEnd::target_reset);
-  if (two_way_ && &to_client_.target() == &leg) to_client_.stop(PumpEnd::target_reset);
+  if (&to_upstream_.target() == &leg) to_upstream_.cut();
+  if (two_way_ && &to_client_.target() == &leg) to_client_.cut();
 }
 
 // The FIN of the direction that ends last goes out with close().
 void Relay::pass_on_end(Leg& target) {
-  if (!pumps_ended() || end_ != RelayEnd::running) target.send_fin();
+  if (!pumps_ended() || end_ != EndReason::none) target.send_fin();
 }
 
 void Relay::pump_ended() {
@@ -157,7 +157,7 @@ void Relay::pump_ended() {
     if (moving()) return check_joined();
     return arm(first_end_ + kWatchAfter);
   }
-  end_as(RelayEnd::closed);
+  end_as(EndReason::closed);
   client_.unwatch();
   upstream_.unwatch();
   check_joined();
@@ -192,7 +192,7 @@ void Relay::expired() {
 // Ends what has been silent for too long; returns when to look again.
 TimePoint Relay::check_timeouts(TimePoint now) {
   if (now >= reset_deadline_) {
-    stop_as(RelayEnd::stopped);
+    stop(end_);  // a reset, which is passed on as it is
     return TimePoint::max();
   }
   TimePoint next = reset_deadline_;
@@ -200,13 +200,13 @@ TimePoint Relay::check_timeouts(TimePoint now) {
   if (two_way_) active = std::max(active, to_client_.last_activity());
   // What a tap holds up is not idle.
   if (to_upstream_.gated() || to_client_.gated()) active = now;
-  RelayEnd why = RelayEnd::idle_timeout;
+  EndReason why = EndReason::idle_timeout;
   Duration limit = options_.idle_timeout;
   if (first_end_ != TimePoint::max()) {
     // What counts now is the direction that is left.
     const Pump& left = to_upstream_.ended() ? to_client_ : to_upstream_;
     active = left.gated() ? now : std::max(first_end_, left.last_activity());
-    why = RelayEnd::half_close_timeout;
+    why = EndReason::half_close_timeout;
     limit = options_.half_close_timeout;
   }
   if (limit > Duration::zero()) {
@@ -214,7 +214,7 @@ TimePoint Relay::check_timeouts(TimePoint now) {
     const bool is_late = now - std::max(active, drained_at_) >= limit;
     if (is_late && (to_upstream_.is_ready() || to_client_.is_ready())) active = now;
     if (now - std::max(active, drained_at_) >= limit && !drains(active, now)) {
-      stop_as(why);
+      stop(why);
       return TimePoint::max();
     }
     next = std::min(next, std::max(active, drained_at_) + limit);
@@ -235,21 +235,21 @@ bool Relay::drains(TimePoint active, TimePoint now) {
   return true;
 }
 
-void Relay::stop_as(RelayEnd end) {
-  end_as(end);
+void Relay::stop(EndReason why) {
+  end_as(why);
   if (pumps_ended()) {
     // Only a last acknowledgement is waited for, and now no longer.
     reset_deadline_ = context_->reactor.now();
     return check_joined();
   }
-  to_upstream_.stop(PumpEnd::stopped);
-  if (two_way_) to_client_.stop(PumpEnd::stopped);
+  to_upstream_.cut();
+  if (two_way_) to_client_.cut();
 }
 
 void Relay::close() {
   to_upstream_.close_taps();
   to_client_.close_taps();
-  const bool abortive = end_ != RelayEnd::closed;
+  const bool abortive = end_ != EndReason::closed;
   if (!abortive && options_.fin_confirms) reset_on_close(client_.fd(), false);
   client_.close(abortive);
   upstream_.close(abortive);

@@ -13,6 +13,7 @@
 #include "iolib/base/send_queue.h"
 #include "iolib/pipe/pipe_pool.h"
 #include "iolib/reactor/reactor.h"
+#include "iolib/relay/end_reason.h"
 #include "iolib/relay/leg.h"
 #include "iolib/relay/pump.h"
 
@@ -59,17 +60,6 @@ struct RelayContext {
   static constexpr Duration kShortagePause = std::chrono::milliseconds(100);
 };
 
-/// Why a relay ended: the first reason that there was.
-enum class RelayEnd : std::uint8_t {
-  running,
-  closed,  ///< both directions in order
-  client_reset,
-  upstream_reset,
-  idle_timeout,
-  half_close_timeout,
-  stopped,  ///< by stop()
-};
-
 /// Relays one connection both ways until both directions have ended, and ends both sockets as the
 /// connection ended: in order after an orderly end, with a reset after a reset.
 ///
@@ -99,16 +89,16 @@ class Relay final : private Timer, private Deferral {
   [[nodiscard]] Pump& to_client() { return to_client_; }
 
   /// Relays until the end, which it returns; both sockets are closed then. `held` are bytes already
-  /// received from the client. Returns RelayEnd::running when the relay rests in order to move to
+  /// received from the client. Returns EndReason::none when the relay rests in order to move to
   /// another thread: the caller moves itself, calls move_to(), and then run() again, there.
   class Run;
   [[nodiscard]] Run run(std::span<const std::byte> held = {});
-  /// Where to move, after run() returned RelayEnd::running.
+  /// Where to move, after run() returned EndReason::none.
   [[nodiscard]] int destination() const { return destination_; }
   /// Goes on with another thread's context. On that thread, while the relay rests.
   void move_to(RelayContext& context);
   /// Ends both directions now, with a reset both ways.
-  void stop() { stop_as(RelayEnd::stopped); }
+  void stop(EndReason why);
 
   /// Forwarded bytes that the far end never acknowledged before a reset. After run().
   [[nodiscard]] std::uint64_t unacknowledged_bytes() const { return unacknowledged_bytes_; }
@@ -139,8 +129,7 @@ class Relay final : private Timer, private Deferral {
   [[nodiscard]] bool ready_to_settle() const { return waiter_ && joined(); }
   [[nodiscard]] bool moving() const { return destination_ >= 0; }
   void check_joined();
-  void end_as(RelayEnd end);
-  void stop_as(RelayEnd end);
+  void end_as(EndReason end);
   bool settle_if_ready();
   void settle();
   [[nodiscard]] bool flushed(Leg& leg);
@@ -160,7 +149,7 @@ class Relay final : private Timer, private Deferral {
   TimePoint drained_at_ = TimePoint::min();      ///< when the send queues were seen to shrink
   SendQueueWatch send_queues_;
   std::uint64_t unacknowledged_bytes_ = 0;
-  RelayEnd end_ = RelayEnd::running;
+  EndReason end_ = EndReason::none;
   bool two_way_;
   bool moved_ = false;  ///< once is enough
   std::int16_t destination_ = -1;
@@ -176,8 +165,8 @@ class Relay::Run {
     relay_.waiter_ = waiter;
     relay_.begin(held_);
   }
-  [[nodiscard]] RelayEnd await_resume() const noexcept {
-    return relay_.moving() ? RelayEnd::running : relay_.end_;
+  [[nodiscard]] EndReason await_resume() const noexcept {
+    return relay_.moving() ? EndReason::none : relay_.end_;
   }
 
  private:

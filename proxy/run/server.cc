@@ -310,7 +310,7 @@ void Server::begin_drain() {
 }
 
 void Server::end_drain() {
-  for (const auto& worker : workers_) worker->stop_sessions(SessionEnd::drain_timeout);
+  for (const auto& worker : workers_) worker->stop_sessions(EndReason::drain_timeout);
 }
 
 // Ends the process although connections are left. Bytes recorded for them may be unwritten or

@@ -54,7 +54,7 @@ void WorkerThread::drain() {
   reactor_->post([this] { worker_->admission().drain(); });
 }
 
-void WorkerThread::stop_sessions(SessionEnd why) {
+void WorkerThread::stop_sessions(EndReason why) {
   reactor_->post([this, why] { worker_->stop_sessions(why); });
 }
 

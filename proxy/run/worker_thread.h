@@ -49,7 +49,7 @@ class WorkerThread {
   /// Stops accepting. Sessions go on until they end; then Shared::on_drained is called.
   void drain();
   /// Resets all sessions and mirrored streams.
-  void stop_sessions(SessionEnd why);
+  void stop_sessions(EndReason why);
   /// Writes and seals all recorded bytes, then calls `done` on the worker's thread. No connection
   /// may be left.
   void close_capture(std::function<void()> done);

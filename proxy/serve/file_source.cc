@@ -74,8 +74,8 @@ std::uint64_t acknowledged_bytes(int fd, std::uint64_t sent) {
 }
 
 // A failed sendfile is the socket's doing or the file's.
-SessionEnd failed_send(int error) {
-  return error == EIO || error == ESTALE ? SessionEnd::file_failed : SessionEnd::client_reset;
+EndReason failed_send(int error) {
+  return error == EIO || error == ESTALE ? EndReason::file_failed : EndReason::client_reset;
 }
 
 }  // namespace
@@ -105,16 +105,16 @@ Task<Result<>> FileSource::open() {
   co_return Result<>();
 }
 
-Task<SessionEnd> FileSource::send(capture::SideTap* tap) {
+Task<EndReason> FileSource::send(capture::SideTap* tap) {
   tap_ = tap;
   if (tap_ != nullptr) tap_->set_wake([this] { wake(); });
-  SessionEnd end = SessionEnd::closed;
+  EndReason end = EndReason::closed;
   if (tap_ != nullptr) {
     end = co_await send_copied();
   } else {
     end = co_await send_opened();
   }
-  const bool whole = end == SessionEnd::closed && !stopped_;
+  const bool whole = end == EndReason::closed && !stopped_;
   if (tap_ != nullptr) whole ? tap_->eof(sent_) : tap_->reset(tap_->seen_bytes());
   if (whole) {
     static_cast<void>(::shutdown(client_, SHUT_WR));
@@ -129,7 +129,7 @@ Task<SessionEnd> FileSource::send(capture::SideTap* tap) {
 
 // By sendfile, as far as the size that the file had leads; what else there is, and what refuses
 // sendfile, is copied.
-Task<SessionEnd> FileSource::send_opened() {
+Task<EndReason> FileSource::send_opened() {
   std::uint64_t read_in = 0;
   while (sent_ < file_->size_bytes && !stopped_) {
     if (read_in == sent_) {
@@ -138,7 +138,7 @@ Task<SessionEnd> FileSource::send_opened() {
       if (const FileRange next{file_->fd.get(), sent_, turn}; !in_page_cache(next)) {
         const int brought = co_await bring_in(next);
         if (stopped_) break;
-        if (brought < 0) co_return SessionEnd::file_failed;
+        if (brought < 0) co_return EndReason::file_failed;
       }
     }
     const Transfer sent = sluice::send_file(client_, file_->fd.get(), sent_, read_in - sent_);
@@ -151,19 +151,19 @@ Task<SessionEnd> FileSource::send_opened() {
     spliced_ += sent.bytes;
     if (sent_ == file_->size_bytes) break;
     const int ready = co_await await_writable();
-    if (ready == -ETIMEDOUT) co_return SessionEnd::idle_timeout;
+    if (ready == -ETIMEDOUT) co_return EndReason::idle_timeout;
   }
   const bool more = file_->size_bytes == 0 || file_->size_now() > sent_;
   if (more && !stopped_) co_return co_await send_copied();
-  co_return SessionEnd::closed;
+  co_return EndReason::closed;
 }
 
 // The file ends before the size that it had: it has been cut short, or its size says nothing, as in
 // /sys.
-SessionEnd FileSource::ended_early() {
-  if (file_->size_now() >= file_->size_bytes) return SessionEnd::closed;
+EndReason FileSource::ended_early() {
+  if (file_->size_now() >= file_->size_bytes) return EndReason::closed;
   failed(Error{0, file_->path + " has become shorter"});
-  return SessionEnd::file_failed;
+  return EndReason::file_failed;
 }
 
 void FileSource::failed(const Error& error) {
@@ -197,22 +197,22 @@ TimePoint FileSource::idle_deadline() const { return deadline_after(route_.confi
 
 // Reads and throws away what the client sends until it ends: closing with unread data would destroy
 // what it has not yet acknowledged.
-Task<SessionEnd> FileSource::await_end() {
+Task<EndReason> FileSource::await_end() {
   std::array<std::byte, 4096> waste;
   SendQueueWatch queue;
   while (!stopped_) {
     const ssize_t got = ::recv(client_, waste.data(), waste.size(), MSG_DONTWAIT);
     if (got == 0) break;
-    if (got < 0 && errno != EAGAIN && errno != EINTR) co_return SessionEnd::client_reset;
+    if (got < 0 && errno != EAGAIN && errno != EINTR) co_return EndReason::client_reset;
     Reactor::Wait readable =
         reactor_.readable(client_, deadline_after(route_.config.half_close_timeout));
     pending_ = &readable;
     const int ready = co_await readable;
     pending_ = nullptr;
     if (ready == -ETIMEDOUT && !queue.drains(send_queue_bytes(client_)))
-      co_return SessionEnd::half_close_timeout;
+      co_return EndReason::half_close_timeout;
   }
-  co_return SessionEnd::closed;
+  co_return EndReason::closed;
 }
 
 Task<int> FileSource::await_writable() {
@@ -242,9 +242,9 @@ void FileSource::wake() {
 
 // Reads the file to its end, shows it to the tap if there is one, and sends what was read: a
 // sendfile passes no tap.
-Task<SessionEnd> FileSource::send_copied() {
-  SessionEnd end = SessionEnd::closed;
-  while (end == SessionEnd::closed && !stopped_) {
+Task<EndReason> FileSource::send_copied() {
+  EndReason end = EndReason::closed;
+  while (end == EndReason::closed && !stopped_) {
     const std::size_t wanted =
         std::min(kCopiedPartBytes, tap_ != nullptr ? tap_->allowance() : kCopiedPartBytes);
     if (wanted == 0) {
@@ -253,7 +253,7 @@ Task<SessionEnd> FileSource::send_copied() {
     }
     const int got = co_await read_part(wanted);
     if (stopped_) break;
-    if (got < 0) co_return SessionEnd::file_failed;
+    if (got < 0) co_return EndReason::file_failed;
     const std::span<const std::byte> part = file_->part;
     if (part.empty()) co_return sent_ < file_->size_bytes ? ended_early() : end;
     if (tap_ != nullptr) tap_->append(sent_, part);
@@ -284,7 +284,7 @@ Task<int> FileSource::read_part(std::size_t most_bytes) {
   co_return error ? -EIO : 0;
 }
 
-Task<SessionEnd> FileSource::send_all(std::span<const std::byte> bytes) {
+Task<EndReason> FileSource::send_all(std::span<const std::byte> bytes) {
   while (!bytes.empty() && !stopped_) {
     const ssize_t sent = ::send(client_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0) {
@@ -292,12 +292,12 @@ Task<SessionEnd> FileSource::send_all(std::span<const std::byte> bytes) {
       bytes = bytes.subspan(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN) {
       const int ready = co_await await_writable();
-      if (ready == -ETIMEDOUT) co_return SessionEnd::idle_timeout;
+      if (ready == -ETIMEDOUT) co_return EndReason::idle_timeout;
     } else if (errno != EINTR) {
-      co_return SessionEnd::client_reset;
+      co_return EndReason::client_reset;
     }
   }
-  co_return SessionEnd::closed;
+  co_return EndReason::closed;
 }
 
 }  // namespace sluice

@@ -34,7 +34,7 @@ class FileSource final : private Deferral {
   [[nodiscard]] Task<Result<>> open();
   /// Sends the file, and FIN, then waits for the client's own end: `closed`, or why it broke off.
   /// `tap`, if there is one, is shown what is sent, and is told of the end.
-  [[nodiscard]] Task<SessionEnd> send(capture::SideTap* tap);
+  [[nodiscard]] Task<EndReason> send(capture::SideTap* tap);
   /// Has open() and send() return soon, whatever with.
   void stop();
 
@@ -45,15 +45,15 @@ class FileSource final : private Deferral {
  private:
   struct Hold;
 
-  [[nodiscard]] Task<SessionEnd> send_opened();
-  [[nodiscard]] Task<SessionEnd> send_copied();
-  [[nodiscard]] Task<SessionEnd> send_all(std::span<const std::byte> bytes);
+  [[nodiscard]] Task<EndReason> send_opened();
+  [[nodiscard]] Task<EndReason> send_copied();
+  [[nodiscard]] Task<EndReason> send_all(std::span<const std::byte> bytes);
   [[nodiscard]] Task<int> bring_in(FileRange range);
   [[nodiscard]] Task<int> read_part(std::size_t most_bytes);
-  [[nodiscard]] SessionEnd ended_early();
+  [[nodiscard]] EndReason ended_early();
   [[nodiscard]] Task<int> done(TimePoint deadline);
   [[nodiscard]] Task<int> await_writable();
-  [[nodiscard]] Task<SessionEnd> await_end();
+  [[nodiscard]] Task<EndReason> await_end();
   void deferred() override { std::exchange(held_, {}).resume(); }
   void wake();
   void failed(const Error& error);

@@ -3,8 +3,12 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <cassert>
 #include <cerrno>
+#include <cstddef>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "iolib/mirror/sample.h"
@@ -17,38 +21,30 @@ namespace sluice {
 
 namespace {
 
-SessionEnd session_end(RelayEnd end) {
-  switch (end) {
-    case RelayEnd::client_reset:
-      return SessionEnd::client_reset;
-    case RelayEnd::upstream_reset:
-      return SessionEnd::upstream_reset;
-    case RelayEnd::idle_timeout:
-      return SessionEnd::idle_timeout;
-    case RelayEnd::half_close_timeout:
-      return SessionEnd::half_close_timeout;
-    default:
-      return SessionEnd::closed;
-  }
-}
+// What the log calls an end, and what counts it: one for each reason, in their order.
+struct Ending {
+  EndReason reason;
+  std::string_view name;
+  Counter counter;
+};
+constexpr auto kEndings = std::to_array<Ending>({
+    {EndReason::closed, "closed", Counter::closed},
+    {EndReason::client_reset, "client_reset", Counter::client_resets},
+    {EndReason::upstream_reset, "upstream_reset", Counter::upstream_resets},
+    {EndReason::idle_timeout, "idle_timeout", Counter::timeouts},
+    {EndReason::half_close_timeout, "half_close_timeout", Counter::timeouts},
+    {EndReason::connect_refused, "connect_refused", Counter::connect_failures},
+    {EndReason::connect_timeout, "connect_timeout", Counter::connect_failures},
+    {EndReason::connect_failed, "connect_failed", Counter::connect_failures},
+    {EndReason::file_failed, "file_failed", Counter::connect_failures},
+    {EndReason::capture_failed, "capture_failed", Counter::stopped},
+    {EndReason::drain_timeout, "drain_timeout", Counter::stopped},
+});
 
-Counter counter_of(SessionEnd end) {
-  switch (end) {
-    case SessionEnd::closed:
-      return Counter::closed;
-    case SessionEnd::client_reset:
-      return Counter::client_resets;
-    case SessionEnd::upstream_reset:
-      return Counter::upstream_resets;
-    case SessionEnd::idle_timeout:
-    case SessionEnd::half_close_timeout:
-      return Counter::timeouts;
-    case SessionEnd::drain_timeout:
-    case SessionEnd::capture_failed:
-      return Counter::stopped;
-    default:
-      return Counter::connect_failures;
-  }
+const Ending& ending_of(EndReason reason) {
+  const Ending& ending = kEndings.at(static_cast<std::size_t>(reason) - 1);
+  assert(ending.reason == reason);
+  return ending;
 }
 
 // How often one who waits for a descriptor tries again: sooner than anybody else is accepted.
@@ -80,34 +76,6 @@ void close_with_reset(OwnedFd& fd) {
   fd.reset();
 }
 
-std::string_view to_string(SessionEnd end) {
-  switch (end) {
-    case SessionEnd::closed:
-      return "closed";
-    case SessionEnd::client_reset:
-      return "client_reset";
-    case SessionEnd::upstream_reset:
-      return "upstream_reset";
-    case SessionEnd::connect_refused:
-      return "connect_refused";
-    case SessionEnd::connect_timeout:
-      return "connect_timeout";
-    case SessionEnd::connect_failed:
-      return "connect_failed";
-    case SessionEnd::idle_timeout:
-      return "idle_timeout";
-    case SessionEnd::half_close_timeout:
-      return "half_close_timeout";
-    case SessionEnd::file_failed:
-      return "file_failed";
-    case SessionEnd::capture_failed:
-      return "capture_failed";
-    case SessionEnd::drain_timeout:
-      return "drain_timeout";
-  }
-  return "?";
-}
-
 Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind client_kind)
     : worker_(&worker),
       route_(std::move(route)),
@@ -120,10 +88,10 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
 
 Session::~Session() { worker_->session_ended(*this); }
 
-void Session::stop(SessionEnd why) {
+void Session::stop(EndReason why) {
   if (std::exchange(stopped_, true)) return;
   end_ = why;
-  if (relay_ != nullptr) relay_->stop();
+  if (relay_ != nullptr) relay_->stop(why);
   if (file_ != nullptr) file_->stop();
   if (pending_ != nullptr) worker_->reactor().cancel(*pending_);
 }
@@ -140,8 +108,8 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
     session.relay_ = &relay;
     capture::Recording* const recording = session.begin_taps(relay);
     for (;;) {
-      const RelayEnd end = co_await relay.run();
-      if (end != RelayEnd::running) {
+      const EndReason end = co_await relay.run();
+      if (end != EndReason::none) {
         session.relayed(end, relay);
         break;
       }
@@ -151,7 +119,7 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
       co_await destination.arrival();
       session.arrive(destination, relay);
     }
-    if (recording != nullptr) recording->close(to_string(session.end_));
+    if (recording != nullptr) recording->close(ending_of(session.end_).name);
   } else {
     close_with_reset(client);
   }
@@ -163,7 +131,7 @@ Task<> Session::send_file(OwnedFd& client) {
   FileSource source(*worker_, *route_, client.get());
   file_ = &source;
   if (stopped_) source.stop();  // on its way here from another worker
-  SessionEnd end = SessionEnd::file_failed;
+  EndReason end = EndReason::file_failed;
   capture::Recording* recording = nullptr;
   const Result<> opened = co_await source.open();
   if (opened.has_value()) {
@@ -177,9 +145,9 @@ Task<> Session::send_file(OwnedFd& client) {
   if (!stopped_) end_ = end;
   to_client_ = source.sent_bytes();
   spliced_to_client_ = source.spliced_bytes();
-  if (recording != nullptr) recording->close(to_string(end_));
+  if (recording != nullptr) recording->close(ending_of(end_).name);
   worker_->reactor().forget(client.get());
-  end_ == SessionEnd::closed ? client.reset() : close_with_reset(client);
+  end_ == EndReason::closed ? client.reset() : close_with_reset(client);
 }
 
 // Whether there is now a connection to the upstream. Without descriptors it waits for one, before
@@ -279,7 +247,7 @@ capture::Recording* Session::begin_recording() {
   info.client = client_text();
   info.upstream = upstream_text();
   capture::Recording& recording = recorder->open(number_, std::move(info), options);
-  recording.set_on_failed([this] { stop(SessionEnd::capture_failed); });
+  recording.set_on_failed([this] { stop(EndReason::capture_failed); });
   return &recording;
 }
 
@@ -300,15 +268,15 @@ void Session::arrive(Worker& worker, Relay& relay) {
 
 void Session::connect_failed(const Error& error) {
   if (stopped_) return;
-  end_ = error.code == ECONNREFUSED ? SessionEnd::connect_refused
-         : error.code == ETIMEDOUT  ? SessionEnd::connect_timeout
-                                    : SessionEnd::connect_failed;
+  end_ = error.code == ECONNREFUSED ? EndReason::connect_refused
+         : error.code == ETIMEDOUT  ? EndReason::connect_timeout
+                                    : EndReason::connect_failed;
   worker_->upstream_failed(*route_, error);
 }
 
-void Session::relayed(RelayEnd end, Relay& relay) {
+void Session::relayed(EndReason end, Relay& relay) {
   relay_ = nullptr;
-  if (!stopped_) end_ = session_end(end);
+  if (!stopped_) end_ = end;
   to_upstream_ = relay.to_upstream().forwarded_bytes();
   to_client_ = relay.to_client().forwarded_bytes();
   spliced_to_upstream_ = relay.to_upstream().spliced_bytes();
@@ -320,8 +288,9 @@ void Session::relayed(RelayEnd end, Relay& relay) {
 }
 
 void Session::log_end() {
+  const Ending& ending = ending_of(end_);
   Stats& stats = worker_->stats();
-  stats.add(counter_of(end_));
+  stats.add(ending.counter);
   stats.add(Counter::bytes_to_upstream, to_upstream_);
   stats.add(Counter::bytes_to_client, to_client_);
   stats.add(Counter::bytes_spliced, spliced_to_upstream_ + spliced_to_client_);
@@ -339,7 +308,7 @@ void Session::log_end() {
                            {"spliced_to_upstream", spliced_to_upstream_},
                            {"spliced_to_client", spliced_to_client_},
                            {"duration", duration.count()},
-                           {"reason", to_string(end_)}});
+                           {"reason", ending.name}});
 }
 
 }  // namespace sluice

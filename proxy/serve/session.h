@@ -7,7 +7,6 @@
 #include <exception>
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "iolib/base/address.h"
 #include "iolib/base/owned_fd.h"
@@ -36,22 +35,6 @@ struct Detached {
 /// Closes a connection that must not look as if it had ended in order.
 void close_with_reset(OwnedFd& fd);
 
-/// Why a session ended, as the log says it.
-enum class SessionEnd : std::uint8_t {
-  closed,
-  client_reset,
-  upstream_reset,
-  connect_refused,
-  connect_timeout,
-  connect_failed,
-  idle_timeout,
-  half_close_timeout,
-  file_failed,
-  capture_failed,
-  drain_timeout,
-};
-[[nodiscard]] std::string_view to_string(SessionEnd end);
-
 /// One client's connection from accept to its log line. Lives in the frame of its coroutine, in its
 /// worker's list.
 class Session : public boost::intrusive::list_base_hook<> {
@@ -64,7 +47,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   /// See Route.
   [[nodiscard]] bool tapped() const { return route_->tapped(); }
   /// Ends the session soon, with a reset both ways.
-  void stop(SessionEnd why);
+  void stop(EndReason why);
 
  private:
   friend Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);
@@ -80,7 +63,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] capture::Recording* begin_recording();
   [[nodiscard]] std::uint8_t recorded_sides() const;
   void connect_failed(const Error& error);
-  void relayed(RelayEnd end, Relay& relay);
+  void relayed(EndReason end, Relay& relay);
   void arrive(Worker& worker, Relay& relay);
   void log_end();
 
@@ -98,7 +81,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   SocketAddress client_;
   std::uint16_t upstream_ = kNoUpstream;  ///< index into the route's addresses
   Leg::Kind client_kind_;
-  SessionEnd end_ = SessionEnd::closed;
+  EndReason end_ = EndReason::none;
   bool stopped_ = false;
 
   static constexpr std::uint16_t kNoUpstream = 0xffff;

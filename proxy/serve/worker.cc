@@ -67,7 +67,7 @@ Result<> Worker::open_capture(UringReactor* uring) {
   return capture_->open(uring, *shared_.captures, index_);
 }
 
-void Worker::stop_sessions(SessionEnd why) {
+void Worker::stop_sessions(EndReason why) {
   stopping_ = why;
   admission_.turn_away();
   // Stopping takes effect in a later turn: no session leaves the list here.

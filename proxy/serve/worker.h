@@ -38,7 +38,7 @@ class Worker final : private Timer {
   /// nothing behind where that fails.
   [[nodiscard]] Result<> open_capture(UringReactor* uring);
   /// Ends every session, now and later, and what is mirrored, with a reset. After drain().
-  void stop_sessions(SessionEnd why);
+  void stop_sessions(EndReason why);
   /// New connections to this route go to these addresses.
   void update_route(const Route& route);
 
@@ -102,7 +102,7 @@ class Worker final : private Timer {
   Admission admission_;
   SessionList sessions_;
   std::uint64_t session_numbers_ = 0;
-  std::optional<SessionEnd> stopping_;
+  std::optional<EndReason> stopping_;
 };
 
 /// See Worker::arrival.

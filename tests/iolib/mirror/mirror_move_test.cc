@@ -70,7 +70,7 @@ class MirrorMoveTest : public MoveTest {
     test::finish_sending(client_.get());
     EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
     test::finish_sending(upstream_.get());
-    EXPECT_EQ(end(), RelayEnd::closed);
+    EXPECT_EQ(end(), EndReason::closed);
   }
   [[nodiscard]] std::string all_and_fin() {
     return std::to_string(at_upstream_.received_bytes()) + " and FIN";
@@ -159,7 +159,7 @@ TEST_P(MirrorMoveTest, AHalfClosedOneStaysAsWell) {
       [&] { return send_in_pieces(upstream_.get(), kDown, kSize, test::seed()); });
   EXPECT_EQ(read_whole(client_.get(), kDown, kSize), "");
   EXPECT_TRUE(sender.get());
-  EXPECT_EQ(end(), RelayEnd::closed);
+  EXPECT_EQ(end(), EndReason::closed);
   EXPECT_EQ(moves_, 0);
   test::finish_sending(mirror.get());
   EXPECT_TRUE(test::wait_until([this] { return mirror_->count(Count::active) == 0; }));

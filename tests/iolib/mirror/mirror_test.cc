@@ -119,7 +119,7 @@ class MirrorTest : public RelayTest {
   static void finish(sluice::RelaySession& session) {
     test::finish_sending(session.client.get());
     test::finish_sending(session.upstream.get());
-    EXPECT_EQ(session.end(), RelayEnd::closed);
+    EXPECT_EQ(session.end(), EndReason::closed);
   }
 
   test::Listener listener_;
@@ -143,7 +143,7 @@ TEST_P(MirrorTest, GetsExactlyTheClientsBytesAndTheirEnd) {
   EXPECT_TRUE(test::send_pattern(session.upstream.get(), kToClient, 0, kSize / 8));
   test::finish_sending(session.upstream.get());
   EXPECT_EQ(read_whole(session.client.get(), kToClient, kSize / 8), "");
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
   test::finish_sending(mirror.get());
   EXPECT_TRUE(wait_for(Count::active, 0));
   EXPECT_EQ(mirror_->count(Count::bytes), kSize);
@@ -222,7 +222,7 @@ TEST_P(MirrorTest, AHalfCloseIsPassedOnWhileTheOtherWayGoesOn) {
   EXPECT_EQ(test::receive_text(session.client.get(), 5), "hello");
   EXPECT_EQ(mirror_->count(Count::active), 1U);
   test::finish_sending(session.upstream.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
 }
 
 TEST_P(MirrorTest, AResetComesAfterAllThatCameBeforeIt) {
@@ -231,7 +231,7 @@ TEST_P(MirrorTest, AResetComesAfterAllThatCameBeforeIt) {
   const OwnedFd mirror = accept_mirror();
   move(session, kMuch);
   test::reset(std::move(session.client));
-  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  EXPECT_EQ(session.end(), EndReason::client_reset);
   // It begins to read only now.
   EXPECT_EQ(read_until(mirror.get(), kToUpstream, Ending::reset), kMuch);
   EXPECT_TRUE(wait_for(Count::active, 0));

@@ -45,7 +45,7 @@ class GateTest : public RelayTest {
   void expect_closed(RelaySession& session, std::uint64_t bytes) {
     EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, bytes), "");
     test::finish_sending(session.upstream.get());
-    EXPECT_EQ(session.end(), RelayEnd::closed);
+    EXPECT_EQ(session.end(), EndReason::closed);
     EXPECT_TRUE(tap_.content());
     EXPECT_EQ(tap_.bytes, bytes);
   }
@@ -157,7 +157,7 @@ TEST_P(GateTest, AResetWaitsBehindWhatWasGathered) {
   EXPECT_FALSE(session.ended());
   open_gate(session);
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), kPart);
-  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  EXPECT_EQ(session.end(), EndReason::client_reset);
   EXPECT_EQ(tap_.resets, 1);
 }
 
@@ -165,7 +165,7 @@ TEST_P(GateTest, AResetOfTheTargetEndsItAtOnce) {
   RelaySession& session = start_gated();
   gather(session, 0, kPart);
   test::reset(std::move(session.upstream));
-  EXPECT_EQ(session.end(), RelayEnd::upstream_reset);
+  EXPECT_EQ(session.end(), EndReason::upstream_reset);
   EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), 0U);
   EXPECT_EQ(tap_.resets, 1);
   EXPECT_EQ(tap_.totals->received, kPart);
@@ -181,7 +181,7 @@ TEST_P(GateTest, AGateThatOpensOntoABrokenTargetIsToldOnce) {
     tap_.hold_back_from = Tap::kNoLimit;
     relay.to_upstream().wake();
   });
-  EXPECT_EQ(session.end(), RelayEnd::upstream_reset);
+  EXPECT_EQ(session.end(), EndReason::upstream_reset);
   EXPECT_EQ(tap_.resets, 1);
   EXPECT_EQ(tap_.totals->forwarded, 0U);
 }
@@ -222,7 +222,7 @@ TEST_P(GateTest, TimeBehindAGateIsNotIdle) {
   std::this_thread::sleep_for(3 * kShort);
   EXPECT_FALSE(session.ended());
   open_gate(session);
-  EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
+  EXPECT_EQ(session.end(), EndReason::idle_timeout);
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 1000U);
 }
 

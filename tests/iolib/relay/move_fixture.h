@@ -68,7 +68,7 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
     if (!relay_started_) return;
     if (!ended_) {
       here_.load()->loop.call([this] {
-        if (relay_) relay_->stop();
+        if (relay_) relay_->stop(EndReason::drain_timeout);
       });
       static_cast<void>(end());
     }
@@ -117,7 +117,7 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
       task_.start();
     });
   }
-  [[nodiscard]] RelayEnd end() {
+  [[nodiscard]] EndReason end() {
     EXPECT_TRUE(test::wait_until([this] { return ended_.load(); }));
     return how_;
   }
@@ -130,7 +130,7 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
     EXPECT_EQ(read_whole(upstream_.get(), kUp, size), "");
     EXPECT_EQ(at_client.get(), "");
     EXPECT_TRUE(client_sends.get() && upstream_sends.get());
-    EXPECT_EQ(end(), RelayEnd::closed);
+    EXPECT_EQ(end(), EndReason::closed);
   }
   static constexpr std::size_t kBurst = Promotion::kLargeTurnBytes + Reactor::kReceiveBytes;
   static constexpr int kBursts = 3 * Promotion::kHeavyAfter;
@@ -159,8 +159,8 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
 
  private:
   [[nodiscard]] Task<> serve() {
-    RelayEnd how = co_await relay_->run();
-    while (how == RelayEnd::running) {
+    EndReason how = co_await relay_->run();
+    while (how == EndReason::none) {
       EXPECT_EQ(relay_->destination(), 1);
       EXPECT_FALSE(relay_->to_upstream().holds_pipe() || relay_->to_client().holds_pipe())
           << "a pipe belongs to the thread that took it";
@@ -184,7 +184,7 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
   Task<> task_;
   std::atomic<Thread*> here_{nullptr};
   std::atomic<bool> ended_{false};
-  RelayEnd how_ = RelayEnd::running;
+  EndReason how_ = EndReason::none;
   bool relay_started_ = false;
   int number_ = -1;
 };

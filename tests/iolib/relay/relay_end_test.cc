@@ -45,7 +45,7 @@ std::optional<bool> lives_by(RelaySession& session, int from, int to, test::Sile
 TEST_P(RelayEndTest, ASilentConnectionEndsWithAResetBothWays) {
   const TimePoint begin = Clock::now();
   RelaySession& session = start({.idle_timeout = kShort});
-  EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
+  EXPECT_EQ(session.end(), EndReason::idle_timeout);
   EXPECT_GE(Clock::now() - begin, kShort);
   EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), 0U);
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 0U);
@@ -61,7 +61,7 @@ TEST_P(RelayEndTest, BytesOneWayKeepAConnectionAlive) {
     if (lives == true) lives = lives_by(session, upstream, client, silence);
     if (!lives) continue;
     EXPECT_TRUE(*lives);
-    EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
+    EXPECT_EQ(session.end(), EndReason::idle_timeout);
     return;
   }
   GTEST_SKIP() << "the machine stands still again and again";
@@ -71,7 +71,7 @@ TEST_P(RelayEndTest, ASilentEchoAndASilentDeviceEndToo) {
   for (const bool to_device : {false, true}) {
     RelaySession& session =
         start({.idle_timeout = kShort, .echo = !to_device, .to_device = to_device});
-    EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
+    EXPECT_EQ(session.end(), EndReason::idle_timeout);
   }
 }
 
@@ -79,7 +79,7 @@ TEST_P(RelayEndTest, AReaderWhoNeverReadsCountsAsSilence) {
   RelaySession& session = start(
       {.idle_timeout = kShort, .client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
   test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
-  EXPECT_EQ(session.end(), RelayEnd::idle_timeout);
+  EXPECT_EQ(session.end(), EndReason::idle_timeout);
 }
 
 TEST_P(RelayEndTest, AHalfClosedConnectionEndsWhenTheOtherDirectionIsSilent) {
@@ -92,7 +92,7 @@ TEST_P(RelayEndTest, AHalfClosedConnectionEndsWhenTheOtherDirectionIsSilent) {
     const std::optional<bool> lives = lives_by(session, client, session.upstream.get(), silence);
     if (!lives) continue;
     EXPECT_TRUE(*lives) << "what counts is silence, not the time since the FIN";
-    EXPECT_EQ(session.end(), RelayEnd::half_close_timeout);
+    EXPECT_EQ(session.end(), EndReason::half_close_timeout);
     EXPECT_TRUE(test::wait_until([&] { return broken(client); }));
     EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 0U);
     return;
@@ -122,27 +122,28 @@ TEST_P(RelayEndTest, StoppedItResetsBothSides) {
   ASSERT_TRUE(test::send_all(session.client.get(), "x"));
   ASSERT_EQ(test::receive_text(session.upstream.get(), 1), "x");
   session.with([](Relay& relay) {
-    relay.stop();
-    relay.stop();
+    relay.stop(EndReason::drain_timeout);
+    relay.stop(EndReason::drain_timeout);
   });
-  EXPECT_EQ(session.end(), RelayEnd::stopped);
+  EXPECT_EQ(session.end(), EndReason::drain_timeout);
   EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), 0U);
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 0U);
-  EXPECT_EQ(session.report().to_upstream_end, PumpEnd::stopped);
+  EXPECT_EQ(session.report().to_upstream_end, Pump::End::cut);
 }
 
 TEST_P(RelayEndTest, StoppedWhileAReaderStallsItEndsAtOnceAndGivesItsPipesBack) {
   RelaySession& session = start({.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
   test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
   test::send_until_full(session.upstream.get(), kToClient, 64 << 20, 20ms);
-  session.with([](Relay& relay) { relay.stop(); });
-  EXPECT_EQ(session.end(), RelayEnd::stopped);
+  session.with([](Relay& relay) { relay.stop(EndReason::drain_timeout); });
+  EXPECT_EQ(session.end(), EndReason::drain_timeout);
   EXPECT_EQ(lent_pipes(), 0U);
 }
 
 TEST_P(RelayEndTest, StoppedBeforeItRanItEndsAtOnce) {
-  RelaySession& session = start({.before = [](Relay& relay) { relay.stop(); }});
-  EXPECT_EQ(session.end(), RelayEnd::stopped);
+  RelaySession& session =
+      start({.before = [](Relay& relay) { relay.stop(EndReason::drain_timeout); }});
+  EXPECT_EQ(session.end(), EndReason::drain_timeout);
   EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), 0U);
 }
 
@@ -151,8 +152,8 @@ TEST_P(RelayEndTest, StoppedInTheMiddleOfAStreamItCanNeverLookWhole) {
     RelaySession& session = start();
     const std::uint64_t sent = test::send_until_full(session.client.get(), kToUpstream,
                                                      1 + 17'000U * static_cast<unsigned>(i), 0ms);
-    session.with([](Relay& relay) { relay.stop(); });
-    EXPECT_EQ(session.end(), RelayEnd::stopped);
+    session.with([](Relay& relay) { relay.stop(EndReason::drain_timeout); });
+    EXPECT_EQ(session.end(), EndReason::drain_timeout);
     EXPECT_LE(read_until(session.upstream.get(), kToUpstream, Ending::reset), sent);
     sessions_.pop_back();
   }

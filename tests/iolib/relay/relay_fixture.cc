@@ -141,14 +141,14 @@ RelaySession::RelaySession(LoopThread& loop, RelayContext& context, SpliceMode s
 }
 
 RelaySession::~RelaySession() {
-  with([](Relay& relay) { relay.stop(); });
+  with([](Relay& relay) { relay.stop(EndReason::drain_timeout); });
   static_cast<void>(end());
   // The coroutine's frame belongs to the loop's thread.
   loop_.call([this] { task_ = {}; });
 }
 
 Task<> RelaySession::serve() {
-  const RelayEnd how = co_await relay_->run(std::as_bytes(std::span(held_)));
+  const EndReason how = co_await relay_->run(std::as_bytes(std::span(held_)));
   report_ = {
       .end = how,
       .to_upstream_end = relay_->to_upstream().end(),
@@ -161,7 +161,7 @@ Task<> RelaySession::serve() {
   ended_ = true;
 }
 
-RelayEnd RelaySession::end() {
+EndReason RelaySession::end() {
   if (!test::wait_until([this] { return ended(); })) {
     std::fputs("the relay does not end\n", stderr);
     std::abort();

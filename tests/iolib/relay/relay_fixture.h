@@ -75,9 +75,9 @@ class LoopThread {
 
 /// The result of a relay.
 struct RelayReport {
-  RelayEnd end = RelayEnd::running;
-  PumpEnd to_upstream_end = PumpEnd::running;
-  PumpEnd to_client_end = PumpEnd::running;
+  EndReason end = EndReason::none;
+  Pump::End to_upstream_end = Pump::End::none;
+  Pump::End to_client_end = Pump::End::none;
   std::uint64_t to_upstream_bytes = 0;
   std::uint64_t to_client_bytes = 0;
   std::uint64_t spliced_bytes = 0;  ///< both directions
@@ -141,7 +141,7 @@ class RelaySession {
   }
   [[nodiscard]] bool ended() const { return ended_; }
   /// Waits for the end.
-  [[nodiscard]] RelayEnd end();
+  [[nodiscard]] EndReason end();
   /// Valid after the end.
   [[nodiscard]] const RelayReport& report() const { return report_; }
   [[nodiscard]] std::uint64_t forwarded_to_upstream();

@@ -36,7 +36,7 @@ TEST_P(MoveTest, AHeavyStreamMovesOnceAndGoesOn) {
   EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
   test::finish_sending(upstream_.get());
   EXPECT_EQ(read_whole(client_.get(), kDown, 0), "");
-  EXPECT_EQ(end(), RelayEnd::closed);
+  EXPECT_EQ(end(), EndReason::closed);
 }
 
 TEST_P(MoveTest, WhoIsToldToStayStays) {
@@ -72,7 +72,7 @@ TEST_P(MoveTest, WhoseTapsHaveLeftMoves) {
   test::finish_sending(client_.get());
   EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
   test::finish_sending(upstream_.get());
-  EXPECT_EQ(end(), RelayEnd::closed);
+  EXPECT_EQ(end(), EndReason::closed);
   EXPECT_FALSE(tap.totals.has_value());
 }
 
@@ -94,7 +94,7 @@ TEST_P(MoveTest, WhoIsStoppedOnTheWayEndsWhereItArrives) {
     // It already counts on its new thread, so that not all streams choose the same one.
     EXPECT_EQ(first().streams(), 0U);
     EXPECT_EQ(second().streams(), 1U);
-    stopped->stop();
+    stopped->stop(EndReason::drain_timeout);
   });
   start([&](Relay& relay) {
     stopped = &relay;
@@ -110,7 +110,7 @@ TEST_P(MoveTest, WhoIsStoppedOnTheWayEndsWhereItArrives) {
     static_cast<void>(::recv(upstream_.get(), nullptr, 1 << 20, MSG_TRUNC | MSG_DONTWAIT));
     return moves_ > 0;
   }));
-  EXPECT_EQ(end(), RelayEnd::stopped);
+  EXPECT_EQ(end(), EndReason::drain_timeout);
 }
 
 TEST_P(MoveTest, AResetAfterTheMoveIsPassedOn) {
@@ -119,7 +119,7 @@ TEST_P(MoveTest, AResetAfterTheMoveIsPassedOn) {
   EXPECT_EQ(moves_, GetParam().splice == SpliceMode::never ? 0 : 1);
   test::reset(std::move(client_));
   EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::reset);
-  EXPECT_EQ(end(), RelayEnd::client_reset);
+  EXPECT_EQ(end(), EndReason::client_reset);
 }
 
 TEST_P(MoveTest, AHalfClosedConnectionGoesOnAfterTheMove) {
@@ -132,7 +132,7 @@ TEST_P(MoveTest, AHalfClosedConnectionGoesOnAfterTheMove) {
       [&] { return send_in_pieces(upstream_.get(), kDown, 2 << 20, test::seed()); });
   EXPECT_EQ(read_whole(client_.get(), kDown, 2 << 20), "");
   EXPECT_TRUE(sender.get());
-  EXPECT_EQ(end(), RelayEnd::closed);
+  EXPECT_EQ(end(), EndReason::closed);
 }
 
 // The other direction is heavy as well, and is cancelled in the middle. It must not take a pipe
@@ -147,7 +147,7 @@ TEST_P(MoveTest, NoPipeMovesAlong) {
     test::finish_sending(client_.get());
     EXPECT_EQ(at_client.get(), "");
     EXPECT_TRUE(upstream_sends.get());
-    EXPECT_EQ(end(), RelayEnd::closed);
+    EXPECT_EQ(end(), EndReason::closed);
   }
 }
 
@@ -157,7 +157,7 @@ TEST_P(MoveTest, TheNumbersOfMovedSocketsCanBeUsedAgainOnTheFirstThread) {
   stream_heavily();
   test::finish_sending(client_.get());
   test::finish_sending(upstream_.get());
-  EXPECT_EQ(end(), RelayEnd::closed);
+  EXPECT_EQ(end(), EndReason::closed);
   start();
   ASSERT_TRUE(test::send_all(client_.get(), "question"));
   EXPECT_EQ(test::receive_text(upstream_.get(), 8), "question");

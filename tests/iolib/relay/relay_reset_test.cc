@@ -39,7 +39,7 @@ class ResetTest : public RelayTest {
       SCOPED_TRACE(client_cuts ? "cut by the client" : "cut by the upstream");
       RelaySession& session = start(options);
       one_try(session, sides(session, client_cuts));
-      EXPECT_EQ(session.end(), client_cuts ? RelayEnd::client_reset : RelayEnd::upstream_reset);
+      EXPECT_EQ(session.end(), client_cuts ? EndReason::client_reset : EndReason::upstream_reset);
     }
   }
 };
@@ -154,7 +154,7 @@ TEST_P(ResetTest, AResetWhoseErrorWasTakenAwayIsNotAnEnd) {
   };
   RelaySession& session = start(options);
   EXPECT_EQ(read_until(session.client.get(), kToClient, Ending::reset), kSize);
-  EXPECT_EQ(session.end(), RelayEnd::upstream_reset);
+  EXPECT_EQ(session.end(), EndReason::upstream_reset);
 }
 
 TEST_P(ResetTest, AResetBehindAFinWithBytesStillQueuedLosesNone) {
@@ -184,7 +184,7 @@ TEST_P(ResetTest, AReaderWhoNeverReadsGetsAResetAllTheSameAfterTheDeadline) {
   RelaySession& session = start(small_buffers());
   test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 20ms);
   test::reset(std::move(session.client));
-  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  EXPECT_EQ(session.end(), EndReason::client_reset);
   EXPECT_TRUE(test::wait_until([&] { return broken(session.upstream.get()); }));
 }
 
@@ -207,7 +207,7 @@ TEST_P(ResetTest, ACutStreamNeverEndsInACleanEof) {
     // This side no longer sends, so no send of ours can take the error away.
     const std::uint64_t received = read_until(side.other.get(), side.sent, Ending::reset);
     ASSERT_GE(received, acknowledged) << "try " << i;
-    ASSERT_EQ(session.end(), client_cuts ? RelayEnd::client_reset : RelayEnd::upstream_reset);
+    ASSERT_EQ(session.end(), client_cuts ? EndReason::client_reset : EndReason::upstream_reset);
     ASSERT_FALSE(HasFailure()) << "try " << i;
     sessions_.pop_back();
   }
@@ -222,7 +222,7 @@ TEST_P(ResetTest, BytesThatWereNeverAcknowledgedAreCounted) {
     return session.look([](Relay& relay) { return relay.to_client().ended(); }) == true;
   }));
   test::reset(std::move(session.upstream));
-  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  EXPECT_EQ(session.end(), EndReason::client_reset);
   const RelayReport& report = session.report();
   EXPECT_LE(report.unacknowledged_bytes, report.to_upstream_bytes);
 }
@@ -233,7 +233,7 @@ TEST_P(ResetTest, AllAcknowledgedNothingIsCounted) {
   ASSERT_TRUE(test::wait_until([&] { return session.forwarded_to_upstream() == 100'000; }));
   test::reset(std::move(session.client));
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 100'000U);
-  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  EXPECT_EQ(session.end(), EndReason::client_reset);
   EXPECT_EQ(session.report().unacknowledged_bytes, 0U);
 }
 
@@ -244,7 +244,7 @@ TEST_P(ResetTest, AUnixPeerSeesAResetAsAnEnd) {
   ASSERT_TRUE(test::send_pattern(session.upstream.get(), kToClient, 0, 1000));
   ASSERT_TRUE(test::readable_within(session.client.get(), test::kPatience));
   session.client.reset();  // with bytes unread: the relay's receive fails with ECONNRESET
-  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  EXPECT_EQ(session.end(), EndReason::client_reset);
   test::PatternChecker checker(kToUpstream);
   EXPECT_NE(test::read_pattern(session.upstream.get(), checker), Ending::timed_out);
   EXPECT_EQ(checker.received_bytes(), 1000U);
@@ -326,7 +326,7 @@ TEST_P(UrgentTest, AResetBehindAnUrgentByteIsPassedOn) {
   ASSERT_TRUE(all_acknowledged(session.client.get()));
   test::reset(std::move(session.client));
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 100'001U);
-  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  EXPECT_EQ(session.end(), EndReason::client_reset);
 }
 
 }  // namespace

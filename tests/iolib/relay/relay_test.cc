@@ -35,9 +35,9 @@ void relay_both_ways(RelaySession& session, std::uint64_t size, std::uint64_t se
   EXPECT_EQ(at_client.get(), "");
   EXPECT_TRUE(client_sends.get());
   EXPECT_TRUE(upstream_sends.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
-  EXPECT_EQ(session.report().to_upstream_end, PumpEnd::eof);
-  EXPECT_EQ(session.report().to_client_end, PumpEnd::eof);
+  EXPECT_EQ(session.end(), EndReason::closed);
+  EXPECT_EQ(session.report().to_upstream_end, Pump::End::eof);
+  EXPECT_EQ(session.report().to_client_end, Pump::End::eof);
   EXPECT_EQ(session.report().to_upstream_bytes, size);
   EXPECT_EQ(session.report().to_client_bytes, size);
 }
@@ -210,7 +210,7 @@ TEST_P(RelayTest, AfterTheClientsFinTheUpstreamMayGoOnSending) {
       [&] { return send_in_pieces(session.upstream.get(), kToClient, kSize, test::seed()); });
   EXPECT_EQ(read_whole(session.client.get(), kToClient, kSize), "");
   EXPECT_TRUE(sender.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
 }
 
 TEST_P(RelayTest, AfterTheUpstreamsFinTheClientMayGoOnSending) {
@@ -223,7 +223,7 @@ TEST_P(RelayTest, AfterTheUpstreamsFinTheClientMayGoOnSending) {
       [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
   EXPECT_TRUE(sender.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
 }
 
 TEST_P(RelayTest, AFinAloneEndsAnEmptyStream) {
@@ -233,7 +233,7 @@ TEST_P(RelayTest, AFinAloneEndsAnEmptyStream) {
   EXPECT_FALSE(session.ended());
   test::finish_sending(session.upstream.get());
   EXPECT_EQ(read_whole(session.client.get(), kToClient, 0), "");
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
 }
 
 TEST_P(RelayTest, AHalfClosedConnectionDoesNotSpin) {
@@ -261,7 +261,7 @@ TEST_P(RelayTest, WithoutAnUpstreamTheBytesGoBackToTheClient) {
       [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
   EXPECT_EQ(read_whole(session.client.get(), kToUpstream, kSize), "");
   EXPECT_TRUE(sender.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
 }
 
 TEST_P(RelayTest, AnEchoWhoseClientReadsLateLosesNothing) {
@@ -271,7 +271,7 @@ TEST_P(RelayTest, AnEchoWhoseClientReadsLateLosesNothing) {
   EXPECT_TRUE(loop_->sleeps());
   test::finish_sending(session.client.get());
   EXPECT_EQ(read_whole(session.client.get(), kToUpstream, sent), "");
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
 }
 
 TEST_P(RelayTest, ADeviceTakesEverything) {
@@ -279,7 +279,7 @@ TEST_P(RelayTest, ADeviceTakesEverything) {
   RelaySession& session = start({.to_device = true});
   EXPECT_TRUE(send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()));
   EXPECT_EQ(read_whole(session.client.get(), kToClient, 0), "");
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
   EXPECT_EQ(session.report().to_upstream_bytes, kSize);
 }
 
@@ -289,7 +289,7 @@ TEST_P(RelayTest, AResetEndsAnEchoAndADevice) {
     ASSERT_TRUE(test::send_all(session.client.get(), "some"));
     ASSERT_TRUE(test::wait_until([&] { return session.forwarded_to_upstream() == 4; }));
     test::reset(std::move(session.client));
-    EXPECT_EQ(session.end(), RelayEnd::client_reset);
+    EXPECT_EQ(session.end(), EndReason::client_reset);
   }
 }
 

@@ -36,7 +36,7 @@ class TapChangeTest : public RelayTest {
     EXPECT_EQ(checker.received_bytes(), kSize);
     EXPECT_TRUE(sender.get());
     test::finish_sending(session.upstream.get());
-    EXPECT_EQ(session.end(), RelayEnd::closed);
+    EXPECT_EQ(session.end(), EndReason::closed);
   }
   /// Buffers that hold far less than half a stream, so that there is a middle.
   static SessionOptions modest() {
@@ -97,7 +97,7 @@ TEST_P(TapChangeTest, ATapAttachedWhileBytesAreHeldSeesOnlyWhatComesBehindThem) 
   test::finish_sending(session.client.get());
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, sent), "");
   test::finish_sending(session.upstream.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
   EXPECT_TRUE(tap.content());
   EXPECT_EQ(tap.bytes, sent - received);
 }
@@ -242,7 +242,7 @@ TEST_P(TapChangeTest, ATapIsToldOnceWhereTheStreamWasCut) {
       test::wait_until([&] { return test::unacknowledged_bytes(session.client.get()) == 0; }));
   test::reset(std::move(session.client));
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), kPart);
-  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  EXPECT_EQ(session.end(), EndReason::client_reset);
   EXPECT_TRUE(tap.content());
   EXPECT_EQ(tap.eofs, 0);
   EXPECT_EQ(tap.resets, 1);
@@ -259,8 +259,8 @@ TEST_P(TapChangeTest, ATapOfAStoppedRelayIsToldOfAResetAndTheTotals) {
   ASSERT_TRUE(test::send_pattern(session.client.get(), kToUpstream, 0, 1000));
   ASSERT_TRUE(test::wait_until([&] { return loop_->call([&] { return tap.bytes; }) == 1000; }));
   ASSERT_TRUE(test::wait_until([&] { return session.forwarded_to_upstream() == 100; }));
-  session.with([](Relay& relay) { relay.stop(); });
-  EXPECT_EQ(session.end(), RelayEnd::stopped);
+  session.with([](Relay& relay) { relay.stop(EndReason::drain_timeout); });
+  EXPECT_EQ(session.end(), EndReason::drain_timeout);
   EXPECT_EQ(tap.resets, 1);
   EXPECT_EQ(tap.totals->received, 1000U);
   EXPECT_EQ(tap.totals->forwarded, 100U);
@@ -279,8 +279,8 @@ TEST_P(TapChangeTest, AFinThatIsNotAcknowledgedIsNoByteOfTheStream) {
     return session.look([](Relay& relay) { return relay.to_upstream().ended(); }) == true;
   }));
   EXPECT_TRUE(loop_->sleeps());
-  session.with([](Relay& relay) { relay.stop(); });
-  EXPECT_EQ(session.end(), RelayEnd::stopped);
+  session.with([](Relay& relay) { relay.stop(EndReason::drain_timeout); });
+  EXPECT_EQ(session.end(), EndReason::drain_timeout);
   EXPECT_EQ(tap.totals->forwarded, kPart);
   EXPECT_LT(tap.totals->acknowledged, kPart);
   EXPECT_EQ(tap.totals->acknowledged,
@@ -299,7 +299,7 @@ TEST_P(TapChangeTest, AGateThatOpensOntoABrokenTargetIsToldOnce) {
     tap.hold_back_from = Tap::kNoLimit;
     relay.to_upstream().wake();
   });
-  EXPECT_EQ(session.end(), RelayEnd::upstream_reset);
+  EXPECT_EQ(session.end(), EndReason::upstream_reset);
   EXPECT_EQ(tap.resets, 1);
   EXPECT_EQ(tap.eofs, 0);
   EXPECT_EQ(tap.totals->forwarded, 0U);
@@ -320,7 +320,7 @@ TEST_P(TapChangeTest, AResetWhileATapHoldsTheStreamUpStillReachesTheOtherSide) {
     relay.to_upstream().wake();
   });
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 1000U);
-  EXPECT_EQ(session.end(), RelayEnd::client_reset);
+  EXPECT_EQ(session.end(), EndReason::client_reset);
 }
 
 // Three taps. At the end, the first one detaches and asks all for their allowance.

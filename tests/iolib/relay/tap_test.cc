@@ -40,7 +40,7 @@ class TapTest : public RelayTest {
     EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, size), "");
     EXPECT_TRUE(sender.get());
     test::finish_sending(session.upstream.get());
-    EXPECT_EQ(session.end(), RelayEnd::closed);
+    EXPECT_EQ(session.end(), EndReason::closed);
   }
   static void wake(RelaySession& session) {
     session.with([](Relay& relay) { relay.to_upstream().wake(); });
@@ -82,7 +82,7 @@ TEST_P(TapTest, OneMaySeeWhatIsCopiedOnceItIsForwarded) {
   EXPECT_EQ(test::receive_text(session.upstream.get(), 100).size(), 100U);
   test::finish_sending(session.client.get());
   test::finish_sending(session.upstream.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
   EXPECT_TRUE(first.content() && later.content());
   EXPECT_EQ(later.bytes, 100U);
 }
@@ -132,7 +132,7 @@ TEST_P(TapTest, BothDirectionsAreTappedEachByItsOwnTap) {
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
   EXPECT_EQ(at_client.get(), "");
   EXPECT_TRUE(client_sends.get() && upstream_sends.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
   EXPECT_TRUE(to_upstream.content() && to_client.content());
   EXPECT_EQ(to_upstream.bytes, kSize);
   EXPECT_EQ(to_client.bytes, kSize);
@@ -144,7 +144,7 @@ TEST_P(TapTest, BytesThatWereReceivedBeforeTheRelayPassTheTapToo) {
   TestTap& tap = make_tap(kToUpstream);
   RelaySession& session = start_tapped({&tap}, {.held = held});
   EXPECT_EQ(test::receive_text(session.upstream.get(), held.size()), held);
-  session.with([](Relay& relay) { relay.stop(); });
+  session.with([](Relay& relay) { relay.stop(EndReason::drain_timeout); });
   static_cast<void>(session.end());
   EXPECT_TRUE(tap.content());
   EXPECT_EQ(tap.bytes, held.size());
@@ -162,7 +162,7 @@ TEST_P(TapTest, ASlowReaderIsNoConcernOfTheTap) {
   test::finish_sending(session.client.get());
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, sent), "");
   test::finish_sending(session.upstream.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
   EXPECT_TRUE(tap.content());
   EXPECT_EQ(tap.bytes, sent);
 }
@@ -186,7 +186,7 @@ TEST_P(TapTest, AnEchoAndADeviceAreTappedAsWell) {
         [&] { return send_in_pieces(session.client.get(), kToUpstream, kSize, test::seed()); });
     EXPECT_EQ(read_whole(session.client.get(), kToUpstream, to_device ? 0 : kSize), "");
     EXPECT_TRUE(sender.get());
-    EXPECT_EQ(session.end(), RelayEnd::closed);
+    EXPECT_EQ(session.end(), EndReason::closed);
     EXPECT_TRUE(tap.content());
     EXPECT_EQ(tap.bytes, kSize);
     EXPECT_EQ(tap.totals->forwarded, kSize);
@@ -229,7 +229,7 @@ TEST_P(TapTest, ATapThatCanTakeNothingStopsTheStreamUntilItIsAwake) {
   });
   EXPECT_EQ(test::read_pattern(session.upstream.get(), checker), Ending::eof);
   test::finish_sending(session.upstream.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
   EXPECT_TRUE(tap.content());
   EXPECT_EQ(tap.bytes, 3 * kPart);
 }
@@ -269,7 +269,7 @@ TEST_P(TapTest, ATapWhoseAllowanceDoesNotStandIsAskedWhenBytesAreThere) {
     EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSize), "");
     EXPECT_TRUE(sender.get());
     test::finish_sending(session.upstream.get());
-    EXPECT_EQ(session.end(), RelayEnd::closed);
+    EXPECT_EQ(session.end(), EndReason::closed);
     EXPECT_TRUE(tap.content());
     EXPECT_EQ(tap.bytes, kSize);
   }
@@ -310,7 +310,7 @@ TEST_P(TapTest, NothingPassesTheWatermarkBeforeItRises) {
   EXPECT_EQ(test::read_pattern(session.upstream.get(), checker), Ending::eof);
   EXPECT_EQ(checker.received_bytes(), kParts * kPart);
   test::finish_sending(session.upstream.get());
-  EXPECT_EQ(session.end(), RelayEnd::closed);
+  EXPECT_EQ(session.end(), EndReason::closed);
   EXPECT_TRUE(tap.content());
   EXPECT_EQ(tap.bytes, kParts * kPart);
 }
