@@ -87,18 +87,18 @@ bool Relay::joined() const {
 // The waiter goes on at the end of the turn, not from here: this may be deep within a call of an
 // object that would then be gone.
 void Relay::check_joined() {
-  if (ready_to_settle()) context_->reactor.defer(*this);
+  if (can_finish_run()) context_->reactor.defer(*this);
 }
 
-bool Relay::settle_if_ready() {
-  const bool ready = ready_to_settle();
-  if (ready) settle();
-  return ready;
+bool Relay::try_finish_run() {
+  const bool can = can_finish_run();
+  if (can) finish_run();
+  return can;
 }
 
 // Nothing is in flight any more: moves, or ends both sockets, after what must still be
 // acknowledged.
-void Relay::settle() {
+void Relay::finish_run() {
   assert(joined());
   if (pumps_ended()) {
     count_in(nullptr);
@@ -181,7 +181,7 @@ void Relay::arm(TimePoint deadline) {
 }
 
 void Relay::expired() {
-  if (settle_if_ready()) return;
+  if (try_finish_run()) return;
   // While something is still in flight, its completion looks again.
   if (pumps_ended() || moving()) return;
   watch_quiet_legs();

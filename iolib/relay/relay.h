@@ -120,18 +120,18 @@ class Relay final : private Timer, private Deferral {
   void begin(std::span<const std::byte> held);
   void count_in(RelayContext* context);
   void expired() override;
-  void deferred() override { settle_if_ready(); }
+  void deferred() override { try_finish_run(); }
   void arm(TimePoint deadline);
   [[nodiscard]] TimePoint check_timeouts(TimePoint now);
   [[nodiscard]] bool drains(TimePoint active, TimePoint now);
   [[nodiscard]] bool pumps_ended() const;
   [[nodiscard]] bool joined() const;
-  [[nodiscard]] bool ready_to_settle() const { return waiter_ && joined(); }
+  [[nodiscard]] bool can_finish_run() const { return waiter_ && joined(); }
   [[nodiscard]] bool moving() const { return destination_ >= 0; }
   void check_joined();
   void end_as(EndReason end);
-  bool settle_if_ready();
-  void settle();
+  bool try_finish_run();
+  void finish_run();
   [[nodiscard]] bool flushed(Leg& leg);
   void watch_quiet_legs();
   void close();
