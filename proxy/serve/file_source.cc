@@ -82,39 +82,27 @@ EndReason failed_send(int error) {
 
 FileSource::FileSource(Worker& worker, const Route& route, int client)
     : worker_(worker),
-      reactor_(worker.reactor()),
       route_(route),
       client_(client),
       errand_(worker.files(route)),
       file_(std::make_shared<OpenedFile>(std::get<FileEndpoint>(route.config.to).path)) {}
 
-FileSource::~FileSource() { reactor_.forget(errand_.done_fd()); }
+FileSource::~FileSource() { worker_.reactor().forget(errand_.done_fd()); }
 
-void FileSource::stop() {
-  stopped_ = true;
-  if (pending_ != nullptr) reactor_.cancel(*pending_);
-  wake();
-}
-
-Task<Result<>> FileSource::open() {
-  if (errand_.done_fd() < 0) co_return Error{EMFILE, "eventfd"};
+Task<EndReason> FileSource::open() {
+  if (errand_.done_fd() < 0) co_return failed(Error{EMFILE, "eventfd"});
   errand_.begin([file = file_] { file->open(); }, FileThread::Errand::Place::first);
-  const int waited = co_await done(reactor_.now() + route_.config.connect_timeout);
-  if (waited < 0) co_return Error{-waited, "open " + file_->path};
-  if (file_->error) co_return *file_->error;
-  co_return Result<>();
+  const int waited = co_await done(route_.config.connect_timeout);
+  if (waited < 0) co_return failed(Error{-waited, "open " + file_->path});
+  co_return file_->error ? failed(*file_->error) : EndReason::none;
 }
 
 Task<EndReason> FileSource::send(capture::SideTap* tap) {
   tap_ = tap;
+  copies_ = tap_ != nullptr;  // a sendfile passes no tap
   if (tap_ != nullptr) tap_->set_wake([this] { wake(); });
-  EndReason end = EndReason::closed;
-  if (tap_ != nullptr) {
-    end = co_await send_copied();
-  } else {
-    end = co_await send_opened();
-  }
-  const bool whole = end == EndReason::closed && !stopped_;
+  EndReason end = co_await send_parts();
+  const bool whole = end == EndReason::closed;
   if (tap_ != nullptr) whole ? tap_->eof(sent_) : tap_->reset(tap_->seen_bytes());
   if (whole) {
     static_cast<void>(::shutdown(client_, SHUT_WR));
@@ -127,177 +115,161 @@ Task<EndReason> FileSource::send(capture::SideTap* tap) {
   co_return end;
 }
 
-// By sendfile, as far as the size that the file had leads; what else there is, and what refuses
-// sendfile, is copied.
-Task<EndReason> FileSource::send_opened() {
-  std::uint64_t read_in = 0;
-  while (sent_ < file_->size_bytes && !stopped_) {
-    if (read_in == sent_) {
-      const auto turn = std::min<std::uint64_t>(kFileTurnBytes, file_->size_bytes - sent_);
-      read_in += turn;
-      if (const FileRange next{file_->fd.get(), sent_, turn}; !in_page_cache(next)) {
-        const int brought = co_await bring_in(next);
-        if (stopped_) break;
-        if (brought < 0) co_return EndReason::file_failed;
+// Sends part after part; other connections have their turn whenever it waits for room, which it
+// does before each call but the first.
+Task<EndReason> FileSource::send_parts() {
+  std::uint64_t at_hand = 0;  // what is before that can be sent without blocking
+  for (bool waits = false; !stopped(); waits = true) {
+    if (at_hand == sent_) {
+      if (!copies_ && is_whole()) co_return EndReason::closed;
+      const FileRange part = next_part();
+      if (part.size_bytes == 0) {
+        co_await hold();
+        continue;
       }
+      int waited = 0;
+      if (!brings_in_now(part)) waited = co_await bring_in(part);
+      if (waited < 0) co_return failed(Error{-waited, "read " + file_->path});
+      if (file_->error) co_return failed(*file_->error);
+      if (copies_ && file_->part.empty()) co_return ended();
+      at_hand += copies_ ? file_->part.size() : part.size_bytes;
+      if (tap_ != nullptr) co_await show();
     }
-    const Transfer sent = sluice::send_file(client_, file_->fd.get(), sent_, read_in - sent_);
-    if (sent.status == Transfer::Status::end) co_return ended_early();
-    if (sent.status == Transfer::Status::failed && sent.error == EINVAL) {
-      co_return co_await send_copied();
+    if (waits) {
+      const int room = co_await ready(client_, For::writing, route_.config.idle_timeout);
+      if (room == -ETIMEDOUT) co_return EndReason::idle_timeout;
     }
-    if (sent.status == Transfer::Status::failed) co_return failed_send(sent.error);
+    if (stopped()) break;
+    const Transfer sent = send_some(at_hand - sent_);
+    if (sent.status == Transfer::Status::end) co_return ended();
+    if (sent.status == Transfer::Status::failed) {
+      if (copies_ || sent.error != EINVAL) co_return failed_send(sent.error);
+      copies_ = true;
+      at_hand = sent_;
+    }
     sent_ += sent.bytes;
-    spliced_ += sent.bytes;
-    if (sent_ == file_->size_bytes) break;
-    const int ready = co_await await_writable();
-    if (ready == -ETIMEDOUT) co_return EndReason::idle_timeout;
+    if (!copies_) spliced_ += sent.bytes;
   }
-  const bool more = file_->size_bytes == 0 || file_->size_now() > sent_;
-  if (more && !stopped_) co_return co_await send_copied();
-  co_return EndReason::closed;
+  co_return EndReason::none;
 }
 
-// The file ends before the size that it had: it has been cut short, or its size says nothing, as in
-// /sys.
-EndReason FileSource::ended_early() {
-  if (file_->size_now() >= file_->size_bytes) return EndReason::closed;
-  failed(Error{0, file_->path + " has become shorter"});
+// All that the file had is sent, and nothing was appended meanwhile.
+bool FileSource::is_whole() const {
+  return sent_ > 0 && sent_ == file_->size_bytes && file_->size_now() <= sent_;
+}
+
+// By sendfile as far as the size that the file had leads; what else there is, is copied. Empty
+// where the tap takes nothing now.
+FileRange FileSource::next_part() {
+  const bool sized = sent_ < file_->size_bytes;
+  if (!sized) copies_ = true;
+  std::uint64_t most = copies_ ? kCopiedPartBytes : kFileTurnBytes;
+  if (tap_ != nullptr) most = std::min<std::uint64_t>(most, tap_->allowance());
+  if (sized) most = std::min(most, file_->size_bytes - sent_);
+  return {file_->fd.get(), sent_, most};
+}
+
+// Has the part at hand, in the page cache or, to be copied, in memory, if that does not block.
+bool FileSource::brings_in_now(const FileRange& part) {
+  if (sent_ >= file_->size_bytes || !in_page_cache(part)) return false;
+  if (copies_) file_->read(part);
+  return true;
+}
+
+// The same by the file thread; negative if that cannot be.
+Task<int> FileSource::bring_in(FileRange part) {
+  errand_.begin(
+      [file = file_, part, copies = copies_] { copies ? file->read(part) : read_through(part); },
+      FileThread::Errand::Place::last);
+  co_return co_await done(route_.config.idle_timeout);
+}
+
+// Shows the tap what was read, and waits until it may be sent.
+Task<> FileSource::show() {
+  tap_->append(sent_, file_->part);
+  while (tap_->watermark() < sent_ + file_->part.size() && !stopped()) co_await hold();
+}
+
+// Some of the last `bytes` that are at hand.
+Transfer FileSource::send_some(std::size_t bytes) {
+  if (!copies_) return send_file(client_, file_->fd.get(), sent_, bytes);
+  const std::span<const std::byte> rest = std::span(file_->part).last(bytes);
+  ssize_t sent = 0;
+  do {
+    sent = ::send(client_, rest.data(), rest.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  return Transfer::from_call(sent);
+}
+
+// There is nothing more in the file. If that is before the size that it had, it has been cut short,
+// or its size says nothing, as in /sys.
+EndReason FileSource::ended() {
+  if (sent_ >= file_->size_bytes || file_->size_now() >= file_->size_bytes) {
+    return EndReason::closed;
+  }
+  return failed(Error{0, file_->path + " has become shorter"});
+}
+
+EndReason FileSource::failed(const Error& error) {
+  if (!stopped()) worker_.upstream_failed(route_, error);
   return EndReason::file_failed;
 }
-
-void FileSource::failed(const Error& error) {
-  if (!stopped_) worker_.upstream_failed(route_, error);
-}
-
-// Has `range` in the page cache; negative if that cannot be.
-Task<int> FileSource::bring_in(FileRange range) {
-  errand_.begin([file = file_, range] { read_through(range); }, FileThread::Errand::Place::last);
-  const int waited = co_await done(idle_deadline());
-  if (waited < 0) failed(Error{-waited, "read " + file_->path});
-  co_return waited;
-}
-
-// Waits until the file thread is done: positive, or -errno if it is not.
-Task<int> FileSource::done(TimePoint deadline) {
-  Reactor::Wait finished = reactor_.readable(errand_.done_fd(), deadline);
-  pending_ = &finished;
-  const int result = co_await finished;
-  pending_ = nullptr;
-  if (result > 0) errand_.finish();
-  co_return result;
-}
-
-// A limit of 0 is none.
-TimePoint FileSource::deadline_after(Duration limit) const {
-  return limit > Duration::zero() ? reactor_.now() + limit : TimePoint::max();
-}
-
-TimePoint FileSource::idle_deadline() const { return deadline_after(route_.config.idle_timeout); }
 
 // Reads and throws away what the client sends until it ends: closing with unread data would destroy
 // what it has not yet acknowledged.
 Task<EndReason> FileSource::await_end() {
   std::array<std::byte, 4096> waste;
-  SendQueueWatch queue;
-  while (!stopped_) {
+  while (!stopped()) {
     const ssize_t got = ::recv(client_, waste.data(), waste.size(), MSG_DONTWAIT);
     if (got == 0) break;
     if (got < 0 && errno != EAGAIN && errno != EINTR) co_return EndReason::client_reset;
-    Reactor::Wait readable =
-        reactor_.readable(client_, deadline_after(route_.config.half_close_timeout));
-    pending_ = &readable;
-    const int ready = co_await readable;
-    pending_ = nullptr;
-    if (ready == -ETIMEDOUT && !queue.drains(send_queue_bytes(client_)))
-      co_return EndReason::half_close_timeout;
+    const int input = co_await ready(client_, For::reading, route_.config.half_close_timeout);
+    if (input == -ETIMEDOUT) co_return EndReason::half_close_timeout;
   }
   co_return EndReason::closed;
 }
 
-Task<int> FileSource::await_writable() {
-  SendQueueWatch queue;
-  int ready = 0;
-  do {
-    Reactor::Wait writable = reactor_.writable(client_, idle_deadline());
-    pending_ = &writable;
-    ready = co_await writable;
-    pending_ = nullptr;
-  } while (ready == -ETIMEDOUT && !stopped_ && queue.drains(send_queue_bytes(client_)));
-  co_return ready;
+// --- Waiting ---
+
+// Waits until the file thread is done: positive, or -errno if it is not.
+Task<int> FileSource::done(Duration limit) {
+  const int result = co_await ready(errand_.done_fd(), For::reading, limit);
+  if (result > 0) errand_.finish();
+  co_return result;
 }
 
-// Until the tap, which holds it up, wakes it. There is no deadline: that is not idle.
-struct FileSource::Hold {
-  FileSource& source;
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> waiter) const { source.held_ = waiter; }
-  void await_resume() const noexcept {}
-};
+// Waits for the tap, which holds it up: without a deadline, for that is not idle. The file thread
+// has nothing to do meanwhile, and so is never done.
+Task<> FileSource::hold() {
+  state_ = State::held;
+  static_cast<void>(co_await ready(errand_.done_fd(), For::reading, Duration::zero()));
+}
 
-// Not from within the recorder's turn.
 void FileSource::wake() {
-  if (held_) reactor_.defer(*this);
+  if (state_ == State::held) end_wait(State::running);
+}
+void FileSource::stop() { end_wait(State::stopped); }
+
+void FileSource::end_wait(State state) {
+  state_ = state;
+  if (pending_ != nullptr) worker_.reactor().cancel(*pending_);
 }
 
-// Reads the file to its end, shows it to the tap if there is one, and sends what was read: a
-// sendfile passes no tap.
-Task<EndReason> FileSource::send_copied() {
-  EndReason end = EndReason::closed;
-  while (end == EndReason::closed && !stopped_) {
-    const std::size_t wanted =
-        std::min(kCopiedPartBytes, tap_ != nullptr ? tap_->allowance() : kCopiedPartBytes);
-    if (wanted == 0) {
-      co_await Hold{*this};
-      continue;
-    }
-    const int got = co_await read_part(wanted);
-    if (stopped_) break;
-    if (got < 0) co_return EndReason::file_failed;
-    const std::span<const std::byte> part = file_->part;
-    if (part.empty()) co_return sent_ < file_->size_bytes ? ended_early() : end;
-    if (tap_ != nullptr) tap_->append(sent_, part);
-    while (tap_ != nullptr && tap_->watermark() < sent_ + part.size() && !stopped_) {
-      co_await Hold{*this};
-    }
-    end = co_await send_all(part);
-  }
-  co_return end;
-}
-
-// Has the file's next part read; negative if that cannot be.
-Task<int> FileSource::read_part(std::size_t most_bytes) {
-  const bool sized = sent_ < file_->size_bytes;
-  const std::uint64_t left = sized ? file_->size_bytes - sent_ : most_bytes;
-  const FileRange range{file_->fd.get(), sent_, std::min<std::uint64_t>(most_bytes, left)};
-  int waited = 0;
-  if (sized && in_page_cache(range)) {
-    file_->read(range);
-  } else {
-    errand_.begin([file = file_, range] { file->read(range); }, FileThread::Errand::Place::last);
-    waited = co_await done(idle_deadline());
-  }
-  // After a time-out the thread may be at it still.
-  const std::optional<Error> error =
-      waited < 0 ? std::optional<Error>(Error{-waited, "read " + file_->path}) : file_->error;
-  if (error) failed(*error);
-  co_return error ? -EIO : 0;
-}
-
-Task<EndReason> FileSource::send_all(std::span<const std::byte> bytes) {
-  while (!bytes.empty() && !stopped_) {
-    const ssize_t sent = ::send(client_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0) {
-      sent_ += static_cast<std::uint64_t>(sent);
-      bytes = bytes.subspan(static_cast<std::size_t>(sent));
-    } else if (errno == EAGAIN) {
-      const int ready = co_await await_writable();
-      if (ready == -ETIMEDOUT) co_return EndReason::idle_timeout;
-    } else if (errno != EINTR) {
-      co_return EndReason::client_reset;
-    }
-  }
-  co_return EndReason::closed;
+// Waits, at most for `limit` (0: for ever), until `fd` is ready: poll events, or -errno. It is not
+// late while the client still takes what was sent.
+Task<int> FileSource::ready(int fd, For what, Duration limit) {
+  SendQueueWatch queue;
+  int result = 0;
+  do {
+    if (stopped()) co_return -ECANCELED;
+    const TimePoint deadline =
+        limit > Duration::zero() ? worker_.reactor().now() + limit : TimePoint::max();
+    Reactor::Wait wait(worker_.reactor(), fd, what, deadline);
+    pending_ = &wait;
+    result = co_await wait;
+    pending_ = nullptr;
+  } while (result == -ETIMEDOUT && queue.drains(send_queue_bytes(client_)));
+  co_return stopped() ? -ECANCELED : result;
 }
 
 }  // namespace sluice

@@ -1,19 +1,17 @@
 #pragma once
 
-#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
-#include <utility>
 
 #include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/capture/recording.h"
+#include "iolib/pipe/splice.h"
 #include "iolib/reactor/reactor.h"
 #include "iolib/reactor/task.h"
+#include "iolib/relay/end_reason.h"
 #include "proxy/serve/file_thread.h"
-#include "proxy/serve/session.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice {
@@ -22,56 +20,63 @@ class Worker;
 struct OpenedFile;
 
 /// The file of a route to file:, as one client gets it. Belongs to the worker's thread.
-class FileSource final : private Deferral {
+class FileSource {
  public:
-  /// All are borrowed.
+  /// Borrows all of them.
   FileSource(Worker& worker, const Route& route, int client);
-  ~FileSource() override;
+  ~FileSource();
   FileSource(const FileSource&) = delete;
   FileSource& operator=(const FileSource&) = delete;
 
-  /// Opens the file.
-  [[nodiscard]] Task<Result<>> open();
-  /// Sends the file, and FIN, then waits for the client's own end: `closed`, or why it broke off.
-  /// `tap`, if there is one, is shown what is sent, and is told of the end.
+  /// Opens the file; `none` if that succeeds.
+  [[nodiscard]] Task<EndReason> open();
+  /// Sends the file and FIN, then waits until the client ends, too: `closed`, or why it broke off.
+  /// Shows `tap`, if there is one, what is sent, and how that ends.
   [[nodiscard]] Task<EndReason> send(capture::SideTap* tap);
-  /// Has open() and send() return soon, whatever with.
+  /// Makes open() and send() return soon; what they return means nothing then.
   void stop();
 
   [[nodiscard]] std::uint64_t sent_bytes() const { return sent_; }
-  /// Of these, by sendfile.
+  /// Of these, those sent by sendfile.
   [[nodiscard]] std::uint64_t spliced_bytes() const { return spliced_; }
 
  private:
-  struct Hold;
+  using For = Reactor::Wait::For;
+  enum class State : std::uint8_t {
+    running,
+    held,  ///< by the tap, until it calls wake()
+    stopped,
+  };
 
-  [[nodiscard]] Task<EndReason> send_opened();
-  [[nodiscard]] Task<EndReason> send_copied();
-  [[nodiscard]] Task<EndReason> send_all(std::span<const std::byte> bytes);
-  [[nodiscard]] Task<int> bring_in(FileRange range);
-  [[nodiscard]] Task<int> read_part(std::size_t most_bytes);
-  [[nodiscard]] EndReason ended_early();
-  [[nodiscard]] Task<int> done(TimePoint deadline);
-  [[nodiscard]] Task<int> await_writable();
+  [[nodiscard]] Task<EndReason> send_parts();
+  [[nodiscard]] bool is_whole() const;
+  [[nodiscard]] FileRange next_part();
+  [[nodiscard]] bool brings_in_now(const FileRange& part);
+  [[nodiscard]] Task<int> bring_in(FileRange part);
+  [[nodiscard]] Task<> show();
+  [[nodiscard]] Transfer send_some(std::size_t bytes);
   [[nodiscard]] Task<EndReason> await_end();
-  void deferred() override { std::exchange(held_, {}).resume(); }
+  [[nodiscard]] EndReason ended();
+  EndReason failed(const Error& error);
+
+  [[nodiscard]] Task<int> done(Duration limit);
+  [[nodiscard]] Task<> hold();
+  [[nodiscard]] Task<int> ready(int fd, For what, Duration limit);
+  [[nodiscard]] bool stopped() const { return state_ == State::stopped; }
   void wake();
-  void failed(const Error& error);
-  [[nodiscard]] TimePoint deadline_after(Duration limit) const;
-  [[nodiscard]] TimePoint idle_deadline() const;
+  void end_wait(State state);
 
   Worker& worker_;
-  Reactor& reactor_;
   const Route& route_;
   const int client_;
   FileThread::Errand errand_;
   const std::shared_ptr<OpenedFile> file_;
   capture::SideTap* tap_ = nullptr;
-  Operation* pending_ = nullptr;  ///< what is waited for
-  std::coroutine_handle<> held_;  ///< waits for the tap, which holds it up
+  Operation* pending_ = nullptr;  ///< what ready() waits for
   std::uint64_t sent_ = 0;
   std::uint64_t spliced_ = 0;
-  bool stopped_ = false;
+  State state_ = State::running;
+  bool copies_ = false;  ///< sends what it has read, which is slower than sendfile
 };
 
 }  // namespace sluice

@@ -131,15 +131,12 @@ Task<> Session::send_file(OwnedFd& client) {
   FileSource source(*worker_, *route_, client.get());
   file_ = &source;
   if (stopped_) source.stop();  // on its way here from another worker
-  EndReason end = EndReason::file_failed;
   capture::Recording* recording = nullptr;
-  const Result<> opened = co_await source.open();
-  if (opened.has_value()) {
+  EndReason end = co_await source.open();
+  if (end == EndReason::none) {
     recording = begin_recording();
     const bool shown = recording != nullptr && recording->records(capture::Side::upstream);
     end = co_await source.send(shown ? &recording->tap(capture::Side::upstream) : nullptr);
-  } else if (!stopped_) {
-    worker_->upstream_failed(*route_, opened.error());
   }
   file_ = nullptr;
   if (!stopped_) end_ = end;
