@@ -1,0 +1,131 @@
+#include "proxy/serve/worker.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "proxy/serve/shared.h"
+#include "tests/iolib/reactor/reactor_fixture.h"
+#include "tests/support/socket_pair.h"
+#include "tests/support/sockets.h"
+#include "tests/support/temp_dir.h"
+
+namespace sluice {
+namespace {
+
+constexpr const char* kMirror = "127.0.0.1:9";
+
+/// Two workers whose loops run one after the other, on the test's thread, and a route that sends a
+/// file and whose connections stay with the worker that they begin with.
+template <class Engine>
+class WorkerTest : public ReactorTest<Engine> {
+ protected:
+  void SetUp() override {
+    ReactorTest<Engine>::SetUp();
+    if (this->IsSkipped()) return;
+    auto second = Engine::create();
+    ASSERT_TRUE(second.has_value());
+    second_reactor_ = std::move(*second);
+    shared_.files.push_back(std::make_unique<FileThread>());
+    shared_.upstream_failures.resize(1);
+    shared_.on_upstream_failed = [](std::size_t) {};
+    shared_.on_drained = [this] {
+      drained_ = true;
+      second_reactor_->stop();
+    };
+    shared_.mirror_shedding.try_emplace(kMirror);
+    first_.emplace(shared_, this->reactor(), 0, routes());
+    second_.emplace(shared_, *second_reactor_, 1, routes());
+    shared_.workers = {&*first_, &*second_};
+    for (Worker* worker : shared_.workers) shared_.placement.add(worker->relay_context());
+    shared_.placement.arrived(0);  // so that the next one goes to the second
+  }
+
+  [[nodiscard]] std::vector<Route> routes() const {
+    RouteConfig config;
+    config.to = FileEndpoint{file_};
+    config.connect_timeout = std::chrono::hours(1);
+    Route route = make_route(0, config);
+    route.mirrors.push_back({kMirror, {}});
+    return {route};
+  }
+  /// The first worker has accepted a client, whose session is on its way to the second; returns the
+  /// client's end.
+  [[nodiscard]] OwnedFd send_over() {
+    test::SocketPair pair = test::tcp_pair();
+    first_->admission().accepted({std::move(pair.near), 0, Leg::Kind::tcp});
+    EXPECT_EQ(first_->stats().get(Counter::accepted), 0U);
+    return std::move(pair.far);
+  }
+  void drain() {
+    for (Worker* worker : shared_.workers) worker->admission().drain();
+  }
+  /// Runs the second worker until nothing is left of what both were to do.
+  void run_until_drained() {
+    Stop stop(*second_reactor_);
+    second_reactor_->set_timer(stop, Clock::now() + test::kPatience);
+    second_reactor_->run();
+    second_reactor_->cancel_timer(stop);
+    EXPECT_TRUE(drained_);
+  }
+
+  class Stop final : public Timer {
+   public:
+    explicit Stop(Reactor& reactor) : reactor_(reactor) {}
+
+   private:
+    void expired() override { reactor_.stop(); }
+    Reactor& reactor_;
+  };
+
+  test::TempDir folder_;
+  std::string file_ = folder_.write("file", "content");
+  PipePool pool_{{}};
+  Shared shared_{pool_, 10, false};
+  std::unique_ptr<Reactor> second_reactor_;
+  std::optional<Worker> first_;
+  std::optional<Worker> second_;
+  bool drained_ = false;
+};
+
+TYPED_TEST_SUITE(WorkerTest, Reactors, ReactorNames);
+
+TYPED_TEST(WorkerTest, ASessionThatGoesToAnotherWorkerIsServedThereAlsoWhileBothDrain) {
+  const OwnedFd client = this->send_over();
+  this->drain();
+  EXPECT_FALSE(this->drained_);
+  test::finish_sending(client.get());
+  this->run_until_drained();
+  EXPECT_EQ(test::receive_text(client.get(), 8), "content");
+  EXPECT_EQ(this->second_->stats().get(Counter::closed), 1U);
+}
+
+TYPED_TEST(WorkerTest, AFileSessionStoppedOnItsWayToAnotherWorkerWaitsForNoMount) {
+  std::promise<void> hung;
+  FileThread::Errand errand(*this->shared_.files[0]);
+  errand.begin([hang = hung.get_future().share()] { hang.wait(); },
+               FileThread::Errand::Place::first);
+  const OwnedFd client = this->send_over();
+  this->drain();
+  for (Worker* worker : this->shared_.workers) worker->stop_sessions(EndReason::drain_timeout);
+  EXPECT_FALSE(this->drained_) << "one that is on its way counts";
+  this->run_until_drained();
+  std::array<std::byte, 1> into{};
+  EXPECT_EQ(test::receive_some(client.get(), into).ending, test::Ending::reset);
+  const Stats& stats = this->second_->stats();
+  EXPECT_EQ(stats.get(Counter::accepted), 1U);
+  EXPECT_EQ(stats.get(Counter::active), 0U);
+  EXPECT_EQ(stats.get(Counter::stopped), 1U);
+  hung.set_value();
+}
+
+}  // namespace
+}  // namespace sluice
