@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "iolib/base/clock.h"
-#include "iolib/reactor/uring_reactor.h"
+#include "iolib/reactor/file_ring.h"
 
 namespace sluice {
 namespace {
@@ -66,18 +66,18 @@ int carry_out(const FileCall& call) {
 
 class UringDisk final : public RealDisk {
  public:
-  UringDisk(UringReactor& reactor, BackgroundThreads& background)
-      : RealDisk(reactor, background), reactor_(reactor) {}
+  UringDisk(Reactor& reactor, FileRing& ring, BackgroundThreads& background)
+      : RealDisk(reactor, background), ring_(ring) {}
   void write(int file, std::span<const std::byte> bytes, std::uint64_t offset, Durable durable,
              Operation& operation) override {
     Request& request = new_request(write_call(file, bytes, offset, durable), operation);
-    reactor_.write_file(file, bytes, offset, durable == Durable::yes, request);
+    ring_.write_file(file, bytes, offset, durable == Durable::yes, request);
   }
   void sync(int file, Operation& operation) override {
     Request& request = new_request({FileCall::Kind::sync, file, {}, 0}, operation);
-    reactor_.sync_file(file, request);
+    ring_.sync_file(file, request);
   }
-  void prepare_buffer(std::span<std::byte> buffer) override { reactor_.register_buffer(buffer); }
+  void prepare_buffer(std::span<std::byte> buffer) override { ring_.register_buffer(buffer); }
 
  private:
   // One request in the ring. It stands in for the caller's Operation.
@@ -113,7 +113,7 @@ class UringDisk final : public RealDisk {
         detour_, [call] { return carry_out(call); }, owner);
   }
 
-  UringReactor& reactor_;
+  FileRing& ring_;
   std::deque<Request> requests_;
   std::vector<Request*> free_;
   // A thread of its own: the one that run() uses can be busy for long while it fills a segment.
@@ -154,9 +154,9 @@ void Disk::finish(Operation& operation, int result) {
   operation.complete({result, false, {}});
 }
 
-std::unique_ptr<RealDisk> RealDisk::create(Reactor& reactor, UringReactor* uring,
+std::unique_ptr<RealDisk> RealDisk::create(Reactor& reactor, FileRing* ring,
                                            BackgroundThreads& background) {
-  if (uring != nullptr) return std::make_unique<UringDisk>(*uring, background);
+  if (ring != nullptr) return std::make_unique<UringDisk>(reactor, *ring, background);
   return std::make_unique<ThreadDisk>(reactor, background);
 }
 

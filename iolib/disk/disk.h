@@ -14,7 +14,7 @@
 
 namespace sluice {
 
-class UringReactor;
+class FileRing;
 
 /// Writes files for one thread and completes each write on the Reactor of that thread.
 ///
@@ -51,9 +51,9 @@ class Disk {
 /// The implementations that write to real files.
 class RealDisk : public Disk {
  public:
-  /// Uses io_uring if `uring` is not null (then it is the same object as `reactor`), otherwise
-  /// threads of its own. `background` runs the work given to run(). All three are borrowed.
-  [[nodiscard]] static std::unique_ptr<RealDisk> create(Reactor& reactor, UringReactor* uring,
+  /// Uses `ring`, which completes on the loop of `reactor`, if it is not null, otherwise threads of
+  /// its own. `background` runs the work given to run(). All three are borrowed.
+  [[nodiscard]] static std::unique_ptr<RealDisk> create(Reactor& reactor, FileRing* ring,
                                                         BackgroundThreads& background);
   void run(std::function<int()> work, Operation& operation) override;
 

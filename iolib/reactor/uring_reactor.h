@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "iolib/base/error.h"
+#include "iolib/reactor/file_ring.h"
 #include "iolib/reactor/reactor.h"
 
 namespace sluice {
@@ -16,7 +17,7 @@ namespace sluice {
 ///
 /// Requests are queued and go to the kernel together, with the wait for the next completion: one
 /// system call a turn.
-class UringReactor final : public Reactor {
+class UringReactor final : public Reactor, public FileRing {
  public:
   /// A reactor for the calling thread, or why io_uring is not to be had (EPERM under a seccomp
   /// filter or kernel.io_uring_disabled, EINVAL on an older kernel, ENOMEM).
@@ -32,16 +33,12 @@ class UringReactor final : public Reactor {
   void cancel(Operation& operation) override;
   void forget(int /*fd*/) override {}
 
-  // Files, which only io_uring completes: see Disk.
+  // As a FileRing.
 
-  /// Writes to a file; result is the number of bytes, or -errno.
   void write_file(int file, std::span<const std::byte> bytes, std::uint64_t offset, bool durable,
-                  Operation& operation);
-  /// fdatasync; result is 0 or -errno.
-  void sync_file(int file, Operation& operation);
-  /// The kernel keeps the pages of `buffer` mapped for writes from it, as long as this reactor
-  /// lives. Called once; without effect beyond RLIMIT_MEMLOCK.
-  void register_buffer(std::span<std::byte> buffer);
+                  Operation& operation) override;
+  void sync_file(int file, Operation& operation) override;
+  void register_buffer(std::span<std::byte> buffer) override;
 
  private:
   // What an operation waits for.

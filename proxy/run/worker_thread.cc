@@ -92,7 +92,7 @@ Result<> WorkerThread::open_reactor() {
   }
   Result<std::unique_ptr<UringReactor>> reactor = UringReactor::create();
   if (reactor.has_error()) return reactor.error();
-  uring_ = reactor->get();
+  ring_ = reactor->get();
   reactor_ = std::move(*reactor);
   return {};
 }
@@ -100,7 +100,7 @@ Result<> WorkerThread::open_reactor() {
 Result<> WorkerThread::make_worker() {
   worker_ =
       std::make_unique<Worker>(shared_, *reactor_, options_.index, std::move(options_.routes));
-  return worker_->open_capture(uring_);
+  return worker_->open_capture(ring_);
 }
 
 void WorkerThread::pin() const {

@@ -16,7 +16,7 @@
 
 namespace sluice {
 
-class UringReactor;
+class FileRing;
 
 /// The options of one worker.
 struct WorkerOptions {
@@ -71,7 +71,7 @@ class WorkerThread {
   Shared& shared_;
   WorkerOptions options_;
   std::unique_ptr<Reactor> reactor_;
-  UringReactor* uring_ = nullptr;  ///< reactor_ if it is a UringReactor, otherwise null
+  FileRing* ring_ = nullptr;  ///< reactor_ if it is a UringReactor, otherwise null
   std::unique_ptr<Worker> worker_;
   std::thread thread_;
 };

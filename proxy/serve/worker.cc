@@ -61,10 +61,10 @@ Worker::Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<
   reactor_.set_timer(*this, reactor_.now() + kTrimInterval);
 }
 
-Result<> Worker::open_capture(UringReactor* uring) {
+Result<> Worker::open_capture(FileRing* ring) {
   if (shared_.captures == nullptr || shared_.captures->empty()) return {};
   capture_ = std::make_unique<WorkerCapture>(reactor_);
-  return capture_->open(uring, *shared_.captures, index_);
+  return capture_->open(ring, *shared_.captures, index_);
 }
 
 void Worker::stop_sessions(EndReason why) {

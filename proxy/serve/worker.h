@@ -22,7 +22,7 @@
 
 namespace sluice {
 
-class UringReactor;
+class FileRing;
 
 /// A worker as its own thread sees it: its sessions, and what they use. Belongs to that thread,
 /// whose reactor it borrows; the control thread has a WorkerThread.
@@ -34,9 +34,9 @@ class Worker final : private Timer {
 
   // What the control thread wants.
 
-  /// Makes the recorders, if anything is recorded; `uring`: the reactor, if it is one. Leaves
+  /// Makes the recorders, if anything is recorded; `ring`: the reactor, if it is one. Leaves
   /// nothing behind where that fails.
-  [[nodiscard]] Result<> open_capture(UringReactor* uring);
+  [[nodiscard]] Result<> open_capture(FileRing* ring);
   /// Ends every session, now and later, and what is mirrored, with a reset. After drain().
   void stop_sessions(EndReason why);
   /// New connections to this route go to these addresses.

@@ -142,10 +142,10 @@ void CaptureDirectories::log() const {
 
 // --- WorkerCapture ---
 
-Result<> WorkerCapture::open(UringReactor* uring, const CaptureDirectories& directories,
+Result<> WorkerCapture::open(FileRing* ring, const CaptureDirectories& directories,
                              std::size_t worker) {
   background_ = std::make_unique<BackgroundThreads>(1);
-  disk_ = RealDisk::create(reactor_, uring, *background_);
+  disk_ = RealDisk::create(reactor_, ring, *background_);
   disk_->set_on_detour(log_detour);
   for (const auto& each : directories.all()) {
     capture::RecorderOptions options = each->recorder;

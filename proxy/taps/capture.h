@@ -56,9 +56,9 @@ class CaptureDirectories {
 class WorkerCapture : private Timer {
  public:
   explicit WorkerCapture(Reactor& reactor) : reactor_(reactor) {}
-  /// Creates a recorder for each directory. `uring` is the reactor if it is a UringReactor,
+  /// Creates a recorder for each directory. `ring` is the reactor if it is a UringReactor,
   /// otherwise null. Creates no files.
-  [[nodiscard]] Result<> open(UringReactor* uring, const CaptureDirectories& directories,
+  [[nodiscard]] Result<> open(FileRing* ring, const CaptureDirectories& directories,
                               std::size_t worker);
   /// Starts the recorders. Call it before the first connection.
   void start();
