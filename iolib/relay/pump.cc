@@ -249,105 +249,6 @@ void Pump::flush_held() {
   }
 }
 
-// --- Splicing ---
-
-// One large splice in and one out; then the next connection has its turn. More than one pair a turn
-// loses with many connections.
-void Pump::splice_turn() {
-  if (!take_pipe()) {
-    stop_streaming();
-    return;
-  }
-  assert(held_bytes() == 0);
-  const Transfer in = splice_in(source_.fd(), *pipe_, allowance());
-  switch (in.status) {
-    case Transfer::Status::moved:
-      received_bytes_ += in.bytes;
-      last_activity_ = relay_.context_->reactor.now();
-      judge_turn(in.bytes);
-      return flush_pipe();
-    case Transfer::Status::failed:
-      return end_source(false);
-    case Transfer::Status::end:
-      // Only a receive tells the end: once the FIN has come, splice returns 0 before urgent data
-      // too, with all that is behind it unread.
-    case Transfer::Status::would_block:
-      // Readable, the pipe empty, and yet nothing comes: urgent data, which only a receive can
-      // take.
-      stop_streaming();
-  }
-}
-
-// A pipe of our own, and one for the taps if there are any; false if copying has to do.
-bool Pump::take_pipe() {
-  if (taps_ && taps_->exact()) return false;
-  PipeShortage shortage = PipeShortage::none;
-  RelayContext& context = *relay_.context_;
-  if (!pipe_) pipe_ = context.pool.acquire(&shortage);
-  if (taps_ && pipe_ && !context.tap_pipe) context.tap_pipe = context.pool.acquire(&shortage);
-  if (pipe_ && (!taps_ || context.tap_pipe)) return true;
-  pipe_.release();
-  context.no_pipes_until = context.reactor.now() + RelayContext::kShortagePause;
-  if (context.on_shortage) context.on_shortage(shortage);
-  return false;
-}
-
-void Pump::judge_turn(std::size_t bytes) {
-  ++relay_.context_->spliced_turns;
-  switch (promotion_.spliced(bytes, thread_turns())) {
-    case Promotion::Finding::heavy:
-      return follow_promotion();
-    case Promotion::Finding::small:
-      if (relay_.options_.splice != SpliceMode::always) stop_streaming();
-      return;
-    case Promotion::Finding::nothing:
-      break;
-  }
-}
-
-void Pump::stop_streaming() {
-  promotion_.demote();
-  follow_promotion();
-}
-
-// The end of patience comes by tidy(), which finds a stream that has been silent.
-void Pump::follow_promotion() {
-  source_.set_receive_low_water(promotion_.patient() ? Promotion::kLowWaterBytes : 1);
-  relay_.count_streams();
-}
-
-std::uint32_t Pump::thread_turns() const { return relay_.context_->spliced_turns; }
-
-// Sends what is in the pipe: at once without taps, otherwise tee by tee, since only what the taps
-// have seen may go, and a tee repeats what was not consumed.
-void Pump::flush_pipe() {
-  while (!pipe_->empty()) {
-    forget_detached();
-    if (taps_ && shown_bytes_ == 0 && !show_taps()) return;
-    const std::size_t may_go = forwardable_bytes();
-    if (may_go == 0) return;
-    const Transfer out = splice_out(*pipe_, target_.fd(), may_go);
-    if (out.status == Transfer::Status::would_block) return;
-    if (out.status != Transfer::Status::moved) return target_.mark_reset();
-    moved_out(out.bytes);
-    spliced_bytes_ += out.bytes;
-    if (taps_) shown_bytes_ -= out.bytes;
-    if (out.bytes < may_go) return;
-  }
-}
-
-// Duplicates what is in the pipe for the taps. Where the kernel refuses (no memory), they are shown
-// the first bytes by copy instead, and false is returned.
-bool Pump::show_taps() {
-  const std::uint64_t offset = received_bytes_ - pipe_->held_bytes();
-  shown_bytes_ = taps_->tee(offset, *pipe_, *relay_.context_->tap_pipe, pipe_->held_bytes());
-  if (shown_bytes_ > 0) return true;
-  copy_pipe_to_heap();
-  taps_->append(offset, held_.front(), [] {});
-  stop_streaming();
-  return false;
-}
-
 void Pump::moved_out(std::size_t bytes) {
   forwarded_bytes_ += bytes;
   assert(forwarded_bytes_ <= received_bytes_);
@@ -430,19 +331,6 @@ TimePoint Pump::tidy(TimePoint now) {
   if (now - last_activity_ < kPipePause) return last_activity_ + kPipePause;
   if (pipe_->held_bytes() <= kMaxHeldBytes && !taps_ && held_.empty()) copy_pipe_to_heap();
   return TimePoint::max();
-}
-
-// Takes the first kMaxHeldBytes out of the pipe, in one piece, and gives it back if that was all.
-void Pump::copy_pipe_to_heap() {
-  assert(held_.empty());
-  std::size_t left = std::min(pipe_->held_bytes(), kMaxHeldBytes);
-  while (left > 0) {
-    const Transfer out = read_out(*pipe_, held_.space(left).data(), left);
-    if (out.status != Transfer::Status::moved) break;
-    held_.commit(out.bytes);
-    left -= out.bytes;
-  }
-  if (pipe_->empty()) pipe_.release();
 }
 
 }  // namespace sluice
