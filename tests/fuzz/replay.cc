@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
+
+#include "tests/support/temp_dir.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
@@ -37,8 +37,7 @@ int main(int argc, char** argv) {
   if (argc != 2) return 2;
   std::size_t inputs = 0;
   for (const auto& entry : std::filesystem::directory_iterator(argv[1])) {
-    std::ifstream file(entry.path(), std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    const std::string bytes = sluice::test::read_text(entry.path());
     feed(bytes);
     std::mt19937_64 random(bytes.size());
     for (int i = 0; i < kChanges; ++i) feed(changed(bytes, random));

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
-#include <iterator>
 #include <set>
 #include <sstream>
 #include <string>
@@ -13,6 +11,7 @@
 #include "iolib/base/help_row.h"
 #include "proxy/config/help.h"
 #include "proxy/config/options.h"
+#include "tests/support/temp_dir.h"
 
 namespace sluice {
 namespace {
@@ -25,9 +24,9 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
 }
 
 std::string contents(const std::string& name) {
-  std::ifstream file(std::string(SLUICE_PROXY_DIR) + "/" + name);
-  EXPECT_TRUE(file) << name;
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::string text = test::read_text(std::string(SLUICE_PROXY_DIR) + "/" + name);
+  EXPECT_NE(text, "") << name;
+  return text;
 }
 
 /// The man page without roff's ways to write a dash and a space that does not break.
