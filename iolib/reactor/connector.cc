@@ -1,0 +1,98 @@
+#include "iolib/reactor/connector.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <utility>
+
+namespace sluice {
+
+void Connector::start() {
+  assert(state_ == State::idle);
+  state_ = State::trying;
+  if (options_.endpoints.empty()) return end(Error{ENOENT, "connect: no address"});
+  try_endpoints();
+}
+
+// It ends in the way of an attempt whose time is over.
+void Connector::cancel() {
+  if (state_ != State::trying) return;
+  state_ = State::cancelled;
+  reactor_.set_timer(*this, reactor_.now());
+}
+
+void Connector::try_endpoints() {
+  while (tried_ < options_.endpoints.size()) {
+    const TimePoint now = reactor_.now();
+    const auto attempts_left = static_cast<Duration::rep>(options_.endpoints.size() - tried_);
+    until_ = now + std::max(options_.deadline - now, Duration::zero()) / attempts_left;
+    Result<OwnedFd> opened = open_socket(endpoint(), options_.choose_congestion);
+    if (opened.has_error()) {
+      error_ = opened.error();
+      ++tried_;
+      continue;
+    }
+    fd_ = std::move(*opened);
+    if (settle(begin_connect(fd_.get(), endpoint()))) return;
+  }
+  end(std::move(error_));
+}
+
+void Connector::complete(const Completion& completion) {
+  reactor_.cancel_timer(*this);
+  const bool failed = completion.result < 0 && completion.result != -ECANCELED;
+  go_on(failed ? -completion.result : connect_outcome(fd_.get()));
+}
+
+// The attempt's time, or the pause before the next look at a full backlog, is over.
+void Connector::expired() {
+  if (in_flight()) return reactor_.cancel(*this);
+  go_on(state_ == State::cancelled ? ECANCELED : begin_connect(fd_.get(), endpoint()));
+}
+
+void Connector::go_on(int outcome) {
+  if (state_ == State::cancelled) {
+    close(true);
+    return end(Error{ECANCELED, "connect " + endpoint().text});
+  }
+  if (!settle(outcome)) try_endpoints();
+}
+
+// False if the attempt has failed; otherwise it waits, or the connector has ended.
+bool Connector::settle(int outcome) {
+  if (was_connected(outcome)) return end(Connected{std::move(fd_), which(), outcome}), true;
+  const bool full = outcome == EAGAIN && endpoint().is_unix();
+  if (full || outcome == EINPROGRESS) {
+    const TimePoint now = reactor_.now();
+    if (now < until_) {
+      reactor_.set_timer(*this, full ? std::min(until_, now + kBacklogPause) : until_);
+      if (!full) reactor_.wait_writable(fd_.get(), *this);
+      return true;
+    }
+    outcome = ETIMEDOUT;
+  }
+  error_ = {outcome, "connect " + endpoint().text};
+  timed_out_ = timed_out_ || outcome == ETIMEDOUT;
+  close(outcome == ETIMEDOUT);
+  ++tried_;
+  return false;
+}
+
+void Connector::end(Result<Connected> connected) {
+  state_ = State::ended;
+  ended(std::move(connected));
+}
+
+// The server may accept what is given up at this very moment: a reset tells it that nobody is
+// there.
+void Connector::close(bool by_reset) {
+  if (by_reset) reset_on_close(fd_.get());
+  reactor_.forget(fd_.get());
+  fd_.reset();
+}
+
+std::size_t Connector::which() const {
+  return (options_.first + tried_) % options_.endpoints.size();
+}
+
+}  // namespace sluice
