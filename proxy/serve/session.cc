@@ -15,7 +15,6 @@
 #include "proxy/log/log.h"
 #include "proxy/serve/file_source.h"
 #include "proxy/serve/worker.h"
-#include "proxy/upstream/upstream.h"
 
 namespace sluice {
 
@@ -93,7 +92,7 @@ void Session::stop(EndReason why) {
   end_ = why;
   if (relay_ != nullptr) relay_->stop(why);
   if (file_ != nullptr) file_->stop();
-  if (pending_ != nullptr) worker_->reactor().cancel(*pending_);
+  if (connector_ != nullptr) connector_->cancel();
 }
 
 // The whole life of a connection. What lives across a wait is in the frame, and an idle connection
@@ -184,12 +183,18 @@ Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) 
     co_return Result<>();
   }
   const std::size_t first = worker_->routes().preferred(*route_);
-  Result<Connected> connected =
-      co_await connect_upstream(worker_->reactor(), *route_, first, deadline, pending_, stopped_);
+  AwaitedConnector connector(worker_->reactor(), {.endpoints = route_->upstreams,
+                                                  .first = first,
+                                                  .deadline = deadline,
+                                                  .choose_congestion = route_->config.congestion ==
+                                                                       Congestion::automatic});
+  connector_ = &connector;
+  Result<Connected> connected = co_await connector;
+  connector_ = nullptr;
   if (connected.has_error()) co_return connected.error();
   upstream = std::move(connected->fd);
-  upstream_ = static_cast<std::uint16_t>(connected->upstream);
-  if (connected->upstream != first) worker_->routes().prefer(*route_, connected->upstream);
+  upstream_ = static_cast<std::uint16_t>(connected->which);
+  if (connected->which != first) worker_->routes().prefer(*route_, connected->which);
   co_return Result<>();
 }
 

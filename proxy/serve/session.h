@@ -11,6 +11,7 @@
 #include "iolib/base/address.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/capture/recorder.h"
+#include "iolib/reactor/connector.h"
 #include "iolib/reactor/reactor.h"
 #include "iolib/reactor/task.h"
 #include "iolib/relay/relay.h"
@@ -69,9 +70,9 @@ class Session : public boost::intrusive::list_base_hook<> {
 
   Worker* worker_;
   RouteSnapshot route_;
-  Relay* relay_ = nullptr;        ///< while it runs
-  FileSource* file_ = nullptr;    ///< likewise
-  Operation* pending_ = nullptr;  ///< of a connect
+  Relay* relay_ = nullptr;          ///< while it runs
+  FileSource* file_ = nullptr;      ///< likewise
+  Connector* connector_ = nullptr;  ///< likewise
   std::uint64_t number_;
   TimePoint began_;
   std::uint64_t to_upstream_ = 0;
