@@ -17,7 +17,7 @@ constexpr int kServedInATurn = 16;
 
 Mirror::Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options)
     : reactor_(reactor),
-      addresses_(std::move(addresses)),
+      addresses_(std::make_shared<const std::vector<Endpoint>>(std::move(addresses))),
       most_streams_(options.most_streams),
       drain_time_(options.drain_time),
       budget_{options.budget_bytes},

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "iolib/base/byte_queue.h"
@@ -133,7 +135,9 @@ class Mirror : private Timer {
   Mirror& operator=(const Mirror&) = delete;
 
   /// Where streams connect from now on.
-  void set_addresses(std::vector<Endpoint> addresses) { addresses_ = std::move(addresses); }
+  void set_addresses(std::vector<Endpoint> addresses) {
+    addresses_ = std::make_shared<const std::vector<Endpoint>>(std::move(addresses));
+  }
 
   /// Begins a stream, which the caller attaches as a tap; null if the connection is not mirrored.
   [[nodiscard]] Stream* open(const StreamOptions& options);
@@ -192,8 +196,8 @@ class Mirror : private Timer {
   void remove(Stream& stream);
 
   Reactor& reactor_;
-  std::vector<Endpoint> addresses_;
-  std::size_t preferred_ = 0;  ///< the address that connected last
+  std::shared_ptr<const std::vector<Endpoint>> addresses_;  ///< shared with those that connect
+  std::size_t preferred_ = 0;                               ///< the address that connected last
   std::size_t most_streams_;
   Duration drain_time_;
   ByteBudget budget_;

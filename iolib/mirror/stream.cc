@@ -42,7 +42,7 @@ bool Stream::may_enter(State next) const {
     case State::resting:
       return state_ == State::connecting;
     case State::retrying:
-      return state_ == State::connecting || state_ == State::resting;
+      return state_ == State::resting;
     case State::current:
       return connects || state_ == State::behind;
     case State::behind:
@@ -82,9 +82,6 @@ void Stream::step_is_due() {
   switch (state_) {
     case State::pausing:
       return ask_for_turn();
-    case State::connecting:
-    case State::retrying:
-      return connect_is_late();
     case State::resting:
       return mirror_.is_well() ? connect(State::retrying) : connect_failed();
     case State::current:
@@ -92,6 +89,8 @@ void Stream::step_is_due() {
     case State::ending:
       return look_at_end();
     case State::in_line:
+    case State::connecting:
+    case State::retrying:
     case State::behind:
     case State::gone:
       break;
@@ -304,11 +303,8 @@ void Stream::await_writable() {
   mirror_.reactor_.wait_writable(fd_.get(), writer_);
 }
 
-void Stream::writable(const Completion& completion) {
-  if (state_ == State::gone) return check_gone();
-  if (is_open()) return flush();
-  const bool failed = completion.result < 0 && completion.result != -ECANCELED;
-  connect_ended(failed ? -completion.result : connect_outcome(fd_.get()));
+void Stream::writable(const Completion& /*completion*/) {
+  state_ == State::gone ? check_gone() : flush();
 }
 
 // What a tap does not want must be gone from the pipe all the same.
@@ -450,6 +446,7 @@ void Stream::go(bool orderly) {
   if (fd_ && !orderly && !unix_) reset_on_close(fd_.get());
   if (charged_) mirror_.place_left();
   mirror_.reactor_.cancel_timer(*this);
+  if (connecting_) connecting_->connector.cancel();
   if (reader_.in_flight()) mirror_.reactor_.cancel(reader_);
   if (writer_.in_flight()) mirror_.reactor_.cancel(writer_);
   check_gone();
@@ -465,8 +462,9 @@ void Stream::leave_direction() {
 
 // Goes at the end of the turn, not from here: this may be deep within a call.
 void Stream::check_gone() {
-  if (reader_.in_flight() || writer_.in_flight()) return;
-  close_socket();
+  if (connecting_ || reader_.in_flight() || writer_.in_flight()) return;
+  if (fd_) mirror_.reactor_.forget(fd_.get());
+  fd_.reset();
   mirror_.reactor_.defer(*this);
 }
 

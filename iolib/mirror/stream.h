@@ -6,15 +6,19 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "iolib/base/byte_queue.h"
 #include "iolib/base/clock.h"
+#include "iolib/base/endpoint.h"
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/mirror/mirror.h"
 #include "iolib/reactor/calling.h"
+#include "iolib/reactor/connector.h"
 #include "iolib/reactor/deferral.h"
 #include "iolib/reactor/operation.h"
 #include "iolib/reactor/timer.h"
@@ -55,9 +59,9 @@ class Stream final : public Tap, private Timer, private Deferral {
   enum class State : std::uint8_t {
     pausing,     ///< for a moment, out of the way of the connection's first bytes [asks for a turn]
     in_line,     ///< waits for its turn to connect
-    connecting,  ///< in the first round of addresses [the address, or a full backlog, again]
+    connecting,  ///< in the first round of addresses
     resting,     ///< before the second round [connects again]
-    retrying,    ///< connecting for the last time: in the second round, or after a time-out
+    retrying,    ///< in the second round of addresses, which is the last
     current,     ///< open; nothing waits but small pieces, for others to come [sends them]
     behind,      ///< open; the backlog waits for the socket
     ending,      ///< everything is sent, the FIN too if one was due [looks for the end]
@@ -89,15 +93,9 @@ class Stream final : public Tap, private Timer, private Deferral {
   void ask_for_turn();
   void take_turn(bool charged);
   void connect(State state);
-  void try_addresses();
-  [[nodiscard]] bool is_under_way(int outcome) const;
-  void await_connect(int outcome);
-  void connect_is_late();
-  void connect_ended(int outcome);
-  void connected(int outcome);
-  void round_failed();
+  void connect_ended(Result<Connected> outcome);
+  void connected(Connected connected);
   void connect_failed();
-  void close_socket();
 
   // Sending.
   [[nodiscard]] bool wants_more() const { return state_ != State::gone && end_ == End::none; }
@@ -138,27 +136,32 @@ class Stream final : public Tap, private Timer, private Deferral {
   void check_gone();
   [[nodiscard]] bool all_acknowledged() const;
 
+  /// What a stream has while it connects. The mirror may get other addresses meanwhile.
+  struct Connecting {
+    explicit Connecting(Stream& stream);
+    std::shared_ptr<const std::vector<Endpoint>> addresses;
+    CallingConnector<&Stream::connect_ended> connector;
+  };
+
   Mirror& mirror_;
   StreamOptions options_;
   std::function<void()> detach_;
+  std::unique_ptr<Connecting> connecting_;
   OwnedFd fd_;
   ByteQueue backlog_;
   CallingOperation<&Stream::readable> reader_{*this};
   CallingOperation<&Stream::writable> writer_{*this};
   std::list<Stream>::iterator self_;
-  std::list<Stream*>::iterator place_;             ///< in the line
-  std::uint64_t seen_ = 0;                         ///< bytes of the direction
-  std::uint64_t sent_ = 0;                         ///< of these, handed to the socket
-  std::size_t noted_ = 0;                          ///< of the backlog, in the mirror's sums
-  TimePoint step_deadline_ = TimePoint::max();     ///< of the state
-  TimePoint connect_deadline_ = TimePoint::max();  ///< of an address
+  std::list<Stream*>::iterator place_;          ///< in the line
+  std::uint64_t seen_ = 0;                      ///< bytes of the direction
+  std::uint64_t sent_ = 0;                      ///< of these, handed to the socket
+  std::size_t noted_ = 0;                       ///< of the backlog, in the mirror's sums
+  TimePoint step_deadline_ = TimePoint::max();  ///< of the state
   TimePoint drain_deadline_ = TimePoint::max();
   TimePoint proof_deadline_ = TimePoint::max();  ///< then the breaker may be closed
   TimePoint connected_at_ = TimePoint::min();
   TimePoint last_sent_ = TimePoint::min();
-  Error error_;              ///< of the last connect
-  std::uint32_t tried_ = 0;  ///< addresses, in this round
-  std::uint32_t which_ = 0;  ///< the address that is tried, or was connected to
+  Error error_;  ///< of the last connect
   State state_ = State::pausing;
   End end_ = End::none;
   Heard heard_ = Heard::nothing;
