@@ -46,11 +46,6 @@ class Cork {
   bool set_ = false;
 };
 
-std::uint64_t nanoseconds_of(Duration duration) {
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(
-      0, std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count()));
-}
-
 }  // namespace
 
 Connection::Connection(const Stage& stage, const Schedule& schedule, std::uint64_t index,
@@ -61,7 +56,7 @@ Connection::Connection(const Stage& stage, const Schedule& schedule, std::uint64
       owner_(owner),
       address_(stage.address),
       action_(planned().first_action),
-      turn_(planned().first_action) {
+      turns_(stage.plan, planned().first_action, stage.tally) {
   if (stage_.settings.compare && planned().answer_recorded) {
     check_.emplace(stage_.plan, stage_.files, stage_.settings.ignored, planned().first_answer);
   }
@@ -243,7 +238,7 @@ bool Connection::send(Action& action, TimePoint now) {
     part_bytes_ += static_cast<std::uint32_t>(sent.bytes);
     stage_.tally.sent_bytes += sent.bytes;
   }
-  turns_sent_ += action.ends_turn ? 1 : 0;
+  if (action.ends_turn) turns_.sent();
   return true;
 }
 
@@ -312,7 +307,7 @@ void Connection::answered(const Completion& completion) {
     const TimePoint now = Clock::now();
     received_bytes_ += completion.data.size();
     stage_.tally.received_bytes += completion.data.size();
-    count_turns(now);
+    turns_.answered(received_bytes_ + forgiven_bytes_, now);
     if (check_) {
       if (const Result<> checked = check_->take(completion.data); !checked) {
         return fail(checked.error().to_string(), How::by_reset);
@@ -341,28 +336,12 @@ void Connection::answered(const Completion& completion) {
   out_of_time();
 }
 
-void Connection::count_turns(std::optional<TimePoint> now) {
-  const std::uint64_t reached = received_bytes_ + forgiven_bytes_;
-  while (turns_answered_ < turns_sent_) {
-    const Action& action = stage_.plan.actions[turn_];
-    if (action.ends_turn) {
-      if (action.answers_before >= reached) return;
-      ++turns_answered_;
-      if (now) {
-        stage_.tally.then.add(action.then_ns);
-        stage_.tally.now.add(nanoseconds_of(now->time_since_epoch()) - action.sent_ns);
-      }
-    }
-    turn_ = action.next;
-  }
-}
-
 // A late answer, or a shorter one: the next ones are measured from where it ended.
 void Connection::do_without_answer(const Action& action) {
   if (received_bytes_ + forgiven_bytes_ >= action.answers_before) return;
   ++stage_.tally.short_answers;
   forgiven_bytes_ = action.answers_before - received_bytes_;
-  count_turns({});
+  turns_.answered(received_bytes_ + forgiven_bytes_, {});
 }
 
 // What it waits for is there, and the loop has not come to it: more may have come while the process

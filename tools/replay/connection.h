@@ -18,6 +18,7 @@
 #include "tools/replay/schedule.h"
 #include "tools/replay/segment_files.h"
 #include "tools/replay/tally.h"
+#include "tools/replay/turns.h"
 
 namespace sluice::replay {
 
@@ -96,8 +97,6 @@ class Connection {
   /// Begins the time anew in which something of the answer, or its end, has to come.
   void give_time_to_answer();
   void answered(const Completion& completion);
-  /// Those that have an answer by now; without a time they are only passed over.
-  void count_turns(std::optional<TimePoint> now);
   [[nodiscard]] bool can_go_on() const;
   void out_of_time();
   void fail(const std::string& why, How how);
@@ -129,9 +128,7 @@ class Connection {
   std::uint64_t received_bytes_ = 0;
   std::uint64_t forgiven_bytes_ = 0;  // waited for in vain
   SendQueueWatch send_queue_;         // before a reset
-  std::uint64_t turn_;  // the next action that an answer may come to, or one before it
-  std::uint64_t turns_sent_ = 0;
-  std::uint64_t turns_answered_ = 0;
+  Turns turns_;
   std::chrono::milliseconds answering_{};  // as recorded, the answers before the current action
   std::optional<AnswerCheck> check_;
   TimePoint began_;

@@ -10,6 +10,12 @@
 
 namespace sluice::replay {
 
+/// A duration as the plan and the tally count it; 0 if it is negative.
+[[nodiscard]] inline std::uint64_t nanoseconds_of(Duration duration) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(
+      0, std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count()));
+}
+
 /// Maps recorded times to the times at which they are due. All times count from one start, so that
 /// errors do not accumulate over a long replay.
 class Schedule {
