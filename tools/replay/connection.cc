@@ -54,7 +54,6 @@ Connection::Connection(const Stage& stage, const Schedule& schedule, std::uint64
       schedule_(schedule),
       index_(index),
       owner_(owner),
-      address_(stage.address),
       action_(planned().first_action),
       turns_(stage.plan, planned().first_action, stage.tally) {
   if (stage_.settings.compare && planned().answer_recorded) {
@@ -63,28 +62,14 @@ Connection::Connection(const Stage& stage, const Schedule& schedule, std::uint64
 }
 
 void Connection::became_writable(const Completion& /*completion*/) {
-  if (state_ == State::closing) {
-    close_when_idle();
-  } else if (state_ == State::connecting) {
-    connected();
-  } else {
-    proceed();
-  }
+  state_ == State::closing ? close_when_idle() : proceed();
 }
 
 void Connection::received(const Completion& completion) {
   state_ == State::closing ? close_when_idle() : answered(completion);
 }
 
-void Connection::came_due() {
-  if (state_ == State::connecting) {
-    connect();
-  } else if (state_ == State::flushing) {
-    flush_then_reset();
-  } else {
-    proceed();
-  }
-}
+void Connection::came_due() { state_ == State::flushing ? flush_then_reset() : proceed(); }
 
 void Connection::limit_passed() { can_go_on() ? set_limit(kLookAgain) : out_of_time(); }
 
@@ -97,49 +82,29 @@ void Connection::start() {
   ++stage_.tally.connections;
   const bool all_answers = planned().answer_recorded && planned().answer_missing == 0;
   if (stage_.settings.wait_responses && !all_answers) ++stage_.tally.not_waited_for;
-  open();
-}
-
-void Connection::open() {
-  set_limit(kConnectTimeout);
-  timed_out_ = false;
-  fd_.reset(::socket(target().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd_) return connect_failed(errno_error("socket"));
-  // As the client's packets came, so they are to arrive.
-  const int on = 1;
-  if (!target().is_unix()) ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   connect();
 }
 
+// Where a name stands for several addresses, the server may listen on some of them only.
 void Connection::connect() {
-  const Endpoint& to = target();
-  if (::connect(fd_.get(), to.data(), to.size_bytes) == 0 || errno == EINPROGRESS) {
-    stage_.reactor.wait_writable(fd_.get(), writable_);
-  } else if (errno == EAGAIN && to.is_unix()) {
-    // The listener has no room, and nothing tells when it has: unix(7).
-    stage_.reactor.set_timer(due_, Clock::now() + kLookAgain);
-  } else {
-    connect_failed(errno_error("connect"));
-  }
+  const std::vector<Endpoint>& to = stage_.settings.to;
+  const TimePoint deadline = Clock::now() + kConnectTimeout * static_cast<int>(to.size());
+  connector_.emplace(
+      *this, stage_.reactor,
+      ConnectOptions{.endpoints = to, .first = stage_.address, .deadline = deadline});
+  connector_->start();
 }
 
-void Connection::connected() {
-  const int told = connect_outcome(fd_.get());
-  const int error = timed_out_ && told == EINPROGRESS ? ETIMEDOUT : told;
-  if (error != 0) return connect_failed({error, "connect"});
-  stage_.address = address_;
-  stage_.reactor.cancel_timer(limit_);
+void Connection::connect_ended(Result<Connected> connected) {
+  connector_.reset();
+  if (state_ == State::closing) return close_when_idle();
+  const int error = connected.has_error() ? connected.error().code : connected->broken;
+  if (connected.has_value()) fd_ = std::move(connected->fd);
+  if (error != 0) return fail(Error{error, "connect"}.to_string(), How::by_reset);
+  stage_.address = connected->which;
   state_ = State::running;
   stage_.reactor.receive(fd_.get(), receive_);
   proceed();
-}
-
-// Where a name stands for several addresses, the server may listen on some of them only.
-void Connection::connect_failed(const Error& error) {
-  if (++tried_ == stage_.settings.to.size()) return fail(error.to_string(), How::by_reset);
-  if (fd_) stage_.reactor.forget(fd_.get());
-  address_ = (address_ + 1) % stage_.settings.to.size();
-  open();
 }
 
 Action::Kind Connection::current_kind() const {
@@ -250,8 +215,10 @@ void Connection::broke() {
 }
 
 void Connection::flush_then_reset() {
-  // A reset throws away what has not been acknowledged; a unix socket's peer has everything.
-  const std::uint64_t queued_bytes = target().is_unix() ? 0 : send_queue_bytes(fd_.get());
+  // A reset throws away what has not been acknowledged; a unix socket's peer has everything, and
+  // its path has one address.
+  const std::uint64_t queued_bytes =
+      stage_.settings.to.front().is_unix() ? 0 : send_queue_bytes(fd_.get());
   // What a receive would tell, had the answer not ended.
   const bool cut = !receive_.in_flight() && take_error(fd_.get()) != 0;
   if (queued_bytes == 0 || cut) return complete(How::by_reset);
@@ -358,11 +325,6 @@ bool Connection::can_go_on() const {
 // Whatever was waited for has not come, or will not.
 void Connection::out_of_time() {
   switch (state_) {
-    case State::connecting:
-      timed_out_ = true;
-      if (writable_.in_flight()) return stage_.reactor.cancel(writable_);
-      stage_.reactor.cancel_timer(due_);
-      return connect_failed({ETIMEDOUT, "connect"});
     case State::running:
       if (answer_end_ == SideEnd::none && writable_.in_flight()) {
         return fail("the server reads no more", How::by_reset);
@@ -381,6 +343,7 @@ void Connection::out_of_time() {
       return fail(
           answer_end_ == SideEnd::reset ? "reset by the server" : "not ended by the server in time",
           How::by_reset);
+    case State::connecting:
     case State::closing:
       break;
   }
@@ -407,13 +370,14 @@ void Connection::finish(How how) {
   stage_.reactor.cancel_timer(due_);
   stage_.reactor.cancel_timer(limit_);
   if (stood) compare_ends();
+  if (connector_) connector_->cancel();
   if (writable_.in_flight()) stage_.reactor.cancel(writable_);
   if (receive_.in_flight()) stage_.reactor.cancel(receive_);
   close_when_idle();
 }
 
 void Connection::close_when_idle() {
-  if (writable_.in_flight() || receive_.in_flight()) return;
+  if (connector_ || writable_.in_flight() || receive_.in_flight()) return;
   if (fd_) {
     if (how_ == How::by_reset) reset_on_close(fd_.get());
     stage_.reactor.forget(fd_.get());

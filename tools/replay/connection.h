@@ -11,6 +11,7 @@
 #include "iolib/base/owned_fd.h"
 #include "iolib/base/send_queue.h"
 #include "iolib/reactor/calling.h"
+#include "iolib/reactor/connector.h"
 #include "iolib/reactor/reactor.h"
 #include "tools/common/endpoint.h"
 #include "tools/replay/answer_check.h"
@@ -79,10 +80,8 @@ class Connection {
   void came_due();
   void limit_passed();
 
-  void open();
   void connect();
-  void connected();
-  void connect_failed(const Error& error);
+  void connect_ended(Result<Connected> connected);
   void proceed();
   /// False if there is nothing more to be done now.
   [[nodiscard]] bool act(Action& action, TimePoint now);
@@ -106,16 +105,13 @@ class Connection {
   [[nodiscard]] AnswerState answer_state() const;
   /// Of the action that is to be done next, or is being done.
   [[nodiscard]] Action::Kind current_kind() const;
-  [[nodiscard]] const Endpoint& target() const { return stage_.settings.to[address_]; }
   void set_limit(std::chrono::nanoseconds time);
 
   const Stage& stage_;
   const Schedule& schedule_;
   const std::uint64_t index_;
   Owner& owner_;
-  std::size_t address_;     // of the target's
-  std::size_t tried_ = 0;   // of them, in vain
-  bool timed_out_ = false;  // the one that is tried
+  std::optional<CallingConnector<&Connection::connect_ended>> connector_;  // while it connects
   OwnedFd fd_;
   State state_ = State::connecting;
   How how_ = How::in_order;
