@@ -1,5 +1,6 @@
 #pragma once
 
+#include "iolib/reactor/deferral.h"
 #include "iolib/reactor/operation.h"
 #include "iolib/reactor/timer.h"
 
@@ -16,6 +17,19 @@ class CallingTimer<Function> final : public Timer {
 
  private:
   void expired() override { (owner_.*Function)(); }
+  Owner& owner_;
+};
+
+/// The same of a deferral.
+template <auto Function>
+class CallingDeferral;
+template <class Owner, void (Owner::*Function)()>
+class CallingDeferral<Function> final : public Deferral {
+ public:
+  explicit CallingDeferral(Owner& owner) : owner_(owner) {}
+
+ private:
+  void deferred() override { (owner_.*Function)(); }
   Owner& owner_;
 };
 

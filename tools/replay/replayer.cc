@@ -26,17 +26,15 @@ void Replayer::run() {
 void Replayer::begin_pass() {
   schedule_.emplace(stage_.plan.first_ns, pace_.speed, Clock::now());
   next_ = 0;
-  stage_.reactor.set_timer(opener_, Clock::now());
+  stage_.reactor.defer(sweeper_);
 }
 
 void Replayer::open_due() {
   for (int opened = 0; next_ < stage_.plan.connections.size(); ++opened) {
     const PlannedConnection& planned = stage_.plan.connections[next_];
     const TimePoint due = schedule_->due(planned.start_ns);
-    const TimePoint now = Clock::now();
-    if (due > now || opened == kMostOpenedInATurn) {
-      return stage_.reactor.set_timer(opener_, std::max(due, now));
-    }
+    if (due > Clock::now()) return stage_.reactor.set_timer(opener_, due);
+    if (opened == kMostOpenedInATurn) return stage_.reactor.defer(sweeper_);
     // The end of another connection resumes this.
     if (comes_later(planned)) return;
     if (live_.size() >= pace_.most_connections) {
@@ -52,9 +50,6 @@ void Replayer::open_due() {
     client_ends_.insert(planned.client_end_ns);
     client_open_.insert(&opened_one);
     opened_one.start();
-  }
-  if (next_ == stage_.plan.connections.size() && live_.empty()) {
-    stage_.reactor.set_timer(sweeper_, Clock::now());
   }
 }
 
@@ -74,7 +69,7 @@ void Replayer::client_ended(Connection& connection) {
   // client's requests. Otherwise it may not have seen any of them.
   if (!stage_.settings.wait_responses) return;
   release_client(connection);
-  stage_.reactor.set_timer(opener_, Clock::now());
+  stage_.reactor.defer(sweeper_);
 }
 
 void Replayer::ended(Connection& connection) {
@@ -83,7 +78,7 @@ void Replayer::ended(Connection& connection) {
   const auto found = live_.find(&connection);
   over_.push_back(std::move(found->second));
   live_.erase(found);
-  stage_.reactor.set_timer(sweeper_, Clock::now());
+  stage_.reactor.defer(sweeper_);
 }
 
 void Replayer::release_client(const Connection& connection) {
@@ -113,7 +108,7 @@ void Replayer::stop() {
   std::vector<Connection*> all;
   for (const auto& [connection, owned] : live_) all.push_back(connection);
   for (Connection* connection : all) connection->interrupt();
-  stage_.reactor.set_timer(sweeper_, Clock::now());
+  stage_.reactor.defer(sweeper_);
 }
 
 }  // namespace sluice::replay

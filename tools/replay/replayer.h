@@ -63,7 +63,7 @@ class Replayer final : public Connection::Owner {
   std::unordered_set<const Connection*> client_open_;
   Progress progress_;
   CallingTimer<&Replayer::open_due> opener_{*this};
-  CallingTimer<&Replayer::sweep> sweeper_{*this};
+  CallingDeferral<&Replayer::sweep> sweeper_{*this};
   CallingTimer<&Replayer::tick> ticker_{*this};
 };
 
