@@ -269,7 +269,7 @@ Result<ListenAddress> parse_listen_address(std::string_view text) {
     return ListenAddress(*std::move(endpoint));
   }
   if (text.starts_with(kFilePrefix) || text == "discard:" || text == "echo:") {
-    return bad_text("a target, nothing to listen on,", text, kListenForm);
+    return bad_text("a target, not a listen address,", text, kListenForm);
   }
   Result<HostPort> address = parse_host_port(text, kListenForm);
   if (!address) return address.error();

@@ -67,7 +67,7 @@ Result<Quantity> take_quantity(std::string_view text, std::string_view& rest, co
   const char* const end = rest.data() + rest.size();
   const auto [after, error] = std::from_chars(rest.data(), end, quantity.number);
   if (error == std::errc::result_out_of_range)
-    return bad_text("too large a number", text, form.too_large);
+    return bad_text("number too large", text, form.too_large);
   if (error != std::errc()) return bad_text("missing number", text, form.expected);
   rest.remove_prefix(static_cast<std::size_t>(after - rest.data()));
 
@@ -106,7 +106,7 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
     next_unit = quantity->unit + 1;
     const auto part = scaled(*quantity, kDuration, kLongestNanoseconds);
     if (!part || *part > kLongestNanoseconds - total) {
-      return bad_text("too long a duration", text, kDuration.too_large);
+      return bad_text("duration too long", text, kDuration.too_large);
     }
     total += *part;
   } while (!rest.empty());
@@ -120,7 +120,7 @@ Result<std::uint64_t> parse_size_bytes(std::string_view text) {
   if (!quantity) return quantity.error();
   if (!rest.empty()) return bad_text("more than one number", text, kSizeForm);
   const auto bytes = scaled(*quantity, kSize, kLargestBytes);
-  if (!bytes) return bad_text("too large a size", text, kSize.too_large);
+  if (!bytes) return bad_text("size too large", text, kSize.too_large);
   return {in_place_value, *bytes};
 }
 

@@ -186,7 +186,7 @@ std::optional<Error> check_combination(const CommandLine& line) {
   if (line.has("config")) {
     for (const std::string_view name : {"listen", "to"}) {
       if (line.has(name)) {
-        return option_error(name, "given with --config, expected routes from one of them");
+        return option_error(name, "given with --config, expected only one of them");
       }
     }
     return std::nullopt;
@@ -205,9 +205,9 @@ void find_mirrors_of_itself(const Config& config, const ListenSet& listens,
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     for (const TargetAddress& mirror : config.routes[index].mirrors) {
       if (listens.reached_by(mirror).empty()) continue;
-      conflicts.push_back(
-          {index, "mirror",
-           in_quotes(to_string(mirror)) + " is listened on here, expected another server"});
+      conflicts.push_back({index, "mirror",
+                           in_quotes(to_string(mirror)) +
+                               " is one of sluice's own listeners, expected another server"});
     }
   }
 }
@@ -224,7 +224,7 @@ void find_routes_to_themselves(const Config& config, const ListenSet& listens,
     reached[*found].clear();
     conflicts.push_back({*found, "to",
                          in_quotes(to_string(config.routes[*found].to)) +
-                             " leads back to where this route listens, expected another server"});
+                             " leads back to a listener of this route, expected another server"});
   }
 }
 
@@ -247,8 +247,8 @@ void check_route(const RouteConfig& route, std::size_t index,
   });
   if (is_unix && is_discard) {
     add("listen",
-        "a unix socket with discard: and capture, where it could not tell that "
-        "something was lost, expected TCP addresses");
+        "a unix socket with discard: and capture, which cannot report a loss to its client, "
+        "expected TCP addresses");
   }
   const bool answers = !is_discard && !std::holds_alternative<EchoEndpoint>(route.to);
   if (!answers && route.capture_direction == CaptureDirection::upstream) {
@@ -275,8 +275,9 @@ void check_shared_captures(const Config& config, std::vector<RouteConflict>& con
     const CaptureConfig& one = *other;
     if (one == route) continue;
     conflicts.push_back({index, "capture",
-                         in_quotes(route.capture) + " is shared with route " +
-                             in_quotes(other->name) + ", expected the same settings of capture"});
+                         in_quotes(route.capture) + " is also the directory of route " +
+                             in_quotes(other->name) +
+                             ", expected the same capture settings for both"});
   }
 }
 

@@ -71,7 +71,7 @@ Result<std::string> read_whole_file(const std::string& path) {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return errno_error("fstat");
   if (S_ISDIR(status.st_mode)) return Error{0, "is a directory"};
-  if (!is_stdin && !S_ISREG(status.st_mode)) return Error{0, "is no regular file"};
+  if (!is_stdin && !S_ISREG(status.st_mode)) return Error{0, "is not a regular file"};
   std::string content;
   // Read one byte more than allowed, to detect a file that is too large even if it grows meanwhile.
   content.resize(kLargestConfigFileBytes + 1);
@@ -152,7 +152,7 @@ Result<Config> Reader::read(const toml::table& root) {
         option != nullptr && (option->places & (kInDefaults | kInRoute)) != 0) {
       const bool in_defaults = (option->places & kInDefaults) != 0;
       key_error(entry.key_position, entry.key,
-                std::string("outside of every table, expected in ") +
+                std::string("outside of any table, expected in ") +
                     (in_defaults ? "[defaults]" : "[[route]]"));
     } else {
       unknown_key(entry, kTopKeys);

@@ -83,7 +83,7 @@ Result<std::uint64_t> parse_number(const Option& option, std::string_view text) 
     number = *size_bytes;
   } else if (option.kind == OptionKind::fraction) {
     const std::optional<std::uint64_t> millionths = parse_fraction(text);
-    if (!millionths) return wrong_value("no share", text, allowed_values(option));
+    if (!millionths) return wrong_value("no number", text, allowed_values(option));
     number = *millionths;
   } else {
     const std::optional<std::uint64_t> count = whole_number(text);
@@ -148,7 +148,7 @@ struct NumberStore {
 Result<> set_path(const Option& option, std::string_view text, Config& config, RouteConfig& route) {
   if (text.empty() || text.size() >= PATH_MAX || text.find('\0') != text.npos) {
     return wrong_value("no path", text,
-                       "1 to " + std::to_string(PATH_MAX - 1) + " bytes without a NUL among them");
+                       "1 to " + std::to_string(PATH_MAX - 1) + " bytes without a NUL byte");
   }
   if (const auto* field = std::get_if<std::string Config::*>(&option.field)) {
     config.*(*field) = text;
@@ -162,21 +162,20 @@ Result<> set_path(const Option& option, std::string_view text, Config& config, R
 }
 
 /// Adds a mirror, which must be a server to connect to.
-Result<> add_address(const Option& option, std::string_view text,
-                     std::vector<TargetAddress>& addresses) {
+Result<> add_address(std::string_view text, std::vector<TargetAddress>& addresses) {
   Result<TargetAddress> address = parse_target_address(text);
   if (!address) return address.error();
   if (!std::holds_alternative<HostPort>(*address) &&
       !std::holds_alternative<UnixEndpoint>(*address)) {
-    return wrong_value("no server", text, "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path");
+    return wrong_value("no address of a server", text,
+                       "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path");
   }
   if (std::ranges::find(addresses, *address) != addresses.end()) {
-    return Error{0, in_quotes(text) + " is given already, expected each address once"};
+    return Error{0, in_quotes(text) + " is given twice, expected each address once"};
   }
   if (addresses.size() == kMostAddresses) {
-    return wrong_value(
-        "one too many", text,
-        "at most " + std::to_string(kMostAddresses) + " of " + std::string(option.name));
+    return Error{0, in_quotes(text) + " is one address too many, expected at most " +
+                        std::to_string(kMostAddresses)};
   }
   addresses.push_back(*std::move(address));
   return {};
@@ -188,7 +187,7 @@ Result<> set_option(const Option& option, std::string_view text, Config& config,
                     RouteConfig& route) {
   if (option.kind == OptionKind::path) return set_path(option, text, config, route);
   if (const auto* field = std::get_if<std::vector<TargetAddress> RouteConfig::*>(&option.field)) {
-    return add_address(option, text, route.*(*field));
+    return add_address(text, route.*(*field));
   }
   if (const auto* field = std::get_if<bool RouteConfig::*>(&option.field)) {
     route.*(*field) = text == "true";
@@ -239,7 +238,8 @@ Result<> check_pipe_budget(const Config& config) {
   while (granted < slots) granted *= 2;
   if (granted <= config.pipe_budget_slots) return {};
   return Error{0, "a budget of " + std::to_string(config.pipe_budget_slots) +
-                      " slots holds no pipe of " + format_size_bytes(config.pipe_size_bytes) +
+                      " slots is too small for a pipe of " +
+                      format_size_bytes(config.pipe_size_bytes) +
                       ": expected a pipe-budget of at least " + std::to_string(granted) +
                       " or a smaller pipe-size"};
 }

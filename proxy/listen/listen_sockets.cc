@@ -377,7 +377,7 @@ Result<> Prober::probe_tcp(const HostPort& address) {
   if (lacking.has_error()) return lacking.error();
   for (const Error& each : *lacking) {
     remarks_.push_back(to_string(ListenAddress(address)) +
-                       " is served without one address: " + each.to_string());
+                       ": one address is passed over: " + each.to_string());
   }
   return {};
 }

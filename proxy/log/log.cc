@@ -54,7 +54,7 @@ Result<OwnedFd> open_file(const std::string& path) {
   const Error error = errno_error("open " + path);
   struct stat about {};
   const bool fifo = ::stat(path.c_str(), &about) == 0 && S_ISFIFO(about.st_mode);
-  if (error.code == ENXIO && fifo) return Error{0, "open " + path + ": nobody reads this FIFO"};
+  if (error.code == ENXIO && fifo) return Error{0, "open " + path + ": no process reads this FIFO"};
   return error;
 }
 

@@ -227,8 +227,8 @@ Result<std::vector<Endpoint>> Control::usable(const LookUp& look_up, const Found
   }
   if (!endpoints.empty()) return endpoints;
   const char* const why = own.empty()            ? "no address"
-                          : look_up.is_mirrors() ? " is listened on here"
-                                                 : " leads back to where the route listens";
+                          : look_up.is_mirrors() ? " is one of sluice's own listeners"
+                                                 : " leads back to a listener of the route";
   return Error{0, "resolve " + look_up.name.host + ": " + own + why};
 }
 

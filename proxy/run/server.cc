@@ -54,7 +54,7 @@ constexpr std::size_t kConnectionDescriptors = 3;
 constexpr std::size_t kRecorderDescriptors = 2;
 
 constexpr std::string_view kPipesSmaller =
-    "an ordinary user's limit: fs.pipe-max-size, or his quota, fs.pipe-user-pages-soft";
+    "the limit for unprivileged users: fs.pipe-max-size or fs.pipe-user-pages-soft";
 
 // An id that is unique over restarts: the time of the start, and a random part for starts within
 // the same millisecond.
@@ -89,7 +89,7 @@ Result<> find_descriptors(std::size_t recorders) {
   std::vector<OwnedFd> found;
   while (found.size() < kConnectionDescriptors + recorders * kRecorderDescriptors) {
     found.emplace_back(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
-    if (!found.back()) return errno_error("descriptors to serve a connection");
+    if (!found.back()) return errno_error("reserve descriptors for a connection");
   }
   return {};
 }
@@ -295,7 +295,7 @@ void Server::close_captures() {
     return open.try_wait();
   };
   if (closed_within(kCaptureGrace)) return;
-  log::error("capture_incomplete", {{"reason", "the disk takes no more"}});
+  log::error("capture_incomplete", {{"reason", "the disk did not finish in time"}});
   incomplete_ = true;
   for (const auto& worker : workers_) worker->give_up_capture();
   if (closed_within(kCaptureLastGrace)) return;
@@ -365,7 +365,7 @@ void report(const Config& config, const Machine& machine) {
               static_cast<unsigned long long>(machine.connections),
               static_cast<unsigned long long>(config.max_connections));
   if (machine.pipe_bytes == 0) {
-    std::printf("pipes: none (%s): everything will be copied\n", machine.pipe_refused.c_str());
+    std::printf("pipes: none (%s): all bytes are copied\n", machine.pipe_refused.c_str());
   } else {
     std::printf("pipes: %s granted of %s\n", format_size_bytes(machine.pipe_bytes).c_str(),
                 format_size_bytes(config.pipe_size_bytes).c_str());

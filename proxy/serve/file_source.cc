@@ -207,7 +207,7 @@ EndReason FileSource::ended() {
   if (sent_ >= file_->size_bytes || file_->size_now() >= file_->size_bytes) {
     return EndReason::closed;
   }
-  return failed(Error{0, file_->path + " has become shorter"});
+  return failed(Error{0, file_->path + " became shorter"});
 }
 
 EndReason FileSource::failed(const Error& error) {

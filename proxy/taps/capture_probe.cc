@@ -78,7 +78,7 @@ Result<std::string> probe_directory(const std::string& path, const CaptureConfig
   if (segment.has_error()) return segment.error();
   const bool buffered = config.capture_io == CaptureIo::buffered;
   return std::string((*directory)->direct() ? "O_DIRECT"
-                     : buffered             ? "buffered writes, as asked for"
+                     : buffered             ? "buffered writes, as configured"
                                             : "no O_DIRECT, buffered writes") +
          ", alignment " + std::to_string((*directory)->grid_bytes()) + *segment;
 }
@@ -130,7 +130,7 @@ Result<std::string> probe_capture(const CaptureConfig& config, std::size_t worke
   }
   if (found.has_value() && in_use) *found += ", in use at the moment";
   if (found.has_value() && there && (about.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    *found += ", others than its owner may write to it";
+    *found += ", other users can write to it";
   }
   return found;
 }

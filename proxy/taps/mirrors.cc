@@ -14,7 +14,7 @@ namespace {
 std::string_view describe(mirror::Limit limit) {
   switch (limit) {
     case mirror::Limit::lag:
-      return "it is beyond --mirror-max-lag";
+      return "it lags by more than --mirror-max-lag";
     case mirror::Limit::budget:
       return "--mirror-buffers is used up";
     case mirror::Limit::hole:

@@ -276,7 +276,7 @@ TEST_F(CaptureOptionsTest, RoutesThatShareADirectoryMustAgree) {
   };
   const std::string same = "capture = \"" + directory_ + "\"\n";
   EXPECT_EQ(refusal({"--config", config(same + "durability = \"none\"\n")}, 1,
-                    {"capture", "shared", "\"a\""}),
+                    {"capture", "is also the directory of route", "\"a\""}),
             "");
   // The limit may differ between routes, and so may the spelling of the directory.
   const std::string alike = "capture = \"" + directory_ + "/../capture//\"\n";
@@ -325,7 +325,7 @@ TEST_F(CaptureOptionsTest, CheckTellsOfTheDisk) {
       R"(capture: .*: (O_DIRECT|no O_DIRECT.*), alignment \d+, a durable write of 4 KiB takes \d+ us)");
   EXPECT_TRUE(line.is_in(there.output)) << there.output;
   const Outcome buffered = run_to_end(arguments({"--check", "--capture-io", "buffered"}));
-  EXPECT_NE(buffered.output.find("buffered writes, as asked for"), std::string::npos)
+  EXPECT_NE(buffered.output.find("buffered writes, as configured"), std::string::npos)
       << buffered.output;
   EXPECT_FALSE(std::filesystem::exists(directory_)) << "a check leaves nothing behind";
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));

@@ -263,7 +263,7 @@ TEST_P(FileRouteTest, FileThatShrinksIsAReset) {
   const auto ends = daemon.wait_for_ends(1, kLate);
   ASSERT_EQ(ends.size(), 1U);
   EXPECT_EQ(ends[0].reason, "file_failed");
-  EXPECT_EQ(count_lines(daemon.log(), Regex("upstream_failed.*has become shorter")), 1U);
+  EXPECT_EQ(count_lines(daemon.log(), Regex("upstream_failed.*became shorter")), 1U);
 }
 
 INSTANTIATE_TEST_SUITE_P(BothEngines, FileRouteTest, testing::Values("uring", "epoll"),

@@ -255,7 +255,7 @@ TEST(LogFifoTest, WithoutAReaderTheStartFailsAndSighupKeepsTheOldFile) {
   const std::string aside = folder.file("sluice.log.1");
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
   EXPECT_EQ(refusal({"--listen", "127.0.0.1:0", "--to", "echo:", "--log-file", path}, 1,
-                    {path, "nobody reads this FIFO"}),
+                    {path, "no process reads this FIFO"}),
             "");
   ASSERT_EQ(::unlink(path.c_str()), 0);
   DaemonOptions options;
@@ -264,7 +264,7 @@ TEST(LogFifoTest, WithoutAReaderTheStartFailsAndSighupKeepsTheOldFile) {
   std::filesystem::rename(path, aside);
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
   daemon.process().signal(SIGHUP);
-  const Regex kept("log_reopen_failed.*nobody reads");
+  const Regex kept("log_reopen_failed.*no process reads");
   EXPECT_TRUE(wait_until([&] { return count_lines(read_text(aside), kept) == 1; }, kLate));
   EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
   EXPECT_EQ(daemon.terminate(kLate), 0);

@@ -337,11 +337,11 @@ TEST_F(HostsTest, ANameOfAListenerIsNoMirrorAndNoUpstream) {
                       options_with(hosts));
   EXPECT_TRUE(daemon.wait_for_log(Regex("mirror_unresolved route=default mirror=" + itself +
                                         " reason=\"resolve here.test: 127.0.0.1:" + port +
-                                        " is listened on here\"")));
+                                        " is one of sluice's own listeners\"")));
   Process refused({with_hosts(folder_, hosts, daemon_binary()), "--listen", ":" + port, "--to",
                    itself, "--check"});
   EXPECT_EQ(refused.wait(kLate), 1);
-  EXPECT_NE(refused.standard_error().find("leads back to where the route listens"),
+  EXPECT_NE(refused.standard_error().find("leads back to a listener of the route"),
             std::string::npos);
   // Through another route.
   const std::string file =

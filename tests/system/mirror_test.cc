@@ -201,7 +201,7 @@ TEST_P(MirrorTest, OneThatNeverReadsIsCutAtItsLagAndForwardingGoesOn) {
   EXPECT_EQ(stuck.accepted(), 3U);
   EXPECT_EQ(states().front(), "lagged");
   EXPECT_TRUE(daemon_->wait_for_log(
-      Regex("state=lagged connection=\\S+-0-1 reason=\"it is beyond --mirror-max-lag\"")));
+      Regex("state=lagged connection=\\S+-0-1 reason=\"it lags by more than --mirror-max-lag\"")));
   if (!sanitized()) {
     EXPECT_LT(daemon_->pss_bytes(), before_bytes + 2 * kLag);
   }

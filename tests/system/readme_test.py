@@ -29,7 +29,7 @@ AGAIN = """benchmark() {
   for try in 1 2 3; do
     if said=$("$@" 2>&1); then echo "$said"; return 0; fi
     echo "$said"
-    grep -q 'nothing was completed' <<<"$said" || return 1
+    grep -q 'no exchange was completed' <<<"$said" || return 1
   done
   return 1
 }"""

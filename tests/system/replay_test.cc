@@ -228,7 +228,7 @@ TEST_F(ReplayTest, AShortAnswerDoesNotHoldTheReplayForEver) {
   EXPECT_EQ(replayed.status, 1) << replayed.output << replayed.error;
   EXPECT_EQ(silent.wait_for(1).at(0).bytes, "1;2;3;");
   EXPECT_EQ(replayed.count("short_answers"), 3U);
-  const std::string told = "3 times an answer, or the rest of it, did not come, or not in time\n";
+  const std::string told = "3 times an answer did not come in time, or not completely\n";
   EXPECT_NE(replayed.output.find(told), std::string::npos) << replayed.output;
 }
 

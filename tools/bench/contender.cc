@@ -407,7 +407,7 @@ std::string Forwarder::last_words() const {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   if (text.empty()) return "";
   if (text.size() > kMost) text = "..." + text.substr(text.size() - kMost);
-  return "; it said: " + one_line(text);
+  return "; its output: " + one_line(text);
 }
 
 // Parses "123 packets captured" and "456 packets dropped by kernel".
@@ -422,8 +422,8 @@ std::optional<double> Forwarder::end_and_tell_lost(const Contender& contender) {
     if (line.find("packets captured") != std::string::npos) captured = number;
     if (line.find("dropped by kernel") != std::string::npos) dropped = number;
   }
-  if (!captured || !dropped) throw Failure("tcpdump did not say what it has lost");
-  if (*captured + *dropped <= 0) throw Failure("tcpdump has seen nothing");
+  if (!captured || !dropped) throw Failure("tcpdump did not report how much it lost");
+  if (*captured + *dropped <= 0) throw Failure("tcpdump captured nothing");
   constexpr double kPercent = 100;
   return kPercent * *dropped / (*captured + *dropped);
 }

@@ -491,7 +491,7 @@ void LoadRun::report_bulk(const LoadPart& part, json::object& metrics,
     total += up + down;
     each.push_back(up + down);
   }
-  if (total == 0) throw Failure("not a byte arrived in the measured time");
+  if (total == 0) throw Failure("no byte arrived in the measured time");
   const auto [least, most] = std::minmax_element(each.begin(), each.end());
   const double fair = static_cast<double>(total) / static_cast<double>(each.size());
   metrics[prefix + "gib_per_s"] = rate / kGiB;
@@ -515,7 +515,7 @@ void LoadRun::report_exchanges(const LoadPart& part, json::object& metrics,
     completed += caller->completed();
     unsent += caller->unsent();
   }
-  if (completed == 0) throw Failure("nothing was completed in the measured time");
+  if (completed == 0) throw Failure("no exchange was completed in the measured time");
   const auto in_us = [&](double quantile) { return latency.quantile(quantile) / 1e3; };
   const bool call = part.part->kind == Kind::call;
   metrics[prefix + (call ? "connections_per_s" : "trips_per_s")] =

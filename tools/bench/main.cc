@@ -206,7 +206,8 @@ int run(int argc, char** argv) {
   }
   if (const Result<> space = check_space(invocation.compare); space.has_error()) {
     if (!invocation.compare.all_contenders) return fail(space.error().to_string());
-    std::cerr << "sluice-bench: without those that record: " << space.error().to_string() << '\n';
+    std::cerr << "sluice-bench: contenders that record are left out: " << space.error().to_string()
+              << '\n';
     std::erase_if(invocation.compare.contenders,
                   [](const Contender& each) { return each.records; });
   }

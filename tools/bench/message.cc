@@ -131,7 +131,7 @@ bool Ping::receive() {
     return false;
   }
   if (got.bytes == 0) return true;
-  if (!under_way_) throw Failure("client: bytes that nobody sent");
+  if (!under_way_) throw Failure("client: bytes arrived that were never sent");
   const std::size_t wrong = content_.mismatch(position_ + done_, loop().buffer(), got.bytes);
   if (wrong < got.bytes) {
     throw Failure("client: connection " + std::to_string(number_) + ": message " +

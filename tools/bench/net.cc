@@ -186,7 +186,7 @@ void send_all(int fd, std::span<const char> data, const char* who) {
     const std::size_t sent = send_some(fd, data, who);
     data = data.subspan(sent);
     if (sent == 0 && wait_for(fd, POLLOUT, kSendTimeoutMs) == 0) {
-      throw Failure(std::string(who) + ": the other end takes nothing");
+      throw Failure(std::string(who) + ": the other end does not read");
     }
   }
 }
@@ -210,7 +210,7 @@ char receive_byte(int fd, const char* who) {
 void receive_end(int fd, const char* who) {
   char byte = 0;
   if (receive_waiting(fd, byte, who) != 0) {
-    throw Failure(std::string(who) + ": bytes that nobody sent");
+    throw Failure(std::string(who) + ": bytes arrived that were never sent");
   }
 }
 

@@ -68,7 +68,7 @@ class ServedRun {
       if (mine) return control_.fail("upstream: two connections with one number");
       if (hello.role == Role::echo) message_bytes_ += hello.size_bytes;
       if (message_bytes_ > kMaxRunMessageBytes) {
-        return control_.fail("upstream: the messages are too large, all together");
+        return control_.fail("upstream: all messages together are too large");
       }
       mine = std::make_unique<StreamCounts>();
       counts = mine.get();
@@ -239,7 +239,7 @@ class Greeter final : public Connection {
   bool finish_call() {
     char byte = 0;
     const Received got = receive_some(fd(), {&byte, 1}, kWho);
-    if (got.bytes > 0) throw Failure("upstream: bytes that nobody sent");
+    if (got.bytes > 0) throw Failure("upstream: bytes arrived that were never sent");
     return !got.ended;
   }
 
@@ -298,7 +298,8 @@ Server::State::~State() {
   {
     // Ends the sessions' waits for connections of a run.
     const std::lock_guard guard(lock_);
-    for (const auto& [id, run] : runs_) run->control().fail("upstream: it was ended");
+    for (const auto& [id, run] : runs_)
+      run->control().fail("upstream: the serving end was stopped");
   }
   front_->stop();
   front_->join();
@@ -383,7 +384,7 @@ json::object Server::State::answer(const std::string& line, std::uint64_t id) {
     if (threads == 0 || threads > kMostThreads) throw Failure("upstream: too many threads");
     const std::lock_guard guard(lock_);
     if (!runs_.emplace(id, std::make_shared<ServedRun>(threads)).second) {
-      throw Failure("upstream: there is such a run");
+      throw Failure("upstream: a run with this id exists already");
     }
     return {};
   }

@@ -119,7 +119,8 @@ std::size_t Stream::receive_at_most(std::size_t most, bool compare) {
     return 0;
   }
   if (got.bytes == 0) return 0;
-  if (!options_.receive) throw Failure(std::string(options_.who) + ": bytes that nobody sent");
+  if (!options_.receive)
+    throw Failure(std::string(options_.who) + ": bytes arrived that were never sent");
   const std::uint64_t before = counts_.received.load(std::memory_order_relaxed);
   if (compare) {
     const std::size_t wrong = content_.mismatch(start_ + before, loop().buffer(), got.bytes);

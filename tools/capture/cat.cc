@@ -74,14 +74,14 @@ class Cat {
       status_ = kGaps;
     }
     const std::uint64_t begin = connection.sides[side].begin;
-    if (begin > 0) missing(0, begin, "the segments before are gone");
+    if (begin > 0) missing(0, begin, "earlier segments are missing");
     reached_ = begin;
   }
 
   // A loss without a finding means that the segment was deleted during the walk.
   void check_offset(const Event& event) {
     const std::uint64_t offset = event.fresh_offset();
-    if (offset > reached_) missing(reached_, offset - reached_, "the segments before are gone");
+    if (offset > reached_) missing(reached_, offset - reached_, "earlier segments are missing");
     reached_ = std::max(reached_, offset);
     if (event.header.is(Kind::data)) reached_ += event.fresh().size();
     if (event.header.is(Kind::gap)) {

@@ -120,7 +120,7 @@ Result<int> run_export(const Invocation& invocation) {
   const bool frames = !invocation.pcapng.empty();
   const std::string& path = frames ? invocation.pcapng : invocation.jsonl;
   if (frames && path == "-" && ::isatty(STDOUT_FILENO) == 1) {
-    return Error{0, "--pcapng -: stdout is a terminal"};
+    return Error{0, "--pcapng -: stdout is a terminal, expected a pipe or a file"};
   }
   // Check the capture before creating the file, which would make the next attempt fail.
   if (const Result<std::vector<Chain>> found = list_capture(invocation.paths); !found) {

@@ -89,7 +89,7 @@ Result<int> walk_and_tell(const Invocation& invocation, const Visit& visit, Walk
   const Result<> walked = how(invocation.paths, visit_and_tell, Stdout::lines);
   if (!walked) return walked.error();
   if (findings > kTold) {
-    std::fprintf(stderr, "sluice-capture: and %llu more: `verify` tells them all\n",
+    std::fprintf(stderr, "sluice-capture: and %llu more: see sluice-capture verify\n",
                  static_cast<unsigned long long>(findings - kTold));
   }
   if (const Result<> found = names.check(); !found) return found.error();

@@ -40,7 +40,8 @@ class Search {
     if (is_record && header.is(Kind::data)) {
       look_at(event, *connection);
       if (kept_bytes_ > kMostKeptBytes) {
-        return Error{0, "too many streams at once for --regex: choose some, or a shorter time"};
+        return Error{
+            0, "too many streams at once for --regex: select fewer connections or a shorter time"};
       }
     } else if (!is_record || header.is(Kind::gap)) {
       end(connection->number, is_record ? header.side() : event.finding.side,

@@ -231,8 +231,9 @@ std::string Command::short_help() const {
   if (!commands_.empty()) text += "\nCommands:\n";
   for (const Command& each : commands_) text += help_row(each.name_, each.about_);
   const bool all_shown = std::ranges::all_of(options_, &CommandOption::common_);
-  text += (all_shown ? "\nOptions:\n" : "\nCommon options:\n") + option_rows(false) + "\nExamples:\n" + examples_ +
-          "\nTopics, for " + name_ + " --help TOPIC:\n" + help_row("all", "Every option, with its whole text.");
+  text += (all_shown ? "\nOptions:\n" : "\nCommon options:\n") + option_rows(false) +
+          "\nExamples:\n" + examples_ + "\nTopics, for " + name_ + " --help TOPIC:\n" +
+          help_row("all", "Every option, with its whole text.");
   for (const Topic& each : topics_) text += help_row(each.name, each.about);
   if (!commands_.empty()) text += help_row("a COMMAND", "That command and its options.");
   return text + '\n' + name_ + "(1) is the manual.\n";

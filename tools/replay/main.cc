@@ -84,7 +84,7 @@ int run(Invocation& invocation) {
     if (path.empty() || path == kStdout) continue;
     // Never overwrite a segment: only files with such names can be one.
     if (capture::parse_segment_name(path.substr(path.rfind('/') + 1))) {
-      return fail(path + " has the name of a capture's segment");
+      return fail(path + " has the name of a capture's segment, expected another name");
     }
     if (const Result<> writable = check_writable(path); !writable) {
       return fail(writable.error().to_string());

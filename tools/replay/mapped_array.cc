@@ -49,7 +49,7 @@ Result<> MappedFile::grow(std::size_t size_bytes) {
   // Allocate the space: a write to a hole on a full disk would raise SIGBUS.
   const int error = ::posix_fallocate(fd_.get(), static_cast<off_t>(size_bytes_),
                                       static_cast<off_t>(wanted - size_bytes_));
-  if (error != 0) return Error{error, "room for the index, in $TMPDIR or /var/tmp"};
+  if (error != 0) return Error{error, "reserve room for the index, in $TMPDIR or /var/tmp"};
   void* mapped = data_ == nullptr
                      ? ::mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0)
                      : ::mremap(data_, size_bytes_, wanted, MREMAP_MAYMOVE);

@@ -142,16 +142,17 @@ std::vector<std::string> remarks(const Outcome& outcome) {
   say(plan.without_beginning, "connection", "left out: the beginning is not in the capture");
   say(plan.without_client, "connection", "left out: only the upstream's side was recorded");
   say(plan.lost, "connection", "lost: ended while nothing could be recorded");
-  say(plan.damaged, "place", "in the capture damaged: see sluice-capture verify");
+  say(plan.damaged, "place", "damaged in the capture: see sluice-capture verify");
   say(tally.cut_at_gap, "connection", "ended by a reset where the recording has a gap");
-  say(tally.cut_at_end, "connection", "ended by a reset where the recording of it ends");
+  say(tally.cut_at_end, "connection", "ended by a reset where its recording ends");
   say(tally.not_waited_for, "connection",
-      "whose answers were not recorded, or not all: not waited for");
+      "whose answers were not awaited, since they were not recorded completely");
   for (const auto& [why, number] : tally.failures) say(number, "connection", "failed: " + why);
-  say(tally.short_answers, "time", "an answer, or the rest of it, did not come, or not in time");
+  say(tally.short_answers, "time", "an answer did not come in time, or not completely");
   say(tally.interrupted, "connection", "interrupted");
   say(tally.waited, "time", "a connection had to wait for another to end (--connections)");
-  say(tally.incomparable, "connection", "of which not all of the answer was recorded to compare");
+  say(tally.incomparable, "connection",
+      "not compared completely: not all of the answer was recorded");
   return lines;
 }
 

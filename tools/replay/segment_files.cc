@@ -48,7 +48,7 @@ Result<> SegmentFiles::read(std::uint32_t segment, std::uint64_t position,
     const ssize_t count = ::pread(*fd, into.data(), into.size(), static_cast<off_t>(position));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return errno_error("pread " + one_line(segments_[segment].path));
-    if (count == 0) return Error{0, one_line(segments_[segment].path) + ": has become shorter"};
+    if (count == 0) return Error{0, one_line(segments_[segment].path) + ": became shorter"};
     into = into.subspan(static_cast<std::size_t>(count));
     position += static_cast<std::uint64_t>(count);
   }

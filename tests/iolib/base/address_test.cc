@@ -135,7 +135,7 @@ TEST(ListenAddress, AnAbstractNameIsAnyBytesThatFitTheKernel) {
 
 TEST(ListenAddress, ATargetIsNothingToListenOn) {
   for (const char* text : {"file:/etc/motd", "discard:", "echo:"}) {
-    EXPECT_EQ(listen_error(text), "a target, nothing to listen on, in \"" + std::string(text) +
+    EXPECT_EQ(listen_error(text), "a target, not a listen address, in \"" + std::string(text) +
                                       "\": " + std::string(kListenForm));
   }
 }

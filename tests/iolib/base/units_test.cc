@@ -83,10 +83,10 @@ TEST(Duration, UnitsOutOfOrderOrTwiceAreRefused) {
 TEST(Duration, TheLongestIsKeptAndOneMoreIsRefused) {
   EXPECT_EQ(duration("9223372036854775807ns"), kLongest);
   EXPECT_EQ(duration_error("9223372036854775808ns"),
-            "too long a duration in \"9223372036854775808ns\": expected at most 292 years");
-  EXPECT_EQ(duration_error("106752d").substr(0, 19), "too long a duration");
-  EXPECT_EQ(duration_error("106751d24h").substr(0, 19), "too long a duration");
-  EXPECT_EQ(duration_error("18446744073709551616ns").substr(0, 18), "too large a number");
+            "duration too long in \"9223372036854775808ns\": expected at most 292 years");
+  EXPECT_EQ(duration_error("106752d").substr(0, 17), "duration too long");
+  EXPECT_EQ(duration_error("106751d24h").substr(0, 17), "duration too long");
+  EXPECT_EQ(duration_error("18446744073709551616ns").substr(0, 16), "number too large");
 }
 
 TEST(Duration, FormattingGivesBackWhatWasParsed) {
@@ -137,8 +137,8 @@ TEST(Size, TheLargestIsKeptAndOneMoreIsRefused) {
   EXPECT_EQ(size_bytes_of("18446744073709551615B"), std::numeric_limits<std::uint64_t>::max());
   EXPECT_EQ(size_bytes_of("16777215TiB"), std::uint64_t{16'777'215} << 40);
   EXPECT_EQ(size_error("16777216TiB"),
-            "too large a size in \"16777216TiB\": expected less than 2^64 bytes");
-  EXPECT_EQ(size_error("18446744073709551616B").substr(0, 18), "too large a number");
+            "size too large in \"16777216TiB\": expected less than 2^64 bytes");
+  EXPECT_EQ(size_error("18446744073709551616B").substr(0, 16), "number too large");
 }
 
 TEST(Size, FormattingTakesTheShortestTextThatParsesBack) {

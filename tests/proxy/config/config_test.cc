@@ -217,26 +217,27 @@ TEST_F(CommandLine, MirrorsMayBeRepeatedAndAreServers) {
   EXPECT_EQ(route.mirror_sample, 250'000U);
   EXPECT_EQ(config.mirror_buffers_bytes, 8U << 20);
   EXPECT_EQ(usage_error(run_route({"--mirror", "a:1", "--mirror", "a:1"})),
-            "--mirror: \"a:1\" is given already, expected each address once");
-  EXPECT_EQ(usage_error(run_route({"--mirror", "discard:"})),
-            "--mirror: no server in \"discard:\": expected HOST:PORT, [IPV6]:PORT, :PORT or "
-            "unix:/path");
+            "--mirror: \"a:1\" is given twice, expected each address once");
+  EXPECT_EQ(
+      usage_error(run_route({"--mirror", "discard:"})),
+      "--mirror: no address of a server in \"discard:\": expected HOST:PORT, [IPV6]:PORT, :PORT or "
+      "unix:/path");
   EXPECT_EQ(usage_error(run({"--listen", ":1", "--to", "file:/x", "--mirror", ":2"})),
             "--mirror: given with file:/x, which takes nothing from its clients, expected a "
             "server, discard: or echo:");
   std::vector<std::string> many;
   for (int port = 1; port <= 17; ++port) many.push_back("--mirror=:" + std::to_string(port));
   EXPECT_EQ(usage_error(run_route(many)),
-            "--mirror: one too many in \":17\": expected at most 16 of mirror");
+            "--mirror: \":17\" is one address too many, expected at most 16");
 }
 
 // Otherwise each connection would cause another, until the descriptors run out.
 TEST_F(CommandLine, ATargetIsNoneOfItsOwnListeners) {
   EXPECT_EQ(
       usage_error(run({"--listen", ":5", "--to", "127.0.0.1:5"})),
-      "--to: \"127.0.0.1:5\" leads back to where this route listens, expected another server");
+      "--to: \"127.0.0.1:5\" leads back to a listener of this route, expected another server");
   EXPECT_EQ(usage_error(run({"--listen", "unix:/s", "--listen", ":5", "--to", "unix:/s"})),
-            "--to: \"unix:/s\" leads back to where this route listens, expected another server");
+            "--to: \"unix:/s\" leads back to a listener of this route, expected another server");
   EXPECT_EQ(good(run({"--listen", "127.0.0.1:5", "--to", "127.0.0.1:6"})).routes.size(), 1U);
 }
 
@@ -245,7 +246,7 @@ TEST_F(CommandLine, AMirrorIsNoneOfItsOwnListeners) {
     return run({"--listen", listen, "--to", "echo:", "--mirror", mirror});
   };
   EXPECT_EQ(usage_error(with("127.0.0.1:5", "127.0.0.1:5")),
-            "--mirror: \"127.0.0.1:5\" is listened on here, expected another server");
+            "--mirror: \"127.0.0.1:5\" is one of sluice's own listeners, expected another server");
   const std::vector<std::pair<std::string, std::string>> same{
       {":5", ":5"},
       {":5", "127.0.0.1:5"},
@@ -300,7 +301,7 @@ TEST_F(CommandLine, WhateverAnInterfaceHasIsThisMachine) {
     const std::string target = address.to_string().insert(address.to_string().size() - 1, "5");
     EXPECT_EQ(
         usage_error(run({"--listen", ":50", "--to", target})),
-        "--to: \"" + target + "\" leads back to where this route listens, expected another server");
+        "--to: \"" + target + "\" leads back to a listener of this route, expected another server");
     EXPECT_EQ(good(run({"--listen", ":5", "--to", target})).routes.size(), 1U);
   }
   if (other_than_loopback == 0) GTEST_SKIP() << "no interface but loopback has an address here";
@@ -411,9 +412,9 @@ TEST_F(CommandLine, ListenAndToBelongTogether) {
 
 TEST_F(CommandLine, RoutesComeFromTheFileOrFromOptionsNotBoth) {
   EXPECT_EQ(usage_error(run({"--config", "x", "--listen", ":1"})),
-            "--listen: given with --config, expected routes from one of them");
+            "--listen: given with --config, expected only one of them");
   EXPECT_EQ(usage_error(run({"--config", "x", "--to", "a:1"})),
-            "--to: given with --config, expected routes from one of them");
+            "--to: given with --config, expected only one of them");
 }
 
 TEST_F(CommandLine, ABadAddressIsAUsageError) {
@@ -515,7 +516,8 @@ TEST_F(CommandLine, AListOfCpusIsCheckedWhole) {
 
 TEST_F(CommandLine, ABudgetThatHoldsNoPipeIsRefused) {
   EXPECT_EQ(usage_error(run_route({"--pipe-budget", "255"})),
-            "--pipe-budget: a budget of 255 slots holds no pipe of 1MiB: expected a pipe-budget of "
+            "--pipe-budget: a budget of 255 slots is too small for a pipe of 1MiB: expected a "
+            "pipe-budget of "
             "at least 256 or a smaller pipe-size");
   EXPECT_EQ(good(run_route({"--pipe-budget", "256"})).pipe_budget_slots, 256u);
   EXPECT_EQ(good(run_route({"--pipe-budget", "16", "--pipe-size", "64KiB"})).pipe_budget_slots,
@@ -655,7 +657,7 @@ TEST_F(ConfigFile, RoutesGoInNoCircle) {
     }
     return text;
   };
-  const std::string back = " leads back to where this route listens, expected another server";
+  const std::string back = " leads back to a listener of this route, expected another server";
   EXPECT_EQ(load(chain(":4")).routes.size(), 3U);
   EXPECT_EQ(load_error(chain(":1")), "1:1: key \"to\": \":2\"" + back);
   EXPECT_EQ(load_error(chain(":2")), "5:1: key \"to\": \"localhost:3\"" + back);
@@ -670,13 +672,15 @@ TEST_F(ConfigFile, AMirrorIsNoRoutesListener) {
   const std::string one = "[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\n";
   const std::string two = "[[route]]\nname = \"two\"\nlisten = \":3\"\nto = \":4\"\n";
   EXPECT_EQ(load_error(one + two + "mirror = [\":5\", \"localhost:1\"]\n"),
-            "5:1: key \"mirror\": \"localhost:1\" is listened on here, expected another server");
+            "5:1: key \"mirror\": \"localhost:1\" is one of sluice's own listeners, expected "
+            "another server");
 }
 
 TEST_F(ConfigFile, AWrongMirrorIsToldWithItsPlace) {
-  EXPECT_EQ(load_error(with_route("mirror = [\":5\", \"echo:\"]\n")),
-            "5:17: key \"mirror\": no server in \"echo:\": expected HOST:PORT, [IPV6]:PORT, "
-            ":PORT or unix:/path");
+  EXPECT_EQ(
+      load_error(with_route("mirror = [\":5\", \"echo:\"]\n")),
+      "5:17: key \"mirror\": no address of a server in \"echo:\": expected HOST:PORT, [IPV6]:PORT, "
+      ":PORT or unix:/path");
   EXPECT_EQ(load_error(with_route("mirror = 5\n")),
             "5:10: key \"mirror\": wrong type integer, expected a string with an address, or an "
             "array of them");
@@ -692,9 +696,10 @@ TEST_F(ConfigFile, RoutesThatShareACaptureMustAgree) {
   const std::string two =
       "[[route]]\nname = \"two\"\nlisten = \":3\"\nto = \":4\"\ncapture = \"/a\"\n";
   EXPECT_EQ(load(one + two + "capture-limit = \"1KiB\"\n").routes.size(), 2U);
-  EXPECT_EQ(load_error(one + two + "durability = \"none\"\n"),
-            "6:1: key \"capture\": \"/a\" is shared with route \"one\", expected the same "
-            "settings of capture");
+  EXPECT_EQ(
+      load_error(one + two + "durability = \"none\"\n"),
+      "6:1: key \"capture\": \"/a\" is also the directory of route \"one\", expected the same "
+      "capture settings for both");
 }
 
 TEST_F(ConfigFile, WhatCannotBeRecordedIsRefused) {
@@ -707,8 +712,8 @@ TEST_F(ConfigFile, WhatCannotBeRecordedIsRefused) {
             "5:17: key \"capture-exact\": wrong type string, expected true or false");
   EXPECT_EQ(load_error("[[route]]\nname = \"one\"\nlisten = [\":1\", \"unix:/s\"]\n"
                        "to = \"discard:\"\ncapture = \"/a\"\n"),
-            "1:1: key \"listen\": a unix socket with discard: and capture, where it could not tell "
-            "that something was lost, expected TCP addresses");
+            "1:1: key \"listen\": a unix socket with discard: and capture, which cannot report a "
+            "loss to its client, expected TCP addresses");
 }
 
 TEST_F(ConfigFile, HowToRecordIsForRoutesThatAreRecorded) {
@@ -759,9 +764,9 @@ TEST_F(ConfigFile, AKeyInTheWrongPlaceIsToldTheRightOne) {
   EXPECT_EQ(load_error(with_defaults("to = \"a:1\"")),
             "2:1: key \"to\": belongs to one route, expected in [[route]]");
   EXPECT_EQ(load_error("idle-timeout = \"1h\"\n" + std::string(kRoute)),
-            "1:1: key \"idle-timeout\": outside of every table, expected in [defaults]");
+            "1:1: key \"idle-timeout\": outside of any table, expected in [defaults]");
   EXPECT_EQ(load_error("listen = \":1\"\n"),
-            "1:1: key \"listen\": outside of every table, expected in [[route]]");
+            "1:1: key \"listen\": outside of any table, expected in [[route]]");
 }
 
 TEST_F(ConfigFile, AMissingUnitIsToldWithTheValuesPlace) {
@@ -869,7 +874,7 @@ TEST_F(ConfigFile, NoRoutesIsAnError) {
 
 TEST_F(ConfigFile, ABudgetThatHoldsNoPipeIsToldWithItsPlace) {
   EXPECT_TRUE(starts_with(load_error(with_defaults("pipe-budget = 255")),
-                          "2:15: key \"pipe-budget\": a budget of 255 slots hol"));
+                          "2:15: key \"pipe-budget\": a budget of 255 slots is too small"));
   write(with_defaults("workers = 1"));
   EXPECT_TRUE(starts_with(usage_error(run({"--config", path_, "--pipe-budget", "255"})),
                           "--pipe-budget: a budget "));
@@ -896,9 +901,9 @@ TEST_F(ConfigFile, WhatIsNoReadableFileIsRefused) {
   // Reading a FIFO waits for a writer, unless the open is non-blocking.
   ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
   EXPECT_EQ(failure(run({"--config", path_}), 1, path_ + ":"),
-            "1:1: is no regular file" + expected);
+            "1:1: is not a regular file" + expected);
   EXPECT_EQ(failure(run({"--config", "/dev/zero"}), 1, "/dev/zero:"),
-            "1:1: is no regular file" + expected);
+            "1:1: is not a regular file" + expected);
 }
 
 TEST_F(ConfigFile, AFileWithoutPermissionIsRefused) {

@@ -133,7 +133,7 @@ INSTANTIATE_TEST_SUITE_P(
                          0,
                          "Lost: percent of the packets that its tcpdump did not record: "
                          "haproxy-tcpdump 10.00"},
-                    Dump{"", 1, "VOID: haproxy-tcpdump, round 1: tcpdump did not say"}),
+                    Dump{"", 1, "VOID: haproxy-tcpdump, round 1: tcpdump did not report"}),
     [](const auto& about) { return "Number" + std::to_string(about.index); });
 
 TEST(ComparisonTest, SaysWhatChangedAgainstAnEarlierRun) {

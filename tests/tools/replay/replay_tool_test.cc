@@ -469,7 +469,8 @@ TEST(ReplayGaps, AnswersThatWereNotRecordedAreNotWaitedForWhichIsTold) {
     const Replayed replayed = replay(arguments);
     EXPECT_EQ(replayed.status, waits ? 4 : 0) << replayed.output << replayed.error;
     EXPECT_EQ(has(replayed.output,
-                  "2 connections whose answers were not recorded, or not all: not waited for\n"),
+                  "2 connections whose answers were not awaited, since they were not recorded "
+                  "completely\n"),
               waits)
         << replayed.output;
   }
