@@ -87,7 +87,7 @@ void ChainReader::update(const Chain& chain) {
     } else if (known->name.state != file.name.state) {
       *known = file;
       const bool is_current = inside_ && &*known == &segments_[current_];
-      if (is_current) reader_->settle(file.name.state);
+      if (is_current) reader_->left_as(file.name.state);
     }
   }
   if (!inside_) return;
@@ -97,7 +97,7 @@ void ChainReader::update(const Chain& chain) {
   const bool removed =
       segments_.back().name.number > name.number &&
       std::ranges::find(chain.segments, name.number, number) == chain.segments.end();
-  if (!being_written_ || removed) reader_->settle(name.state);
+  if (!being_written_ || removed) reader_->left_as(name.state);
 }
 
 Result<std::optional<Event>> ChainReader::begin_segment() {

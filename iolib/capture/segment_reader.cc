@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <limits>
 #include <thread>
 #include <utility>
@@ -10,9 +11,6 @@
 
 namespace sluice::capture {
 namespace {
-
-using boost::system::in_place_value;
-using Step = std::optional<SegmentEvent>;
 
 // Offsets that do not wrap around, and a payload that says what its kind has to say.
 bool is_understood(const RecordHeader& header, std::span<const std::byte> payload) {
@@ -39,356 +37,292 @@ bool is_understood(const RecordHeader& header, std::span<const std::byte> payloa
   }
 }
 
-std::size_t clipped(std::uint64_t size_bytes, const FrameHeader& frame) {
-  const std::uint64_t left = size_bytes > frame.offset ? size_bytes - frame.offset : 0;
-  return static_cast<std::size_t>(std::min<std::uint64_t>(left, frame.frame_bytes));
-}
-
 }  // namespace
 
 SegmentReader::SegmentReader(Source& source, SegmentState state, Options options)
-    : source_(source), state_(state), options_(options) {}
+    : view_(source), reread_delay_(options.reread_delay), state_(state_of(state, options)) {}
 
-Result<SegmentEvent> SegmentReader::next() {
-  if (unfinished_) return SegmentEvent();
-  if (std::exchange(size_is_old_, false)) {
-    if (const Result<> size = refresh_size(); !size) return size.error();
-  }
-  while (true) {
-    Result<Step> step = !frame_                    ? begin_frame()
-                        : at_ < frame_->used_bytes ? read_record()
-                                                   : finish_frame();
-    if (!step) return step.error();
-    if (!*step) continue;
-    if ((*step)->type == SegmentEvent::Type::wait) {
-      // What was read is old by the next time.
-      view_ = {};
-      size_is_old_ = true;
-    }
-    return **step;
-  }
+SegmentReader::State SegmentReader::state_of(SegmentState state, const Options& options) {
+  if (state == SegmentState::sealed) return State::sealed;
+  if (state == SegmentState::suspect) return State::suspect;
+  if (!options.being_written) return State::left_open;
+  return options.live ? State::followed : State::being_written;
 }
 
-void SegmentReader::settle(SegmentState state) {
-  state_ = state;
-  options_.live = false;
-  options_.being_written = false;
-  view_ = {};
-  size_is_old_ = true;
+Result<SegmentEvent> SegmentReader::next() {
+  while (!view_.error()) {
+    const Step event = walk_ == Walk::unfinished ? SegmentEvent() : step();
+    if (!event || view_.error()) continue;
+    // What was read is old by the next time.
+    if (event->type == SegmentEvent::Type::wait) view_.forget();
+    return *event;
+  }
+  return *view_.error();
+}
+
+void SegmentReader::left_as(SegmentState state) {
+  state_ = state_of(state, {});
+  tries_ = {};
+  view_.forget();
 }
 
 // --- Reading ---
 
-Result<> SegmentReader::refresh_size() {
-  const Result<std::uint64_t> size = source_.size_bytes();
-  if (!size) return size.error();
-  size_bytes_ = *size;
-  return {};
-}
-
-Result<std::span<const std::byte>> SegmentReader::bytes_at(std::uint64_t offset,
-                                                           std::size_t bytes) {
-  const bool inside = offset >= view_offset_ && offset - view_offset_ <= view_.size() &&
-                      view_.size() - (offset - view_offset_) >= bytes;
-  if (!inside) {
-    const Result<std::span<const std::byte>> read = source_.read(offset, kMaxFrameBytes);
-    if (!read) return read.error();
-    view_ = *read;
-    view_offset_ = offset;
-  }
-  const auto rest = view_.subspan(static_cast<std::size_t>(offset - view_offset_));
-  return rest.first(std::min(bytes, rest.size()));
-}
-
 // The header of a good frame at `place`: with exactly that number, or behind a bad range, which
 // holds at least one frame, with a later one.
-Result<std::optional<FrameHeader>> SegmentReader::header_at(const Place& place, bool exact) {
-  const Result<std::span<const std::byte>> bytes = bytes_at(place.offset, kFrameHeaderBytes);
-  if (!bytes) return bytes.error();
-  return header_in(*bytes, place, exact);
-}
-
-Result<std::optional<FrameHeader>> SegmentReader::header_in(std::span<const std::byte> bytes,
-                                                            const Place& place, bool exact) {
+std::optional<FrameHeader> SegmentReader::header_at(const Place& place, bool exact,
+                                                    std::size_t read_bytes) {
   FrameFault fault{};
-  std::optional<FrameHeader> header = decode_frame_header(bytes, &fault);
-  if (!header && fault == FrameFault::unsupported && exact) {
-    return Error{0, "written in a later version of the format"};
+  std::optional<FrameHeader> header =
+      decode_frame_header(view_.at(place.offset, kFrameHeaderBytes, read_bytes), &fault);
+  if (fault == FrameFault::unsupported && exact) {
+    view_.fail({0, "written in a later version of the format"});
   }
   if (!header || header->offset != place.offset || (segment_ && header->segment != *segment_) ||
       (exact ? header->number != place.number : header->number <= place.number)) {
-    return std::optional<FrameHeader>();
+    return std::nullopt;
   }
   segment_ = header->segment;
   return header;
 }
 
 // What the frames that have come since say of those before. Each header is read once, alone.
-Result<> SegmentReader::look_ahead() {
+void SegmentReader::look_ahead() {
   if (ahead_.offset < next_.offset) ahead_ = next_;
-  view_ = {};
-  if (const Result<> size = refresh_size(); !size) return size.error();
-  while (ahead_.offset < size_bytes_) {
-    const Result<std::span<const std::byte>> bytes = source_.read(ahead_.offset, kFrameHeaderBytes);
-    if (!bytes) return bytes.error();
-    const Result<std::optional<FrameHeader>> header = header_in(*bytes, ahead_, true);
-    if (!header) return header.error();
-    if (!*header) break;
-    durable_frames_ = std::max(durable_frames_, (*header)->durable_frames);
-    ahead_ = {ahead_.offset + (*header)->frame_bytes, (*header)->number + 1};
+  view_.forget();
+  while (const auto header = header_at(ahead_, true, kFrameHeaderBytes)) {
+    durable_frames_ = std::max(durable_frames_, header->durable_frames);
+    ahead_ = {ahead_.offset + header->frame_bytes, header->number + 1};
   }
-  return {};
 }
 
 // From a frame that is bad, the next good one.
-Result<SegmentReader::Found> SegmentReader::look_on(const Place& from) {
+SegmentReader::Found SegmentReader::look_on(const Place& from) {
   Found found;
-  for (std::uint64_t at = from.offset; at < size_bytes_; at += kGridBytes) {
-    if (at != from.offset) {
-      const Result<std::optional<FrameHeader>> header = header_at({at, from.number}, false);
-      if (!header) return header.error();
-      found.header = *header;
-      if (found.header) break;
-    }
-    const Result<std::span<const std::byte>> block = bytes_at(at, kGridBytes);
-    if (!block) return block.error();
-    if (block->empty()) break;
-    if (!is_zero(*block)) found.nonzero_end = at + block->size();
+  for (std::uint64_t at = from.offset; at < view_.size_bytes(); at += kGridBytes) {
+    if (at != from.offset) found.header = header_at({at, from.number}, false);
+    if (found.header) break;
+    const std::span<const std::byte> block = view_.at(at, kGridBytes);
+    if (block.empty()) break;
+    if (!is_zero(block)) found.nonzero_end = at + block.size();
   }
   return found;
 }
 
 // Whether something is damage depends on what the headers behind it say: they are looked at when
 // the first bad range is met, and never in a segment that has none.
-Result<> SegmentReader::survey() {
-  surveyed_ = true;
-  Place place = frame_ ? Place{frame_->offset, frame_->number} : next_;
+void SegmentReader::survey() {
+  if (survey_ == Survey::none) survey_ = Survey::no_footer;
+  Place place = frame_ ? Place{frame_->header.offset, frame_->header.number} : next_;
   std::optional<FrameHeader> last;
-  while (place.offset < size_bytes_) {
-    Result<std::optional<FrameHeader>> header = header_at(place, true);
-    if (!header) return header.error();
-    if (!*header) {
-      const Result<Found> found = look_on(place);
-      if (!found) return found.error();
-      if (!found->header) break;
-      *header = found->header;
-    }
-    last = *header;
-    durable_frames_ = std::max(durable_frames_, last->durable_frames);
-    place = {last->offset + last->frame_bytes, last->number + 1};
+  while (true) {
+    std::optional<FrameHeader> header = header_at(place, true);
+    if (!header) header = look_on(place).header;
+    if (!header) break;
+    last = header;
+    durable_frames_ = std::max(durable_frames_, header->durable_frames);
+    place = {header->offset + header->frame_bytes, header->number + 1};
   }
-  if (!last) return {};
-  const Result<bool> footer = ends_with_footer(*last);
-  if (!footer) return footer.error();
-  footer_ahead_ = *footer;
-  return {};
+  if (last) survey_ = has_footer(*last) ? Survey::footer : Survey::no_footer;
 }
 
-Result<bool> SegmentReader::ends_with_footer(const FrameHeader& header) {
-  const Result<std::span<const std::byte>> frame =
-      bytes_at(header.offset, clipped(size_bytes_, header));
-  if (!frame) return frame.error();
-  const std::size_t end = std::min<std::size_t>(header.used_bytes, frame->size());
+bool SegmentReader::has_footer(const FrameHeader& header) {
+  const std::span<const std::byte> frame = view_.at(header.offset, header.used_bytes);
   const std::uint32_t seed = record_seed(header.segment, header.offset);
-  for (std::size_t at = kFrameHeaderBytes; at < end;) {
-    const std::span<const std::byte> rest = frame->subspan(at, end - at);
+  for (std::size_t at = kFrameHeaderBytes; at < frame.size();) {
+    const std::span<const std::byte> rest = frame.subspan(at);
     const std::optional<RecordHeader> record = decode_record_header(rest, seed);
     if (record && record->is(Kind::footer) &&
         crc32c(rest.subspan(kRecordHeaderBytes, record->payload_bytes)) == record->payload_crc) {
-      return {in_place_value, true};
+      return true;
     }
     at += record ? record_bytes(record->payload_bytes) : kRecordAlignment;
   }
-  return {in_place_value, false};
+  return false;
 }
 
 // --- Walking ---
 
-Result<Step> SegmentReader::begin_frame() {
-  if (next_.offset >= size_bytes_) {
-    if (const Result<> size = refresh_size(); !size) return size.error();
-    if (next_.offset >= size_bytes_) return Step(finish_segment());
-  }
-  const Result<std::optional<FrameHeader>> header = header_at(next_, true);
-  if (!header) return header.error();
-  if (!*header) return skip_bad_frames();
-  if (std::optional<SegmentEvent> wrong = behind_footer(next_.offset)) return wrong;
-  frame_ = *header;
-  at_ = kFrameHeaderBytes;
-  seed_ = record_seed(frame_->segment, frame_->offset);
-  durable_frames_ = std::max(durable_frames_, frame_->durable_frames);
-  next_ = {frame_->offset + frame_->frame_bytes, frame_->number + 1};
-  ++frames_;
-  count_as_progress();
-  return Step();
+SegmentReader::Step SegmentReader::step() {
+  if (!frame_) return begin_frame();
+  return frame_->at < frame_->header.used_bytes ? read_record() : finish_frame();
 }
 
-Result<Step> SegmentReader::skip_bad_frames() {
-  if (waits() && !looks_behind(next_.offset)) return Step(stop_here());
-  if (const Result<> size = refresh_size(); !size) return size.error();
-  const Result<Found> found = look_on(next_);
-  if (!found) return found.error();
-  if (found->header) {
-    const Place after{found->header->offset, found->header->number};
-    Result<Step> event = bad(next_.offset, after.offset - next_.offset, "no good frame");
-    if (event && *event && (*event)->type == SegmentEvent::Type::bad) next_ = after;
-    return event;
+SegmentReader::Step SegmentReader::begin_frame() {
+  if (next_.offset >= view_.size_bytes()) {
+    view_.forget_size();
+    if (next_.offset >= view_.size_bytes()) return finish_segment();
   }
+  const std::optional<FrameHeader> header = header_at(next_, true);
+  if (!header) return skip_bad_frames();
+  if (const Step wrong = behind_footer(next_.offset)) return wrong;
+  frame_ = {*header, record_seed(header->segment, header->offset)};
+  durable_frames_ = std::max(durable_frames_, header->durable_frames);
+  next_ = {header->offset + header->frame_bytes, header->number + 1};
+  ++frames_;
+  tries_.count = 0;
+  return std::nullopt;
+}
+
+SegmentReader::Step SegmentReader::skip_bad_frames() {
+  if (waits() && !looks_behind(next_.offset)) return stop_here();
+  view_.forget_size();
+  const Found found = look_on(next_);
+  const std::uint64_t begin = next_.offset;
+  if (found.header) {
+    return bad({.offset = begin, .bytes = found.header->offset - begin, .what = "no good frame"},
+               {found.header->offset, found.header->number});
+  }
+  const Place end{view_.size_bytes(), next_.number};
   // A segment that was left behind may have zeros at its end; so may one that a footer has just
   // been written to, or that could not be cut then.
-  const bool may_have_zeros = !footer_passed_ || state_ != SegmentState::sealed;
-  const std::uint64_t end = may_have_zeros ? found->nonzero_end : size_bytes_;
-  if (end <= next_.offset) {
-    if (being_written() && !footer_passed_) return Step(stop_here());
-    next_.offset = size_bytes_;
-    return Step();
+  const bool may_have_zeros = !footer_passed() || state_ != State::sealed;
+  const std::uint64_t bad_end = may_have_zeros ? found.nonzero_end : end.offset;
+  if (bad_end > begin) {
+    return bad({.offset = begin,
+                .bytes = bad_end - begin,
+                .what = footer_passed() ? "something behind the footer" : "no good frame"},
+               end);
   }
-  Result<Step> event = bad(next_.offset, end - next_.offset,
-                           footer_passed_ ? "something behind the footer" : "no good frame");
-  if (event && *event && (*event)->type == SegmentEvent::Type::bad) next_.offset = size_bytes_;
-  return event;
+  if (being_written() && !footer_passed()) return stop_here();
+  next_ = end;
+  return std::nullopt;
 }
 
-Result<Step> SegmentReader::read_record() {
-  const Result<std::span<const std::byte>> frame =
-      bytes_at(frame_->offset, clipped(size_bytes_, *frame_));
-  if (!frame) return frame.error();
-  const std::size_t limit = std::min<std::size_t>(frame_->used_bytes, frame->size());
-  const auto rest_from = [&](std::size_t at) {
-    return at < limit ? frame->subspan(at, limit - at) : std::span<const std::byte>();
-  };
+SegmentReader::Step SegmentReader::read_record() {
+  const FrameHeader& frame = frame_->header;
+  const std::size_t at = frame_->at;
+  const std::uint64_t position = frame.offset + at;
   const auto bad_until = [&](std::size_t end, std::string_view what) {
-    Result<Step> event = bad(frame_->offset + at_, end - at_, what);
-    if (event && *event && (*event)->type == SegmentEvent::Type::bad) {
-      at_ = end;
-      bad_padding_ = 0;
-    }
-    return event;
+    return bad({.offset = position, .bytes = end - at, .what = what},
+               {frame.offset + end, next_.number});
   };
-  if (bad_padding_ > 0) return bad_until(at_ + bad_padding_, "not zero behind a payload");
-  const std::span<const std::byte> rest = rest_from(at_);
-  const std::optional<RecordHeader> header = decode_record_header(rest, seed_);
+  // Records begin at multiples of it.
+  const std::size_t padding_bytes = -at % kRecordAlignment;
+  if (padding_bytes > 0) return bad_until(at + padding_bytes, "not zero behind a payload");
+  const std::span<const std::byte> records = view_.at(frame.offset, frame.used_bytes);
+  const auto record_at = [&](std::size_t place) {
+    return decode_record_header(records.subspan(std::min(place, records.size())), frame_->seed);
+  };
+  const std::optional<RecordHeader> header = record_at(at);
   if (!header) {
-    std::size_t end = at_ + kRecordAlignment;
-    while (end < limit && !decode_record_header(rest_from(end), seed_)) end += kRecordAlignment;
-    return bad_until(end < limit ? end : frame_->used_bytes, "bad record");
+    std::size_t end = at + kRecordAlignment;
+    while (end < records.size() && !record_at(end)) end += kRecordAlignment;
+    return bad_until(end < records.size() ? end : frame.used_bytes, "bad record");
   }
   if (holds_back() && !header->is(Kind::segment)) {
-    if (const Result<> looked = look_ahead(); !looked) return looked.error();
-    return holds_back() ? Step(stop_here()) : Step();
+    look_ahead();
+    return holds_back() ? Step(stop_here()) : std::nullopt;
   }
-  const std::size_t whole = record_bytes(header->payload_bytes);
-  const auto payload = rest.subspan(kRecordHeaderBytes, header->payload_bytes);
-  if (crc32c(payload) != header->payload_crc) return bad_until(at_ + whole, "bad payload");
-  if (!is_understood(*header, payload)) return bad_until(at_ + whole, "senseless record");
-  if (std::optional<SegmentEvent> wrong = behind_footer(frame_->offset + at_)) return wrong;
-  footer_passed_ |= header->is(Kind::footer);
-  if (header->is(Kind::segment)) written_suffices_ = decode_segment(payload)->durability == "none";
-  count_as_progress();
-  SegmentEvent event{.type = SegmentEvent::Type::record,
-                     .position = frame_->offset + at_,
-                     .header = *header,
-                     .payload = payload,
-                     .bad = {}};
-  const std::size_t payload_end = kRecordHeaderBytes + payload.size();
-  if (!is_zero(rest.subspan(payload_end, whole - payload_end))) {
-    bad_padding_ = whole - payload_end;
-    at_ += payload_end;
-  } else {
-    at_ += whole;
+  const std::size_t end = at + record_bytes(header->payload_bytes);
+  const std::size_t payload_end = at + kRecordHeaderBytes + header->payload_bytes;
+  const auto payload = records.subspan(at + kRecordHeaderBytes, header->payload_bytes);
+  if (crc32c(payload) != header->payload_crc) return bad_until(end, "bad payload");
+  if (!is_understood(*header, payload)) return bad_until(end, "senseless record");
+  if (const Step wrong = behind_footer(position)) return wrong;
+  if (header->is(Kind::footer) && !footer_passed()) walk_ = Walk::behind_footer;
+  if (header->is(Kind::segment) && waits()) {
+    const bool level_none = decode_segment(payload)->durability == "none";
+    state_ = level_none ? State::followed_level_none : State::followed;
   }
-  return Step(event);
+  tries_.count = 0;
+  const bool is_padded = is_zero(records.subspan(payload_end, end - payload_end));
+  frame_->at = is_padded ? end : payload_end;
+  return SegmentEvent{.type = SegmentEvent::Type::record,
+                      .position = position,
+                      .header = *header,
+                      .payload = payload};
 }
 
-Result<Step> SegmentReader::finish_frame() {
-  const Result<std::span<const std::byte>> frame =
-      bytes_at(frame_->offset, clipped(size_bytes_, *frame_));
-  if (!frame) return frame.error();
-  Result<Step> event = Step();
-  // What was cut off within the records has been told.
-  if (frame->size() >= frame_->used_bytes && frame->size() < frame_->frame_bytes) {
-    event = bad(frame_->offset + frame->size(), frame_->frame_bytes - frame->size(),
-                "the file ends within a frame");
-    if (!event || !*event) return event;
-  } else if (frame->size() == frame_->frame_bytes && !is_zero(frame->subspan(frame_->used_bytes))) {
-    event = bad(frame_->offset + frame_->used_bytes, frame_->frame_bytes - frame_->used_bytes,
-                "not zero behind the records");
-    if (!event || !*event) return event;
+SegmentReader::Step SegmentReader::finish_frame() {
+  const FrameHeader& header = frame_->header;
+  const std::span<const std::byte> frame = view_.at(header.offset, header.frame_bytes);
+  const auto bad_from = [&](std::size_t begin, std::string_view what) {
+    return bad({.offset = header.offset + begin, .bytes = header.frame_bytes - begin, .what = what},
+               next_);
+  };
+  if (frame.size() == header.frame_bytes && !is_zero(frame.subspan(header.used_bytes))) {
+    return bad_from(header.used_bytes, "not zero behind the records");
   }
-  if (!*event || (*event)->type == SegmentEvent::Type::bad) frame_.reset();
-  return event;
+  // What was cut off within the records has been told.
+  if (frame.size() >= header.used_bytes && frame.size() < header.frame_bytes) {
+    return bad_from(frame.size(), "the file ends within a frame");
+  }
+  frame_.reset();
+  return std::nullopt;
 }
 
 SegmentEvent SegmentReader::finish_segment() {
-  if (waits() || (being_written() && !footer_passed_)) return stop_here();
-  if (end_told_ || state_ != SegmentState::sealed || footer_passed_) return {};
-  end_told_ = true;
+  if (waits() || (being_written() && !footer_passed())) return stop_here();
+  if (walk_ != Walk::to_footer || state_ != State::sealed) return {};
+  walk_ = Walk::footer_missing;
   return {.type = SegmentEvent::Type::bad,
-          .bad = {.offset = size_bytes_, .what = "no footer at the end"}};
+          .bad = {.offset = view_.size_bytes(), .what = "no footer at the end"}};
 }
 
-Result<Step> SegmentReader::bad(std::uint64_t offset, std::uint64_t bytes, std::string_view what) {
-  if (frame_ && waits() && !looks_behind(offset)) return Step(stop_here());
+SegmentReader::Step SegmentReader::bad(BadRange range, const Place& after) {
+  if (frame_ && waits() && !looks_behind(range.offset)) return stop_here();
   // Who waits has read anew each time.
-  if (being_written() && !waits() && looked_at_ != offset) {
-    looked_at_ = offset;
+  if (state_ == State::being_written && try_at(range.offset) == 1) return read_again();
+  // A file that changes is read again as often as it does; one that does not, a few times in all.
+  if (state_ == State::left_open && tries_.count < kMostRereads) {
+    ++tries_.count;
+    if (reread_delay_.count() > 0) std::this_thread::sleep_for(reread_delay_);
     return read_again();
   }
-  if (state_ == SegmentState::open && !being_written() && rereads_left_ > 0) {
-    --rereads_left_;
-    rereading_ = true;
-    if (options_.reread_delay.count() > 0) std::this_thread::sleep_for(options_.reread_delay);
-    return read_again();
-  }
-  const std::uint32_t number = frame_ ? frame_->number : next_.number;
+  const std::uint32_t number = frame_ ? frame_->header.number : next_.number;
   // Behind a footer the mark tells nothing.
-  const bool mark_is_old = being_written() && !footer_passed_ && durable_frames_ <= number;
-  const bool surveys = !surveyed_ || mark_is_old;
-  if (surveys) {
-    if (const Result<> done = survey(); !done) return done.error();
-  }
+  const bool mark_is_old = being_written() && !footer_passed() && durable_frames_ <= number;
+  const bool surveys = survey_ == Survey::none || mark_is_old;
+  if (surveys) survey();
   // In an unfinished segment a footer may have come to the disk before what it ends.
-  const bool sealed = footer_ahead_ && state_ == SegmentState::sealed;
-  const bool is_damage = footer_passed_ || sealed || durable_frames_ > number;
+  const bool sealed = survey_ == Survey::footer && state_ == State::sealed;
+  range.damage = footer_passed() || sealed || durable_frames_ > number;
   // The mark is younger than the look at the place: what was a hole then may have been written.
-  if (is_damage && surveys && state_ == SegmentState::open) return read_again();
-  if (!is_damage && being_written()) return Step(stop_here());
-  return Step(
-      SegmentEvent{.type = SegmentEvent::Type::bad,
-                   .bad = {.offset = offset, .bytes = bytes, .damage = is_damage, .what = what}});
+  if (range.damage && surveys && is_open()) return read_again();
+  if (!range.damage && being_written()) return stop_here();
+  assert(range.bytes > 0 && after.offset >= range.offset + range.bytes);
+  if (frame_ && after.offset < next_.offset) {
+    frame_->at = static_cast<std::size_t>(after.offset - frame_->header.offset);
+  } else {
+    next_ = after;
+    frame_.reset();
+  }
+  return SegmentEvent{.type = SegmentEvent::Type::bad, .bad = range};
 }
 
-Result<Step> SegmentReader::read_again() {
-  view_ = {};
-  if (const Result<> size = refresh_size(); !size) return size.error();
-  return Step();
-}
-
-// A file that changes is read again as often as it does; one that does not, a few times in all.
-void SegmentReader::count_as_progress() {
-  if (std::exchange(rereading_, false)) rereads_left_ = kMostRereads;
+SegmentReader::Step SegmentReader::read_again() {
+  view_.forget();
+  return std::nullopt;
 }
 
 SegmentEvent SegmentReader::stop_here() {
+  assert(being_written());
   if (waits()) return {.type = SegmentEvent::Type::wait};
-  unfinished_ = true;
+  assert(!footer_passed());
+  walk_ = Walk::unfinished;
   return {};
 }
 
-// Behind the end of what is written lies mostly nothing, up to 256 MiB of it: that is looked
-// through ever more seldom.
-bool SegmentReader::looks_behind(std::uint64_t offset) {
-  if (std::exchange(waits_at_, offset) != offset) waits_ = 0;
-  constexpr std::uint32_t kFirst = 16;
-  return ++waits_ >= kFirst && std::has_single_bit(waits_);
+std::uint32_t SegmentReader::try_at(std::uint64_t offset) {
+  if (std::exchange(tries_.offset, offset) != offset) tries_.count = 0;
+  return ++tries_.count;
 }
 
-std::optional<SegmentEvent> SegmentReader::behind_footer(std::uint64_t offset) {
-  if (!footer_passed_ || behind_footer_told_) return std::nullopt;
-  behind_footer_told_ = true;
+// Whether it is time to look what is behind a place that is waited for: mostly nothing, up to
+// 256 MiB of it, which is looked through ever more seldom.
+bool SegmentReader::looks_behind(std::uint64_t offset) {
+  constexpr std::uint32_t kFirst = 16;
+  const std::uint32_t tries = try_at(offset);
+  return tries >= kFirst && std::has_single_bit(tries);
+}
+
+SegmentReader::Step SegmentReader::behind_footer(std::uint64_t offset) {
+  if (walk_ != Walk::behind_footer) return std::nullopt;
+  walk_ = Walk::more_behind_footer;
   return SegmentEvent{.type = SegmentEvent::Type::bad,
                       .bad = {.offset = offset,
-                              .bytes = size_bytes_ > offset ? size_bytes_ - offset : 0,
+                              .bytes = view_.size_bytes() - std::min(offset, view_.size_bytes()),
                               .damage = true,
                               .what = "something behind the footer"}};
 }

@@ -45,7 +45,7 @@ class SegmentReader {
     /// mark is not there yet, whatever follows it. The reader ends there.
     bool being_written = false;
     /// With `being_written`: waits there instead, and shows no record before a later frame says
-    /// that it is durable, unless the segment was written at the level `none`; until settle() is
+    /// that it is durable, unless the segment was written at the level `none`; until left_as() is
     /// called.
     bool live = false;
     /// How long after a bad tail of an open segment that nobody is known to write to it is read
@@ -59,99 +59,109 @@ class SegmentReader {
   /// The next event, `end` for ever after the last. Fails if the source cannot be read, or was
   /// written in a version that is not known.
   [[nodiscard]] Result<SegmentEvent> next();
-  /// It is no longer being written, and ended up in this state.
-  void settle(SegmentState state);
+  /// Its writer is done with it, and has left it in this state.
+  void left_as(SegmentState state);
 
   // --- What was seen so far ---
   [[nodiscard]] std::uint64_t frames() const { return frames_; }
   /// The segment has ended, but more of it may come: it is being written.
-  [[nodiscard]] bool unfinished() const { return unfinished_; }
+  [[nodiscard]] bool unfinished() const { return walk_ == Walk::unfinished; }
   /// Where it reads: all before this offset is done with.
-  [[nodiscard]] std::uint64_t offset() const { return frame_ ? frame_->offset : next_.offset; }
+  [[nodiscard]] std::uint64_t offset() const {
+    return frame_ ? frame_->header.offset : next_.offset;
+  }
 
  private:
-  static constexpr int kMostRereads = 3;
+  static constexpr std::uint32_t kMostRereads = 3;
+
+  // What is made of a place where nothing good is.
+  enum class State : std::uint8_t {
+    sealed,               // bad, and so is an end without footer
+    suspect,              // bad
+    left_open,            // bad, if it is after kMostRereads looks
+    being_written,        // not there yet: the segment ends, unfinished
+    followed,             // not there yet: waits, also for what is not known to be durable
+    followed_level_none,  // the same, but what is written will do
+  };
+  enum class Walk : std::uint8_t {
+    to_footer,
+    footer_missing,  // which was told
+    behind_footer,
+    more_behind_footer,  // which was told
+    unfinished,
+  };
+  // What the headers say that are yet to be walked.
+  enum class Survey : std::uint8_t { none, no_footer, footer };
   // Where a frame is expected, and with which number.
   struct Place {
     std::uint64_t offset = 0;
     std::uint32_t number = 0;
   };
+  struct Frame {
+    FrameHeader header;
+    std::uint32_t seed;                  // of its records
+    std::size_t at = kFrameHeaderBytes;  // where it is read
+  };
   struct Found {
     std::optional<FrameHeader> header;
     std::uint64_t nonzero_end = 0;  // of the last grid block skipped that is not zero
   };
+  // How often a place was found bad. In a segment left open: any place, since the last good one.
+  struct Tries {
+    std::uint64_t offset = 0;
+    std::uint32_t count = 0;
+  };
+  using Step = std::optional<SegmentEvent>;
 
-  [[nodiscard]] Result<std::span<const std::byte>> bytes_at(std::uint64_t offset,
-                                                            std::size_t bytes);
-  [[nodiscard]] Result<std::optional<FrameHeader>> header_at(const Place& place, bool exact);
-  [[nodiscard]] Result<std::optional<FrameHeader>> header_in(std::span<const std::byte> bytes,
-                                                             const Place& place, bool exact);
-  [[nodiscard]] Result<> look_ahead();
-  [[nodiscard]] Result<Found> look_on(const Place& from);
-  [[nodiscard]] Result<> survey();
-  [[nodiscard]] Result<bool> ends_with_footer(const FrameHeader& header);
-
-  [[nodiscard]] Result<std::optional<SegmentEvent>> begin_frame();
-  [[nodiscard]] Result<std::optional<SegmentEvent>> skip_bad_frames();
-  [[nodiscard]] Result<std::optional<SegmentEvent>> read_record();
-  [[nodiscard]] Result<std::optional<SegmentEvent>> finish_frame();
-  [[nodiscard]] SegmentEvent finish_segment();
-  /// What is from here on is not there yet: waits, or ends.
-  [[nodiscard]] SegmentEvent stop_here();
-  /// Whether it is time to look what is behind a place that is waited for.
-  [[nodiscard]] bool looks_behind(std::uint64_t offset);
-  /// Forgets what was read, which may be older than what is there.
-  [[nodiscard]] Result<std::optional<SegmentEvent>> read_again();
-  void count_as_progress();
-  /// The bad range at `offset`, which the reader goes on behind; or, first, nothing (it reads
-  /// again) or `wait`.
-  [[nodiscard]] Result<std::optional<SegmentEvent>> bad(std::uint64_t offset, std::uint64_t bytes,
-                                                        std::string_view what);
-  /// What is wrong behind the footer, once.
-  [[nodiscard]] std::optional<SegmentEvent> behind_footer(std::uint64_t offset);
-  [[nodiscard]] Result<> refresh_size();
-  [[nodiscard]] bool being_written() const {
-    return options_.being_written && state_ == SegmentState::open;
+  [[nodiscard]] static State state_of(SegmentState state, const Options& options);
+  [[nodiscard]] bool is_open() const { return state_ >= State::left_open; }
+  [[nodiscard]] bool being_written() const { return state_ >= State::being_written; }
+  [[nodiscard]] bool waits() const { return state_ >= State::followed; }
+  [[nodiscard]] bool footer_passed() const {
+    return walk_ == Walk::behind_footer || walk_ == Walk::more_behind_footer;
   }
   /// Whether the frame's records have to be waited for, as far as was seen.
   [[nodiscard]] bool holds_back() const {
-    return waits() && !written_suffices_ && durable_frames_ <= frame_->number;
+    return state_ == State::followed && durable_frames_ <= frame_->header.number;
   }
-  [[nodiscard]] bool waits() const { return options_.live && being_written(); }
 
-  Source& source_;
-  SegmentState state_;
-  Options options_;
-  std::uint64_t size_bytes_ = 0;  // when last asked
-  bool size_is_old_ = true;
+  [[nodiscard]] std::optional<FrameHeader> header_at(const Place& place, bool exact,
+                                                     std::size_t read_bytes = kMaxFrameBytes);
+  void look_ahead();
+  [[nodiscard]] Found look_on(const Place& from);
+  void survey();
+  [[nodiscard]] bool has_footer(const FrameHeader& header);
+
+  // Each returns what next() is to return, or nothing: then another step follows.
+  [[nodiscard]] Step step();
+  [[nodiscard]] Step begin_frame();
+  [[nodiscard]] Step skip_bad_frames();
+  [[nodiscard]] Step read_record();
+  [[nodiscard]] Step finish_frame();
+  [[nodiscard]] SegmentEvent finish_segment();
+  /// What is from here on is not there yet: waits, or ends.
+  [[nodiscard]] SegmentEvent stop_here();
+  /// `range`, behind which the reader goes on at `after`; or, first, nothing (it reads again) or
+  /// `wait`.
+  [[nodiscard]] Step bad(BadRange range, const Place& after);
+  /// What is wrong behind the footer, once.
+  [[nodiscard]] Step behind_footer(std::uint64_t offset);
+  [[nodiscard]] Step read_again();
+  [[nodiscard]] std::uint32_t try_at(std::uint64_t offset);
+  [[nodiscard]] bool looks_behind(std::uint64_t offset);
+
+  SourceView view_;
+  std::chrono::milliseconds reread_delay_;
+  State state_;
+  Walk walk_ = Walk::to_footer;
+  Survey survey_ = Survey::none;
   std::optional<SegmentId> segment_;
-
-  // What the source gave last.
-  std::span<const std::byte> view_;
-  std::uint64_t view_offset_ = 0;
-
   Place next_;  // the frame after the current one
-  std::optional<FrameHeader> frame_;
-  std::size_t at_ = 0;  // in the frame
-  std::size_t bad_padding_ =
-      0;  // so many bytes there belong to the record before, and are not zero
-  std::uint32_t seed_ = 0;
-
+  std::optional<Frame> frame_;
   std::uint64_t frames_ = 0;
   std::uint32_t durable_frames_ = 0;
-  bool footer_passed_ = false;  // by the walk ...
-  bool footer_ahead_ = false;   // ... or seen by the survey
-  bool surveyed_ = false;
-  bool end_told_ = false;
-  bool behind_footer_told_ = false;
-  bool unfinished_ = false;
-  bool written_suffices_ = false;  // nothing is made durable: the level is `none`
-  Place ahead_;                    // live: where the headers that were looked at end
-  int rereads_left_ = kMostRereads;
-  bool rereading_ = false;                       // no good record or frame has come since
-  std::optional<std::uint64_t> looked_at_ = {};  // bad offset that was read again
-  std::uint64_t waits_at_ = 0;                   // bad offset that is waited for ...
-  std::uint32_t waits_ = 0;                      // ... so many times
+  Place ahead_;  // followed: where the headers that were looked at end
+  Tries tries_;
 };
 
 }  // namespace sluice::capture

@@ -8,7 +8,6 @@
 #include <cerrno>
 
 #include "iolib/base/text.h"
-#include "iolib/capture/format.h"
 
 namespace sluice::capture {
 
@@ -58,6 +57,49 @@ Result<std::span<const std::byte>> FileSource::read(std::uint64_t offset, std::s
     if (count > 0) got += static_cast<std::size_t>(count);
   }
   return std::span<const std::byte>(to.first(got));
+}
+
+void SourceView::forget() {
+  bytes_ = {};
+  size_is_known_ = false;
+}
+
+void SourceView::fail(const Error& error) {
+  if (!error_) error_ = error;
+  bytes_ = {};
+  size_bytes_ = 0;
+}
+
+std::uint64_t SourceView::size_bytes() {
+  if (size_is_known_ || error_) return size_bytes_;
+  const Result<std::uint64_t> size = source_.size_bytes();
+  if (!size) {
+    fail(size.error());
+  } else {
+    size_bytes_ = *size;
+    size_is_known_ = true;
+  }
+  return size_bytes_;
+}
+
+std::span<const std::byte> SourceView::at(std::uint64_t offset, std::size_t bytes,
+                                          std::size_t read_bytes) {
+  const std::uint64_t left = size_bytes() - std::min(offset, size_bytes());
+  bytes = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, left));
+  if (bytes == 0) return {};
+  const bool inside = offset >= offset_ && offset - offset_ <= bytes_.size() &&
+                      bytes_.size() - (offset - offset_) >= bytes;
+  if (!inside) {
+    const Result<std::span<const std::byte>> read = source_.read(offset, read_bytes);
+    if (!read) {
+      fail(read.error());
+      return {};
+    }
+    bytes_ = *read;
+    offset_ = offset;
+  }
+  const auto rest = bytes_.subspan(static_cast<std::size_t>(offset - offset_));
+  return rest.first(std::min(bytes, rest.size()));
 }
 
 }  // namespace sluice::capture

@@ -3,12 +3,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "iolib/base/aligned_buffer.h"
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
+#include "iolib/capture/format.h"
 
 namespace sluice::capture {
 
@@ -59,6 +61,34 @@ class FileSource final : public Source {
   OwnedFd fd_;
   AlignedBuffer buffer_;
   std::string path_;
+};
+
+/// What a source gave last, so that it is asked once for all that lies together. An error stays:
+/// after it there is nothing to be read any more.
+class SourceView {
+ public:
+  /// Borrows `source`.
+  explicit SourceView(Source& source) : source_(source) {}
+
+  /// All that was read may have changed since.
+  void forget();
+  void forget_size() { size_is_known_ = false; }
+  [[nodiscard]] std::uint64_t size_bytes();
+  /// The `bytes` from `offset` on, or fewer at the end; valid until the next call. Where they have
+  /// to be read, so are those behind them, `read_bytes` in all.
+  [[nodiscard]] std::span<const std::byte> at(std::uint64_t offset, std::size_t bytes,
+                                              std::size_t read_bytes = kMaxFrameBytes);
+
+  [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+  void fail(const Error& error);
+
+ private:
+  Source& source_;
+  std::optional<Error> error_;
+  std::uint64_t size_bytes_ = 0;
+  bool size_is_known_ = false;
+  std::span<const std::byte> bytes_;
+  std::uint64_t offset_ = 0;  // of bytes_
 };
 
 }  // namespace sluice::capture
