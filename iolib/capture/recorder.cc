@@ -77,15 +77,15 @@ void Recorder::remove_if_finished(Recording& recording) {
 }
 
 // Something of it waits for room.
-void Recorder::unsettled(Recording& recording) {
-  if (!recording.settled()) return;
-  if (recording.closed_ && recording.gates_ == 0 && unsettled_.size() >= options_.most_unsettled) {
-    // Its caller sees that it is settled, and removes it.
+void Recorder::add_pending(Recording& recording) {
+  if (recording.is_pending()) return;
+  if (recording.closed_ && recording.gates_ == 0 && pending_.size() >= options_.most_pending) {
+    // Its caller sees that nothing is pending, and removes it.
     ++lost_connections_;
     counters_.lost_connections.add(1);
     return;
   }
-  unsettled_.push_back(recording);
+  pending_.push_back(recording);
 }
 
 void Recorder::wait_for_room(SideTap& tap) {
@@ -160,7 +160,7 @@ void Recorder::list_connections(const SegmentTable::Add& add) {
 
 void Recorder::block_free(Block& block) {
   records_.block_free(block);
-  if (!unsettled_.empty() || !waiting_.empty() || on_closed_) soon();
+  if (!pending_.empty() || !waiting_.empty() || on_closed_) soon();
 }
 
 // --- Housekeeping ---
@@ -170,7 +170,7 @@ void Recorder::deferred() {
   open_gates();
   use_room();
   count_writer();
-  if (on_closed_ && unsettled_.empty() && write_lost()) {
+  if (on_closed_ && pending_.empty() && write_lost()) {
     records_.flush();
     records_.segments().close();
   }
@@ -191,12 +191,12 @@ void Recorder::open_gates() {
 
 // First what waits to be written, in order; then those who may receive again.
 void Recorder::use_room() {
-  while (!unsettled_.empty() && unsettled_.front().settle()) {
-    Recording& recording = unsettled_.front();
-    unsettled_.pop_front();
+  while (!pending_.empty() && pending_.front().write_pending()) {
+    Recording& recording = pending_.front();
+    pending_.pop_front();
     remove_if_finished(recording);
   }
-  if (!unsettled_.empty() || records_.room_bytes() < least_allowance()) return;
+  if (!pending_.empty() || records_.room_bytes() < least_allowance()) return;
   SideTap::List waiting;
   waiting.swap(waiting_);
   pace_.moved();

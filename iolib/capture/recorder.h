@@ -27,7 +27,7 @@ struct RecorderOptions {
   bool exact = false;  ///< what is forwarded is the recorded copy
   /// At most so many connections that have ended wait for their last records to be written; what is
   /// beyond is counted as lost. Each costs a few hundred bytes.
-  std::size_t most_unsettled = 65'536;
+  std::size_t most_pending = 65'536;
 };
 
 /// Records the connections of one thread into one chain of segments.
@@ -116,7 +116,7 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
   void wait_for_room(SideTap& tap);
   [[nodiscard]] bool reserve_spill(SideTap& tap);
   void release_spill(SideTap& tap);
-  void unsettled(Recording& recording);
+  void add_pending(Recording& recording);
   void add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offset);
   void discard(Pipe& pipe);
   [[nodiscard]] RecordHeader stamp(Kind kind) const;
@@ -155,8 +155,8 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
   RecordWriter records_;
   std::size_t free_spills_;  ///< so many more receives may be under way: see kSpillShare
   std::unordered_map<std::uint64_t, std::unique_ptr<Recording>> recordings_;
-  Recording::List unsettled_;  ///< something of them waits to be written
-  SideTap::List waiting_;      ///< for room
+  Recording::List pending_;  ///< something of them waits to be written
+  SideTap::List waiting_;    ///< for room
   std::deque<Gate> gates_;
   std::uint64_t lost_connections_ = 0;  ///< not yet recorded
   Pace pace_;

@@ -40,7 +40,7 @@ std::size_t SideTap::allowance() {
   if (unbounded()) return std::numeric_limits<std::size_t>::max();
   Recorder& recorder = recording_.recorder_;
   // What waits already, of the other side too, comes first.
-  const std::size_t room = recording_.settled() ? recorder.records_.room_bytes() : 0;
+  const std::size_t room = recording_.is_pending() ? 0 : recorder.records_.room_bytes();
   if (room >= recorder.least_allowance()) return room;
   recorder.wait_for_room(*this);
   return 0;
@@ -84,9 +84,18 @@ std::size_t SideTap::record(std::size_t bytes, Fill fill) {
   return done;
 }
 
+// Records a copy of `bytes`, as far as there is room.
+std::size_t SideTap::record(std::span<const std::byte> bytes) {
+  return record(bytes.size(), [&](std::span<std::byte> to) {
+    std::memcpy(to.data(), bytes.data(), to.size());
+    bytes = bytes.subspan(to.size());
+    return to.size();
+  });
+}
+
 void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
   // What waits is written first, and opens the gate for no more than itself.
-  const bool settled = recording_.settle();
+  const bool in_order = recording_.write_pending();
   seen_ = offset + bytes.size();
   std::uint64_t wanted = bytes.size();
   if (!within_limit(wanted)) {
@@ -94,14 +103,8 @@ void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
     recording_.recorder_.release_spill(*this);
     return gate();
   }
-  std::size_t done = 0;
-  if (settled) {
-    done = record(wanted, [&](std::span<std::byte> to) {
-      std::memcpy(to.data(), bytes.data(), to.size());
-      bytes = bytes.subspan(to.size());
-      return to.size();
-    });
-  }
+  const std::size_t done = in_order ? record(bytes.first(wanted)) : 0;
+  bytes = bytes.subspan(done);
   const std::size_t left = wanted - done;
   // Behind a gap that waits itself there is no place for bytes.
   if (left > 0 && gaps_.empty() && recording_.recorder_.options_.when_full == WhenFull::block) {
@@ -116,12 +119,12 @@ void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
 }
 
 void SideTap::append(std::uint64_t offset, Pipe& pipe) {
-  const bool settled = recording_.settle();
+  const bool in_order = recording_.write_pending();
   const std::size_t held = pipe.held_bytes();
   seen_ = offset + held;
   std::uint64_t wanted = held;
   std::size_t done = 0;
-  if (within_limit(wanted) && settled) {
+  if (within_limit(wanted) && in_order) {
     done = record(wanted, [&](std::span<std::byte> to) {
       return read_out(pipe, to.data(), to.size()).bytes;
     });
@@ -225,7 +228,7 @@ void SideTap::end(SideEnd how, std::uint64_t offset) {
 // --- SideTap: what waits ---
 
 // Writes what waits, in order; false if some of it still does.
-bool SideTap::settle() {
+bool SideTap::write_pending() {
   if (!spill_.empty() && !write_spill()) return false;
   const bool ends = end_ != SideEnd::none && state_.ended == SideEnd::none;
   if (!write_gaps(ends || recording_.closed_)) return false;
@@ -237,13 +240,8 @@ bool SideTap::settle() {
 }
 
 bool SideTap::write_spill() {
-  std::span<const std::byte> rest = spill_;
-  record(spill_.size(), [&](std::span<std::byte> to) {
-    std::memcpy(to.data(), rest.data(), to.size());
-    rest = rest.subspan(to.size());
-    return to.size();
-  });
-  spill_.erase(spill_.begin(), spill_.end() - static_cast<std::ptrdiff_t>(rest.size()));
+  const std::size_t done = record(spill_);
+  spill_.erase(spill_.begin(), spill_.begin() + static_cast<std::ptrdiff_t>(done));
   if (!spill_.empty()) return false;
   spill_.shrink_to_fit();
   recording_.recorder_.release_spill(*this);
@@ -286,12 +284,12 @@ void Recording::close(std::string_view reason) {
 
 // Writes what can be written now; the rest when there is room.
 void Recording::touch() {
-  if (!settle()) recorder_.unsettled(*this);
+  if (!write_pending()) recorder_.add_pending(*this);
 }
 
-bool Recording::settle() {
-  return (written_ != Written::nothing || write_open()) && taps_[0].settle() && taps_[1].settle() &&
-         (!closed_ || written_ == Written::close || write_close());
+bool Recording::write_pending() {
+  return (written_ != Written::nothing || write_open()) && taps_[0].write_pending() &&
+         taps_[1].write_pending() && (!closed_ || written_ == Written::close || write_close());
 }
 
 void Recording::fail() {
@@ -316,10 +314,14 @@ OpenInfo Recording::snapshot() const {
   return info;
 }
 
-bool Recording::write_open() {
-  RecordHeader header = recorder_.stamp(Kind::open);
+bool Recording::write(Kind kind, std::span<const std::byte> payload) {
+  RecordHeader header = recorder_.stamp(kind);
   header.connection = connection_;
-  if (!recorder_.records_.append(header, encode(info_, false))) return false;
+  return recorder_.records_.append(header, payload);
+}
+
+bool Recording::write_open() {
+  if (!write(Kind::open, encode(info_, false))) return false;
   written_ = Written::open;
   return true;
 }
@@ -332,9 +334,7 @@ bool Recording::write_close() {
                         tap.state_.recorded,  tap.state_.crc,        tap.state_.ended};
   }
   info.reason = reason_;
-  RecordHeader header = recorder_.stamp(Kind::close);
-  header.connection = connection_;
-  if (!recorder_.records_.append(header, encode(info))) return false;
+  if (!write(Kind::close, encode(info))) return false;
   written_ = Written::close;
   return true;
 }

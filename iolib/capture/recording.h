@@ -57,12 +57,13 @@ class SideTap final : public Tap,
 
   template <class Fill>
   std::size_t record(std::size_t bytes, Fill fill);
+  std::size_t record(std::span<const std::byte> bytes);
   void no_room(std::uint64_t bytes);
   void add_gap(std::uint64_t bytes, GapReason reason);
   [[nodiscard]] bool unbounded() const;
   [[nodiscard]] bool within_limit(std::uint64_t& bytes);
   void end(SideEnd how, std::uint64_t offset);
-  [[nodiscard]] bool settle();
+  [[nodiscard]] bool write_pending();
   [[nodiscard]] bool write_gaps(bool at_end);
   [[nodiscard]] bool write_spill();
   void gate();
@@ -117,13 +118,14 @@ class Recording : public boost::intrusive::list_base_hook<> {
   // How far its own records are written.
   enum class Written : std::uint8_t { nothing, open, close };
 
-  [[nodiscard]] bool settle();
-  [[nodiscard]] bool settled() const { return !is_linked(); }
+  [[nodiscard]] bool write_pending();
+  [[nodiscard]] bool is_pending() const { return is_linked(); }
   void fail();
   void refuse_to_confirm();
   void touch();
-  [[nodiscard]] bool finished() const { return closed_ && settled() && gates_ == 0; }
+  [[nodiscard]] bool finished() const { return closed_ && !is_pending() && gates_ == 0; }
   [[nodiscard]] OpenInfo snapshot() const;
+  [[nodiscard]] bool write(Kind kind, std::span<const std::byte> payload);
   [[nodiscard]] bool write_open();
   [[nodiscard]] bool write_close();
 

@@ -466,7 +466,7 @@ TEST(Recorder, NeverPutsBytesBeforeAGapThatWaitsBehindOthers) {
 
 TEST(Recorder, CountsTheConnectionsWhoseEndItCouldNotRecord) {
   RecorderOptions options = options_of(Durability::batch, WhenFull::drop);
-  options.most_unsettled = 4;
+  options.most_pending = 4;
   CaptureRig rig(options);
   rig.settle();
   std::vector<Recording*> recordings;
