@@ -125,19 +125,10 @@ class FieldReader {
 }  // namespace
 
 std::string_view to_string(GapReason reason) {
-  switch (reason) {
-    case GapReason::buffers_full:
-      return "buffers_full";
-    case GapReason::disk_full:
-      return "disk_full";
-    case GapReason::disk_failed:
-      return "disk_failed";
-    case GapReason::limit:
-      return "limit";
-    case GapReason::not_duplicated:
-      return "not_duplicated";
-  }
-  return "unknown";
+  constexpr std::array<std::string_view, 6> kNames = {
+      "unknown", "buffers_full", "disk_full", "disk_failed", "limit", "not_duplicated"};
+  const auto index = static_cast<std::size_t>(reason);
+  return kNames[index < kNames.size() ? index : 0];
 }
 
 // --- Frames ---

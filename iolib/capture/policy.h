@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -12,7 +14,11 @@ enum class Durability : std::uint8_t {
   batch,           ///< each block is flushed, with all that came meanwhile
   before_forward,  ///< and nothing is forwarded before
 };
-[[nodiscard]] std::string_view to_string(Durability durability);
+inline constexpr std::array<std::string_view, 4> kDurabilityNames{"none", "interval", "batch",
+                                                                  "before-forward"};
+[[nodiscard]] constexpr std::string_view to_string(Durability durability) {
+  return kDurabilityNames[static_cast<std::size_t>(durability)];
+}
 
 /// What happens to new bytes when the buffers are full.
 enum class WhenFull : std::uint8_t {
@@ -20,6 +26,9 @@ enum class WhenFull : std::uint8_t {
   drop,   ///< they are forwarded, and a gap is recorded
   close,  ///< the connection ends
 };
-[[nodiscard]] std::string_view to_string(WhenFull policy);
+inline constexpr std::array<std::string_view, 3> kWhenFullNames{"block", "drop", "close"};
+[[nodiscard]] constexpr std::string_view to_string(WhenFull policy) {
+  return kWhenFullNames[static_cast<std::size_t>(policy)];
+}
 
 }  // namespace sluice::capture
