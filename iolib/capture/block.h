@@ -20,30 +20,15 @@ class FrameWriter;
 /// in one list at a time.
 class Block final : public boost::intrusive::list_base_hook<>, private Operation {
  public:
-  /// Borrows `buffer`: a multiple of the grid, at most kMaxFrameBytes.
-  explicit Block(std::span<std::byte> buffer = {}) : buffer_(buffer), builder(buffer) {}
-  void set_buffer(std::span<std::byte> buffer) {
-    buffer_ = buffer;
-    reset();
-  }
-
+  /// Borrows `buffer`, as FrameBuilder does.
+  void set_buffer(std::span<std::byte> buffer) { builder = FrameBuilder(buffer); }
   /// Empty again.
   void reset() {
-    builder = FrameBuilder(buffer_);
+    builder.reset();
     data_bytes = 0;
     begins_segment = false;
   }
-  /// What it takes up in a file.
-  [[nodiscard]] std::size_t frame_bytes(std::size_t grid_bytes) const {
-    return (builder.used_bytes() + grid_bytes - 1) / grid_bytes * grid_bytes;
-  }
-  /// What it takes up in memory.
-  [[nodiscard]] std::size_t buffer_bytes() const { return buffer_.size(); }
 
- private:
-  std::span<std::byte> buffer_;
-
- public:
   FrameBuilder builder;
   std::uint64_t sequence = 0;    ///< rises by one from block to block, in the order of writing
   std::uint64_t data_bytes = 0;  ///< payload of data records

@@ -8,13 +8,6 @@
 
 namespace sluice::capture {
 
-Result<> EndingSegment::allocate(std::size_t grid_bytes) {
-  Result<AlignedBuffer> buffer = AlignedBuffer::allocate(grid_bytes);
-  if (buffer.has_error()) return buffer.error();
-  footer_ = std::move(*buffer);
-  return {};
-}
-
 void EndingSegment::seal(Segment segment, SegmentEnd why) {
   assert(state_ == State::none);
   state_ = State::sealing;
@@ -29,11 +22,10 @@ void EndingSegment::seal(Segment segment, SegmentEnd why) {
 
 // On the background thread: the footer, then the end of the file.
 Result<> EndingSegment::seal_here(SegmentEnd why) {
-  FrameBuilder frame(footer_.bytes());
+  FrameBuilder frame(footer_);
   frame.append(stamped(Kind::footer),
                encode(FooterInfo{segment_.data_bytes, static_cast<std::uint32_t>(why)}));
-  const std::span<const std::byte> bytes =
-      frame.seal(segment_.next_header(), footer_.bytes().size());
+  const std::span<const std::byte> bytes = frame.seal(segment_.next_header(), footer_.size());
   const std::uint64_t end = segment_.offset + bytes.size();
   if (Result<> written = store_.volume().write(segment_.file, bytes, segment_.offset);
       written.has_error()) {

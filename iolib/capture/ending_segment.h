@@ -3,9 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <utility>
 
-#include "iolib/base/aligned_buffer.h"
 #include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/capture/segment.h"
@@ -30,8 +30,9 @@ class EndingSegment final : private Operation {
   EndingSegment(Reactor& reactor, Disk& disk, Store& store,
                 std::function<void(const Result<>& done)> on_change)
       : reactor_(reactor), disk_(disk), store_(store), on_change_(std::move(on_change)) {}
-  /// Before the first segment: a lack of memory is no reason to give one up.
-  [[nodiscard]] Result<> allocate(std::size_t grid_bytes);
+  /// Borrows the grid block that footers are built in. Before the first segment: a lack of memory
+  /// is no reason to give one up.
+  void set_buffer(std::span<std::byte> footer) { footer_ = footer; }
 
   [[nodiscard]] State state() const { return state_; }
   using Operation::in_flight;
@@ -55,7 +56,7 @@ class EndingSegment final : private Operation {
   Disk& disk_;
   Store& store_;
   std::function<void(const Result<>&)> on_change_;
-  AlignedBuffer footer_;
+  std::span<std::byte> footer_;
   State state_ = State::none;
   TimePoint retry_at_;
   // The background thread's, while it works on them.

@@ -37,7 +37,7 @@ std::uint32_t FrameBuilder::append(const RecordHeader& header, std::span<const s
 }
 
 std::span<const std::byte> FrameBuilder::seal(FrameHeader header, std::size_t grid_bytes) const {
-  const std::size_t size = (used_bytes_ + grid_bytes - 1) / grid_bytes * grid_bytes;
+  const std::size_t size = frame_bytes(grid_bytes);
   header.frame_bytes = static_cast<std::uint32_t>(size);
   header.used_bytes = static_cast<std::uint32_t>(used_bytes_);
   seal_frame(buffer_.first(size), header);

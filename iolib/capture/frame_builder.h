@@ -17,7 +17,12 @@ class FrameBuilder {
 
   /// Holds no record yet.
   [[nodiscard]] bool empty() const { return used_bytes_ == kFrameHeaderBytes; }
-  [[nodiscard]] std::size_t used_bytes() const { return used_bytes_; }
+  void reset() { used_bytes_ = kFrameHeaderBytes; }
+  [[nodiscard]] std::size_t buffer_bytes() const { return buffer_.size(); }
+  /// What the frame takes up in a file.
+  [[nodiscard]] std::size_t frame_bytes(std::size_t grid_bytes) const {
+    return (used_bytes_ + grid_bytes - 1) / grid_bytes * grid_bytes;
+  }
   /// The largest payload that one more record could have; 0 also if only an empty one fits.
   [[nodiscard]] std::size_t room_bytes() const;
   /// Whether a record with so much payload fits.

@@ -127,7 +127,7 @@ void FrameWriter::release_until(std::uint64_t sequence) {
 std::uint64_t FrameWriter::kept_bytes() const {
   std::uint64_t bytes = 0;
   for (const BlockList* list : {&writing_, &kept_}) {
-    for (const Block& block : *list) bytes += block.buffer_bytes();
+    for (const Block& block : *list) bytes += block.builder.buffer_bytes();
   }
   return bytes;
 }

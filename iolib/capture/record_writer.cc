@@ -132,7 +132,7 @@ void RecordWriter::submit_block() { submit(*std::exchange(current_, nullptr)); }
 
 void RecordWriter::submit(Block& block) {
   if (planned_bytes_ == 0) segment_began_ = reactor_.now();
-  planned_bytes_ += block.frame_bytes(writer_.grid_bytes());
+  planned_bytes_ += block.builder.frame_bytes(writer_.grid_bytes());
   last_submit_ = reactor_.now();
   flush_waits_ = false;
   block.sequence = ++sequence_;

@@ -26,9 +26,11 @@ SegmentWriter::SegmentWriter(Reactor& reactor, Disk& disk, Store& store, Options
 SegmentWriter::~SegmentWriter() { reactor_.cancel_timer(*this); }
 
 void SegmentWriter::start() {
-  Result<> allocated = first_.allocate(grid_bytes_);
-  if (allocated.has_value()) allocated = ending_.allocate(grid_bytes_);
-  if (allocated.has_error()) return client_.segment_refused(allocated.error());
+  Result<AlignedBuffer> memory = AlignedBuffer::allocate(2 * grid_bytes_);
+  if (memory.has_error()) return client_.segment_refused(memory.error());
+  memory_ = std::move(*memory);
+  first_.set_buffer(memory_.bytes().first(grid_bytes_));
+  ending_.set_buffer(memory_.bytes().last(grid_bytes_));
   prepare();
 }
 
@@ -150,7 +152,7 @@ bool SegmentWriter::ends_before(const Block& block) const {
   const Segment& current = *frames_.segment();
   if (current.frames <= 1) return false;
   const bool smaller = current.size_bytes < options_.segment_bytes;
-  const std::uint64_t end = current.offset + block.frame_bytes(grid_bytes_) + grid_bytes_;
+  const std::uint64_t end = current.offset + block.builder.frame_bytes(grid_bytes_) + grid_bytes_;
   return block.begins_segment || (smaller && end > current.size_bytes);
 }
 
@@ -159,12 +161,11 @@ void SegmentWriter::begin_segment() {
                          options_.program, std::string(to_string(options_.durability))};
   frames_.begin(next_.take());
   ++segments_;
-  Block& first = first_.block;
-  first.reset();
-  first.builder.append(stamped(Kind::segment), encode(info));
+  first_.reset();
+  first_.builder.append(stamped(Kind::segment), encode(info));
   // Behind what was confirmed before.
-  first.sequence = frames_.written_sequence();
-  frames_.write(first);
+  first_.sequence = frames_.written_sequence();
+  frames_.write(first_);
 }
 
 void SegmentWriter::prepare() {
@@ -202,21 +203,20 @@ void SegmentWriter::look_after_segments() {
     if (each != nullptr) segments.push_back({each->file, each->name});
   }
   if (segments.empty()) return;
-  look_.gone.clear();
+  gone_.clear();
   disk_.run(
       [this, segments = std::move(segments)] {
         for (const Looked& each : segments) {
-          if (!store_.holds(each.file, each.name)) look_.gone.push_back(each.name.number);
+          if (!store_.holds(each.file, each.name)) gone_.push_back(each.name.number);
         }
         return 0;
       },
       look_);
 }
 
-void SegmentWriter::looked_after() {
+void SegmentWriter::looked_after(const Completion& /*completion*/) {
   const auto is_gone = [this](const Segment* segment) {
-    return segment != nullptr &&
-           std::ranges::find(look_.gone, segment->name.number) != look_.gone.end();
+    return segment != nullptr && std::ranges::find(gone_, segment->name.number) != gone_.end();
   };
   const Segment* const current = frames_.segment();
   if (is_gone(current)) {
@@ -241,7 +241,7 @@ void SegmentWriter::finish_closing() {
 
 void SegmentWriter::block_free(Block& block) {
   // A first frame alone is no progress: a disk may take that and nothing else, again and again.
-  if (&block == &first_.block) return;
+  if (&block == &first_) return;
   failures_in_a_row_ = 0;
   client_.block_free(block);
 }
@@ -265,7 +265,7 @@ void SegmentWriter::retreat() {
   const Error error = *frames_.failure();
   ++failures_;
   ending_.abandon(frames_.retreat(queue_));
-  if (first_.block.is_linked()) queue_.erase(queue_.iterator_to(first_.block));
+  if (first_.is_linked()) queue_.erase(queue_.iterator_to(first_));
   if (++failures_in_a_row_ > 1) {
     const std::uint32_t doublings = std::min(failures_in_a_row_ - 2, kMostDoublings);
     next_.put_off(reactor_.now() + kRetryPause * (1 << doublings));

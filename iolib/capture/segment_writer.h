@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "iolib/base/aligned_buffer.h"
 #include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/capture/block.h"
@@ -14,6 +15,7 @@
 #include "iolib/capture/policy.h"
 #include "iolib/capture/store.h"
 #include "iolib/disk/disk.h"
+#include "iolib/reactor/calling.h"
 #include "iolib/reactor/reactor.h"
 
 namespace sluice::capture {
@@ -123,16 +125,6 @@ class SegmentWriter final : private FrameWriter::Client, private Timer {
     giving_up,     ///< the same, without what is not written yet
     closed,
   };
-  // Looks whether segments are still in their directory.
-  class Look final : public Operation {
-   public:
-    explicit Look(SegmentWriter& writer) : writer_(writer) {}
-    std::vector<std::uint64_t> gone;  ///< numbers; the background thread's while in flight
-
-   private:
-    void complete(const Completion& /*completion*/) override { writer_.looked_after(); }
-    SegmentWriter& writer_;
-  };
 
   // FrameWriter::Client
   void block_written() override { client_.block_written(); }
@@ -152,7 +144,7 @@ class SegmentWriter final : private FrameWriter::Client, private Timer {
   void next_changed(bool was_refused);
   void ended(const Result<>& done);
   [[nodiscard]] bool wants_sync();
-  void looked_after();
+  void looked_after(const Completion& completion);
   void retreat();
   void finish_closing();
   void wake_at(TimePoint time);
@@ -166,12 +158,15 @@ class SegmentWriter final : private FrameWriter::Client, private Timer {
   Client& client_;
   State state_ = State::writing;
   std::size_t grid_bytes_;
-  OwnedBlock first_;  ///< of each segment
-  BlockList queue_;   ///< submitted, not yet in a segment
+  AlignedBuffer memory_;  ///< of first_, and of the footer
+  Block first_;           ///< of each segment
+  BlockList queue_;       ///< submitted, not yet in a segment
   FrameWriter frames_;
   NextSegment next_;
   EndingSegment ending_;
-  Look look_{*this};
+  CallingOperation<&SegmentWriter::looked_after> look_{*this};
+  std::vector<std::uint64_t>
+      gone_;  ///< numbers of segments; while look_ is in flight, its thread's
   std::uint64_t sync_wanted_ = 0;
   std::uint32_t failures_in_a_row_ = 0;
   std::uint64_t segments_ = 0;

@@ -70,7 +70,7 @@ Result<> SegmentOutput::flush() {
   if (!written) return written.error();
   ++header_.number;
   header_.offset += bytes.size();
-  frame_ = FrameBuilder(buffer_.bytes());
+  frame_.reset();
   return {};
 }
 

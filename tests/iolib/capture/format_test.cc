@@ -103,7 +103,7 @@ TEST(Frame, HoldsWhatItSaysFits) {
   EXPECT_TRUE(builder.fits(builder.room_bytes()));
   EXPECT_FALSE(builder.fits(builder.room_bytes() + 1));
   builder.append(data_header(), random_bytes(builder.room_bytes(), 1));
-  EXPECT_EQ(builder.used_bytes(), 4096U);
+  EXPECT_EQ(builder.frame_bytes(kRecordAlignment), 4096U);
   EXPECT_EQ(builder.room_bytes(), 0U);
   EXPECT_FALSE(builder.fits(0));
   EXPECT_TRUE(decode_frame_header(builder.seal(header_of(0, 0))));
