@@ -61,7 +61,7 @@ Result<Segment> NextSegment::create() {
   segment.name = name_;
   static_cast<void>(::getrandom(segment.id.data(), segment.id.size(), 0));
   const Result<Store::NewSegment> made = store_.create(name_, most_bytes_, contents_, stop_);
-  if (made.has_error()) return store_.refusal(made.error(), name_, most_bytes_);
+  if (made.has_error()) return made.error();
   segment.file = made->file;
   segment.size_bytes = made->size_bytes;
   return segment;

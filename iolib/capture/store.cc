@@ -194,8 +194,8 @@ Result<std::uint64_t> Store::allocate(int file, std::uint64_t most_bytes) {
   return {boost::system::in_place_value, size};
 }
 
-Result<Store::NewSegment> Store::create(const SegmentName& name, std::uint64_t most_bytes,
-                                        Contents contents, const std::atomic<bool>& stop) {
+Result<Store::NewSegment> Store::make(const SegmentName& name, std::uint64_t most_bytes,
+                                      Contents contents, const std::atomic<bool>& stop) {
   const std::string text = to_string(name);
   if (Result<> free = remove_undiscarded(text); free.has_error()) return free.error();
   Result<int> file = with_room(0, [&] { return volume_.create(text); });
@@ -213,11 +213,14 @@ Result<Store::NewSegment> Store::create(const SegmentName& name, std::uint64_t m
   return ready.error();
 }
 
-Error Store::refusal(const Error& error, const SegmentName& name, std::uint64_t size_bytes) const {
-  std::string context = "segment " + to_string(name) + " of " + format_size_bytes(size_bytes);
+Result<Store::NewSegment> Store::create(const SegmentName& name, std::uint64_t most_bytes,
+                                        Contents contents, const std::atomic<bool>& stop) {
+  Result<NewSegment> made = make(name, most_bytes, contents, stop);
+  if (made.has_value()) return made;
+  std::string context = "segment " + to_string(name) + " of " + format_size_bytes(most_bytes);
   const Result<std::uint64_t> free = volume_.free_bytes();
   if (free.has_value()) context += ", " + format_size_bytes(*free) + " free";
-  return {error.code, context + ": " + error.context};
+  return Error{made.error().code, context + ": " + made.error().context};
 }
 
 Result<> Store::seal(int file, SegmentName name, std::uint64_t size_bytes) {

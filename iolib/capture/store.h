@@ -95,7 +95,8 @@ class Store {
   /// deletes old segments first, as many as it takes and as long as it helps. Contents::zeroed:
   /// filled with zeros that are on the disk, so that a small durable write later is one write and
   /// no more; at the zeroing rate at most, but for the first one of a chain. `stop` is looked at
-  /// meanwhile: once it is true no file is made, and the error is ECANCELED.
+  /// meanwhile: once it is true no file is made, and the error is ECANCELED. An error says the
+  /// segment, the size asked for, and what is free.
   enum class Contents : bool { any, zeroed };
   [[nodiscard]] Result<NewSegment> create(const SegmentName& name, std::uint64_t most_bytes,
                                           Contents contents, const std::atomic<bool>& stop);
@@ -106,9 +107,6 @@ class Store {
   [[nodiscard]] bool holds(int file, const SegmentName& name) {
     return volume_.holds(file, to_string(name));
   }
-  /// Why create() failed, with the segment, the size asked for, and what is free.
-  [[nodiscard]] Error refusal(const Error& error, const SegmentName& name,
-                              std::uint64_t size_bytes) const;
   /// Ends a segment that is written up to `size_bytes`: cuts it, gives it its last name, closes it,
   /// and applies the retention. On failure it is abandoned.
   [[nodiscard]] Result<> seal(int file, SegmentName name, std::uint64_t size_bytes);
@@ -133,6 +131,8 @@ class Store {
   [[nodiscard]] Result<> seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
                                        Leftovers& leftovers);
   [[nodiscard]] Result<> finish(int file, SegmentName name, std::uint64_t size_bytes);
+  [[nodiscard]] Result<NewSegment> make(const SegmentName& name, std::uint64_t most_bytes,
+                                        Contents contents, const std::atomic<bool>& stop);
   [[nodiscard]] Result<> fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once,
                                          const std::atomic<bool>& stop);
   [[nodiscard]] Result<> remove_undiscarded(const std::string& name);

@@ -53,7 +53,7 @@ Result<std::string> probe_segment(Directory& directory, std::uint64_t most_bytes
   Store store(directory, {});
   const SegmentName name{"probe", 0, 0, SegmentState::open};
   const Result<Store::NewSegment> made = store.create(name, most_bytes);
-  if (made.has_error()) return store.refusal(made.error(), name, most_bytes);
+  if (made.has_error()) return made.error();
   const Result<std::chrono::nanoseconds> time = time_durable_write(directory, made->file);
   const Result<> sealed = store.seal(made->file, name, kProbeWrites * directory.grid_bytes());
   if (time.has_error()) return time.error();
