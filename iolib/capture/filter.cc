@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <cstring>
 #include <span>
 
 #include "iolib/base/text.h"
@@ -19,25 +18,16 @@ constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 // As many seconds as nanoseconds fit a signed number of 64 bits.
 constexpr std::uint64_t kMostSeconds = 9'223'372'036;
 
-struct AddressBytes {
-  std::array<std::uint8_t, 16> bytes{};
-  unsigned bits = 0;
-};
-
-AddressBytes bytes_of(const SocketAddress& address) {
-  AddressBytes result;
-  if (address.family() == AF_INET) {
-    sockaddr_in v4{};
-    std::memcpy(&v4, address.data(), sizeof v4);
-    std::memcpy(result.bytes.data(), &v4.sin_addr, sizeof v4.sin_addr);
-    result.bits = 32;
-  } else if (address.family() == AF_INET6) {
-    sockaddr_in6 v6{};
-    std::memcpy(&v6, address.data(), sizeof v6);
-    std::memcpy(result.bytes.data(), &v6.sin6_addr, sizeof v6.sin6_addr);
-    result.bits = 128;
-  }
-  return result;
+// Borrowed from `address`; none of one that has no number.
+std::span<const std::uint8_t> bytes_of(const SocketAddress& address) {
+  const auto* v4 = reinterpret_cast<const sockaddr_in*>(address.data());
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address.data());
+  const auto bytes = [](const auto& number) {
+    return std::span(reinterpret_cast<const std::uint8_t*>(&number), sizeof number);
+  };
+  if (address.family() == AF_INET) return bytes(v4->sin_addr);
+  if (address.family() == AF_INET6) return bytes(v6->sin6_addr);
+  return {};
 }
 
 bool same_bits(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b, unsigned bits) {
@@ -49,19 +39,11 @@ bool same_bits(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b,
   return rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0;
 }
 
-// The numeric address of a peer as a capture has it, unnamed for what has none.
-SocketAddress peer_address(const std::string& text) {
+// What a capture says of a peer; nothing for one that has no port.
+std::optional<HostPort> peer_of(const std::string& text) {
   const Result<ListenAddress> parsed = parse_listen_address(text);
-  if (!parsed || !std::holds_alternative<HostPort>(*parsed)) return {};
-  const HostPort& peer = std::get<HostPort>(*parsed);
-  const Result<SocketAddress> address = numeric_address(peer);
-  return address ? *address : SocketAddress();
-}
-
-std::optional<std::uint16_t> peer_port(const std::string& text) {
-  const Result<ListenAddress> parsed = parse_listen_address(text);
-  if (!parsed || !std::holds_alternative<HostPort>(*parsed)) return std::nullopt;
-  return std::get<HostPort>(*parsed).port;
+  const HostPort* peer = parsed ? std::get_if<HostPort>(&*parsed) : nullptr;
+  return peer != nullptr ? std::optional(*peer) : std::nullopt;
 }
 
 // Takes exactly `digits` digits, and then `separator` unless it is 0.
@@ -161,22 +143,22 @@ Result<Cidr> Cidr::parse(std::string_view text) {
   if (!address || host.find('\0') != std::string::npos || host.find('%') != std::string::npos) {
     return wrong;
   }
-  const AddressBytes parsed = bytes_of(*address);
+  const std::span<const std::uint8_t> bytes = bytes_of(*address);
+  const auto most_bits = static_cast<unsigned>(8 * bytes.size());
   Cidr range;
   range.family_ = address->family();
-  range.prefix_ = parsed.bytes;
-  range.bits_ = parsed.bits;
+  std::ranges::copy(bytes, range.prefix_.begin());
+  range.bits_ = most_bits;
   if (slash != text.npos) {
     const std::string_view digits = text.substr(slash + 1);
     const auto [after, error] =
         std::from_chars(digits.data(), digits.data() + digits.size(), range.bits_);
-    if (error != std::errc() || after != digits.data() + digits.size() ||
-        range.bits_ > parsed.bits) {
+    if (error != std::errc() || after != digits.data() + digits.size() || range.bits_ > most_bits) {
       return wrong;
     }
   }
-  for (unsigned bit = range.bits_; bit < parsed.bits; ++bit) {
-    if ((parsed.bytes[bit / 8] >> (7 - bit % 8) & 1) != 0) {
+  for (unsigned bit = range.bits_; bit < most_bits; ++bit) {
+    if ((bytes[bit / 8] >> (7 - bit % 8) & 1) != 0) {
       return Error{0, in_quotes(text) + ": bits are set behind the prefix"};
     }
   }
@@ -184,7 +166,7 @@ Result<Cidr> Cidr::parse(std::string_view text) {
 }
 
 bool Cidr::contains(const SocketAddress& address) const {
-  return address.family() == family_ && same_bits(prefix_, bytes_of(address).bytes, bits_);
+  return address.family() == family_ && same_bits(prefix_, bytes_of(address), bits_);
 }
 
 Result<std::uint64_t> parse_time(std::string_view text) {
@@ -201,12 +183,14 @@ bool Filter::takes(const OpenInfo& connection) const {
   if (!route.empty() && connection.route != route) return false;
   if (!id.empty() && connection.id != id) return false;
   const auto of_peer = [&](const std::string& text) {
-    const SocketAddress address = peer_address(text);
-    return std::ranges::any_of(peers, [&](const Cidr& range) { return range.contains(address); });
+    const std::optional<HostPort> peer = peer_of(text);
+    const Result<SocketAddress> address = peer ? numeric_address(*peer) : SocketAddress();
+    return address &&
+           std::ranges::any_of(peers, [&](const Cidr& range) { return range.contains(*address); });
   };
   const auto of_port = [&](const std::string& text) {
-    const std::optional<std::uint16_t> port = peer_port(text);
-    return port && std::ranges::find(ports, *port) != ports.end();
+    const std::optional<HostPort> peer = peer_of(text);
+    return peer && std::ranges::find(ports, peer->port) != ports.end();
   };
   return (peers.empty() || of_peer(connection.client) || of_peer(connection.upstream)) &&
          (ports.empty() || of_port(connection.client) || of_port(connection.upstream));
