@@ -1,6 +1,5 @@
 #pragma once
 
-#include "iolib/base/error.h"
 #include "tools/capture/options.h"
 
 namespace sluice::capture {
@@ -11,17 +10,8 @@ inline constexpr int kTorn = 3;
 inline constexpr int kGaps = 4;
 inline constexpr int kDamage = 5;
 
-// Each runs the command of its name, as sluice-capture(1) describes it. Returns the exit status, or
-// the error that ended the command.
-[[nodiscard]] Result<int> run_ls(const Invocation& invocation);
-[[nodiscard]] Result<int> run_stat(const Invocation& invocation);
-[[nodiscard]] Result<int> run_cat(const Invocation& invocation);
-[[nodiscard]] Result<int> run_show(const Invocation& invocation);
-[[nodiscard]] Result<int> run_search(const Invocation& invocation);
-[[nodiscard]] Result<int> run_follow(const Invocation& invocation);
-[[nodiscard]] Result<int> run_extract(const Invocation& invocation);
-[[nodiscard]] Result<int> run_export(const Invocation& invocation);
-[[nodiscard]] Result<int> run_verify(const Invocation& invocation);
-[[nodiscard]] Result<int> run_recover(const Invocation& invocation);
+// Each runs the command of its name, as sluice-capture(1) describes it.
+Run run_ls, run_stat, run_cat, run_show, run_search, run_follow, run_extract, run_export,
+    run_verify, run_recover;
 
 }  // namespace sluice::capture

@@ -13,30 +13,7 @@ namespace sluice::capture {
 namespace {
 
 Result<int> run(const Invocation& invocation) {
-  switch (invocation.command) {
-    case Invocation::Command::ls:
-      return run_ls(invocation);
-    case Invocation::Command::stat:
-      return run_stat(invocation);
-    case Invocation::Command::cat:
-      return run_cat(invocation);
-    case Invocation::Command::show:
-      return run_show(invocation);
-    case Invocation::Command::follow:
-      return run_follow(invocation);
-    case Invocation::Command::extract:
-      return run_extract(invocation);
-    case Invocation::Command::exports:
-      return run_export(invocation);
-    case Invocation::Command::search:
-      return run_search(invocation);
-    case Invocation::Command::verify:
-      return run_verify(invocation);
-    case Invocation::Command::recover:
-      return run_recover(invocation);
-    case Invocation::Command::exit:
-      break;
-  }
+  if (invocation.run != nullptr) return invocation.run(invocation);
   std::fputs(invocation.message.c_str(), invocation.exit_status == 0 ? stdout : stderr);
   return {boost::system::in_place_value, invocation.exit_status};
 }

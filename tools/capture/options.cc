@@ -8,6 +8,7 @@
 
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
+#include "tools/capture/commands.h"
 #include "tools/common/command_line.h"
 #include "tools/common/filter_options.h"
 
@@ -66,11 +67,11 @@ void understand(const Words& words, Invocation& invocation) {
   if (!words.until_idle.empty()) {
     invocation.until_idle = value_of("--until-idle", parse_duration(words.until_idle));
   }
-  const bool exports = invocation.command == Invocation::Command::exports;
+  const bool exports = invocation.run == run_export;
   if (exports && invocation.pcapng.empty() == invocation.jsonl.empty()) {
     throw Wrong{"export: expected one of --pcapng and --jsonl"};
   }
-  if (invocation.command == Invocation::Command::search) invocation.pattern = pattern_of(words);
+  if (invocation.run == run_search) invocation.pattern = pattern_of(words);
 }
 
 CommandOption& add_side(Command& command, Words& words) {
@@ -94,32 +95,30 @@ missing without a record (cat: any bytes are missing), 5 damage. verify: 0
 clean, 3 a torn tail only, 4 gaps, 5 damage.
 )";
 
-using Name = Invocation::Command;
-
-// The subcommands, each with the name that the rest of the program uses.
+// The subcommands.
 class Commands {
  public:
   Commands(Command& program, Words& words, Invocation& invocation)
       : program_(program), words_(words), invocation_(invocation) {
-    add("ls", Name::ls, "List the connections.");
-    add("stat", Name::stat, "Print counts of segments, records, bytes and gaps.");
+    add("ls", run_ls, "List the connections.");
+    add("stat", run_stat, "Print counts of segments, records, bytes and gaps.");
     add_reading();
     add_writing();
     add_search();
-    add("verify", Name::verify, "Check that nothing is missing or damaged.");
-    add_out(add("recover", Name::recover, "Write everything that is intact into a new capture."));
+    add("verify", run_verify, "Check that nothing is missing or damaged.");
+    add_out(add("recover", run_recover, "Write everything that is intact into a new capture."));
   }
 
   /// The subcommand that was chosen.
-  [[nodiscard]] Name chosen() const {
-    for (const auto& [name, command] : all_) {
-      if (command->chosen()) return name;
+  [[nodiscard]] Run* chosen() const {
+    for (const auto& [run, command] : all_) {
+      if (command->chosen()) return run;
     }
-    return Name::exit;
+    return nullptr;
   }
 
  private:
-  Command& add(const char* word, Name name, const char* about);
+  Command& add(const char* word, Run* run, const char* about);
   void add_reading();
   void add_writing();
   void add_search();
@@ -133,27 +132,26 @@ class Commands {
   Command& program_;
   Words& words_;
   Invocation& invocation_;
-  std::vector<std::pair<Name, Command*>> all_;
+  std::vector<std::pair<Run*, Command*>> all_;
 };
 
-Command& Commands::add(const char* word, Name name, const char* about) {
+Command& Commands::add(const char* word, Run* run, const char* about) {
   Command& command = program_.add_command(word, about);
   command.add_words("PATH", "DIR|FILE", invocation_.paths,
                     "Directories of captures, or single segments.");
-  if (name != Name::exports)
-    command.add_flag("--json", invocation_.json, "Print JSON, for programs.");
-  all_.emplace_back(name, &command);
+  if (run != run_export) command.add_flag("--json", invocation_.json, "Print JSON, for programs.");
+  all_.emplace_back(run, &command);
   return command;
 }
 
 void Commands::add_reading() {
-  Command& cat = add("cat", Name::cat, "Write one side of a connection to stdout.");
+  Command& cat = add("cat", run_cat, "Write one side of a connection to stdout.");
   add_connection_filter(cat, invocation_.filter).required();
   add_side(cat, words_).required();
   cat.add_flag("--skip-gaps", invocation_.skip_gaps,
                "Go on behind missing bytes. Without it, the output ends at the first.");
-  Command& show = add("show", Name::show, "Print the records as text, with their times.");
-  Command& follow = add("follow", Name::follow, "Print records as they are written, until SIGINT.");
+  Command& show = add("show", run_show, "Print the records as text, with their times.");
+  Command& follow = add("follow", run_follow, "Print records as they are written, until SIGINT.");
   for (Command* command : {&show, &follow}) {
     add_side(*command, words_);
     add_filter(*command, words_.filter, invocation_.filter);
@@ -164,8 +162,8 @@ void Commands::add_reading() {
 }
 
 void Commands::add_writing() {
-  add_out(add("extract", Name::extract, "Write a file per connection side, and index.json."));
-  Command& exports = add("export", Name::exports, "Write frames for Wireshark, or lines of JSON.");
+  add_out(add("extract", run_extract, "Write a file per connection side, and index.json."));
+  Command& exports = add("export", run_export, "Write frames for Wireshark, or lines of JSON.");
   exports.add_text("--pcapng", "FILE", invocation_.pcapng,
                    "Write Ethernet frames to this new file. - is stdout.");
   exports.add_text("--jsonl", "FILE", invocation_.jsonl,
@@ -175,8 +173,7 @@ void Commands::add_writing() {
 }
 
 void Commands::add_search() {
-  Command& search =
-      add("search", Name::search, "Find where the bytes of a stream match a pattern.");
+  Command& search = add("search", run_search, "Find where the bytes of a stream match a pattern.");
   add_side(search, words_);
   add_filter(search, words_.filter, invocation_.filter);
   search.add_text("--text", "TEXT", words_.text, "Find these bytes.");
@@ -197,13 +194,12 @@ Invocation parse_command_line(int argc, char** argv) {
   program.set_footer(kFooter);
   const Commands commands(program, words, invocation);
   const auto exit = program.parse(argc, argv, [&] {
-    invocation.command = commands.chosen();
-    if (invocation.command == Name::exit)
-      throw Wrong{"a command is missing, see sluice-capture --help"};
+    invocation.run = commands.chosen();
+    if (invocation.run == nullptr) throw Wrong{"a command is missing, see sluice-capture --help"};
     understand(words, invocation);
   });
   if (exit) {
-    invocation.command = Name::exit;
+    invocation.run = nullptr;
     invocation.exit_status = exit->status;
     invocation.message = exit->message;
   }

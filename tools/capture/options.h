@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "iolib/base/error.h"
 #include "iolib/capture/filter.h"
 #include "iolib/capture/format.h"
 
@@ -17,22 +18,13 @@ struct Pattern {
   std::string regex;  ///< a POSIX extended regular expression
 };
 
+struct Invocation;
+/// A command: returns the exit status, or the error that ended the command.
+using Run = Result<int>(const Invocation& invocation);
+
 /// The parsed command line.
 struct Invocation {
-  enum class Command {
-    ls,
-    stat,
-    cat,
-    show,
-    follow,
-    extract,
-    exports,
-    search,
-    verify,
-    recover,
-    exit
-  };
-  Command command = Command::exit;
+  Run* run = nullptr;  ///< null: only a message is printed
   std::vector<std::string> paths;
   bool json = false;
   bool hex = false;
@@ -44,8 +36,8 @@ struct Invocation {
   std::string pcapng = {};  ///< for `export`: a pcapng file
   std::string jsonl = {};   ///< for `export`: a JSON lines file
   std::optional<std::chrono::nanoseconds> until_idle = {};
-  int exit_status = 0;       ///< for `exit`
-  std::string message = {};  ///< for `exit`: goes to stdout if the status is 0, else to stderr
+  int exit_status = 0;       ///< without `run`
+  std::string message = {};  ///< without `run`: goes to stdout if the status is 0, else to stderr
 };
 
 /// The longest pattern of `search`.
@@ -53,7 +45,7 @@ inline constexpr std::size_t kMostPatternBytes = 4096;
 /// The longest match of a regular expression that is always found whole, even across records.
 inline constexpr std::size_t kMostMatchBytes = 4096;
 
-/// Parses the command line. An error becomes Command::exit with its message.
+/// Parses the command line. An error becomes a message.
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 
 }  // namespace sluice::capture
