@@ -1,12 +1,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <optional>
 #include <string>
 
 #include "tools/capture/commands.h"
+#include "tools/capture/out_directory.h"
 #include "tools/common/connections.h"
 #include "tools/common/text.h"
 #include "tools/common/walk.h"
@@ -15,16 +15,6 @@ namespace sluice::capture {
 namespace {
 
 using boost::system::in_place_value;
-
-// Bypasses stdio, so that a payload is not copied again.
-Result<> write_out(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
-    if (count < 0 && errno != EINTR) return errno_error("write to stdout");
-    if (count > 0) bytes = bytes.subspan(static_cast<std::size_t>(count));
-  }
-  return {};
-}
 
 class Cat {
  public:
@@ -49,7 +39,8 @@ class Cat {
     if (own_side) check_offset(event);
     if (status_ != 0) return go_on(false);
     if (event.header.is(Kind::data) && own_side) {
-      const Result<> written = write_out(event.fresh());
+      // Bypasses stdio, so that a payload is not copied again.
+      const Result<> written = write_all(STDOUT_FILENO, event.fresh(), "to stdout");
       if (!written) return written.error();
     }
     if (event.header.is(Kind::gap) && own_side) {

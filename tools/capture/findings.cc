@@ -52,24 +52,23 @@ Result<> ConnectionNames::check() const {
   return Error{0, "no connection " + printable(sought_)};
 }
 
-std::string finding_line(const SegmentFile& file, std::uint64_t offset, std::string_view what,
-                         const StreamPlace* stream, std::uint64_t bytes) {
-  std::string line = printable(file.path) + ", offset " + std::to_string(offset) + ": ";
+std::string finding_line(const SegmentFile& file, const Finding& finding, std::string_view what,
+                         const std::string& id) {
+  std::string line = printable(file.path) + ", offset " + std::to_string(finding.offset) + ": ";
   line += what;
-  if (stream != nullptr) {
-    line += ", connection " + printable(stream->id) + ", ";
-    line += kSideNames[static_cast<std::size_t>(stream->side)];
-    line += " from " + std::to_string(stream->offset);
+  if (finding.connection != 0) {
+    line += ", connection " + printable(id) + ", ";
+    line += kSideNames[static_cast<std::size_t>(finding.side)];
+    line += " from " + std::to_string(finding.stream_offset);
   }
-  if (bytes > 0) line += ", " + std::to_string(bytes) + " bytes";
+  if (finding.bytes > 0) line += ", " + std::to_string(finding.bytes) + " bytes";
   return line;
 }
 
 void print_finding(const Event& event, const At& at, const ConnectionNames& names) {
   const Finding& finding = event.finding;
-  const StreamPlace stream{names.of(finding.connection, at), finding.side, finding.stream_offset};
-  const std::string line = finding_line(*event.segment, finding.offset, finding.what,
-                                        finding.connection != 0 ? &stream : nullptr, finding.bytes);
+  const std::string line =
+      finding_line(*event.segment, finding, finding.what, names.of(finding.connection, at));
   clear_progress();
   std::fprintf(stderr, "sluice-capture: %s\n", line.c_str());
 }

@@ -39,17 +39,10 @@ class ConnectionNames {
   bool found_ = false;
 };
 
-/// The place in a stream that a finding refers to.
-struct StreamPlace {
-  std::string id;
-  Side side = Side::client;
-  std::uint64_t offset = 0;
-};
 /// Formats "FILE, offset N: WHAT, connection ID, SIDE from OFFSET, N bytes". The connection and
-/// side are left out if `stream` is null, the number of bytes if it is 0.
-[[nodiscard]] std::string finding_line(const SegmentFile& file, std::uint64_t offset,
-                                       std::string_view what, const StreamPlace* stream,
-                                       std::uint64_t bytes);
+/// side, or the number of bytes, are left out if `finding` has none. `id`: of its connection.
+[[nodiscard]] std::string finding_line(const SegmentFile& file, const Finding& finding,
+                                       std::string_view what, const std::string& id);
 
 /// Prints a finding on stderr.
 void print_finding(const Event& event, const At& at, const ConnectionNames& names);

@@ -32,15 +32,6 @@ const char* name_of(int status) {
   }
 }
 
-struct Line {
-  int status = 0;
-  std::uint64_t offset = 0;
-  std::uint64_t bytes = 0;
-  std::string what;
-  std::uint64_t connection = 0;  // 0: none
-  StreamPlace stream = {};       // in the connection's stream
-};
-
 class Report {
  public:
   explicit Report(bool json) : json_(json) {
@@ -52,33 +43,23 @@ class Report {
       ++segments_;
       frames_ += at.reader.segment_reader()->frames();
     } else if (event.type == Event::Type::finding) {
-      const Finding& found = event.finding;
-      add(*event.segment, {verdict_of(event),
-                           found.offset,
-                           found.bytes,
-                           std::string(found.what),
-                           found.connection,
-                           {names_.of(found.connection, at), found.side, found.stream_offset}});
+      add(event, at, verdict_of(event), event.finding, std::string(event.finding.what));
     } else if (event.type == Event::Type::record) {
       ++records_;
       if (event.header.is(Kind::data)) data_bytes_ += event.fresh().size();
+      Finding found;
+      found.offset = event.position;
       if (event.header.is(Kind::gap) && !event.effect.repeated) {
         const GapInfo gap = *decode_gap(event.payload);
-        const std::uint64_t connection = event.header.connection;
-        add(*event.segment,
-            {kGaps,
-             event.position,
-             gap.bytes - event.effect.skip_bytes,
-             "recorded gap, " + reason_name(gap.reason),
-             connection,
-             {names_.of(connection, at), event.header.side(), event.fresh_offset()}});
+        found.bytes = gap.bytes - event.effect.skip_bytes;
+        found.connection = event.header.connection;
+        found.side = event.header.side();
+        found.stream_offset = event.fresh_offset();
+        add(event, at, kGaps, found, "recorded gap, " + reason_name(gap.reason));
       }
       if (event.header.is(Kind::lost)) {
-        Line line;
-        line.status = kGaps;
-        line.offset = event.position;
-        line.what = std::to_string(*decode_lost(event.payload)) + " connections were not recorded";
-        add(*event.segment, line);
+        add(event, at, kGaps, found,
+            std::to_string(*decode_lost(event.payload)) + " connections were not recorded");
       }
     }
   }
@@ -102,27 +83,27 @@ class Report {
   }
 
  private:
-  void add(const SegmentFile& file, const Line& line) {
-    status_ = std::max(status_, line.status);
+  void add(const Event& event, const At& at, int status, const Finding& found,
+           const std::string& what) {
+    status_ = std::max(status_, status);
+    const std::string id = names_.of(found.connection, at);
     clear_progress();
     if (json_) {
-      json::object object{{"file", valid_utf8(file.path)},
-                          {"offset", line.offset},
-                          {"bytes", line.bytes},
-                          {"kind", name_of(line.status)},
-                          {"what", line.what}};
-      if (line.connection != 0) {
-        object["connection"] = valid_utf8(line.stream.id);
-        object["number"] = line.connection;
-        object["side"] = kSideNames[static_cast<std::size_t>(line.stream.side)];
-        object["stream_offset"] = line.stream.offset;
+      json::object object{{"file", valid_utf8(event.segment->path)},
+                          {"offset", found.offset},
+                          {"bytes", found.bytes},
+                          {"kind", name_of(status)},
+                          {"what", what}};
+      if (found.connection != 0) {
+        object["connection"] = valid_utf8(id);
+        object["number"] = found.connection;
+        object["side"] = kSideNames[static_cast<std::size_t>(found.side)];
+        object["stream_offset"] = found.stream_offset;
       }
       std::printf("%s%s", findings_ == 0 ? "\n" : ",\n", json::serialize(object).c_str());
     } else {
-      std::puts(finding_line(file, line.offset,
-                             std::string(name_of(line.status)) + ": " + line.what,
-                             line.connection != 0 ? &line.stream : nullptr, line.bytes)
-                    .c_str());
+      const std::string kind = name_of(status);
+      std::puts(finding_line(*event.segment, found, kind + ": " + what, id).c_str());
     }
     ++findings_;
   }
