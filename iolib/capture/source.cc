@@ -11,16 +11,6 @@
 
 namespace sluice::capture {
 
-Result<std::uint64_t> MemorySource::size_bytes() {
-  return {boost::system::in_place_value, bytes_.size()};
-}
-
-Result<std::span<const std::byte>> MemorySource::read(std::uint64_t offset, std::size_t bytes) {
-  if (offset >= bytes_.size()) return std::span<const std::byte>();
-  const std::span<const std::byte> rest = bytes_.subspan(static_cast<std::size_t>(offset));
-  return rest.first(std::min(bytes, rest.size()));
-}
-
 Result<OwnedFd> open_regular_file(const std::string& path) {
   // Without O_NONBLOCK a FIFO of that name would hold the reader for ever.
   OwnedFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));

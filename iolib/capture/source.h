@@ -30,18 +30,6 @@ class Source {
                                                                 std::size_t bytes) = 0;
 };
 
-/// Bytes that somebody else holds.
-class MemorySource final : public Source {
- public:
-  explicit MemorySource(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  [[nodiscard]] Result<std::uint64_t> size_bytes() override;
-  [[nodiscard]] Result<std::span<const std::byte>> read(std::uint64_t offset,
-                                                        std::size_t bytes) override;
-
- private:
-  std::span<const std::byte> bytes_;
-};
-
 /// Opens a segment's file for reading; follows no symbolic link, and refuses what is no regular
 /// file.
 [[nodiscard]] Result<OwnedFd> open_regular_file(const std::string& path);

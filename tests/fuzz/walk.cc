@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "tests/support/memory_source.h"
+
 namespace sluice::fuzz {
 namespace {
 
@@ -22,7 +24,7 @@ capture::ChainReader reader_of(const std::vector<FuzzedSegment>& chain, Writer w
   capture::ChainReader::Options options;
   options.open = [&chain](capture::SegmentFile& file) -> Result<std::unique_ptr<capture::Source>> {
     return std::unique_ptr<capture::Source>(
-        std::make_unique<capture::MemorySource>(bytes_of(chain, file)));
+        std::make_unique<test::MemorySource>(bytes_of(chain, file)));
   };
   options.live = writer == Writer::is_followed;
   capture::Chain listed{"run1", 0, {}, writer != Writer::dead};

@@ -9,6 +9,7 @@
 
 #include "iolib/base/crc32c.h"
 #include "iolib/capture/frame_builder.h"
+#include "tests/support/memory_source.h"
 
 namespace sluice::test {
 
@@ -208,7 +209,7 @@ capture::ChainReader::Options memory_options(const std::vector<MemorySegment>& s
       [&segments](capture::SegmentFile& file) -> Result<std::unique_ptr<capture::Source>> {
     const auto found = std::ranges::find(segments, file.name.number, &MemorySegment::number);
     if (found == segments.end()) return std::unique_ptr<capture::Source>();
-    return std::unique_ptr<capture::Source>(std::make_unique<capture::MemorySource>(found->bytes));
+    return std::unique_ptr<capture::Source>(std::make_unique<test::MemorySource>(found->bytes));
   };
   return options;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "tests/support/memory_source.h"
+
 namespace sluice::test {
 
 using capture::Event;
@@ -23,7 +25,7 @@ std::string for_each_event(const SimulatedDisk::Files& files,
   capture::ChainReader::Options options;
   options.open = [&](capture::SegmentFile& file) -> Result<std::unique_ptr<capture::Source>> {
     return std::unique_ptr<capture::Source>(
-        std::make_unique<capture::MemorySource>(files.at(file.path)));
+        std::make_unique<test::MemorySource>(files.at(file.path)));
   };
   for (capture::Chain& chain : chains) {
     capture::ChainReader reader(std::move(chain), options);

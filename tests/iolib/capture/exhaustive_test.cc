@@ -15,6 +15,7 @@
 
 #include "iolib/capture/reader.h"
 #include "tests/support/capture_builder.h"
+#include "tests/support/memory_source.h"
 #include "tests/support/settings.h"
 
 namespace sluice::test {
@@ -48,7 +49,7 @@ Walk walk(std::span<const std::byte> bytes, std::vector<std::uint64_t>* ends = n
   const capture::SegmentName name{"run1", 0, 0, capture::SegmentState::sealed};
   ChainReader::Options options;
   options.open = [bytes](capture::SegmentFile&) -> Result<std::unique_ptr<capture::Source>> {
-    return std::unique_ptr<capture::Source>(std::make_unique<capture::MemorySource>(bytes));
+    return std::unique_ptr<capture::Source>(std::make_unique<test::MemorySource>(bytes));
   };
   ChainReader reader({"run1", 0, {{to_string(name), name, bytes.size()}}}, options);
   Walk result;

@@ -13,6 +13,7 @@
 
 #include "iolib/base/crc32c.h"
 #include "tests/support/capture_builder.h"
+#include "tests/support/memory_source.h"
 #include "tests/support/temp_dir.h"
 
 namespace sluice::capture {
@@ -26,6 +27,7 @@ using test::data_record;
 using test::end_record;
 using test::gap_record;
 using test::MemorySegment;
+using test::MemorySource;
 using test::open_record;
 using test::random_bytes;
 using test::SegmentPlan;
