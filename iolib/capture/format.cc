@@ -134,10 +134,8 @@ std::string_view to_string(GapReason reason) {
 // --- Frames ---
 
 std::optional<FrameHeader> decode_frame_header(std::span<const std::byte> bytes,
-                                               FrameFault* fault) {
-  FrameFault ignored{};
-  FrameFault& why = fault != nullptr ? *fault : ignored;
-  why = FrameFault::not_a_frame;
+                                               bool* unsupported) {
+  if (unsupported != nullptr) *unsupported = false;
   if (bytes.size() < kFrameHeaderBytes) return std::nullopt;
   const std::byte* from = bytes.data();
   if (std::memcmp(from, kMagic.data(), kMagic.size()) != 0 ||
@@ -145,7 +143,7 @@ std::optional<FrameHeader> decode_frame_header(std::span<const std::byte> bytes,
     return std::nullopt;
   }
   if (load<std::uint16_t>(from + 8) != kVersion || load<std::uint16_t>(from + 12) != 0) {
-    why = FrameFault::unsupported;
+    if (unsupported != nullptr) *unsupported = true;
     return std::nullopt;
   }
   FrameHeader header;
@@ -162,7 +160,6 @@ std::optional<FrameHeader> decode_frame_header(std::span<const std::byte> bytes,
       header.durable_frames > header.number || load<std::uint32_t>(from + 56) != 0) {
     return std::nullopt;
   }
-  why = FrameFault::none;
   return header;
 }
 

@@ -50,7 +50,10 @@ enum class GapReason : std::uint32_t {
 };
 [[nodiscard]] std::string_view to_string(GapReason reason);
 
-enum class SegmentEnd : std::uint32_t { rotation = 1, end_of_run = 2 };
+enum class SegmentEnd : std::uint32_t {
+  rotation = 1,
+  end_of_run = 2,  ///< no segment of its chain follows
+};
 
 // --- Frames ---
 
@@ -64,17 +67,11 @@ struct FrameHeader {
   friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
 };
 
-/// Why a frame's header is refused.
-enum class FrameFault : std::uint8_t {
-  none,
-  not_a_frame,  ///< magic, CRC or a length is wrong
-  unsupported,  ///< a newer version, or an incompatible flag: the CRC is right
-};
-
-/// Decodes the first kFrameHeaderBytes of `bytes`. A header without fault is consistent in itself:
-/// its lengths are within their bounds. `fault` may be null.
+/// Decodes the first kFrameHeaderBytes of `bytes`. A header that is returned is consistent in
+/// itself: its lengths are within their bounds. `unsupported` may be null: whether it is of a newer
+/// version, or has an incompatible flag, and its CRC is right.
 [[nodiscard]] std::optional<FrameHeader> decode_frame_header(std::span<const std::byte> bytes,
-                                                             FrameFault* fault = nullptr);
+                                                             bool* unsupported = nullptr);
 
 /// Writes the header of `frame` (header.frame_bytes long), the header CRC of each of its records
 /// (which depend on the segment and the offset), and zeros behind header.used_bytes. May be called

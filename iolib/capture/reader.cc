@@ -29,11 +29,7 @@ ChainReader::ChainReader(Chain chain, Options options)
 
 Result<Event> ChainReader::next() {
   while (true) {
-    if (!queue_.empty()) {
-      const Event event = queue_.front();
-      queue_.pop_front();
-      return event;
-    }
+    if (!queue_.empty()) return next_queued();
     if (!inside_) {
       if (current_ == segments_.size()) {
         // Who follows has a reader for each chain that there ever was.
@@ -41,9 +37,7 @@ Result<Event> ChainReader::next() {
         source_.reset();
         return Event{.type = options_.live ? Event::Type::wait : Event::Type::end};
       }
-      Result<std::optional<Event>> begun = begin_segment();
-      if (!begun) return begun.error();
-      if (*begun) return **begun;
+      if (const Result<> begun = begin_segment(); !begun) return begun.error();
       continue;
     }
     const SegmentFile& file = segments_[current_];
@@ -57,12 +51,13 @@ Result<Event> ChainReader::next() {
       event = *read;
     }
     if (event.type == SegmentEvent::Type::record) return take(event);
-    if (event.type == SegmentEvent::Type::bad) {
+    if (event.type == SegmentEvent::Type::finding) {
       // What the disk failed to confirm was written again: to go on here would take what follows
       // for the continuation, and the second writing for a repetition.
-      given_up_ = !event.bad.damage && file.name.state == SegmentState::suspect && has_successor();
+      given_up_ = event.finding.severity == Finding::Severity::torn &&
+                  file.name.state == SegmentState::suspect && current_ + 1 < segments_.size();
       if (given_up_) continue;
-      return told(event.bad);
+      return finding(event.finding);
     }
     if (event.type == SegmentEvent::Type::wait) {
       return Event{.type = Event::Type::wait, .segment = &file};
@@ -100,7 +95,7 @@ void ChainReader::update(const Chain& chain) {
   if (!being_written_ || removed) reader_->left_as(name.state);
 }
 
-Result<std::optional<Event>> ChainReader::begin_segment() {
+Result<> ChainReader::begin_segment() {
   SegmentFile& file = segments_[current_];
   Result<std::unique_ptr<Source>> source = options_.open(file);
   if (!source) return source.error();
@@ -108,7 +103,7 @@ Result<std::optional<Event>> ChainReader::begin_segment() {
   // next one tells.
   if (*source == nullptr) {
     ++current_;
-    return std::optional<Event>();
+    return {};
   }
   const Result<bool> missing = is_missing_before(file);
   if (!missing) return missing.error();
@@ -120,11 +115,12 @@ Result<std::optional<Event>> ChainReader::begin_segment() {
   tracker_.begin_segment(file.name.state);
   inside_ = true;
   given_up_ = false;
+  queue_.push_back({.type = Event::Type::segment, .segment = &file});
   if (*missing) {
     queue_.push_back(finding(
         {.severity = Finding::Severity::damage, .what = "the segment before it is missing"}));
   }
-  return std::optional<Event>(Event{.type = Event::Type::segment, .segment = &file});
+  return {};
 }
 
 Result<bool> ChainReader::is_missing_before(const SegmentFile& file) {
@@ -166,16 +162,13 @@ Result<Event> ChainReader::take(const SegmentEvent& from) {
                      .effect = *effect};
   if (queue_.empty()) return record;
   queue_.push_back(record);
-  const Event first = queue_.front();
-  queue_.pop_front();
-  return first;
+  return next_queued();
 }
 
-Event ChainReader::told(const BadRange& bad) {
-  return finding({.severity = bad.damage ? Finding::Severity::damage : Finding::Severity::torn,
-                  .offset = bad.offset,
-                  .bytes = bad.bytes,
-                  .what = bad.what});
+Event ChainReader::next_queued() {
+  const Event event = queue_.front();
+  queue_.pop_front();
+  return event;
 }
 
 Event ChainReader::finding(Finding what) const {

@@ -17,23 +17,6 @@
 
 namespace sluice::capture {
 
-/// Something that is not as it should be.
-struct Finding {
-  enum class Severity : std::uint8_t {
-    torn,    ///< the tail of what a run wrote that ended before it could confirm it
-    lost,    ///< bytes of a stream are missing, without a record
-    damage,  ///< what had been durable is not readable, or not what it was
-  };
-  Severity severity = Severity::damage;
-  std::uint64_t offset = 0;  ///< in the file; lost: of the record that shows it
-  std::uint64_t bytes = 0;   ///< lost: of the stream
-  std::string_view what;
-  // lost, and what does not match:
-  std::uint64_t connection = 0;
-  Side side = Side::client;
-  std::uint64_t stream_offset = 0;
-};
-
 struct Event {
   enum class Type : std::uint8_t {
     segment,      ///< one begins
@@ -85,14 +68,13 @@ class ChainReader {
   }
 
  private:
-  [[nodiscard]] Result<std::optional<Event>> begin_segment();
+  [[nodiscard]] Result<> begin_segment();
   /// Whether segments are missing before `file`; if retention has deleted them since the walk
   /// began, begins anew with it.
   [[nodiscard]] Result<bool> is_missing_before(const SegmentFile& file);
   [[nodiscard]] Result<Event> take(const SegmentEvent& from);
-  [[nodiscard]] Event told(const BadRange& bad);
   [[nodiscard]] Event finding(Finding what) const;
-  [[nodiscard]] bool has_successor() const { return current_ + 1 < segments_.size(); }
+  [[nodiscard]] Event next_queued();
 
   std::deque<SegmentFile> segments_;  // keeps its elements' places when it grows
   Options options_;

@@ -72,10 +72,10 @@ void SegmentReader::left_as(SegmentState state) {
 // holds at least one frame, with a later one.
 std::optional<FrameHeader> SegmentReader::header_at(const Place& place, bool exact,
                                                     std::size_t read_bytes) {
-  FrameFault fault{};
+  bool unsupported = false;
   std::optional<FrameHeader> header =
-      decode_frame_header(view_.at(place.offset, kFrameHeaderBytes, read_bytes), &fault);
-  if (fault == FrameFault::unsupported && exact) {
+      decode_frame_header(view_.at(place.offset, kFrameHeaderBytes, read_bytes), &unsupported);
+  if (unsupported && exact) {
     view_.fail({0, "written in a later version of the format"});
   }
   if (!header || header->offset != place.offset || (segment_ && header->segment != *segment_) ||
@@ -256,11 +256,13 @@ SegmentEvent SegmentReader::finish_segment() {
   if (waits() || (being_written() && !footer_passed())) return stop_here();
   if (walk_ != Walk::to_footer || state_ != State::sealed) return {};
   walk_ = Walk::footer_missing;
-  return {.type = SegmentEvent::Type::bad,
-          .bad = {.offset = view_.size_bytes(), .what = "no footer at the end"}};
+  return {.type = SegmentEvent::Type::finding,
+          .finding = {.severity = Finding::Severity::torn,
+                      .offset = view_.size_bytes(),
+                      .what = "no footer at the end"}};
 }
 
-SegmentReader::Step SegmentReader::bad(BadRange range, const Place& after) {
+SegmentReader::Step SegmentReader::bad(Finding range, const Place& after) {
   if (frame_ && waits() && !looks_behind(range.offset)) return stop_here();
   // Who waits has read anew each time.
   if (state_ == State::being_written && try_at(range.offset) == 1) return read_again();
@@ -277,10 +279,11 @@ SegmentReader::Step SegmentReader::bad(BadRange range, const Place& after) {
   if (surveys) survey();
   // In an unfinished segment a footer may have come to the disk before what it ends.
   const bool sealed = survey_ == Survey::footer && state_ == State::sealed;
-  range.damage = footer_passed() || sealed || durable_frames_ > number;
+  const bool is_damage = footer_passed() || sealed || durable_frames_ > number;
   // The mark is younger than the look at the place: what was a hole then may have been written.
-  if (range.damage && surveys && is_open()) return read_again();
-  if (!range.damage && being_written()) return stop_here();
+  if (is_damage && surveys && state_ >= State::left_open) return read_again();
+  if (!is_damage && being_written()) return stop_here();
+  range.severity = is_damage ? Finding::Severity::damage : Finding::Severity::torn;
   assert(range.bytes > 0 && after.offset >= range.offset + range.bytes);
   if (frame_ && after.offset < next_.offset) {
     frame_->at = static_cast<std::size_t>(after.offset - frame_->header.offset);
@@ -288,7 +291,7 @@ SegmentReader::Step SegmentReader::bad(BadRange range, const Place& after) {
     next_ = after;
     frame_.reset();
   }
-  return SegmentEvent{.type = SegmentEvent::Type::bad, .bad = range};
+  return SegmentEvent{.type = SegmentEvent::Type::finding, .finding = range};
 }
 
 SegmentReader::Step SegmentReader::read_again() {
@@ -320,11 +323,11 @@ bool SegmentReader::looks_behind(std::uint64_t offset) {
 SegmentReader::Step SegmentReader::behind_footer(std::uint64_t offset) {
   if (walk_ != Walk::behind_footer) return std::nullopt;
   walk_ = Walk::more_behind_footer;
-  return SegmentEvent{.type = SegmentEvent::Type::bad,
-                      .bad = {.offset = offset,
-                              .bytes = view_.size_bytes() - std::min(offset, view_.size_bytes()),
-                              .damage = true,
-                              .what = "something behind the footer"}};
+  return SegmentEvent{
+      .type = SegmentEvent::Type::finding,
+      .finding = {.offset = offset,
+                  .bytes = view_.size_bytes() - std::min(offset, view_.size_bytes()),
+                  .what = "something behind the footer"}};
 }
 
 }  // namespace sluice::capture

@@ -13,26 +13,35 @@
 
 namespace sluice::capture {
 
-/// A stretch of a segment that is not good.
-struct BadRange {
-  std::uint64_t offset = 0;  ///< in the file
-  std::uint64_t bytes = 0;   ///< 0 for what is missing at the end
-  bool damage = false;       ///< it had been durable; otherwise it is a torn tail
-  std::string_view what;     ///< in words
+/// Something that is not as it should be.
+struct Finding {
+  enum class Severity : std::uint8_t {
+    torn,    ///< the tail of what a run wrote that ended before it could confirm it
+    lost,    ///< bytes of a stream are missing, without a record
+    damage,  ///< what had been durable is not readable, or not what it was
+  };
+  Severity severity = Severity::damage;
+  std::uint64_t offset = 0;  ///< in the file; lost: of the record that shows it
+  std::uint64_t bytes = 0;   ///< there, 0 for what is missing at the end; lost: of the stream
+  std::string_view what;
+  // lost, and what does not match:
+  std::uint64_t connection = 0;
+  Side side = Side::client;
+  std::uint64_t stream_offset = 0;
 };
 
 struct SegmentEvent {
   enum class Type : std::uint8_t {
     record,
-    bad,
-    wait,  ///< only while live: what follows is not there yet; ask again later
-    end,   ///< of the segment, or of what is there: see unfinished()
+    finding,  ///< torn or damage: a stretch that is not good
+    wait,     ///< only while live: what follows is not there yet; ask again later
+    end,      ///< of the segment, or of what is there: see unfinished()
   };
   Type type = Type::end;
   std::uint64_t position = 0;  ///< record: of its header in the file; the payload follows it
   RecordHeader header = {};
   std::span<const std::byte> payload = {};  ///< valid until the next call
-  BadRange bad = {};
+  Finding finding = {};
 };
 
 /// Walks one segment by the rules of FORMAT.md, "What is good, torn, damaged": every good record
@@ -114,7 +123,6 @@ class SegmentReader {
   using Step = std::optional<SegmentEvent>;
 
   [[nodiscard]] static State state_of(SegmentState state, const Options& options);
-  [[nodiscard]] bool is_open() const { return state_ >= State::left_open; }
   [[nodiscard]] bool being_written() const { return state_ >= State::being_written; }
   [[nodiscard]] bool waits() const { return state_ >= State::followed; }
   [[nodiscard]] bool footer_passed() const {
@@ -143,7 +151,7 @@ class SegmentReader {
   [[nodiscard]] SegmentEvent stop_here();
   /// `range`, behind which the reader goes on at `after`; or, first, nothing (it reads again) or
   /// `wait`.
-  [[nodiscard]] Step bad(BadRange range, const Place& after);
+  [[nodiscard]] Step bad(Finding range, const Place& after);
   /// What is wrong behind the footer, once.
   [[nodiscard]] Step behind_footer(std::uint64_t offset);
   [[nodiscard]] Step read_again();

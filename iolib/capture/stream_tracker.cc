@@ -15,17 +15,8 @@ namespace {
 constexpr std::uint64_t kCombineFromBytes = 8192;
 
 bool is_of_stream(const RecordHeader& header) {
-  switch (static_cast<Kind>(header.kind)) {
-    case Kind::open:
-    case Kind::data:
-    case Kind::eof:
-    case Kind::reset:
-    case Kind::gap:
-    case Kind::close:
-      return true;
-    default:
-      return false;
-  }
+  const auto kind = static_cast<Kind>(header.kind);
+  return kind >= Kind::open && kind <= Kind::close;
 }
 
 }  // namespace
