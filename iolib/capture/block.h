@@ -4,11 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <utility>
 
-#include "iolib/base/aligned_buffer.h"
 #include "iolib/base/clock.h"
-#include "iolib/base/error.h"
 #include "iolib/capture/frame_builder.h"
 #include "iolib/reactor/operation.h"
 
@@ -48,19 +45,5 @@ class Block final : public boost::intrusive::list_base_hook<>, private Operation
 };
 
 using BlockList = boost::intrusive::list<Block>;
-
-/// A block with memory of its own.
-struct OwnedBlock {
-  [[nodiscard]] Result<> allocate(std::size_t size_bytes) {
-    Result<AlignedBuffer> memory = AlignedBuffer::allocate(size_bytes);
-    if (memory.has_error()) return memory.error();
-    buffer = std::move(*memory);
-    block.set_buffer(buffer.bytes());
-    return {};
-  }
-
-  AlignedBuffer buffer;
-  Block block;
-};
 
 }  // namespace sluice::capture

@@ -70,20 +70,17 @@ Result<Segment> NextSegment::create() {
 void NextSegment::complete(const Completion& /*completion*/) {
   const bool was_refused = refusal_.has_value();
   refusal_.reset();
-  if (std::exchange(state_, State::none) == State::being_made) made();
-  on_change_(was_refused);
-}
-
-void NextSegment::made() {
-  if (segment_.has_value()) {
+  const bool made = std::exchange(state_, State::none) == State::being_made;
+  if (made && segment_.has_value()) {
     state_ = State::ready;
     size_bytes_ = segment_->size_bytes;
-  } else if (segment_.error().code != ECANCELED) {
+  } else if (made && segment_.error().code != ECANCELED) {
     // A name that a file has already is never tried again.
     if (segment_.error().code == EEXIST) ++name_.number;
     refusal_ = segment_.error();
     not_before_ = reactor_.now() + kRetryPause;
   }
+  on_change_(was_refused);
 }
 
 }  // namespace sluice::capture

@@ -57,7 +57,6 @@ class NextSegment final : private Operation {
   void run(State state, bool has_one);
   [[nodiscard]] Result<Segment> create();
   void complete(const Completion& completion) override;
-  void made();
 
   Reactor& reactor_;
   Disk& disk_;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <utility>
@@ -30,9 +31,12 @@ std::uint64_t blocks_bytes(const RecorderOptions& options) {
 Result<std::unique_ptr<Recorder>> Recorder::create(Reactor& reactor, Disk& disk, Store& store,
                                                    const RecorderOptions& options) {
   std::unique_ptr<Recorder> recorder(new Recorder(reactor, disk, store, options));
-  if (Result<> allocated = recorder->allocate(disk); allocated.has_error()) {
-    return allocated.error();
-  }
+  const Result<> allocated = recorder->records_.allocate(blocks_bytes(options), disk);
+  if (allocated.has_error()) return allocated.error();
+  recorder->null_ = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  if (!recorder->null_) return errno_error("open /dev/null");
+  recorder->read_clocks();
+  reactor.set_timer(*recorder, reactor.now() + kHousekeeping);
   return recorder;
 }
 
@@ -42,19 +46,6 @@ Recorder::Recorder(Reactor& reactor, Disk& disk, Store& store, const RecorderOpt
       records_(reactor, disk, store, options.segments, options.flush_interval, counters_, *this),
       free_spills_(spill_count(options)) {}
 
-Result<> Recorder::allocate(Disk& disk) {
-  if (Result<> allocated = records_.allocate(blocks_bytes(options_), disk); allocated.has_error()) {
-    return allocated;
-  }
-  null_ = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
-  if (!null_) return errno_error("open /dev/null");
-  read_clocks();
-  reactor_.set_timer(*this, reactor_.now() + kHousekeeping);
-  return {};
-}
-
-void Recorder::start() { records_.segments().start(); }
-
 Recorder::~Recorder() { reactor_.cancel_timer(*this); }
 
 // --- Connections ---
@@ -63,11 +54,11 @@ Recording& Recorder::open(std::uint64_t connection, OpenInfo info,
                           const RecordingOptions& options) {
   info.began_monotonic_ns = stamp(Kind::open).monotonic_ns;
   info.began_wall_ns = stamp(Kind::open).wall_ns;
-  auto recording = std::make_unique<Recording>(*this, connection, std::move(info), options);
-  Recording& opened = *recording;
-  recordings_[connection] = std::move(recording);
-  opened.touch();
-  return opened;
+  std::unique_ptr<Recording>& opened = recordings_[connection];
+  assert(!opened);
+  opened = std::make_unique<Recording>(*this, connection, std::move(info), options);
+  opened->touch();
+  return *opened;
 }
 
 void Recorder::remove_if_finished(Recording& recording) {
@@ -125,10 +116,6 @@ RecordHeader Recorder::stamp(Kind kind) const {
   header.monotonic_ns = static_cast<std::uint64_t>(now);
   header.wall_ns = static_cast<std::uint64_t>(now + wall_offset_ns_);
   return header;
-}
-
-void Recorder::dropped(GapReason reason, std::uint64_t bytes) {
-  counters_.dropped_bytes[static_cast<std::size_t>(reason)].add(bytes);
 }
 
 std::size_t Recorder::least_allowance() const {

@@ -65,7 +65,7 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
   }
 
   /// Makes the first segment, which leaves a file behind. Before the first open().
-  void start();
+  void start() { records_.segments().start(); }
   /// Begins to record a connection. `connection` is unique in this run, and not 0.
   [[nodiscard]] Recording& open(std::uint64_t connection, OpenInfo info,
                                 const RecordingOptions& options);
@@ -107,10 +107,8 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
   };
 
   Recorder(Reactor& reactor, Disk& disk, Store& store, const RecorderOptions& options);
-  [[nodiscard]] Result<> allocate(Disk& disk);
 
   // For the taps.
-  void dropped(GapReason reason, std::uint64_t bytes);
   [[nodiscard]] std::size_t least_allowance() const;
   [[nodiscard]] GapReason why_no_room() const;
   void wait_for_room(SideTap& tap);

@@ -170,7 +170,7 @@ void SideTap::add_gap(std::uint64_t bytes, GapReason reason) {
     gaps_.push_back({bytes, why});
   }
   lost_bytes_ += bytes;
-  recording_.recorder_.dropped(reason, bytes);
+  recording_.recorder_.counters_.dropped_bytes[why].add(bytes);
   // The limit's gap lasts to the end: one record will do.
   if (reason != GapReason::limit) recording_.touch();
 }

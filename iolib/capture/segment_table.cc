@@ -11,13 +11,13 @@ constexpr std::size_t kTableBlockBytes = 256 << 10;
 
 void SegmentTable::write(bool begins_segment, const List& list, const Submit& submit) {
   first_ = nullptr;
-  std::unique_ptr<OwnedBlock> part;
+  std::unique_ptr<Part> part;
   bool out_of_memory = false;
   const auto finish = [&] {
     if (!part) return;
     Block& block = part->block;
     block.begins_segment = std::exchange(begins_segment, false);
-    blocks_.push_back(std::move(part));
+    parts_.push_back(std::move(part));
     if (first_ == nullptr) first_ = &block;
     submit(block);
   };
@@ -25,9 +25,12 @@ void SegmentTable::write(bool begins_segment, const List& list, const Submit& su
     if (out_of_memory) return;
     if (part && !part->block.builder.fits(payload.size())) finish();
     if (!part) {
-      part = std::make_unique<OwnedBlock>();
-      out_of_memory = part->allocate(kTableBlockBytes).has_error();
-      if (out_of_memory) return part.reset();
+      Result<AlignedBuffer> memory = AlignedBuffer::allocate(kTableBlockBytes);
+      out_of_memory = memory.has_error();
+      if (out_of_memory) return;
+      part = std::make_unique<Part>();
+      part->memory = std::move(*memory);
+      part->block.set_buffer(part->memory.bytes());
     }
     part->block.builder.append(header, payload);
   });
@@ -36,7 +39,7 @@ void SegmentTable::write(bool begins_segment, const List& list, const Submit& su
 
 void SegmentTable::release(const Block& block) {
   if (&block == first_) first_ = nullptr;
-  std::erase_if(blocks_, [&block](const auto& each) { return &each->block == &block; });
+  std::erase_if(parts_, [&block](const auto& each) { return &each->block == &block; });
 }
 
 }  // namespace sluice::capture

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "iolib/base/aligned_buffer.h"
 #include "iolib/capture/block.h"
 #include "iolib/capture/format.h"
 
@@ -27,12 +28,16 @@ class SegmentTable {
   void release(const Block& block);
 
   /// No block is still to be written.
-  [[nodiscard]] bool empty() const { return blocks_.empty(); }
+  [[nodiscard]] bool empty() const { return parts_.empty(); }
   /// All of the last one is still to be written.
   [[nodiscard]] bool is_pending() const { return first_ != nullptr; }
 
  private:
-  std::vector<std::unique_ptr<OwnedBlock>> blocks_;
+  struct Part {
+    AlignedBuffer memory;
+    Block block;
+  };
+  std::vector<std::unique_ptr<Part>> parts_;
   const Block* first_ = nullptr;  ///< of the last table, until it is released
 };
 

@@ -194,19 +194,15 @@ void SegmentWriter::ended(const Result<>& done) {
 
 void SegmentWriter::look_after_segments() {
   if (state_ >= State::closing || look_.in_flight()) return;
-  struct Looked {
-    int file;
-    SegmentName name;
-  };
-  std::vector<Looked> segments;
+  std::vector<Segment> segments;
   for (const Segment* each : {frames_.segment(), next_.ready()}) {
-    if (each != nullptr) segments.push_back({each->file, each->name});
+    if (each != nullptr) segments.push_back(*each);
   }
   if (segments.empty()) return;
   gone_.clear();
   disk_.run(
       [this, segments = std::move(segments)] {
-        for (const Looked& each : segments) {
+        for (const Segment& each : segments) {
           if (!store_.holds(each.file, each.name)) gone_.push_back(each.name.number);
         }
         return 0;
