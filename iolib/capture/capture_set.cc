@@ -140,8 +140,7 @@ bool same_file(const Listed& a, const Listed& b) {
 Result<std::vector<Chain>> list_once(const std::vector<std::string>& paths, bool& changed) {
   std::vector<Listed> files;
   for (const std::string& path : paths) {
-    const Result<> added = add_path(path, files, changed);
-    if (!added) return added.error();
+    if (const Result<> added = add_path(path, files, changed); !added) return added.error();
   }
   const auto key = [](const Listed& each) {
     const SegmentName& name = each.file.name;

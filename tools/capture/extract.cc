@@ -114,8 +114,7 @@ Result<int> run_extract(const Invocation& invocation) {
   const Result<int> walked = walk_and_tell(
       invocation, [&](const Event& event, const At& at) { return extract.take(event, at); });
   if (!walked) return walked.error();
-  const Result<> finished = extract.finish();
-  if (!finished) return finished.error();
+  if (const Result<> finished = extract.finish(); !finished) return finished.error();
   return walked;
 }
 

@@ -40,8 +40,7 @@ Result<OwnedFd> open_out_directory(const std::string& path) {
   }
   OwnedFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!directory) return errno_error("open " + one_line(path));
-  const Result<> empty = check_empty(directory.get(), path);
-  if (!empty) return empty.error();
+  if (const Result<> empty = check_empty(directory.get(), path); !empty) return empty.error();
   return directory;
 }
 

@@ -20,7 +20,7 @@ class OutFiles {
   static constexpr std::size_t kDirectBytes = 32 << 10;
 
   /// One of the files. Its address is valid as long as OutFiles.
-  class File;
+  struct File;
 
   /// Borrows the descriptor `directory`.
   explicit OutFiles(int directory);

@@ -102,7 +102,7 @@ class Recovery {
       output_ = *std::move(created);
       ++next_.number;
       for (const auto& [number, stream] : streams_) {
-        const Result<> written = write_open(number, stream, true, header);
+        const Result<> written = write_continued(number, stream, header);
         if (!written) return written.error();
       }
     }
@@ -111,15 +111,14 @@ class Recovery {
     return output_->append(header, payload);
   }
 
-  Result<> write_open(std::uint64_t number, const Stream& stream, bool continued,
-                      RecordHeader header) {
+  Result<> write_continued(std::uint64_t number, const Stream& stream, RecordHeader header) {
     OpenInfo info = stream.connection->info;
     info.so_far = stream.sides;
     header.kind = static_cast<std::uint8_t>(Kind::open);
-    header.flags = continued ? RecordHeader::kContinued : 0;
+    header.flags = RecordHeader::kContinued;
     header.connection = number;
     header.offset = 0;
-    return output_->append(header, encode(info, continued));
+    return output_->append(header, encode(info, true));
   }
 
   // Copies a record that belongs to no stream.
@@ -137,7 +136,6 @@ class Recovery {
 
   Result<> copy_of_stream(const Event& event, const Connection& connection) {
     const RecordHeader& header = event.header;
-    const auto found = streams_.find(header.connection);
     if (header.is(Kind::open)) {
       const Result<> written = write(header, event.payload);
       Stream& stream = streams_[header.connection];
@@ -145,9 +143,8 @@ class Recovery {
       if (header.continued()) stream.sides = connection.info.so_far;
       return written;
     }
-    if (found == streams_.end()) {
-      const Result<> begun = begin_unknown(header, connection);
-      if (!begun) return begun.error();
+    if (!streams_.contains(header.connection)) {
+      if (const Result<> begun = begin_unknown(header, connection); !begun) return begun.error();
     }
     Stream& stream = streams_[header.connection];
     if (header.is(Kind::close)) return copy_close(event, stream);
@@ -245,8 +242,7 @@ Result<int> run_recover(const Invocation& invocation) {
   const Result<> walked = walk(
       invocation.paths, [&](const Event& event, const At& at) { return recovery.take(event, at); });
   if (!walked) return walked.error();
-  const Result<> finished = recovery.finish();
-  if (!finished) return finished.error();
+  if (const Result<> finished = recovery.finish(); !finished) return finished.error();
   recovery.print_summary(invocation.json);
   return {in_place_value, 0};
 }

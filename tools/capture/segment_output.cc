@@ -56,8 +56,7 @@ SegmentOutput::~SegmentOutput() {
 
 Result<> SegmentOutput::append(const RecordHeader& header, std::span<const std::byte> payload) {
   if (!frame_.fits(payload.size())) {
-    const Result<> flushed = flush();
-    if (!flushed) return flushed.error();
+    if (const Result<> flushed = flush(); !flushed) return flushed.error();
   }
   frame_.append(header, payload);
   if (header.is(Kind::data)) data_bytes_ += payload.size();
@@ -78,8 +77,7 @@ Result<> SegmentOutput::seal(const RecordHeader& times, SegmentEnd why) {
   const FooterInfo footer{data_bytes_, static_cast<std::uint32_t>(why)};
   const Result<> added = append(at_times(Kind::footer, times), encode(footer));
   if (!added) return added.error();
-  const Result<> flushed = flush();
-  if (!flushed) return flushed.error();
+  if (const Result<> flushed = flush(); !flushed) return flushed.error();
   name_.state = SegmentState::sealed;
   if (::fsync(fd_.get()) != 0) return errno_error("fsync " + file_name_);
   if (::renameat(directory_, file_name_.c_str(), directory_, to_string(name_).c_str()) != 0) {

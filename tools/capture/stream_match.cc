@@ -146,8 +146,7 @@ Result<std::unique_ptr<StreamMatcher>> StreamMatcher::create(const Pattern& patt
     return std::unique_ptr<StreamMatcher>(std::make_unique<Literal>(pattern.bytes));
   }
   auto regex = std::make_unique<Regex>();
-  const Result<> compiled = regex->compile(pattern.regex);
-  if (!compiled) return compiled.error();
+  if (const Result<> compiled = regex->compile(pattern.regex); !compiled) return compiled.error();
   return std::unique_ptr<StreamMatcher>(std::move(regex));
 }
 
