@@ -17,6 +17,7 @@ namespace {
 using capture::Durability;
 using capture::Recorder;
 using capture::Recording;
+using capture::SegmentEnd;
 using test::CaptureRig;
 using test::DiskCall;
 using test::Fault;
@@ -97,6 +98,51 @@ TEST(SegmentWriter, WaitsLongerAndLongerForADiskThatTakesFirstFramesOnly) {
     for (const auto& [name, bytes] : files) {
       EXPECT_TRUE(!is_suspect(name) || bytes.size() < 32'768U) << name;
     }
+  }
+}
+
+// What the footers say, from segment to segment.
+std::vector<SegmentEnd> ends_of(const CaptureRig& rig) {
+  std::vector<SegmentEnd> ends;
+  const std::string error =
+      test::for_each_event(rig.disk.files(), [&ends](const capture::Event& event) {
+        const bool is_footer =
+            event.type == capture::Event::Type::record && event.header.is(capture::Kind::footer);
+        if (!is_footer) return;
+        ends.push_back(static_cast<SegmentEnd>(capture::decode_footer(event.payload)->why));
+      });
+  EXPECT_EQ(error, "");
+  return ends;
+}
+
+using Ends = std::vector<SegmentEnd>;
+
+TEST(SegmentWriter, SaysInTheLastFooterThatTheRunEnds) {
+  CaptureRig rig(CaptureRig::small_options(Durability::batch));
+  rig.append(rig.open(1), std::string(200'000, 'x'));
+  ASSERT_TRUE(rig.run_until_durable());
+  ASSERT_TRUE(rig.close());
+  EXPECT_EQ(ends_of(rig), (Ends{SegmentEnd::rotation, SegmentEnd::end_of_run}));
+}
+
+TEST(SegmentWriter, SaysOfASegmentWhoseTimeIsUpThatItWasRotatedUnlessTheRunEndsFirst) {
+  for (const bool run_ends_first : {false, true}) {
+    capture::RecorderOptions options = CaptureRig::small_options(Durability::batch);
+    options.segment_time = std::chrono::seconds(5);
+    CaptureRig rig(options);
+    rig.settle();
+    Recording& recording = rig.open(1);
+    rig.append(recording, "bytes");
+    rig.close(recording);
+    rig.disk.set_stalled(run_ends_first);
+    rig.pass(std::chrono::seconds(7));
+    EXPECT_EQ(ends_of(rig).size(), run_ends_first ? 0U : 1U);
+    bool closed = false;
+    rig.recorder->close([&closed] { closed = true; });
+    rig.disk.set_stalled(false);
+    ASSERT_TRUE(rig.run_until([&closed] { return closed; }));
+    rig.recorder.reset();
+    EXPECT_EQ(ends_of(rig), Ends{run_ends_first ? SegmentEnd::end_of_run : SegmentEnd::rotation});
   }
 }
 
