@@ -111,11 +111,9 @@ void Recorder::add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offs
 RecordHeader Recorder::stamp(Kind kind) const {
   using std::chrono::nanoseconds;
   const std::int64_t now = nanoseconds(reactor_.now().time_since_epoch()).count();
-  RecordHeader header;
-  header.kind = static_cast<std::uint8_t>(kind);
-  header.monotonic_ns = static_cast<std::uint64_t>(now);
-  header.wall_ns = static_cast<std::uint64_t>(now + wall_offset_ns_);
-  return header;
+  return {.kind = static_cast<std::uint8_t>(kind),
+          .monotonic_ns = static_cast<std::uint64_t>(now),
+          .wall_ns = static_cast<std::uint64_t>(now + wall_offset_ns_)};
 }
 
 std::size_t Recorder::least_allowance() const {

@@ -25,12 +25,7 @@ struct Segment {
 
   /// The header of the next frame.
   [[nodiscard]] FrameHeader next_header() const {
-    FrameHeader header;
-    header.segment = id;
-    header.number = frames;
-    header.durable_frames = durable_frames;
-    header.offset = offset;
-    return header;
+    return {.segment = id, .number = frames, .durable_frames = durable_frames, .offset = offset};
   }
 };
 
@@ -39,11 +34,9 @@ struct Segment {
   const auto nanoseconds = [](std::chrono::nanoseconds time) {
     return static_cast<std::uint64_t>(time.count());
   };
-  RecordHeader header;
-  header.kind = static_cast<std::uint8_t>(kind);
-  header.monotonic_ns = nanoseconds(Clock::now().time_since_epoch());
-  header.wall_ns = nanoseconds(std::chrono::system_clock::now().time_since_epoch());
-  return header;
+  return {.kind = static_cast<std::uint8_t>(kind),
+          .monotonic_ns = nanoseconds(Clock::now().time_since_epoch()),
+          .wall_ns = nanoseconds(std::chrono::system_clock::now().time_since_epoch())};
 }
 
 }  // namespace sluice::capture

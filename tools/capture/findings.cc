@@ -10,16 +10,9 @@
 namespace sluice::capture {
 
 int status_of(const Event& event) {
-  if (event.type != Event::Type::finding) return 0;
-  switch (event.finding.severity) {
-    case Finding::Severity::torn:
-      return 0;
-    case Finding::Severity::lost:
-      return kGaps;
-    case Finding::Severity::damage:
-      break;
-  }
-  return kDamage;
+  const Finding::Severity severity = event.finding.severity;
+  if (event.type != Event::Type::finding || severity == Finding::Severity::torn) return 0;
+  return severity == Finding::Severity::lost ? kGaps : kDamage;
 }
 
 void ConnectionNames::take(const Event& event, const At& at) {

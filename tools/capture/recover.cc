@@ -158,15 +158,12 @@ class Recovery {
 
   // A connection whose `open` is lost gets an empty one.
   Result<> begin_unknown(const RecordHeader& header, const Connection& connection) {
-    Stream stream;
-    stream.connection = &connection;
-    RecordHeader open;
-    open.kind = static_cast<std::uint8_t>(Kind::open);
-    open.connection = header.connection;
-    open.monotonic_ns = header.monotonic_ns;
-    open.wall_ns = header.wall_ns;
+    const RecordHeader open{.kind = static_cast<std::uint8_t>(Kind::open),
+                            .connection = header.connection,
+                            .monotonic_ns = header.monotonic_ns,
+                            .wall_ns = header.wall_ns};
     const Result<> written = write(open, encode(connection.info, false));
-    streams_[header.connection] = stream;
+    streams_[header.connection].connection = &connection;
     return written;
   }
 

@@ -14,11 +14,9 @@ namespace sluice::capture {
 namespace {
 
 RecordHeader at_times(Kind kind, const RecordHeader& times) {
-  RecordHeader header;
-  header.kind = static_cast<std::uint8_t>(kind);
-  header.monotonic_ns = times.monotonic_ns;
-  header.wall_ns = times.wall_ns;
-  return header;
+  return {.kind = static_cast<std::uint8_t>(kind),
+          .monotonic_ns = times.monotonic_ns,
+          .wall_ns = times.wall_ns};
 }
 
 }  // namespace

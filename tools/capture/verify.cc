@@ -20,16 +20,8 @@ int verdict_of(const Event& event) {
 }
 
 const char* name_of(int status) {
-  switch (status) {
-    case 0:
-      return "clean";
-    case kTorn:
-      return "torn";
-    case kGaps:
-      return "gap";
-    default:
-      return "damage";
-  }
+  if (status == 0) return "clean";
+  return status == kTorn ? "torn" : status == kGaps ? "gap" : "damage";
 }
 
 class Report {
@@ -47,8 +39,7 @@ class Report {
     } else if (event.type == Event::Type::record) {
       ++records_;
       if (event.header.is(Kind::data)) data_bytes_ += event.fresh().size();
-      Finding found;
-      found.offset = event.position;
+      Finding found{.offset = event.position, .what = {}};
       if (event.header.is(Kind::gap) && !event.effect.repeated) {
         const GapInfo gap = *decode_gap(event.payload);
         found.bytes = gap.bytes - event.effect.skip_bytes;
