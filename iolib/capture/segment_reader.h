@@ -83,23 +83,23 @@ class SegmentReader {
  private:
   static constexpr std::uint32_t kMostRereads = 3;
 
-  // What is made of a place where nothing good is.
+  // How the segment is written, and so what it means that nothing good is at some place.
   enum class State : std::uint8_t {
-    sealed,               // bad, and so is an end without footer
+    sealed,               // bad; so is an end without a footer
     suspect,              // bad
-    left_open,            // bad, if it is after kMostRereads looks
-    being_written,        // not there yet: the segment ends, unfinished
-    followed,             // not there yet: waits, also for what is not known to be durable
-    followed_level_none,  // the same, but what is written will do
+    left_open,            // bad, if it still is after kMostRereads more looks
+    being_written,        // not written yet: the reader ends there, unfinished
+    followed,             // not written yet: the reader waits, and also until it is durable
+    followed_level_none,  // not written yet: the reader waits
   };
   enum class Walk : std::uint8_t {
     to_footer,
-    footer_missing,  // which was told
+    footer_missing,  // reported, at the end
     behind_footer,
-    more_behind_footer,  // which was told
-    unfinished,
+    more_behind_footer,  // reported: something follows the footer
+    unfinished,          // ended, for more may come
   };
-  // What the headers say that are yet to be walked.
+  // What a look at all headers that follow has found.
   enum class Survey : std::uint8_t { none, no_footer, footer };
   // Where a frame is expected, and with which number.
   struct Place {
@@ -115,7 +115,7 @@ class SegmentReader {
     std::optional<FrameHeader> header;
     std::uint64_t nonzero_end = 0;  // of the last grid block skipped that is not zero
   };
-  // How often a place was found bad. In a segment left open: any place, since the last good one.
+  // How often the place was found bad; State::left_open: any place, since the last good one.
   struct Tries {
     std::uint64_t offset = 0;
     std::uint32_t count = 0;
@@ -149,10 +149,10 @@ class SegmentReader {
   [[nodiscard]] SegmentEvent finish_segment();
   /// What is from here on is not there yet: waits, or ends.
   [[nodiscard]] SegmentEvent stop_here();
-  /// `range`, behind which the reader goes on at `after`; or, first, nothing (it reads again) or
-  /// `wait`.
+  /// Reports `range` and goes on at `after`; or, before it is believed, reads again (nothing) or
+  /// waits.
   [[nodiscard]] Step bad(Finding range, const Place& after);
-  /// What is wrong behind the footer, once.
+  /// Reports once that something follows the footer.
   [[nodiscard]] Step behind_footer(std::uint64_t offset);
   [[nodiscard]] Step read_again();
   [[nodiscard]] std::uint32_t try_at(std::uint64_t offset);

@@ -165,8 +165,7 @@ class SegmentWriter final : private FrameWriter::Client, private Timer {
   NextSegment next_;
   EndingSegment ending_;
   CallingOperation<&SegmentWriter::looked_after> look_{*this};
-  std::vector<std::uint64_t>
-      gone_;  ///< numbers of segments; while look_ is in flight, its thread's
+  std::vector<std::uint64_t> gone_;  ///< their numbers; the background thread's during look_
   std::uint64_t sync_wanted_ = 0;
   std::uint32_t failures_in_a_row_ = 0;
   std::uint64_t segments_ = 0;

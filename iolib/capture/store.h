@@ -95,8 +95,8 @@ class Store {
   /// deletes old segments first, as many as it takes and as long as it helps. Contents::zeroed:
   /// filled with zeros that are on the disk, so that a small durable write later is one write and
   /// no more; at the zeroing rate at most, but for the first one of a chain. `stop` is looked at
-  /// meanwhile: once it is true no file is made, and the error is ECANCELED. An error says the
-  /// segment, the size asked for, and what is free.
+  /// meanwhile: once it is true no file is made, and the error is ECANCELED. An error names
+  /// the segment, the size asked for, and what is free.
   enum class Contents : bool { any, zeroed };
   [[nodiscard]] Result<NewSegment> create(const SegmentName& name, std::uint64_t most_bytes,
                                           Contents contents, const std::atomic<bool>& stop);
