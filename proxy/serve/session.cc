@@ -88,7 +88,7 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
 Session::~Session() { worker_->session_ended(*this); }
 
 void Session::stop(EndReason why) {
-  if (std::exchange(stopped_, true)) return;
+  if (has_ended()) return;
   end_ = why;
   if (relay_ != nullptr) relay_->stop(why);
   if (file_ != nullptr) file_->stop();
@@ -99,7 +99,9 @@ void Session::stop(EndReason why) {
 // is little else: locals that only one step needs are its own.
 Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind) {
   Session session(worker, std::move(route), client.get(), client_kind);
-  if (std::holds_alternative<FileEndpoint>(session.route_->config.to)) {
+  if (session.has_ended()) {  // stopped on its way here from another worker
+    close_with_reset(client);
+  } else if (std::holds_alternative<FileEndpoint>(session.route_->config.to)) {
     co_await session.send_file(client);
   } else if (OwnedFd upstream; co_await session.open_upstream(upstream)) {
     Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
@@ -129,7 +131,6 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
 Task<> Session::send_file(OwnedFd& client) {
   FileSource source(*worker_, *route_, client.get());
   file_ = &source;
-  if (stopped_) source.stop();  // on its way here from another worker
   capture::Recording* recording = nullptr;
   EndReason end = co_await source.open();
   if (end == EndReason::none) {
@@ -138,7 +139,7 @@ Task<> Session::send_file(OwnedFd& client) {
     end = co_await source.send(shown ? &recording->tap(capture::Side::upstream) : nullptr);
   }
   file_ = nullptr;
-  if (!stopped_) end_ = end;
+  if (!has_ended()) end_ = end;
   to_client_ = source.sent_bytes();
   spliced_to_client_ = source.spliced_bytes();
   if (recording != nullptr) recording->close(ending_of(end_).name);
@@ -157,20 +158,20 @@ Task<bool> Session::open_upstream(OwnedFd& upstream) {
     opened = co_await open_upstream_by(deadline, upstream);
   }
   if (opened.has_error()) connect_failed(opened.error());
-  co_return !opened.has_error() && !stopped_;
+  co_return !has_ended();
 }
 
 // Waits until a descriptor can be had; this worker accepts nobody meanwhile.
 Task<bool> Session::descriptor_came(int error, TimePoint deadline) {
   worker_->admission().descriptor_wanted(error);
   bool came = false;
-  while (!came && !stopped_ && worker_->reactor().now() < deadline) {
+  while (!came && !has_ended() && worker_->reactor().now() < deadline) {
     co_await worker_->reactor().sleep_until(worker_->reactor().now() + kShortagePause);
     worker_->relay_context().pool.trim();
     came = static_cast<bool>(OwnedFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
   }
   worker_->admission().descriptor_had();
-  co_return came && !stopped_;
+  co_return came && !has_ended();
 }
 
 // To one of the route's addresses; /dev/null for discard, and no descriptor for echo.
@@ -269,7 +270,7 @@ void Session::arrive(Worker& worker, Relay& relay) {
 }
 
 void Session::connect_failed(const Error& error) {
-  if (stopped_) return;
+  if (has_ended()) return;
   end_ = error.code == ECONNREFUSED ? EndReason::connect_refused
          : error.code == ETIMEDOUT  ? EndReason::connect_timeout
                                     : EndReason::connect_failed;
@@ -278,7 +279,7 @@ void Session::connect_failed(const Error& error) {
 
 void Session::relayed(EndReason end, Relay& relay) {
   relay_ = nullptr;
-  if (!stopped_) end_ = end;
+  if (!has_ended()) end_ = end;
   to_upstream_ = relay.to_upstream().forwarded_bytes();
   to_client_ = relay.to_client().forwarded_bytes();
   spliced_to_upstream_ = relay.to_upstream().spliced_bytes();

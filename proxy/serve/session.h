@@ -63,6 +63,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] capture::Recording* begin_taps(Relay& relay);
   [[nodiscard]] capture::Recording* begin_recording();
   [[nodiscard]] std::uint8_t recorded_sides() const;
+  /// Its end is known: it fails, was stopped, or is over.
+  [[nodiscard]] bool has_ended() const { return end_ != EndReason::none; }
   void connect_failed(const Error& error);
   void relayed(EndReason end, Relay& relay);
   void arrive(Worker& worker, Relay& relay);
@@ -83,7 +85,6 @@ class Session : public boost::intrusive::list_base_hook<> {
   std::uint16_t upstream_ = kNoUpstream;  ///< index into the route's addresses
   Leg::Kind client_kind_;
   EndReason end_ = EndReason::none;
-  bool stopped_ = false;
 
   static constexpr std::uint16_t kNoUpstream = 0xffff;
 };

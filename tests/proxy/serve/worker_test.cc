@@ -1,6 +1,7 @@
 #include "proxy/serve/worker.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <chrono>
@@ -23,8 +24,11 @@ namespace {
 
 constexpr const char* kMirror = "127.0.0.1:9";
 
-/// Two workers whose loops run one after the other, on the test's thread, and a route that sends a
-/// file and whose connections stay with the worker that they begin with.
+constexpr std::size_t kToFile = 0;
+constexpr std::size_t kToBusy = 1;
+
+/// Two workers whose loops run one after the other, on the test's thread. One route sends a file,
+/// the other's upstream never accepts. Their connections stay with the worker that they begin with.
 template <class Engine>
 class WorkerTest : public ReactorTest<Engine> {
  protected:
@@ -34,8 +38,11 @@ class WorkerTest : public ReactorTest<Engine> {
     auto second = Engine::create();
     ASSERT_TRUE(second.has_value());
     second_reactor_ = std::move(*second);
-    shared_.files.push_back(std::make_unique<FileThread>());
-    shared_.upstream_failures.resize(1);
+    ASSERT_EQ(::listen(listener_.get(), 0), 0);  // of one place, which is taken
+    queued_ = test::connect_unix(busy_.path);
+    shared_.files.resize(2);
+    shared_.files[kToFile] = std::make_unique<FileThread>();
+    shared_.upstream_failures.resize(2);
     shared_.on_upstream_failed = [](std::size_t) {};
     shared_.on_drained = [this] {
       drained_ = true;
@@ -50,23 +57,41 @@ class WorkerTest : public ReactorTest<Engine> {
   }
 
   [[nodiscard]] std::vector<Route> routes() const {
-    RouteConfig config;
-    config.to = FileEndpoint{file_};
-    config.connect_timeout = std::chrono::hours(1);
-    Route route = make_route(0, config);
-    route.mirrors.push_back({kMirror, {}});
-    return {route};
+    std::vector<Route> routes;
+    for (const TargetAddress& to : {TargetAddress(FileEndpoint{file_}), TargetAddress(busy_)}) {
+      RouteConfig config;
+      config.to = to;
+      config.connect_timeout = std::chrono::hours(1);
+      routes.push_back(make_route(routes.size(), config));
+      routes.back().mirrors.push_back({kMirror, {}});
+    }
+    routes[kToBusy].upstreams = {make_endpoint(busy_)};
+    return routes;
   }
   /// The first worker has accepted a client, whose session is on its way to the second; returns the
   /// client's end.
-  [[nodiscard]] OwnedFd send_over() {
+  [[nodiscard]] OwnedFd send_over(std::size_t route) {
     test::SocketPair pair = test::tcp_pair();
-    first_->admission().accepted({std::move(pair.near), 0, Leg::Kind::tcp});
+    first_->admission().accepted({std::move(pair.near), route, Leg::Kind::tcp});
     EXPECT_EQ(first_->stats().get(Counter::accepted), 0U);
     return std::move(pair.far);
   }
   void drain() {
     for (Worker* worker : shared_.workers) worker->admission().drain();
+  }
+  /// Both workers are told to stop while a client of `route` is on its way: it ends at once.
+  void stop_on_the_way(std::size_t route) {
+    const OwnedFd client = send_over(route);
+    drain();
+    for (Worker* worker : shared_.workers) worker->stop_sessions(EndReason::drain_timeout);
+    EXPECT_FALSE(drained_) << "one that is on its way counts";
+    run_until_drained();
+    std::array<std::byte, 1> into{};
+    EXPECT_EQ(test::receive_some(client.get(), into).ending, test::Ending::reset);
+    const Stats& stats = second_->stats();
+    EXPECT_EQ(stats.get(Counter::accepted), 1U);
+    EXPECT_EQ(stats.get(Counter::active), 0U);
+    EXPECT_EQ(stats.get(Counter::stopped), 1U);
   }
   /// Runs the second worker until nothing is left of what both were to do.
   void run_until_drained() {
@@ -88,6 +113,9 @@ class WorkerTest : public ReactorTest<Engine> {
 
   test::TempDir folder_;
   std::string file_ = folder_.write("file", "content");
+  UnixEndpoint busy_{folder_.file("busy")};
+  OwnedFd listener_ = test::listen_unix(busy_.path);
+  OwnedFd queued_;
   PipePool pool_{{}};
   Shared shared_{pool_, 10, false};
   std::unique_ptr<Reactor> second_reactor_;
@@ -99,7 +127,7 @@ class WorkerTest : public ReactorTest<Engine> {
 TYPED_TEST_SUITE(WorkerTest, Reactors, ReactorNames);
 
 TYPED_TEST(WorkerTest, ASessionThatGoesToAnotherWorkerIsServedThereAlsoWhileBothDrain) {
-  const OwnedFd client = this->send_over();
+  const OwnedFd client = this->send_over(kToFile);
   this->drain();
   EXPECT_FALSE(this->drained_);
   test::finish_sending(client.get());
@@ -113,18 +141,12 @@ TYPED_TEST(WorkerTest, AFileSessionStoppedOnItsWayToAnotherWorkerWaitsForNoMount
   FileThread::Errand errand(*this->shared_.files[0]);
   errand.begin([hang = hung.get_future().share()] { hang.wait(); },
                FileThread::Errand::Place::first);
-  const OwnedFd client = this->send_over();
-  this->drain();
-  for (Worker* worker : this->shared_.workers) worker->stop_sessions(EndReason::drain_timeout);
-  EXPECT_FALSE(this->drained_) << "one that is on its way counts";
-  this->run_until_drained();
-  std::array<std::byte, 1> into{};
-  EXPECT_EQ(test::receive_some(client.get(), into).ending, test::Ending::reset);
-  const Stats& stats = this->second_->stats();
-  EXPECT_EQ(stats.get(Counter::accepted), 1U);
-  EXPECT_EQ(stats.get(Counter::active), 0U);
-  EXPECT_EQ(stats.get(Counter::stopped), 1U);
+  this->stop_on_the_way(kToFile);
   hung.set_value();
+}
+
+TYPED_TEST(WorkerTest, ASessionStoppedOnItsWayToAnotherWorkerConnectsToNobody) {
+  this->stop_on_the_way(kToBusy);
 }
 
 }  // namespace
