@@ -256,9 +256,10 @@ json::object new_workload(const Workload& workload, bool local) {
   }
   json::array parts;
   for (const Part& part : workload.parts) parts.push_back(json::string(part.name));
-  return {{"name", workload.name},         {"description", workload.description()},
-          {"loop", workload.loop()},       {"parts", std::move(parts)},
-          {"metrics", std::move(metrics)}, {"runs", json::array()}};
+  return {{"name", workload.name},     {"description", workload.description()},
+          {"loop", workload.loop()},   {"ends", workload.ends()},
+          {"parts", std::move(parts)}, {"metrics", std::move(metrics)},
+          {"runs", json::array()}};
 }
 
 void summarize(json::object& workload, const std::vector<std::string>& contenders,

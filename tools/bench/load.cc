@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "iolib/base/shortage.h"
+#include "tools/bench/blocking.h"
 #include "tools/bench/call.h"
 #include "tools/bench/engine.h"
 #include "tools/bench/interrupt.h"
@@ -54,13 +55,21 @@ std::chrono::nanoseconds to_duration(double seconds) {
 /// One part at this end: its connections and their results.
 struct LoadPart {
   const Part* part = nullptr;
-  std::uint32_t first = 0;                          ///< its first connection's number
-  std::vector<std::unique_ptr<PingResults>> pings;  ///< one per loop
-  std::vector<std::unique_ptr<Caller>> callers;
+  std::uint32_t first = 0;                                ///< its first connection's number
+  std::vector<std::unique_ptr<ExchangeResults>> results;  ///< one per loop
+  std::vector<std::unique_ptr<Exchanger>> exchangers;
   std::vector<OwnedFd> idle;
   std::vector<std::unique_ptr<Loop>> loops;
-  std::vector<std::thread> threads;
+  std::vector<std::thread> threads;  ///< one per exchanger
 };
+
+// The pace of one of the part's connections.
+Pace pace_of(const Part& part, std::size_t index) {
+  if (part.rate <= 0) return {};
+  const auto interval =
+      static_cast<std::uint64_t>(kNsPerSecond * static_cast<double>(part.connections) / part.rate);
+  return {interval, interval * index / part.connections};
+}
 
 class LoadRun {
  public:
@@ -77,6 +86,7 @@ class LoadRun {
   void open_streams(LoadPart& part);
   void open_pings(LoadPart& part);
   void open_callers(LoadPart& part);
+  void start_exchangers(LoadPart& part);
   [[nodiscard]] std::vector<OwnedFd> open_idle(std::size_t count);
   void exchange(const std::vector<OwnedFd>& fds) const;
   void verify(bool up);
@@ -201,36 +211,44 @@ void LoadRun::open_pings(LoadPart& part) {
   Hello hello;
   hello.role = Role::echo;
   hello.size_bytes = static_cast<std::uint32_t>(what.size_bytes);
-  const auto count = static_cast<double>(what.connections);
-  const auto interval = what.rate > 0 ? static_cast<std::uint64_t>(kNsPerSecond * count / what.rate)
-                                      : std::uint64_t{0};
-  add_loops(part, threads(what));
-  for (std::size_t i = 0; i < part.loops.size(); ++i) {
-    part.pings.push_back(std::make_unique<PingResults>());
-  }
+  hello.threaded = what.threading == Threading::per_connection;
   std::vector<OwnedFd> fds;
   for (std::size_t i = 0; i < what.connections; ++i) fds.push_back(connect(hello));
   await_arrivals();
+  if (hello.threaded) {
+    for (std::size_t i = 0; i < what.connections; ++i) {
+      part.exchangers.push_back(std::make_unique<BlockingPing>(
+          std::move(fds[i]), control_, pace_of(what, i), part.first + i, what.size_bytes));
+    }
+    return start_exchangers(part);
+  }
+  add_loops(part, threads(what));
+  for (std::size_t i = 0; i < part.loops.size(); ++i) {
+    part.results.push_back(std::make_unique<ExchangeResults>());
+  }
   for (std::size_t i = 0; i < what.connections; ++i) {
     const std::size_t loop = i % part.loops.size();
-    part.loops[loop]->add(std::make_unique<Ping>(std::move(fds[i]), *part.pings[loop],
-                                                 part.first + i, what.size_bytes, interval,
-                                                 interval * i / what.connections));
+    part.loops[loop]->add(std::make_unique<Ping>(
+        std::move(fds[i]), *part.results[loop], pace_of(what, i), part.first + i, what.size_bytes));
   }
 }
 
 void LoadRun::open_callers(LoadPart& part) {
   const Part& what = *part.part;
-  const auto count = static_cast<double>(what.connections);
-  const auto interval = what.rate > 0 ? static_cast<std::uint64_t>(kNsPerSecond * count / what.rate)
-                                      : std::uint64_t{0};
   for (std::size_t i = 0; i < what.connections; ++i) {
-    part.callers.push_back(std::make_unique<Caller>(control_, options_.to, run_, next_number_++,
-                                                    interval, interval * i / what.connections));
+    part.exchangers.push_back(
+        std::make_unique<Caller>(control_, pace_of(what, i), options_.to, run_, next_number_++,
+                                 what.threading == Threading::per_connection));
     counts_.push_back(std::make_unique<StreamCounts>());
-    part.threads.push_back(start_thread([this, &caller = *part.callers.back()] {
+  }
+  start_exchangers(part);
+}
+
+void LoadRun::start_exchangers(LoadPart& part) {
+  for (const auto& exchanger : part.exchangers) {
+    part.threads.push_back(start_thread([this, &exchanger = *exchanger] {
       try {
-        caller.run();
+        exchanger.run();
       } catch (const std::exception& error) {
         control_.fail(error.what());
       }
@@ -466,7 +484,7 @@ void LoadRun::report(json::object& metrics, json::object& percentiles) {
   for (const LoadPart& part : parts_) {
     const std::string prefix = parts_.size() > 1 ? part.part->name + '.' : "";
     if (part.part->kind == Kind::bulk) report_bulk(part, metrics, prefix);
-    if (!part.pings.empty() || !part.callers.empty()) {
+    if (!part.results.empty() || !part.exchangers.empty()) {
       report_exchanges(part, metrics, percentiles, prefix);
     }
   }
@@ -502,30 +520,20 @@ void LoadRun::report_bulk(const LoadPart& part, json::object& metrics,
 
 void LoadRun::report_exchanges(const LoadPart& part, json::object& metrics,
                                json::object& percentiles, const std::string& prefix) const {
-  Histogram latency;
-  std::uint64_t completed = 0;
-  std::uint64_t unsent = 0;
-  for (const auto& pings : part.pings) {
-    latency.merge(pings->latency);
-    completed += pings->completed;
-    unsent += pings->unsent;
-  }
-  for (const auto& caller : part.callers) {
-    latency.merge(caller->latency());
-    completed += caller->completed();
-    unsent += caller->unsent();
-  }
-  if (completed == 0) throw Failure("no exchange was completed in the measured time");
-  const auto in_us = [&](double quantile) { return latency.quantile(quantile) / 1e3; };
+  ExchangeResults all;
+  for (const auto& results : part.results) all.merge(*results);
+  for (const auto& exchanger : part.exchangers) all.merge(exchanger->results());
+  if (all.completed == 0) throw Failure("no exchange was completed in the measured time");
+  const auto in_us = [&](double quantile) { return all.latency.quantile(quantile) / 1e3; };
   const bool call = part.part->kind == Kind::call;
   metrics[prefix + (call ? "connections_per_s" : "trips_per_s")] =
-      static_cast<double>(completed) / (static_cast<double>(measured_ns_) / kNsPerSecond);
-  metrics[prefix + "count"] = completed;
+      static_cast<double>(all.completed) / (static_cast<double>(measured_ns_) / kNsPerSecond);
+  metrics[prefix + "count"] = all.completed;
   metrics[prefix + "p50_us"] = in_us(0.5);
   metrics[prefix + "p99_us"] = in_us(0.99);
   metrics[prefix + "p999_us"] = in_us(0.999);
-  metrics[prefix + "max_us"] = static_cast<double>(latency.max()) / 1e3;
-  if (part.part->rate > 0) metrics[prefix + "unsent"] = unsent;
+  metrics[prefix + "max_us"] = static_cast<double>(all.latency.max()) / 1e3;
+  if (part.part->rate > 0) metrics[prefix + "unsent"] = all.unsent;
   json::array points;
   for (const double percentile : kPercentiles) {
     points.push_back(json::array{percentile, in_us(percentile / 100)});

@@ -14,6 +14,20 @@ constexpr std::uint64_t kMessageStep = 17;
 
 }  // namespace
 
+std::uint64_t message_position(std::uint64_t connection, std::uint64_t trip) {
+  return Content::start_of(connection) + trip * kMessageStep;
+}
+
+void check_message(std::uint64_t connection, std::uint64_t trip, std::size_t done,
+                   std::span<const char> bytes) {
+  const std::uint64_t position = message_position(connection, trip) + done;
+  const std::size_t wrong = Content::instance().mismatch(position, bytes.data(), bytes.size());
+  if (wrong == bytes.size()) return;
+  throw Failure("client: connection " + std::to_string(connection) + ": message " +
+                std::to_string(trip) + " came back with a wrong byte at offset " +
+                std::to_string(done + wrong));
+}
+
 Echo::Echo(OwnedFd fd, std::size_t size_bytes)
     : Connection(std::move(fd)), size_bytes_(size_bytes) {}
 
@@ -48,21 +62,20 @@ void Echo::send() {
   loop().set_interest(*this, sending_ ? EPOLLOUT : EPOLLIN);
 }
 
-Ping::Ping(OwnedFd fd, PingResults& results, std::uint64_t number, std::size_t size_bytes,
-           std::uint64_t interval_ns, std::uint64_t offset_ns)
+Ping::Ping(OwnedFd fd, ExchangeResults& results, const Pace& pace, std::uint64_t number,
+           std::size_t size_bytes)
     : Connection(std::move(fd)),
       results_(results),
+      pace_(pace),
       number_(number),
-      size_bytes_(size_bytes),
-      interval_ns_(interval_ns),
-      offset_ns_(offset_ns) {
+      size_bytes_(size_bytes) {
   set_nonblocking(this->fd());
 }
 
 bool Ping::start() {
   const std::uint64_t now = now_ns();
-  if (open_loop()) {
-    due_ = now + offset_ns_;
+  if (pace_.open_loop()) {
+    due_ = now + pace_.offset_ns;
     loop().set_alarm(*this, due_);
   } else {
     begin(now);
@@ -86,11 +99,9 @@ bool Ping::on_ready(std::uint32_t /*events*/) {
 // The exchange in flight still completes, so that a loss does not go unnoticed.
 bool Ping::on_stop() {
   ending_ = true;
-  const std::uint64_t stop = loop().control().stop_time();
-  for (std::uint64_t due = under_way_ ? due_ + interval_ns_ : due_; open_loop() && due < stop;
-       due += interval_ns_) {
-    results_.latency.add(stop - due);
-    ++results_.unsent;
+  if (pace_.open_loop()) {
+    results_.add_unsent(under_way_ ? due_ + pace_.interval_ns : due_, loop().control().stop_time(),
+                        pace_.interval_ns);
   }
   if (!under_way_) {
     loop().set_alarm(*this, 0);
@@ -101,16 +112,16 @@ bool Ping::on_stop() {
 
 void Ping::begin(std::uint64_t due) {
   due_ = due;
-  position_ = Content::start_of(number_) + trips_ * kMessageStep;
   done_ = 0;
   under_way_ = sending_ = true;
   send();
 }
 
 void Ping::send() {
+  const std::uint64_t position = message_position(number_, trips_);
   while (done_ < size_bytes_) {
-    const std::size_t part = Content::together(position_ + done_, size_bytes_ - done_);
-    const std::size_t sent = send_some(fd(), {content_.at(position_ + done_), part}, "client");
+    const std::size_t part = Content::together(position + done_, size_bytes_ - done_);
+    const std::size_t sent = send_some(fd(), {content_.at(position + done_), part}, "client");
     done_ += sent;
     if (sent < part) break;
   }
@@ -132,12 +143,7 @@ bool Ping::receive() {
   }
   if (got.bytes == 0) return true;
   if (!under_way_) throw Failure("client: bytes arrived that were never sent");
-  const std::size_t wrong = content_.mismatch(position_ + done_, loop().buffer(), got.bytes);
-  if (wrong < got.bytes) {
-    throw Failure("client: connection " + std::to_string(number_) + ": message " +
-                  std::to_string(trips_) + " came back with a wrong byte at offset " +
-                  std::to_string(done_ + wrong));
-  }
+  check_message(number_, trips_, done_, {loop().buffer(), got.bytes});
   done_ += got.bytes;
   if (done_ == size_bytes_) next(now_ns());
   return true;
@@ -154,8 +160,8 @@ void Ping::next(std::uint64_t now) {
     ::shutdown(fd(), SHUT_WR);
     return;
   }
-  if (!open_loop()) return begin(now);
-  due_ += interval_ns_;
+  if (!pace_.open_loop()) return begin(now);
+  due_ += pace_.interval_ns;
   if (due_ <= now) return begin(due_);
   loop().set_alarm(*this, due_);
 }

@@ -47,15 +47,28 @@ int wait_for(int fd, short events, int timeout_ms) {
   return 0;
 }
 
-// Returns 1 after a byte, 0 at the end of the stream.
-ssize_t receive_waiting(int fd, char& byte, const char* who) {
+Received receive(int fd, std::span<char> into, const char* who, int flags) {
+  const ssize_t n = ::recv(fd, into.data(), into.size(), flags);
+  if (n > 0) return {static_cast<std::size_t>(n), false};
+  if (n == 0) return {0, true};
+  if (errno == EAGAIN || errno == EINTR) return {};
+  fail_errno(std::string(who) + ": recv");
+}
+
+void set_step_timeouts(int fd) {
+  constexpr timeval kStep{.tv_sec = 0, .tv_usec = kStepMs * 1000L};
+  ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &kStep, sizeof kStep);
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kStep, sizeof kStep);
+}
+
+// Receives one byte, or the end of the stream.
+Received receive_in_time(int fd, char& byte, const char* who) {
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(kReceiveTimeoutMs);
   for (;;) {
     const bool is_late = steady_clock::now() > deadline;
-    const ssize_t got = ::recv(fd, &byte, 1, is_late ? MSG_DONTWAIT : 0);
-    if (got >= 0) return got;
-    check_interrupted();
-    if (errno != EAGAIN && errno != EINTR) fail_errno(std::string(who) + ": recv");
+    const Received got =
+        is_late ? receive_some(fd, {&byte, 1}, who) : receive_step(fd, {&byte, 1}, who);
+    if (got.bytes > 0 || got.ended) return got;
     if (is_late) throw Failure(std::string(who) + ": no answer");
   }
 }
@@ -142,9 +155,7 @@ OwnedFd connect_from(const Endpoint& to, std::uint32_t source) {
   set_no_delay(fd.get());
   if (source != 0 && is_loopback(to)) bind_to(fd.get(), source);
   // These time-outs bound connect, send and recv.
-  constexpr timeval kStep{.tv_sec = 0, .tv_usec = kStepMs * 1000L};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kStep, sizeof kStep);
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &kStep, sizeof kStep);
+  set_step_timeouts(fd.get());
   const auto deadline = steady_clock::now() + std::chrono::milliseconds(kConnectTimeoutMs);
   // Calling connect() again continues the wait (in the kernel's inet_stream_connect()). Its errors
   // after a time-out are in socket(7), and in unix(7) for a unix socket whose listener has no room.
@@ -191,17 +202,24 @@ void send_all(int fd, std::span<const char> data, const char* who) {
   }
 }
 
+void set_blocking_steps(int fd) {
+  set_nonblocking(fd, false);
+  set_step_timeouts(fd);
+}
+
 Received receive_some(int fd, std::span<char> into, const char* who, int flags) {
-  const ssize_t n = ::recv(fd, into.data(), into.size(), MSG_DONTWAIT | flags);
-  if (n > 0) return {static_cast<std::size_t>(n), false};
-  if (n == 0) return {0, true};
-  if (errno == EAGAIN || errno == EINTR) return {};
-  fail_errno(std::string(who) + ": recv");
+  return receive(fd, into, who, MSG_DONTWAIT | flags);
+}
+
+Received receive_step(int fd, std::span<char> into, const char* who) {
+  const Received got = receive(fd, into, who, 0);
+  if (got.bytes == 0) check_interrupted();
+  return got;
 }
 
 char receive_byte(int fd, const char* who) {
   char byte = 0;
-  if (receive_waiting(fd, byte, who) == 0) {
+  if (receive_in_time(fd, byte, who).ended) {
     throw Failure(std::string(who) + ": closed before the answer");
   }
   return byte;
@@ -209,7 +227,7 @@ char receive_byte(int fd, const char* who) {
 
 void receive_end(int fd, const char* who) {
   char byte = 0;
-  if (receive_waiting(fd, byte, who) != 0) {
+  if (!receive_in_time(fd, byte, who).ended) {
     throw Failure(std::string(who) + ": bytes arrived that were never sent");
   }
 }

@@ -69,6 +69,11 @@ struct Received {
 /// Receives without waiting; `flags` as in recv(2).
 Received receive_some(int fd, std::span<char> into, const char* who, int flags = 0);
 
+/// Makes a socket blocking, but each call on it returns after kStepMs at the latest.
+void set_blocking_steps(int fd);
+/// Receives on such a socket, as connect_to() also makes. Waits for at most kStepMs, and then
+/// returns nothing. Throws Failure and Interrupted.
+Received receive_step(int fd, std::span<char> into, const char* who);
 /// Receives one byte from a socket that connect_to() made, within kReceiveTimeoutMs. Throws
 /// Failure, also for an end of stream, and Interrupted.
 [[nodiscard]] char receive_byte(int fd, const char* who);

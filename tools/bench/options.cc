@@ -31,8 +31,8 @@ constexpr const char* kBaselines[] = {"haproxy-tuned", "nginx-tuned", "direct"};
 
 // The values of options before they are parsed further.
 struct Words {
-  std::string peers, workloads, relative_to, sluice, directory, time, warmup = "300ms", size = "1B",
-                                                                      verify = "64MiB";
+  std::string peers, workloads, relative_to, sluice, directory, time,
+      warmup = "300ms", size = "1B", ends = "loop", verify = "64MiB";
   std::vector<std::string> contenders;
   std::size_t rounds = 0, connections = 1, workers = 2, threads = 0;
   int path = 0;
@@ -77,6 +77,7 @@ std::vector<Workload> workloads_of(const Words& words, const char* option,
     throw Wrong{"--size: " + in_quotes(words.size) + ": expected 1B to " +
                 format_size_bytes(kMaxMessageBytes)};
   }
+  if (words.ends == "threads") defaults.threading = Threading::per_connection;
   std::vector<Workload> workloads;
   for (const std::string& name : split(list)) {
     workloads.push_back(value_of(option, parse_workload(name, defaults)));
@@ -261,6 +262,10 @@ void add_common(Command& command, Words& words, Output& output) {
       "Use this many connections where a workload gives no number. Default: 1.");
   command.add_text("--size", "SIZE", words.size,
                    "Send messages of this size where a workload gives none. Default: 1B.");
+  command.add_choice("--ends", "KIND", {"loop", "threads"}, words.ends,
+                     "Exchange messages and calls with one event loop for many connections (loop), "
+                     "or with a thread for each connection (threads), as if the names of these "
+                     "workloads ended in -threads. Default: loop.");
   command.add_number<std::size_t>(
       "--threads", "N", 1, kMaxThreads, words.threads,
       "Use this many threads at each end. Default: one for each stream, at most 8; "
@@ -361,6 +366,8 @@ constexpr const char* kWorkloadSyntax =
     "  elephantsNmiceM  N streams beside M ping-pongs.\n"
     "  slow[N]          N readers of 1 MiB/s beside a fast one.\n"
     "  mix              All at once.\n"
+    "-threads after any but bulk, idle and slow gives each connection at both ends\n"
+    "a thread of its own with blocking calls: rr32-threads.\n"
     "@RATE makes an open loop of this many exchanges a second, whose latency counts\n"
     "from the time at which each was due. Without it the loop is closed.\n";
 

@@ -19,6 +19,7 @@ constexpr unsigned kReceive = 2;
 constexpr unsigned kPlain = 4;
 constexpr unsigned kVerify = 8;
 constexpr unsigned kCloses = 16;
+constexpr unsigned kThreaded = 32;
 
 void put(char* at, std::uint64_t value, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) at[i] = static_cast<char>(value >> (8 * i));
@@ -36,9 +37,10 @@ Hello::Bytes encode(const Hello& hello) {
   Hello::Bytes bytes{};
   std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
   bytes[kRoleAt] = static_cast<char>(hello.role);
-  bytes[kFlagsAt] = static_cast<char>((hello.send ? kSend : 0) | (hello.receive ? kReceive : 0) |
-                                      (hello.plain ? kPlain : 0) | (hello.verify ? kVerify : 0) |
-                                      (hello.closes ? kCloses : 0));
+  bytes[kFlagsAt] =
+      static_cast<char>((hello.send ? kSend : 0) | (hello.receive ? kReceive : 0) |
+                        (hello.plain ? kPlain : 0) | (hello.verify ? kVerify : 0) |
+                        (hello.closes ? kCloses : 0) | (hello.threaded ? kThreaded : 0));
   put(&bytes[kSizeAt], hello.size_bytes, 4);
   put(&bytes[kNumberAt], hello.number, 4);
   put(&bytes[kRunAt], hello.run, 8);
@@ -57,6 +59,7 @@ std::optional<Hello> decode(const Hello::Bytes& bytes) {
   hello.plain = (flags & kPlain) != 0;
   hello.verify = (flags & kVerify) != 0;
   hello.closes = (flags & kCloses) != 0;
+  hello.threaded = (flags & kThreaded) != 0;
   hello.size_bytes = static_cast<std::uint32_t>(get(&bytes[kSizeAt], 4));
   hello.number = static_cast<std::uint32_t>(get(&bytes[kNumberAt], 4));
   hello.run = get(&bytes[kRunAt], 8);

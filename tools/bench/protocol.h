@@ -41,11 +41,12 @@ struct Hello {
   using Bytes = std::array<char, kBytes>;
 
   Role role = Role::control;
-  bool send = false;     ///< stream: the serving end sends
-  bool receive = false;  ///< stream: it receives
-  bool plain = false;    ///< stream: with Ends::plain
-  bool verify = false;   ///< stream: it compares every byte
-  bool closes = false;   ///< call: the serving end closes first, not the client
+  bool send = false;      ///< stream: the serving end sends
+  bool receive = false;   ///< stream: it receives
+  bool plain = false;     ///< stream: with Ends::plain
+  bool verify = false;    ///< stream: it compares every byte
+  bool closes = false;    ///< call: the serving end closes first, not the client
+  bool threaded = false;  ///< echo and call: with Threading::per_connection
   std::uint32_t size_bytes = 1;
   std::uint32_t number = 0;  ///< the connection's number in its run, from 0
   std::uint64_t run = 0;     ///< a random number from the load's end

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "iolib/base/shortage.h"
+#include "tools/bench/blocking.h"
 #include "tools/bench/engine.h"
 #include "tools/bench/message.h"
 #include "tools/bench/net.h"
@@ -61,6 +62,7 @@ class ServedRun {
 
   /// Takes over a data connection that has sent its Hello. Any thread.
   void take(OwnedFd fd, const Hello& hello) {
+    if (hello.role == Role::call) return attendants_.serve(std::move(fd), hello);
     StreamCounts* counts = nullptr;
     {
       const std::lock_guard guard(lock_);
@@ -75,7 +77,9 @@ class ServedRun {
       ++arrived_;
     }
     Loop& loop = *loops_[hello.number % loops_.size()];
-    if (hello.role == Role::echo) {
+    if (hello.role == Role::echo && hello.threaded) {
+      attendants_.serve(std::move(fd), hello);
+    } else if (hello.role == Role::echo) {
       loop.add(std::make_unique<Echo>(std::move(fd), hello.size_bytes));
     } else {
       StreamOptions options;
@@ -123,19 +127,21 @@ class ServedRun {
     for (const auto& loop : loops_) loop->stop();
     std::uint64_t before = 0;
     auto moved = steady_clock::now();
-    for (const auto& loop : loops_) {
-      while (!loop->finished() && !control_.failed()) {
-        std::this_thread::sleep_for(milliseconds(1));
-        const std::uint64_t arrived = received_bytes();
-        if (std::exchange(before, arrived) != arrived) moved = steady_clock::now();
-        if (steady_clock::now() - moved > kEndTimeout) {
-          control_.fail("upstream: some connections did not end");
-        }
+    while (serves() && !control_.failed()) {
+      std::this_thread::sleep_for(milliseconds(1));
+      const std::uint64_t arrived = received_bytes();
+      if (std::exchange(before, arrived) != arrived) moved = steady_clock::now();
+      if (steady_clock::now() - moved > kEndTimeout) {
+        control_.fail("upstream: some connections did not end");
       }
     }
   }
 
  private:
+  [[nodiscard]] bool serves() {
+    return attendants_.busy() ||
+           !std::ranges::all_of(loops_, [](const auto& loop) { return loop->finished(); });
+  }
   [[nodiscard]] std::uint64_t received_bytes() {
     const std::lock_guard guard(lock_);
     std::uint64_t bytes = 0;
@@ -148,8 +154,10 @@ class ServedRun {
   std::condition_variable arrival_;
   std::map<std::uint32_t, std::unique_ptr<StreamCounts>> counts_;  ///< guarded by lock_
   std::size_t arrived_ = 0;
-  std::uint64_t message_bytes_ = 0;           ///< guarded by lock_; of all echoes
-  std::vector<std::unique_ptr<Loop>> loops_;  ///< last: loops end before what they use
+  std::uint64_t message_bytes_ = 0;  ///< guarded by lock_; of all echoes
+  // Last, because their threads use what is above.
+  Attendants attendants_{control_};
+  std::vector<std::unique_ptr<Loop>> loops_;
 };
 
 class Server::State {
@@ -157,8 +165,8 @@ class Server::State {
   explicit State(OwnedFd listener);
   ~State();
 
-  /// Takes over a connection, other than a call, that has sent its Hello. Runs on the front loop's
-  /// thread.
+  /// Takes over a connection that has sent its Hello and is not served by the front loop. Runs on
+  /// the front loop's thread.
   void take(OwnedFd fd, const Hello& hello);
   [[nodiscard]] std::shared_ptr<ServedRun> find(std::uint64_t run) {
     const std::lock_guard guard(lock_);
@@ -188,7 +196,8 @@ class Server::State {
 
 namespace {
 
-// Reads a connection's Hello, answers calls itself, and hands other connections over.
+// Reads a connection's Hello, answers calls itself unless they are to have a thread each, and hands
+// other connections over.
 class Greeter final : public Connection {
  public:
   using Take = std::function<void(OwnedFd, const Hello&)>;
@@ -223,7 +232,7 @@ class Greeter final : public Connection {
     const std::optional<Hello> hello = decode(bytes_);
     if (!hello) return false;
     loop().set_alarm(*this, 0);
-    if (hello->role != Role::call) {
+    if (hello->role != Role::call || hello->threaded) {
       take_(loop().release_fd(*this), *hello);
       return false;
     }

@@ -43,7 +43,7 @@ class Reader {
   }
   [[nodiscard]] std::size_t default_size() const { return defaults_.size_bytes; }
   [[nodiscard]] std::optional<std::size_t> take_size() {
-    const std::string_view text = left_.substr(0, left_.find('@'));
+    const std::string_view text = left_.substr(0, left_.find_first_of("@-"));
     const Result<std::uint64_t> size = parse_size_bytes(text);
     if (size.has_error() || *size == 0) return std::nullopt;
     if (*size > kMaxMessageBytes) return beyond(format_size_bytes(kMaxMessageBytes));
@@ -163,7 +163,21 @@ std::optional<std::vector<Part>> read_parts(Reader& reader) {
   return std::nullopt;
 }
 
-// The name with the numbers that it leaves open.
+constexpr std::string_view kThreads = "-threads";
+
+bool exchanges(const Part& part) { return part.kind == Kind::ping || part.kind == Kind::call; }
+
+// Parses what can follow any exchange. Returns false if `parts` exchange nothing.
+bool read_threading(Reader& reader, Threading threading, std::vector<Part>& parts) {
+  const bool written = reader.take(kThreads);
+  if (written) threading = Threading::per_connection;
+  for (Part& part : parts) {
+    if (exchanges(part)) part.threading = threading;
+  }
+  return !written || std::any_of(parts.begin(), parts.end(), exchanges);
+}
+
+// The name with what it leaves open.
 std::string full_name(std::string_view name, const std::vector<Part>& parts) {
   const std::size_t word =
       std::min(name.find_first_not_of("abcdefghijklmnopqrstuvwxyz"), name.size());
@@ -174,11 +188,16 @@ std::string full_name(std::string_view name, const std::vector<Part>& parts) {
       part.kind == Kind::bulk && parts.size() == 1 ? "bulk" : name.substr(0, word);
   const bool numbered =
       name.size() > kind.size() && name[kind.size()] >= '0' && name[kind.size()] <= '9';
-  if (!numbered && name != "mix") full.insert(kind.size(), std::to_string(part.connections));
+  if (!numbered && kind != "mix") full.insert(kind.size(), std::to_string(part.connections));
   if (part.kind == Kind::ping && parts.size() == 1 && part.size_bytes > 1 &&
       full.find('x') == std::string::npos) {
-    full.insert(std::min(full.find('@'), full.size()), "x" + format_size_bytes(part.size_bytes));
+    full.insert(std::min(full.find_first_of("@-"), full.size()),
+                "x" + format_size_bytes(part.size_bytes));
   }
+  const bool threaded = std::any_of(parts.begin(), parts.end(), [](const Part& each) {
+    return each.threading == Threading::per_connection;
+  });
+  if (threaded && !full.ends_with(kThreads)) full += kThreads;
   return full;
 }
 
@@ -190,6 +209,8 @@ std::string describe(const Part& part) {
   const std::string connections = plural(part.connections, "connection");
   const std::string rate =
       part.rate > 0 ? ", " + std::to_string(static_cast<long>(part.rate)) + " a second" : "";
+  const std::string ends =
+      part.threading == Threading::per_connection ? ", a thread for each connection" : "";
   switch (part.kind) {
     case Kind::bulk: {
       const char* way = part.direction == Direction::up     ? " to the upstream"
@@ -204,9 +225,11 @@ std::string describe(const Part& part) {
       return text;
     }
     case Kind::ping:
-      return connections + " exchanging " + format_size_bytes(part.size_bytes) + " messages" + rate;
+      return connections + " exchanging " + format_size_bytes(part.size_bytes) + " messages" +
+             rate + ends;
     case Kind::call:
-      return plural(part.connections, "thread") + " connecting, exchanging a byte, closing" + rate;
+      return plural(part.connections, "thread") + " connecting, exchanging a byte, closing" + rate +
+             ends;
     case Kind::idle:
       return connections + " idle after a byte";
   }
@@ -224,10 +247,16 @@ std::string Workload::description() const {
 std::string Workload::loop() const {
   std::string loop;
   for (const Part& part : parts) {
-    if (part.kind != Kind::ping && part.kind != Kind::call) continue;
+    if (!exchanges(part)) continue;
     loop = part.rate > 0 ? "open loop" : "closed loop";
   }
   return loop;
+}
+
+std::string Workload::ends() const {
+  const auto part = std::find_if(parts.begin(), parts.end(), exchanges);
+  if (part == parts.end()) return "";
+  return part->threading == Threading::per_connection ? "threads" : "loop";
 }
 
 Result<Workload> parse_workload(std::string_view name, const WorkloadDefaults& defaults) {
@@ -236,15 +265,22 @@ Result<Workload> parse_workload(std::string_view name, const WorkloadDefaults& d
   if (!reader.bound().empty()) {
     return Error{0, "workload " + in_quotes(name) + ": " + reader.bound()};
   }
-  if (!parts || !reader.done()) {
+  const bool understood = parts && read_threading(reader, defaults.threading, *parts);
+  if (!understood || !reader.done()) {
     return Error{
         0, "workload " + in_quotes(name) +
                ": expected bulk[N][up|down|both][-plain], rr[N][xSIZE][@RATE], crr[N][@RATE], "
-               "idle[N], elephantsNmiceM, slow[N] or mix"};
+               "idle[N], elephantsNmiceM, slow[N] or mix, and -threads after those that exchange "
+               "something"};
   }
   std::uint64_t under_way_bytes = 0;
   for (const Part& part : *parts) {
     if (part.kind == Kind::ping) under_way_bytes += part.connections * part.size_bytes;
+    if (part.threading == Threading::per_connection && part.connections > kMaxThreadedConnections) {
+      return Error{0, "workload " + in_quotes(name) + ": expected at most " +
+                          std::to_string(kMaxThreadedConnections) +
+                          " connections with a thread for each"};
+    }
   }
   if (under_way_bytes > kMaxRunMessageBytes) {
     return Error{0, "workload " + in_quotes(name) + ": expected at most " +

@@ -20,6 +20,9 @@ enum class Kind : std::uint8_t {
 enum class Direction : std::uint8_t { up, down, both };
 /// How the ends move a stream's bytes: zero_copy by sendfile and MSG_TRUNC, plain by send and recv.
 enum class Ends : std::uint8_t { zero_copy, plain };
+/// The threads that exchange messages or calls at each end: one event loop for many connections, or
+/// for each connection a thread of its own with blocking calls.
+enum class Threading : std::uint8_t { loop, per_connection };
 
 /// Connections that all do the same thing.
 struct Part {
@@ -28,6 +31,7 @@ struct Part {
   std::size_t connections = 1;
   Direction direction = Direction::up;
   Ends ends = Ends::zero_copy;
+  Threading threading = Threading::loop;
   std::size_t size_bytes = 1;  ///< of a message
   double rate = 0;  ///< exchanges or calls per second over all connections (open loop); 0: closed
   std::uint64_t read_rate_bytes = 0;  ///< per second, of each reader; 0: unlimited
@@ -42,12 +46,16 @@ struct Workload {
   [[nodiscard]] std::string description() const;
   /// "closed loop" or "open loop"; empty if nothing is exchanged.
   [[nodiscard]] std::string loop() const;
+  /// "loop" or "threads", as Threading; empty if nothing is exchanged.
+  [[nodiscard]] std::string ends() const;
+  friend bool operator==(const Workload&, const Workload&) = default;
 };
 
 /// Values for what a workload's name leaves open.
 struct WorkloadDefaults {
   std::size_t connections = 1;
   std::size_t size_bytes = 1;
+  Threading threading = Threading::loop;
 };
 
 /// Parses a workload's name, of one of these forms:
@@ -60,7 +68,8 @@ struct WorkloadDefaults {
 ///     slow[N]                         N slow readers beside a fast one: slow8
 ///     mix                             streams, ping-pongs, calls and idle connections
 ///
-/// The returned workload's name contains the numbers that `name` leaves open.
+/// Where messages or calls are exchanged, "-threads" can follow: Threading::per_connection. The
+/// returned workload's name contains what `name` leaves open.
 [[nodiscard]] Result<Workload> parse_workload(std::string_view name,
                                               const WorkloadDefaults& defaults = {});
 
@@ -68,6 +77,8 @@ struct WorkloadDefaults {
 inline constexpr std::size_t kMaxConnections = 20'000;
 inline constexpr std::size_t kMaxRunConnections = 4 * kMaxConnections;  ///< over all parts
 inline constexpr std::size_t kMaxThreads = 64;  ///< each caller has its own thread
+/// With Threading::per_connection.
+inline constexpr std::size_t kMaxThreadedConnections = 1024;
 inline constexpr std::size_t kMaxMessageBytes = 16 << 20;
 /// Over all messages that can be in flight at once: the serving end holds each until it is
 /// complete.

@@ -43,7 +43,8 @@ TEST_P(EveryWorkload, OfAnHonestPathIsValid) {
 INSTANTIATE_TEST_SUITE_P(Names, EveryWorkload,
                          testing::Values("bulk1", "bulk2down", "bulk2both", "bulk2both-plain",
                                          "rr4", "rr2x100KiB", "rr4@200", "crr2", "crr2@50",
-                                         "idle50", "elephants1mice2", "slow2", "mix"),
+                                         "idle50", "elephants1mice2", "slow2", "mix", "rr4-threads",
+                                         "rr2x100KiB-threads", "rr4@200-threads", "crr2-threads"),
                          [](const auto& about) {
                            return Regex("\\W").replaced(std::string(about.param), "_");
                          });
@@ -87,6 +88,12 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"bulk1", {.hold_end = true}, "some connections did not end"},
         Bad{"rr1", {.corrupt_at = 500}, "came back with a wrong byte"},
         Bad{"rr1x100KiB", {.corrupt_at = 150'000, .downward = true}, "wrong byte at offset"},
+        Bad{"rr1-threads", {.corrupt_at = 500}, "came back with a wrong byte"},
+        Bad{"rr1x100KiB-threads",
+            {.corrupt_at = 150'000, .downward = true},
+            "wrong byte at offset"},
+        Bad{"rr1-threads", {.cut_at = 500}, "closed|ended|reset"},
+        Bad{"crr1-threads", {.cut_at = 39}, "closed"},
         Bad{"rr1", {.cut_at = 500}, "closed|ended|reset"}, Bad{"crr1", {.cut_at = 39}, "closed"}),
     [](const auto& about) { return "Number" + std::to_string(about.index); });
 
@@ -113,7 +120,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Stall{"bulk1", {.stall_at = 500'000}}, Stall{"bulk1", {.stall_at = kLate}},
                     Stall{"bulk1down", {.stall_at = kLate, .downward = true}},
                     Stall{"rr1", {.stall_at = 100}}, Stall{"rr1", {.stall_after = 1}},
-                    Stall{"crr2", {.stall_after = 4}}, Stall{"idle50", {.stall_after = 80}}),
+                    Stall{"rr1-threads", {.stall_at = 100}}, Stall{"crr2", {.stall_after = 4}},
+                    Stall{"idle50", {.stall_after = 80}}),
     [](const auto& about) { return "Number" + std::to_string(about.index); });
 
 TEST(SlowPath, IsReportedAsSlow) {
@@ -216,6 +224,17 @@ TEST(ServingEndTest, ACallThatIsNotClosedDoesNotKeepItsRun) {
   control.reset();
   // The session's thread is joined when the next session comes.
   EXPECT_TRUE(wait_until([&] { return threads_of(serving.process().pid()) <= before + 1; }));
+}
+
+/// The load says it, so that a serving end elsewhere does the same.
+TEST(ServingEndTest, HasAThreadForEachConnectionWhereAsked) {
+  ServingEnd serving;
+  Process process(bench({"load", "--to", serving.address(), "--workload", "rr20", "--ends",
+                         "threads", "--time", "1m"}));
+  const auto all = [](const Process& end) { return threads_of(end.pid()) > 20; };
+  EXPECT_TRUE(wait_until([&] { return all(serving.process()) && all(process); }));
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait(kSoon), 130) << process.standard_error();
 }
 
 /// The serving end holds a message until it is complete, so a load may not ask for more than a

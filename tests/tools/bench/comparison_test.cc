@@ -68,6 +68,22 @@ TEST(ComparisonTest, RunsEveryContenderInTurn) {
       << "what is measured, and where, is said before the figures: " << output;
 }
 
+TEST(ComparisonTest, TheResultSaysWhichEndsARunHad) {
+  const TempDir folder;
+  const std::string file = folder.file("result.json");
+  Process process(bench({"--peers", "direct", "--workloads", "rr1,crr1,rr1-threads,bulk1", "--ends",
+                         "loop", "--rounds", "1", "--time", "100ms", "--warmup", "0", "--verify",
+                         "0", "--json", file}));
+  ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
+  const json::value document = json::parse(read_text(file));
+  std::string ends;
+  for (const json::value& workload : document.at("workloads").as_array()) {
+    ends += json::serialize(workload.at("name")) + json::serialize(workload.at("ends")) + ' ';
+  }
+  EXPECT_EQ(ends, "\"rr1\"\"loop\" \"crr1\"\"loop\" \"rr1-threads\"\"threads\" \"bulk1\"\"\" ");
+  EXPECT_NE(process.standard_output().find("\nrr1-threads: "), std::string::npos);
+}
+
 class OtherForwarder : public testing::TestWithParam<const char*> {};
 
 /// With the generated configuration. Streams go one way: when HAProxy 2.6 splices both ways at
@@ -378,6 +394,8 @@ TEST(BenchArgumentsTest, AreRefusedInOneLine) {
       {"--baseline", "/nonexistent/file"},
       {"report", "--from", "/nonexistent/file"},
       {"--workloads", "rr1@0"},
+      {"--ends", "processes"},
+      {"--ends", "threads", "--workloads", "rr1025"},
       {"--workloads", "rr1x1TiB"}};
   for (const auto& arguments : wrong) {
     Process process(bench(arguments));

@@ -297,6 +297,15 @@ TEST(BaselineTest, WhatHasNoPartnerIsSaid) {
             std::string::npos);
 }
 
+TEST(BaselineTest, OtherEndsAreAnotherWorkload) {
+  json::object after = example();
+  const WorkloadDefaults threads{.threading = Threading::per_connection};
+  after["workloads"].at(0).as_object()["name"] = parse_workload("rr1", threads)->name;
+  const std::string text = compare_documents(example(), after);
+  EXPECT_NE(text.find("rr1-threads: not in the earlier run\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("→"), std::string::npos) << text;
+}
+
 TEST(BaselineTest, AnotherMachineIsSaid) {
   json::object before = example();
   before["machine"].at("cpu") = "an abacus";

@@ -14,6 +14,7 @@ TEST(HelloTest, ComesBackAsItWasSent) {
   hello.plain = true;
   hello.verify = true;
   hello.closes = true;
+  hello.threaded = true;
   hello.size_bytes = 70'000;
   hello.number = 12'345;
   hello.run = 0x0123456789abcdef;
@@ -52,7 +53,7 @@ TEST(HelloTest, AnythingElseIsNone) {
   bad[4] = 4;
   EXPECT_FALSE(decode(bad).has_value()) << "an unknown role";
   bad = good;
-  bad[5] = 32;
+  bad[5] = 64;
   EXPECT_FALSE(decode(bad).has_value()) << "an unknown flag";
   bad = good;
   bad[39] = 1;

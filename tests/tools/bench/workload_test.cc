@@ -43,6 +43,27 @@ TEST(WorkloadTest, NamesSayWhatIsRun) {
   EXPECT_EQ(parsed("mix").parts.size(), 4U);
 }
 
+TEST(WorkloadTest, MessagesAndCallsCanHaveAThreadForEachConnection) {
+  for (const char* name : {"rr8-threads", "rr8x16KiB-threads", "rr8x16KiB@2000-threads",
+                           "crr4@5-threads", "elephants1mice2-threads", "mix-threads"}) {
+    const Workload workload = parsed(name);
+    EXPECT_EQ(workload.name, name);
+    EXPECT_EQ(workload.ends(), "threads") << name;
+    for (const Part& part : workload.parts) {
+      const bool exchanges = part.kind == Kind::ping || part.kind == Kind::call;
+      EXPECT_EQ(part.threading == Threading::per_connection, exchanges) << name;
+    }
+  }
+  EXPECT_EQ(parsed("rr8x16KiB@2000-threads").parts.at(0).size_bytes, 16U << 10);
+  EXPECT_EQ(parsed("rr8x16KiB@2000-threads").parts.at(0).rate, 2000);
+  EXPECT_EQ(parsed("rr8").ends(), "loop");
+  EXPECT_EQ(parsed("bulk8").ends(), "");
+  const WorkloadDefaults threads{.threading = Threading::per_connection};
+  EXPECT_EQ(parsed("rr8", threads), parsed("rr8-threads"));
+  EXPECT_EQ(parsed("rr8-threads", threads), parsed("rr8-threads"));
+  EXPECT_EQ(parsed("bulk8", threads), parsed("bulk8"));
+}
+
 TEST(WorkloadTest, WhatANameLeavesOpenIsTheDefault) {
   const WorkloadDefaults defaults{.connections = 16, .size_bytes = 4096};
   const Workload ping = parsed("rr", defaults);
@@ -51,6 +72,7 @@ TEST(WorkloadTest, WhatANameLeavesOpenIsTheDefault) {
   EXPECT_EQ(ping.name, "rr16x4KiB");
   EXPECT_EQ(parsed("rr@100", defaults).name, "rr16x4KiB@100");
   EXPECT_EQ(parsed("rr2x1B", defaults).name, "rr2x1B");
+  EXPECT_EQ(parsed("rr-threads", defaults).name, "rr16x4KiB-threads");
   EXPECT_EQ(parsed("bulkdown", defaults).name, "bulk16down");
   EXPECT_EQ(parsed("bulk", defaults).name, "bulk16");
   EXPECT_EQ(parsed("slow", defaults).name, "slow16");
@@ -58,8 +80,9 @@ TEST(WorkloadTest, WhatANameLeavesOpenIsTheDefault) {
 
 TEST(WorkloadTest, AFullNameMeansTheSameAgain) {
   const WorkloadDefaults defaults{.connections = 5, .size_bytes = 100};
-  for (const char* name : {"bulk", "bulkboth-plain", "rr", "rr@7", "crr", "crr@9", "idle", "slow",
-                           "elephants2mice3", "mix", "bulk7", "rr7x2KiB"}) {
+  for (const char* name :
+       {"bulk", "bulkboth-plain", "rr", "rr@7", "crr", "crr@9", "idle", "slow", "elephants2mice3",
+        "mix", "bulk7", "rr7x2KiB", "rr@7-threads", "crr-threads"}) {
     const Workload once = parsed(name, defaults);
     const Workload twice = parsed(once.name);
     EXPECT_EQ(twice.name, once.name);
@@ -71,15 +94,35 @@ TEST(WorkloadTest, EveryOneIsDescribed) {
   EXPECT_EQ(parsed("bulk8").description(), "8 streams to the upstream");
   EXPECT_EQ(parsed("rr1x4KiB@50").description(),
             "1 connection exchanging 4KiB messages, 50 a second");
+  EXPECT_EQ(parsed("rr2-threads").description(),
+            "2 connections exchanging 1B messages, a thread for each connection");
   EXPECT_EQ(parsed("rr1").loop(), "closed loop");
   EXPECT_EQ(parsed("crr1@5").loop(), "open loop");
   EXPECT_EQ(parsed("bulk1").loop(), "");
 }
 
 TEST(WorkloadTest, WhatIsNotUnderstoodIsNamed) {
-  for (const char* name : {"", "bulk0", "bulk8sideways", "bulk99999", "rr1x", "rr1x0B", "rr1x1TiB",
-                           "rr1@", "rr1@0", "crr65", "idle-1", "elephants1", "elephantsmice",
-                           "mix2", "nonsense", "rr1 ", "bulk1-plain-plain"}) {
+  for (const char* name : {"",
+                           "bulk0",
+                           "bulk8sideways",
+                           "bulk99999",
+                           "rr1x",
+                           "rr1x0B",
+                           "rr1x1TiB",
+                           "rr1@",
+                           "rr1@0",
+                           "crr65",
+                           "idle-1",
+                           "elephants1",
+                           "elephantsmice",
+                           "mix2",
+                           "nonsense",
+                           "rr1 ",
+                           "bulk1-plain-plain",
+                           "bulk1-threads",
+                           "idle1-threads",
+                           "rr1-threads-threads",
+                           "rr1-threads@5"}) {
     const Result<Workload> workload = parse_workload(name);
     ASSERT_TRUE(workload.has_error()) << name;
     EXPECT_NE(workload.error().context.find('"' + std::string(name) + '"'), std::string::npos);
@@ -94,6 +137,9 @@ TEST(WorkloadTest, WhatIsTooMuchIsToldTheBound) {
             "workload \"bulk99999999999999999999down\": expected at most 20000 connections");
   EXPECT_EQ(said("rr20000x1MiB"),
             "workload \"rr20000x1MiB\": expected at most 1GiB in all messages together");
+  EXPECT_EQ(
+      said("rr1025-threads"),
+      "workload \"rr1025-threads\": expected at most 1024 connections with a thread for each");
   EXPECT_EQ(said("rr1x1TiB"), "workload \"rr1x1TiB\": expected at most 16MiB");
   EXPECT_EQ(said("rr1@99999999"), "workload \"rr1@99999999\": expected at most 10000000 a second");
 }
