@@ -33,7 +33,7 @@ struct Listed {
 
 Result<> add_file(std::string path, const struct stat& about, std::vector<Listed>& to) {
   std::optional<SegmentName> name = parse_segment_name(file_name(path));
-  if (!name) return Error{0, one_line(path) + ": not named like a segment of a capture"};
+  if (!name) return Error{0, one_line(path) + ": the name is not that of a capture segment"};
   if (to.size() == kMostSegments) {
     return Error{0, "more than " + std::to_string(kMostSegments) + " segments"};
   }

@@ -137,7 +137,7 @@ Result<Cidr> Cidr::parse(std::string_view text) {
   const std::size_t slash = text.find('/');
   const std::string host(text.substr(0, slash));
   const Result<SocketAddress> address = numeric_address({host, 0});
-  const Error wrong{0, "no range of addresses in " + in_quotes(text) +
+  const Error wrong{0, "not an address range: " + in_quotes(text) +
                            ": expected one such as 10.0.0.0/8 or 2001:db8::/32"};
   // A NUL would end the text early, and a scope is no part of a range.
   if (!address || host.find('\0') != std::string::npos || host.find('%') != std::string::npos) {
@@ -159,7 +159,7 @@ Result<Cidr> Cidr::parse(std::string_view text) {
   }
   for (unsigned bit = range.bits_; bit < most_bits; ++bit) {
     if ((bytes[bit / 8] >> (7 - bit % 8) & 1) != 0) {
-      return Error{0, in_quotes(text) + ": bits are set behind the prefix"};
+      return Error{0, in_quotes(text) + ": address bits after the prefix are not zero"};
     }
   }
   return range;
@@ -173,7 +173,7 @@ Result<std::uint64_t> parse_time(std::string_view text) {
   const std::optional<std::uint64_t> time =
       text.starts_with('@') ? parse_seconds(text.substr(1)) : parse_date(text);
   if (!time) {
-    return Error{0, "no time in " + in_quotes(text) +
+    return Error{0, "not a time: " + in_quotes(text) +
                         ": expected one such as 2026-11-24T09:30:00Z, 2026-11-24 or @1795512600"};
   }
   return {in_place_value, *time};

@@ -138,7 +138,7 @@ Result<Event> ChainReader::take(const SegmentEvent& from) {
   if (from.header.is(Kind::segment) && !names(segments_[current_].name, from.payload)) {
     queue_.push_back(finding({.severity = Finding::Severity::damage,
                               .offset = from.position,
-                              .what = "the first frame of another segment"}));
+                              .what = "a frame that belongs to another segment"}));
   }
   for (const Side side : {Side::client, Side::upstream}) {
     const auto index = static_cast<std::size_t>(side);

@@ -170,7 +170,7 @@ SegmentReader::Step SegmentReader::skip_bad_frames() {
   const Found found = look_on(next_);
   const std::uint64_t begin = next_.offset;
   if (found.header) {
-    return bad({.offset = begin, .bytes = found.header->offset - begin, .what = "no good frame"},
+    return bad({.offset = begin, .bytes = found.header->offset - begin, .what = "no intact frame"},
                {found.header->offset, found.header->number});
   }
   const Place end{view_.size_bytes(), next_.number};
@@ -181,7 +181,7 @@ SegmentReader::Step SegmentReader::skip_bad_frames() {
   if (bad_end > begin) {
     return bad({.offset = begin,
                 .bytes = bad_end - begin,
-                .what = footer_passed() ? "something behind the footer" : "no good frame"},
+                .what = footer_passed() ? "data after the footer" : "no intact frame"},
                end);
   }
   if (being_written() && !footer_passed()) return stop_here();
@@ -199,7 +199,9 @@ SegmentReader::Step SegmentReader::read_record() {
   };
   // Records begin at multiples of it.
   const std::size_t padding_bytes = -at % kRecordAlignment;
-  if (padding_bytes > 0) return bad_until(at + padding_bytes, "not zero behind a payload");
+  if (padding_bytes > 0) {
+    return bad_until(at + padding_bytes, "padding after a payload is not zero");
+  }
   const std::span<const std::byte> records = view_.at(frame.offset, frame.used_bytes);
   const auto record_at = [&](std::size_t place) {
     return decode_record_header(records.subspan(std::min(place, records.size())), frame_->seed);
@@ -208,7 +210,7 @@ SegmentReader::Step SegmentReader::read_record() {
   if (!header) {
     std::size_t end = at + kRecordAlignment;
     while (end < records.size() && !record_at(end)) end += kRecordAlignment;
-    return bad_until(end < records.size() ? end : frame.used_bytes, "bad record");
+    return bad_until(end < records.size() ? end : frame.used_bytes, "record header invalid");
   }
   if (holds_back() && !header->is(Kind::segment)) {
     look_ahead();
@@ -217,8 +219,10 @@ SegmentReader::Step SegmentReader::read_record() {
   const std::size_t end = at + record_bytes(header->payload_bytes);
   const std::size_t payload_end = at + kRecordHeaderBytes + header->payload_bytes;
   const auto payload = records.subspan(at + kRecordHeaderBytes, header->payload_bytes);
-  if (crc32c(payload) != header->payload_crc) return bad_until(end, "bad payload");
-  if (!is_understood(*header, payload)) return bad_until(end, "senseless record");
+  if (crc32c(payload) != header->payload_crc) {
+    return bad_until(end, "payload does not match its checksum");
+  }
+  if (!is_understood(*header, payload)) return bad_until(end, "record with invalid contents");
   if (const Step wrong = behind_footer(position)) return wrong;
   if (header->is(Kind::footer) && !footer_passed()) walk_ = Walk::behind_footer;
   if (header->is(Kind::segment) && waits()) {
@@ -242,7 +246,7 @@ SegmentReader::Step SegmentReader::finish_frame() {
                next_);
   };
   if (frame.size() == header.frame_bytes && !is_zero(frame.subspan(header.used_bytes))) {
-    return bad_from(header.used_bytes, "not zero behind the records");
+    return bad_from(header.used_bytes, "padding after the records is not zero");
   }
   // What was cut off within the records has been told.
   if (frame.size() >= header.used_bytes && frame.size() < header.frame_bytes) {
@@ -327,7 +331,7 @@ SegmentReader::Step SegmentReader::behind_footer(std::uint64_t offset) {
       .type = SegmentEvent::Type::finding,
       .finding = {.offset = offset,
                   .bytes = view_.size_bytes() - std::min(offset, view_.size_bytes()),
-                  .what = "something behind the footer"}};
+                  .what = "data after the footer"}};
 }
 
 }  // namespace sluice::capture

@@ -216,7 +216,8 @@ void SegmentWriter::looked_after(const Completion& /*completion*/) {
   };
   const Segment* const current = frames_.segment();
   if (is_gone(current)) {
-    frames_.fail({ENOENT, "segment " + to_string(current->name) + " is gone from its directory"});
+    frames_.fail(
+        {ENOENT, "segment " + to_string(current->name) + " was removed from its directory"});
   }
   if (is_gone(next_.ready()) && !is_through()) next_.make_again();
   advance();

@@ -17,7 +17,7 @@ Result<OwnedFd> open_regular_file(const std::string& path) {
   if (!fd) return errno_error("open " + one_line(path));
   struct stat about {};
   if (::fstat(fd.get(), &about) != 0) return errno_error("fstat " + one_line(path));
-  if (!S_ISREG(about.st_mode)) return Error{0, one_line(path) + ": no regular file"};
+  if (!S_ISREG(about.st_mode)) return Error{0, one_line(path) + ": not a regular file"};
   return fd;
 }
 

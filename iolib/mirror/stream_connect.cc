@@ -47,7 +47,7 @@ void Stream::connect(State state) {
   enter(state);
   if (state == State::connecting) mirror_.connects();
   if (mirror_.addresses_->empty()) {
-    error_ = {0, "its name has not been resolved"};
+    error_ = {0, "its name is not resolved yet"};
     return connect_failed();
   }
   connecting_ = std::make_unique<Connecting>(*this);

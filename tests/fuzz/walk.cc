@@ -56,7 +56,7 @@ class SegmentWalk {
     if (finding.severity == Finding::Severity::lost) return;
     must(finding.offset <= bytes_.size());
     // A finding behind a footer covers everything there, which is then read nevertheless.
-    if (finding.what == "something behind the footer" || finding.bytes == 0) return;
+    if (finding.what == "data after the footer" || finding.bytes == 0) return;
     must(finding.offset >= reached_);
     reached_ = finding.offset + finding.bytes;
   }

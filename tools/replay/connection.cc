@@ -188,7 +188,7 @@ bool Connection::send(Action& action, TimePoint now) {
       return false;
     }
     if (sent.status == Transfer::Status::end) {
-      fail("a segment has become shorter meanwhile", How::by_reset);
+      fail("a segment became shorter during the replay", How::by_reset);
       return false;
     }
     if (sent.status == Transfer::Status::failed && sent.error == EIO) {  // which no socket gives
@@ -327,7 +327,7 @@ void Connection::out_of_time() {
   switch (state_) {
     case State::running:
       if (answer_end_ == SideEnd::none && writable_.in_flight()) {
-        return fail("the server reads no more", How::by_reset);
+        return fail("the server stopped reading", How::by_reset);
       }
       if (answer_end_ == SideEnd::none) {
         do_without_answer(stage_.plan.actions[action_]);
@@ -336,13 +336,13 @@ void Connection::out_of_time() {
       [[fallthrough]];
     case State::broken:
       if (planned().answer_end == SideEnd::reset) return complete(How::by_reset);
-      return fail("cut by the server", How::by_reset);
+      return fail("the server closed the connection early", How::by_reset);
     case State::flushing:
-      return fail("the server reads no more", How::by_reset);
+      return fail("the server stopped reading", How::by_reset);
     case State::draining:
-      return fail(
-          answer_end_ == SideEnd::reset ? "reset by the server" : "not ended by the server in time",
-          How::by_reset);
+      return fail(answer_end_ == SideEnd::reset ? "reset by the server"
+                                                : "the server did not end the connection in time",
+                  How::by_reset);
     case State::connecting:
     case State::closing:
       break;

@@ -302,7 +302,8 @@ TEST(ReplayTime, AnAnswerThatWasNotRecordedHasToEnd) {
   const Replayed replayed =
       replay({folder.path(), "--to", endless.address(), "--response-timeout", "300ms"});
   EXPECT_EQ(replayed.status, 1) << replayed.output << replayed.error;
-  EXPECT_TRUE(has(replayed.output, "not ended by the server in time")) << replayed.output;
+  EXPECT_TRUE(has(replayed.output, "the server did not end the connection in time"))
+      << replayed.output;
 }
 
 TEST(ReplayTime, AResetThatCameBehindTheAnswersEndDoesNotComeBeforeIt) {
@@ -633,7 +634,7 @@ TEST(ReplayEnds, AServerThatDoesNotReadIsGivenUpInTime) {
   const Replayed replayed =
       replay({folder.path(), "--to", loopback_address(deaf.port), "--response-timeout", "300ms"});
   EXPECT_EQ(replayed.status, 1) << replayed.output << replayed.error;
-  EXPECT_TRUE(has(replayed.output, "the server reads no more")) << replayed.output;
+  EXPECT_TRUE(has(replayed.output, "the server stopped reading")) << replayed.output;
 }
 
 TEST(ReplayEnds, AnInterruptEndsTheConnectionsAndPrintsWhatWasMeasured) {
