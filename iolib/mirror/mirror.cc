@@ -8,9 +8,9 @@
 namespace sluice::mirror {
 namespace {
 
-// In one call that many bytes of answers are dropped.
+// The most bytes that one call discards.
 constexpr std::size_t kWasteBytes = 64 << 10;
-// Connects of streams that waited for them.
+// The most waiting streams that connect in one turn.
 constexpr int kServedInATurn = 16;
 
 }  // namespace
@@ -46,7 +46,7 @@ Stream* Mirror::open(const StreamOptions& options) {
   return stream.state_ == Stream::State::gone ? nullptr : &stream;
 }
 
-// Nobody has been answered lately, and the breaker does not know it yet.
+// No connect has been answered for a while, and the breaker has not opened yet.
 bool Mirror::silent() const {
   return unanswered_ >= kMostUnanswered && reactor_.now() >= first_unanswered_ + kAnswerTime;
 }
@@ -55,8 +55,8 @@ void Mirror::connects() {
   if (unanswered_++ == 0) first_unanswered_ = reactor_.now();
 }
 
-// A server that hangs would else have all its places taken within a second, by connections that pay
-// for it. Those that may not connect now wait for their turn.
+// Limits connects: otherwise connections would occupy all places of a server that hangs within a
+// second. A stream that may not connect now waits for its turn.
 bool Mirror::admit() { return line_.empty() && pace_.admit(reactor_.now()); }
 
 void Mirror::join_line(Stream& stream) {
@@ -72,16 +72,16 @@ void Mirror::leave_line(Stream& stream) {
   look_at_line();
 }
 
-// While the breaker is not closed a turn is to be refused, and while nobody is answered nobody has
-// one: either the breaker will open, or an answer comes.
+// While the breaker is not closed, every waiting stream is refused at once. While no connect is
+// answered, no stream gets a turn: either the breaker opens, or an answer comes.
 TimePoint Mirror::next_turn() const {
   const TimePoint now = reactor_.now();
   if (!is_well()) return now;
   return silent() ? TimePoint::max() : pace_.next(now);
 }
 
-// After anything that the next turn, or the end of pacing, depends on. The end is at half a burst,
-// so that it is not told with every stream.
+// Called after every change that affects the next turn or the end of pacing. Pacing ends at half a
+// burst, so that it is not reported with every stream.
 void Mirror::look_at_line() {
   const TimePoint next = line_.empty() ? TimePoint::max() : next_turn();
   next == TimePoint::max() ? reactor_.cancel_timer(*this) : reactor_.set_timer(*this, next);
@@ -115,8 +115,8 @@ void Mirror::keep_out() {
   if (!std::exchange(crowded_, true)) on_event(Event::crowded, {});
 }
 
-// Not with the first place that is free: the next connection may take it, and the one after that be
-// kept away.
+// Waits for a quarter of the places: if one free place sufficed, the next connection could take it,
+// and the one after that would be kept away again.
 void Mirror::let_in() {
   if (!crowded_ || 4 * streams_.size() > 3 * most_streams_) return;
   crowded_ = false;
@@ -124,7 +124,7 @@ void Mirror::let_in() {
 }
 
 void Mirror::stop() {
-  paced_ = false;  // its places become free by this, not by the mirror
+  paced_ = false;  // stop() frees the places, not the mirror
   for (Stream& stream : streams_) stream.stop();
 }
 
@@ -148,7 +148,8 @@ void Mirror::failed(const Error& error, bool probe) {
   if (breaker_.state() != before) on_event(Event::opened, {.error = error});
 }
 
-// The first is forgiven: as with a connect there is one more try, the next connection.
+// The first stream that is broken off at once is tolerated, as a failed connect is retried. The
+// second one in a row counts as a failure.
 void Mirror::broken_off(const Stream& stream, const Error& error, bool at_once) {
   add(Count::ended);
   on_event(Event::ended, {.connection = stream.options_.connection, .error = error});
@@ -157,8 +158,9 @@ void Mirror::broken_off(const Stream& stream, const Error& error, bool at_once) 
   if (again || !is_well()) failed(error, stream.probe_);
 }
 
-// A stream was not broken off at once. One that was connected while the breaker was not closed
-// `proves` that it may be.
+// A stream ended without being broken off at once, or its proof deadline has passed. If it
+// connected while the breaker was not closed, it `proves` that the mirror is back, and the breaker
+// closes.
 void Mirror::lasted(bool proves) {
   broken_off_ = false;
   if (!proves || is_well()) return;

@@ -25,36 +25,36 @@ namespace sluice::mirror {
 
 class Stream;
 
-/// What happens beyond the lag that a connection's mirror may have.
+/// What happens when a connection's backlog exceeds StreamOptions::max_lag_bytes.
 enum class OnLag : std::uint8_t {
-  disconnect,  ///< that connection's mirror ends with a reset
-  shed,        ///< besides, no new connection is mirrored until the others have caught up
+  disconnect,  ///< the connection's stream ends with a reset
+  shed,  ///< the same; also, no new connection is mirrored until the other streams have caught up
 };
 
-/// What one connection's route asks for.
+/// The settings of one connection's route.
 struct StreamOptions {
-  std::uint64_t connection = 0;           ///< its number, for the owner's log
-  std::uint64_t max_lag_bytes = 4 << 20;  ///< that may wait for the mirror
+  std::uint64_t connection = 0;           ///< the connection's number, for the owner's log
+  std::uint64_t max_lag_bytes = 4 << 20;  ///< limit of the stream's backlog
   OnLag on_lag = OnLag::disconnect;
   Duration connect_timeout = std::chrono::seconds(5);
   bool choose_congestion = true;  ///< see choose_congestion_control()
 };
 
-/// What is counted.
+/// What a mirror counts. `active`, `lag` and `waiting` are current values; the others only rise.
 enum class Count : std::uint8_t {
-  streams,     ///< connections that were mirrored, or were to be
-  active,      ///< at this moment, with those that outlive their connection
-  bytes,       ///< handed to the mirror's sockets
-  copied,      ///< of these, through a backlog: gathered, or late
-  lag,         ///< bytes in backlogs at this moment
-  waiting,     ///< streams that wait for their turn to connect, at this moment
-  lagged,      ///< streams that were cut because of their lag
-  shed,        ///< connections kept away because others lagged
-  refused,     ///< connections kept away by the breaker, or since nobody has got an answer yet
-  crowded,     ///< connections kept away because there were too many streams
+  streams,     ///< streams that began, whether they connected or not
+  active,      ///< streams that exist now, including those that outlive their connection
+  bytes,       ///< bytes passed to the mirror's sockets
+  copied,      ///< part of `bytes` that went through a backlog: gathered, or late
+  lag,         ///< bytes in backlogs now
+  waiting,     ///< streams that wait now for their turn to connect
+  lagged,      ///< streams cut because they lagged
+  shed,        ///< connections not mirrored because other streams lagged
+  refused,     ///< connections not mirrored: the breaker is open, or no connect is answered
+  crowded,     ///< connections not mirrored because there were too many streams
   failed,      ///< streams that could not connect
-  ended,       ///< streams that the mirror broke off before it had everything
-  unfinished,  ///< streams that were cut at their end, or stopped, with something yet to come
+  ended,       ///< streams that the mirror broke off before it had all bytes
+  unfinished,  ///< streams that the drain time or stop() ended before the mirror had everything
 };
 inline constexpr std::size_t kCounts = static_cast<std::size_t>(Count::unfinished) + 1;
 inline constexpr std::array<std::string_view, kCounts> kCountNames = {
@@ -62,100 +62,105 @@ inline constexpr std::array<std::string_view, kCounts> kCountNames = {
     "mirror_waiting", "mirror_lagged", "mirror_shed",      "mirror_refused", "mirror_crowded",
     "mirror_failed",  "mirror_ended",  "mirror_unfinished"};
 
-/// What its owner may want to log: each change of state, and each stream that ended too early.
+/// What the owner may want to log: each change of state, and each stream that ended too early.
 enum class Event : std::uint8_t {
-  opened,       ///< the breaker: it cannot be connected to, or breaks off at once
-  half_opened,  ///< the breaker: one connection tries
-  closed,       ///< the breaker: it is back
-  shedding,     ///< new connections are kept away, since one lags
-  caught_up,    ///< and are not any more
-  paced,        ///< streams have to wait for their turn to connect
-  unpaced,      ///< and have not any more: half a burst could connect at once
-  crowded,      ///< connections are kept away, since there are too many streams
-  uncrowded,    ///< a quarter of the places is free again
-  lagged,       ///< a stream was cut because of its lag
+  opened,       ///< the breaker opened: connects fail, or the mirror breaks streams off at once
+  half_opened,  ///< the breaker is half open: one connection tries
+  closed,       ///< the breaker closed: the mirror is back
+  shedding,     ///< new connections are not mirrored, because a stream lags
+  caught_up,    ///< the lagging streams have caught up; new connections are mirrored again
+  paced,        ///< new streams wait for their turn to connect
+  unpaced,      ///< no stream waits, and half a burst could connect at once
+  crowded,      ///< new connections are not mirrored, because there are too many streams
+  uncrowded,    ///< a quarter of the streams' places is free again
+  lagged,       ///< a stream was cut because it lagged
   ended,        ///< the mirror broke a stream off
 };
 
 /// Why a stream was cut.
 enum class Limit : std::uint8_t {
-  lag,     ///< more would wait than StreamOptions::max_lag_bytes
-  budget,  ///< no memory is left for all streams together
-  hole,    ///< it missed bytes
+  lag,     ///< the backlog would exceed StreamOptions::max_lag_bytes
+  budget,  ///< Options::budget_bytes, which all streams share, is used up
+  hole,    ///< the stream missed bytes
 };
 
-/// What there is to say about an event, as far as it applies.
+/// Details of an event; each member is valid for the events that it names.
 struct Detail {
-  std::uint64_t connection = 0;  ///< of lagged and ended: the StreamOptions'
-  Limit limit = Limit::lag;      ///< of lagged
-  Error error = {};              ///< of opened and ended
+  std::uint64_t connection = 0;  ///< lagged, ended: StreamOptions::connection
+  Limit limit = Limit::lag;      ///< lagged
+  Error error = {};              ///< opened, ended
 };
 
-/// One server that gets a copy of what clients send, as one thread sees it: the streams to it, what
-/// they may hold together, and the breaker that keeps connections away while it is down.
+/// One server that gets a copy of what clients send, as one thread sees it. Holds the streams to
+/// the server, their common memory budget, and the breaker that keeps connections away while the
+/// server is down.
 ///
-/// Belongs to its reactor's thread, but for count(). Must outlive its streams: destroyed after
+/// Belongs to its reactor's thread, except count(). Must outlive its streams: destroy it after
 /// size() is 0, or after the reactor has run for the last time.
 class Mirror : private Timer {
  public:
-  /// How long a stream may outlive its connection, to pass on what waits and to see the mirror's
-  /// end.
+  /// How long a stream may outlive its connection. In this time it sends its backlog and waits for
+  /// the mirror's end.
   static constexpr Duration kDrainTime = std::chrono::seconds(10);
   struct Options {
-    std::size_t budget_bytes = 64 << 20;  ///< of memory, for all backlogs together
+    std::size_t budget_bytes = 64 << 20;  ///< memory for all backlogs together
     std::size_t most_streams = 4096;
-    std::uint32_t seed = 1;  ///< of the breaker's jitter
+    std::uint32_t seed = 1;  ///< seed of the breaker's jitter
     Duration drain_time = kDrainTime;
-    Shedding* shedding = nullptr;  ///< of all threads that mirror to this server; null: alone
+    Shedding* shedding = nullptr;  ///< shared by all threads that mirror to this server; null: this
+                                   ///< Mirror uses its own
   };
-  /// A socket holds no more than this unsent (TCP_NOTSENT_LOWAT): what waits for the mirror waits
-  /// where it is counted, and a mirror that never reads pins little of the kernel's memory.
+  /// The most unsent bytes in a socket (TCP_NOTSENT_LOWAT). Further bytes wait in the backlog,
+  /// where they are counted. A mirror that never reads thus occupies little kernel memory.
   static constexpr int kUnsentBytes = 256 << 10;
-  /// Pieces that are smaller than this together are gathered for so long, but for the first after a
-  /// pause: a call for each message would cost the worker as much as forwarding it does.
+  /// A stream gathers pieces until they reach this size or kGatherTime has passed. The first piece
+  /// after a pause is sent at once. One send per small message would cost the worker as much as
+  /// forwarding it.
   static constexpr std::size_t kGatherBytes = 16 << 10;
   static constexpr Duration kGatherTime = std::chrono::milliseconds(10);
-  /// A stream connects so long after its connection began: what that costs is then not in the way
-  /// of the connection's first bytes.
+  /// A stream waits this long after its connection began before it connects, so that the connect
+  /// does not delay the connection's first bytes.
   static constexpr Duration kConnectPause = std::chrono::milliseconds(1);
-  /// So many streams may connect, and then no more until one is answered, if the first of them has
-  /// waited for kAnswerTime. A mirror that is well answers a burst sooner than that; one that drops
-  /// what it is sent keeps its connects under way until they time out, and each has a socket.
+  /// After this many connects without an answer, no stream connects until one is answered, once
+  /// kAnswerTime has passed since the first of them. A healthy mirror answers a burst sooner. With
+  /// a mirror that drops packets, each pending connect would hold a socket until it times out.
   static constexpr std::size_t kMostUnanswered = 64;
   static constexpr Duration kAnswerTime = std::chrono::milliseconds(50);
-  /// A stream that the mirror breaks off within this, or before it took a byte, and never answered,
-  /// says that there is nobody behind the address, as with a proxy whose servers are down. The
-  /// second in a row opens the breaker, and the probe's success is not certain before.
+  /// A stream that is broken off within this time after it connected, or before the mirror took a
+  /// byte, and that got no answer, is broken off "at once". That is what a proxy does when its
+  /// servers are down. The second such stream in a row opens the breaker. A probe counts as
+  /// successful only after this time.
   static constexpr Duration kAtOnce = std::chrono::milliseconds(30);
 
-  /// Without addresses it is down, as far as is known.
+  /// If `addresses` is empty, every stream fails as if the mirror were down.
   Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options);
   ~Mirror() override;
   Mirror(const Mirror&) = delete;
   Mirror& operator=(const Mirror&) = delete;
 
-  /// Where streams connect from now on.
+  /// Sets the addresses that new connects use.
   void set_addresses(std::vector<Endpoint> addresses) {
     addresses_ = std::make_shared<const std::vector<Endpoint>>(std::move(addresses));
   }
 
-  /// Begins a stream, which the caller attaches as a tap; null if the connection is not mirrored.
+  /// Begins a stream, which the caller attaches as a tap. Returns null if the connection is not
+  /// mirrored. The Mirror owns the stream.
   [[nodiscard]] Stream* open(const StreamOptions& options);
-  /// Ends every stream with a reset, soon; those whose mirror lacks something by then count as
-  /// unfinished.
+  /// Ends every stream with a reset. Each socket closes once nothing of it is in flight. Streams
+  /// whose mirror lacks bytes count as unfinished.
   void stop();
   [[nodiscard]] std::size_t size() const { return streams_.size(); }
 
-  /// Called within the streams' own turns; they may not call back.
+  /// Called from within a stream's turn; must not call the Mirror or a stream.
   std::function<void(Event, const Detail&)> on_event = [](Event, const Detail&) {};
-  /// A stream could not connect, its retry included, or streams are broken off at once: the
-  /// addresses may be outdated.
+  /// Called when a stream could not connect, its retry included, or when streams are broken off at
+  /// once: the addresses may be outdated.
   std::function<void(const Error&)> on_failed = [](const Error&) {};
-  /// A stream begins; and one is gone, from the reactor's turn.
+  /// Called when a stream begins, and when one is gone (from the reactor's turn).
   std::function<void()> on_began = [] {};
   std::function<void()> on_gone = [] {};
 
-  /// Any thread.
+  /// The current value of a counter. Any thread.
   [[nodiscard]] std::uint64_t count(Count what) const {
     return counts_[static_cast<std::size_t>(what)].load(std::memory_order_relaxed);
   }
@@ -165,12 +170,12 @@ class Mirror : private Timer {
 
   void add(Count what, std::uint64_t amount = 1) {
     std::atomic<std::uint64_t>& value = counts_[static_cast<std::size_t>(what)];
-    // The only writer needs no locked instruction.
+    // Only this thread writes, so no locked instruction is needed.
     value.store(value.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
   }
   void subtract(Count what, std::uint64_t amount = 1) { add(what, ~amount + 1); }
 
-  /// The breaker keeps nobody away.
+  /// Whether the breaker is closed.
   [[nodiscard]] bool is_well() const { return breaker_.state() == Breaker::State::closed; }
   [[nodiscard]] bool silent() const;
   void connects();
@@ -196,23 +201,23 @@ class Mirror : private Timer {
   void remove(Stream& stream);
 
   Reactor& reactor_;
-  std::shared_ptr<const std::vector<Endpoint>> addresses_;  ///< shared with those that connect
-  std::size_t preferred_ = 0;                               ///< the address that connected last
+  std::shared_ptr<const std::vector<Endpoint>> addresses_;  ///< shared with pending connects
+  std::size_t preferred_ = 0;  ///< index of the address that connected last
   std::size_t most_streams_;
   Duration drain_time_;
   ByteBudget budget_;
   Breaker breaker_;
-  Pace pace_;  ///< at which places become free if nothing else frees them
+  Pace pace_;  ///< interval: the drain time divided by most_streams
   std::list<Stream> streams_;
-  std::list<Stream*> line_;  ///< those that may not connect yet; empty: the timer is not set
+  std::list<Stream*> line_;  ///< streams that wait for their turn; empty: the timer is not set
   bool paced_ = false;
-  std::size_t unanswered_ = 0;  ///< streams that connect, since one was answered, well or not
-  TimePoint first_unanswered_;  ///< when the first of them did
+  std::size_t unanswered_ = 0;  ///< connects begun since the last one that succeeded or failed
+  TimePoint first_unanswered_;  ///< when the first of these began
   Shedding own_shedding_;
   Shedding& shedding_;
   bool crowded_ = false;
-  bool broken_off_ = false;       ///< the last stream that ended was, at once
-  std::vector<std::byte> waste_;  ///< where answers go that the kernel cannot drop by itself
+  bool broken_off_ = false;       ///< the last stream that ended was broken off at once
+  std::vector<std::byte> waste_;  ///< buffer for bytes that are discarded
   std::array<std::atomic<std::uint64_t>, kCounts> counts_{};
 };
 

@@ -7,31 +7,31 @@
 
 namespace sluice::mirror {
 
-/// Whether one more stream may connect to a server. A burst may, then one for each that leaves its
-/// place, and two for each of which the server gives a sign of life (it answers the stream, or ends
-/// it in order); but where nothing of that happens, as with one that hangs, only one in each
-/// interval. Used by one thread; the time is the caller's.
+/// Limits how fast streams connect to a server. A burst of kBurst may connect at once. Then each
+/// stream that leaves its place allows one more. Each sign of life (the server answers a stream, or
+/// ends it in order) allows two more. If neither happens, as with a server that hangs, one stream
+/// per interval may connect. Used by one thread. The caller passes the time.
 class Pace {
  public:
   static constexpr int kBurst = 256;
-  /// Intervals that were missed are made up for, up to this: turns may come late.
+  /// A turn that comes late makes up for missed intervals, but for no more than this.
   static constexpr Duration kSlack = std::chrono::milliseconds(10);
 
   explicit Pace(Duration interval) : interval_(interval) {}
 
-  /// Whether one may connect now. It counts then as one that did.
+  /// Whether a stream may connect now. If so, it is counted as connected.
   [[nodiscard]] bool admit(TimePoint now) {
     if (now < next(now)) return false;
     if (credit_ == 0) next_ = std::max(next_, now - kSlack) + interval_;
     credit_ = std::max(credit_ - 1, 0);
     return true;
   }
-  /// When the next one may, as far as is known now.
+  /// The earliest time at which the next stream may connect, as far as is known now.
   [[nodiscard]] TimePoint next(TimePoint now) const { return credit_ > 0 ? now : next_; }
-  /// For two, so that a server which takes its time gets as many as it can answer before long.
+  /// Allows two more streams, so that a slow server soon gets as many as it can answer.
   void sign_of_life() { credit_ = std::min(credit_ + 2, kBurst); }
   void place_left() { credit_ = std::min(credit_ + 1, kBurst); }
-  /// Whether half a burst may connect at once.
+  /// Whether half a burst could connect at once.
   [[nodiscard]] bool is_free() const { return credit_ >= kBurst / 2; }
 
  private:

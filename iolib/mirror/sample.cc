@@ -16,7 +16,8 @@ std::uint64_t fnv1a(std::span<const std::byte> bytes, std::uint64_t hash = 0xcbf
   return hash;
 }
 
-// FNV alone hardly lets the last byte reach the upper bits: ports in a row would come in runs.
+// In FNV the last byte hardly affects the upper bits: consecutive ports would get neighboring
+// hashes.
 std::uint64_t finalized(std::uint64_t hash) {
   hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;
   hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53;

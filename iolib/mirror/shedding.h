@@ -5,16 +5,16 @@
 
 namespace sluice::mirror {
 
-/// Which new connections are kept away from a server since others lag: all or none, on every
-/// thread that mirrors to it. Any thread.
+/// Whether new connections are kept away from a server because streams lag: all or none, on every
+/// thread that mirrors to the server. Any thread.
 class Shedding {
  public:
   [[nodiscard]] bool active() const {
     return (state_.load(std::memory_order_relaxed) & kActive) != 0;
   }
-  /// A stream has more than the server takes.
+  /// One more stream is behind: its server does not take the bytes as fast as they come.
   void fell_behind() { state_.fetch_add(1, std::memory_order_relaxed); }
-  /// And it has not any more. True if it was the last one and shedding ends.
+  /// One stream fewer is behind. Returns true if it was the last one and shedding ends.
   [[nodiscard]] bool caught_up() {
     std::uint64_t before = state_.load(std::memory_order_relaxed);
     while (!state_.compare_exchange_weak(before, after_catching_up(before),
@@ -22,7 +22,7 @@ class Shedding {
     }
     return before == (kActive | 1);
   }
-  /// Unless nobody is behind. True if shedding begins.
+  /// Begins shedding if any stream is behind. Returns true if shedding begins now.
   [[nodiscard]] bool begin() {
     std::uint64_t before = state_.load(std::memory_order_relaxed);
     while (before != 0 && (before & kActive) == 0) {
@@ -34,14 +34,14 @@ class Shedding {
   }
 
  private:
-  // One word holds both: shedding must not begin when the last one has just caught up, since nobody
-  // would end it.
+  // One word holds both, so that shedding cannot begin just after the last stream has caught up:
+  // nothing would end it.
   static constexpr std::uint64_t kActive = std::uint64_t{1} << 63;
   static std::uint64_t after_catching_up(std::uint64_t state) {
     return state == (kActive | 1) ? 0 : state - 1;
   }
 
-  std::atomic<std::uint64_t> state_{0};  ///< how many are behind, and kActive
+  std::atomic<std::uint64_t> state_{0};  ///< number of streams that are behind, and kActive
 };
 
 }  // namespace sluice::mirror

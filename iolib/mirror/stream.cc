@@ -14,11 +14,11 @@
 namespace sluice::mirror {
 namespace {
 
-// What one turn sends of a backlog, so that the next connection has its turn. A direction's own
-// turn adds as much as a pipe holds, 1 MiB and at times more: with less than that a mirror that is
-// as fast as production would never catch up.
+// The most backlog bytes that one turn sends, so that other connections get their turn. Meanwhile a
+// direction's own turn adds up to a pipe's content, 1 MiB and sometimes more. With a smaller limit,
+// a mirror as fast as production would never catch up.
 constexpr std::size_t kFlushBytes = 4 << 20;
-// Receives of one turn, each of which drops as much as the waste holds.
+// The most receives in one turn. Each drops up to the size of the waste buffer.
 constexpr int kReceivesPerTurn = 16;
 
 }  // namespace
@@ -55,7 +55,7 @@ bool Stream::may_enter(State next) const {
   return false;
 }
 
-// Tells the mirror what waits for it now. A deadline ends with its state.
+// Enters `next`, ends the deadline of the old state, and updates the mirror's lag counters.
 void Stream::enter(State next) {
   const bool was_behind = is_behind();
   if (next != state_) {
@@ -100,7 +100,8 @@ void Stream::step_is_due() {
 
 void Stream::expired() {
   const TimePoint now = mirror_.reactor_.now();
-  // Of that time nothing is left where the thread stood still, for what has come meanwhile.
+  // A timer that is late by a tenth of the drain time shows that the thread stood still. The stream
+  // then gets the whole time again, for what has arrived meanwhile.
   const bool stood_still = now - mirror_.drain_time_ / 10 >= drain_deadline_;
   if (stood_still) drain_deadline_ = now + mirror_.drain_time_;
   if (now >= drain_deadline_) return drain_time_is_over();
@@ -125,7 +126,7 @@ std::size_t Stream::allowance() { return std::numeric_limits<std::size_t>::max()
 void Stream::append(std::uint64_t offset, std::span<const std::byte> bytes) {
   if (!follows(offset, bytes.size())) return;
   const bool due = is_due(bytes.size());
-  // What is little goes with what was gathered before it, in one call.
+  // A small piece is sent together with the bytes gathered before it, in one call.
   const bool joins = due && !backlog_.empty() && may_gather(bytes.size());
   const bool direct = due && !joins && flush_gathered();
   if (direct) bytes = bytes.subspan(send_now(bytes));
@@ -171,7 +172,7 @@ void Stream::closed(const StreamTotals& /*totals*/) {
   arm();
 }
 
-// Whether `bytes` at `offset` come next; a stream that has missed something ends.
+// Whether `bytes` at `offset` come next. A stream that missed bytes ends.
 bool Stream::follows(std::uint64_t offset, std::uint64_t bytes) {
   if (!wants_more()) return false;
   if (offset != seen_) return lagged(Limit::hole), false;
@@ -181,13 +182,13 @@ bool Stream::follows(std::uint64_t offset, std::uint64_t bytes) {
 
 // --- Sending ---
 
-// Whether `bytes` more are too little to be sent at once.
+// Whether the backlog and `bytes` more are still too few to be sent at once.
 bool Stream::may_gather(std::size_t bytes) const {
   return backlog_.size() + bytes <
          std::min<std::uint64_t>(Mirror::kGatherBytes, options_.max_lag_bytes);
 }
 
-// Whether `bytes` more may and should go now.
+// Whether `bytes` more can and should be sent now.
 bool Stream::is_due(std::size_t bytes) {
   if (state_ != State::current) return false;
   const TimePoint now = mirror_.reactor_.now();
@@ -196,7 +197,7 @@ bool Stream::is_due(std::size_t bytes) {
   return true;
 }
 
-// Sends what was gathered; whether the socket may take more.
+// Sends what was gathered. Returns whether the socket may take more.
 bool Stream::flush_gathered() {
   if (!backlog_.empty()) flush();
   return state_ == State::current;
@@ -230,7 +231,7 @@ void Stream::splice_now(Pipe& pipe) {
   }
 }
 
-// Both return what keeps the bytes from being kept.
+// Both append the bytes to the backlog. They return the limit that prevents this, if any.
 std::optional<Limit> Stream::keep(std::span<const std::byte> bytes) {
   if (backlog_.size() + bytes.size() > options_.max_lag_bytes) return Limit::lag;
   if (!backlog_.append(bytes)) return Limit::budget;
@@ -250,12 +251,13 @@ std::optional<Limit> Stream::keep(Pipe& pipe) {
   return std::nullopt;
 }
 
-// Something waits: for the socket, which takes no more (`refused`) or does not stand yet, or for
-// what comes within a short time.
+// Bytes were added to the backlog. They wait for the socket, which takes no more (`refused`) or is
+// not connected yet, or for more bytes to be gathered with.
 void Stream::kept(bool refused) {
   if (refused) return fall_behind();
   note_lag();
-  // A fast stream is not to lag for a pause.
+  // A fast stream must not lag because of a pause: it takes its turn as soon as it has enough
+  // bytes.
   const bool pauses = state_ == State::pausing || state_ == State::in_line;
   if (pauses && !may_gather(0)) return take_turn(false);
   if (state_ == State::current && step_deadline_ == TimePoint::max()) {
@@ -288,7 +290,7 @@ void Stream::fall_behind() {
   await_writable();
 }
 
-// All that came before the end is sent.
+// Everything before the end is sent: passes the end on.
 void Stream::pass_on_end() {
   if (end_ == End::eof && ::shutdown(fd_.get(), SHUT_WR) != 0) {
     return broken_off(errno_error("shutdown"));
@@ -307,7 +309,7 @@ void Stream::writable(const Completion& /*completion*/) {
   state_ == State::gone ? check_gone() : flush();
 }
 
-// What a tap does not want must be gone from the pipe all the same.
+// Empties the pipe: the caller expects that the tap takes everything.
 void Stream::discard(Pipe& pipe) {
   while (!pipe.empty()) {
     const Transfer out = read_out(pipe, mirror_.waste_.data(), mirror_.waste_.size());
@@ -328,7 +330,7 @@ void Stream::readable(const Completion& /*completion*/) {
     const ssize_t got = receive();
     if (got > 0) continue;
     if (got == 0) {
-      // It may still read: what it ends are its answers.
+      // The mirror has ended its answers, but may still read.
       heard(Heard::end);
       if (state_ == State::ending) look_at_end();
       return;
@@ -340,7 +342,7 @@ void Stream::readable(const Completion& /*completion*/) {
   await_readable();
 }
 
-// With MSG_TRUNC the kernel drops what came over TCP without copying it (tcp(7)).
+// With MSG_TRUNC, the kernel discards TCP data without copying it (tcp(7)).
 ssize_t Stream::receive() {
   const ssize_t got =
       ::recv(fd_.get(), mirror_.waste_.data(), mirror_.waste_.size(), MSG_DONTWAIT | MSG_TRUNC);
@@ -348,7 +350,7 @@ ssize_t Stream::receive() {
   return got;
 }
 
-// The first is a sign of life.
+// The mirror sent an answer or its end. The first one is a sign of life.
 void Stream::heard(Heard what) {
   charged_ = false;
   if (std::exchange(heard_, std::max(heard_, what)) == Heard::nothing) mirror_.sign_of_life();
@@ -356,22 +358,23 @@ void Stream::heard(Heard what) {
 
 // --- The end ---
 
-// Nothing of what was sent may be destroyed by the reset that comes behind it. And a mirror whose
-// answers have ended may have left altogether: then what it was sent comes back as a reset, of
-// which nobody is told who reads no more.
+// Ends the stream once everything is acknowledged, because a reset discards unacknowledged bytes. A
+// mirror whose answers have ended may have closed its socket: it then responds to further bytes
+// with a reset, which only SO_ERROR shows, because nothing is received any more.
 void Stream::look_at_end() {
   assert(state_ == State::ending);
-  // The reader waits until the answers have ended.
+  // While the reader is in flight, the answers have not ended.
   if (end_ == End::eof && reader_.in_flight()) return;
   if (const int error = take_error(fd_.get()); error != 0) return broken_off({error, "send"});
   if (all_acknowledged()) return end(end_ == End::eof);
-  // Then as long again as it has taken so far.
+  // Checks again after as long as it has waited so far, within bounds.
   const TimePoint now = mirror_.reactor_.now();
   set_step(now + std::clamp(now - last_sent_, SendQueueWatch::kFirstPause,
                             SendQueueWatch::kLongestPause));
 }
 
-// The FIN as well. What a unix socket has sent is with the reader already.
+// Whether the mirror acknowledged all bytes, and the FIN. For a unix socket this is always true:
+// sent bytes are already with the reader.
 bool Stream::all_acknowledged() const { return unix_ || send_queue_bytes(fd_.get()) == 0; }
 
 void Stream::drain_time_is_over() {
@@ -380,9 +383,9 @@ void Stream::drain_time_is_over() {
     if (!pauses) error_ = {ETIMEDOUT, "connect"};
     return connect_failed();
   }
-  // Of places that become free only now the pace knows.
+  // The pace's interval already accounts for places that become free by the drain time.
   charged_ = false;
-  // A mirror that took everything, and only does not close, has what it was to have.
+  // A mirror that took everything and only does not close counts as complete.
   if (fin_sent() && all_acknowledged()) return end(true);
   mirror_.add(Count::unfinished);
   end(false);
@@ -394,11 +397,11 @@ void Stream::stop() {
   end(false);
 }
 
-// Or the end that stands behind them. A reset it gets anyway.
+// Whether bytes, or the FIN, have not reached the mirror. A reset reaches it in any case.
 bool Stream::is_unfinished() const { return lacks_bytes() || (end_ == End::eof && !fin_sent()); }
 
-// The FIN is one byte more, and acknowledged late: a mirror that closes with a reset mostly does it
-// with that, which the kernel does not count.
+// The FIN counts as one byte. A mirror that closes with a reset mostly acknowledges the FIN only
+// with that reset, which the kernel does not count: one missing byte is accepted then.
 bool Stream::lacks_bytes() const {
   return !backlog_.empty() || (!unix_ && send_queue_bytes(fd_.get()) > (fin_sent() ? 1U : 0U));
 }
@@ -407,29 +410,29 @@ void Stream::lagged(Limit limit) {
   if (is_open() || state_ == State::in_line) {
     end(false);
   } else {
-    // Fast connections lag while a mirror is connected to, whether it is far away or down: only the
-    // connect's own end tells the breaker which, and perhaps all others wait for just this one.
+    // Fast connections lag while they connect to a mirror that is far away or down. Only the end of
+    // the connect tells the breaker which of the two it is, and other streams may depend on that.
     end_ = End::cut;
     leave_direction();
   }
   mirror_.lagged(*this, limit);
 }
 
-// Whether a mirror that broke off lacks nothing. A unix socket breaks only where something was not
-// read.
+// Whether a mirror that broke off has received everything. A unix socket breaks only if something
+// was not read.
 bool Stream::has_everything() const {
   return !unix_ && (fin_sent() || end_ == End::reset) && !lacks_bytes();
 }
 
 void Stream::broken_off(const Error& error) {
-  // An answer may have come before the reset of which a send was told.
+  // An answer may have arrived before the reset that made a send fail.
   if (heard_ != Heard::answer) static_cast<void>(receive());
   const bool at_once =
       heard_ != Heard::answer && (mirror_.reactor_.now() < connected_at_ + Mirror::kAtOnce ||
                                   sent_ <= send_queue_bytes(fd_.get()));
   const bool complete = has_everything();
   if (!complete) mirror_.broken_off(*this, error, at_once);
-  // One that is complete so soon says nothing, unless the breaker waits for its word.
+  // A complete stream that ended at once proves nothing, unless the breaker waits for its outcome.
   const bool proves = complete && proof_deadline_ != TimePoint::max();
   at_once && !proves ? go(complete) : end(complete);
 }
@@ -453,14 +456,15 @@ void Stream::go(bool orderly) {
   leave_direction();
 }
 
-// The last of what is to be done: the direction may go on with its next turn.
+// Drops the backlog and detaches the tap. This comes last, because the direction may go on with its
+// next turn.
 void Stream::leave_direction() {
   backlog_.clear();
   note_lag();
   if (const auto detach = std::exchange(detach_, nullptr)) detach();
 }
 
-// Goes at the end of the turn, not from here: this may be deep within a call.
+// Removes the stream at the end of the turn, because this call may be deep within another one.
 void Stream::check_gone() {
   if (connecting_ || reader_.in_flight() || writer_.in_flight()) return;
   if (fd_) mirror_.reactor_.forget(fd_.get());

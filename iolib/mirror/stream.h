@@ -26,22 +26,26 @@
 
 namespace sluice::mirror {
 
-/// One connection's mirror: a tap that sends what it sees to a socket of its own, and throws away
-/// what comes back. It never makes the direction wait. What the socket does not take at once waits
-/// in a bounded backlog, also while the connection to the mirror is being made; and so do small
-/// pieces, for a moment.
+/// One connection's mirror: a tap that sends what it sees to its own socket, and discards the
+/// answers. It never makes the direction wait. Bytes that the socket does not take at once wait in
+/// a bounded backlog, also while the stream connects. Small pieces wait there for a moment to be
+/// gathered.
 ///
-/// Ends as the direction ended, after the backlog: with a FIN, or a reset. It outlives the
-/// connection for at most Mirror::kDrainTime. If it ends earlier (it lags, the mirror broke off or
-/// cannot be reached) it detaches itself: a mirror never gets a stream with a hole. A reset that
-/// comes once the mirror has everything is an end like any other. One that lags before it is
-/// connected still waits for that, empty, and tells the breaker. Made and owned by its Mirror.
+/// The stream ends as the direction ended, after the backlog: with a FIN or a reset. It outlives
+/// the connection for at most Mirror::kDrainTime. If it ends earlier (it lags, the mirror breaks it
+/// off or cannot be reached), it detaches itself: a mirror never gets a stream with a hole. A reset
+/// by the mirror after it has received everything is a normal end. A stream that lags before it is
+/// connected drops its backlog, waits for the connect to end, and reports the outcome to the
+/// breaker.
+///
+/// Made and owned by its Mirror.
 class Stream final : public Tap, private Timer, private Deferral {
  public:
   Stream(Mirror& mirror, const StreamOptions& options, bool probe);
   ~Stream() override;
 
-  /// `detach` takes the tap off its direction; called at most once, and not after closed().
+  /// Sets the function that takes the tap off its direction. It is called at most once, and not
+  /// after closed().
   void set_direction(std::function<void()> detach) { detach_ = std::move(detach); }
 
   [[nodiscard]] std::size_t allowance() override;
@@ -55,26 +59,26 @@ class Stream final : public Tap, private Timer, private Deferral {
 
  private:
   friend class Mirror;
-  /// Where it stands. The step's deadline is its state's: what is done then is in brackets.
+  /// The stream's state. In brackets: what happens at the state's step deadline.
   enum class State : std::uint8_t {
-    pausing,     ///< for a moment, out of the way of the connection's first bytes [asks for a turn]
-    in_line,     ///< waits for its turn to connect
-    connecting,  ///< in the first round of addresses
-    resting,     ///< before the second round [connects again]
-    retrying,    ///< in the second round of addresses, which is the last
-    current,     ///< open; nothing waits but small pieces, for others to come [sends them]
+    pausing,     ///< waits kConnectPause after the connection began [asks for a turn]
+    in_line,     ///< waits in the mirror's queue for its turn to connect
+    connecting,  ///< tries all addresses for the first time
+    resting,     ///< waits before the second round [connects again]
+    retrying,    ///< tries all addresses for the second and last time
+    current,     ///< open; only small pieces wait, to be gathered [sends them]
     behind,      ///< open; the backlog waits for the socket
-    ending,      ///< everything is sent, the FIN too if one was due [looks for the end]
-    gone,        ///< but for what is still in flight
+    ending,      ///< everything is sent, including a FIN if there is one [checks for the end]
+    gone,        ///< ended; operations may still be in flight
   };
-  /// What stands behind the last byte.
+  /// What follows the last byte.
   enum class End : std::uint8_t {
     none,  ///< more may come
     eof,
     reset,
-    cut,  ///< it left before it was connected: it is only there to learn whether that succeeds
+    cut,  ///< lagged before it was connected: only waits to learn whether the connect succeeds
   };
-  /// The most that the mirror has said.
+  /// The most that the mirror has sent.
   enum class Heard : std::uint8_t { nothing, end, answer };
   // States and deadlines.
   [[nodiscard]] bool is_open() const { return state_ >= State::current && state_ <= State::ending; }
@@ -136,7 +140,7 @@ class Stream final : public Tap, private Timer, private Deferral {
   void check_gone();
   [[nodiscard]] bool all_acknowledged() const;
 
-  /// What a stream has while it connects. The mirror may get other addresses meanwhile.
+  /// The state of a connect. Keeps its addresses, because the mirror may get others meanwhile.
   struct Connecting {
     explicit Connecting(Stream& stream);
     std::shared_ptr<const std::vector<Endpoint>> addresses;
@@ -152,13 +156,13 @@ class Stream final : public Tap, private Timer, private Deferral {
   CallingOperation<&Stream::readable> reader_{*this};
   CallingOperation<&Stream::writable> writer_{*this};
   std::list<Stream>::iterator self_;
-  std::list<Stream*>::iterator place_;          ///< in the line
-  std::uint64_t seen_ = 0;                      ///< bytes of the direction
-  std::uint64_t sent_ = 0;                      ///< of these, handed to the socket
-  std::size_t noted_ = 0;                       ///< of the backlog, in the mirror's sums
-  TimePoint step_deadline_ = TimePoint::max();  ///< of the state
+  std::list<Stream*>::iterator place_;  ///< in the mirror's queue
+  std::uint64_t seen_ = 0;              ///< bytes of the direction seen so far
+  std::uint64_t sent_ = 0;              ///< of these, passed to the socket
+  std::size_t noted_ = 0;               ///< backlog bytes that the mirror's Count::lag includes
+  TimePoint step_deadline_ = TimePoint::max();  ///< of the current state
   TimePoint drain_deadline_ = TimePoint::max();
-  TimePoint proof_deadline_ = TimePoint::max();  ///< then the breaker may be closed
+  TimePoint proof_deadline_ = TimePoint::max();  ///< then the stream proves that the mirror is back
   TimePoint connected_at_ = TimePoint::min();
   TimePoint last_sent_ = TimePoint::min();
   Error error_;  ///< of the last connect
@@ -166,8 +170,8 @@ class Stream final : public Tap, private Timer, private Deferral {
   End end_ = End::none;
   Heard heard_ = Heard::nothing;
   const bool probe_;
-  bool charged_ = false;  ///< to the pace, which is to know what becomes of it
-  bool unix_ = false;     ///< the socket is one
+  bool charged_ = false;  ///< the pace counted it, and has not yet heard what became of it
+  bool unix_ = false;     ///< the socket is a unix socket
 };
 
 }  // namespace sluice::mirror

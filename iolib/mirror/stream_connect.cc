@@ -1,4 +1,4 @@
-// How a stream comes to its connection.
+// How a stream connects.
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,7 +11,7 @@
 
 namespace sluice::mirror {
 
-// The breaker waits for a probe.
+// A probe connects at once, because the breaker waits for it.
 void Stream::begin() {
   if (probe_) return connect(State::connecting);
   set_step(mirror_.reactor_.now() + Mirror::kConnectPause);
@@ -20,17 +20,17 @@ void Stream::begin() {
 void Stream::ask_for_turn() {
   if (!mirror_.is_well() || mirror_.silent()) return take_turn(false);
   if (mirror_.admit()) return take_turn(true);
-  // It is only there to find out whether the mirror can be reached, as others do.
+  // The stream only waits to learn whether the mirror can be reached; other streams find that out.
   if (end_ == End::cut) return end(false);
   enter(State::in_line);
   mirror_.join_line(*this);
 }
 
 void Stream::take_turn(bool charged) {
-  // What only finds out whether the mirror can be reached leaves its place at once, for nobody.
+  // A stream that was cut leaves its place at once, which frees nothing for another stream.
   charged_ = charged && end_ != End::cut;
   if (mirror_.is_well() && !mirror_.silent()) return connect(State::connecting);
-  // As if it had come now.
+  // Refused, as a connection that came now would be.
   mirror_.add(Count::refused);
   end(false);
 }
@@ -54,8 +54,8 @@ void Stream::connect(State state) {
   connecting_->connector.start();
 }
 
-// After the first round there is one more, after a rest, unless this one or others have found out
-// that there is no use in it: who has waited in vain for a time-out need not be asked twice.
+// After the first round and a rest there is a second one, unless the first one timed out, the
+// stream was cut, or the breaker has opened meanwhile.
 void Stream::connect_ended(Result<Connected> outcome) {
   const std::unique_ptr<Connecting> round = std::move(connecting_);
   if (state_ == State::gone) return check_gone();
@@ -72,7 +72,7 @@ void Stream::connect_ended(Result<Connected> outcome) {
   set_step(mirror_.reactor_.now() + mirror_.breaker_.retry_pause());
 }
 
-// And perhaps broken off since.
+// The socket is connected, but the mirror may have broken it off since.
 void Stream::connected(Connected connected) {
   fd_ = std::move(connected.fd);
   enter(backlog_.empty() ? State::current : State::behind);
