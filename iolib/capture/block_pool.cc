@@ -9,7 +9,7 @@ namespace sluice::capture {
 Result<> BlockPool::allocate(std::uint64_t all_bytes, std::size_t grid_bytes, Disk& disk) {
   const auto share =
       static_cast<std::size_t>(std::min<std::uint64_t>(all_bytes / kLeastBlocks, kLargestBlock));
-  // Two grid blocks hold any record but data, and the least room for data besides.
+  // Two grid blocks hold any record except data, and the least room for data.
   block_bytes_ = std::max(share / grid_bytes * grid_bytes, 2 * grid_bytes);
   const std::size_t count = std::max<std::size_t>(all_bytes / block_bytes_, kLeastBlocks);
   Result<AlignedBuffer> memory = AlignedBuffer::allocate(count * block_bytes_);

@@ -14,16 +14,19 @@ namespace sluice::capture {
 /// A fixed number of blocks of one size. Belongs to one thread.
 class BlockPool {
  public:
-  /// Blocks are of this size, or smaller, so that there are at least kLeastBlocks of them.
+  /// The size of a block, in bytes. Blocks are smaller if otherwise there were fewer than
+  /// kLeastBlocks.
   static constexpr std::size_t kLargestBlock = kMaxFrameBytes;
   static constexpr std::size_t kLeastBlocks = 8;
 
-  /// Fails with ENOMEM.
+  /// Allocates blocks of `all_bytes` together, each a multiple of `grid_bytes`, and prepares their
+  /// memory for `disk`. Fails with ENOMEM. At least kLeastBlocks blocks of two grid blocks are
+  /// made, even if that is more than `all_bytes`.
   [[nodiscard]] Result<> allocate(std::uint64_t all_bytes, std::size_t grid_bytes, Disk& disk);
 
-  /// A free block, empty; null if there is none.
+  /// Takes a free block and empties it; null if there is none.
   [[nodiscard]] Block* take();
-  /// Puts `block` back, if it is one of these.
+  /// Puts `block` back. Returns false if it does not belong to this pool.
   bool put_back(Block& block);
 
   [[nodiscard]] std::size_t block_bytes() const { return block_bytes_; }
@@ -35,7 +38,7 @@ class BlockPool {
   std::size_t block_bytes_ = 0;
   AlignedBuffer memory_;
   std::vector<Block> blocks_;
-  BlockList free_;  ///< the last one that came back is the first to go
+  BlockList free_;  ///< the block that came back last is taken first
 };
 
 }  // namespace sluice::capture

@@ -24,7 +24,7 @@ std::string folder_of(const std::string& path) {
   return slash == std::string::npos ? "." : path.substr(0, slash + 1);
 }
 
-// Which file it is, whatever path leads to it.
+// Identifies a file, whatever path leads to it.
 using Identity = std::pair<dev_t, ino_t>;
 struct Listed {
   SegmentFile file;
@@ -42,12 +42,13 @@ Result<> add_file(std::string path, const struct stat& about, std::vector<Listed
   return {};
 }
 
-// What the writer's directory holds besides segments.
+// The writer's lock, which lies beside the segments.
 constexpr std::string_view kLockName = "lock";
-// What mkfs puts into the root of a filesystem that has nothing in it.
+// mkfs puts this into the root of an empty filesystem.
 constexpr std::string_view kLostAndFound = "lost+found";
 
-// A listing is no snapshot: `changed`, if a file was deleted or renamed while it was made.
+// Adds the segments of a directory. Sets `changed` if a file was deleted or renamed meanwhile,
+// because a listing is not a snapshot.
 Result<> add_directory(const std::string& path, std::vector<Listed>& to, bool& changed) {
   struct Close {
     void operator()(DIR* directory) const { ::closedir(directory); }
@@ -80,7 +81,7 @@ Result<> add_directory(const std::string& path, std::vector<Listed>& to, bool& c
     if (!added) return added.error();
   }
   if (errno != 0) return errno_error("read " + one_line(path));
-  // To find nothing wrong in it would be a wrong answer to who mistook the directory.
+  // No capture is an error: otherwise a mistyped directory would be reported as intact.
   if ((has_others || !has_lock) && to.size() == before)
     return Error{ENOENT, "no capture in " + one_line(path)};
   return {};
@@ -88,7 +89,8 @@ Result<> add_directory(const std::string& path, std::vector<Listed>& to, bool& c
 
 std::string stem(const std::string& path) { return path.substr(0, path.rfind('.')); }
 
-// Opens it under the first of the names that it may have by now; nothing, if it has none of them.
+// Opens the file under the first name that it may have by now. Returns an empty value if it has
+// none of them.
 template <class Opened, class Open>
 Result<Opened> open_as_named_now(SegmentFile& file, Open open) {
   Result<Opened> opened = open(file.path);
@@ -105,7 +107,8 @@ Result<Opened> open_as_named_now(SegmentFile& file, Open open) {
   return Opened();
 }
 
-// One made while files come, go and change their names can lack one in the middle.
+// Whether a segment within the chain is missing. A listing made while files are renamed can lack
+// one.
 bool has_hole(const Chain& chain) {
   const std::vector<SegmentFile>& segments = chain.segments;
   return std::ranges::adjacent_find(segments, [](const SegmentFile& a, const SegmentFile& b) {
@@ -124,7 +127,7 @@ Result<> add_path(const std::string& path, std::vector<Listed>& to, bool& change
   if (about && S_ISDIR(about->st_mode)) return add_directory(path, to, changed);
   const std::optional<SegmentName> name = parse_segment_name(file_name(path));
   if (about || !name) return about ? add_file(path, *about, to) : about.error();
-  // Who follows it named it before its writer renamed it.
+  // The path is the name that the file had before its writer renamed it.
   SegmentFile file{path, *name};
   const Result<struct stat> renamed = open_as_named_now<struct stat>(file, look_at);
   if (!renamed) return renamed.error();
@@ -132,7 +135,7 @@ Result<> add_path(const std::string& path, std::vector<Listed>& to, bool& change
   return is_there ? add_file(file.path, *renamed, to) : about.error();
 }
 
-// One file, listed before and after it was renamed, or by two paths.
+// Whether both are one file, listed before and after it was renamed, or by two paths.
 bool same_file(const Listed& a, const Listed& b) {
   return a.identity == b.identity && stem(to_string(a.file.name)) == stem(to_string(b.file.name));
 }
@@ -150,7 +153,7 @@ Result<std::vector<Chain>> list_once(const std::vector<std::string>& paths, bool
   std::vector<Chain> chains;
   for (std::size_t i = 0; i < files.size(); ++i) {
     SegmentFile& file = files[i].file;
-    // The last name counts.
+    // Of a file that is listed twice, the later name counts.
     if (i + 1 < files.size() && same_file(files[i], files[i + 1])) continue;
     if (chains.empty() || chains.back().run != file.name.run ||
         chains.back().worker != file.name.worker) {
@@ -159,7 +162,7 @@ Result<std::vector<Chain>> list_once(const std::vector<std::string>& paths, bool
     chains.back().segments.push_back(std::move(file));
   }
   for (Chain& chain : chains) {
-    // One that a crash left behind has the same name.
+    // A segment that a crash left has the same name, but nothing locks its directory.
     const SegmentFile& last = chain.segments.back();
     chain.being_written =
         last.name.state == SegmentState::open && Directory::is_locked(folder_of(last.path));

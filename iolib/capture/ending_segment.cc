@@ -20,7 +20,7 @@ void EndingSegment::seal(Segment segment, SegmentEnd why) {
       *this);
 }
 
-// On the background thread: the footer, then the end of the file.
+// Runs on the background thread: writes the footer, then seals the file.
 Result<> EndingSegment::seal_here(SegmentEnd why) {
   FrameBuilder frame(footer_);
   frame.append(stamped(Kind::footer),

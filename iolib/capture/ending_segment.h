@@ -15,37 +15,40 @@
 
 namespace sluice::capture {
 
-/// The segment that was written last, until it has its last name, which the background thread gives
-/// it. Belongs to the reactor's thread. Nothing may be in flight when it is destroyed.
+/// The segment that was written last, until it gets its final name. The background thread renames
+/// it.
+///
+/// Belongs to the reactor's thread. Nothing may be in flight when it is destroyed.
 class EndingSegment final : private Operation {
  public:
   enum class State : std::uint8_t {
     none,
     sealing,
     abandoning,
-    waiting,  ///< to be abandoned, at retry_at()
+    waiting,  ///< abandoning it failed; try again at retry_at()
   };
 
-  /// `on_change` is called with what came of each try.
+  /// `on_change` is called with the result of each try.
   EndingSegment(Reactor& reactor, Disk& disk, Store& store,
                 std::function<void(const Result<>& done)> on_change)
       : reactor_(reactor), disk_(disk), store_(store), on_change_(std::move(on_change)) {}
-  /// Borrows the grid block that footers are built in. Before the first segment: a lack of memory
-  /// is no reason to give one up.
+  /// Sets the grid block in which footers are built; borrowed. Call it before the first segment, so
+  /// that a later lack of memory never makes a segment fail.
   void set_buffer(std::span<std::byte> footer) { footer_ = footer; }
 
   [[nodiscard]] State state() const { return state_; }
   using Operation::in_flight;
   [[nodiscard]] TimePoint retry_at() const { return retry_at_; }
 
-  /// Ends a segment that is durable. On failure it is abandoned, once.
+  /// Seals a segment, all of which is durable. If that fails, the segment is abandoned; that is
+  /// tried once.
   void seal(Segment segment, SegmentEnd why);
-  /// Gives a segment that failed its name. What is written again may not be found before that, or a
-  /// reader would take both for one stream with a hole.
+  /// Renames a segment that failed to a suspect one. Until then, no unconfirmed block may be
+  /// written again: a reader would take both segments for one stream with a hole.
   void abandon(Segment segment);
-  /// While waiting: tries once more.
+  /// In State::waiting: tries once more.
   void abandon_again();
-  /// While waiting: leaves it as it is.
+  /// In State::waiting: leaves the segment as it is.
   void give_up();
 
  private:
@@ -59,7 +62,7 @@ class EndingSegment final : private Operation {
   std::span<std::byte> footer_;
   State state_ = State::none;
   TimePoint retry_at_;
-  // The background thread's, while it works on them.
+  // While an operation is in flight, these belong to the background thread.
   Segment segment_;
   Result<> done_;
 };

@@ -15,10 +15,10 @@ namespace {
 using boost::system::in_place_value;
 
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
-// As many seconds as nanoseconds fit a signed number of 64 bits.
+// Nanoseconds up to this many seconds fit a signed 64-bit number.
 constexpr std::uint64_t kMostSeconds = 9'223'372'036;
 
-// Borrowed from `address`; none of one that has no number.
+// The bytes of the IP address, borrowed from `address`; empty if it has none.
 std::span<const std::uint8_t> bytes_of(const SocketAddress& address) {
   const auto* v4 = reinterpret_cast<const sockaddr_in*>(address.data());
   const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address.data());
@@ -39,14 +39,14 @@ bool same_bits(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b,
   return rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0;
 }
 
-// What a capture says of a peer; nothing for one that has no port.
+// The address and port of a peer as a capture names it; nothing if it has no port.
 std::optional<HostPort> peer_of(const std::string& text) {
   const Result<ListenAddress> parsed = parse_listen_address(text);
   const HostPort* peer = parsed ? std::get_if<HostPort>(&*parsed) : nullptr;
   return peer != nullptr ? std::optional(*peer) : std::nullopt;
 }
 
-// Takes exactly `digits` digits, and then `separator` unless it is 0.
+// Removes exactly `digits` digits from `text`, and then `separator` unless it is 0.
 bool take(std::string_view& text, std::size_t digits, char separator, int& to) {
   if (text.size() < digits) return false;
   const auto [after, error] = std::from_chars(text.data(), text.data() + digits, to);
@@ -58,7 +58,7 @@ bool take(std::string_view& text, std::size_t digits, char separator, int& to) {
   return true;
 }
 
-// ".5" and so on, to nanoseconds; nothing if there is none.
+// Removes an optional fraction such as ".5" and gives it in nanoseconds; 0 if there is none.
 bool take_fraction(std::string_view& text, std::uint64_t& nanoseconds) {
   nanoseconds = 0;
   if (text.empty() || text.front() != '.') return true;
@@ -74,7 +74,7 @@ bool take_fraction(std::string_view& text, std::uint64_t& nanoseconds) {
   return any;
 }
 
-// "Z", "+02:00" or "-02:00", in seconds.
+// Parses "Z", "+02:00" or "-02:00" to seconds.
 bool take_zone(std::string_view& text, int& seconds) {
   seconds = 0;
   if (text == "Z" || text == "z") return true;
@@ -139,7 +139,7 @@ Result<Cidr> Cidr::parse(std::string_view text) {
   const Result<SocketAddress> address = numeric_address({host, 0});
   const Error wrong{0, "not an address range: " + in_quotes(text) +
                            ": expected one such as 10.0.0.0/8 or 2001:db8::/32"};
-  // A NUL would end the text early, and a scope is no part of a range.
+  // A NUL would end the text early. A range has no scope.
   if (!address || host.find('\0') != std::string::npos || host.find('%') != std::string::npos) {
     return wrong;
   }

@@ -36,7 +36,7 @@ std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Fields, one behind the other.
+// Encodes fields one after another.
 class FieldWriter {
  public:
   void text(Field field, std::string_view value) {
@@ -68,7 +68,7 @@ class FieldWriter {
   std::vector<std::byte> bytes_;
 };
 
-// Looks fields up. Most payloads have a handful.
+// Looks up the fields of a payload. Most payloads have a few.
 class FieldReader {
  public:
   [[nodiscard]] static std::optional<FieldReader> parse(std::span<const std::byte> payload) {
@@ -109,7 +109,7 @@ class FieldReader {
   }
 
  private:
-  // Far more than any version has had; a hostile payload could hold 16,384.
+  // Far more fields than any version has; a hostile payload could hold 16,384.
   static constexpr std::size_t kMostFields = 64;
   struct Entry {
     std::uint16_t type;
@@ -230,7 +230,7 @@ std::optional<RecordHeader> decode_record_header(std::span<const std::byte> byte
 }
 
 bool is_zero(std::span<const std::byte> bytes) {
-  // All equal to the first, which is zero.
+  // Each byte equals the one before it, and the first is zero.
   return bytes.empty() || (bytes[0] == std::byte{0} &&
                            std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }

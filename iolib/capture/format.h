@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-/// The codec of FORMAT.md, which says what each of these means. It touches no file and trusts no
-/// length.
+/// Encodes and decodes the capture format. FORMAT.md says what each item means. The codec accesses
+/// no file and checks every length that it reads.
 namespace sluice::capture {
 
 inline constexpr std::size_t kGridBytes = 4096;
@@ -37,7 +37,7 @@ enum class Kind : std::uint8_t {
   lost,
 };
 
-/// Who sent the bytes.
+/// The sender of the bytes.
 enum class Side : std::uint8_t { client, upstream };
 inline constexpr std::array<std::string_view, 2> kSideNames = {"client", "upstream"};
 
@@ -52,7 +52,7 @@ enum class GapReason : std::uint32_t {
 
 enum class SegmentEnd : std::uint32_t {
   rotation = 1,
-  end_of_run = 2,  ///< no segment of its chain follows
+  end_of_run = 2,  ///< no further segment of the chain follows
 };
 
 // --- Frames ---
@@ -61,21 +61,21 @@ struct FrameHeader {
   SegmentId segment{};
   std::uint32_t number = 0;
   std::uint32_t durable_frames = 0;
-  std::uint64_t offset = 0;       ///< of the frame in its file
-  std::uint32_t frame_bytes = 0;  ///< a multiple of kGridBytes
-  std::uint32_t used_bytes = 0;   ///< header and records
+  std::uint64_t offset = 0;       ///< file offset of the frame
+  std::uint32_t frame_bytes = 0;  ///< size of the frame, a multiple of kGridBytes
+  std::uint32_t used_bytes = 0;   ///< size of the header and the records
   friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
 };
 
-/// Decodes the first kFrameHeaderBytes of `bytes`. A header that is returned is consistent in
-/// itself: its lengths are within their bounds. `unsupported` may be null: whether it is of a newer
-/// version, or has an incompatible flag, and its CRC is right.
+/// Decodes the first kFrameHeaderBytes of `bytes`. In a header that is returned, all lengths are
+/// within their bounds. `unsupported` may be null; it is set to whether the CRC is right, but the
+/// version is newer or an incompatible flag is set.
 [[nodiscard]] std::optional<FrameHeader> decode_frame_header(std::span<const std::byte> bytes,
                                                              bool* unsupported = nullptr);
 
-/// Writes the header of `frame` (header.frame_bytes long), the header CRC of each of its records
-/// (which depend on the segment and the offset), and zeros behind header.used_bytes. May be called
-/// again with another segment or offset.
+/// Seals `frame`, which is header.frame_bytes long: writes its header, the header CRC of each
+/// record (which depends on the segment and the offset), and zeros after header.used_bytes. May be
+/// called again with another segment or offset.
 void seal_frame(std::span<std::byte> frame, const FrameHeader& header);
 
 // --- Records ---
@@ -83,7 +83,7 @@ void seal_frame(std::span<std::byte> frame, const FrameHeader& header);
 struct RecordHeader {
   static constexpr std::uint8_t kContinued = 2;
 
-  std::uint8_t kind = 0;  ///< a Kind, or one that is not known
+  std::uint8_t kind = 0;  ///< a Kind, or an unknown value
   std::uint8_t flags = 0;
   std::uint32_t payload_bytes = 0;
   std::uint32_t payload_crc = 0;
@@ -98,25 +98,25 @@ struct RecordHeader {
   friend bool operator==(const RecordHeader&, const RecordHeader&) = default;
 };
 
-/// What a record with so much payload takes up in its frame.
+/// The size in the frame of a record with `payload_bytes` of payload.
 [[nodiscard]] constexpr std::size_t record_bytes(std::size_t payload_bytes) {
   return (kRecordHeaderBytes + payload_bytes + kRecordAlignment - 1) / kRecordAlignment *
          kRecordAlignment;
 }
 
-/// Writes all of a record header but its CRC, which seal_frame() adds, to the kRecordHeaderBytes at
-/// `to`.
+/// Writes a record header to the kRecordHeaderBytes at `to`, without its CRC, which seal_frame()
+/// adds.
 void encode_record_header(const RecordHeader& header, std::byte* to);
 
-/// What the header CRCs of a frame's records start from.
+/// The initial value for the header CRCs of a frame's records.
 [[nodiscard]] std::uint32_t record_seed(const SegmentId& segment, std::uint64_t frame_offset);
 
-/// Decodes a record header at the start of `bytes` if its CRC is right and its payload lies within
-/// `bytes`. Padding has none: see is_zero().
+/// Decodes a record header at the start of `bytes`. Returns nothing if its CRC is wrong or its
+/// payload does not fit into `bytes`. Padding has no header: see is_zero().
 [[nodiscard]] std::optional<RecordHeader> decode_record_header(std::span<const std::byte> bytes,
                                                                std::uint32_t seed);
 
-/// Nothing but zeros.
+/// Whether all bytes are zero.
 [[nodiscard]] bool is_zero(std::span<const std::byte> bytes);
 
 // --- Payloads ---
@@ -140,11 +140,11 @@ enum class Field : std::uint16_t {
 
 enum class SideEnd : std::uint8_t { none, eof, reset };
 
-/// How far one side of a connection has come.
+/// How far one side of a connection has been recorded.
 struct SideState {
   std::uint64_t offset = 0;
   std::uint64_t recorded = 0;
-  std::uint32_t crc = 0;  ///< of the recorded bytes
+  std::uint32_t crc = 0;  ///< CRC of the recorded bytes
   SideEnd ended = SideEnd::none;
   friend bool operator==(const SideState&, const SideState&) = default;
 };
@@ -168,14 +168,14 @@ struct OpenInfo {
   std::uint64_t began_wall_ns = 0;
   std::uint64_t began_monotonic_ns = 0;
   std::uint8_t sides = 3;
-  std::array<SideState, 2> so_far;  ///< by Side; of a continued one
+  std::array<SideState, 2> so_far;  ///< by Side; set in a continued `open`
   friend bool operator==(const OpenInfo&, const OpenInfo&) = default;
 };
 
 /// Payload of `gap`.
 struct GapInfo {
   std::uint64_t bytes = 0;
-  std::uint32_t reason = 0;  ///< a GapReason, or one that is not known
+  std::uint32_t reason = 0;  ///< a GapReason, or an unknown value
   friend bool operator==(const GapInfo&, const GapInfo&) = default;
 };
 
@@ -199,11 +199,11 @@ struct CloseInfo {
 /// Payload of `footer`.
 struct FooterInfo {
   std::uint64_t data_bytes = 0;
-  std::uint32_t why = 0;  ///< a SegmentEnd, or one that is not known
+  std::uint32_t why = 0;  ///< a SegmentEnd, or an unknown value
   friend bool operator==(const FooterInfo&, const FooterInfo&) = default;
 };
 
-/// A text longer than this is cut when it is encoded.
+/// A longer text is truncated when it is encoded.
 inline constexpr std::size_t kMaxTextBytes = 1024;
 
 [[nodiscard]] std::vector<std::byte> encode(const SegmentInfo& info);
@@ -211,10 +211,10 @@ inline constexpr std::size_t kMaxTextBytes = 1024;
 [[nodiscard]] std::vector<std::byte> encode(const GapInfo& info);
 [[nodiscard]] std::vector<std::byte> encode(const CloseInfo& info);
 [[nodiscard]] std::vector<std::byte> encode(const FooterInfo& info);
-/// Of `lost`.
+/// Payload of `lost`.
 [[nodiscard]] std::vector<std::byte> encode_lost(std::uint64_t connections);
 
-// Nothing, if the payload is too short, a field overruns it or comes twice.
+// Each returns nothing if the payload is too short, or if a field overruns it or occurs twice.
 [[nodiscard]] std::optional<SegmentInfo> decode_segment(std::span<const std::byte> payload);
 [[nodiscard]] std::optional<OpenInfo> decode_open(std::span<const std::byte> payload);
 [[nodiscard]] std::optional<GapInfo> decode_gap(std::span<const std::byte> payload);
@@ -236,7 +236,7 @@ struct SegmentName {
 };
 
 [[nodiscard]] std::string to_string(const SegmentName& name);
-/// Nothing for a file that is not part of a capture.
+/// Returns nothing if the name is not that of a capture segment.
 [[nodiscard]] std::optional<SegmentName> parse_segment_name(std::string_view file_name);
 
 }  // namespace sluice::capture

@@ -12,7 +12,7 @@ namespace {
 
 static_assert(FrameWriter::kDepth * kMaxFrameBytes == kLongestHoleBytes);
 
-// A write that makes no progress so often, and says no more than "again", has failed.
+// After this many EAGAIN, EINTR or short results without progress, a write has failed.
 constexpr std::uint8_t kMostTries = 100;
 
 }  // namespace
@@ -34,7 +34,7 @@ Segment FrameWriter::end() {
   return *std::exchange(segment_, std::nullopt);
 }
 
-// Never retried on the same file, never believed afterwards.
+// A failed segment is never written to or trusted again.
 void FrameWriter::fail(Error error) {
   assert(segment_);
   if (!failure_) failure_ = std::move(error);
@@ -45,7 +45,8 @@ Segment FrameWriter::retreat(BlockList& queue) {
   failure_.reset();
   queue.splice(queue.begin(), writing_);
   queue.splice(queue.begin(), kept_);
-  // Written once is not written: a sync of the next segment must not cover it before it is there.
+  // These blocks count as unwritten again: a sync of the next segment must not cover them before
+  // they are there.
   if (durability_ != Durability::none) written_.sequence = durable_sequence_;
   return *std::exchange(segment_, std::nullopt);
 }
@@ -79,7 +80,8 @@ void FrameWriter::write_rest(Block& block) {
 
 void FrameWriter::block_done(Block& block, int result) {
   const bool again = result == -EAGAIN || result == -EINTR;
-  // On the grid: what lies behind a short write's last whole block is written again.
+  // Writes stay on the grid: after a short write, the part after its last whole grid block is
+  // written again.
   const std::size_t whole =
       result > 0 ? static_cast<std::size_t>(result) / grid_bytes_ * grid_bytes_ : 0;
   block.frame_ = block.frame_.subspan(std::min(whole, block.frame_.size()));
@@ -98,7 +100,7 @@ void FrameWriter::block_done(Block& block, int result) {
   client_.advanced();
 }
 
-// What is written counts in order, whatever order it was finished in.
+// Blocks count as written in order, whatever order their writes complete in.
 void FrameWriter::count_written() {
   const Mark before = written_;
   while (!writing_.empty() && writing_.front().written_) {
@@ -146,7 +148,7 @@ bool FrameWriter::can_sync() const {
 
 void FrameWriter::sync() {
   assert(can_sync());
-  // Later writes may be finished before it, but need not be covered.
+  // The sync need not cover writes that complete later, even before it ends.
   sync_covers_ = written_;
   sync_began_ = Clock::now();
   disk_.sync(segment_->file, *this);
@@ -158,7 +160,7 @@ void FrameWriter::complete(const Completion& completion) {
   } else {
     count_sync(Clock::now() - sync_began_);
     last_sync_ = reactor_.now();
-    // Whatever has failed meanwhile: these were written and flushed.
+    // These blocks were written and flushed, whatever has failed meanwhile.
     confirm(sync_covers_);
   }
   client_.advanced();

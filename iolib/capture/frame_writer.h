@@ -14,22 +14,22 @@
 
 namespace sluice::capture {
 
-/// Writes frames to one segment after the other, many at a time, and knows which are written and
+/// Writes frames to one segment after another, several at a time, and tracks which are written and
 /// which are durable. Belongs to one thread. Nothing may be in flight when it is destroyed.
 class FrameWriter final : private Operation {
  public:
-  /// Writes in flight when busy; enough for any one disk at blocks of 256 KiB and more.
+  /// The most writes in flight. Enough to keep any single disk busy with blocks of 256 KiB or more.
   static constexpr std::size_t kDepth = 8;
 
   class Client {
    public:
     /// A block was written.
     virtual void block_written() = 0;
-    /// `block` need not be kept any longer. In the order of write().
+    /// `block` is no longer needed. Called in the order of write().
     virtual void block_free(Block& block) = 0;
     /// durable_sequence() rose.
     virtual void durable_rose() = 0;
-    /// After each completion, when all that follows from it was told.
+    /// Called last after each completion, after all calls above.
     virtual void advanced() = 0;
 
    protected:
@@ -45,39 +45,40 @@ class FrameWriter final : private Operation {
         client_(client),
         last_sync_(reactor.now()) {}
 
-  /// The segment that is written; null if there is none.
+  /// The current segment; null if there is none.
   [[nodiscard]] const Segment* segment() const { return segment_ ? &*segment_ : nullptr; }
-  /// Goes on in `segment`. There is none.
+  /// Continues in `segment`. There must be no current segment.
   void begin(Segment segment);
-  /// Takes `block` until Client::block_free(): it is the next frame.
+  /// Writes `block` as the next frame. Keeps `block` until Client::block_free().
   void write(Block& block);
-  /// Makes all durable that is written by now. No sync is in flight.
+  /// Syncs everything that is written by now. No sync may be in flight.
   void sync();
-  /// The segment cannot be written to any more, nor believed.
+  /// Marks the segment as failed: it must not be written or trusted any more.
   void fail(Error error);
-  /// Hands over the segment, all_durable().
+  /// Hands over the segment. Requires all_durable().
   [[nodiscard]] Segment end();
-  /// Hands over a segment that failed, at_rest(), and puts what is unconfirmed before `queue`.
+  /// Hands over a segment that failed, and puts the unconfirmed blocks at the front of `queue`.
+  /// Requires at_rest().
   [[nodiscard]] Segment retreat(BlockList& queue);
 
   [[nodiscard]] const std::optional<Error>& failure() const { return failure_; }
   [[nodiscard]] std::size_t in_flight() const { return in_flight_; }
   [[nodiscard]] bool syncs() const { return Operation::in_flight(); }
   [[nodiscard]] bool at_rest() const { return in_flight_ == 0 && !syncs(); }
-  /// All that was written is durable. At Durability::none only once it was synced.
+  /// Whether everything that was written is durable. At Durability::none, only after a sync.
   [[nodiscard]] bool all_durable() const;
-  /// A sync now would make something durable.
+  /// Whether a sync now would make something durable.
   [[nodiscard]] bool can_sync() const;
-  /// Memory of all blocks that are kept.
+  /// Memory in bytes of all blocks that this writer keeps.
   [[nodiscard]] std::uint64_t kept_bytes() const;
-  /// All blocks up to this one are written, or durable.
+  /// All blocks up to this sequence are written, or durable.
   [[nodiscard]] std::uint64_t written_sequence() const { return written_.sequence; }
   [[nodiscard]] std::uint64_t durable_sequence() const { return durable_sequence_; }
 
-  /// When the last sync ended that did not fail; before the first, when this was made.
+  /// When the last successful sync ended; before the first, when this object was made.
   [[nodiscard]] TimePoint last_sync() const { return last_sync_; }
 
-  /// Of syncs and durable writes.
+  /// Counts syncs and durable writes.
   struct Counts {
     std::uint64_t syncs = 0;
     Duration sync_time{};
@@ -87,7 +88,7 @@ class FrameWriter final : private Operation {
 
  private:
   friend class Block;
-  // So far, in order, in the chain and in its segment.
+  // A position up to which blocks, in order, have reached a state: in the chain and in its segment.
   struct Mark {
     std::uint64_t sequence = 0;
     std::uint32_t frames = 0;
@@ -108,8 +109,8 @@ class FrameWriter final : private Operation {
   Client& client_;
   std::optional<Segment> segment_;
   std::optional<Error> failure_;
-  BlockList writing_;  ///< behind the first of them nothing counts as written
-  BlockList kept_;     ///< before them: written, not yet released
+  BlockList writing_;  ///< being written; only blocks before the first of them count as written
+  BlockList kept_;     ///< written, but not yet released; before those of writing_
   std::size_t in_flight_ = 0;
   Mark written_;
   Mark sync_covers_;

@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::size_t kPartBytes = 1 << 20;
 
-// From frame to frame by what their headers say of their lengths; where a frame is not good, block
-// by block until the next that is.
+// Walks from frame to frame by the lengths in their headers. After a bad frame, walks block by
+// block to the next good one.
 class Walk {
  public:
   Walk(Volume& volume, int file, std::uint64_t size_bytes)
@@ -35,7 +35,7 @@ class Walk {
     return std::span<const std::byte>(part_).first(*got);
   }
 
-  // The segment's id keeps a peer's bytes from passing for a header.
+  // The segment id prevents recorded bytes from being taken for a header.
   bool take_frame(std::span<const std::byte> bytes) {
     const std::optional<FrameHeader> header = decode_frame_header(bytes);
     if (!header || header->offset != at_ || (segment_ && header->segment != *segment_)) {
@@ -47,7 +47,7 @@ class Walk {
     return true;
   }
 
-  // What was never written costs nothing, and ends nothing: it need not have been in flight.
+  // Skips what was never allocated: it takes no time to read, and does not count as zeros.
   Result<> look_on() {
     const Result<std::uint64_t> data = volume_.next_data(file_, at_);
     if (data.has_error()) return data.error();
@@ -73,7 +73,7 @@ class Walk {
   std::optional<SegmentId> segment_;
   std::uint64_t at_ = 0;
   std::uint64_t end_ = 0;
-  std::uint64_t zeros_bytes_ = 0;  // that end at at_
+  std::uint64_t zeros_bytes_ = 0;  // number of zeros directly before at_
 };
 
 }  // namespace

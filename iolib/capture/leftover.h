@@ -8,13 +8,13 @@
 
 namespace sluice::capture {
 
-/// The most that a crash leaves unwritten before something that was: eight writes are in flight at
-/// a time (FrameWriter::kDepth). Zeros of this length are the end of what was written.
+/// The longest hole that a crash can leave between written data: FrameWriter::kDepth (8) writes are
+/// in flight at a time. Zeros of this length mark the end of what was written.
 inline constexpr std::uint64_t kLongestHoleBytes = 8 * kMaxFrameBytes;
 
-/// Where that which a crash left of a segment ends: behind its last frame, or behind the last block
-/// that is not zero; 0 if nothing was ever written. Takes time for what was written, and not for
-/// the zeros or the free space that the segment was prepared with.
+/// Returns the end of what was written to a segment that a crash left: after its last frame, or
+/// after the last block that is not zero. Returns 0 if nothing was ever written. The time depends
+/// on the written data, not on the zeros or free space that the segment was prepared with.
 [[nodiscard]] Result<std::uint64_t> written_end(Volume& volume, int file, std::uint64_t size_bytes);
 
 }  // namespace sluice::capture

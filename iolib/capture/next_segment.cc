@@ -25,7 +25,7 @@ void NextSegment::make() {
   run(State::being_made, false);
 }
 
-// Nothing was written to it, and its chain is to have no hole.
+// The name is used again: nothing was written to the segment, and its chain must have no hole.
 void NextSegment::make_again() {
   assert(state_ == State::ready);
   run(State::being_made, true);
@@ -55,7 +55,7 @@ Segment NextSegment::take() {
   return *std::move(segment_);
 }
 
-// On the background thread.
+// Runs on the background thread.
 Result<Segment> NextSegment::create() {
   Segment segment;
   segment.name = name_;
@@ -75,7 +75,7 @@ void NextSegment::complete(const Completion& /*completion*/) {
     state_ = State::ready;
     size_bytes_ = segment_->size_bytes;
   } else if (made && segment_.error().code != ECANCELED) {
-    // A name that a file has already is never tried again.
+    // A name that is already taken is not tried again.
     if (segment_.error().code == EEXIST) ++name_.number;
     refusal_ = segment_.error();
     not_before_ = reactor_.now() + kRetryPause;

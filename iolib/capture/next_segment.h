@@ -14,41 +14,41 @@
 
 namespace sluice::capture {
 
-/// The segment that a chain goes on with: made ahead of need, on the background thread. Belongs to
-/// the reactor's thread. Nothing may be in flight when it is destroyed.
+/// The segment that a chain continues in. The background thread makes it before it is needed.
+/// Belongs to the reactor's thread. Nothing may be in flight when it is destroyed.
 class NextSegment final : private Operation {
  public:
-  /// `first` is the name of the first one. `on_change` is called when one is ready, was refused, or
-  /// has been removed; it is told whether the one before was refused.
+  /// `first` is the name of the first segment. `on_change` is called when a segment is ready, was
+  /// refused, or has been removed. `was_refused` says whether the previous try was refused.
   NextSegment(Reactor& reactor, Disk& disk, Store& store, SegmentName first,
               std::uint64_t most_bytes, Store::Contents contents,
               std::function<void(bool was_refused)> on_change);
 
-  /// There is none: make() may be called.
+  /// Whether there is no segment: make() may be called.
   [[nodiscard]] bool is_none() const { return state_ == State::none; }
-  /// It can be taken.
+  /// The segment that take() would return; null if none is ready.
   [[nodiscard]] const Segment* ready() const {
     return state_ == State::ready ? &*segment_ : nullptr;
   }
   using Operation::in_flight;
 
-  /// Makes one, under the name behind the last one's.
+  /// Makes a segment, with the number after the last one's.
   void make();
-  /// Removes the one that is ready, and makes it again under the same name.
+  /// Removes the ready segment and makes it again under the same name.
   void make_again();
-  /// Hands over the one that is ready.
+  /// Hands over the ready segment.
   [[nodiscard]] Segment take();
-  /// Removes the one that is ready.
+  /// Removes the ready segment.
   void remove();
-  /// What is being made need not be finished.
+  /// Cancels the making of a segment.
   void stop() { stop_ = true; }
 
-  /// No other one is to be made before.
+  /// No segment may be made before this time.
   void put_off(TimePoint until) { not_before_ = until; }
   [[nodiscard]] TimePoint not_before() const { return not_before_; }
-  /// Why the last one could not be made.
+  /// Why the last segment could not be made.
   [[nodiscard]] const std::optional<Error>& refusal() const { return refusal_; }
-  /// The size of the last one that was made; of none, the one asked for.
+  /// The size of the last segment that was made; before the first, the size asked for.
   [[nodiscard]] std::uint64_t size_bytes() const { return size_bytes_; }
 
  private:
@@ -61,12 +61,12 @@ class NextSegment final : private Operation {
   Reactor& reactor_;
   Disk& disk_;
   Store& store_;
-  SegmentName name_;  ///< of the one to be made, or ready
+  SegmentName name_;  ///< name of the segment to make, or of the ready one
   std::uint64_t most_bytes_;
   Store::Contents contents_;
   std::function<void(bool)> on_change_;
   State state_ = State::none;
-  Result<Segment> segment_ = Segment();  ///< the background thread's, while it is being made
+  Result<Segment> segment_ = Segment();  ///< used by the background thread while it makes it
   std::atomic<bool> stop_{false};
   std::optional<Error> refusal_;
   TimePoint not_before_;

@@ -9,10 +9,10 @@ namespace sluice::capture {
 
 /// When recorded bytes are on stable storage.
 enum class Durability : std::uint8_t {
-  none,            ///< written to the device; flushed when a segment is sealed
-  interval,        ///< flushed every so often
-  batch,           ///< each block is flushed, with all that came meanwhile
-  before_forward,  ///< and nothing is forwarded before
+  none,            ///< written to the device, flushed only when a segment is sealed
+  interval,        ///< flushed at an interval
+  batch,           ///< each block is flushed, together with those that came meanwhile
+  before_forward,  ///< bytes are forwarded only after they are flushed
 };
 inline constexpr std::array<std::string_view, 4> kDurabilityNames{"none", "interval", "batch",
                                                                   "before-forward"};

@@ -11,7 +11,8 @@ namespace {
 
 using boost::system::in_place_value;
 
-// A write that went astray can put one segment's first frame, and with it its id, into another.
+// Whether the payload names this segment. A misdirected write can put the first frame of one
+// segment, with its id, into another.
 bool names(const SegmentName& name, std::span<const std::byte> payload) {
   const std::optional<SegmentInfo> info = decode_segment(payload);
   return info && info->run == name.run && info->worker == name.worker &&
@@ -32,7 +33,7 @@ Result<Event> ChainReader::next() {
     if (!queue_.empty()) return next_queued();
     if (!inside_) {
       if (current_ == segments_.size()) {
-        // Who follows has a reader for each chain that there ever was.
+        // A live reader may remain for every chain that ever was, so free the memory.
         reader_.reset();
         source_.reset();
         return Event{.type = options_.live ? Event::Type::wait : Event::Type::end};
@@ -52,8 +53,8 @@ Result<Event> ChainReader::next() {
     }
     if (event.type == SegmentEvent::Type::record) return take(event);
     if (event.type == SegmentEvent::Type::finding) {
-      // What the disk failed to confirm was written again: to go on here would take what follows
-      // for the continuation, and the second writing for a repetition.
+      // The unconfirmed rest was written again to the next segment. If the reader continued here,
+      // it would take what follows for the continuation, and the second writing for a repetition.
       given_up_ = event.finding.severity == Finding::Severity::torn &&
                   file.name.state == SegmentState::suspect && current_ + 1 < segments_.size();
       if (given_up_) continue;
@@ -64,7 +65,7 @@ Result<Event> ChainReader::next() {
     }
     inside_ = false;
     ++current_;
-    // What comes next has been prepared, or follows what is not there yet.
+    // Later segments are only prepared, or follow data that is not there yet.
     if (reader_->unfinished()) current_ = segments_.size();
     return Event{.type = Event::Type::segment_end, .segment = &file};
   }
@@ -86,7 +87,8 @@ void ChainReader::update(const Chain& chain) {
     }
   }
   if (!inside_) return;
-  // Left behind, or removed while its writer goes on behind it: what is there is all.
+  // The writer is gone, or the segment was removed while the writer continued in a later one:
+  // nothing more will come.
   const SegmentName& name = segments_[current_].name;
   const auto number = [](const SegmentFile& each) { return each.name.number; };
   const bool removed =
@@ -99,8 +101,8 @@ Result<> ChainReader::begin_segment() {
   SegmentFile& file = segments_[current_];
   Result<std::unique_ptr<Source>> source = options_.open(file);
   if (!source) return source.error();
-  // Deleted since it was listed: from the head of the chain that is in order, and elsewhere the
-  // next one tells.
+  // The file was deleted since it was listed. At the head of the chain this is normal; elsewhere
+  // the next segment reports the hole.
   if (*source == nullptr) {
     ++current_;
     return {};
@@ -127,7 +129,8 @@ Result<bool> ChainReader::is_missing_before(const SegmentFile& file) {
   if (!before_ || file.name.number <= before_->name.number + 1) return {in_place_value, false};
   const Result<std::unique_ptr<Source>> still_there = options_.open(*before_);
   if (!still_there) return still_there.error();
-  // Retention deletes the oldest first: with the one before gone, those between were no damage.
+  // The retention deletes the oldest segments first. If the previous segment is gone too, the
+  // missing ones are not damage.
   if (*still_there == nullptr) tracker_ = StreamTracker(options_.most_connections);
   return {in_place_value, *still_there != nullptr};
 }

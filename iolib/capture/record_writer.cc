@@ -7,10 +7,10 @@
 namespace sluice::capture {
 namespace {
 
-// A block with less room than this for data is full: smaller records cost more than they hold.
+// A block with less room for data than this is full: smaller records cost more than they hold.
 constexpr std::size_t kLeastRoom = 4096;
-// So many commits of before-forward, or partial blocks, are under way at most, and what comes
-// meanwhile shares the next: more of them are smaller, each in a whole block, and no faster
+// The most commits of before-forward, or partial blocks, in flight. What comes meanwhile shares the
+// next one. More in flight would be smaller, each in a whole block, and no faster
 // (tests/perf/RESULTS.md).
 constexpr std::size_t kMostCommits = 2;
 
@@ -78,7 +78,7 @@ void RecordWriter::make_durable(std::uint64_t sequence) {
   writer_.sync_to(sequence);
 }
 
-// Something was put into the current block: it will not wait for long.
+// The current block got a record: has it written soon.
 void RecordWriter::touched() {
   if (durability_ == Durability::before_forward) return client_.commit_wanted();
   if (flush_waits_ || is_set()) return;
@@ -93,8 +93,8 @@ void RecordWriter::flush_commit() {
   if (writer_.unwritten() < kMostCommits) flush();
 }
 
-// A partial block takes up a whole one until it is written. A disk that is behind gets no more of
-// them: what comes meanwhile goes into the same one, until the disk has got on.
+// A partial block occupies a whole one until it is written. While the disk is behind, it gets no
+// further partial blocks: records go into the current block until the disk has caught up.
 void RecordWriter::expired() {
   flush_waits_ = writer_.unwritten() >= kMostCommits || pool_.free_blocks() < pool_.used_blocks();
   if (!flush_waits_) flush();
@@ -102,8 +102,9 @@ void RecordWriter::expired() {
 
 // --- Blocks ---
 
-// A segment's table is beyond the budget of blocks. While one is not written there is no other: so
-// many more blocks go into this segment, then who has more has to wait.
+// The number of blocks that may be taken before another table is needed. A table's memory is
+// outside the block budget, so only one may be unwritten at a time. Until it is written, blocks go
+// into this segment only, and then taps must wait.
 std::size_t RecordWriter::blocks_before_table() const {
   if (table_.empty()) return std::numeric_limits<std::size_t>::max();
   const std::uint64_t room = writer_.segment_room_bytes();
@@ -111,7 +112,7 @@ std::size_t RecordWriter::blocks_before_table() const {
   return static_cast<std::size_t>((room - planned_bytes_) / pool_.block_bytes());
 }
 
-// Takes a free block as the current one, in a new segment if this one is full.
+// Takes a free block as the current one. It begins a new segment if the current segment is full.
 bool RecordWriter::take_block() {
   if (pool_.free_blocks() == 0 || blocks_before_table() == 0) return false;
   const bool full = planned_bytes_ + pool_.block_bytes() > writer_.segment_room_bytes();
@@ -119,7 +120,7 @@ bool RecordWriter::take_block() {
   if (begins) {
     planned_bytes_ = 0;
     write_table(true);
-    // However long the table is, some data has to follow it.
+    // Some data must follow the table, however long it is.
     planned_bytes_ = std::min(planned_bytes_, writer_.segment_room_bytes() / 2);
   }
   current_ = pool_.take();
@@ -145,7 +146,7 @@ void RecordWriter::write_table(bool begins_segment) {
       [this](Block& block) { submit(block); });
 }
 
-// Not from here: this may be deep within the writer.
+// Uses the timer, because this call may be deep within the writer.
 void RecordWriter::block_written() {
   if (flush_waits_) reactor_.set_timer(*this, reactor_.now());
 }
@@ -162,7 +163,7 @@ void RecordWriter::block_free(Block& block) {
 void RecordWriter::end_segment_older_than(Duration age) {
   if (planned_bytes_ == 0 || reactor_.now() - segment_began_ < age) return;
   flush();
-  // An empty one: it was not taken for the segment to come.
+  // flush() leaves only an empty block, which was not taken for the next segment.
   if (current_ != nullptr) pool_.put_back(*std::exchange(current_, nullptr));
   count_blocks();
   planned_bytes_ = 0;
@@ -173,7 +174,7 @@ void RecordWriter::end_segment_older_than(Duration age) {
 void RecordWriter::checkpoint_after(Duration rest, const RecordHeader& header) {
   const bool resting = !segment_over_ && (current_ == nullptr || current_->builder.empty()) &&
                        reactor_.now() - last_submit_ >= rest;
-  // Nothing follows from a checkpoint's own mark.
+  // A checkpoint's own commit needs no further checkpoint.
   const bool is_news = sequence_ != checkpoint_ && writer_.mark_is_news();
   if (!resting || !is_news || durability_ == Durability::none || !append(header, {})) return;
   flush();
@@ -182,7 +183,7 @@ void RecordWriter::checkpoint_after(Duration rest, const RecordHeader& header) {
 
 void RecordWriter::begin_again() {
   flush();
-  // A table that is to be written again is as good.
+  // A table that will be written again serves as well.
   if (!table_.is_pending()) write_table(false);
 }
 

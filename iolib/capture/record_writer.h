@@ -15,15 +15,15 @@
 
 namespace sluice::capture {
 
-/// Puts records into blocks of a fixed budget, plans which segment each goes to, and has them
-/// written when they are full, or have waited for the flush interval. Belongs to one thread.
+/// Puts records into blocks of a fixed budget, and plans which segment each block goes to. A block
+/// is written when it is full or has waited for the flush interval. Belongs to one thread.
 class RecordWriter final : private Timer {
  public:
   class Client : public SegmentWriter::Client {
    public:
-    /// Durability::before_forward: flush_commit() is to be called at the end of this turn.
+    /// Durability::before_forward: the client must call flush_commit() at the end of this turn.
     virtual void commit_wanted() = 0;
-    /// Adds a record for each connection that is alive, for what a segment begins with.
+    /// Adds one record per open connection, for the table at the start of a segment.
     virtual void list_connections(const SegmentTable::Add& add) = 0;
 
    protected:
@@ -33,42 +33,42 @@ class RecordWriter final : private Timer {
   RecordWriter(Reactor& reactor, Disk& disk, Store& store, const SegmentWriter::Options& options,
                Duration flush_interval, RecorderCounters& counters, Client& client);
   ~RecordWriter() override;
-  /// Blocks of `all_bytes` together. Fails with ENOMEM.
+  /// Allocates blocks of `all_bytes` together. Fails with ENOMEM.
   [[nodiscard]] Result<> allocate(std::uint64_t all_bytes, Disk& disk);
 
-  /// Where the payload of a data record can be put, to be told by recorded() then; null if there is
-  /// no room at all.
+  /// The frame in which to put the payload of a data record; call recorded() afterwards. Null if
+  /// there is no room.
   [[nodiscard]] FrameBuilder* frame_for_data();
   void recorded(std::size_t bytes);
-  /// Appends a record of another kind; false if there is no room.
+  /// Appends a record of another kind. Returns false if there is no room.
   [[nodiscard]] bool append(const RecordHeader& header, std::span<const std::byte> payload);
 
-  /// What surely fits, in as many records as it takes.
+  /// The payload bytes that certainly fit, in any number of records.
   [[nodiscard]] std::size_t room_bytes() const;
   [[nodiscard]] std::size_t all_bytes() const { return pool_.all_bytes(); }
-  /// The block that holds what was recorded last.
+  /// The sequence of the block that holds the last record.
   [[nodiscard]] std::uint64_t last_sequence() const;
   void make_durable(std::uint64_t sequence);
-  /// Has what is recorded so far written.
+  /// Submits what is recorded so far for writing.
   void flush();
-  /// The same, unless as many commits are under way as are worth it.
+  /// The same, unless the useful number of commits is already in flight.
   void flush_commit();
 
-  /// Ends a segment of this age, whether anything more comes or not; the next one begins with what
-  /// does.
+  /// Ends the segment if it is at least this old. The next record begins another segment.
   void end_segment_older_than(Duration age);
-  /// The next record begins a segment.
+  /// Whether the next record begins a segment.
   [[nodiscard]] bool segment_is_over() const { return segment_over_; }
-  /// After so long a rest: has the last commit covered by a mark too.
+  /// If nothing was submitted for `rest`, writes a checkpoint with `header`, whose frame header
+  /// confirms the last commit.
   void checkpoint_after(Duration rest, const RecordHeader& header);
-  /// After a segment was lost: the next one, too, names every connection.
+  /// Call after a segment was lost, so that the next one also lists every connection.
   void begin_again();
 
   // From SegmentWriter::Client.
   void block_written();
   void block_free(Block& block);
 
-  /// The segments are closed.
+  /// Stops the timer. The segments must be closed.
   void stop() { reactor_.cancel_timer(*this); }
 
   [[nodiscard]] SegmentWriter& segments() { return writer_; }
@@ -89,17 +89,17 @@ class RecordWriter final : private Timer {
   Duration flush_interval_;
   RecorderCounters& counters_;
   Client& client_;
-  // Behind them, so that its lists go before the blocks.
+  // writer_ follows pool_ and table_, so that its lists are destroyed before the blocks.
   BlockPool pool_;
   SegmentTable table_;
   SegmentWriter writer_;
   Block* current_ = nullptr;
-  std::uint64_t sequence_ = 0;       ///< of the last block submitted
-  std::uint64_t checkpoint_ = 0;     ///< the block of the last one
-  std::uint64_t planned_bytes_ = 0;  ///< of this segment's frames so far
+  std::uint64_t sequence_ = 0;       ///< sequence of the last block that was submitted
+  std::uint64_t checkpoint_ = 0;     ///< sequence of the block of the last checkpoint
+  std::uint64_t planned_bytes_ = 0;  ///< bytes of this segment's frames so far
   TimePoint segment_began_;          ///< when its first block was submitted
-  bool segment_over_ = false;        ///< the next block begins another one
-  bool flush_waits_ = false;         ///< for the disk, which is behind
+  bool segment_over_ = false;        ///< the next block begins another segment
+  bool flush_waits_ = false;         ///< a partial block waits for the disk, which is behind
   TimePoint last_submit_;
 };
 

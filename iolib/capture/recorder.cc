@@ -13,7 +13,8 @@
 namespace sluice::capture {
 namespace {
 
-// The wall clock is looked at this often, and a step of more than this is recorded.
+// How often housekeeping runs. It records a step of the wall clock of more than kClockStep
+// nanoseconds.
 constexpr Duration kHousekeeping = std::chrono::seconds(1);
 constexpr std::int64_t kClockStep = 1'000'000;
 
@@ -67,11 +68,11 @@ void Recorder::remove_if_finished(Recording& recording) {
   recordings_.erase(recording.connection_);
 }
 
-// Something of it waits for room.
+// The recording has something that waits for room.
 void Recorder::add_pending(Recording& recording) {
   if (recording.is_pending()) return;
   if (recording.closed_ && recording.gates_ == 0 && pending_.size() >= options_.most_pending) {
-    // Its caller sees that nothing is pending, and removes it.
+    // The caller sees that nothing is pending, and removes the recording.
     ++lost_connections_;
     counters_.lost_connections.add(1);
     return;
@@ -83,7 +84,8 @@ void Recorder::wait_for_room(SideTap& tap) {
   if (!tap.is_linked()) waiting_.push_back(tap);
 }
 
-// Room beside the blocks for one receive of this side; false if others have it all.
+// Reserves room outside the blocks for one receive of this side. Returns false if no such room is
+// free.
 bool Recorder::reserve_spill(SideTap& tap) {
   if (tap.reserved_) return true;
   if (free_spills_ == 0) return false;
@@ -96,7 +98,7 @@ void Recorder::release_spill(SideTap& tap) {
 }
 
 void Recorder::add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offset) {
-  // One wake-up, and one send, for all that a commit covers.
+  // One gate per commit: it causes one wake-up and one send.
   if (!gates_.empty() && gates_.back().tap == &tap && gates_.back().sequence == sequence) {
     gates_.back().offset = offset;
     return;
@@ -174,7 +176,7 @@ void Recorder::open_gates() {
   }
 }
 
-// First what waits to be written, in order; then those who may receive again.
+// First writes what waits, in order. Then wakes the taps that wait for room.
 void Recorder::use_room() {
   while (!pending_.empty() && pending_.front().write_pending()) {
     Recording& recording = pending_.front();
@@ -195,7 +197,8 @@ void Recorder::use_room() {
 void Recorder::segment_lost(const Error& error) {
   tell(Event::disk_failed, error);
   if (durable_sequence() < records_.segments().written_sequence()) {
-    // Some of it can no longer be written again: no sink may confirm what it may have lost.
+    // Some written blocks are already freed and cannot be written again: no sink may confirm what
+    // may be lost.
     for (const auto& [connection, recording] : recordings_) recording->refuse_to_confirm();
   }
   records_.begin_again();
@@ -206,7 +209,7 @@ void Recorder::expired() {
   const std::int64_t before = wall_offset_ns_;
   read_clocks();
   const bool stepped = std::abs(wall_offset_ns_ - before) > kClockStep;
-  // A segment that is yet to begin tells both clocks first of all.
+  // A segment that has not begun yet starts with both clocks anyway.
   if (stepped && !records_.segment_is_over()) {
     static_cast<void>(records_.append(stamp(Kind::clock), {}));
   }
@@ -218,7 +221,7 @@ void Recorder::expired() {
   count_writer();
 }
 
-// Of a segment that is refused its owner knows, and until there is one nobody catches up.
+// While no segment can be made, the owner knows it already, and the disk cannot catch up.
 void Recorder::look_at_pace() {
   if (records_.segments().refused() != 0) return;
   const std::uint64_t dropped =
@@ -279,7 +282,7 @@ void Recorder::closed() {
   cancel();
   reactor_.cancel_timer(*this);
   records_.stop();
-  // Not from within the writer, which may be destroyed with this.
+  // Posted, because `done` may destroy this object, and with it the writer that is calling.
   reactor_.post(std::exchange(on_closed_, nullptr));
 }
 

@@ -22,39 +22,41 @@ struct RecorderOptions {
   SegmentWriter::Options segments;
   WhenFull when_full = WhenFull::block;
   std::uint64_t buffer_bytes = 32 << 20;
-  Duration flush_interval = std::chrono::milliseconds(10);  ///< how long a partial block waits
+  Duration flush_interval = std::chrono::milliseconds(10);  ///< longest wait of a partial block
   Duration segment_time = std::chrono::seconds(60);
-  bool exact = false;  ///< what is forwarded is the recorded copy
-  /// At most so many connections that have ended wait for their last records to be written; what is
-  /// beyond is counted as lost. Each costs a few hundred bytes.
+  bool exact = false;  ///< forward the recorded copy of the bytes
+  /// At most this many connections that have ended wait for their last records to be written. More
+  /// are counted as lost. Each costs a few hundred bytes.
   std::size_t most_pending = 65'536;
 };
 
 /// Records the connections of one thread into one chain of segments.
 ///
-/// Belongs to its reactor's thread. Every byte goes to it through the taps of a Recording, in
-/// order; nothing is in flight any more once close() is done, and it may be destroyed only then.
+/// Belongs to its reactor's thread. It gets every byte in order through the taps of a Recording. It
+/// may be destroyed only after close() is done: until then operations may be in flight.
 class Recorder final : private RecordWriter::Client, private Timer, private Deferral {
  public:
-  /// Who waits for room goes on when there is this much of it, or a quarter of all: little by
-  /// little would cost many times more than it moves.
+  /// A tap that waits for room continues when there is this much room, or a quarter of all. To
+  /// continue with less would cost many times more than it moves.
   static constexpr std::size_t kLeastAllowance = 128 << 10;
 
-  /// Under WhenFull::block, this part of the buffers is not made into blocks: it is for what
-  /// receives bring that were begun when there was room, and end when there is none.
+  /// Under WhenFull::block, one part in kSpillShare of the buffers is not made into blocks. It is
+  /// for the bytes of receives that began while there was room and end when there is none.
   static constexpr std::size_t kSpillShare = 8;
 
-  /// What its owner may want to log.
+  /// What the owner may want to log.
   enum class Event : std::uint8_t {
     disk_failed,
     segment_refused,
     segment_granted,
     seal_failed,
-    behind,  ///< the disk held somebody up all the last second, or bytes were dropped for it
+    behind,  ///< the disk made a connection wait during all of the last second, or bytes were
+             ///< dropped because of it
     caught_up,
   };
 
-  /// Fails with ENOMEM.
+  /// Makes a recorder, which borrows `reactor`, `disk` and `store`. Fails with ENOMEM, or if
+  /// /dev/null cannot be opened.
   [[nodiscard]] static Result<std::unique_ptr<Recorder>> create(Reactor& reactor, Disk& disk,
                                                                 Store& store,
                                                                 const RecorderOptions& options);
@@ -64,21 +66,23 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
     on_event_ = std::move(on_event);
   }
 
-  /// Makes the first segment, which leaves a file behind. Before the first open().
+  /// Makes the first segment, which creates a file. Call it before the first open().
   void start() { records_.segments().start(); }
-  /// Begins to record a connection. `connection` is unique in this run, and not 0.
+  /// Begins to record a connection. `connection` is unique in this run and not 0. The Recorder owns
+  /// the Recording.
   [[nodiscard]] Recording& open(std::uint64_t connection, OpenInfo info,
                                 const RecordingOptions& options);
 
-  /// Writes everything, seals the segment, then calls `done`. Every Recording was closed.
+  /// Writes everything, seals the segment, then calls `done`. Every Recording must have been
+  /// closed.
   void close(std::function<void()> done);
-  /// While close() is under way: what cannot be written now is lost.
+  /// While close() is in progress: drops what cannot be written now.
   void give_up() { records_.segments().give_up(); }
 
   [[nodiscard]] const RecorderCounters& counters() const { return counters_; }
-  /// What was recorded last is in the block of this number; blocks are numbered in order.
+  /// The number of the block that holds what was recorded last. Blocks are numbered in order.
   [[nodiscard]] std::uint64_t last_sequence() const { return records_.last_sequence(); }
-  /// All blocks up to this one are durable.
+  /// All blocks up to this number are durable.
   [[nodiscard]] std::uint64_t durable_sequence() const {
     return records_.segments().durable_sequence();
   }
@@ -86,23 +90,25 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
  private:
   friend class Recording;
   friend class SideTap;
-  // A side that waits until everything up to `sequence` is durable.
+  // A side that waits until everything up to `sequence` is durable. Then its bytes below `offset`
+  // may go.
   struct Gate {
     SideTap* tap;
     std::uint64_t sequence;
     std::uint64_t offset;
   };
-  // Whether the disk keeps pace, as one look a second tells.
+  // Decides once a second whether the disk keeps pace.
   class Pace {
    public:
-    /// Somebody who waited goes on.
+    /// A connection that waited continues.
     void moved() { held_up_ = false; }
-    /// `waits`: somebody does; `dropped_bytes`: in all, for want of room.
+    /// `waits`: a connection waits now. `dropped_bytes`: the total of bytes dropped for lack of
+    /// room.
     [[nodiscard]] std::optional<Event> look(bool waits, std::uint64_t dropped_bytes);
 
    private:
-    bool held_up_ = false;  ///< nobody went on since the last look at who waits
-    bool behind_ = false;   ///< at the last look
+    bool held_up_ = false;  ///< no waiting connection has continued since the last look
+    bool behind_ = false;   ///< the disk was behind at the last look
     std::uint64_t dropped_bytes_ = 0;
   };
 
@@ -151,14 +157,14 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
   RecorderOptions options_;
   RecorderCounters counters_;
   RecordWriter records_;
-  std::size_t free_spills_;  ///< so many more receives may be under way: see kSpillShare
+  std::size_t free_spills_;  ///< receives that may still begin: see kSpillShare
   std::unordered_map<std::uint64_t, std::unique_ptr<Recording>> recordings_;
-  Recording::List pending_;  ///< something of them waits to be written
-  SideTap::List waiting_;    ///< for room
+  Recording::List pending_;  ///< recordings with something that waits to be written
+  SideTap::List waiting_;    ///< taps that wait for room
   std::deque<Gate> gates_;
-  std::uint64_t lost_connections_ = 0;  ///< not yet recorded
+  std::uint64_t lost_connections_ = 0;  ///< connections lost, but not yet recorded as lost
   Pace pace_;
-  std::int64_t wall_offset_ns_ = 0;  ///< wall clock less monotonic
+  std::int64_t wall_offset_ns_ = 0;  ///< wall clock minus monotonic clock
   OwnedFd null_;
   std::function<void(Event, const Error&)> on_event_;
   std::function<void()> on_closed_;

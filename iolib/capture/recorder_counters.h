@@ -6,9 +6,9 @@
 
 namespace sluice::capture {
 
-/// What is counted: written by the recorder's thread, read by any.
+/// The counters of a recorder: written by its thread, read by any.
 struct RecorderCounters {
-  /// With one writer, which needs no locked instruction.
+  /// One thread writes, so no locked instruction is needed.
   struct Count : std::atomic<std::uint64_t> {
     template <class Number>
     void set(Number value) {
@@ -19,11 +19,11 @@ struct RecorderCounters {
 
   Count recorded_bytes;
   std::array<Count, 6> dropped_bytes;  ///< by GapReason
-  Count lag_bytes;                     ///< recorded and not yet on the disk as the durability asks
+  Count lag_bytes;  ///< recorded, but not yet written or durable as the durability asks
   Count blocks_in_use;
   Count segments;
   Count disk_failures;
-  Count segments_refused;  ///< segments that could not be made, the disk being full or broken
+  Count segments_refused;  ///< segments that could not be made because the disk is full or broken
   Count seal_failures;
   Count lost_connections;
   Count syncs;

@@ -11,9 +11,9 @@
 namespace sluice::capture {
 namespace {
 
-// Up to here it is cheaper to go on with a checksum than to combine two.
+// Up to this size, extending a checksum is cheaper than combining two.
 constexpr std::size_t kShortBytes = 256;
-// So many gaps of different reasons can wait to be recorded; what is beyond joins the last.
+// The most gaps of one side that wait to be recorded. Further ones join the last.
 constexpr std::size_t kMostGaps = 16;
 
 }  // namespace
@@ -30,7 +30,7 @@ RecordHeader SideTap::header(Kind kind, std::uint64_t offset) const {
   return header;
 }
 
-// What finds no room is dropped, or not recorded anyway.
+// Whether bytes without room are dropped, or are not recorded anyway because of the limit.
 bool SideTap::unbounded() const {
   return recording_.recorder_.options_.when_full != WhenFull::block ||
          state_.recorded >= recording_.options_.limit_bytes;
@@ -39,20 +39,20 @@ bool SideTap::unbounded() const {
 std::size_t SideTap::allowance() {
   if (unbounded()) return std::numeric_limits<std::size_t>::max();
   Recorder& recorder = recording_.recorder_;
-  // What waits already, of the other side too, comes first.
+  // What already waits, of the other side too, comes first.
   const std::size_t room = recording_.is_pending() ? 0 : recorder.records_.room_bytes();
   if (room >= recorder.least_allowance()) return room;
   recorder.wait_for_room(*this);
   return 0;
 }
 
-// By the time a receive ends, others may have taken the room. Silent connections may be many more
-// than the buffers could hold a receive of.
+// Others may take the room before a receive ends, so the receive needs a reserved spill. If more
+// connections are silent than there are spills, the others wait until they are readable.
 bool SideTap::allowance_stands() {
   return unbounded() || recording_.recorder_.reserve_spill(*this);
 }
 
-// Cuts `bytes` to what may still be recorded of this side; false if that is nothing.
+// Reduces `bytes` to what may still be recorded of this side. Returns false if that is nothing.
 bool SideTap::within_limit(std::uint64_t& bytes) {
   const std::uint64_t limit = recording_.options_.limit_bytes;
   const std::uint64_t recorded = state_.recorded + spill_.size();
@@ -61,7 +61,7 @@ bool SideTap::within_limit(std::uint64_t& bytes) {
   return true;
 }
 
-// Records up to `bytes` that `fill` puts into the space it is given; returns how many.
+// Records up to `bytes`, which `fill` puts into the space that it is given. Returns how many.
 template <class Fill>
 std::size_t SideTap::record(std::size_t bytes, Fill fill) {
   RecordWriter& records = recording_.recorder_.records_;
@@ -84,7 +84,7 @@ std::size_t SideTap::record(std::size_t bytes, Fill fill) {
   return done;
 }
 
-// Records a copy of `bytes`, as far as there is room.
+// Records a copy of `bytes`, as far as there is room. Returns how many.
 std::size_t SideTap::record(std::span<const std::byte> bytes) {
   return record(bytes.size(), [&](std::span<std::byte> to) {
     std::memcpy(to.data(), bytes.data(), to.size());
@@ -94,7 +94,7 @@ std::size_t SideTap::record(std::span<const std::byte> bytes) {
 }
 
 void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
-  // What waits is written first, and opens the gate for no more than itself.
+  // What waits is written first; its gate covers only that.
   const bool in_order = recording_.write_pending();
   seen_ = offset + bytes.size();
   std::uint64_t wanted = bytes.size();
@@ -106,7 +106,7 @@ void SideTap::append(std::uint64_t offset, std::span<const std::byte> bytes) {
   const std::size_t done = in_order ? record(bytes.first(wanted)) : 0;
   bytes = bytes.subspan(done);
   const std::size_t left = wanted - done;
-  // Behind a gap that waits itself there is no place for bytes.
+  // After a gap that waits itself, bytes cannot be spilled.
   if (left > 0 && gaps_.empty() && recording_.recorder_.options_.when_full == WhenFull::block) {
     spill_.insert(spill_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(left));
     recording_.touch();
@@ -160,8 +160,8 @@ void SideTap::no_room(std::uint64_t bytes) {
   if (recorder.options_.when_full == WhenFull::close) recording_.fail();
 }
 
-// A gap is recorded when the next bytes are, or at the end; until then it grows. What comes after a
-// spill that waits cannot be told from it, and waits as well.
+// A gap grows until the next bytes, or the end, are recorded; then it is recorded too. A gap after
+// a spill that waits must wait as well.
 void SideTap::add_gap(std::uint64_t bytes, GapReason reason) {
   const auto why = static_cast<std::uint32_t>(reason);
   if (!gaps_.empty() && (gaps_.back().reason == why || gaps_.size() == kMostGaps)) {
@@ -171,7 +171,7 @@ void SideTap::add_gap(std::uint64_t bytes, GapReason reason) {
   }
   lost_bytes_ += bytes;
   recording_.recorder_.counters_.dropped_bytes[why].add(bytes);
-  // The limit's gap lasts to the end: one record will do.
+  // The limit's gap lasts to the end, so one record is enough.
   if (reason != GapReason::limit) recording_.touch();
 }
 
@@ -185,17 +185,17 @@ std::uint64_t SideTap::watermark() const {
   return gated ? confirmed_ : kNoLimit;
 }
 
-// What was just recorded may go once its block is durable. What is not recorded, by the limit,
-// waits for what was before it.
+// The bytes just recorded may be forwarded once their block is durable. Bytes that the limit
+// excludes wait for those before them.
 void SideTap::gate() {
   Recorder& recorder = recording_.recorder_;
   if (recorder.options_.segments.durability != Durability::before_forward) return;
-  // What found no room must not go either: the connection is about to end.
+  // Bytes that found no room must not be forwarded either: the connection is about to end.
   if (spill_.empty() && !recording_.failed_)
     recorder.add_gate(*this, recorder.last_sequence(), seen_);
 }
 
-// Of a sink: only with all of it on stable storage.
+// A sink may end only when all of it is durable.
 bool SideTap::may_end(std::uint64_t offset) {
   if (!recording_.options_.sink) return true;
   Recorder& recorder = recording_.recorder_;
@@ -218,7 +218,7 @@ bool SideTap::may_end(std::uint64_t offset) {
 
 void SideTap::end(SideEnd how, std::uint64_t offset) {
   if (end_ != SideEnd::none) return;
-  // Received, but not duplicated any more when the target was reset.
+  // These bytes were received, but no longer duplicated when the target was reset.
   if (offset > seen_) overrun(seen_, offset - seen_);
   end_ = how;
   if (spill_.empty()) recording_.recorder_.release_spill(*this);
@@ -227,7 +227,7 @@ void SideTap::end(SideEnd how, std::uint64_t offset) {
 
 // --- SideTap: what waits ---
 
-// Writes what waits, in order; false if some of it still does.
+// Writes what waits, in order. Returns false if some of it still waits.
 bool SideTap::write_pending() {
   if (!spill_.empty() && !write_spill()) return false;
   const bool ends = end_ != SideEnd::none && state_.ended == SideEnd::none;
@@ -282,7 +282,7 @@ void Recording::close(std::string_view reason) {
   recorder_.remove_if_finished(*this);
 }
 
-// Writes what can be written now; the rest when there is room.
+// Writes what can be written now; the rest follows when there is room.
 void Recording::touch() {
   if (!write_pending()) recorder_.add_pending(*this);
 }

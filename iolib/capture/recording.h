@@ -18,14 +18,14 @@ namespace sluice::capture {
 class Recorder;
 class Recording;
 
-/// What one connection's route asks for.
+/// The settings of one connection's route.
 struct RecordingOptions {
   std::uint8_t sides = 3;                     ///< bit 0 client, bit 1 upstream
-  std::uint64_t limit_bytes = Tap::kNoLimit;  ///< recorded of each side at most
-  bool sink = false;  ///< a side's end may be passed on only once all of it is durable
+  std::uint64_t limit_bytes = Tap::kNoLimit;  ///< the most bytes recorded per side
+  bool sink = false;  ///< pass on a side's end only once all of the side is durable
 };
 
-/// One direction of a recorded connection. While it waits for room it is in the Recorder's list.
+/// One direction of a recorded connection. A tap that waits for room is in the Recorder's list.
 class SideTap final : public Tap,
                       public boost::intrusive::list_base_hook<
                           boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
@@ -34,9 +34,9 @@ class SideTap final : public Tap,
 
   SideTap(Recording& recording, Side side);
 
-  /// What wakes the direction after a tap made it wait: Pump::wake().
+  /// Sets what wakes the direction after the tap made it wait: Pump::wake().
   void set_wake(std::function<void()> wake) { wake_ = std::move(wake); }
-  /// Bytes of the stream that the tap was told of.
+  /// Bytes of the stream that were reported to the tap.
   [[nodiscard]] std::uint64_t seen_bytes() const { return seen_; }
 
   [[nodiscard]] std::size_t allowance() override;
@@ -74,23 +74,22 @@ class SideTap final : public Tap,
 
   Recording& recording_;
   std::function<void()> wake_;
-  SideState state_;  ///< what records say so far; `ended` once that record is written
+  SideState state_;  ///< what the written records say; `ended` is set once that record is written
   std::uint64_t seen_ = 0;
-  std::vector<GapInfo>
-      gaps_;  ///< behind state_.offset and spill_, one after the other, not yet recorded
-  std::vector<std::byte> spill_;  ///< behind state_.offset: received already when no room was left
+  std::vector<GapInfo> gaps_;     ///< after spill_, in order; not yet recorded
+  std::vector<std::byte> spill_;  ///< bytes from state_.offset on, received when no room was left
   std::uint64_t lost_bytes_ = 0;
   std::uint64_t confirmed_ = 0;  ///< bytes below this offset are durable
   std::uint64_t end_sequence_ = 0;
   StreamTotals totals_;
   Side side_;
-  SideEnd end_ = SideEnd::none;  ///< what happened, written or not
-  bool reserved_ = false;        ///< may spill what a receive brings
+  SideEnd end_ = SideEnd::none;  ///< how the side ended, recorded or not
+  bool reserved_ = false;        ///< a receive of this side may use the spill
 };
 
-/// One connection that is recorded. Made by Recorder::open(), used by one owner until close(), and
-/// gone when its last record is written. While something of it waits to be written it is in the
-/// Recorder's list.
+/// One recorded connection. Made by Recorder::open(), used by one owner until close(), and
+/// destroyed after its last record is written. A recording with something that waits to be written
+/// is in the Recorder's list.
 class Recording : public boost::intrusive::list_base_hook<> {
  public:
   using List = boost::intrusive::list<Recording>;
@@ -104,18 +103,18 @@ class Recording : public boost::intrusive::list_base_hook<> {
     return (options_.sides & (1U << static_cast<unsigned>(side))) != 0;
   }
   [[nodiscard]] SideTap& tap(Side side) { return taps_[static_cast<std::size_t>(side)]; }
-  /// Called, outside of any turn, if the connection must not go on: by policy, or since a sink
-  /// cannot confirm what it received. At most once.
+  /// Sets the function that is called, outside of any turn, if the connection must not continue:
+  /// the policy says so, or a sink cannot confirm what it received. It is called at most once.
   void set_on_failed(std::function<void()> on_failed) { on_failed_ = std::move(on_failed); }
 
-  /// The connection has ended; the caller does not use the recording any more.
+  /// The connection has ended. The caller must not use the recording any more.
   void close(std::string_view reason);
 
  private:
   friend class Recorder;
   friend class SideTap;
 
-  // How far its own records are written.
+  // Which of its own records are written.
   enum class Written : std::uint8_t { nothing, open, close };
 
   [[nodiscard]] bool write_pending();
@@ -136,9 +135,9 @@ class Recording : public boost::intrusive::list_base_hook<> {
   std::array<SideTap, 2> taps_;
   std::function<void()> on_failed_;
   std::string reason_;
-  std::size_t gates_ = 0;  ///< of Recorder's list, that name a side of this one
+  std::size_t gates_ = 0;  ///< number of gates in the Recorder's list that belong to this recording
   Written written_ = Written::nothing;
-  bool closed_ = false;  ///< by close()
+  bool closed_ = false;  ///< close() was called
   bool failed_ = false;
   bool unconfirmable_ = false;  ///< of a sink: something that was written may be lost
 };

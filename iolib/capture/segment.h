@@ -8,20 +8,20 @@
 
 namespace sluice::capture {
 
-/// After a failure, how long until the next try.
+/// How long to wait after a failure before the next try.
 inline constexpr Duration kRetryPause = std::chrono::seconds(1);
 
-/// A segment's file, from its making until it has its last name, and how far it is written.
+/// A segment's file, from its creation until it has its final name, and how far it is written.
 struct Segment {
   int file = -1;
   SegmentName name;
   SegmentId id{};
   std::uint64_t size_bytes = 0;  ///< allocated
-  std::uint64_t offset = 0;      ///< of the next frame
+  std::uint64_t offset = 0;      ///< file offset of the next frame
   std::uint64_t data_bytes = 0;
   std::uint32_t frames = 0;
   std::uint32_t durable_frames = 0;
-  std::uint32_t published_frames = 0;  ///< durable frames of the last header
+  std::uint32_t published_frames = 0;  ///< durable frames in the last written header
 
   /// The header of the next frame.
   [[nodiscard]] FrameHeader next_header() const {
@@ -29,7 +29,7 @@ struct Segment {
   }
 };
 
-/// The header of a record about the segment itself, with the time of now.
+/// The header of a record about the segment itself, with the current time.
 [[nodiscard]] inline RecordHeader stamped(Kind kind) {
   const auto nanoseconds = [](std::chrono::nanoseconds time) {
     return static_cast<std::uint64_t>(time.count());

@@ -12,7 +12,7 @@
 namespace sluice::capture {
 namespace {
 
-// Offsets that do not wrap around, and a payload that says what its kind has to say.
+// Whether the offsets do not overflow and the payload can be decoded as its kind.
 bool is_understood(const RecordHeader& header, std::span<const std::byte> payload) {
   const std::uint64_t room = std::numeric_limits<std::uint64_t>::max() - header.offset;
   switch (static_cast<Kind>(header.kind)) {
@@ -53,7 +53,7 @@ Result<SegmentEvent> SegmentReader::next() {
   while (!view_.error()) {
     const Step event = walk_ == Walk::unfinished ? SegmentEvent() : step();
     if (!event || view_.error()) continue;
-    // What was read is old by the next time.
+    // The cached bytes will be outdated at the next call.
     if (event->type == SegmentEvent::Type::wait) view_.forget();
     return *event;
   }
@@ -68,8 +68,9 @@ void SegmentReader::left_as(SegmentState state) {
 
 // --- Reading ---
 
-// The header of a good frame at `place`: with exactly that number, or behind a bad range, which
-// holds at least one frame, with a later one.
+// The header of a good frame at `place`, or nothing. `exact`: the frame must have the place's
+// number. Otherwise it follows a bad range, which holds at least one frame, and must have a later
+// number.
 std::optional<FrameHeader> SegmentReader::header_at(const Place& place, bool exact,
                                                     std::size_t read_bytes) {
   bool unsupported = false;
@@ -86,7 +87,7 @@ std::optional<FrameHeader> SegmentReader::header_at(const Place& place, bool exa
   return header;
 }
 
-// What the frames that have come since say of those before. Each header is read once, alone.
+// Looks for later frames that confirm earlier ones. Reads each header once, without its frame.
 void SegmentReader::look_ahead() {
   if (ahead_.offset < next_.offset) ahead_ = next_;
   view_.forget();
@@ -96,7 +97,7 @@ void SegmentReader::look_ahead() {
   }
 }
 
-// From a frame that is bad, the next good one.
+// Finds the next good frame after a bad one.
 SegmentReader::Found SegmentReader::look_on(const Place& from) {
   Found found;
   for (std::uint64_t at = from.offset; at < view_.size_bytes(); at += kGridBytes) {
@@ -109,8 +110,8 @@ SegmentReader::Found SegmentReader::look_on(const Place& from) {
   return found;
 }
 
-// Whether something is damage depends on what the headers behind it say: they are looked at when
-// the first bad range is met, and never in a segment that has none.
+// Reads all headers that follow, because they decide whether a bad range is damage. Called at a bad
+// range; never in a segment without one.
 void SegmentReader::survey() {
   if (survey_ == Survey::none) survey_ = Survey::no_footer;
   Place place = frame_ ? Place{frame_->header.offset, frame_->header.number} : next_;
@@ -174,8 +175,8 @@ SegmentReader::Step SegmentReader::skip_bad_frames() {
                {found.header->offset, found.header->number});
   }
   const Place end{view_.size_bytes(), next_.number};
-  // A segment that was left behind may have zeros at its end; so may one that a footer has just
-  // been written to, or that could not be cut then.
+  // A segment that a crash left may have zeros at its end. So may one whose footer was just
+  // written, or that could not be truncated then.
   const bool may_have_zeros = !footer_passed() || state_ != State::sealed;
   const std::uint64_t bad_end = may_have_zeros ? found.nonzero_end : end.offset;
   if (bad_end > begin) {
@@ -197,7 +198,7 @@ SegmentReader::Step SegmentReader::read_record() {
     return bad({.offset = position, .bytes = end - at, .what = what},
                {frame.offset + end, next_.number});
   };
-  // Records begin at multiples of it.
+  // Records begin at multiples of kRecordAlignment.
   const std::size_t padding_bytes = -at % kRecordAlignment;
   if (padding_bytes > 0) {
     return bad_until(at + padding_bytes, "padding after a payload is not zero");
@@ -248,7 +249,7 @@ SegmentReader::Step SegmentReader::finish_frame() {
   if (frame.size() == header.frame_bytes && !is_zero(frame.subspan(header.used_bytes))) {
     return bad_from(header.used_bytes, "padding after the records is not zero");
   }
-  // What was cut off within the records has been told.
+  // A cut within the records has been reported already.
   if (frame.size() >= header.used_bytes && frame.size() < header.frame_bytes) {
     return bad_from(frame.size(), "the file ends within a frame");
   }
@@ -268,23 +269,24 @@ SegmentEvent SegmentReader::finish_segment() {
 
 SegmentReader::Step SegmentReader::bad(Finding range, const Place& after) {
   if (frame_ && waits() && !looks_behind(range.offset)) return stop_here();
-  // Who waits has read anew each time.
+  // A reader that waits has already read again each time.
   if (state_ == State::being_written && try_at(range.offset) == 1) return read_again();
-  // A file that changes is read again as often as it does; one that does not, a few times in all.
+  // A file that changes is read again at each change; one that does not, at most kMostRereads
+  // times.
   if (state_ == State::left_open && tries_.count < kMostRereads) {
     ++tries_.count;
     if (reread_delay_.count() > 0) std::this_thread::sleep_for(reread_delay_);
     return read_again();
   }
   const std::uint32_t number = frame_ ? frame_->header.number : next_.number;
-  // Behind a footer the mark tells nothing.
+  // After a footer, the durable mark says nothing.
   const bool mark_is_old = being_written() && !footer_passed() && durable_frames_ <= number;
   const bool surveys = survey_ == Survey::none || mark_is_old;
   if (surveys) survey();
-  // In an unfinished segment a footer may have come to the disk before what it ends.
+  // In a segment that is not sealed, a footer may reach the disk before the frames that it follows.
   const bool sealed = survey_ == Survey::footer && state_ == State::sealed;
   const bool is_damage = footer_passed() || sealed || durable_frames_ > number;
-  // The mark is younger than the look at the place: what was a hole then may have been written.
+  // The mark was read after the place: what was a hole then may have been written since.
   if (is_damage && surveys && state_ >= State::left_open) return read_again();
   if (!is_damage && being_written()) return stop_here();
   range.severity = is_damage ? Finding::Severity::damage : Finding::Severity::torn;
@@ -316,8 +318,8 @@ std::uint32_t SegmentReader::try_at(std::uint64_t offset) {
   return ++tries_.count;
 }
 
-// Whether it is time to look what is behind a place that is waited for: mostly nothing, up to
-// 256 MiB of it, which is looked through ever more seldom.
+// Whether to look at what follows a place that the reader waits for. Mostly nothing follows, but up
+// to 256 MiB must be searched: it is done less and less often.
 bool SegmentReader::looks_behind(std::uint64_t offset) {
   constexpr std::uint32_t kFirst = 16;
   const std::uint32_t tries = try_at(offset);

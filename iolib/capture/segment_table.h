@@ -12,24 +12,25 @@
 
 namespace sluice::capture {
 
-/// What a segment begins with: every connection that is alive, so that the segments before can be
-/// deleted. In memory beyond the budget of blocks, so that a rotation needs no free one. Belongs to
-/// one thread.
+/// The table at the start of a segment: it lists every open connection, so that the previous
+/// segments can be deleted. Its memory is not part of the block budget, so a rotation needs no free
+/// block. Belongs to one thread.
 class SegmentTable {
  public:
   using Add = std::function<void(const RecordHeader&, std::span<const std::byte> payload)>;
   using List = std::function<void(const Add&)>;
   using Submit = std::function<void(Block&)>;
 
-  /// Submits one with the records that `list` adds, as far as there is memory; `begins_segment`: a
-  /// segment begins with it. If nothing is added, nothing is submitted.
+  /// Submits a table with the records that `list` adds, as far as there is memory.
+  /// `begins_segment`: a segment begins with the table. Submits nothing if `list` adds nothing.
   void write(bool begins_segment, const List& list, const Submit& submit);
-  /// `block` need not be kept any longer; without effect on one of somebody else.
+  /// Frees `block`, which is no longer needed. Has no effect on a block that is not part of a
+  /// table.
   void release(const Block& block);
 
-  /// No block is still to be written.
+  /// Whether every block of every table is released.
   [[nodiscard]] bool empty() const { return parts_.empty(); }
-  /// All of the last one is still to be written.
+  /// Whether no block of the last table has been released yet.
   [[nodiscard]] bool is_pending() const { return first_ != nullptr; }
 
  private:
@@ -38,7 +39,7 @@ class SegmentTable {
     Block block;
   };
   std::vector<std::unique_ptr<Part>> parts_;
-  const Block* first_ = nullptr;  ///< of the last table, until it is released
+  const Block* first_ = nullptr;  ///< first block of the last table, until it is released
 };
 
 }  // namespace sluice::capture

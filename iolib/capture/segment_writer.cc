@@ -76,19 +76,19 @@ int SegmentWriter::refused() const {
   return next_.refusal()->code != 0 ? next_.refusal()->code : EIO;
 }
 
-// One whose size is not known yet will be as large as the last.
+// A segment whose size is not known yet is assumed to be as large as the last one.
 std::uint64_t SegmentWriter::segment_room_bytes() const {
   const Segment* const current = frames_.segment();
   auto ahead = std::count_if(queue_.begin(), queue_.end(),
                              [](const Block& block) { return block.begins_segment; });
-  // The first block in the queue begins one, whether it says so or not.
+  // Without a current segment, the first block in the queue begins one, whether it says so or not.
   const bool first_counts = !queue_.empty() && queue_.front().begins_segment;
   if (current == nullptr && !first_counts) ++ahead;
   const Segment* const segment = ahead == 0 ? current : ahead == 1 ? next_.ready() : nullptr;
   return (segment != nullptr ? segment->size_bytes : next_.size_bytes()) - 2 * grid_bytes_;
 }
 
-// Everything that can be done now is done here; each completion comes back to it.
+// Does everything that can be done now. Every completion calls it again.
 void SegmentWriter::advance() {
   if (state_ == State::closed) return;
   if (frames_.failure()) {
@@ -134,20 +134,20 @@ void SegmentWriter::place() {
     const bool begins = std::exchange(block.begins_segment, false);
     if (begins && state_ == State::segment_over) go_to(State::writing);
     frames_.write(block);
-    // Ahead of need: while half of this one is still to be written.
+    // Prepares the next segment while half of this one is still unwritten.
     const Segment& current = *frames_.segment();
     if (current.offset > current.size_bytes / 2) prepare();
   }
 }
 
-// The current segment has got all that belongs to it.
+// Whether the current segment has all its blocks.
 bool SegmentWriter::segment_ends() const {
   if (frames_.segment() == nullptr) return false;
   return queue_.empty() ? state_ != State::writing : ends_before(queue_.front());
 }
 
-// Also where it proves to be smaller than what was planned for it. (One of full size is not: what
-// it begins with may take more than that.)
+// Whether the segment ends before `block`. It also does if it is smaller than planned and the block
+// does not fit. A segment of full size is not checked: its table may exceed that size.
 bool SegmentWriter::ends_before(const Block& block) const {
   const Segment& current = *frames_.segment();
   if (current.frames <= 1) return false;
@@ -163,7 +163,7 @@ void SegmentWriter::begin_segment() {
   ++segments_;
   first_.reset();
   first_.builder.append(stamped(Kind::segment), encode(info));
-  // Behind what was confirmed before.
+  // Its sequence is that of the last written block.
   first_.sequence = frames_.written_sequence();
   frames_.write(first_);
 }
@@ -186,7 +186,8 @@ void SegmentWriter::next_changed(bool was_refused) {
 
 void SegmentWriter::ended(const Result<>& done) {
   if (done.has_error()) client_.seal_failed(done.error());
-  // Not before: what was allocated for the one that ended, and not used, may be all there is.
+  // Prepares the next segment only now, because the unused space of the one that ended may be all
+  // there is.
   const bool is_over = ending_.state() == EndingSegment::State::none;
   if (is_over && frames_.segment() == nullptr) prepare();
   advance();
@@ -237,7 +238,7 @@ void SegmentWriter::finish_closing() {
 // --- Frames ---
 
 void SegmentWriter::block_free(Block& block) {
-  // A first frame alone is no progress: a disk may take that and nothing else, again and again.
+  // A first frame alone is not progress: a disk may accept that and nothing else, again and again.
   if (&block == &first_) return;
   failures_in_a_row_ = 0;
   client_.block_free(block);
@@ -257,7 +258,7 @@ bool SegmentWriter::wants_sync() {
   return false;
 }
 
-// Nothing is in flight any more: what is unconfirmed goes back to the queue, for another segment.
+// Nothing is in flight any more: the unconfirmed blocks go back to the queue, for another segment.
 void SegmentWriter::retreat() {
   const Error error = *frames_.failure();
   ++failures_;

@@ -12,7 +12,7 @@
 namespace sluice::capture {
 
 Result<OwnedFd> open_regular_file(const std::string& path) {
-  // Without O_NONBLOCK a FIFO of that name would hold the reader for ever.
+  // Without O_NONBLOCK, opening a FIFO would block forever.
   OwnedFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return errno_error("open " + one_line(path));
   struct stat about {};

@@ -14,7 +14,7 @@
 
 namespace sluice::capture {
 
-/// Where a segment's bytes come from.
+/// A source of a segment's bytes.
 class Source {
  public:
   Source() = default;
@@ -22,22 +22,22 @@ class Source {
   Source& operator=(const Source&) = delete;
   virtual ~Source() = default;
 
-  /// As it is now: a segment that is being written grows and shrinks.
+  /// The current size: a segment that is being written grows and shrinks.
   [[nodiscard]] virtual Result<std::uint64_t> size_bytes() = 0;
-  /// The `bytes` from `offset` on, at most kMaxFrameBytes, or fewer at the end; valid until the
-  /// next call.
+  /// Reads `bytes` from `offset` on, at most kMaxFrameBytes; fewer at the end. The result is valid
+  /// until the next call.
   [[nodiscard]] virtual Result<std::span<const std::byte>> read(std::uint64_t offset,
                                                                 std::size_t bytes) = 0;
 };
 
-/// Opens a segment's file for reading; follows no symbolic link, and refuses what is no regular
+/// Opens a segment's file for reading. Follows no symbolic link and refuses anything but a regular
 /// file.
 [[nodiscard]] Result<OwnedFd> open_regular_file(const std::string& path);
 
-/// A regular file, read buffered into memory of its own (kMaxFrameBytes).
+/// A regular file, read through the page cache into its own buffer (kMaxFrameBytes).
 class FileSource final : public Source {
  public:
-  /// By open_regular_file().
+  /// Opens the file as open_regular_file() does.
   [[nodiscard]] static Result<std::unique_ptr<Source>> open(const std::string& path);
   FileSource(OwnedFd fd, AlignedBuffer buffer, std::string path)
       : fd_(std::move(fd)), buffer_(std::move(buffer)), path_(std::move(path)) {}
@@ -51,19 +51,19 @@ class FileSource final : public Source {
   std::string path_;
 };
 
-/// What a source gave last, so that it is asked once for all that lies together. An error stays:
-/// after it there is nothing to be read any more.
+/// Caches what a source returned last, so that nearby bytes are read with one call. An error is
+/// permanent: after it, every read is empty.
 class SourceView {
  public:
   /// Borrows `source`.
   explicit SourceView(Source& source) : source_(source) {}
 
-  /// All that was read may have changed since.
+  /// Discards the cached bytes and size, which may have changed.
   void forget();
   void forget_size() { size_is_known_ = false; }
   [[nodiscard]] std::uint64_t size_bytes();
-  /// The `bytes` from `offset` on, or fewer at the end; valid until the next call. Where they have
-  /// to be read, so are those behind them, `read_bytes` in all.
+  /// The `bytes` from `offset` on, or fewer at the end; valid until the next call. If they must be
+  /// read, `read_bytes` from `offset` on are read at once.
   [[nodiscard]] std::span<const std::byte> at(std::uint64_t offset, std::size_t bytes,
                                               std::size_t read_bytes = kMaxFrameBytes);
 
@@ -76,7 +76,7 @@ class SourceView {
   std::uint64_t size_bytes_ = 0;
   bool size_is_known_ = false;
   std::span<const std::byte> bytes_;
-  std::uint64_t offset_ = 0;  // of bytes_
+  std::uint64_t offset_ = 0;  // offset of bytes_
 };
 
 }  // namespace sluice::capture

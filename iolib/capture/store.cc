@@ -26,8 +26,8 @@ std::int64_t read_clock(clockid_t clock) {
 
 bool is_full(const Error& error) { return error.code == ENOSPC || error.code == EDQUOT; }
 
-// After a removal or a renaming: whether the old name may still be there. ENOENT: an earlier try,
-// or somebody else, did the same or deleted it.
+// After a remove or rename: whether the old name may still exist. ENOENT means that an earlier try,
+// or somebody else, removed or renamed it.
 bool still_there(const Result<>& done) { return done.has_error() && done.error().code != ENOENT; }
 
 using ChainKey = std::pair<std::string, std::uint32_t>;  // run and worker
@@ -73,8 +73,8 @@ Result<Store::Leftovers> Store::recover() {
   return leftovers;
 }
 
-// Chains are deleted from their heads, whatever their files' times are. What is dated in the future
-// is as good as new.
+// Sorts the segments by age, so that each chain is deleted from its head, whatever the files' times
+// are. A time in the future counts as now.
 void Store::sort_by_age(std::int64_t now_ns) {
   const std::lock_guard guard(lock_);
   std::map<ChainKey, std::int64_t> latest;
@@ -90,33 +90,35 @@ Result<> Store::seal_leftover(const Volume::Entry& entry, SegmentName name, bool
                               Leftovers& leftovers) {
   Result<int> file = volume_.open_existing(entry.name);
   if (file.has_error()) return file.error();
-  // All of it: what a bad sector hides must not pass for the end.
+  // A read error fails: what a bad sector hides must not be taken for the end.
   const Result<std::uint64_t> end = written_end(volume_, *file, entry.size_bytes);
   if (end.has_error()) {
     volume_.close(*file);
     return Error{end.error().code, "read " + entry.name};
   }
-  // One within a chain stays, so that the chain has no hole.
+  // An empty segment within a chain stays, so that the chain has no hole.
   if (*end == 0 && is_last) {
     volume_.close(*file);
     ++leftovers.empty;
     return volume_.remove(entry.name);
   }
   ++leftovers.sealed;
-  // The retention waits until all are known: they are found in the order of their names.
+  // The retention is applied after all segments are known, because they are found in the order of
+  // their names.
   return finish(*file, std::move(name), *end);
 }
 
-// One that has ended, under whatever name, durable or not, is the next to be deleted: without it,
-// those behind it would be, and it would stand before a hole.
+// Adds an ended segment to those that may be deleted, whatever its name, durable or not. Without
+// it, the segments after it would be deleted, and it would stand before a hole.
 void Store::add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns) {
   const std::lock_guard guard(lock_);
   sealed_.push_back({name, size_bytes, sealed_ns, false});
   sealed_bytes_ += size_bytes;
 }
 
-// Does what takes `size_bytes` of the disk; where it is full, deletes old segments, one by one, as
-// long as that can help. One at a time, so that nobody takes what another one has made room for.
+// Calls `call`, which needs `size_bytes` of the disk. If the disk is full, deletes old segments one
+// by one and tries again, as long as that can help. One thread at a time, so that none takes the
+// space that another one has freed.
 template <class Call>
 auto Store::with_room(std::uint64_t size_bytes, Call call) {
   auto done = call();
@@ -130,8 +132,9 @@ auto Store::with_room(std::uint64_t size_bytes, Call call) {
   return done;
 }
 
-// Deletes the oldest segment. Not if the disk would be too full without all of them, nor if the one
-// before gave nothing back: a snapshot has it too, or somebody else takes whatever becomes free.
+// Deletes the oldest segment. Does not do so if the disk would be too full even without all old
+// segments, or if the previous deletion freed nothing: a snapshot keeps its blocks, or others use
+// whatever becomes free.
 bool Store::make_room(std::uint64_t size_bytes) {
   if (!deletes()) return false;
   const Result<std::uint64_t> told = volume_.free_bytes();
@@ -165,8 +168,9 @@ Result<> Store::fill_with_zeros(int file, std::uint64_t size_bytes, bool at_once
   return {};
 }
 
-// Half of what is free; where old segments make room, as a rule an eighth of all, so that most of
-// it stays theirs and new ones do not become smaller and smaller.
+// The space that one new segment may take: half of the free space. If old segments can be deleted,
+// at least an eighth of the free space and the old segments, so that new segments do not become
+// smaller and smaller.
 std::uint64_t Store::share_bytes() {
   const Result<std::uint64_t> free = volume_.free_bytes();
   if (free.has_error()) return ~std::uint64_t{0};
@@ -174,7 +178,7 @@ std::uint64_t Store::share_bytes() {
   return std::max(*free / 2, deletes() ? (*free + sealed_bytes_) / 8 : 0);
 }
 
-// The largest that is to be had: `most_bytes`, a half of it, a quarter ...
+// Allocates the largest possible size: `most_bytes`, a half of it, a quarter, and so on.
 Result<std::uint64_t> Store::allocate(int file, std::uint64_t most_bytes) {
   const std::uint64_t least = std::min(most_bytes, kSmallestBytes);
   const auto half = [least](std::uint64_t size) {
@@ -250,13 +254,13 @@ Result<> Store::abandon(int& file, SegmentName name, std::uint64_t size_bytes) {
   const std::string from = to_string(name);
   name.state = SegmentState::suspect;
   if (file >= 0) {
-    // Its space is needed for what takes its place. Where this fails it costs no more than that.
+    // The next segment needs the space. A failure only wastes space.
     static_cast<void>(volume_.truncate(file, size_bytes));
     volume_.close(std::exchange(file, -1));
     add(from, size_bytes, clock_().boot_ns);
   }
   {
-    // A deletion that has its old name must not look for it now.
+    // Holds off deletions: one that has the old name must not look for it now.
     const std::lock_guard deleting(deleting_);
     const Result<> renamed = volume_.rename(from, to_string(name));
     if (still_there(renamed)) return renamed;
@@ -284,8 +288,8 @@ void Store::discard(int file, const SegmentName& name) {
   undiscarded_.insert(text);
 }
 
-// Behind a segment that was never begun, and could not be removed, its chain must not go on: it is
-// in no list, and would stay when those around it are deleted.
+// Removes a prepared segment that could not be removed before. Its chain must not continue after
+// it: it is in no list, and would stay when the segments around it are deleted.
 Result<> Store::remove_undiscarded(const std::string& name) {
   {
     const std::lock_guard guard(lock_);
@@ -315,7 +319,7 @@ std::optional<Store::Reason> Store::exceeds_retention() {
   return std::nullopt;
 }
 
-// What could not be deleted is tried again, first of all.
+// Segments that could not be deleted are tried again, first of all.
 void Store::take_back() {
   const std::lock_guard guard(lock_);
   for (; !set_aside_.empty(); set_aside_.pop_back()) {
@@ -324,8 +328,8 @@ void Store::take_back() {
   }
 }
 
-// One that cannot be deleted does not keep those of other chains; behind it in its own they stay,
-// since a chain has no holes.
+// Sets aside a segment that cannot be deleted, so that other chains can still be deleted. The later
+// segments of its own chain are set aside too, because a chain must have no hole.
 void Store::set_aside(Sealed segment) {
   const ChainKey chain = chain_of(segment.name);
   const std::lock_guard guard(lock_);
@@ -341,9 +345,9 @@ void Store::set_aside(Sealed segment) {
   sealed_.erase(behind, sealed_.end());
 }
 
-// False if there is none. One that cannot be deleted is set aside until the next time. One after
-// the other, each durable before the next: after a power cut one that is back behind one that is
-// gone would be a hole in its chain.
+// Deletes the oldest segment. Returns false if there is none. A segment that cannot be deleted is
+// set aside until the next time. Each deletion is durable before the next one begins: otherwise,
+// after a power failure, an old segment could be back while a later one is gone.
 bool Store::delete_oldest(Reason reason) {
   const std::lock_guard deleting(deleting_);
   if (deletion_pending_ && volume_.sync_names().has_error()) return false;

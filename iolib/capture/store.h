@@ -17,50 +17,56 @@
 
 namespace sluice::capture {
 
-/// What is kept of a capture.
+/// Limits of what is kept of a capture.
 struct Retention {
-  std::uint64_t size_bytes = 0;  ///< of all sealed segments; 0: no bound
-  Duration age{};                ///< of a segment since it was sealed; 0: no bound
+  std::uint64_t size_bytes = 0;  ///< size of all sealed segments; 0: unlimited
+  Duration age{};                ///< age of a segment since it was sealed; 0: unlimited
 };
 
-/// The segments of one directory, which several recorders write: finds names, seals, deletes what
-/// is too much or too old, and sees to what a crash left. All calls may block; any thread.
+/// The segments of one directory, which several recorders write. Creates and seals segments,
+/// deletes those that the retention no longer covers, and recovers what a crash left. All calls may
+/// block. Any thread.
 class Store {
  public:
-  /// Bytes a second: several times what before-forward writes, and a part of what disks can do.
+  /// In bytes per second: several times what before-forward writes, and a part of what disks can
+  /// do.
   static constexpr std::uint64_t kZeroingRate = 512 << 20;
-  /// A segment holds a few of the largest frames, however short space is.
+  /// The smallest segment. It holds a few frames of the largest size, however little space there
+  /// is.
   static constexpr std::uint64_t kSmallestBytes = 4 << 20;
 
-  /// `zeroing_rate` is for volumes in memory, which nobody else has to share.
+  /// Borrows `volume`. `zeroing_rate`, in bytes per second, limits how fast segments are filled
+  /// with zeros. A volume in memory, which nothing else uses, can be given a higher one.
   Store(Volume& volume, const Retention& retention, std::uint64_t zeroing_rate = kZeroingRate)
       : volume_(volume), retention_(retention), zeroing_rate_(zeroing_rate) {}
 
-  /// Ages are counted by the second: a step of the wall clock makes nothing older. The first says
-  /// how old those are that recover() finds.
+  /// Ages are measured by `boot_ns`, so that a step of the wall clock makes nothing older.
+  /// `wall_ns` only gives the age of the segments that recover() finds.
   struct Time {
     std::int64_t wall_ns = 0;
-    std::int64_t boot_ns = 0;  ///< since the machine started, asleep or not
+    std::int64_t boot_ns = 0;  ///< since boot, including sleep
   };
-  /// Another clock. Before the first call.
+  /// Sets another clock. Call it before any other call.
   void set_clock(std::function<Time()> clock) { clock_ = std::move(clock); }
 
-  /// Too much, too old, or earlier than the retention asks, since the disk is full.
+  /// Why a segment is deleted: the segments are too large together, it is too old, or the disk is
+  /// full (then earlier than the retention requires).
   enum class Reason : std::uint8_t { size, age, room };
-  /// A segment that was deleted; or, with an error, one that could not be deleted: told once, tried
-  /// again and again.
+  /// A segment that was deleted. With `error`, a segment that could not be deleted: it is reported
+  /// once, and tried again later.
   struct Deletion {
     std::string segment;
     std::uint64_t size_bytes = 0;
     Reason reason = Reason::size;
     std::optional<Error> error;
   };
-  /// Told of each, on the thread of the call that deletes. Before the first call.
+  /// Sets the function that is called for each deletion, on the thread of the call that deletes.
+  /// Call it before any other call.
   void set_on_deletion(std::function<void(const Deletion&)> on_deletion) {
     on_deletion_ = std::move(on_deletion);
   }
-  /// Told of the first segment that is smaller than was asked for, and of the next such one after
-  /// one that is not, on the thread of create(). Before the first call.
+  /// Sets the function that is called when a segment is smaller than requested and the previous one
+  /// was not. It runs on the thread of create(). Call it before any other call.
   void set_on_smaller(std::function<void(std::uint64_t most_bytes, std::uint64_t bytes)> told) {
     on_smaller_ = std::move(told);
   }
@@ -72,50 +78,57 @@ class Store {
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
   [[nodiscard]] Volume& volume() { return volume_; }
-  /// Whether apply_retention() has to be called now and then.
+  /// Whether apply_retention() must be called at intervals.
   [[nodiscard]] bool deletes_by_age() const { return retention_.age != Duration::zero(); }
 
   /// What recover() found.
   struct Leftovers {
-    std::size_t sealed = 0;  ///< segments that a crash left open, now sealed
-    std::size_t empty = 0;   ///< segments that were prepared and never begun, now gone
+    std::size_t sealed = 0;  ///< segments that a crash left open; sealed now
+    std::size_t empty = 0;   ///< segments that were prepared but never written; removed now
   };
-  /// Before anything is written: counts the sealed segments, and seals those that a crash left
-  /// open, without the zeros behind their last byte. Nothing that was recorded is deleted.
+  /// Call it before anything is written. Counts the sealed segments, and seals those that a crash
+  /// left open, without the zeros after their last byte. Deletes nothing that was recorded, except
+  /// what the retention no longer covers.
   [[nodiscard]] Result<Leftovers> recover();
 
   struct NewSegment {
     int file = -1;
     std::uint64_t size_bytes = 0;
   };
-  /// A new file of `most_bytes` for a segment, its name durable. It is smaller, but no smaller than
-  /// kSmallestBytes, where that would be more than half of what is free (with a retention, and if
-  /// that is more, than an eighth of that and the old segments together): others who record there,
-  /// and the segments to come, need room too. Where the disk is full and a retention is set,
-  /// deletes old segments first, as many as it takes and as long as it helps. Contents::zeroed:
-  /// filled with zeros that are on the disk, so that a small durable write later is one write and
-  /// no more; at the zeroing rate at most, but for the first one of a chain. `stop` is looked at
-  /// meanwhile: once it is true no file is made, and the error is ECANCELED. An error names
-  /// the segment, the size asked for, and what is free.
+  /// What a new segment contains. `zeroed`: zeros that are on the disk, so that a later small
+  /// durable write is a single write. The zeroing rate limits how fast they are written, except in
+  /// the first segment of a chain.
   enum class Contents : bool { any, zeroed };
+  /// Creates a file of `most_bytes` for a segment, and makes its name durable.
+  ///
+  /// The file is smaller if `most_bytes` is more than half of the free space, because other
+  /// recorders and later segments need space too. With a retention, an eighth of the free space and
+  /// the old segments together is allowed if that is more. The file is never smaller than
+  /// kSmallestBytes.
+  ///
+  /// If the disk is full and a retention is set, deletes old segments first, as many as needed, as
+  /// long as that frees space.
+  ///
+  /// `stop` is checked while zeros are written: once it is true, no file is made and the call fails
+  /// with ECANCELED. Any other error names the segment, the requested size, and the free space.
   [[nodiscard]] Result<NewSegment> create(const SegmentName& name, std::uint64_t most_bytes,
                                           Contents contents, const std::atomic<bool>& stop);
   [[nodiscard]] Result<NewSegment> create(const SegmentName& name, std::uint64_t most_bytes) {
     return create(name, most_bytes, Contents::any, false);
   }
-  /// Whether a segment that was created, and not ended, is still there for readers.
+  /// Whether a segment that was created and not ended is still in the directory.
   [[nodiscard]] bool holds(int file, const SegmentName& name) {
     return volume_.holds(file, to_string(name));
   }
-  /// Ends a segment that is written up to `size_bytes`: cuts it, gives it its last name, closes it,
-  /// and applies the retention. On failure it is abandoned.
+  /// Ends a segment that is written up to `size_bytes`: truncates it, gives it its final name,
+  /// closes it, and applies the retention. On failure, the segment is abandoned.
   [[nodiscard]] Result<> seal(int file, SegmentName name, std::uint64_t size_bytes);
-  /// Ends a segment after an error: what was confirmed, below `size_bytes`, stays, under a name of
-  /// its own. Until that name is durable nothing may be written again: on failure it is tried
-  /// again, when `file` is -1 already.
+  /// Ends a segment after an error: truncates it to `size_bytes`, which includes everything
+  /// confirmed, closes it, sets `file` to -1, and renames it to a suspect one. Until that name is
+  /// durable, nothing may be written again. On failure, call it again with `file` as it is.
   [[nodiscard]] Result<> abandon(int& file, SegmentName name, std::uint64_t size_bytes);
   /// Removes a segment that was created and never written. If that fails, create() of the same name
-  /// begins with it.
+  /// removes it first.
   void discard(int file, const SegmentName& name);
   /// Deletes what the retention no longer covers.
   void apply_retention();
@@ -125,8 +138,8 @@ class Store {
   struct Sealed {
     std::string name;
     std::uint64_t size_bytes = 0;
-    std::int64_t sealed_ns = 0;  ///< as Time::boot_ns
-    bool told = false;           ///< that it could not be deleted
+    std::int64_t sealed_ns = 0;  ///< time as in Time::boot_ns
+    bool told = false;           ///< it was reported that it could not be deleted
   };
   [[nodiscard]] Result<> seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
                                        Leftovers& leftovers);
@@ -161,12 +174,12 @@ class Store {
   std::atomic<bool> smaller_told_{false};
   Counters counters_;
   std::mutex making_room_;
-  std::optional<std::uint64_t> freed_from_;  ///< under making_room_: free before a deletion
+  std::optional<std::uint64_t> freed_from_;  ///< under making_room_: free space before a deletion
   std::mutex deleting_;
-  bool deletion_pending_ = false;  ///< under deleting_: its name may come back
+  bool deletion_pending_ = false;  ///< under deleting_: the removal of a name is not durable yet
   std::mutex lock_;
-  std::deque<Sealed> sealed_;      ///< under lock_, the oldest first
-  std::vector<Sealed> set_aside_;  ///< under lock_: could not be deleted, and their chains' others
+  std::deque<Sealed> sealed_;      ///< under lock_; the oldest first
+  std::vector<Sealed> set_aside_;  ///< under lock_; undeletable, and the rest of their chains
   std::uint64_t sealed_bytes_ = 0;
   std::set<std::string> undiscarded_;  ///< under lock_
 };

@@ -11,7 +11,7 @@
 namespace sluice::capture {
 namespace {
 
-// From so many bytes on, to combine two CRCs is cheaper than to compute one.
+// From this size on, combining two CRCs is cheaper than computing one.
 constexpr std::uint64_t kCombineFromBytes = 8192;
 
 bool is_of_stream(const RecordHeader& header) {
@@ -85,7 +85,7 @@ void StreamTracker::begin_segment(SegmentState state) {
   state_ = state;
 }
 
-// Moves on to `offset`, if it is beyond what was reached.
+// Advances to `offset` if it is beyond the offset reached. The bytes between are lost.
 void StreamTracker::jump(std::uint64_t offset, Stream& stream, StreamEffect::Lost& lost) {
   if (offset <= stream.offset) return;
   lost = {stream.offset, offset - stream.offset};
@@ -100,7 +100,7 @@ void StreamTracker::open(const RecordHeader& header, std::span<const std::byte> 
   const std::optional<OpenInfo> info = decode_open(payload);
   for (std::size_t side = 0; side < 2; ++side) {
     connection.streams[side].recorded_at_all = (info->sides >> side & 1) != 0;
-    // What was written again after a disk error comes before the table of a segment.
+    // Records that were written again after a disk error precede the table of a segment.
     if (std::exchange(connection.begun[side], true)) continue;
     const SideState so_far = header.continued() ? info->so_far[side] : SideState();
     Stream& stream = connection.streams[side];

@@ -12,24 +12,23 @@
 
 namespace sluice::capture {
 
-/// As many connections are remembered at a time.
+/// The most open connections that a tracker remembers.
 inline constexpr std::size_t kMostConnections = 1'000'000;
 
-/// What a record does to its stream.
+/// The effect of a record on its stream.
 struct StreamEffect {
   struct Lost {
-    std::uint64_t offset = 0;  ///< in the stream
+    std::uint64_t offset = 0;  ///< offset in the stream
     std::uint64_t bytes = 0;   ///< 0: nothing
   };
-  bool repeated =
-      false;  ///< says nothing new: written again after a disk error, or a gap of nothing
-  std::uint64_t skip_bytes = 0;       ///< data, gap: so many of its first bytes are known already
-  std::array<Lost, 2> lost = {};      ///< by Side: before it, bytes without a record
-  std::array<bool, 2> mismatch = {};  ///< by Side, close: its checksum is not that of what was read
+  bool repeated = false;  ///< nothing is new: written again after a disk error, or a gap of 0 bytes
+  std::uint64_t skip_bytes = 0;   ///< data, gap: number of its first bytes that are already known
+  std::array<Lost, 2> lost = {};  ///< by Side: bytes before this record that no record mentions
+  std::array<bool, 2> mismatch = {};  ///< by Side; close: the checksum does not match the bytes
 };
 
-/// Numbers that mostly follow each other, as the ranges that they make; at most `most_ranges`, the
-/// lowest are forgotten beyond.
+/// A set of mostly consecutive numbers, stored as ranges. Beyond `most_ranges` ranges, it forgets
+/// the lowest ones.
 class NumberSet {
  public:
   explicit NumberSet(std::size_t most_ranges) : most_ranges_(most_ranges) {}
@@ -39,38 +38,39 @@ class NumberSet {
 
  private:
   std::size_t most_ranges_;
-  std::map<std::uint64_t, std::uint64_t> ranges_;  // the first of each, and the last
+  std::map<std::uint64_t, std::uint64_t> ranges_;  // first number to last number
 };
 
-/// The streams of one chain, by the rules of FORMAT.md, "Rules for the streams".
+/// Tracks the streams of one chain by FORMAT.md, "Rules for the streams".
 class StreamTracker {
  public:
   explicit StreamTracker(std::size_t most_connections = kMostConnections)
       : most_connections_(most_connections), closed_(most_connections) {}
 
-  /// Takes the next good record of the chain; one of no stream has no effect. Fails beyond
-  /// `most_connections` that have not ended.
+  /// Takes the next good record of the chain. A record that belongs to no stream has no effect.
+  /// Fails if more than `most_connections` connections are open.
   [[nodiscard]] Result<StreamEffect> take(const RecordHeader& header,
                                           std::span<const std::byte> payload);
-  /// The records that follow are of a segment in this state. In one that is not sealed, connections
-  /// that have ended may be written again in the next.
+  /// The following records belong to a segment in this state. If a segment is not sealed,
+  /// connections that ended in it may be written again in the next one.
   void begin_segment(SegmentState state);
 
  private:
   struct Stream {
-    std::uint64_t offset = 0;  // reached
+    std::uint64_t offset = 0;  // offset reached
     std::uint64_t recorded = 0;
-    std::uint32_t crc = 0;  // of the recorded ones, if it is whole
+    std::uint32_t crc = 0;  // CRC of the recorded bytes, valid if `whole`
     std::uint64_t lost_bytes = 0;
-    // All since the connection's beginning was read, or what came before was told.
+    // All records since the beginning of the connection were read, or a continued `open` gave the
+    // state so far.
     bool whole = false;
-    bool recorded_at_all = false;  // by its `open`: it is one of the sides recorded
+    bool recorded_at_all = false;  // its `open` says that this side is recorded
     SideEnd ended = SideEnd::none;
   };
   struct Tracked {
     std::array<Stream, 2> streams;  // by Side
     bool introduced = false;        // its `open` was seen
-    std::array<bool, 2> begun{};    // by Side: some record was
+    std::array<bool, 2> begun{};    // by Side: some record of it was seen
   };
 
   void open(const RecordHeader& header, std::span<const std::byte> payload, Tracked& connection,
@@ -84,7 +84,7 @@ class StreamTracker {
 
   std::size_t most_connections_;
   std::unordered_map<std::uint64_t, Tracked> connections_;
-  NumberSet closed_;  // those that may be written again
+  NumberSet closed_;  // ended connections that may be written again
   SegmentState state_ = SegmentState::sealed;
 };
 
