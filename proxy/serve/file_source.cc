@@ -19,7 +19,7 @@
 
 namespace sluice {
 
-/// What a file route sends. The file thread may be busy with it longer than the session is.
+/// The file that a route sends. The file thread may use it for longer than the session exists.
 struct OpenedFile {
   explicit OpenedFile(std::string its_path) : path(std::move(its_path)) {}
   void open();
@@ -28,12 +28,12 @@ struct OpenedFile {
 
   std::string path;
   OwnedFd fd;
-  std::uint64_t size_bytes = 0;  ///< when it was opened; 0 as well where nobody knows, as in /proc
-  std::vector<std::byte> part;   ///< what read() found, none of it at the end
+  std::uint64_t size_bytes = 0;  ///< at open; also 0 if unknown, as in /proc
+  std::vector<std::byte> part;   ///< what read() returned; empty at the end of the file
   std::optional<Error> error;
 };
 
-// May wait for a disk or a network filesystem; does not wait for a FIFO's writer.
+// May block on a disk or a network filesystem, but not on a FIFO's writer.
 void OpenedFile::open() {
   fd = OwnedFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   struct stat about {};
@@ -45,7 +45,7 @@ void OpenedFile::open() {
   size_bytes = static_cast<std::uint64_t>(about.st_size);
 }
 
-// Behind the end of a file there may be more by now.
+// May find data after the previous end of the file, which may have grown.
 void OpenedFile::read(const FileRange& range) {
   part.resize(range.size_bytes);
   ssize_t got = 0;
@@ -63,17 +63,17 @@ std::uint64_t OpenedFile::size_now() const {
 
 namespace {
 
-// What a file route reads ahead and then sends before another connection has its turn.
+// The bytes that a file route reads ahead and sends before other connections get their turn.
 constexpr std::size_t kFileTurnBytes = 1 << 20;
-// What one that copies reads at a time.
+// The bytes that a copying route reads at a time.
 constexpr std::size_t kCopiedPartBytes = 256 << 10;
 
-// Of `sent` bytes, those that the far end's TCP has confirmed.
+// The bytes, of `sent`, that the peer's TCP has acknowledged.
 std::uint64_t acknowledged_bytes(int fd, std::uint64_t sent) {
   return sent - std::min(sent, send_queue_bytes(fd));
 }
 
-// A failed sendfile is the socket's doing or the file's.
+// Tells whether the file or the socket made a sendfile fail.
 EndReason failed_send(int error) {
   return error == EIO || error == ESTALE ? EndReason::file_failed : EndReason::client_reset;
 }
@@ -99,7 +99,7 @@ Task<EndReason> FileSource::open() {
 
 Task<EndReason> FileSource::send(capture::SideTap* tap) {
   tap_ = tap;
-  copies_ = tap_ != nullptr;  // a sendfile passes no tap
+  copies_ = tap_ != nullptr;  // a tap does not see what sendfile sends
   if (tap_ != nullptr) tap_->set_wake([this] { wake(); });
   EndReason end = co_await send_parts();
   const bool whole = end == EndReason::closed;
@@ -115,10 +115,10 @@ Task<EndReason> FileSource::send(capture::SideTap* tap) {
   co_return end;
 }
 
-// Sends part after part; other connections have their turn whenever it waits for room, which it
-// does before each call but the first.
+// Sends the file part by part. Before each send but the first, it waits until the socket is
+// writable; then other connections get their turn.
 Task<EndReason> FileSource::send_parts() {
-  std::uint64_t at_hand = 0;  // what is before that can be sent without blocking
+  std::uint64_t at_hand = 0;  // bytes before this offset can be sent without blocking
   for (bool waits = false; !stopped(); waits = true) {
     if (at_hand == sent_) {
       if (!copies_ && is_whole()) co_return EndReason::closed;
@@ -153,13 +153,13 @@ Task<EndReason> FileSource::send_parts() {
   co_return EndReason::none;
 }
 
-// All that the file had is sent, and nothing was appended meanwhile.
+// Whether all of the file is sent and nothing was appended meanwhile.
 bool FileSource::is_whole() const {
   return sent_ > 0 && sent_ == file_->size_bytes && file_->size_now() <= sent_;
 }
 
-// By sendfile as far as the size that the file had leads; what else there is, is copied. Empty
-// where the tap takes nothing now.
+// The next part to send. Sendfile sends up to the size that the file had at open; what follows is
+// copied. Empty if the tap takes nothing now.
 FileRange FileSource::next_part() {
   const bool sized = sent_ < file_->size_bytes;
   if (!sized) copies_ = true;
@@ -169,14 +169,15 @@ FileRange FileSource::next_part() {
   return {file_->fd.get(), sent_, most};
 }
 
-// Has the part at hand, in the page cache or, to be copied, in memory, if that does not block.
+// Gets the part into the page cache or, to be copied, into memory, if that does not block. Returns
+// false otherwise.
 bool FileSource::brings_in_now(const FileRange& part) {
   if (sent_ >= file_->size_bytes || !in_page_cache(part)) return false;
   if (copies_) file_->read(part);
   return true;
 }
 
-// The same by the file thread; negative if that cannot be.
+// Does the same on the file thread. Returns -errno if that fails.
 Task<int> FileSource::bring_in(FileRange part) {
   errand_.begin(
       [file = file_, part, copies = copies_] { copies ? file->read(part) : read_through(part); },
@@ -184,13 +185,13 @@ Task<int> FileSource::bring_in(FileRange part) {
   co_return co_await done(route_.config.idle_timeout);
 }
 
-// Shows the tap what was read, and waits until it may be sent.
+// Shows the tap what was read, then waits until the tap lets it be sent.
 Task<> FileSource::show() {
   tap_->append(sent_, file_->part);
   while (tap_->watermark() < sent_ + file_->part.size() && !stopped()) co_await hold();
 }
 
-// Some of the last `bytes` that are at hand.
+// Sends some of the last `bytes` that were read.
 Transfer FileSource::send_some(std::size_t bytes) {
   if (!copies_) return send_file(client_, file_->fd.get(), sent_, bytes);
   const std::span<const std::byte> rest = std::span(file_->part).last(bytes);
@@ -201,8 +202,8 @@ Transfer FileSource::send_some(std::size_t bytes) {
   return Transfer::from_call(sent);
 }
 
-// There is nothing more in the file. If that is before the size that it had, it has been cut short,
-// or its size says nothing, as in /sys.
+// The file has no more data. An end before the size at open is an error if the file has been
+// truncated, but normal if its size means nothing, as in /sys.
 EndReason FileSource::ended() {
   if (sent_ >= file_->size_bytes || file_->size_now() >= file_->size_bytes) {
     return EndReason::closed;
@@ -215,8 +216,8 @@ EndReason FileSource::failed(const Error& error) {
   return EndReason::file_failed;
 }
 
-// Reads and throws away what the client sends until it ends: closing with unread data would destroy
-// what it has not yet acknowledged.
+// Reads and discards what the client sends until it ends. Closing with unread data would send a
+// reset, which discards what the client has not acknowledged yet.
 Task<EndReason> FileSource::await_end() {
   std::array<std::byte, 4096> waste;
   while (!stopped()) {
@@ -231,15 +232,16 @@ Task<EndReason> FileSource::await_end() {
 
 // --- Waiting ---
 
-// Waits until the file thread is done: positive, or -errno if it is not.
+// Waits until the file thread is done. Returns a positive value, or -errno if it is not done in
+// time.
 Task<int> FileSource::done(Duration limit) {
   const int result = co_await ready(errand_.done_fd(), For::reading, limit);
   if (result > 0) errand_.finish();
   co_return result;
 }
 
-// Waits for the tap, which holds it up: without a deadline, for that is not idle. The file thread
-// has nothing to do meanwhile, and so is never done.
+// Waits for the tap, without a deadline, because this is not idleness of the client. The file
+// thread has no work then, so only wake() and stop() end the wait.
 Task<> FileSource::hold() {
   state_ = State::held;
   static_cast<void>(co_await ready(errand_.done_fd(), For::reading, Duration::zero()));
@@ -255,8 +257,8 @@ void FileSource::end_wait(State state) {
   if (pending_ != nullptr) worker_.reactor().cancel(*pending_);
 }
 
-// Waits, at most for `limit` (0: for ever), until `fd` is ready: poll events, or -errno. It is not
-// late while the client still takes what was sent.
+// Waits until `fd` is ready, at most for `limit` (0: no limit). Returns poll events, or -errno.
+// While the client still takes what was sent, the limit begins anew.
 Task<int> FileSource::ready(int fd, For what, Duration limit) {
   SendQueueWatch queue;
   int result = 0;

@@ -19,32 +19,32 @@ namespace sluice {
 class Worker;
 struct OpenedFile;
 
-/// The file of a route to file:, as one client gets it. Belongs to the worker's thread.
+/// The file of a route to file:, as sent to one client. Belongs to the worker's thread.
 class FileSource {
  public:
-  /// Borrows all of them.
+  /// Borrows all arguments.
   FileSource(Worker& worker, const Route& route, int client);
   ~FileSource();
   FileSource(const FileSource&) = delete;
   FileSource& operator=(const FileSource&) = delete;
 
-  /// Opens the file; `none` if that succeeds.
+  /// Opens the file. Returns `none` on success.
   [[nodiscard]] Task<EndReason> open();
-  /// Sends the file and FIN, then waits until the client ends, too: `closed`, or why it broke off.
-  /// Shows `tap`, if there is one, what is sent, and how that ends.
+  /// Sends the file and a FIN, then waits until the client ends too. Returns `closed`, or why it
+  /// ended early. Shows `tap`, if not null, what is sent and how it ends.
   [[nodiscard]] Task<EndReason> send(capture::SideTap* tap);
-  /// Makes open() and send() return soon; what they return means nothing then.
+  /// Makes open() and send() return soon. Their results are then meaningless.
   void stop();
 
   [[nodiscard]] std::uint64_t sent_bytes() const { return sent_; }
-  /// Of these, those sent by sendfile.
+  /// Part of sent_bytes() that was sent by sendfile.
   [[nodiscard]] std::uint64_t spliced_bytes() const { return spliced_; }
 
  private:
   using For = Reactor::Wait::For;
   enum class State : std::uint8_t {
     running,
-    held,  ///< by the tap, until it calls wake()
+    held,  ///< held up by the tap, until it calls wake()
     stopped,
   };
 
@@ -76,7 +76,7 @@ class FileSource {
   std::uint64_t sent_ = 0;
   std::uint64_t spliced_ = 0;
   State state_ = State::running;
-  bool copies_ = false;  ///< sends what it has read, which is slower than sendfile
+  bool copies_ = false;  ///< reads and sends instead of sendfile, which is faster
 };
 
 }  // namespace sluice

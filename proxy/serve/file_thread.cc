@@ -13,7 +13,7 @@
 namespace sluice {
 namespace {
 
-// cachestat(2) is newer than the C library's headers; the number is the same on all architectures.
+// cachestat(2) is newer than the C library's headers. Its number is the same on all architectures.
 constexpr long kCachestat = 451;
 struct CachestatRange {
   std::uint64_t offset;
@@ -41,7 +41,7 @@ bool in_page_cache(const FileRange& range) {
   return found.cached >= last - first + 1;
 }
 
-// Reading is what brings a range into the page cache; what was read is thrown away.
+// Reads the range and discards the data: reading brings it into the page cache.
 void read_through(const FileRange& range) {
   const auto waste = std::make_unique_for_overwrite<char[]>(kReadBytes);
   for (std::size_t done = 0; done < range.size_bytes;) {

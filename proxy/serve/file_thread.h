@@ -12,14 +12,14 @@
 
 namespace sluice {
 
-/// A helper thread that does what may block on a disk, so that no worker does.
+/// A helper thread for work that may block on a disk, so that no worker blocks.
 ///
-/// A mount that hangs may keep it for ever: whoever gives it an errand waits with a deadline, and
-/// nobody waits for the thread to end.
+/// A hanging mount may block the thread forever. So a user waits for its errand with a deadline,
+/// and nothing waits for the thread to end.
 class FileThread {
  public:
   FileThread();
-  /// Drops what has not begun, and leaves to itself what has.
+  /// Drops the work that has not begun. Work that has begun continues on its own.
   ~FileThread();
   FileThread(const FileThread&) = delete;
   FileThread& operator=(const FileThread&) = delete;
@@ -31,11 +31,11 @@ class FileThread {
     std::function<void()> work;
     std::shared_ptr<const OwnedFd> done;
   };
-  // What the thread has in common with its users, each of whom may be gone before the others.
+  // Shared by the thread and its users; each of them may be destroyed before the others.
   struct Queue {
     std::mutex lock;
     std::condition_variable wake;
-    std::deque<Job> jobs;  ///< under lock; at most one for each errand
+    std::deque<Job> jobs;  ///< under lock; at most one job per errand
     bool stopping = false;
   };
   static void serve(Queue& queue);
@@ -43,23 +43,25 @@ class FileThread {
   std::shared_ptr<Queue> queue_;
 };
 
-/// What one user has done by a FileThread, one piece of work at a time. Belongs to the user's
-/// thread.
+/// The work that one user gives to a FileThread, one piece at a time. Belongs to the user's thread.
 class FileThread::Errand {
  public:
   explicit Errand(FileThread& thread);
-  /// Work that has not begun never will; what is under way may go on, and keeps what it captured.
+  /// Drops the work if it has not begun. Work that has begun may continue, and keeps what it
+  /// captured.
   ~Errand();
   Errand(const Errand&) = delete;
   Errand& operator=(const Errand&) = delete;
 
-  /// An eventfd that is readable once the work is done; -1 where there was no descriptor for it.
+  /// An eventfd that is readable once the work is done; -1 if there was no descriptor for it. Owned
+  /// by the Errand.
   [[nodiscard]] int done_fd() const { return done_->get(); }
 
   enum class Place : std::uint8_t { first, last };
-  /// Has `work` done, before or after what waits already.
+  /// Queues `work` before or after all waiting work.
   void begin(std::function<void()> work, Place place);
-  /// Takes notice that the work is done: before anybody looks at what came of it, or begins more.
+  /// Acknowledges that the work is done. Call it before you read the work's results or begin more
+  /// work.
   void finish();
 
  private:
@@ -73,10 +75,10 @@ struct FileRange {
   std::uint64_t offset = 0;
   std::size_t size_bytes = 0;
 };
-/// Whether the kernel says that all of it is in the page cache (cachestat, Linux 6.5): a sendfile
-/// of anything else would block.
+/// Whether the whole range is in the page cache, according to the kernel (cachestat, Linux 6.5). A
+/// sendfile of any other range would block.
 [[nodiscard]] bool in_page_cache(const FileRange& range);
-/// Brings the range into the page cache. Where that fails, the sendfile that follows says why.
+/// Reads the range into the page cache. Ignores errors: the sendfile that follows reports them.
 void read_through(const FileRange& range);
 
 }  // namespace sluice

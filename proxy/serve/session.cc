@@ -20,7 +20,7 @@ namespace sluice {
 
 namespace {
 
-// What the log calls an end, and what counts it: one for each reason, in their order.
+// The name of each end in the log, and its counter: one entry per reason, in their order.
 struct Ending {
   EndReason reason;
   std::string_view name;
@@ -46,10 +46,11 @@ const Ending& ending_of(EndReason reason) {
   return ending;
 }
 
-// How often one who waits for a descriptor tries again: sooner than anybody else is accepted.
+// How often a session that waits for a descriptor tries again. Shorter than the pause after which
+// accepting is tried again.
 constexpr Duration kShortagePause = std::chrono::milliseconds(20);
 
-// No descriptor or memory is left, at this moment.
+// Whether the error means that no descriptor or memory is left at this moment.
 bool is_shortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
@@ -95,8 +96,8 @@ void Session::stop(EndReason why) {
   if (connector_ != nullptr) connector_->cancel();
 }
 
-// The whole life of a connection. What lives across a wait is in the frame, and an idle connection
-// is little else: locals that only one step needs are its own.
+// The whole life of a connection. Only what lives across a wait is in this frame, because it makes
+// up most of an idle connection's memory: locals of one step are in that step's function.
 Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind) {
   Session session(worker, std::move(route), client.get(), client_kind);
   if (session.has_ended()) {  // stopped on its way here from another worker
@@ -114,7 +115,7 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
         session.relayed(end, relay);
         break;
       }
-      // Between these two the session is nowhere: nobody can stop it.
+      // Between these two calls the session is in no list: nothing can stop it.
       Worker& destination = worker.worker(static_cast<std::size_t>(relay.destination()));
       session.worker_->session_leaves(session);
       co_await destination.arrival();
@@ -127,7 +128,7 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
   session.log_end();
 }
 
-// Sends the file and FIN, then waits for the client's own end.
+// Sends the file and a FIN, then waits for the client's end.
 Task<> Session::send_file(OwnedFd& client) {
   FileSource source(*worker_, *route_, client.get());
   file_ = &source;
@@ -147,8 +148,8 @@ Task<> Session::send_file(OwnedFd& client) {
   end_ == EndReason::closed ? client.reset() : close_with_reset(client);
 }
 
-// Whether there is now a connection to the upstream. Without descriptors it waits for one, before
-// all who are not accepted yet.
+// Connects to the upstream. Returns whether the session continues. If no descriptor is free, it
+// waits for one, before clients that are not accepted yet.
 Task<bool> Session::open_upstream(OwnedFd& upstream) {
   const TimePoint deadline = worker_->reactor().now() + route_->config.connect_timeout;
   Result<> opened = co_await open_upstream_by(deadline, upstream);
@@ -161,7 +162,7 @@ Task<bool> Session::open_upstream(OwnedFd& upstream) {
   co_return !has_ended();
 }
 
-// Waits until a descriptor can be had; this worker accepts nobody meanwhile.
+// Waits until a descriptor is free. This worker accepts no client meanwhile.
 Task<bool> Session::descriptor_came(int error, TimePoint deadline) {
   worker_->admission().descriptor_wanted(error);
   bool came = false;
@@ -174,7 +175,7 @@ Task<bool> Session::descriptor_came(int error, TimePoint deadline) {
   co_return came && !has_ended();
 }
 
-// To one of the route's addresses; /dev/null for discard, and no descriptor for echo.
+// Opens one of the route's addresses; /dev/null for discard, and no descriptor for echo.
 Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) {
   const TargetAddress& to = route_->config.to;
   if (std::holds_alternative<EchoEndpoint>(to)) co_return Result<>();
@@ -205,8 +206,8 @@ Leg::Kind Session::upstream_kind() const {
   return is_unix ? Leg::Kind::unix_stream : Leg::Kind::tcp;
 }
 
-// Null if the route is not recorded. The mirrors stand behind the recording, which decides how much
-// of a tee is forwarded.
+// Attaches the recording and the mirrors. Returns null if the route is not recorded. The mirrors
+// come after the recording, which decides how much of a tee is forwarded.
 capture::Recording* Session::begin_taps(Relay& relay) {
   capture::Recording* const recording = begin_recording();
   if (recording != nullptr) {
@@ -219,8 +220,8 @@ capture::Recording* Session::begin_taps(Relay& relay) {
   return recording;
 }
 
-// Whose bytes pass a tap: what the upstream of a discard or echo route sends is nothing, or the
-// client's own bytes; what the client of a file route sends is thrown away.
+// The sides whose bytes a tap sees. The upstream of a discard route sends nothing, and that of an
+// echo route the client's own bytes. What the client of a file route sends is discarded.
 std::uint8_t Session::recorded_sides() const {
   const RouteConfig& config = route_->config;
   std::uint8_t sides = config.capture_direction == CaptureDirection::both     ? 3
@@ -235,7 +236,7 @@ std::uint8_t Session::recorded_sides() const {
   return sides;
 }
 
-// Null if the route is not recorded.
+// Returns null if the route is not recorded.
 capture::Recording* Session::begin_recording() {
   const RouteConfig& config = route_->config;
   capture::Recorder* recorder = worker_->recorder(config);

@@ -22,7 +22,7 @@ namespace sluice {
 class FileSource;
 class Worker;
 
-/// A coroutine that owns itself: it starts at once, and its frame is gone when it ends.
+/// A coroutine that owns itself: it starts at once and frees its frame when it ends.
 struct Detached {
   struct promise_type {
     Detached get_return_object() const noexcept { return {}; }
@@ -33,11 +33,11 @@ struct Detached {
   };
 };
 
-/// Closes a connection that must not look as if it had ended in order.
+/// Closes a connection with a reset, so that it does not look like an orderly end.
 void close_with_reset(OwnedFd& fd);
 
-/// One client's connection from accept to its log line. Lives in the frame of its coroutine, in its
-/// worker's list.
+/// One client's connection, from accept to its log line. It lives in the frame of its coroutine and
+/// is in its worker's list.
 class Session : public boost::intrusive::list_base_hook<> {
  public:
   Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind client_kind);
@@ -47,7 +47,7 @@ class Session : public boost::intrusive::list_base_hook<> {
 
   /// See Route.
   [[nodiscard]] bool tapped() const { return route_->tapped(); }
-  /// Ends the session soon, with a reset both ways.
+  /// Ends the session soon, with a reset in both directions.
   void stop(EndReason why);
 
  private:
@@ -63,7 +63,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] capture::Recording* begin_taps(Relay& relay);
   [[nodiscard]] capture::Recording* begin_recording();
   [[nodiscard]] std::uint8_t recorded_sides() const;
-  /// Its end is known: it fails, was stopped, or is over.
+  /// Whether the end of the session is known: it failed, was stopped, or is over.
   [[nodiscard]] bool has_ended() const { return end_ != EndReason::none; }
   void connect_failed(const Error& error);
   void relayed(EndReason end, Relay& relay);
@@ -89,10 +89,11 @@ class Session : public boost::intrusive::list_base_hook<> {
   static constexpr std::uint16_t kNoUpstream = 0xffff;
 };
 
-/// The sessions of one worker. Borrows them.
+/// The sessions of one worker; borrowed.
 using SessionList = boost::intrusive::list<Session, boost::intrusive::constant_time_size<false>>;
 
-/// Serves one client that was accepted for `route`, until the end. The worker has admitted it.
+/// Serves one client that was accepted for `route`, until its end. The worker must have admitted
+/// it.
 Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);
 
 }  // namespace sluice

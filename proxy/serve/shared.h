@@ -21,7 +21,8 @@ namespace sluice {
 
 class Worker;
 
-/// What all workers share: the pool, places, and what only the control thread does.
+/// What all workers share: the pipe pool, the places, and functions that hand work to the control
+/// thread.
 struct Shared {
   Shared(PipePool& its_pool, std::uint64_t max_connections, bool accepts_one_by_one)
       : pool(its_pool), places(max_connections, accepts_one_by_one) {}
@@ -29,22 +30,23 @@ struct Shared {
   PipePool& pool;
   Places places;
   Placement placement = {};
-  /// By route, null where it sends no file: a mount that hangs stops only the routes on it.
+  /// By route; null if the route sends no file. One thread per route, so that a hanging mount
+  /// blocks only the routes on it.
   std::vector<std::unique_ptr<FileThread>> files = {};
   const CaptureDirectories* captures = nullptr;  ///< null or empty: nothing is recorded
-  std::string id_prefix = {};  ///< of connection ids: unique to this run of the program
-  /// An upstream's addresses all failed: they may be outdated. Any thread.
+  std::string id_prefix = {};  ///< prefix of connection ids; unique to this run of the program
+  /// Called when all addresses of an upstream failed: they may be outdated. Any thread.
   std::function<void(std::size_t route)> on_upstream_failed = {};
-  /// A mirror's addresses all failed. Any thread.
+  /// Called when all addresses of a mirror failed. Any thread.
   std::function<void(const std::string& address)> on_mirror_failed = {};
-  /// All workers were told to drain, and no connection is left. Any thread.
+  /// Called when all workers are draining and no connection is left. Any thread.
   std::function<void()> on_drained = {};
   std::vector<Worker*> workers = {};       ///< by number, once all are set up
   std::uint64_t mirror_buffers_bytes = 0;  ///< of each worker
   std::uint64_t mirror_descriptors = 0;    ///< likewise
   MirrorShedding mirror_shedding = {};
-  std::atomic<std::uint64_t> mirror_streams{0};  ///< of all workers, at this moment
-  std::atomic<std::size_t> workers_closed{0};    ///< that accept no more
+  std::atomic<std::uint64_t> mirror_streams{0};  ///< current streams of all workers
+  std::atomic<std::size_t> workers_closed{0};    ///< number of workers that no longer accept
   Repeated pipe_shortages = {};
   std::deque<Repeated> upstream_failures = {};  ///< by route
 };

@@ -10,7 +10,7 @@
 namespace sluice {
 namespace {
 
-// How often pipes that nobody needed are closed.
+// How often unused pipes are closed.
 constexpr Duration kTrimInterval = std::chrono::seconds(10);
 
 std::string_view describe(PipeShortage shortage) {
@@ -70,7 +70,7 @@ Result<> Worker::open_capture(FileRing* ring) {
 void Worker::stop_sessions(EndReason why) {
   stopping_ = why;
   admission_.turn_away();
-  // Stopping takes effect in a later turn: no session leaves the list here.
+  // Sessions end in a later turn, so none leaves the list in this loop.
   for (Session& session : sessions_) session.stop(why);
   mirrors_.stop();
 }
@@ -80,9 +80,9 @@ void Worker::update_route(const Route& route) {
   routes_.update(route);
 }
 
-// What is recorded or mirrored stays with the worker that it began with: it begins with the one
-// that has the least of it. Anything else stays on the CPU where it arrived, and moves if it proves
-// to be heavy: a hop can double a small message's time.
+// A connection that is recorded or mirrored stays with the worker where it begins, so it begins
+// with the one that has the fewest of them. Any other connection begins on the CPU where it
+// arrived, because a hop can double the time of a small message. It moves if it proves to be heavy.
 void Worker::admitted(Accepted client) {
   if (!routes_.at(client.route)->tapped()) return begin(std::move(client));
   const std::size_t place = shared_.placement.place(index_);
@@ -96,7 +96,7 @@ void Worker::admitted(Accepted client) {
 void Worker::begin(Accepted client) {
   stats_.add(Counter::accepted);
   if (client.kind == Leg::Kind::unix_stream) {
-    // What a TCP socket inherits from its listener: urgent data keeps its place in the stream.
+    // A TCP socket inherits this from its listener: urgent data keeps its place in the stream.
     const int on = 1;
     static_cast<void>(::setsockopt(client.fd.get(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof on));
   }
@@ -141,7 +141,7 @@ void Worker::upstream_failed(const Route& route, const Error& error) {
             {{"route", route.config.name}, {"reason", reason}, {"times", *times}});
 }
 
-// Trims the pipes.
+// Closes unused pipes.
 void Worker::expired() {
   shared_.pool.trim();
   if (const auto times = shared_.pipe_shortages.ended(reactor_.now(), kTrimInterval)) {
@@ -160,9 +160,9 @@ void Worker::note_shortage(PipeShortage shortage) {
              {"times", *times}});
 }
 
-// The last worker to close while no connection is left, or the last connection to end while all are
-// closed, says so; connections on their way from one worker to another count, and so does what is
-// still mirrored.
+// Reports the end of draining. The last worker to close does so if no connection is left, otherwise
+// the last connection to end. Connections on their way from one worker to another count, and so do
+// mirror streams.
 void Worker::check_drained() {
   if (!admission_.closed()) return;
   if (shared_.workers_closed == shared_.workers.size() && shared_.places.taken() == 0 &&

@@ -24,25 +24,26 @@ namespace sluice {
 
 class FileRing;
 
-/// A worker as its own thread sees it: its sessions, and what they use. Belongs to that thread,
-/// whose reactor it borrows; the control thread has a WorkerThread.
+/// A worker as its own thread sees it: its sessions and what they use. Belongs to that thread,
+/// whose reactor it borrows. The control thread uses WorkerThread.
 class Worker final : private Timer {
  public:
   Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<Route> routes);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // What the control thread wants.
+  // For the control thread.
 
-  /// Makes the recorders, if anything is recorded; `ring`: the reactor, if it is one. Leaves
-  /// nothing behind where that fails.
+  /// Makes the recorders, if anything is recorded. `ring` is the reactor if it is a ring, else
+  /// null. Leaves nothing behind on failure.
   [[nodiscard]] Result<> open_capture(FileRing* ring);
-  /// Ends every session, now and later, and what is mirrored, with a reset. After drain().
+  /// Ends every session, present and future, and all mirroring, with a reset. Call it after
+  /// drain().
   void stop_sessions(EndReason why);
-  /// New connections to this route go to these addresses.
+  /// New connections of this route use its new addresses.
   void update_route(const Route& route);
 
-  // Its parts. Those that are const are for any thread, to count.
+  // The worker's parts. Any thread may use the const ones, to count.
 
   [[nodiscard]] Reactor& reactor() { return reactor_; }
   [[nodiscard]] RelayContext& relay_context() { return relay_context_; }
@@ -58,9 +59,9 @@ class Worker final : private Timer {
 
   // For sessions.
 
-  /// Of a route that sends a file.
+  /// The file thread of a route that sends a file.
   [[nodiscard]] FileThread& files(const Route& route) { return *shared_.files[route.index]; }
-  /// Where connections of this route are recorded; null if they are not.
+  /// The recorder for connections of this route; null if they are not recorded.
   [[nodiscard]] capture::Recorder* recorder(const RouteConfig& route) {
     return route.capture.empty() ? nullptr : capture_->recorder(route.capture);
   }
@@ -68,15 +69,16 @@ class Worker final : private Timer {
 
   void session_began(Session& session);
   void session_ended(Session& session);
-  /// A session goes on with another worker: it leaves this one, goes to the other's thread by
-  /// `co_await arrival()`, and has arrived there.
+  /// To move a session to another worker: call session_leaves() here, then `co_await` the other
+  /// worker's arrival(), then call session_arrived() there.
   void session_leaves(Session& session);
   void session_arrived(Session& session);
   class Arrival;
   [[nodiscard]] Arrival arrival();
   [[nodiscard]] Worker& worker(std::size_t index) { return *shared_.workers[index]; }
-  /// Unique in this run of the program: the worker's index above its own count. By it
-  /// clients without an address are mirrored or not: the man page says how.
+  /// The number of a new session, unique in this run of the program: the worker's index above the
+  /// worker's own count. For clients without an address, it decides whether they are mirrored; see
+  /// the man page.
   [[nodiscard]] std::uint64_t next_session_number() {
     return (std::uint64_t{index_} << kCountBits) | ++session_numbers_;
   }
@@ -105,7 +107,7 @@ class Worker final : private Timer {
   std::optional<EndReason> stopping_;
 };
 
-/// See Worker::arrival.
+/// See Worker::arrival().
 class Worker::Arrival {
  public:
   explicit Arrival(Reactor& reactor) : reactor_(reactor) {}

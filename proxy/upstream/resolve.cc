@@ -19,7 +19,7 @@ using Resolver = boost::asio::ip::tcp::resolver;
 
 std::atomic<int> threads = 0;
 
-// In the resolver's order, each once: hosts files and servers may name one twice.
+// In the resolver's order, without duplicates: hosts files and servers may list an address twice.
 std::vector<SocketAddress> addresses_of(const Resolver::results_type& results) {
   std::vector<SocketAddress> addresses;
   for (const auto& entry : results) {
@@ -31,7 +31,7 @@ std::vector<SocketAddress> addresses_of(const Resolver::results_type& results) {
   return addresses;
 }
 
-// An exception would end the process: a context takes descriptors.
+// Asio throws if no descriptor is free, which would end the process.
 Result<std::vector<SocketAddress>> resolve_or_fail(const HostPort& name) {
   try {
     return resolve(name, false);
@@ -55,7 +55,7 @@ Result<std::vector<SocketAddress>> resolve(const HostPort& name, bool to_listen)
 void resolve_apart(const HostPort& name, const std::shared_ptr<boost::asio::io_context>& context,
                    std::function<void(const Result<std::vector<SocketAddress>>&)> then) {
   auto work = [name, context = context, then]() mutable {
-    // They are the control thread's.
+    // Signals are for the control thread.
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);

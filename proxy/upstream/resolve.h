@@ -10,16 +10,16 @@
 
 namespace sluice {
 
-/// All addresses of `name`, in the resolver's order; blocks until they are known. Any thread, but
-/// those that serve. `to_listen`: addresses to bind to, not to connect to.
+/// Returns all addresses of `name`, in the resolver's order. Blocks until they are known. Any
+/// thread, except those that serve. `to_listen`: the addresses are for binding, not for connecting.
 [[nodiscard]] Result<std::vector<SocketAddress>> resolve(const HostPort& name, bool to_listen);
 
-/// The same on a thread of its own, so that a name whose servers are silent holds up no other;
-/// `then` is called with it on `context`'s thread.
+/// Resolves `name` on its own thread, so that a name whose servers are silent delays no other.
+/// Calls `then` with the result on `context`'s thread.
 void resolve_apart(const HostPort& name, const std::shared_ptr<boost::asio::io_context>& context,
                    std::function<void(const Result<std::vector<SocketAddress>>&)> then);
-/// Such a thread still runs: one does as long as name servers are silent, and exit(3) would take
-/// away what it works with.
+/// Whether such a thread still runs, as it does while name servers are silent. exit(3) would
+/// destroy what it uses.
 [[nodiscard]] bool resolving_apart();
 
 }  // namespace sluice
