@@ -19,14 +19,14 @@ using capture::SideEnd;
 using std::chrono::milliseconds;
 
 constexpr std::chrono::seconds kConnectTimeout{10};
-// How long what a server had sent before it broke off may take to arrive.
+// How long to wait for what a server sent before it closed the connection.
 constexpr std::chrono::seconds kLastWordsTimeout{2};
 constexpr milliseconds kLookAgain{1};
-// Then others have their turn.
+// The most actions in one turn; then other connections get theirs.
 constexpr int kMostActsInATurn = 64;
 
-// Several records that are due at once leave in full segments: to send each by itself took 1.5
-// times as long. The first is not held back, since mostly there is no second.
+// Sends several records that are due at once in full segments: sending each by itself took 1.5
+// times as long. The first record is not delayed, because mostly there is no second one.
 class Cork {
  public:
   explicit Cork(const OwnedFd& fd) : fd_(fd) {}
@@ -40,7 +40,7 @@ class Cork {
   }
 
  private:
-  // A unix socket refuses it, and needs none.
+  // Fails on a unix socket, which needs no cork.
   void set(int on) const { ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_CORK, &on, sizeof on); }
   const OwnedFd& fd_;
   bool set_ = false;
@@ -85,7 +85,7 @@ void Connection::start() {
   connect();
 }
 
-// Where a name stands for several addresses, the server may listen on some of them only.
+// If a name has several addresses, the server may listen on only some of them.
 void Connection::connect() {
   const std::vector<Endpoint>& to = stage_.settings.to;
   const TimePoint deadline = Clock::now() + kConnectTimeout * static_cast<int>(to.size());
@@ -160,7 +160,8 @@ bool Connection::act(Action& action, TimePoint now) {
       flush_then_reset();
       break;
     case Action::Kind::reset: {
-      // Only the schedule may have made it come before the answer's end.
+      // In the recording, the answer had ended before this reset. If it has not ended yet, the
+      // schedule is early: waits for it.
       const bool too_early = action.answer_over && answer_end_ == SideEnd::none;
       too_early ? await_end() : flush_then_reset();
       break;
@@ -191,7 +192,7 @@ bool Connection::send(Action& action, TimePoint now) {
       fail("a segment became shorter during the replay", How::by_reset);
       return false;
     }
-    if (sent.status == Transfer::Status::failed && sent.error == EIO) {  // which no socket gives
+    if (sent.status == Transfer::Status::failed && sent.error == EIO) {  // no socket returns EIO
       const std::string& path = stage_.plan.segments[action.segment].path;
       fail(Error{EIO, "read " + path}.to_string(), How::by_reset);
       return false;
@@ -207,7 +208,7 @@ bool Connection::send(Action& action, TimePoint now) {
   return true;
 }
 
-// What the server had sent before it broke off is still there.
+// What the server sent before it closed the connection can still be read.
 void Connection::broke() {
   state_ = State::broken;
   set_limit(kLastWordsTimeout);
@@ -215,11 +216,11 @@ void Connection::broke() {
 }
 
 void Connection::flush_then_reset() {
-  // A reset throws away what has not been acknowledged; a unix socket's peer has everything, and
-  // its path has one address.
+  // A reset discards unacknowledged data. On a unix socket, the peer already has everything; a unix
+  // target has only one address.
   const std::uint64_t queued_bytes =
       stage_.settings.to.front().is_unix() ? 0 : send_queue_bytes(fd_.get());
-  // What a receive would tell, had the answer not ended.
+  // If the answer has ended, no receive reports a reset: asks the socket.
   const bool cut = !receive_.in_flight() && take_error(fd_.get()) != 0;
   if (queued_bytes == 0 || cut) return complete(How::by_reset);
   state_ = State::flushing;
@@ -231,7 +232,8 @@ void Connection::finish_when_answered() {
   const bool will_end =
       planned().answer_recorded ? planned().answer_end == SideEnd::eof : client_ended_;
   if (answer_end_ != SideEnd::none) return complete(How::in_order);
-  // It was cut, by its server, by sluice or by its client: it must not look whole.
+  // The recorded connection was cut, by its server, by sluice or by its client, so this one must
+  // not look complete.
   will_end ? await_end() : flush_then_reset();
 }
 
@@ -240,7 +242,7 @@ void Connection::await_end() {
   give_time_to_answer();
 }
 
-// Has done what was recorded of it.
+// Everything that was recorded of the connection is done.
 void Connection::complete(How how) {
   switch (current_kind()) {
     case Action::Kind::gap:
@@ -259,12 +261,14 @@ void Connection::wait_for_answer() {
   if (!limit_.is_set()) give_time_to_answer();
 }
 
-// The server may take as long as it had taken in the recording, at whatever speed, and some more.
+// The server may take as long as it took in the recording, whatever the replay's speed, plus the
+// response timeout.
 void Connection::give_time_to_answer() {
   const TimePoint now = Clock::now();
   TimePoint then = now;
   if (action_ != kNone) then += milliseconds(stage_.plan.actions[action_].answer_ms);
-  // All that was sent without waiting may have to be answered before the answer ends.
+  // The server may have to answer everything that was sent without waiting before it ends the
+  // answer.
   if (state_ == State::draining) then = std::max(then, began_ + answering_);
   set_limit(then - now + stage_.settings.response_timeout);
 }
@@ -281,8 +285,8 @@ void Connection::answered(const Completion& completion) {
       }
     }
     stage_.reactor.receive(fd_.get(), receive_);
-    // While something of the answer is still to come, its time begins anew with each part; how much
-    // of one that was not recorded, nobody knows: it has the connection's time.
+    // While part of the recorded answer is missing, each part that comes restarts the limit. The
+    // length of an answer that was not recorded is unknown: its limit is not restarted.
     const bool awaited = state_ == State::draining || state_ == State::running;
     if (limit_.is_set() && awaited && !writable_.in_flight() &&
         received_bytes_ <= planned().answer_bytes) {
@@ -293,17 +297,17 @@ void Connection::answered(const Completion& completion) {
   }
   answer_end_ = completion.result == 0 ? SideEnd::eof : SideEnd::reset;
   if (answer_end_ == SideEnd::eof && state_ == State::running) return proceed();
-  // It has still to acknowledge what it was sent.
+  // The server still has to acknowledge what it was sent.
   if (answer_end_ == SideEnd::eof && state_ == State::flushing) return;
   if (answer_end_ == SideEnd::eof && state_ == State::draining) {
     return current_kind() == Action::Kind::reset ? flush_then_reset() : complete(How::in_order);
   }
-  // It was to be cut.
+  // A reset was to follow anyway.
   if (state_ == State::flushing) return complete(How::by_reset);
   out_of_time();
 }
 
-// A late answer, or a shorter one: the next ones are measured from where it ended.
+// The answer is late or shorter than recorded. The next answers are measured from where it ended.
 void Connection::do_without_answer(const Action& action) {
   if (received_bytes_ + forgiven_bytes_ >= action.answers_before) return;
   ++stage_.tally.short_answers;
@@ -311,8 +315,8 @@ void Connection::do_without_answer(const Action& action) {
   turns_.answered(received_bytes_ + forgiven_bytes_, {});
 }
 
-// What it waits for is there, and the loop has not come to it: more may have come while the process
-// was stopped than one turn takes.
+// Whether what it waits for is already there but not yet processed. If the process was stopped for
+// a while, more may have arrived than one turn handles.
 bool Connection::can_go_on() const {
   const bool sends = state_ == State::running && writable_.in_flight();
   const bool awaits =
@@ -322,7 +326,7 @@ bool Connection::can_go_on() const {
   return ready_events(fd_.get(), sends ? POLLOUT : POLLIN) != 0;
 }
 
-// Whatever was waited for has not come, or will not.
+// What the connection waited for has not come in time, or will not come.
 void Connection::out_of_time() {
   switch (state_) {
     case State::running:
@@ -352,7 +356,7 @@ void Connection::out_of_time() {
 void Connection::interrupt() {
   if (state_ == State::closing) return;
   ++stage_.tally.interrupted;
-  // What it would still have said is no difference.
+  // The part of the answer that is missing is not a difference.
   check_.reset();
   finish(How::by_reset);
 }
@@ -393,8 +397,8 @@ void Connection::compare_ends() {
     ++stage_.tally.incomparable;
   }
   if (!check_) return;
-  // Where the client, or the recording, cut the answer off, it may have come farther by now; and
-  // nothing answers requests that are lost.
+  // If the client or the recording cut the answer off, more of it may come now. Requests that are
+  // lost get no answer.
   const bool whole = planned.answer_end == SideEnd::eof && !cut_at_gap_;
   const bool must_come = whole || (stage_.settings.wait_responses && !cut_at_gap_);
   const bool other_size = whole ? received_bytes_ != planned.answer_bytes

@@ -23,13 +23,13 @@
 
 namespace sluice::replay {
 
-/// How connections are to be replayed.
+/// How connections are replayed.
 struct Settings {
-  std::vector<Endpoint> to;  ///< the addresses of the target, at least one
+  std::vector<Endpoint> to;  ///< addresses of the target, at least one
   bool wait_responses = false;
   bool compare = false;
   std::chrono::nanoseconds response_timeout{};
-  std::vector<Ignored> ignored = {};  ///< ordered, and apart
+  std::vector<Ignored> ignored = {};  ///< in order, without overlap
 };
 
 /// What the connections of a replay share; all borrowed.
@@ -39,28 +39,28 @@ struct Stage {
   SegmentFiles& files;
   const Settings& settings;
   Tally& tally;
-  std::size_t& address;  ///< of Settings::to, the one that was connected to last
+  std::size_t& address;  ///< index into Settings::to of the address that connected last
 };
 
-/// One connection to the target, which does what the client had done.
+/// One connection to the target. It repeats what the recorded client did.
 class Connection {
  public:
   class Owner {
    public:
     virtual ~Owner() = default;
-    /// The client's side has ended in order; the answer may go on.
+    /// The client's side has ended in order. The answer may continue.
     virtual void client_ended(Connection& connection) = 0;
-    /// It is over, and may be destroyed, but not before this call has returned to the reactor.
+    /// The connection is over. It may be destroyed after this call has returned to the reactor.
     virtual void ended(Connection& connection) = 0;
   };
 
-  /// Of the plan's connection of that number.
+  /// Replays the plan's connection with this index. Borrows `stage`, `schedule` and `owner`.
   Connection(const Stage& stage, const Schedule& schedule, std::uint64_t index, Owner& owner);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   void start();
-  /// Ends it with a reset.
+  /// Ends the connection with a reset.
   void interrupt();
   [[nodiscard]] const PlannedConnection& planned() const { return stage_.plan.connections[index_]; }
 
@@ -68,10 +68,10 @@ class Connection {
   enum class State : std::uint8_t {
     connecting,
     running,
-    broken,    ///< the server takes no more: what it has still sent is read
-    flushing,  ///< a reset comes once all that was sent has been acknowledged
-    draining,  ///< the answer's end is waited for
-    closing,   ///< requests in flight are
+    broken,    ///< the server takes no more; what it sent before is still read
+    flushing,  ///< the connection is reset once everything sent has been acknowledged
+    draining,  ///< waits for the end of the answer
+    closing,   ///< waits until nothing is in flight
   };
   enum class How : std::uint8_t { in_order, by_reset };
 
@@ -83,7 +83,7 @@ class Connection {
   void connect();
   void connect_ended(Result<Connected> connected);
   void proceed();
-  /// False if there is nothing more to be done now.
+  /// Performs the action. Returns false if nothing more can be done now.
   [[nodiscard]] bool act(Action& action, TimePoint now);
   [[nodiscard]] bool send(Action& action, TimePoint now);
   void broke();
@@ -93,7 +93,7 @@ class Connection {
   void complete(How how);
   void do_without_answer(const Action& action);
   void wait_for_answer();
-  /// Begins the time anew in which something of the answer, or its end, has to come.
+  /// Restarts the time limit for the next part of the answer, or its end.
   void give_time_to_answer();
   void answered(const Completion& completion);
   [[nodiscard]] bool can_go_on() const;
@@ -103,7 +103,7 @@ class Connection {
   void close_when_idle();
   void compare_ends();
   [[nodiscard]] AnswerState answer_state() const;
-  /// Of the action that is to be done next, or is being done.
+  /// The kind of the current or next action.
   [[nodiscard]] Action::Kind current_kind() const;
   void set_limit(std::chrono::nanoseconds time);
 
@@ -119,13 +119,13 @@ class Connection {
   bool client_ended_ = false;  // in order
   bool cut_at_gap_ = false;
   bool lag_noted_ = false;        // of the current action
-  std::uint64_t action_;          // the next one
-  std::uint32_t part_bytes_ = 0;  // of it, sent
+  std::uint64_t action_;          // the current or next one
+  std::uint32_t part_bytes_ = 0;  // bytes of it that were sent
   std::uint64_t received_bytes_ = 0;
-  std::uint64_t forgiven_bytes_ = 0;  // waited for in vain
-  SendQueueWatch send_queue_;         // before a reset
+  std::uint64_t forgiven_bytes_ = 0;  // bytes waited for in vain
+  SendQueueWatch send_queue_;         // watched before a reset
   Turns turns_;
-  std::chrono::milliseconds answering_{};  // as recorded, the answers before the current action
+  std::chrono::milliseconds answering_{};  // recorded time of the answers up to the current action
   std::optional<AnswerCheck> check_;
   TimePoint began_;
   CallingOperation<&Connection::became_writable> writable_{*this};

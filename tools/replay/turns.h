@@ -10,17 +10,18 @@
 
 namespace sluice::replay {
 
-/// The requests of one connection that were sent, and those that have an answer: how long each
-/// waited for it, as recorded and now, goes to the tally.
+/// Matches the requests that one connection sent with their answers. Adds to the tally how long
+/// each request waited for its answer, in the recording and now.
 class Turns {
  public:
-  /// All are borrowed.
+  /// Borrows `plan` and `tally`.
   Turns(const Plan& plan, std::uint64_t first_action, Tally& tally)
       : plan_(plan), tally_(tally), next_(first_action) {}
 
-  /// One more, by an action that ends a turn.
+  /// A request was sent, by an action that ends a turn.
   void sent() { ++sent_; }
-  /// The answer has come to so many bytes; without a time, those before are only passed over.
+  /// The answer has reached `bytes`. Without a time, the requests answered by then are only
+  /// skipped.
   void answered(std::uint64_t bytes, std::optional<TimePoint> now) {
     while (answered_ < sent_) {
       const Action& action = plan_.actions[next_];
@@ -39,7 +40,7 @@ class Turns {
  private:
   const Plan& plan_;
   Tally& tally_;
-  std::uint64_t next_;  // the action that an answer may come to next, or one before it
+  std::uint64_t next_;  // the action that is answered next, or one before it
   std::uint64_t sent_ = 0;
   std::uint64_t answered_ = 0;
 };
