@@ -58,8 +58,8 @@ class RecordWriter final : private Timer {
   void end_segment_older_than(Duration age);
   /// Whether the next record begins a segment.
   [[nodiscard]] bool segment_is_over() const { return segment_over_; }
-  /// If nothing was submitted for `rest`, writes a checkpoint with `header`, whose frame header
-  /// confirms the last commit.
+  /// If nothing was submitted for `rest`, writes a checkpoint record with `header`. The header of
+  /// its frame confirms the last commit.
   void checkpoint_after(Duration rest, const RecordHeader& header);
   /// Call after a segment was lost, so that the next one also lists every connection.
   void begin_again();

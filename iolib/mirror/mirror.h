@@ -126,10 +126,10 @@ class Mirror : private Timer {
   /// a mirror that drops packets, each pending connect would hold a socket until it times out.
   static constexpr std::size_t kMostUnanswered = 64;
   static constexpr Duration kAnswerTime = std::chrono::milliseconds(50);
-  /// A stream that is broken off within this time after it connected, or before the mirror took a
-  /// byte, and that got no answer, is broken off "at once". That is what a proxy does when its
-  /// servers are down. The second such stream in a row opens the breaker. A probe counts as
-  /// successful only after this time.
+  /// A stream without an answer is broken off "at once" if the mirror breaks it off within this
+  /// time after it connected, or before the mirror took a byte. A proxy whose servers are down does
+  /// that. The second such stream in a row opens the breaker. A probe that connects closes the
+  /// breaker after this time, or earlier if it ends in another way.
   static constexpr Duration kAtOnce = std::chrono::milliseconds(30);
 
   /// If `addresses` is empty, every stream fails as if the mirror were down.
