@@ -183,7 +183,8 @@ class Server::State {
   };
 
   void serve(Session& session, std::uint64_t id);
-  [[nodiscard]] json::object answer(const std::string& line, std::uint64_t id);
+  [[nodiscard]] json::object answer(std::string_view line, std::uint64_t id);
+  [[nodiscard]] json::object begin(std::string_view options, std::uint64_t id);
   void forget(std::uint64_t id);
   void join_sessions(bool all);
 
@@ -383,40 +384,67 @@ void Server::State::forget(std::uint64_t id) {
   }
 }
 
-json::object Server::State::answer(const std::string& line, std::uint64_t id) {
-  const std::string verb = line.substr(0, line.find(' '));
-  const std::string_view rest =
-      std::string_view(line).substr(std::min(line.size(), verb.size() + 1));
-  if (verb == "begin") {
-    const std::uint64_t threads =
-        json::parse(rest).as_object().at("threads").to_number<std::uint64_t>();
-    if (threads == 0 || threads > kMostThreads) throw Failure("upstream: too many threads");
-    const std::lock_guard guard(lock_);
-    if (!runs_.emplace(id, std::make_shared<ServedRun>(threads)).second) {
-      throw Failure("upstream: a run with this id exists already");
-    }
-    return {};
+json::object Server::State::begin(std::string_view options, std::uint64_t id) {
+  const std::uint64_t threads =
+      json::parse(options).as_object().at("threads").to_number<std::uint64_t>();
+  if (threads == 0 || threads > kMostThreads) throw Failure("upstream: too many threads");
+  const std::lock_guard guard(lock_);
+  if (!runs_.emplace(id, std::make_shared<ServedRun>(threads)).second) {
+    throw Failure("upstream: a run with this id exists already");
   }
+  return {};
+}
+
+namespace {
+
+json::object answer_await(ServedRun& run, std::string_view rest) {
+  std::size_t count = 0;
+  std::from_chars(rest.data(), rest.data() + rest.size(), count);
+  if (!run.wait_for_arrivals(count)) throw Failure("upstream: a connection never arrived");
+  return {};
+}
+
+json::object answer_alive(ServedRun& /*run*/, std::string_view /*rest*/) { return {}; }
+
+json::object answer_mark(ServedRun& run, std::string_view /*rest*/) { return run.mark(); }
+
+json::object answer_threads(ServedRun& /*run*/, std::string_view /*rest*/) {
+  const ThreadSample sample = sample_threads();
+  json::object used;
+  for (const auto& [thread, nanoseconds] : sample.used) used[thread] = nanoseconds;
+  return {{"time_ns", sample.time}, {"used", std::move(used)}};
+}
+
+json::object answer_stop(ServedRun& run, std::string_view /*rest*/) {
+  run.stop();
+  return run.mark();
+}
+
+// The requests of protocol.h that need a run.
+struct Request {
+  std::string_view verb;
+  json::object (*answer)(ServedRun& run, std::string_view rest);
+};
+constexpr Request kRequests[] = {{"await", answer_await},
+                                 {"alive", answer_alive},
+                                 {"mark", answer_mark},
+                                 {"threads", answer_threads},
+                                 {"stop", answer_stop}};
+
+}  // namespace
+
+// A run that has failed answers every request with its failure.
+json::object Server::State::answer(std::string_view line, std::uint64_t id) {
+  const std::string_view verb = line.substr(0, line.find(' '));
+  const std::string_view rest = line.substr(std::min(line.size(), verb.size() + 1));
+  if (verb == "begin") return begin(rest, id);
   const std::shared_ptr<ServedRun> run = find(id);
   if (!run) throw Failure("upstream: no run has begun");
-  if (verb == "await") {
-    std::size_t count = 0;
-    std::from_chars(rest.data(), rest.data() + rest.size(), count);
-    if (!run->wait_for_arrivals(count)) throw Failure("upstream: a connection never arrived");
-    run->control().check();
-    return {};
-  }
-  if (verb == "stop") run->stop();
+  const auto* const request = std::ranges::find(kRequests, verb, &Request::verb);
+  if (request == std::end(kRequests)) throw Failure("upstream: unknown request");
+  json::object said = request->answer(*run, rest);
   run->control().check();
-  if (verb == "alive") return {};
-  if (verb == "threads") {
-    const ThreadSample sample = sample_threads();
-    json::object used;
-    for (const auto& [thread, nanoseconds] : sample.used) used[thread] = nanoseconds;
-    return {{"time_ns", sample.time}, {"used", std::move(used)}};
-  }
-  if (verb != "stop" && verb != "mark") throw Failure("upstream: unknown request");
-  return run->mark();
+  return said;
 }
 
 Server::Server(OwnedFd listener) : state_(std::make_unique<State>(std::move(listener))) {}
