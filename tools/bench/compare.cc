@@ -32,6 +32,7 @@
 #include "tools/bench/interrupt.h"
 #include "tools/bench/load.h"
 #include "tools/bench/metric.h"
+#include "tools/bench/names.h"
 #include "tools/bench/sample.h"
 #include "tools/bench/server.h"
 #include "tools/common/command_line.h"
@@ -49,6 +50,8 @@ constexpr double kOverheadSeconds = 0.3;
 constexpr double kRunGraceSeconds = 180;
 // The lowest verification rate, per second, that the time limit allows for.
 constexpr double kLeastVerifyRateBytes = 1 << 20;
+// The longest measured time of a run that counts system calls.
+constexpr double kMostCountedSeconds = 1;
 // The time that a run has to end after SIGTERM.
 constexpr std::chrono::seconds kChildEndTimeout{10};
 
@@ -119,6 +122,7 @@ json::object run_here(const CompareOptions& options, const Contender& contender,
     load.verify_all = options.verify_all;
     load.path = forwarder.pid();
     load.all_known = true;
+    load.call_tool = options.call_tool;
     try {
       json::object result = run_load(load, workload);
       if (const std::optional<double> lost = forwarder.end_and_tell_lost(contender)) {
@@ -297,6 +301,28 @@ json::array describe(const std::vector<Contender>& contenders) {
   return described;
 }
 
+// One more run of each forwarder, in which its system calls are counted and nothing is timed.
+json::array count_calls(CompareOptions options, const Workload& workload,
+                        const std::vector<pid_t>& earlier_children) {
+  options.seconds = std::min(options.seconds, kMostCountedSeconds);
+  options.verify_bytes = 0;
+  json::array counted;
+  for (const Contender& contender : options.contenders) {
+    if (contender.direct() || contender.name == kControlName || interrupted()) continue;
+    json::object run = run_in_child(options, contender, workload, earlier_children);
+    if (interrupted()) break;
+    json::object entry{{"contender", contender.name}, {"valid", run.at("valid")}};
+    if (run.at("valid").as_bool()) {
+      const std::string key = calls_key(workload.parts[0]);
+      entry["metrics"] = json::object{{key, run.at("metrics").at(key)}};
+    } else {
+      entry["reason"] = run.at("reason");
+    }
+    counted.push_back(std::move(entry));
+  }
+  return counted;
+}
+
 bool moves_much(const Workload& workload) {
   constexpr std::size_t kLargeMessageBytes = 4 << 10;
   return std::any_of(workload.parts.begin(), workload.parts.end(), [](const Part& part) {
@@ -347,7 +373,11 @@ double most_seconds_of_run(const CompareOptions& options) {
 double estimated_seconds(const CompareOptions& options) {
   const auto runs =
       static_cast<double>(options.workloads.size() * options.rounds * options.contenders.size());
-  return runs * (options.seconds + options.warmup_seconds + kOverheadSeconds);
+  const double seconds = runs * (options.seconds + options.warmup_seconds + kOverheadSeconds);
+  if (options.call_tool == CallTool::none) return seconds;
+  const auto counted = static_cast<double>(options.workloads.size() * options.contenders.size());
+  return seconds + counted * (std::min(options.seconds, kMostCountedSeconds) +
+                              options.warmup_seconds + kOverheadSeconds);
 }
 
 json::object compare(const CompareOptions& options) {
@@ -369,20 +399,32 @@ json::object compare(const CompareOptions& options) {
   document["contenders"] = describe(options.contenders);
   document["interrupted"] = false;
   json::array& workloads = document["workloads"].as_array();
+  CompareOptions measured = options;
+  measured.call_tool = CallTool::none;
+  const bool calls = options.call_tool != CallTool::none;
+  if (calls)
+    document["settings"].as_object()["syscalls"] =
+        std::string("counted by ") + name_of(options.call_tool);
+  if (!options.no_calls.empty()) {
+    document["settings"].as_object()["syscalls"] = "not counted: " + options.no_calls;
+  }
   Progress progress(options.workloads.size() * options.rounds * options.contenders.size());
   for (const Workload& workload : options.workloads) {
-    json::object entry = new_workload(workload, true);
+    json::object entry = new_workload(workload, true, calls);
     const Metric first = metrics_of(workload, true).front();
     for (std::size_t round = 1; round <= options.rounds && !interrupted(); ++round) {
       for (const Contender& contender : options.contenders) {
         progress.begin(workload, contender, round);
-        json::object run = run_in_child(options, contender, workload, earlier_children);
+        json::object run = run_in_child(measured, contender, workload, earlier_children);
         if (interrupted()) break;
         progress.end(run, first);
         run["contender"] = contender.name;
         run["round"] = round;
         entry["runs"].as_array().push_back(std::move(run));
       }
+    }
+    if (calls && counts_calls(workload)) {
+      entry["syscalls"] = count_calls(options, workload, earlier_children);
     }
     summarize(entry, names_of(options.contenders), options.baseline);
     if (!entry["runs"].as_array().empty()) workloads.push_back(std::move(entry));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "iolib/base/error.h"
+#include "tools/bench/calls.h"
 #include "tools/bench/contender.h"
 #include "tools/bench/workload.h"
 #include "tools/common/json.h"
@@ -25,6 +26,9 @@ struct CompareOptions {
   std::size_t workers = 2;  ///< per contender, for the report
   std::uint64_t verify_bytes = 64 << 20;
   bool verify_all = false;
+  /// Counts the system calls of each forwarder, in one more run of each workload.
+  CallTool call_tool = CallTool::none;
+  std::string no_calls = {};       ///< why they are not counted, although they should be
   std::string command;             ///< the command line, for the report
   std::string directory = "/tmp";  ///< each run makes a temporary directory in it
 };

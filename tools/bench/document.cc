@@ -130,6 +130,18 @@ json::object ratios_of(const std::map<std::int64_t, const json::object*>& runs,
   return ratios;
 }
 
+// Adds what was counted in a contender's extra run.
+void add_calls(const json::object& workload, json::object& entry) {
+  const json::value* runs = workload.if_contains("syscalls");
+  if (runs == nullptr || !entry.contains("metrics")) return;
+  for (const json::value& run : runs->as_array()) {
+    if (run.at("contender") != entry.at("contender") || !run.at("valid").as_bool()) continue;
+    for (const auto& [key, value] : run.at("metrics").as_object()) {
+      entry["metrics"].as_object()[key] = spread({number(value)});
+    }
+  }
+}
+
 // For each percentile, the median over the runs.
 json::object percentiles_of(const std::map<std::int64_t, const json::object*>& runs) {
   std::map<std::string, std::map<double, std::vector<double>>> found;
@@ -179,6 +191,11 @@ void check_shape(const json::object& document) {
       static_cast<void>(metric.at("compared").as_bool());
     }
     for (const json::value& run : workload.at("runs").as_array()) {
+      if (!run.at("valid").as_bool()) static_cast<void>(run.at("reason").as_string());
+    }
+    const json::value* calls = workload.as_object().if_contains("syscalls");
+    for (const json::value& run : calls != nullptr ? calls->as_array() : json::array()) {
+      static_cast<void>(run.at("contender").as_string());
       if (!run.at("valid").as_bool()) static_cast<void>(run.at("reason").as_string());
     }
   }
@@ -245,9 +262,9 @@ json::object new_document(const std::string& command) {
           {"workloads", json::array()}};
 }
 
-json::object new_workload(const Workload& workload, bool local) {
+json::object new_workload(const Workload& workload, bool local, bool calls) {
   json::array metrics;
-  for (const Metric& metric : metrics_of(workload, local)) {
+  for (const Metric& metric : metrics_of(workload, local, calls)) {
     metrics.push_back(json::object{{"key", metric.key},
                                    {"title", metric.title},
                                    {"better", metric.higher_is_better ? "higher" : "lower"},
@@ -287,6 +304,7 @@ void summarize(json::object& workload, const std::vector<std::string>& contender
         entry["ratios"] = ratios_of(mine->second, base->second, keys);
       }
     }
+    add_calls(workload, entry);
     summary.push_back(std::move(entry));
   }
   workload["summary"] = std::move(summary);

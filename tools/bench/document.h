@@ -29,11 +29,12 @@ inline constexpr double kSaturated = 0.9;     ///< of ends_busiest_thread; not f
 [[nodiscard]] std::string filesystem_of(const std::string& directory);
 
 /// A workload's entry, without runs. `local`: the CPU time and memory of the path are measured.
-[[nodiscard]] json::object new_workload(const Workload& workload, bool local);
+/// `calls`: its system calls are counted.
+[[nodiscard]] json::object new_workload(const Workload& workload, bool local, bool calls = false);
 
-/// Computes a workload's "summary" from its "runs". For each contender it has: the medians with
-/// their spread, the medians of the per-round ratios to `baseline` with their spread, and the
-/// medians of the percentiles.
+/// Computes a workload's "summary" from its "runs" and "syscalls". For each contender it has: the
+/// medians with their spread, the medians of the per-round ratios to `baseline` with their spread,
+/// and the medians of the percentiles.
 void summarize(json::object& workload, const std::vector<std::string>& contenders,
                const std::string& baseline);
 

@@ -321,7 +321,8 @@ std::string repeat(const Report& report, const Looks& looks) {
                                    {"warmup_seconds", "seconds of warm-up"},
                                    {"network", "network namespace"},
                                    {"verify_bytes", "verified at most, each stream"},
-                                   {"verify_all", "everything verified"}}) +
+                                   {"verify_all", "everything verified"},
+                                   {"syscalls", "system calls"}}) +
       "</div><div>\n<h3>Machine</h3>\n" +
       facts_list(report.machine, {{"cpu", "processor"},
                                   {"cpus", "CPUs"},

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -15,6 +16,7 @@
 #include "iolib/base/shortage.h"
 #include "tools/bench/blocking.h"
 #include "tools/bench/call.h"
+#include "tools/bench/document.h"
 #include "tools/bench/engine.h"
 #include "tools/bench/interrupt.h"
 #include "tools/bench/message.h"
@@ -113,6 +115,10 @@ class LoadRun {
   const LoadOptions& options_;
   const Workload& workload_;
   std::uint64_t run_ = std::random_device{}() * std::uint64_t{0x100000001} ^ now_ns();
+  /// Null if system calls are not counted. It starts before all connections.
+  std::unique_ptr<CallCounter> counter_ = options_.call_tool != CallTool::none
+                                              ? std::make_unique<CallCounter>(options_.call_tool)
+                                              : nullptr;
   Remote remote_;
   Control control_;
   std::vector<std::unique_ptr<StreamCounts>> counts_;  ///< by connection number
@@ -125,6 +131,7 @@ class LoadRun {
   PipeSample pipes_;
   double busiest_ = 0;  ///< busiest thread of both ends
   std::uint64_t measured_ns_ = 0;
+  std::optional<std::uint64_t> calls_;  ///< system calls of the path
   CpuSample cpu_before_;
   CpuSample cpu_after_;
   Mark here_before_, here_after_, there_before_, there_after_, there_end_;
@@ -408,11 +415,13 @@ json::object LoadRun::run() {
   there_before_ = remote_.mark();
   here_before_ = mark();
   watched_ = process_tree(options_.path);
+  if (counter_) counter_->begin(watched_);
   cpu_before_ = sample_cpu(watched_);
   const std::uint64_t began = now_ns();
   control_.enter(Phase::measure);
   pass_alive(to_duration(options_.seconds));
   control_.enter(Phase::stop);
+  if (counter_) calls_ = counter_->end();
   measured_ns_ = control_.stop_time() - began;
   cpu_after_ = sample_cpu(watched_);
   here_after_ = mark();
@@ -573,6 +582,12 @@ void LoadRun::report_path(json::object& metrics) const {
   }
   if (watched_.empty()) return;
   add_each("proxy", proxy);
+  if (calls_) {
+    const Part& part = parts_[0].part[0];
+    const double units =
+        part.kind == Kind::bulk ? number(metrics.at("bytes")) / kGiB : number(metrics.at("count"));
+    metrics[calls_key(part)] = static_cast<double>(*calls_) / units;
+  }
   metrics["proxy_cpus"] = proxy / seconds();
   metrics["proxy_schedstat_cpus"] =
       (static_cast<double>(cpu_after_.schedstat) - static_cast<double>(cpu_before_.schedstat)) /

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "tools/bench/calls.h"
 #include "tools/bench/net.h"
 #include "tools/bench/workload.h"
 #include "tools/common/json.h"
@@ -24,6 +25,8 @@ struct LoadOptions {
   /// the run. Then "other_cpus" is known. If false, it is known only where the path leads to
   /// another machine.
   bool all_known = false;
+  /// Counts the system calls of `path` in the measured time: see counts_calls().
+  CallTool call_tool = CallTool::none;
 };
 
 /// A signal has asked the program to end (tools/common/interrupt.h).

@@ -154,6 +154,15 @@ Endpoint first_that_connects(const std::vector<Endpoint>& addresses) {
   return addresses.back();
 }
 
+void choose_call_tool(CompareOptions& options) {
+  if (const Result<CallTool> tool = find_call_tool(); tool.has_value()) {
+    options.call_tool = *tool;
+  } else {
+    options.no_calls = tool.error().to_string();
+    std::cerr << "sluice-bench: system calls are not counted: " << options.no_calls << '\n';
+  }
+}
+
 void announce(const CompareOptions& options) {
   constexpr double kMinute = 60;
   const double seconds = estimated_seconds(options);
@@ -212,6 +221,7 @@ int run(int argc, char** argv) {
                   [](const Contender& each) { return each.records; });
   }
   catch_interrupts();
+  if (invocation.syscalls) choose_call_tool(invocation.compare);
   announce(invocation.compare);
   return finish(compare(invocation.compare), invocation.output, compared);
 }

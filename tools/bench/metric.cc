@@ -51,11 +51,38 @@ std::vector<Metric> metrics_of(const Part& part, bool cpu) {
   return metrics;
 }
 
+const char* unit_of(const Part& part) {
+  switch (part.kind) {
+    case Kind::bulk:
+      return "GiB";
+    case Kind::ping:
+      return "trip";
+    case Kind::call:
+    case Kind::idle:
+      return "connection";
+  }
+  return "?";
+}
+
 }  // namespace
 
-std::vector<Metric> metrics_of(const Workload& workload, bool local) {
+bool counts_calls(const Workload& workload) {
+  return workload.parts.size() == 1 && workload.parts[0].kind != Kind::idle;
+}
+
+std::string calls_key(const Part& part) {
+  return std::string("proxy_syscalls_per_") + (part.kind == Kind::bulk ? "gib" : unit_of(part));
+}
+
+std::vector<Metric> metrics_of(const Workload& workload, bool local, bool calls) {
   if (workload.parts.size() == 1) {
     std::vector<Metric> metrics = metrics_of(workload.parts[0], local);
+    if (calls && counts_calls(workload)) {
+      const Part& part = workload.parts[0];
+      // One run counts, so there is no spread to judge by.
+      metrics.push_back(
+          {calls_key(part), std::string("system calls/") + unit_of(part), kLower, 2, false});
+    }
     if (workload.parts[0].kind == Kind::bulk && local) {
       metrics.push_back({"pipes", "pipes", kLower, 0, false});
     }

@@ -18,8 +18,15 @@ struct Metric {
 };
 
 /// The figures of a workload, the most important one first. `local` is false if the path's CPU time
-/// and memory are unknown.
-[[nodiscard]] std::vector<Metric> metrics_of(const Workload& workload, bool local);
+/// and memory are unknown. `calls`: its system calls are counted.
+[[nodiscard]] std::vector<Metric> metrics_of(const Workload& workload, bool local,
+                                             bool calls = false);
+
+/// Whether system calls can be counted for each unit of the workload: it has one part, which moves
+/// something.
+[[nodiscard]] bool counts_calls(const Workload& workload);
+/// The key of that figure.
+[[nodiscard]] std::string calls_key(const Part& part);
 
 /// The percentiles at which a latency is reported.
 inline constexpr double kPercentiles[] = {0,  10,   25,   50,    75,    90,     95,

@@ -281,7 +281,7 @@ void add_common(Command& command, Words& words, Output& output) {
   add_output(command, output);
 }
 
-void add_comparison(Command& program, Words& words) {
+void add_comparison(Command& program, Words& words, bool& syscalls) {
   constexpr std::size_t kMostWorkers = 256;
   program
       .add_text(
@@ -307,6 +307,9 @@ void add_comparison(Command& program, Words& words) {
                    "Use this sluice. Default: the one beside this program.");
   program.add_text("--dir", "DIR", words.directory,
                    "Keep the files of runs here, captures among them. Default: $TMPDIR, or /tmp.");
+  program.add_flag(
+      "--syscalls", syscalls,
+      "Count the system calls of each forwarder in one more run, with perf or strace.");
   program
       .add_flag("--quick", words.quick,
                 "Run for under two minutes. There are fewer workloads, contenders and rounds.")
@@ -389,7 +392,7 @@ Invocation parse_command_line(int argc, char** argv) {
   program.add_topic("workloads", "The names of workloads.", kWorkloadSyntax);
   program.set_footer(kFooter);
   add_common(program, words, invocation.output);
-  add_comparison(program, words);
+  add_comparison(program, words, invocation.syscalls);
   Command& serve = program.add_command("serve", "Run the serving end, behind a path.");
   serve
       .add_text("--listen", "ADDR", invocation.listen,

@@ -39,6 +39,7 @@ struct Invocation {
   enum class Action { compare, serve, load, report, exit };
   Action action = Action::exit;
   CompareOptions compare = {};
+  bool syscalls = false;  ///< for `compare`: count system calls
   LoadCommand load = {};
   std::string listen = {};
   std::string from = {};  ///< for `report`: the document

@@ -151,6 +151,13 @@ std::string void_runs(const json::object& workload) {
     text += "VOID: " + text_of(run.at("contender")) + ", round " +
             json::serialize(run.at("round")) + ": " + text_of(run.at("reason")) + '\n';
   }
+  if (const json::value* calls = workload.if_contains("syscalls")) {
+    for (const json::value& run : calls->as_array()) {
+      if (run.at("valid").as_bool()) continue;
+      text += "System calls not counted: " + text_of(run.at("contender")) + ": " +
+              text_of(run.at("reason")) + '\n';
+    }
+  }
   return text;
 }
 
@@ -244,6 +251,7 @@ std::string method_of(const json::object& document) {
   std::string text = field(settings, "rounds") + " rounds of " + seconds("seconds") + " s after " +
                      seconds("warmup_seconds") +
                      " s of warm-up; network namespace: " + field(settings, "network");
+  if (settings.contains("syscalls")) text += "; system calls: " + field(settings, "syscalls");
   // A load does not start its path, so it has no workers.
   if (!settings.contains("workers")) return text;
   return text +

@@ -84,6 +84,39 @@ TEST(ComparisonTest, TheResultSaysWhichEndsARunHad) {
   EXPECT_NE(process.standard_output().find("\nrr1-threads: "), std::string::npos);
 }
 
+TEST(ComparisonTest, SystemCallsAreCountedInOneMoreRun) {
+  const TempDir folder;
+  const std::string file = folder.file("result.json");
+  Process process(comparison(
+      {"--workloads", "rr1", "--syscalls", "--rounds", "1", "--warmup", "0", "--json", file}));
+  ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
+  const json::value document = json::parse(read_text(file));
+  const std::string how(document.at("settings").at("syscalls").as_string());
+  if (!how.starts_with("counted by ")) GTEST_SKIP() << how;
+  const json::value& rr = document.at("workloads").at(0);
+  EXPECT_EQ(rr.at("runs").as_array().size(), 2U);
+  const json::value& counted = rr.at("syscalls").at(0);
+  EXPECT_EQ(counted.at("contender"), "sluice") << "the direct path has no forwarder";
+  const double calls = counted.at("metrics").at("proxy_syscalls_per_trip").to_number<double>();
+  EXPECT_GE(calls, 2);
+  EXPECT_LE(calls, 10);
+  EXPECT_NE(process.standard_output().find("system calls/trip"), std::string::npos);
+}
+
+TEST(ComparisonTest, WhyNoSystemCallsAreCountedIsSaidInALine) {
+  ProcessOptions options;
+  options.environment = {"PATH=/nonexistent"};
+  Process process(
+      comparison({"--workloads", "rr1", "--syscalls", "--rounds", "1", "--warmup", "0"}), options);
+  ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
+  const std::string why = "not counted: perf: not installed; strace: not installed";
+  EXPECT_NE(process.standard_error().find("sluice-bench: system calls are " + why + '\n'),
+            std::string::npos)
+      << process.standard_error();
+  EXPECT_NE(process.standard_output().find("; system calls: " + why), std::string::npos)
+      << process.standard_output();
+}
+
 class OtherForwarder : public testing::TestWithParam<const char*> {};
 
 /// With the generated configuration. Streams go one way: when HAProxy 2.6 splices both ways at

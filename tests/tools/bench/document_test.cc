@@ -170,6 +170,29 @@ TEST(TableTest, WhatATcpdumpHasLostIsSaid) {
   EXPECT_NE(to_html(document).find("in percent of them, median: a 12.50."), std::string::npos);
 }
 
+TEST(TableTest, SystemCallsHaveAColumnOrAReason) {
+  json::object document = example();
+  json::object& workload = document["workloads"].at(0).as_object();
+  workload["metrics"] = new_workload(*parse_workload("rr1"), false, true).at("metrics");
+  workload["syscalls"] =
+      json::array{json::object{{"contender", "a"},
+                               {"valid", true},
+                               {"metrics", json::object{{"proxy_syscalls_per_trip", 4.25}}}},
+                  json::object{{"contender", "b"}, {"valid", false}, {"reason", "it was slow"}}};
+  summarize(workload, {"a", "b"}, "a");
+  EXPECT_EQ(number(entry_of(document, 0).at("metrics").at("proxy_syscalls_per_trip").at("median")),
+            4.25);
+  const std::string table = to_table(document, TableStyle::plain);
+  EXPECT_NE(table.find("system calls/trip"), std::string::npos) << table;
+  EXPECT_NE(table.find("4.25"), std::string::npos) << table;
+  EXPECT_NE(table.find("System calls not counted: b: it was slow\n"), std::string::npos) << table;
+  EXPECT_NE(to_html(document).find("system calls/<wbr>trip"), std::string::npos);
+  const test::TempDir folder;
+  const Result<json::object> read = read_document(folder.write("x.json", to_text(document)));
+  ASSERT_TRUE(read.has_value()) << read.error().to_string();
+  EXPECT_EQ(to_text(*read), to_text(document));
+}
+
 TEST(TableTest, TheMachineAndTheContendersAreDescribed) {
   json::object document = example();
   document["machine"].as_object()["filesystem"] = "ext4 at /";
