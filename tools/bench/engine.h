@@ -90,8 +90,9 @@ class Connection {
   std::uint32_t interest_ = EPOLLIN;
 };
 
-/// A thread that serves connections. It ends when the loop was stopped and all connections are
-/// finished, or when the run has failed.
+/// A thread that serves connections, with level-triggered epoll: a ping-pong costs it two system
+/// calls and a share of a wait, less than with iolib's Reactor. It ends when the loop was stopped
+/// and all connections are finished, or when the run has failed.
 class Loop {
  public:
   explicit Loop(Control& control);
