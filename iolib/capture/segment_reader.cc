@@ -169,6 +169,7 @@ SegmentReader::Step SegmentReader::skip_bad_frames() {
   if (waits() && !looks_behind(next_.offset)) return stop_here();
   view_.forget_size();
   const Found found = look_on(next_);
+  if (view_.error()) return std::nullopt;  // the size of the segment is unknown
   const std::uint64_t begin = next_.offset;
   if (found.header) {
     return bad({.offset = begin, .bytes = found.header->offset - begin, .what = "no intact frame"},

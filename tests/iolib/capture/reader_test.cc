@@ -228,30 +228,46 @@ class FailingSource final : public Source {
   std::size_t& calls_left_;
 };
 
-TEST(Chain, OfWhichAReadFailsFailsWithItAndCallsNothingTornOrDamaged) {
-  const auto bytes = random_bytes(40'000, 1);
-  // In the second segment the reader looks past a hole.
-  std::vector<MemorySegment> segments = {segment(0, connection_records(1, bytes, {})),
-                                         segment(1, connection_records(2, bytes, {}))};
-  std::fill_n(segments[1].bytes.begin() + 8192, 4096, std::byte{0});
+// Lets each read of the segments fail in turn, until a reader makes no more. Returns their number.
+std::size_t fail_each_read(const std::vector<MemorySegment>& segments) {
   const Read whole = read(segments);
-  ASSERT_EQ(whole.error, "");
+  EXPECT_EQ(whole.error, "");
   std::size_t calls_left = 0;
   auto options = test::memory_options(segments);
   options.open = [&](SegmentFile& file) -> Result<std::unique_ptr<Source>> {
     return std::unique_ptr<Source>(
         std::make_unique<FailingSource>(segments[file.name.number].bytes, calls_left));
   };
-  std::size_t call = 0;
-  for (;; ++call) {
+  for (std::size_t call = 0;; ++call) {
     calls_left = call;
     const Read got = read(ChainReader(test::memory_chain(segments), options));
-    if (calls_left <= call) break;  // the reader makes no more calls
+    if (calls_left <= call) return call;
     EXPECT_NE(got.error.find("Input/output error"), std::string::npos) << "call " << call;
     EXPECT_TRUE(whole.client.starts_with(got.client)) << "call " << call;
     EXPECT_LE(got.findings.size(), whole.findings.size()) << "call " << call;
   }
-  EXPECT_GT(call, 5U);
+}
+
+TEST(Chain, OfWhichAReadFailsFailsWithItAndCallsNothingTornOrDamaged) {
+  const auto bytes = random_bytes(40'000, 1);
+  // In the second segment the reader looks past a hole.
+  std::vector<MemorySegment> segments = {segment(0, connection_records(1, bytes, {})),
+                                         segment(1, connection_records(2, bytes, {}))};
+  std::fill_n(segments[1].bytes.begin() + 8192, 4096, std::byte{0});
+  EXPECT_GT(fail_each_read(segments), 5U);
+}
+
+// More garbage than one read returns, so that a later read can fail while the reader skips it.
+TEST(Chain, OfWhichAReadFailsWithinALongBadRangeFailsWithIt) {
+  for (const SegmentState state :
+       {SegmentState::sealed, SegmentState::suspect, SegmentState::open}) {
+    MemorySegment damaged =
+        segment(0, connection_records(1, random_bytes(3 * kMaxFrameBytes, 1), {}), true, state);
+    std::fill_n(damaged.bytes.begin() + 8192, 2 * kMaxFrameBytes, std::byte{0xee});
+    EXPECT_GT(fail_each_read({damaged}), 8U);
+    damaged.bytes.resize(2 * kMaxFrameBytes);
+    EXPECT_GT(fail_each_read({damaged}), 5U) << "to the end";
+  }
 }
 
 // --- A segment that is being written ---
