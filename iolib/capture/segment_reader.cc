@@ -62,6 +62,7 @@ Result<SegmentEvent> SegmentReader::next() {
 
 void SegmentReader::left_as(SegmentState state) {
   state_ = state_of(state, {});
+  survey_ = Survey::none;  // the footer may have been written since
   tries_ = {};
   view_.forget();
 }

@@ -411,6 +411,36 @@ TEST(Written, FollowedIsReadOnOnceTheHoleIsFilled) {
   }
 }
 
+// The look at what followed the hole found no footer, because it was not written yet.
+TEST(Written, FollowedAndThenSealedIsJudgedAsIfItWereReadAnew) {
+  SegmentPlan plan;
+  plan.durability = "none";
+  plan.frames_in_flight = 100;
+  auto sealed = build_segment(plan, connection_records(1, random_bytes(40'000, 1), {}));
+  std::fill_n(sealed.begin() + 8192, 4096, std::byte{0});
+  std::vector<MemorySegment> segments = {{sealed, SegmentState::open, 0}};
+  std::fill(segments[0].bytes.end() - 4096, segments[0].bytes.end(), std::byte{0});
+  ChainReader::Options options = test::memory_options(segments);
+  options.live = true;
+  ChainReader reader(written_chain(segments), options);
+  // Reads until that many events of the type have come. Returns the severities of all findings.
+  const auto read_until = [&](Event::Type type, int count) {
+    std::set<Severity> severities;
+    while (count > 0) {
+      const Event event = *reader.next();
+      if (event.type == Event::Type::finding) severities.insert(event.finding.severity);
+      if (event.type == type) --count;
+    }
+    return severities;
+  };
+  EXPECT_TRUE(read_until(Event::Type::wait, 40).empty());
+  std::ranges::copy(sealed, segments[0].bytes.begin());
+  segments[0].state = SegmentState::sealed;
+  reader.update(test::memory_chain(segments));
+  EXPECT_TRUE(read_until(Event::Type::segment_end, 1).contains(Severity::damage));
+  EXPECT_TRUE(read(segments).has(Severity::damage)) << "read anew";
+}
+
 // --- Chains and streams ---
 
 TEST(Chain, WithASegmentMissingInTheMiddleIsDamaged) {
