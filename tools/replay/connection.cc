@@ -54,6 +54,7 @@ Connection::Connection(const Stage& stage, const Schedule& schedule, std::uint64
       schedule_(schedule),
       index_(index),
       owner_(owner),
+      address_(stage.address),
       action_(planned().first_action),
       turns_(stage.plan, planned().first_action, stage.tally) {
   if (stage_.settings.compare && planned().answer_recorded) {
@@ -87,25 +88,36 @@ void Connection::start() {
 
 // If a name has several addresses, the server may listen on only some of them.
 void Connection::connect() {
-  const std::vector<Endpoint>& to = stage_.settings.to;
-  const TimePoint deadline = Clock::now() + kConnectTimeout * static_cast<int>(to.size());
-  connector_.emplace(
-      *this, stage_.reactor,
-      ConnectOptions{.endpoints = to, .first = stage_.address, .deadline = deadline});
+  const ConnectOptions options{.endpoints = std::span(&target(), 1),
+                               .deadline = Clock::now() + kConnectTimeout};
+  connector_.emplace(*this, stage_.reactor, options);
   connector_->start();
 }
 
 void Connection::connect_ended(Result<Connected> connected) {
   connector_.reset();
-  if (state_ == State::closing) return close_when_idle();
-  const int error = connected.has_error() ? connected.error().code : connected->broken;
   if (connected.has_value()) fd_ = std::move(connected->fd);
-  if (error != 0) return fail(Error{error, "connect"}.to_string(), How::by_reset);
-  stage_.address = connected->which;
+  if (state_ == State::closing) return close_when_idle();
+  if (connected.has_error()) return connect_failed(connected.error());
+  // A proxy accepts, and resets at once, if its own target is down.
+  if (connected->broken != 0) {
+    return connect_failed({connected->broken, "connect " + target().text});
+  }
+  stage_.address = address_;
   state_ = State::running;
   stage_.reactor.receive(fd_.get(), receive_);
   proceed();
 }
+
+void Connection::connect_failed(const Error& error) {
+  if (++tried_ == stage_.settings.to.size()) return fail(error.to_string(), How::by_reset);
+  if (fd_) stage_.reactor.forget(fd_.get());
+  fd_.reset();
+  address_ = (address_ + 1) % stage_.settings.to.size();
+  connect();
+}
+
+const Endpoint& Connection::target() const { return stage_.settings.to[address_]; }
 
 Action::Kind Connection::current_kind() const {
   return action_ == kNone ? Action::Kind::close : stage_.plan.actions[action_].kind;
@@ -216,10 +228,8 @@ void Connection::broke() {
 }
 
 void Connection::flush_then_reset() {
-  // A reset discards unacknowledged data. On a unix socket, the peer already has everything; a unix
-  // target has only one address.
-  const std::uint64_t queued_bytes =
-      stage_.settings.to.front().is_unix() ? 0 : send_queue_bytes(fd_.get());
+  // A reset discards unacknowledged data. On a unix socket, the peer already has everything.
+  const std::uint64_t queued_bytes = target().is_unix() ? 0 : send_queue_bytes(fd_.get());
   // If the answer has ended, no receive reports a reset: asks the socket.
   const bool cut = !receive_.in_flight() && take_error(fd_.get()) != 0;
   if (queued_bytes == 0 || cut) return complete(How::by_reset);

@@ -82,6 +82,9 @@ class Connection {
 
   void connect();
   void connect_ended(Result<Connected> connected);
+  /// Tries the next address, if one is left.
+  void connect_failed(const Error& error);
+  [[nodiscard]] const Endpoint& target() const;
   void proceed();
   /// Performs the action. Returns false if nothing more can be done now.
   [[nodiscard]] bool act(Action& action, TimePoint now);
@@ -112,6 +115,8 @@ class Connection {
   const std::uint64_t index_;
   Owner& owner_;
   std::optional<CallingConnector<&Connection::connect_ended>> connector_;  // while it connects
+  std::size_t address_;    // index into Settings::to
+  std::size_t tried_ = 0;  // addresses, in vain
   OwnedFd fd_;
   State state_ = State::connecting;
   How how_ = How::in_order;

@@ -606,11 +606,12 @@ TEST(ReplayEnds, AServerThatIsNotThereIsAFailure) {
   write_segment(folder.path(), {}, simple(1, "hello"));
   for (const std::vector<std::string>& more :
        {std::vector<std::string>{}, {"--compare"}, {"--compare", "--wait-responses"}}) {
-    std::vector<std::string> arguments{folder.path(), "--to", loopback_address(free_port())};
+    const std::string to = loopback_address(free_port());
+    std::vector<std::string> arguments{folder.path(), "--to", to};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const Replayed replayed = replay(arguments);
     EXPECT_EQ(replayed.status, 1);
-    EXPECT_TRUE(has(replayed.output, "1 connection failed: connect: Connection refused"))
+    EXPECT_TRUE(has(replayed.output, "1 connection failed: connect " + to + ": Connection refused"))
         << replayed.output;
     EXPECT_TRUE(replayed.output.starts_with("0 of 1 connections completed, 1 failed: to "))
         << replayed.output;
