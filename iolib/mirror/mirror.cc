@@ -61,14 +61,15 @@ bool Mirror::admit() { return line_.empty() && pace_.admit(reactor_.now()); }
 
 void Mirror::join_line(Stream& stream) {
   add(Count::waiting);
-  stream.place_ = line_.insert(line_.end(), &stream);
-  if (line_.size() == 1) look_at_line();
+  const bool is_first = line_.empty();
+  line_.push_back(stream);
+  if (is_first) look_at_line();
   if (!std::exchange(paced_, true)) on_event(Event::paced, {});
 }
 
 void Mirror::leave_line(Stream& stream) {
   subtract(Count::waiting);
-  line_.erase(stream.place_);
+  line_.erase(line_.iterator_to(stream));
   look_at_line();
 }
 
@@ -95,7 +96,7 @@ void Mirror::serve_line() {
   for (int i = 0; i < kServedInATurn && !line_.empty(); ++i) {
     const bool well = is_well();
     if (well && (silent() || !pace_.admit(now))) break;
-    line_.front()->take_turn(well);
+    static_cast<Stream&>(line_.front()).take_turn(well);
   }
   look_at_line();
 }

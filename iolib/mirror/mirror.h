@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -24,6 +25,9 @@
 namespace sluice::mirror {
 
 class Stream;
+
+/// A stream's place in the queue of those that wait for their turn to connect.
+class PlaceInLine : public boost::intrusive::list_base_hook<> {};
 
 /// What happens when a connection's backlog exceeds StreamOptions::max_lag_bytes.
 enum class OnLag : std::uint8_t {
@@ -209,7 +213,8 @@ class Mirror : private Timer {
   Breaker breaker_;
   Pace pace_;  ///< interval: the drain time divided by most_streams
   std::list<Stream> streams_;
-  std::list<Stream*> line_;  ///< streams that wait for their turn; empty: the timer is not set
+  /// The streams that wait for their turn to connect; empty: the timer is not set.
+  boost::intrusive::list<PlaceInLine, boost::intrusive::constant_time_size<false>> line_;
   bool paced_ = false;
   std::size_t unanswered_ = 0;  ///< connects begun since the last one that succeeded or failed
   TimePoint first_unanswered_;  ///< when the first of these began

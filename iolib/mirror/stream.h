@@ -39,7 +39,7 @@ namespace sluice::mirror {
 /// breaker.
 ///
 /// Made and owned by its Mirror.
-class Stream final : public Tap, private Timer, private Deferral {
+class Stream final : public Tap, public PlaceInLine, private Timer, private Deferral {
  public:
   Stream(Mirror& mirror, const StreamOptions& options, bool probe);
   ~Stream() override;
@@ -156,10 +156,9 @@ class Stream final : public Tap, private Timer, private Deferral {
   CallingOperation<&Stream::readable> reader_{*this};
   CallingOperation<&Stream::writable> writer_{*this};
   std::list<Stream>::iterator self_;
-  std::list<Stream*>::iterator place_;  ///< in the mirror's queue
-  std::uint64_t seen_ = 0;              ///< bytes of the direction seen so far
-  std::uint64_t sent_ = 0;              ///< of these, passed to the socket
-  std::size_t noted_ = 0;               ///< backlog bytes that the mirror's Count::lag includes
+  std::uint64_t seen_ = 0;  ///< bytes of the direction seen so far
+  std::uint64_t sent_ = 0;  ///< of these, passed to the socket
+  std::size_t noted_ = 0;   ///< backlog bytes that the mirror's Count::lag includes
   TimePoint step_deadline_ = TimePoint::max();  ///< of the current state
   TimePoint drain_deadline_ = TimePoint::max();
   TimePoint proof_deadline_ = TimePoint::max();  ///< then the stream proves that the mirror is back

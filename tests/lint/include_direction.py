@@ -65,7 +65,7 @@ ROWS = {
     "iolib/relay/": row(BASE, REACTOR, PIPE),
     DISK: row(BASE, REACTOR),
     "iolib/capture/": row(BASE, REACTOR, PIPE, DISK, TAP, libraries=("Boost.Intrusive",)),
-    "iolib/mirror/": row(BASE, REACTOR, PIPE, TAP),
+    "iolib/mirror/": row(BASE, REACTOR, PIPE, TAP, libraries=("Boost.Intrusive",)),
     CONFIG: row("iolib/", libraries=("toml++",)),
     LOG: row("iolib/", CONFIG, libraries=("spdlog",)),
     UPSTREAM: row("iolib/", CONFIG, LOG),
