@@ -105,7 +105,8 @@ def report(disks: list[dict], rounds: list[dict]) -> None:
         plain = [r[name]["sluice"] for r in rounds]
         added = [(a["p50_us"] - b["p50_us"]) / 2 for a, b in zip(runs, plain)]
         single = level == "before-forward" and name == "rr1"
-        row(f"{name[2:]} connections, {'no capture' if level == 'sluice' else level}",
+        row(f"{name[2:]} connection{'' if name == 'rr1' else 's'}, "
+            + ("no capture" if level == "sluice" else level),
             told([r["trips_per_s"] for r in runs], 0),
             told([a["trips_per_s"] / b["trips_per_s"] for a, b in zip(runs, plain)]),
             told([r["p50_us"] for r in runs], 0), told(added, 0) if single else "",
