@@ -11,7 +11,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <fstream>
 #include <string_view>
+#include <utility>
 
 #include "iolib/base/readiness.h"
 
@@ -35,7 +37,20 @@ void set_flag(int fd, int level, int option) {
   static_cast<void>(::setsockopt(fd, level, option, &on, sizeof on));
 }
 
-bool is_own_peer(int fd) {
+// The ports that the kernel chooses from (ip(7)), as they were at the first call; all if it does
+// not say.
+bool is_ephemeral(std::uint16_t port) {
+  static const auto range = [] {
+    std::pair<unsigned, unsigned> ports{0, 65535};
+    std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> ports.first >> ports.second;
+    return ports;
+  }();
+  return port >= range.first && port <= range.second;
+}
+
+bool is_own_peer(int fd, const Endpoint& to) {
+  const SocketAddress target = SocketAddress::from(to.data(), to.size_bytes);
+  if (to.is_unix() || !is_ephemeral(target.port())) return false;
   const auto name = [fd](auto* ask) {
     sockaddr_storage address{};
     socklen_t size = sizeof address;
@@ -43,12 +58,12 @@ bool is_own_peer(int fd) {
     return ask(fd, plain, &size) == 0 ? SocketAddress::from(plain, size) : SocketAddress();
   };
   const SocketAddress own = name(::getsockname);
-  return own.family() != AF_UNSPEC && own == name(::getpeername);
+  return own.port() == target.port() && own == name(::getpeername);
 }
 
 // The outcome of a connect that the kernel reports as successful.
-int refused_if_own_peer(int fd) {
-  if (!is_own_peer(fd)) return 0;
+int refused_if_own_peer(int fd, const Endpoint& to) {
+  if (!is_own_peer(fd, to)) return 0;
   reset_on_close(fd);
   return ECONNREFUSED;
 }
@@ -81,8 +96,13 @@ Endpoint make_endpoint(const UnixEndpoint& address) {
 }
 
 void choose_congestion_control(int fd, const sockaddr* address) {
-  if (!is_loopback(address)) return;
   constexpr std::string_view kUnpaced = "reno";
+  static const bool needless = [] {
+    std::string by_default;
+    std::ifstream("/proc/sys/net/ipv4/tcp_congestion_control") >> by_default;
+    return by_default == kUnpaced || by_default == "cubic";
+  }();
+  if (needless || !is_loopback(address)) return;
   static_cast<void>(
       ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kUnpaced.data(), kUnpaced.size()));
 }
@@ -100,8 +120,8 @@ Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion) {
 }
 
 int begin_connect(int fd, const Endpoint& to) {
-  if (::connect(fd, to.data(), to.size_bytes) == 0) return refused_if_own_peer(fd);
-  return errno == EINTR || errno == EINPROGRESS ? connect_outcome(fd) : errno;
+  if (::connect(fd, to.data(), to.size_bytes) == 0) return refused_if_own_peer(fd, to);
+  return errno == EINTR || errno == EINPROGRESS ? connect_outcome(fd, to) : errno;
 }
 
 int take_error(int fd) {
@@ -112,10 +132,11 @@ int take_error(int fd) {
 
 // Not by a second connect(2): if the connection was reset meanwhile, that would discard the
 // received bytes.
-int connect_outcome(int fd) {
-  if (ready_events(fd, POLLOUT) == 0) return EINPROGRESS;
-  const int error = take_error(fd);
-  return error == 0 ? refused_if_own_peer(fd) : error;
+int connect_outcome(int fd, const Endpoint& to) {
+  const int events = ready_events(fd, POLLOUT);
+  if (events == 0) return EINPROGRESS;
+  const int error = (events & (POLLERR | POLLHUP)) != 0 ? take_error(fd) : 0;
+  return error == 0 ? refused_if_own_peer(fd, to) : error;
 }
 
 // A server that refuses a SYN gives ECONNREFUSED, so a reset came after the connection was made.

@@ -28,8 +28,9 @@ struct Endpoint {
 [[nodiscard]] Endpoint make_endpoint(const UnixEndpoint& address);
 
 /// Sets reno as the congestion control of a TCP socket if `address`, one of its ends, is on
-/// loopback. Loopback has no bottleneck to probe for, and a control that paces (bbr) only makes
-/// both ends idle. Every kernel has reno. No effect on other addresses; errors are ignored.
+/// loopback, and the system's default is neither reno nor cubic. Loopback has no bottleneck to
+/// probe for, and a control that paces (bbr) only makes both ends idle. Every kernel has reno. No
+/// effect on other addresses; errors are ignored.
 void choose_congestion_control(int fd, const sockaddr* address);
 
 /// Opens a stream socket for a connect to `to`, not blocking and close-on-exec. TCP sockets have
@@ -51,7 +52,7 @@ void choose_congestion_control(int fd, const sockaddr* address);
 /// The pause before a retry when the backlog of a unix socket is full.
 inline constexpr Duration kBacklogPause = std::chrono::milliseconds(5);
 /// The outcome of a pending connect, as begin_connect() returns it.
-[[nodiscard]] int connect_outcome(int fd);
+[[nodiscard]] int connect_outcome(int fd, const Endpoint& to);
 /// Whether `outcome` says that the connect succeeded. True also if the connection was reset since:
 /// a reader then still finds the bytes before the reset, and the reset.
 [[nodiscard]] bool was_connected(int outcome);

@@ -33,7 +33,7 @@ void Connector::try_endpoints() {
       continue;
     }
     fd_ = std::move(*opened);
-    if (settle(begin_connect(fd_.get(), endpoint()))) return;
+    if (pursue(begin_connect(fd_.get(), endpoint()))) return;
   }
   end(std::move(error_));
 }
@@ -41,7 +41,7 @@ void Connector::try_endpoints() {
 void Connector::complete(const Completion& completion) {
   reactor_.cancel_timer(*this);
   const bool failed = completion.result < 0 && completion.result != -ECANCELED;
-  go_on(failed ? -completion.result : connect_outcome(fd_.get()));
+  go_on(failed ? -completion.result : connect_outcome(fd_.get(), endpoint()));
 }
 
 // The attempt's time, or the pause before the next look at a full backlog, is over.
@@ -55,12 +55,15 @@ void Connector::go_on(int outcome) {
     close(true);
     return end(Error{ECANCELED, "connect " + endpoint().text});
   }
-  if (!settle(outcome)) try_endpoints();
+  if (!pursue(outcome)) try_endpoints();
 }
 
 // False if the attempt has failed; otherwise it waits, or the connector has ended.
-bool Connector::settle(int outcome) {
-  if (was_connected(outcome)) return end(Connected{std::move(fd_), which(), outcome}), true;
+bool Connector::pursue(int outcome) {
+  if (was_connected(outcome)) {
+    end(Connected{std::move(fd_), which(), outcome});
+    return true;
+  }
   const bool full = outcome == EAGAIN && endpoint().is_unix();
   if (full || outcome == EINPROGRESS) {
     const TimePoint now = reactor_.now();

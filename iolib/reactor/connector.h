@@ -61,7 +61,7 @@ class Connector : private Operation, private Timer {
   void expired() override;
   void try_endpoints();
   void go_on(int outcome);
-  [[nodiscard]] bool settle(int outcome);
+  [[nodiscard]] bool pursue(int outcome);
   void end(Result<Connected> connected);
   void close(bool by_reset);
   [[nodiscard]] std::size_t which() const;

@@ -13,7 +13,8 @@ namespace sluice {
 struct Completion {
   int result = 0;     ///< what was asked for (bytes, a descriptor, poll events), or -errno
   bool more = false;  ///< accept and error watch only: the request stands, and will complete again
-  /// receive only: what was received, in a shared buffer that is valid until complete() returns.
+  /// receive only: what was received, in a shared buffer that is valid until complete() returns;
+  /// see also Reactor::send.
   std::span<const std::byte> data;
 };
 

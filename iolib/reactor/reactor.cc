@@ -71,7 +71,7 @@ void Reactor::run() {
   loop_runs = true;
   while (!stopping_) {
     std::optional<TimePoint> deadline;
-    if (!deferrals_.empty()) {
+    if (std::exchange(hastened_, false) || !deferrals_.empty()) {
       deadline = now_;
     } else if (!timers_.empty()) {
       deadline = timers_.next();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "iolib/base/clock.h"
@@ -13,6 +14,7 @@
 #include "iolib/base/owned_fd.h"
 #include "iolib/reactor/deferral.h"
 #include "iolib/reactor/operation.h"
+#include "iolib/reactor/sender.h"
 #include "iolib/reactor/timer.h"
 
 namespace sluice {
@@ -40,6 +42,17 @@ class Reactor {
   /// shared buffer: result is the number of bytes, 0 at the end of the stream. No buffer is held
   /// while waiting.
   virtual void receive(int fd, Operation& operation, std::size_t max_bytes = kReceiveBytes) = 0;
+  /// Sends `bytes` to the socket `fd` together with all other sends of this turn, without waiting
+  /// for room. `bytes` are some of those that a receive has brought: this is called from within its
+  /// complete(), and lends its buffer to `sender`. The send has been carried out before any request
+  /// that is made behind it, and before sent() reports it, at the beginning of the next turn. False
+  /// if this reactor cannot: then the caller sends.
+  [[nodiscard]] virtual bool send(int /*fd*/, std::span<const std::byte> /*bytes*/,
+                                  Sender& /*sender*/) {
+    return false;
+  }
+  /// The next turn begins at once: somebody waits for a send to be reported.
+  void hasten() { hastened_ = true; }
   /// Waits until `fd` is readable (or ended, or failed); result is positive.
   virtual void wait_readable(int fd, Operation& operation) = 0;
   /// Waits until `fd` is writable (or failed); result is positive.
@@ -55,8 +68,12 @@ class Reactor {
   virtual void accept_one(int listener, Operation& operation) = 0;
   /// Asks for `operation` to end. It still completes: with -ECANCELED, or with what it had got.
   virtual void cancel(Operation& operation) = 0;
-  /// `fd` is about to be closed.
+  /// `fd` leaves this reactor: it is about to be closed, or goes to another one.
   virtual void forget(int fd) = 0;
+  /// Closes `fd`, at the latest at the beginning of the next turn, or with the reactor.
+  virtual void close(OwnedFd fd) {
+    if (fd) forget(fd.get());
+  }
 
   void set_timer(Timer& timer, TimePoint deadline) { timers_.set(timer, deadline); }
   void cancel_timer(Timer& timer) { timers_.cancel(timer); }
@@ -116,6 +133,7 @@ class Reactor {
   TimerQueue timers_;
   DeferralQueue deferrals_;
   std::size_t in_flight_ = 0;  ///< requests
+  bool hastened_ = false;
   TimePoint now_ = Clock::now();
   OwnedFd wake_;
   Mailbox mailbox_{*this};

@@ -6,7 +6,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
-#include <array>
+#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <functional>
@@ -20,11 +20,15 @@ namespace {
 constexpr unsigned kSubmissionEntries = 1024;
 // Completions that fit without the kernel's overflow list, which is correct but slow.
 constexpr unsigned kCompletionEntries = 8192;
-// A buffer is held only while its completion is handled, so these are the receives that one turn
-// can complete before some of them have to try again. A power of two.
-constexpr unsigned kBuffers = 64;
+// A buffer is held while its completion is handled, and until the next turn if it is sent from. So
+// half of these are the receives that one turn can complete before some of them have to try again.
+// A power of two.
+constexpr unsigned kBuffers = 128;
 constexpr unsigned short kBufferGroup = 0;
-constexpr std::size_t kBatch = 256;
+// Sends in one turn from one buffer: to the upstream, and to mirrors.
+constexpr std::uint8_t kMostLoans = 16;
+// Marks a send in what a completion says of its request, where others have a pointer.
+constexpr std::uint64_t kSendMark = 1;
 // How long what the kernel had no memory or no thread for waits until it is made again.
 constexpr Duration kRetryPause = std::chrono::milliseconds(10);
 
@@ -42,7 +46,8 @@ Result<> UringReactor::open() {
   if (Result<> mailbox = check_mailbox(); mailbox.has_error()) return mailbox;
   io_uring_params params{};
   params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP |
+                 IORING_SETUP_SUBMIT_ALL;
   params.cq_entries = kCompletionEntries;
   if (int error = io_uring_queue_init_params(kSubmissionEntries, &ring_, &params); error < 0) {
     return Error{-error, "io_uring_setup"};
@@ -67,12 +72,16 @@ Result<> UringReactor::provide_buffers() {
     return Error{-error, "io_uring_register_buf_ring"};
   }
   buffer_bytes_.resize(kBuffers * kReceiveBytes);
+  loans_.resize(kBuffers);
   for (unsigned buffer = 0; buffer < kBuffers; ++buffer) recycle(buffer);
   return {};
 }
 
 UringReactor::~UringReactor() {
-  if (ring_open_) io_uring_queue_exit(&ring_);
+  if (ring_open_) {
+    io_uring_submit(&ring_);  // what is still to be closed
+    io_uring_queue_exit(&ring_);
+  }
   if (buffers_ != nullptr) ::munmap(buffers_, buffer_ring_bytes());
 }
 
@@ -80,6 +89,16 @@ void UringReactor::recycle(unsigned buffer) {
   io_uring_buf_ring_add(buffers_, &buffer_bytes_[buffer * kReceiveBytes], kReceiveBytes,
                         static_cast<unsigned short>(buffer), io_uring_buf_ring_mask(kBuffers), 0);
   io_uring_buf_ring_advance(buffers_, 1);
+}
+
+// One of those that held it does so no longer.
+void UringReactor::give_back(unsigned buffer) {
+  if (--loans_[buffer] == 0) recycle(buffer);
+}
+
+unsigned UringReactor::buffer_of(const std::byte* bytes) const {
+  return static_cast<unsigned>((bytes - buffer_bytes_.data()) /
+                               static_cast<std::ptrdiff_t>(kReceiveBytes));
 }
 
 io_uring_sqe* UringReactor::next_sqe(Operation* operation) {
@@ -104,6 +123,28 @@ void UringReactor::receive(int fd, Operation& operation, std::size_t max_bytes) 
   sqe->buf_group = kBufferGroup;
   // Most receives wait for the next message; a first look at an empty socket would be wasted.
   sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+}
+
+// Carried out before io_uring_enter returns, and heard of only if it failed or was short: without
+// MSG_WAITALL a short one would be a success of which nothing is heard.
+bool UringReactor::send(int fd, std::span<const std::byte> bytes, Sender& sender) {
+  const std::less<> before;
+  const std::byte* const begin = buffer_bytes_.data();
+  if (before(bytes.data(), begin) || !before(bytes.data(), begin + buffer_bytes_.size())) {
+    return false;
+  }
+  std::uint8_t& loans = loans_[buffer_of(bytes.data())];
+  if (loans == kMostLoans) return false;
+  assert(loans > 0 && !sender.sending_);
+  ++loans;
+  sender.sending_ = true;
+  io_uring_sqe* sqe = next_sqe(nullptr);
+  io_uring_prep_send(sqe, fd, bytes.data(), bytes.size(),
+                     MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL);
+  io_uring_sqe_set_data64(sqe, sends_.size() << 1 | kSendMark);
+  sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  sends_.push_back({&sender, bytes});
+  return true;
 }
 
 void UringReactor::poll(int fd, Operation& operation, unsigned events) {
@@ -205,6 +246,14 @@ void UringReactor::sync_file(int file, Operation& operation) {
   io_uring_sqe_set_data(sqe, &operation);
 }
 
+void UringReactor::close(OwnedFd fd) {
+  if (!fd) return;
+  io_uring_sqe* sqe = next_sqe(nullptr);
+  io_uring_prep_close(sqe, fd.release());
+  io_uring_sqe_set_data(sqe, nullptr);
+  sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
 void UringReactor::cancel(Operation& operation) {
   if (!operation.in_flight_ || operation.cancelled_) return;
   operation.cancelled_ = true;
@@ -224,6 +273,7 @@ void UringReactor::wait(std::optional<TimePoint> deadline) {
   // ever behind more than a batch of streams that are always ready.
   if (io_uring_cq_ready(&ring_) > 0) {
     io_uring_submit_and_get_events(&ring_);
+    while (!sends_.empty() && io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
     return;
   }
   __kernel_timespec timeout{};
@@ -235,19 +285,59 @@ void UringReactor::wait(std::optional<TimePoint> deadline) {
   io_uring_cqe* first = nullptr;
   // The result says no more than the completion queue does: timed out, interrupted, or ready.
   io_uring_submit_and_wait_timeout(&ring_, &first, 1, deadline ? &timeout : nullptr, nullptr);
+  // Short of memory it may have taken less than all, and what is said of the sends would not hold.
+  while (!sends_.empty() && io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
 }
 
 bool UringReactor::turn(std::optional<TimePoint> deadline) {
   wait(deadline);
   refresh_now();
-  std::array<io_uring_cqe*, kBatch> batch{};
-  const unsigned ready = io_uring_peek_batch_cqe(&ring_, batch.data(), batch.size());
-  for (unsigned i = 0; i < ready; ++i) dispatch(*batch[i]);
-  io_uring_cq_advance(&ring_, ready);
+  collect();
+  report_sends();
+  for (const io_uring_cqe& cqe : completions_) dispatch(cqe);
   const bool starved = starved_.first != nullptr;
-  // All buffers of this turn are free again: whoever found none tries again.
+  // The buffers of this turn are free again, or will be with the next: whoever found none tries
+  // again.
   if (starved) make_again(starved_);
   return starved || has_more();
+}
+
+// Takes all completions that are there. A send's failure is among them, since it stands before the
+// completions of what was waited for.
+void UringReactor::collect() {
+  completions_.clear();
+  for (;;) {
+    unsigned head = 0;
+    unsigned count = 0;
+    io_uring_cqe* cqe = nullptr;
+    io_uring_for_each_cqe(&ring_, head, cqe) {
+      completions_.push_back(*cqe);
+      ++count;
+    }
+    io_uring_cq_advance(&ring_, count);
+    if (!io_uring_cq_has_overflow(&ring_)) return;
+    io_uring_get_events(&ring_);
+  }
+}
+
+// Those of which nothing is heard have succeeded.
+void UringReactor::report_sends() {
+  if (sends_.empty()) return;
+  for (const io_uring_cqe& cqe : completions_) {
+    if ((cqe.user_data & kSendMark) == 0) continue;
+    Send& send = sends_[cqe.user_data >> 1];
+    report(std::exchange(send, {}), cqe.res);
+  }
+  for (const Send& send : sends_) {
+    if (send.sender != nullptr) report(send, static_cast<int>(send.bytes.size()));
+  }
+  sends_.clear();
+}
+
+void UringReactor::report(const Send& send, int result) {
+  send.sender->sending_ = false;
+  send.sender->sent(result, send.bytes);
+  give_back(buffer_of(send.bytes.data()));
 }
 
 // Completions, or what the kernel has put off until the next call.
@@ -259,7 +349,7 @@ bool UringReactor::has_more() const {
 
 void UringReactor::dispatch(const io_uring_cqe& cqe) {
   auto* operation = static_cast<Operation*>(io_uring_cqe_get_data(&cqe));
-  if (operation == nullptr) return;
+  if (operation == nullptr || (cqe.user_data & kSendMark) != 0) return;
   Completion completion{cqe.res, (cqe.flags & IORING_CQE_F_MORE) != 0, {}};
   if (operation->kind_ == kReceive && cqe.res == -ENOBUFS) {
     add(starved_, *operation);
@@ -281,8 +371,9 @@ void UringReactor::dispatch(const io_uring_cqe& cqe) {
   if (has_buffer && cqe.res > 0) {
     completion.data = {&buffer_bytes_[buffer * kReceiveBytes], static_cast<std::size_t>(cqe.res)};
   }
+  if (has_buffer) loans_[buffer] = 1;
   completion.more ? operation->complete(completion) : finish(*operation, completion);
-  if (has_buffer) recycle(buffer);
+  if (has_buffer) give_back(buffer);
 }
 
 // Ended, unasked, for lack of memory or of a thread: that says nothing about the descriptor. Who

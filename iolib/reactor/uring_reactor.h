@@ -25,6 +25,7 @@ class UringReactor final : public Reactor, public FileRing {
   ~UringReactor() override;
 
   void receive(int fd, Operation& operation, std::size_t max_bytes) override;
+  [[nodiscard]] bool send(int fd, std::span<const std::byte> bytes, Sender& sender) override;
   void wait_readable(int fd, Operation& operation) override;
   void wait_writable(int fd, Operation& operation) override;
   void watch_errors(int fd, Operation& operation) override;
@@ -32,6 +33,7 @@ class UringReactor final : public Reactor, public FileRing {
   void accept_one(int listener, Operation& operation) override;
   void cancel(Operation& operation) override;
   void forget(int /*fd*/) override {}
+  void close(OwnedFd fd) override;
 
   // As a FileRing.
 
@@ -43,6 +45,11 @@ class UringReactor final : public Reactor, public FileRing {
  private:
   // What an operation waits for.
   enum Kind : std::uint8_t { kReceive, kPoll, kEdgePoll, kWatch, kAccept, kFile };
+  // A send that is queued, or carried out and not reported yet.
+  struct Send {
+    Sender* sender;
+    std::span<const std::byte> bytes;
+  };
   // Requests that are to be made again, in order.
   struct Line {
     Operation* first = nullptr;
@@ -63,8 +70,13 @@ class UringReactor final : public Reactor, public FileRing {
   [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;
   void wait(std::optional<TimePoint> deadline);
   [[nodiscard]] bool has_more() const;
+  void collect();
   void dispatch(const io_uring_cqe& cqe);
+  void report_sends();
+  void report(const Send& send, int result);
   void recycle(unsigned buffer);
+  void give_back(unsigned buffer);
+  [[nodiscard]] unsigned buffer_of(const std::byte* bytes) const;
   static void add(Line& line, Operation& operation);
   void make_again(Line& line);
   void make_again(Operation& operation);
@@ -79,9 +91,12 @@ class UringReactor final : public Reactor, public FileRing {
   bool ring_open_ = false;
   io_uring_buf_ring* buffers_ = nullptr;  ///< the kernel's ring of free buffers, mapped
   std::vector<std::byte> buffer_bytes_;
-  std::span<std::byte> file_buffer_;  ///< registered
-  Line starved_;                      ///< receives that found no free buffer
-  Line refused_;                      ///< what the kernel had no memory or no thread for
+  std::vector<std::uint8_t> loans_;  ///< of each buffer: sends, and the receive that completes
+  std::vector<Send> sends_;          ///< of this turn
+  std::vector<io_uring_cqe> completions_;  ///< of this turn
+  std::span<std::byte> file_buffer_;       ///< registered
+  Line starved_;                           ///< receives that found no free buffer
+  Line refused_;                           ///< what the kernel had no memory or no thread for
   Retry retry_{*this};
 };
 

@@ -115,8 +115,7 @@ void Leg::set_receive_low_water(int bytes) {
 void Leg::close(bool abortive) {
   if (!fd_) return;
   if (abortive && kind_ == Kind::tcp) reset_on_close(fd());
-  reactor_->forget(fd());
-  fd_.reset();
+  reactor_->close(std::move(fd_));
 }
 
 }  // namespace sluice

@@ -75,6 +75,8 @@ void Pump::complete(const Completion& completion) {
       case Wait::readable:
         // At rest nothing may be in a pipe: it would be given back on another thread.
         if (phase_ == Phase::pausing || completion.result == -ECANCELED) break;
+        // The target has turned out to be slow meanwhile.
+        if (forwardable_bytes() > 0) break;
         if (streaming()) {
           splice_turn();
         } else {
@@ -88,11 +90,33 @@ void Pump::complete(const Completion& completion) {
   advance();
 }
 
+// Before any completion of this turn.
+void Pump::sent(int result, std::span<const std::byte> data) {
+  assert(held_bytes() == 0);
+  const auto taken = static_cast<std::size_t>(std::max(result, 0));
+  moved_out(taken);
+  if (result < 0 && result != -EAGAIN && result != -EINTR && result != -ECANCELED) {
+    target_.mark_reset();
+  }
+  if (taken < data.size() && !is_cut()) {
+    held_.append(data.subspan(taken));
+    if (in_flight()) relay_.context_->reactor.cancel(*this);
+  }
+  show_forwarded(data);
+  if (!in_flight() && !ended()) advance();
+}
+
 // Begins the next wait, or ends. Every turn ends here.
 void Pump::advance() {
   assert(!in_flight() && !ended());
   wait_ = Wait::nothing;
   forget_detached();
+  if (sending()) {
+    // All but a receive waits until it is known how much was sent.
+    if (!may_read() || (taps_ && taps_->owes())) relay_.context_->reactor.hasten();
+    if (may_read()) wait_for_source();
+    return;
+  }
   if (is_cut()) return finish();
   assert(received_bytes_ == forwarded_bytes_ + held_bytes());
   if (phase_ == Phase::pausing) {
@@ -119,6 +143,11 @@ void Pump::advance() {
   if (end_ != End::none) return finish();
   if (promotion_.take_proof() && relay_.begin_move()) return advance();
   wait_for_source();
+}
+
+// Right behind what is being sent.
+bool Pump::may_read() const {
+  return phase_ == Phase::running && end_ == End::none && held_.empty();
 }
 
 // Only what is copied: behind what waits on the heap a pipe could not be emptied.
@@ -203,17 +232,29 @@ bool Pump::may_splice() const {
 // Shows received bytes to the taps and sends what may go and does; the rest is held.
 void Pump::copy_out(std::span<const std::byte> data) {
   last_activity_ = relay_.context_->reactor.now();
-  if (!taps_) return send_or_hold(data);
-  taps_->append(received_bytes_ - data.size(), data, [&] { send_or_hold(data); });
+  if (taps_) taps_->append(received_bytes_ - data.size(), data);
+  send_or_hold(data);
+  if (!sending()) show_forwarded(data);
+}
+
+// To the taps that see only what has been forwarded.
+void Pump::show_forwarded(std::span<const std::byte> data) {
+  if (taps_ && taps_->owes()) taps_->append_after(received_bytes_ - data.size(), data);
 }
 
 void Pump::send_or_hold(std::span<const std::byte> data) {
   std::size_t sent = 0;
   if (held_.empty()) {
     const std::size_t may_go = below_watermark(data.size());
+    if (may_go == data.size() && send_with_turn(data)) return;
     if (may_go > 0) sent = send_now(data.first(may_go));
   }
   if (sent < data.size() && !is_cut()) held_.append(data.subspan(sent));
+}
+
+bool Pump::send_with_turn(std::span<const std::byte> data) {
+  return target_.kind() != Leg::Kind::device &&
+         relay_.context_->reactor.send(target_.fd(), data, *this);
 }
 
 std::size_t Pump::send_now(std::span<const std::byte> data) {

@@ -22,11 +22,12 @@ class Relay;
 /// what it sees. It belongs to a Relay.
 ///
 /// Each completion from the reactor is one bounded turn: one receive and one send, or one large
-/// splice in and one out. Between turns at most one request is in flight, and at most one pipe, or
-/// kMaxHeldBytes on the heap, is held; nothing new is read while something is, except while copied
-/// bytes wait for a tap's watermark alone: they may be up to kMaxGatedBytes, so that what makes it
-/// rise is shared by many receives.
-class Pump final : private Operation {
+/// splice in and one out. The send goes out with the turn, and the next receive right behind it.
+/// Between turns at most one more request is in flight, and at most one pipe, or kMaxHeldBytes on
+/// the heap, is held; nothing new is read while something is, except while copied bytes wait for a
+/// tap's watermark alone: they may be up to kMaxGatedBytes, so that what makes it rise is shared by
+/// many receives.
+class Pump final : private Operation, private Sender {
  public:
   /// What a direction may hold on the heap: what one receive could not send, or what is taken out
   /// of a paused pipe to give the pipe back.
@@ -112,7 +113,9 @@ class Pump final : private Operation {
   };
 
   void complete(const Completion& completion) override;
+  void sent(int result, std::span<const std::byte> data) override;
   void advance();
+  [[nodiscard]] bool may_read() const;
   void wait_for_source();
   [[nodiscard]] bool may_gather() const;
   void finish();
@@ -123,7 +126,9 @@ class Pump final : private Operation {
   void receive_turn();
   void take(const Completion& completion);
   void copy_out(std::span<const std::byte> data);
+  void show_forwarded(std::span<const std::byte> data);
   void send_or_hold(std::span<const std::byte> data);
+  [[nodiscard]] bool send_with_turn(std::span<const std::byte> data);
   [[nodiscard]] std::size_t send_now(std::span<const std::byte> data);
   void flush();
   void flush_held();

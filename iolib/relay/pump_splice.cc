@@ -100,7 +100,8 @@ bool Pump::show_taps() {
   shown_bytes_ = taps_->tee(offset, *pipe_, *relay_.context_->tap_pipe, pipe_->held_bytes());
   if (shown_bytes_ > 0) return true;
   copy_pipe_to_heap();
-  taps_->append(offset, held_.front(), [] {});
+  taps_->append(offset, held_.front());
+  taps_->append_after(offset, held_.front());
   stop_streaming();
   return false;
 }

@@ -1,6 +1,7 @@
 #include "iolib/relay/tap_set.h"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "iolib/pipe/splice.h"
@@ -8,7 +9,7 @@
 namespace sluice {
 
 void TapSet::detach(Tap& tap) {
-  if (serving_) {
+  if (serving_ || owes()) {
     std::replace(taps_.begin(), taps_.end(), &tap, static_cast<Tap*>(nullptr));
   } else {
     std::erase(taps_, &tap);
@@ -63,10 +64,25 @@ bool TapSet::exact() const {
                      [](const Tap* tap) { return tap != nullptr && tap->exact(); });
 }
 
-void TapSet::show(std::size_t count, bool after_forwarding, std::uint64_t offset,
-                  std::span<const std::byte> bytes) {
+void TapSet::append(std::uint64_t offset, std::span<const std::byte> bytes) {
+  assert(!owes());
+  const Serving serving(*this);
+  bool owes = false;
+  call_first(serving.count, [&](Tap& tap) {
+    if (tap.after_forwarding()) {
+      owes = true;
+    } else {
+      tap.append(offset, bytes);
+    }
+  });
+  if (owes) owed_ = serving.count;
+}
+
+void TapSet::append_after(std::uint64_t offset, std::span<const std::byte> bytes) {
+  const std::size_t count = std::exchange(owed_, 0);
+  const Serving serving(*this);
   call_first(count, [&](Tap& tap) {
-    if (tap.after_forwarding() == after_forwarding) tap.append(offset, bytes);
+    if (tap.after_forwarding()) tap.append(offset, bytes);
   });
 }
 

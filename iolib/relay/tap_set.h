@@ -28,15 +28,11 @@ class TapSet {
   [[nodiscard]] std::uint64_t watermark() const;
   [[nodiscard]] bool exact() const;
 
-  /// Shows copied bytes to all, and calls `forward` between those that see them before and those
-  /// that see them after that.
-  template <class Forward>
-  void append(std::uint64_t offset, std::span<const std::byte> bytes, Forward forward) {
-    const Serving serving(*this);
-    show(serving.count, false, offset, bytes);
-    forward();
-    show(serving.count, true, offset, bytes);
-  }
+  /// Shows copied bytes to the taps that see them before they are forwarded.
+  void append(std::uint64_t offset, std::span<const std::byte> bytes);
+  /// Then to the others, once the bytes are forwarded; true if there are any.
+  [[nodiscard]] bool owes() const { return owed_ > 0; }
+  void append_after(std::uint64_t offset, std::span<const std::byte> bytes);
   /// Duplicates up to `max_bytes` from the head of `source` through `tap_pipe` (empty, of at least
   /// as many slots) to each tap; returns how many bytes the first tap got, which may now be
   /// forwarded. A later tap that got less has overrun there. 0: tee gave nothing.
@@ -59,7 +55,7 @@ class TapSet {
     ~Serving() {
       if (nested_) return;
       set_.serving_ = false;
-      std::erase(set_.taps_, nullptr);
+      if (!set_.owes()) std::erase(set_.taps_, nullptr);
     }
     Serving(const Serving&) = delete;
     Serving& operator=(const Serving&) = delete;
@@ -74,10 +70,9 @@ class TapSet {
   void each(Call call);
   template <class Call>
   void call_first(std::size_t count, Call call);
-  void show(std::size_t count, bool after_forwarding, std::uint64_t offset,
-            std::span<const std::byte> bytes);
 
   std::vector<Tap*> taps_;  ///< null: detached while the taps were being served
+  std::size_t owed_ = 0;    ///< of the first taps, some are to be shown what was appended last
   bool serving_ = false;
 };
 

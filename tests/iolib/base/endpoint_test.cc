@@ -30,14 +30,15 @@ TEST(EndpointTest, SocketThatIsItsOwnPeerIsFoundOut) {
   const OwnedFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   ASSERT_EQ(::bind(fd.get(), to.data(), to.size_bytes), 0);
   EXPECT_EQ(begin_connect(fd.get(), to), ECONNREFUSED);
-  EXPECT_EQ(connect_outcome(fd.get()), ECONNREFUSED);
+  EXPECT_EQ(connect_outcome(fd.get(), to), ECONNREFUSED);
 }
 
 TEST(EndpointTest, SocketWithAnotherPeerIsNotItsOwn) {
   const test::Listener listener = test::listen_tcp();
   const OwnedFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  EXPECT_EQ(begin_connect(fd.get(), loopback(listener.port)), 0);
-  EXPECT_EQ(connect_outcome(fd.get()), 0);
+  const Endpoint to = loopback(listener.port);
+  EXPECT_EQ(begin_connect(fd.get(), to), 0);
+  EXPECT_EQ(connect_outcome(fd.get(), to), 0);
 }
 
 // The kernel counts every byte of an abstract name: with one more NUL it is another name.

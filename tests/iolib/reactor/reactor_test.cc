@@ -27,7 +27,7 @@ namespace {
 using test::SocketPair;
 using test::tcp_pair;
 
-// More than the 64 buffers that receives share.
+// More than the 128 buffers that receives share.
 constexpr std::size_t kManySockets = 150;
 
 TYPED_TEST_SUITE(ReactorTest, Reactors, ReactorNames);
