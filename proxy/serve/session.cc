@@ -20,7 +20,8 @@ namespace sluice {
 
 namespace {
 
-// The name of each end in the log, and its counter: one entry per reason, in their order.
+// The name of each end in the log, and its counter: one entry per reason but `none`, in their
+// order.
 struct Ending {
   EndReason reason;
   std::string_view name;
@@ -40,10 +41,22 @@ constexpr auto kEndings = std::to_array<Ending>({
     {EndReason::drain_timeout, "drain_timeout", Counter::stopped},
 });
 
+constexpr std::size_t ending_index(EndReason reason) {
+  return static_cast<std::size_t>(reason) - 1;
+}
+static_assert(
+    [] {
+      for (std::size_t i = 0; i < kEndings.size(); ++i) {
+        if (ending_index(kEndings[i].reason) != i) return false;
+      }
+      return ending_index(EndReason::drain_timeout) == kEndings.size() - 1;
+    }(),
+    "in the order of the reasons, from the first to the last");
+
+// Of a session that has ended.
 const Ending& ending_of(EndReason reason) {
-  const Ending& ending = kEndings.at(static_cast<std::size_t>(reason) - 1);
-  assert(ending.reason == reason);
-  return ending;
+  assert(reason != EndReason::none);
+  return kEndings[ending_index(reason)];
 }
 
 // How often a session that waits for a descriptor tries again. Shorter than the pause after which
