@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cerrno>
 #include <optional>
 #include <string>
@@ -243,6 +244,7 @@ Task<int> FileSource::done(Duration limit) {
 // Waits for the tap, without a deadline, because this is not idleness of the client. The file
 // thread has no work then, so only wake() and stop() end the wait.
 Task<> FileSource::hold() {
+  assert(!stopped());
   state_ = State::held;
   static_cast<void>(co_await ready(errand_.done_fd(), For::reading, Duration::zero()));
 }
