@@ -13,10 +13,9 @@
 namespace sluice::capture {
 namespace {
 
-// How often housekeeping runs. It records a step of the wall clock of more than kClockStep
-// nanoseconds.
+// How often housekeeping runs. It records a step of the wall clock of more than kClockStep.
 constexpr Duration kHousekeeping = std::chrono::seconds(1);
-constexpr std::int64_t kClockStep = 1'000'000;
+constexpr std::chrono::milliseconds kClockStep{1};
 
 std::size_t spill_count(const RecorderOptions& options) {
   if (options.when_full != WhenFull::block) return 0;
@@ -36,7 +35,6 @@ Result<std::unique_ptr<Recorder>> Recorder::create(Reactor& reactor, Disk& disk,
   if (allocated.has_error()) return allocated.error();
   recorder->null_ = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
   if (!recorder->null_) return errno_error("open /dev/null");
-  recorder->read_clocks();
   reactor.set_timer(*recorder, reactor.now() + kHousekeeping);
   return recorder;
 }
@@ -53,8 +51,8 @@ Recorder::~Recorder() { reactor_.cancel_timer(*this); }
 
 Recording& Recorder::open(std::uint64_t connection, OpenInfo info,
                           const RecordingOptions& options) {
-  info.began_monotonic_ns = stamp(Kind::open).monotonic_ns;
-  info.began_wall_ns = stamp(Kind::open).wall_ns;
+  info.began_monotonic_ns = header(Kind::open).monotonic_ns;
+  info.began_wall_ns = header(Kind::open).wall_ns;
   std::unique_ptr<Recording>& opened = recordings_[connection];
   assert(!opened);
   opened = std::make_unique<Recording>(*this, connection, std::move(info), options);
@@ -110,12 +108,8 @@ void Recorder::add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offs
 
 // --- Records ---
 
-RecordHeader Recorder::stamp(Kind kind) const {
-  using std::chrono::nanoseconds;
-  const std::int64_t now = nanoseconds(reactor_.now().time_since_epoch()).count();
-  return {.kind = static_cast<std::uint8_t>(kind),
-          .monotonic_ns = static_cast<std::uint64_t>(now),
-          .wall_ns = static_cast<std::uint64_t>(now + wall_offset_ns_)};
+RecordHeader Recorder::header(Kind kind) const {
+  return stamped(kind, reactor_.now(), wall_offset_);
 }
 
 std::size_t Recorder::least_allowance() const {
@@ -138,10 +132,10 @@ void Recorder::discard(Pipe& pipe) {
 void Recorder::list_connections(const SegmentTable::Add& add) {
   for (const auto& [connection, recording] : recordings_) {
     if (recording->written_ != Recording::Written::open) continue;
-    RecordHeader header = stamp(Kind::open);
-    header.flags = RecordHeader::kContinued;
-    header.connection = connection;
-    add(header, encode(recording->snapshot(), true));
+    RecordHeader opened = header(Kind::open);
+    opened.flags = RecordHeader::kContinued;
+    opened.connection = connection;
+    add(opened, encode(recording->snapshot(), true));
   }
 }
 
@@ -206,18 +200,17 @@ void Recorder::segment_lost(const Error& error) {
 
 void Recorder::expired() {
   reactor_.set_timer(*this, reactor_.now() + kHousekeeping);
-  const std::int64_t before = wall_offset_ns_;
-  read_clocks();
-  const bool stepped = std::abs(wall_offset_ns_ - before) > kClockStep;
+  const std::chrono::nanoseconds before = std::exchange(wall_offset_, wall_offset());
+  const bool stepped = std::chrono::abs(wall_offset_ - before) > kClockStep;
   // A segment that has not begun yet starts with both clocks anyway.
   if (stepped && !records_.segment_is_over()) {
-    static_cast<void>(records_.append(stamp(Kind::clock), {}));
+    static_cast<void>(records_.append(header(Kind::clock), {}));
   }
   static_cast<void>(write_lost());
   records_.end_segment_older_than(options_.segment_time);
   records_.segments().look_after_segments();
   look_at_pace();
-  records_.checkpoint_after(kHousekeeping, stamp(Kind::checkpoint));
+  records_.checkpoint_after(kHousekeeping, header(Kind::checkpoint));
   count_writer();
 }
 
@@ -240,17 +233,11 @@ std::optional<Recorder::Event> Recorder::Pace::look(bool waits, std::uint64_t dr
 
 bool Recorder::write_lost() {
   if (lost_connections_ > 0 &&
-      !records_.append(stamp(Kind::lost), encode_lost(lost_connections_))) {
+      !records_.append(header(Kind::lost), encode_lost(lost_connections_))) {
     return false;
   }
   lost_connections_ = 0;
   return true;
-}
-
-void Recorder::read_clocks() {
-  using std::chrono::nanoseconds;
-  const nanoseconds wall = std::chrono::system_clock::now().time_since_epoch();
-  wall_offset_ns_ = (wall - nanoseconds(Clock::now().time_since_epoch())).count();
 }
 
 void Recorder::count_writer() {

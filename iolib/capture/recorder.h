@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -123,7 +124,7 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
   void add_pending(Recording& recording);
   void add_gate(SideTap& tap, std::uint64_t sequence, std::uint64_t offset);
   void discard(Pipe& pipe);
-  [[nodiscard]] RecordHeader stamp(Kind kind) const;
+  [[nodiscard]] RecordHeader header(Kind kind) const;
   void remove_if_finished(Recording& recording);
 
   // RecordWriter::Client
@@ -147,7 +148,6 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
   void use_room();
   [[nodiscard]] bool write_lost();
   void look_at_pace();
-  void read_clocks();
   void count_writer();
   void tell(Event event, const Error& error) const {
     if (on_event_) on_event_(event, error);
@@ -164,7 +164,7 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
   std::deque<Gate> gates_;
   std::uint64_t lost_connections_ = 0;  ///< connections lost, but not yet recorded as lost
   Pace pace_;
-  std::int64_t wall_offset_ns_ = 0;  ///< wall clock minus monotonic clock
+  std::chrono::nanoseconds wall_offset_ = wall_offset();
   OwnedFd null_;
   std::function<void(Event, const Error&)> on_event_;
   std::function<void()> on_closed_;

@@ -23,7 +23,7 @@ constexpr std::size_t kMostGaps = 16;
 SideTap::SideTap(Recording& recording, Side side) : recording_(recording), side_(side) {}
 
 RecordHeader SideTap::header(Kind kind, std::uint64_t offset) const {
-  RecordHeader header = recording_.recorder_.stamp(kind);
+  RecordHeader header = recording_.recorder_.header(kind);
   header.flags = static_cast<std::uint8_t>(side_);
   header.connection = recording_.connection_;
   header.offset = offset;
@@ -315,7 +315,7 @@ OpenInfo Recording::snapshot() const {
 }
 
 bool Recording::write(Kind kind, std::span<const std::byte> payload) {
-  RecordHeader header = recorder_.stamp(kind);
+  RecordHeader header = recorder_.header(kind);
   header.connection = connection_;
   return recorder_.records_.append(header, payload);
 }

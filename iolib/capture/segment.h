@@ -29,14 +29,18 @@ struct Segment {
   }
 };
 
-/// The header of a record about the segment itself, with the current time.
-[[nodiscard]] inline RecordHeader stamped(Kind kind) {
-  const auto nanoseconds = [](std::chrono::nanoseconds time) {
-    return static_cast<std::uint64_t>(time.count());
-  };
+/// The wall clock minus the monotonic clock, now.
+[[nodiscard]] inline std::chrono::nanoseconds wall_offset() {
+  return std::chrono::system_clock::now().time_since_epoch() - Clock::now().time_since_epoch();
+}
+
+/// The header of a record that is made at `now`.
+[[nodiscard]] inline RecordHeader stamped(Kind kind, TimePoint now = Clock::now(),
+                                          std::chrono::nanoseconds offset = wall_offset()) {
+  const std::chrono::nanoseconds monotonic = now.time_since_epoch();
   return {.kind = static_cast<std::uint8_t>(kind),
-          .monotonic_ns = nanoseconds(Clock::now().time_since_epoch()),
-          .wall_ns = nanoseconds(std::chrono::system_clock::now().time_since_epoch())};
+          .monotonic_ns = static_cast<std::uint64_t>(monotonic.count()),
+          .wall_ns = static_cast<std::uint64_t>((monotonic + offset).count())};
 }
 
 }  // namespace sluice::capture
