@@ -27,8 +27,11 @@ using capture::Store;
 constexpr std::size_t kProbeWrites = 16;
 constexpr std::size_t kProbeBytes = 4096;
 
-// The median time of kProbeWrites durable writes.
-Result<std::chrono::nanoseconds> time_durable_write(const Directory& directory, int file) {
+// The median time of kProbeWrites durable writes. At before-forward, recording uses RWF_DSYNC; at
+// the other levels it syncs the file.
+Result<std::chrono::nanoseconds> time_durable_write(const Directory& directory, int file,
+                                                    capture::Durability durability) {
+  const int flags = durability == capture::Durability::before_forward ? RWF_DSYNC : 0;
   const std::size_t step = std::max(kProbeBytes, directory.grid_bytes());
   Result<AlignedBuffer> buffer = AlignedBuffer::allocate(step);
   if (buffer.has_error()) return buffer.error();
@@ -36,9 +39,10 @@ Result<std::chrono::nanoseconds> time_durable_write(const Directory& directory, 
   for (std::size_t i = 0; i < kProbeWrites; ++i) {
     const TimePoint began = Clock::now();
     const iovec part{buffer->bytes().data(), step};
-    if (::pwritev2(file, &part, 1, static_cast<off_t>(i * step), RWF_DSYNC) < 0) {
+    if (::pwritev2(file, &part, 1, static_cast<off_t>(i * step), flags) < 0) {
       return errno_error("write " + directory.path());
     }
+    if (flags == 0 && ::fdatasync(file) < 0) return errno_error("sync " + directory.path());
     times[i] = Clock::now() - began;
   }
   std::ranges::sort(times);
@@ -46,15 +50,17 @@ Result<std::chrono::nanoseconds> time_durable_write(const Directory& directory, 
 }
 
 // Creates a segment as the daemon does, writes to it, and seals it.
-Result<std::string> probe_segment(Directory& directory, std::uint64_t most_bytes,
+Result<std::string> probe_segment(Directory& directory, const CaptureConfig& config,
                                   std::size_t workers) {
+  const std::uint64_t most_bytes = config.segment_size_bytes;
   const Result<std::uint64_t> free = directory.free_bytes();
   if (free.has_error() && free.error().code != ENODATA) return free.error();
   Store store(directory, {});
   const SegmentName name{"probe", 0, 0, SegmentState::open};
   const Result<Store::NewSegment> made = store.create(name, most_bytes);
   if (made.has_error()) return made.error();
-  const Result<std::chrono::nanoseconds> time = time_durable_write(directory, made->file);
+  const Result<std::chrono::nanoseconds> time =
+      time_durable_write(directory, made->file, config.durability);
   const Result<> sealed = store.seal(made->file, name, kProbeWrites * directory.grid_bytes());
   if (time.has_error()) return time.error();
   if (sealed.has_error()) return sealed.error();
@@ -74,7 +80,7 @@ Result<std::string> probe_directory(const std::string& path, const CaptureConfig
                                     std::size_t workers) {
   Result<std::unique_ptr<Directory>> directory = Directory::open(path, capture_mode(config));
   if (directory.has_error()) return directory.error();
-  Result<std::string> segment = probe_segment(**directory, config.segment_size_bytes, workers);
+  Result<std::string> segment = probe_segment(**directory, config, workers);
   if (segment.has_error()) return segment.error();
   const bool buffered = config.capture_io == CaptureIo::buffered;
   return std::string((*directory)->direct() ? "O_DIRECT"
