@@ -29,7 +29,7 @@ complete -c sluice -l mirror-on-lag -x -a 'disconnect shed' -d 'Choose what happ
 complete -c sluice -l mirror-sample -x -d 'Mirror only this share of the connections'
 complete -c sluice -l mirror-buffers -x -d 'Buffer at most this much per worker for mirrors'
 complete -c sluice -l capture-buffers -x -d 'Buffer at most this much per worker for the disk'
-complete -c sluice -l drain-timeout -x -d 'After SIGTERM or SIGINT, exit within this time'
+complete -c sluice -l drain-timeout -x -d 'After SIGTERM or SIGINT, reset connections that are left after this time'
 complete -c sluice -l workers -x -d 'Forward on this many threads'
 complete -c sluice -l engine -x -a 'auto uring epoll' -d 'Choose how to wait for sockets'
 complete -c sluice -l max-connections -x -d 'Forward at most this many connections at a time'

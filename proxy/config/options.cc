@@ -295,7 +295,9 @@ constexpr auto kOptions = std::to_array<Option>({
      .highest = kMostBytes,
      .zero = "all",
      .help =
-         "Keep at most this much in sealed segments. The oldest segments beyond it are deleted."},
+         "Keep at most this much in sealed segments. The oldest segments of a directory beyond it "
+         "are deleted, and more when the disk is full. Segments being written come on top: "
+         "up to two of --segment-size for each worker."},
     {.name = "retain-age",
      .kind = OptionKind::duration,
      .places = kEverywhere,
@@ -351,7 +353,8 @@ constexpr auto kOptions = std::to_array<Option>({
      .lowest = 1,
      .highest = mirror::kWholeShare,
      .help = "Mirror only this share of the connections. 0.1 is a tenth. A hash of the address and "
-             "port of the client selects them."},
+             "port of the client selects them; for clients of unix sockets, a hash of the "
+             "connection's number."},
     {.name = "drain-timeout",
      .kind = OptionKind::duration,
      .places = kGlobal,
@@ -362,8 +365,10 @@ constexpr auto kOptions = std::to_array<Option>({
      .lowest = kShortestTimeout,
      .highest = kLongestDrainTimeout,
      .zero = "at once",
-     .help = "After SIGTERM or SIGINT, exit within this time. Connections that are left then are "
-             "reset."},
+     .help =
+         "After SIGTERM or SIGINT, reset connections that are left after this time. The process "
+         "can take up to 15 seconds more, mostly to write the capture. Raise the systemd unit's "
+         "TimeoutStopSec with it."},
     {.name = "workers",
      .kind = OptionKind::count,
      .places = kGlobal,
@@ -460,7 +465,7 @@ constexpr auto kOptions = std::to_array<Option>({
      .value = "LEVEL",
      .default_text = "info",
      .choices = kLogLevels,
-     .help = "Log only lines of this level and above."},
+     .help = "Log only lines of this level and above. warn omits the line of each connection."},
     {.name = "log-format",
      .kind = OptionKind::choice,
      .places = kGlobal,
