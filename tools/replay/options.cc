@@ -33,8 +33,9 @@ connection.
 
 Exit status: 0 everything was replayed; 1 something cannot be read or written,
 connections failed, or awaited answers did not come; 2 wrong usage; 4 the
-recording lacks bytes, connections or the ends of connections; 6 answers differ;
-130 interrupted, after the report was printed.
+recording lacks bytes of clients, connections, the ends of connections, or
+answers to wait for or to compare, or is damaged; 6 answers differ; 130
+interrupted, after the report was printed.
 )";
 
 // The values of options before they are parsed further.
