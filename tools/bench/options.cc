@@ -306,7 +306,8 @@ void add_comparison(Command& program, Words& words, bool& syscalls) {
   program.add_text("--sluice", "PATH", words.sluice,
                    "Use this sluice. Default: the one beside this program.");
   program.add_text("--dir", "DIR", words.directory,
-                   "Keep the files of runs here, captures among them. Default: $TMPDIR, or /tmp.");
+                   "Put the files of each run here, captures among them. They are removed after "
+                   "the run. Default: $TMPDIR, or /tmp.");
   program.add_flag(
       "--syscalls", syscalls,
       "Count the system calls of each forwarder in one more run, with perf or strace.");
@@ -369,8 +370,8 @@ constexpr const char* kWorkloadSyntax =
     "  elephantsNmiceM  N streams beside M ping-pongs.\n"
     "  slow[N]          N readers of 1 MiB/s beside a fast one.\n"
     "  mix              All at once.\n"
-    "-threads after any but bulk, idle and slow gives each connection at both ends\n"
-    "a thread of its own with blocking calls: rr32-threads.\n"
+    "-threads after rr, crr, elephantsNmiceM and mix gives each connection that\n"
+    "exchanges something a thread of its own at both ends: rr32-threads.\n"
     "@RATE makes an open loop of this many exchanges a second, whose latency counts\n"
     "from the time at which each was due. Without it the loop is closed.\n";
 
