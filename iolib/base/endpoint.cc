@@ -96,7 +96,7 @@ Endpoint make_endpoint(const UnixEndpoint& address) {
 }
 
 void choose_congestion_control(int fd, const sockaddr* address) {
-  constexpr std::string_view kUnpaced = "reno";
+  static constexpr std::string_view kUnpaced = "reno";
   static const bool needless = [] {
     std::string by_default;
     std::ifstream("/proc/sys/net/ipv4/tcp_congestion_control") >> by_default;
