@@ -12,16 +12,16 @@
 namespace sluice {
 namespace {
 
-// Connections taken from one listener in one turn.
+// The most connections accepted from one listener in a turn.
 constexpr int kAcceptsPerTurn = 64;
-// Handlers run before timers and the mailbox have their turn.
+// The most handlers in a turn, before timers run.
 constexpr int kHandlersPerTurn = 256;
 constexpr int kWatchBatch = 64;
 
 }  // namespace
 
 Result<std::unique_ptr<AsioReactor>> AsioReactor::create() {
-  // Asio's own descriptors may not be had: it says so by an exception.
+  // Asio throws if it gets no descriptors of its own.
   try {
     std::unique_ptr<AsioReactor> reactor(new AsioReactor);
     if (Result<> opened = reactor->open(); opened.has_error()) return opened.error();
@@ -46,7 +46,7 @@ Result<> AsioReactor::open() {
 }
 
 AsioReactor::~AsioReactor() {
-  // Asio borrows descriptors here: it must not close them.
+  // Asio only borrows the descriptors and must not close them.
   for (const auto& descriptor : descriptors_) {
     if (descriptor) descriptor->stream.release();
   }
@@ -58,7 +58,8 @@ AsioReactor::Descriptor* AsioReactor::find(int fd, std::uint64_t serial) {
   return descriptor != nullptr && descriptor->serial == serial ? descriptor : nullptr;
 }
 
-// The entry of `fd`, made at its first use; on failure `operation` completes with the error.
+// Returns the entry of `fd`, and creates it at the first use. On failure, `operation` completes
+// with the error and the result is null.
 AsioReactor::Descriptor* AsioReactor::descriptor_of(int fd, Operation& operation) {
   const auto index = static_cast<std::size_t>(fd);
   if (index >= descriptors_.size()) descriptors_.resize(index + 1);
@@ -132,7 +133,7 @@ void AsioReactor::cancel(Operation& operation) {
   operation.cancelled_ = true;
   const auto index = static_cast<std::size_t>(operation.fd_);
   Descriptor* descriptor = index < descriptors_.size() ? descriptors_[index].get() : nullptr;
-  if (descriptor == nullptr) return;  // it has failed already, and will say so
+  if (descriptor == nullptr) return;  // it has already failed; finish_later() reports it
   if (descriptor->reader == &operation) {
     descriptor->reader = nullptr;
   } else if (descriptor->writer == &operation) {
@@ -201,7 +202,8 @@ void AsioReactor::receive_ready(Descriptor& descriptor, int fd) {
 
 void AsioReactor::accept_ready(int fd, std::uint64_t serial) {
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
-    // Each connection's owner may have cancelled the rest, or forgotten the listener.
+    // The call for the previous connection may have cancelled the request or forgotten the
+    // listener.
     Descriptor* descriptor = find(fd, serial);
     if (descriptor == nullptr || descriptor->reader == nullptr) return;
     const int accepted = ::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -249,8 +251,8 @@ void AsioReactor::finish_later(Operation& operation, int result) {
   });
 }
 
-// An alarm that goes off too early only makes a turn without work. So one that is set is not moved
-// to a later time, as the first deadline is again and again where much is going on.
+// An alarm that goes off early only costs a turn without work. So a set alarm is not moved to a
+// later time: on a busy loop the first deadline moves all the time.
 void AsioReactor::wake_at(TimePoint deadline) {
   if (alarm_at_ && *alarm_at_ <= deadline) return;
   alarm_at_ = deadline;
@@ -268,7 +270,7 @@ bool AsioReactor::turn(std::optional<TimePoint> deadline) {
     if (deadline) wake_at(*deadline);
     context_.run_one();
   }
-  // Also when a timer is due: timers that follow close on each other must not keep sockets waiting.
+  // This also runs when a timer is due, so that timers in quick succession do not delay sockets.
   int handlers = 1;
   while (handlers < kHandlersPerTurn && context_.poll_one() > 0) ++handlers;
   return handlers == kHandlersPerTurn;

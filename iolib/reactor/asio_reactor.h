@@ -14,7 +14,7 @@
 
 namespace sluice {
 
-/// A Reactor on Boost.Asio over epoll, for where io_uring is not to be had; the same semantics.
+/// A Reactor on Boost.Asio over epoll, for hosts without a usable io_uring. Same semantics.
 class AsioReactor final : public Reactor {
  public:
   [[nodiscard]] static Result<std::unique_ptr<AsioReactor>> create();
@@ -32,17 +32,17 @@ class AsioReactor final : public Reactor {
  private:
   using Stream = boost::asio::posix::stream_descriptor;
 
-  // What is wanted of one descriptor. A wait at Asio, once begun, is left to finish whoever still
-  // wants it: cancelling at Asio would hit every wait on the descriptor.
+  // The requests on one descriptor. A wait that Asio has begun always runs to its end, even if no
+  // request needs it any more: cancelling it would end every wait on the descriptor.
   struct Descriptor {
     explicit Descriptor(Stream opened) : stream(std::move(opened)) {}
     Stream stream;
     Operation* reader = nullptr;
     Operation* writer = nullptr;
     Operation* watcher = nullptr;
-    bool reading = false;  ///< a wait for reading is under way at Asio
+    bool reading = false;  ///< Asio waits for reading
     bool writing = false;
-    std::uint64_t serial = 0;  ///< tells this descriptor from an earlier one of the same number
+    std::uint64_t serial = 0;  ///< distinguishes descriptors that had the same number
   };
 
   // What an operation waits for.
@@ -65,16 +65,18 @@ class AsioReactor final : public Reactor {
   void accept_ready(int fd, std::uint64_t serial);
   void finish_later(Operation& operation, int result);
 
-  boost::asio::io_context context_{1};                    // one thread
-  std::vector<std::unique_ptr<Descriptor>> descriptors_;  ///< by number
+  boost::asio::io_context context_{1};                    // used by one thread
+  std::vector<std::unique_ptr<Descriptor>> descriptors_;  ///< indexed by descriptor number
   std::uint64_t serials_ = 0;
-  /// Error watches live in an epoll of their own, edge-triggered and for no events but errors:
-  /// Asio's own wait for errors also asks for EPOLLPRI, and spins behind one urgent byte.
+  /// An epoll instance for error watches alone: edge-triggered, with errors as its only events.
+  /// Asio's own wait for errors also asks for EPOLLPRI, and would complete forever after one urgent
+  /// byte.
   OwnedFd watches_;
   std::unique_ptr<Stream> watches_stream_;
-  /// Ends a wait at its deadline, by Asio's timerfd: epoll_wait knows whole milliseconds only.
+  /// Ends a wait at its deadline with Asio's timerfd, because epoll_wait counts in whole
+  /// milliseconds.
   boost::asio::steady_timer alarm_{context_};
-  std::optional<TimePoint> alarm_at_;  ///< not later than the deadline; nothing: it is not set
+  std::optional<TimePoint> alarm_at_;  ///< at the deadline or earlier; empty: not set
   std::vector<std::byte> buffer_;
 };
 

@@ -6,8 +6,8 @@
 
 namespace sluice {
 
-/// A timer that calls a member function of its owner: for an owner that has several. The owner is
-/// borrowed.
+/// A timer that calls a member function of its owner, for an owner with several timers. Borrows the
+/// owner.
 template <auto Function>
 class CallingTimer;
 template <class Owner, void (Owner::*Function)()>
@@ -20,7 +20,7 @@ class CallingTimer<Function> final : public Timer {
   Owner& owner_;
 };
 
-/// The same of a deferral.
+/// A deferral that calls a member function of its owner, which it borrows.
 template <auto Function>
 class CallingDeferral;
 template <class Owner, void (Owner::*Function)()>
@@ -33,7 +33,7 @@ class CallingDeferral<Function> final : public Deferral {
   Owner& owner_;
 };
 
-/// The same of an operation.
+/// An operation that calls a member function of its owner, which it borrows.
 template <auto Function>
 class CallingOperation;
 template <class Owner, void (Owner::*Function)(const Completion&)>

@@ -14,7 +14,7 @@ void Connector::start() {
   try_endpoints();
 }
 
-// It ends in the way of an attempt whose time is over.
+// The timer ends the connector in the same way as an attempt that times out.
 void Connector::cancel() {
   if (state_ != State::trying) return;
   state_ = State::cancelled;
@@ -44,7 +44,7 @@ void Connector::complete(const Completion& completion) {
   go_on(failed ? -completion.result : connect_outcome(fd_.get(), endpoint()));
 }
 
-// The attempt's time, or the pause before the next look at a full backlog, is over.
+// The attempt has timed out, or the pause before the next try at a full backlog is over.
 void Connector::expired() {
   if (in_flight()) return reactor_.cancel(*this);
   go_on(state_ == State::cancelled ? ECANCELED : begin_connect(fd_.get(), endpoint()));
@@ -58,7 +58,7 @@ void Connector::go_on(int outcome) {
   if (!pursue(outcome)) try_endpoints();
 }
 
-// False if the attempt has failed; otherwise it waits, or the connector has ended.
+// Returns false if the attempt failed. Otherwise the attempt waits, or the connector has ended.
 bool Connector::pursue(int outcome) {
   if (was_connected(outcome)) {
     end(Connected{std::move(fd_), which(), outcome});
@@ -86,8 +86,8 @@ void Connector::end(Result<Connected> connected) {
   ended(std::move(connected));
 }
 
-// The server may accept what is given up at this very moment: a reset tells it that nobody is
-// there.
+// The server may accept an attempt just as it is abandoned: a reset tells the server that the
+// client is gone.
 void Connector::close(bool by_reset) {
   if (by_reset) reset_on_close(fd_.get());
   reactor_.forget(fd_.get());

@@ -19,42 +19,43 @@ namespace sluice {
 
 /// A connection to one of several endpoints.
 struct Connected {
-  OwnedFd fd;             ///< call Reactor::forget() before you close it
-  std::size_t which = 0;  ///< of the endpoints
-  int broken = 0;         ///< errno of a reset that has already come; see was_connected()
+  OwnedFd fd;             ///< call Reactor::forget() before closing it
+  std::size_t which = 0;  ///< index of the endpoint
+  int broken = 0;         ///< errno of a reset that has already arrived, or 0; see was_connected()
 };
 
 /// What a Connector connects to.
 struct ConnectOptions {
   std::span<const Endpoint> endpoints;  ///< borrowed
-  std::size_t first = 0;                ///< the endpoint to begin with, modulo their number
+  std::size_t first = 0;                ///< index of the first endpoint to try, modulo their number
   TimePoint deadline;                   ///< for all endpoints together
   bool choose_congestion = false;       ///< see choose_congestion_control()
 };
 
-/// Tries endpoints in turn until one accepts. Each attempt gets an equal share of the time that is
-/// left; an attempt that finds a unix socket's backlog full uses its share to wait for room. Every
-/// attempt looks at its socket once more when its time is over: what has come by then is not late.
+/// Tries endpoints in turn until one accepts. Each attempt gets an equal share of the remaining
+/// time. If a unix socket's backlog is full, the attempt spends its share waiting for room. At its
+/// time-out every attempt checks its socket once more, so a connection that is already established
+/// counts.
 ///
-/// The owner keeps it at one address, and the endpoints alive, from start() to ended().
+/// From start() to ended(), the owner keeps the connector at one address and the endpoints alive.
 class Connector : private Operation, private Timer {
  public:
   Connector(Reactor& reactor, const ConnectOptions& options)
       : reactor_(reactor), options_(options) {}
 
-  /// Called once. May call ended() before it returns.
+  /// Starts the first attempt. Call it once. It may call ended() before it returns.
   void start();
-  /// Makes it end with ECANCELED, soon: ended() is never called from here. Without effect before
-  /// start(), and after the end.
+  /// Makes the connector end with ECANCELED soon; never calls ended() itself. Has no effect before
+  /// start() or after the end.
   void cancel();
-  /// Whether an attempt has failed because its time was over.
+  /// Whether an attempt has timed out.
   [[nodiscard]] bool timed_out() const { return timed_out_; }
 
  private:
   enum class State : std::uint8_t { idle, trying, cancelled, ended };
 
   /// Called once, when nothing is in flight and no timer is set. The error is that of the last
-  /// attempt; ENOENT without endpoints. May destroy the connector.
+  /// attempt, or ENOENT if there are no endpoints. May destroy the connector.
   virtual void ended(Result<Connected> connected) = 0;
 
   void complete(const Completion& completion) override;
@@ -69,15 +70,15 @@ class Connector : private Operation, private Timer {
 
   Reactor& reactor_;
   ConnectOptions options_;
-  OwnedFd fd_;             ///< of the attempt
+  OwnedFd fd_;             ///< of the current attempt
   TimePoint until_;        ///< the end of the attempt's share
-  std::size_t tried_ = 0;  ///< endpoints, in vain
+  std::size_t tried_ = 0;  ///< endpoints that failed
   Error error_;            ///< of the last attempt
   State state_ = State::idle;
   bool timed_out_ = false;
 };
 
-/// A connector that calls a member function of its owner, which is borrowed.
+/// A connector that calls a member function of its owner, which it borrows.
 template <auto Function>
 class CallingConnector;
 template <class Owner, void (Owner::*Function)(Result<Connected>)>
@@ -91,7 +92,7 @@ class CallingConnector<Function> final : public Connector {
   Owner& owner_;
 };
 
-/// A connector for a coroutine: `co_await connector` starts it and gives what becomes of it.
+/// A connector for a coroutine: `co_await connector` starts it and gives its result.
 class AwaitedConnector final : public Connector {
  public:
   using Connector::Connector;

@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-/// Something that happens once, at the end of the reactor's turn: see Reactor::defer.
+/// A callback that runs once, at the end of the reactor's turn: see Reactor::defer.
 ///
 /// Destroying it cancels it. The owner keeps it at one address while it is set.
 class Deferral {
@@ -14,7 +14,7 @@ class Deferral {
   Deferral& operator=(const Deferral&) = delete;
   virtual ~Deferral() = default;
   [[nodiscard]] bool is_deferred() const { return hook_.is_linked(); }
-  /// Without effect on one that is not set.
+  /// Has no effect if it is not set.
   void cancel() { hook_.unlink(); }
 
  private:
@@ -29,12 +29,12 @@ class Deferral {
 /// Deferrals in the order in which they were set. Used by one thread.
 class DeferralQueue {
  public:
-  /// Without effect on one that is set already.
+  /// Has no effect if `deferral` is already set.
   void add(Deferral& deferral) {
     if (!deferral.is_deferred()) deferrals_.push_back(deferral);
   }
   [[nodiscard]] bool empty() const { return deferrals_.empty(); }
-  /// Lets each happen that is set now; one that is set meanwhile waits for the next call.
+  /// Runs each deferral that is set now. One that is set meanwhile waits for the next call.
   void run() {
     List now;
     now.swap(deferrals_);

@@ -2,8 +2,9 @@
 
 namespace sluice {
 
-/// Whether this thread is within Reactor::run(). What its reactor has been given, and has not given
-/// back, must not be destroyed then; a loop that has ended touches none of it any more.
+/// Whether this thread is within Reactor::run(). While it is true, an object that the reactor uses
+/// (a set timer, a request in flight) must not be destroyed. After the loop ends, the reactor no
+/// longer touches such objects.
 inline constinit thread_local bool loop_runs = false;
 
 }  // namespace sluice

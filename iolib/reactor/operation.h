@@ -9,18 +9,17 @@
 
 namespace sluice {
 
-/// How a request ended, or one more result of a standing one.
+/// The result of a request, or one of several results of a standing request.
 struct Completion {
-  int result = 0;     ///< what was asked for (bytes, a descriptor, poll events), or -errno
-  bool more = false;  ///< accept and error watch only: the request stands, and will complete again
-  /// receive only: what was received, in a shared buffer that is valid until complete() returns;
-  /// see also Reactor::send.
+  int result = 0;     ///< number of bytes, a descriptor, poll events; or -errno
+  bool more = false;  ///< accept and watch_errors only: the request stands and completes again
+  /// receive only: the received bytes, in a shared buffer that is valid until complete() returns.
+  /// See also Reactor::send.
   std::span<const std::byte> data;
 };
 
-/// One request at a Reactor. The owner keeps it at one address while it is in flight, that is until
-/// complete() was called with `more` false or the loop has ended, and starts no second request on
-/// it meanwhile.
+/// One request at a Reactor. It is in flight until complete() is called with `more` false, or until
+/// the loop ends. Meanwhile the owner keeps it at one address and starts no second request on it.
 class Operation {
  public:
   Operation() = default;
@@ -37,13 +36,13 @@ class Operation {
   /// Called on the reactor's thread. May start the next request on this operation, or destroy it.
   virtual void complete(const Completion& completion) = 0;
 
-  Operation* next_ = nullptr;  ///< in a queue of the reactor
+  Operation* next_ = nullptr;  ///< link in a queue of the reactor
   int fd_ = -1;
   std::uint32_t max_bytes_ = 0;  ///< receive only
-  std::uint8_t kind_ = 0;        ///< for the reactor
+  std::uint8_t kind_ = 0;        ///< meaning defined by the reactor
   bool in_flight_ = false;
   bool cancelled_ = false;
-  std::uint16_t events_ = 0;  ///< poll events that a standing poll has found, while it is ended
+  std::uint16_t events_ = 0;  ///< poll events that a standing poll found, until it has ended
 };
 
 }  // namespace sluice

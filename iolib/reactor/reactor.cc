@@ -15,10 +15,10 @@
 namespace sluice {
 namespace {
 
-// Of the requests that are ready, a turn completes at least this many: the kernel runs 20 pieces of
-// a ring's task work for each io_uring_enter (IO_LOCAL_TW_DEFAULT_MAX in io_uring/io_uring.c).
+// A turn completes at least this many of the ready requests. The kernel runs 20 items of a ring's
+// task work in each io_uring_enter (IO_LOCAL_TW_DEFAULT_MAX in io_uring/io_uring.c).
 constexpr std::size_t kLeastPerTurn = 16;
-// No turn of a loop that runs takes so long, however much it has to do.
+// A running loop never takes this long for a turn; a longer one means that the process was stopped.
 constexpr Duration kLongestTurn = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -88,10 +88,11 @@ void Reactor::run() {
   loop_runs = false;
 }
 
-// After a standstill, of a process that was stopped, no deadline is judged before what was there
-// when it ended: that is more than a turn takes. Requests complete in the order in which they
-// became ready, so that streams without end cannot keep the timers waiting for longer. They do so
-// for the longer, the more requests rest: no way to go on for a loop that is merely busy.
+// Runs the turns that complete all requests that were ready when a standstill ended; that can be
+// more than one turn completes. Only then are deadlines checked. A process that was stopped stands
+// still like this. Requests complete in the order in which they became ready, so endless streams
+// cannot delay the timers further. The number of turns grows with the requests in flight, so a loop
+// that is merely busy does not do this.
 void Reactor::catch_up() {
   std::size_t turns_left = 1 + in_flight_ / kLeastPerTurn;
   while (turns_left-- > 0 && turn(now_)) {
@@ -123,7 +124,7 @@ void Reactor::Wait::await_suspend(std::coroutine_handle<> waiter) {
 void Reactor::Wait::complete(const Completion& completion) {
   reactor_.cancel_timer(*this);
   result_ = completion.result;
-  // What the loop has not come to is not late.
+  // A descriptor that became ready before the loop handled the deadline is not late.
   if (timed_out_ && result_ == -ECANCELED) {
     const int events = ready_events(descriptor_, for_ == For::writing ? POLLOUT : POLLIN);
     result_ = events != 0 ? events : -ETIMEDOUT;

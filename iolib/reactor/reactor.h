@@ -21,17 +21,18 @@ namespace sluice {
 
 /// One thread's event loop: requests on descriptors, timers, and a mailbox for other threads.
 ///
-/// Everything but post() and stop() belongs to the thread that created it. Descriptors are
-/// borrowed, must be O_NONBLOCK, and are closed only after every request on them has completed and
-/// forget() was called: a request in flight holds the file, and close() would then send nothing. At
-/// most one reading request (receive, wait_readable, accept, accept_one), one wait_writable and one
-/// watch_errors may be in flight on a descriptor. A reactor may be destroyed with requests in
-/// flight and timers set: none of them completes.
+/// Any thread may call post() and stop(). Everything else belongs to the thread that created the
+/// reactor. Descriptors are borrowed and must be O_NONBLOCK. Before a descriptor is closed, every
+/// request on it must have completed and forget() must have been called: a request in flight keeps
+/// the file open, so close() would send nothing. At most one reading request (receive,
+/// wait_readable, accept, accept_one), one wait_writable and one watch_errors may be in flight on a
+/// descriptor. A reactor may be destroyed with requests in flight and timers set: none of them
+/// completes.
 class Reactor {
  public:
-  /// What one receive takes at most, and the size of a shared buffer: large enough that a stream
-  /// is told from messages by full buffers, small enough that a batch of them stays in the L2
-  /// cache.
+  /// The most bytes that one receive takes, and the size of a shared buffer. It is large enough
+  /// that full buffers tell a stream from messages, and small enough that a batch of buffers stays
+  /// in the L2 cache.
   static constexpr std::size_t kReceiveBytes = 32 << 10;
 
   virtual ~Reactor();
@@ -39,62 +40,67 @@ class Reactor {
   Reactor& operator=(const Reactor&) = delete;
 
   /// Waits until `fd` is readable and receives at most `max_bytes` (at most kReceiveBytes) into a
-  /// shared buffer: result is the number of bytes, 0 at the end of the stream. No buffer is held
-  /// while waiting.
+  /// shared buffer. The result is the number of bytes; 0 is the end of the stream. No buffer is in
+  /// use during the wait.
   virtual void receive(int fd, Operation& operation, std::size_t max_bytes = kReceiveBytes) = 0;
-  /// Sends `bytes` to the socket `fd` together with all other sends of this turn, without waiting
-  /// for room. `bytes` are some of those that a receive has brought: this is called from within its
-  /// complete(), and lends its buffer to `sender`. The send has been carried out before any request
-  /// that is made behind it, and before sent() reports it, at the beginning of the next turn. False
-  /// if this reactor cannot: then the caller sends.
+  /// Queues a send of `bytes` to the socket `fd`. All sends of a turn go to the kernel together;
+  /// none waits for room. Call it from the complete() of a receive, with bytes of that receive;
+  /// their buffer stays valid until sent() returns. The send is carried out before any request that
+  /// is made after it. sent() reports the outcome at the beginning of the next turn. Returns false
+  /// if this reactor cannot queue the send: the caller then sends the bytes itself.
   [[nodiscard]] virtual bool send(int /*fd*/, std::span<const std::byte> /*bytes*/,
                                   Sender& /*sender*/) {
     return false;
   }
-  /// The next turn begins at once: somebody waits for a send to be reported.
+  /// Makes the next turn begin without a wait, for a caller that needs the report of a send.
   void hasten() { hastened_ = true; }
-  /// Waits until `fd` is readable (or ended, or failed); result is positive.
+  /// Completes when `fd` is readable, has ended or has failed; the result is then positive.
   virtual void wait_readable(int fd, Operation& operation) = 0;
-  /// Waits until `fd` is writable (or failed); result is positive.
+  /// Completes when `fd` is writable or has failed; the result is then positive.
   virtual void wait_writable(int fd, Operation& operation) = 0;
-  /// Stands until cancelled; completes with the poll events whenever POLLERR or POLLHUP comes up,
-  /// whatever else is paused. Takes no error away.
+  /// Stands until it is cancelled. Completes with the poll events each time POLLERR or POLLHUP
+  /// occurs, even while nothing is read or written. Leaves a pending error on the socket.
   virtual void watch_errors(int fd, Operation& operation) = 0;
-  /// Stands until cancelled or failed; completes with a descriptor (CLOEXEC, NONBLOCK, now the
-  /// caller's) for each connection.
+  /// Stands until it is cancelled or fails. Completes once for each connection, with a descriptor
+  /// that the caller owns (CLOEXEC, NONBLOCK).
   virtual void accept(int listener, Operation& operation) = 0;
-  /// Completes with one connection: for who must not be given more than it asks for, since a
-  /// standing request may bring all that are queued before the first completes.
+  /// Completes with one connection, as accept() does. For a caller that must not get more
+  /// connections than it asks for: a standing request may deliver all queued ones before the first
+  /// completes.
   virtual void accept_one(int listener, Operation& operation) = 0;
-  /// Asks for `operation` to end. It still completes: with -ECANCELED, or with what it had got.
+  /// Requests that `operation` ends. It still completes: with -ECANCELED, or with the result that
+  /// it already had.
   virtual void cancel(Operation& operation) = 0;
-  /// `fd` leaves this reactor: it is about to be closed, or goes to another one.
+  /// Removes `fd` from this reactor. Call it before `fd` is closed or moves to another reactor.
   virtual void forget(int fd) = 0;
-  /// Closes `fd`, at the latest at the beginning of the next turn, or with the reactor.
+  /// Closes `fd`: at the beginning of the next turn at the latest, or when the reactor is
+  /// destroyed.
   virtual void close(OwnedFd fd) {
     if (fd) forget(fd.get());
   }
 
   void set_timer(Timer& timer, TimePoint deadline) { timers_.set(timer, deadline); }
   void cancel_timer(Timer& timer) { timers_.cancel(timer); }
-  /// `deferral` happens at the end of this turn, after all that was ready and all timers that are
-  /// due, in the order of these calls. One that is set by another that happens waits for the end of
-  /// the next turn, before which the loop looks at its requests, but does not wait for them.
+  /// Runs `deferral` at the end of this turn, after the completions and the timers of the turn, in
+  /// the order of these calls. A deferral that another one sets runs at the end of the next turn;
+  /// that turn does not wait for completions.
   void defer(Deferral& deferral) { deferrals_.add(deferral); }
 
   class Sleep;
   class Wait;
-  /// `co_await sleep_until(t)`: goes on at `deadline`.
+  /// `co_await sleep_until(t)`: resumes at `deadline`.
   [[nodiscard]] Sleep sleep_until(TimePoint deadline);
-  /// `co_await writable(fd, t)`: poll events, -ETIMEDOUT after `deadline`, or another -errno.
+  /// `co_await writable(fd, t)`: gives the poll events, -ETIMEDOUT after `deadline`, or another
+  /// -errno.
   [[nodiscard]] Wait writable(int fd, TimePoint deadline);
-  /// The same for reading. What has come by the time that the loop looks beats the deadline.
+  /// The same for reading. If `fd` is ready when the loop handles the deadline, the events win.
   [[nodiscard]] Wait readable(int fd, TimePoint deadline);
 
-  /// The time at which the current turn of the loop began: cheap, and good enough for deadlines.
+  /// The time that the loop read after the wait of the current turn: cheap, and exact enough for
+  /// deadlines.
   [[nodiscard]] TimePoint now() const { return now_; }
 
-  /// Runs `work` on the loop's thread, soon and in order. Any thread.
+  /// Runs `work` on the loop's thread, soon and in the order of the calls. Any thread.
   void post(std::function<void()> work);
   /// Serves requests until stop().
   void run();
@@ -103,18 +109,19 @@ class Reactor {
 
  protected:
   Reactor();
-  /// Waits for completions, at most until `deadline`, and hands them out. True if it has left some
-  /// that were there.
+  /// Waits for completions until `deadline` at most, and completes their operations. True if some
+  /// ready ones are left.
   [[nodiscard]] virtual bool turn(std::optional<TimePoint> deadline) = 0;
-  /// Whether the mailbox could be had: there may be no descriptor left for it.
+  /// Fails with EMFILE if the constructor got no descriptor for the mailbox.
   [[nodiscard]] Result<> check_mailbox() const;
-  /// Once in each turn; a simulated reactor has a time of its own.
+  /// Sets the time that now() returns. Each turn calls it after its wait; a simulated reactor
+  /// passes its own time.
   void refresh_now(TimePoint now = Clock::now()) { now_ = now; }
-  /// A request begins.
+  /// Records that a request on `fd` begins.
   void prepare(Operation& operation, int fd, std::uint8_t kind);
-  /// It is over, or is about to be made once more.
+  /// Records that the request is over, or is about to be made again.
   void end(Operation& operation);
-  /// Ends it, and completes it for the last time.
+  /// Ends the request and calls complete() for the last time.
   void finish(Operation& operation, const Completion& completion);
 
  private:
@@ -132,7 +139,7 @@ class Reactor {
 
   TimerQueue timers_;
   DeferralQueue deferrals_;
-  std::size_t in_flight_ = 0;  ///< requests
+  std::size_t in_flight_ = 0;  ///< number of requests
   bool hastened_ = false;
   TimePoint now_ = Clock::now();
   OwnedFd wake_;

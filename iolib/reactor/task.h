@@ -12,7 +12,7 @@ class Task;
 
 namespace detail {
 
-// What every task's promise has: whom to resume when it is done.
+// The part of a promise that all tasks share: the coroutine to resume when the task is done.
 struct TaskPromiseBase {
   struct FinalAwaiter {
     [[nodiscard]] bool await_ready() const noexcept { return false; }
@@ -26,7 +26,7 @@ struct TaskPromiseBase {
 
   [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
   [[nodiscard]] FinalAwaiter final_suspend() const noexcept { return {}; }
-  // Errors are values here; what is thrown all the same (out of memory) ends the process.
+  // Errors are values in this project. An exception (out of memory) ends the process.
   [[noreturn]] void unhandled_exception() const noexcept { std::terminate(); }
 
   std::coroutine_handle<> waiter;
@@ -49,10 +49,11 @@ struct TaskPromise<void> : TaskPromiseBase {
 
 }  // namespace detail
 
-/// A coroutine that starts when it is awaited, or by start(), and is destroyed with its Task.
+/// A coroutine that starts when it is awaited, or by start(). Its Task owns the frame and destroys
+/// it.
 ///
-/// Not thread-safe: it runs on the thread that resumes it. A child is awaited before its parent
-/// ends, so that no frame outlives what it refers to.
+/// Not thread-safe: it runs on the thread that resumes it. A parent awaits its children before it
+/// ends, so no frame outlives what it refers to.
 template <class T = void>
 class [[nodiscard]] Task {
  public:
@@ -71,7 +72,7 @@ class [[nodiscard]] Task {
     if (coroutine_) coroutine_.destroy();
   }
 
-  /// Runs a task that nobody awaits until it first waits; the owner keeps the Task until done().
+  /// Runs a task that nobody awaits, until its first wait. The owner keeps the Task until done().
   void start() const { coroutine_.resume(); }
   [[nodiscard]] bool done() const { return coroutine_ && coroutine_.done(); }
 

@@ -8,7 +8,7 @@ void TimerQueue::set(Timer& timer, TimePoint deadline) {
   deadline = std::max(deadline, earliest_);
   const bool earlier = !timer.is_set() || deadline < timer.deadline_;
   if (!timer.is_set()) {
-    heap_.push_back(&timer);  // which may fail
+    heap_.push_back(&timer);  // may throw: `timer` is still unchanged
     timer.position_ = heap_.size() - 1;
   }
   timer.deadline_ = deadline;

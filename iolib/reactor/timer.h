@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-/// Something that happens once at a deadline; set and cancelled through its Reactor.
+/// A callback that runs once, at a deadline. Set and cancelled through its Reactor.
 ///
 /// The owner keeps it at one address while it is set and the loop runs.
 class Timer {
@@ -19,7 +19,7 @@ class Timer {
   Timer& operator=(const Timer&) = delete;
   virtual ~Timer() { assert(!is_set() || !loop_runs); }
   [[nodiscard]] bool is_set() const { return position_ != kNotSet; }
-  /// Of a timer that is set.
+  /// The timer must be set.
   [[nodiscard]] TimePoint deadline() const {
     assert(is_set());
     return deadline_;
@@ -34,8 +34,8 @@ class Timer {
   std::size_t position_ = kNotSet;
 };
 
-/// A binary heap of timers, each of which knows its place: set and cancel are O(log n) and allocate
-/// nothing but the heap's own growth. Used by one thread.
+/// A binary heap of timers. Each timer knows its position, so set() and cancel() are O(log n). Only
+/// the growth of the heap allocates. Used by one thread.
 class TimerQueue {
  public:
   /// Sets `timer`, or moves it to another deadline.
@@ -43,8 +43,8 @@ class TimerQueue {
   void cancel(Timer& timer);
   [[nodiscard]] bool empty() const { return heap_.empty(); }
   [[nodiscard]] TimePoint next() const { return heap_.front()->deadline(); }
-  /// Lets every timer expire that was due at `now` (one that is set meanwhile, to a time not later
-  /// than `now`, waits for the next call).
+  /// Expires every timer that is due at `now`. One that is set meanwhile to `now` or earlier waits
+  /// for the next call.
   void expire(TimePoint now);
 
  private:
@@ -53,8 +53,8 @@ class TimerQueue {
   void sift_down(Timer* timer, std::size_t position);
 
   std::vector<Timer*> heap_;
-  /// While timers expire: what is set now comes later than all that is due, so that a timer which
-  /// sets itself to the past can neither hold the loop nor pass those that were due before it.
+  /// During expire(), set() raises earlier deadlines to this: just after `now`. So a timer that
+  /// sets itself to the past cannot block the loop or overtake timers that were due before it.
   TimePoint earliest_ = TimePoint::min();
 };
 

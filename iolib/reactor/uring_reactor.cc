@@ -15,21 +15,22 @@
 namespace sluice {
 namespace {
 
-// Requests queued in one turn before they must be handed over early; one turn of a busy worker
-// queues one or two for each ready connection.
+// Requests that fit in the queue; beyond that, a turn submits early. A busy worker queues one or
+// two for each ready connection in a turn.
 constexpr unsigned kSubmissionEntries = 1024;
-// Completions that fit without the kernel's overflow list, which is correct but slow.
+// Completions that fit in the ring. More go to the kernel's overflow list, which is correct but
+// slow.
 constexpr unsigned kCompletionEntries = 8192;
-// A buffer is held while its completion is handled, and until the next turn if it is sent from. So
-// half of these are the receives that one turn can complete before some of them have to try again.
-// A power of two.
+// A buffer is in use while its completion is handled, and until the next turn if bytes of it are
+// being sent. So one turn can complete half as many receives before some must be made again. A
+// power of two.
 constexpr unsigned kBuffers = 128;
 constexpr unsigned short kBufferGroup = 0;
-// Sends in one turn from one buffer: to the upstream, and to mirrors.
+// The most sends from one buffer in a turn: to the upstream, and to mirrors.
 constexpr std::uint8_t kMostLoans = 16;
-// Marks a send in what a completion says of its request, where others have a pointer.
+// Marks a send in the user data of its completion; other requests have a pointer there.
 constexpr std::uint64_t kSendMark = 1;
-// How long what the kernel had no memory or no thread for waits until it is made again.
+// The pause before a refused request is made again: see is_refused().
 constexpr Duration kRetryPause = std::chrono::milliseconds(10);
 
 std::size_t buffer_ring_bytes() { return kBuffers * sizeof(io_uring_buf); }
@@ -53,7 +54,7 @@ Result<> UringReactor::open() {
     return Error{-error, "io_uring_setup"};
   }
   ring_open_ = true;
-  // Saves a descriptor look-up in each io_uring_enter; without it all works as well.
+  // Saves a descriptor look-up in each io_uring_enter. Optional, so failure is ignored.
   static_cast<void>(io_uring_register_ring_fd(&ring_));
   return provide_buffers();
 }
@@ -79,7 +80,7 @@ Result<> UringReactor::provide_buffers() {
 
 UringReactor::~UringReactor() {
   if (ring_open_) {
-    io_uring_submit(&ring_);  // what is still to be closed
+    io_uring_submit(&ring_);  // the queued closes
     io_uring_queue_exit(&ring_);
   }
   if (buffers_ != nullptr) ::munmap(buffers_, buffer_ring_bytes());
@@ -91,7 +92,7 @@ void UringReactor::recycle(unsigned buffer) {
   io_uring_buf_ring_advance(buffers_, 1);
 }
 
-// One of those that held it does so no longer.
+// Ends one use of the buffer.
 void UringReactor::give_back(unsigned buffer) {
   if (--loans_[buffer] == 0) recycle(buffer);
 }
@@ -104,7 +105,7 @@ unsigned UringReactor::buffer_of(const std::byte* bytes) const {
 io_uring_sqe* UringReactor::next_sqe(Operation* operation) {
   io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
   while (sqe == nullptr) {
-    // The queue is full: hand it over. The kernel takes all of it, or says EBUSY or EAGAIN for a
+    // The queue is full: submit it. The kernel takes all of it, or reports EBUSY or EAGAIN for a
     // moment.
     io_uring_submit(&ring_);
     sqe = io_uring_get_sqe(&ring_);
@@ -121,12 +122,13 @@ void UringReactor::receive(int fd, Operation& operation, std::size_t max_bytes) 
   io_uring_sqe_set_data(sqe, &operation);
   sqe->flags |= IOSQE_BUFFER_SELECT;
   sqe->buf_group = kBufferGroup;
-  // Most receives wait for the next message; a first look at an empty socket would be wasted.
+  // Most receives wait for the next message, so a first try on the empty socket would be wasted.
   sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 }
 
-// Carried out before io_uring_enter returns, and heard of only if it failed or was short: without
-// MSG_WAITALL a short one would be a success of which nothing is heard.
+// The kernel carries out the send before io_uring_enter returns. It posts a completion only if the
+// send failed or was short. MSG_WAITALL makes a short send count as failed; without it, a short
+// send would be a success without a completion.
 bool UringReactor::send(int fd, std::span<const std::byte> bytes, Sender& sender) {
   const std::less<> before;
   const std::byte* const begin = buffer_bytes_.data();
@@ -155,9 +157,9 @@ void UringReactor::poll(int fd, Operation& operation, unsigned events) {
   operation.max_bytes_ = events;
 }
 
-// Every poll of io_uring's also completes with POLLRDHUP, asked for or not, at once and again and
-// again once the peer has sent its FIN (IO_POLL_UNMASK in io_uring/poll.c). Only a multishot one is
-// triggered by changes alone; it stands until it is ended.
+// After the peer's FIN, every io_uring poll completes at once with POLLRDHUP, even if the caller
+// did not ask for it (IO_POLL_UNMASK in io_uring/poll.c). A one-shot poll would do so again and
+// again. A multishot poll completes only on changes; it stands until it is ended.
 void UringReactor::poll_for_change(Operation& operation) {
   end(operation);
   prepare(operation, operation.fd_, kEdgePoll);
@@ -167,7 +169,8 @@ void UringReactor::poll_for_change(Operation& operation) {
   io_uring_sqe_set_data(sqe, &operation);
 }
 
-// Takes a poll's completion; false if it is not yet what was waited for.
+// Handles a poll's completion. Returns false if the events are not yet those that the caller waits
+// for.
 bool UringReactor::take_poll(Operation& operation, Completion& completion) {
   const int wanted = static_cast<int>(operation.max_bytes_) | POLLERR | POLLHUP;
   const bool found = completion.result < 0 || (completion.result & wanted) != 0;
@@ -195,8 +198,8 @@ void UringReactor::wait_writable(int fd, Operation& operation) { poll(fd, operat
 void UringReactor::watch_errors(int fd, Operation& operation) {
   prepare(operation, fd, kWatch);
   io_uring_sqe* sqe = next_sqe(&operation);
-  // Multishot, because a one-shot poll for nothing but errors completes at once, again and again,
-  // on a socket with unread data.
+  // Multishot, because a one-shot poll for errors alone completes at once, again and again, on a
+  // socket with unread data.
   io_uring_prep_poll_multishot(sqe, fd, 0);
   io_uring_sqe_set_data(sqe, &operation);
 }
@@ -215,7 +218,7 @@ void UringReactor::accept_one(int listener, Operation& operation) {
   io_uring_sqe_set_data(sqe, &operation);
 }
 
-// One registered buffer may have at most 1 GiB (io_uring_register(2)).
+// A registered buffer can have at most 1 GiB (io_uring_register(2)).
 void UringReactor::register_buffer(std::span<std::byte> buffer) {
   constexpr std::size_t kMostBytes = 1 << 30;
   if (buffer.size() > kMostBytes || !file_buffer_.empty()) return;
@@ -269,8 +272,8 @@ void UringReactor::end_request(Operation& operation) {
 
 void UringReactor::wait(std::optional<TimePoint> deadline) {
   using std::chrono::nanoseconds;
-  // With completions at hand liburing only submits, and what the kernel has put off would wait for
-  // ever behind more than a batch of streams that are always ready.
+  // With completions ready, liburing's wait only submits. It then does not run the kernel's
+  // deferred work, which would wait forever while more than a batch of streams are always ready.
   if (io_uring_cq_ready(&ring_) > 0) {
     io_uring_submit_and_get_events(&ring_);
     while (!sends_.empty() && io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
@@ -283,9 +286,10 @@ void UringReactor::wait(std::optional<TimePoint> deadline) {
     timeout.tv_nsec = (left % std::chrono::seconds(1)).count();
   }
   io_uring_cqe* first = nullptr;
-  // The result says no more than the completion queue does: timed out, interrupted, or ready.
+  // The result adds nothing to the completion queue: timed out, interrupted, or ready.
   io_uring_submit_and_wait_timeout(&ring_, &first, 1, deadline ? &timeout : nullptr, nullptr);
-  // Short of memory it may have taken less than all, and what is said of the sends would not hold.
+  // Short of memory, the kernel may take only some of the queue. report_sends() needs all sends to
+  // be submitted.
   while (!sends_.empty() && io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
 }
 
@@ -296,14 +300,14 @@ bool UringReactor::turn(std::optional<TimePoint> deadline) {
   report_sends();
   for (const io_uring_cqe& cqe : completions_) dispatch(cqe);
   const bool starved = starved_.first != nullptr;
-  // The buffers of this turn are free again, or will be with the next: whoever found none tries
+  // The buffers of this turn are free now or in the next turn, so receives that found none are made
   // again.
   if (starved) make_again(starved_);
   return starved || has_more();
 }
 
-// Takes all completions that are there. A send's failure is among them, since it stands before the
-// completions of what was waited for.
+// Takes all completions that are ready. Failures of this turn's sends are among them, before the
+// completions of the requests that were waited for.
 void UringReactor::collect() {
   completions_.clear();
   for (;;) {
@@ -320,7 +324,7 @@ void UringReactor::collect() {
   }
 }
 
-// Those of which nothing is heard have succeeded.
+// A send without a completion has succeeded.
 void UringReactor::report_sends() {
   if (sends_.empty()) return;
   for (const io_uring_cqe& cqe : completions_) {
@@ -340,7 +344,7 @@ void UringReactor::report(const Send& send, int result) {
   give_back(buffer_of(send.bytes.data()));
 }
 
-// Completions, or what the kernel has put off until the next call.
+// Whether completions are ready, or the kernel has deferred work until the next call.
 bool UringReactor::has_more() const {
   const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
   return io_uring_cq_ready(&ring_) > 0 ||
@@ -360,7 +364,7 @@ void UringReactor::dispatch(const io_uring_cqe& cqe) {
     if (!retry_.is_set()) set_timer(retry_, now() + kRetryPause);
     return;
   }
-  // Multishot poll also tells of ends of streams, which are the readers' business.
+  // A multishot poll also reports ends of streams, which the readers handle.
   if (operation->kind_ == kWatch && completion.more && (cqe.res & (POLLERR | POLLHUP)) == 0) return;
   if ((operation->kind_ == kPoll || operation->kind_ == kEdgePoll) &&
       !take_poll(*operation, completion)) {
@@ -376,11 +380,12 @@ void UringReactor::dispatch(const io_uring_cqe& cqe) {
   if (has_buffer) give_back(buffer);
 }
 
-// Ended, unasked, for lack of memory or of a thread: that says nothing about the descriptor. Who
-// accepts waits and tries again in any case, and who writes files has another way.
+// Whether the kernel ended the request for lack of memory or of a thread. That says nothing about
+// the descriptor, so the request is made again. Not for accepts, whose callers pause and try again
+// anyway, nor for file writes, whose caller has another way.
 bool UringReactor::is_refused(const Operation& operation, int result) {
   if (operation.cancelled_ || operation.kind_ == kAccept || operation.kind_ == kFile) return false;
-  // Ended by take_poll(), with what it had found.
+  // take_poll() ended it, after it had found its events.
   if (operation.kind_ == kEdgePoll && operation.events_ != 0) return false;
   return result == -ECANCELED || result == -EAGAIN || result == -ENOMEM;
 }

@@ -15,12 +15,12 @@ namespace sluice {
 /// A Reactor on io_uring (Linux 6.1 or newer: DEFER_TASKRUN, provided buffer rings, multishot
 /// accept).
 ///
-/// Requests are queued and go to the kernel together, with the wait for the next completion: one
-/// system call a turn.
+/// The requests of a turn are queued. One system call hands them to the kernel and waits for the
+/// next completion.
 class UringReactor final : public Reactor, public FileRing {
  public:
-  /// A reactor for the calling thread, or why io_uring is not to be had (EPERM under a seccomp
-  /// filter or kernel.io_uring_disabled, EINVAL on an older kernel, ENOMEM).
+  /// Creates a reactor for the calling thread. Fails if io_uring is not available: EPERM under a
+  /// seccomp filter or kernel.io_uring_disabled, EINVAL on an older kernel, ENOMEM.
   [[nodiscard]] static Result<std::unique_ptr<UringReactor>> create();
   ~UringReactor() override;
 
@@ -35,7 +35,7 @@ class UringReactor final : public Reactor, public FileRing {
   void forget(int /*fd*/) override {}
   void close(OwnedFd fd) override;
 
-  // As a FileRing.
+  // FileRing.
 
   void write_file(int file, std::span<const std::byte> bytes, std::uint64_t offset, bool durable,
                   Operation& operation) override;
@@ -45,12 +45,12 @@ class UringReactor final : public Reactor, public FileRing {
  private:
   // What an operation waits for.
   enum Kind : std::uint8_t { kReceive, kPoll, kEdgePoll, kWatch, kAccept, kFile };
-  // A send that is queued, or carried out and not reported yet.
+  // A send whose outcome is not reported yet.
   struct Send {
     Sender* sender;
     std::span<const std::byte> bytes;
   };
-  // Requests that are to be made again, in order.
+  // A queue of requests to make again, in order.
   struct Line {
     Operation* first = nullptr;
     Operation** end = &first;
@@ -89,14 +89,14 @@ class UringReactor final : public Reactor, public FileRing {
 
   io_uring ring_{};
   bool ring_open_ = false;
-  io_uring_buf_ring* buffers_ = nullptr;  ///< the kernel's ring of free buffers, mapped
+  io_uring_buf_ring* buffers_ = nullptr;  ///< ring of free buffers, shared with the kernel
   std::vector<std::byte> buffer_bytes_;
-  std::vector<std::uint8_t> loans_;  ///< of each buffer: sends, and the receive that completes
-  std::vector<Send> sends_;          ///< of this turn
+  std::vector<std::uint8_t> loans_;        ///< uses of each buffer: its sends, and its receive
+  std::vector<Send> sends_;                ///< of this turn
   std::vector<io_uring_cqe> completions_;  ///< of this turn
   std::span<std::byte> file_buffer_;       ///< registered
   Line starved_;                           ///< receives that found no free buffer
-  Line refused_;                           ///< what the kernel had no memory or no thread for
+  Line refused_;                           ///< requests that the kernel refused: see is_refused()
   Retry retry_{*this};
 };
 
