@@ -4,16 +4,16 @@
 
 namespace sluice {
 
-/// Why a connection ended: the first reason that there was.
+/// Why a connection ended: its first reason.
 enum class EndReason : std::uint8_t {
   none,  ///< it has not ended
-  // What a relay finds.
+  // Found by a relay.
   closed,  ///< both directions ended in order
   client_reset,
   upstream_reset,
   idle_timeout,
   half_close_timeout,
-  // Whoever stops a relay, or never begins one, has one of these.
+  // Given by the code that stops a relay, or that never begins one.
   connect_refused,
   connect_timeout,
   connect_failed,

@@ -19,12 +19,12 @@
 namespace sluice {
 namespace {
 
-// Enough to empty a receive queue in few calls, small enough for the stack.
+// Large enough to empty a receive queue in a few calls, and small enough for the stack.
 constexpr std::size_t kDiscardBytes = 16 << 10;
-// What is thrown away in one turn, so that a peer that never stops sending cannot hold the loop.
+// The most receives in one turn, so that a peer that never stops sending cannot block the loop.
 constexpr int kDiscardsPerTurn = 64;
 
-// The TCP state alone: the first byte of tcp_info is all that is asked for. -1 if it is not TCP.
+// Returns the TCP state, or -1 if the socket is not TCP. Asks for the first byte of tcp_info only.
 int tcp_state(int fd) {
   std::uint8_t state = 0;
   socklen_t size = sizeof state;
@@ -50,8 +50,8 @@ bool Leg::end_is_orderly() {
 void Leg::send_fin() {
   assert(!fin_sent_);
   if (kind_ == Kind::device || reset_) return;
-  // Fails where the connection is gone already, which the other direction finds out: but only as
-  // long as no FIN is believed to have gone out.
+  // Fails if the connection is already gone. The other direction then finds the reset, but only if
+  // fin_sent_ stays false.
   fin_sent_ = ::shutdown(fd(), SHUT_WR) == 0;
 }
 
@@ -97,8 +97,8 @@ void Leg::unwatch() {
 
 void Leg::complete(const Completion& completion) {
   const bool error = completion.result >= 0 && (completion.result & POLLERR) != 0;
-  // Both directions ended in order also hang up; a connection that is closed although no FIN of
-  // ours went out does not end in order.
+  // POLLHUP also follows when both directions ended in order. A connection that is closed before
+  // our FIN went out did not end in order.
   const bool hang_up = completion.result >= 0 && (completion.result & POLLHUP) != 0;
   if (error || (hang_up && !end_is_orderly())) mark_reset();
   if (completion.more) return;

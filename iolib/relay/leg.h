@@ -9,62 +9,65 @@ namespace sluice {
 
 class Relay;
 
-/// One socket of a relayed connection, with what is known about its end.
+/// One socket of a relayed connection, and what is known about its end. It belongs to a Relay and
+/// owns the socket.
 ///
-/// Whether it was reset is remembered here, because the kernel tells it only once: the first
-/// failing call takes the error away, and a later 0 from recv or splice is then not an end of
-/// stream.
+/// The leg remembers a reset, because the kernel reports it only once: the first failing call
+/// clears the error. A later 0 from recv or splice is then not an end of stream.
 class Leg final : private Operation {
  public:
   enum class Kind : std::uint8_t {
     tcp,
     unix_stream,
-    device,  ///< takes everything, gives nothing (/dev/null)
+    device,  ///< accepts all bytes and never sends any (/dev/null)
   };
 
   Leg(Relay& relay, Reactor& reactor, OwnedFd fd, Kind kind);
 
-  /// The relay goes on with another reactor; nothing is in flight.
+  /// Sets the reactor that the leg uses from now on. Nothing may be in flight.
   void set_reactor(Reactor& reactor) { reactor_ = &reactor; }
 
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] Kind kind() const { return kind_; }
-  /// Some call, or the error watch, found the connection broken.
+  /// Whether a call or the error watch found the connection broken.
   [[nodiscard]] bool was_reset() const { return reset_; }
-  /// Remembers it, and tells the relay the first time.
+  /// Records that the connection is broken. The first call also reports it to the relay.
   void mark_reset();
 
-  /// Looks whether a 0 that was just read is a real end of stream: a TCP connection that is closed
-  /// although our own FIN never went out was reset.
+  /// Whether a 0 that was just read is a real end of stream. A TCP connection that is closed before
+  /// our own FIN went out was reset.
   [[nodiscard]] bool end_is_orderly();
 
-  /// Passes on an end of stream.
+  /// Sends a FIN, once.
   void send_fin();
 
-  /// Bytes in our send queue that the peer has not acknowledged; 0 for what is not TCP.
+  /// The bytes in our send queue that the peer has not acknowledged; 0 if the leg is not TCP.
   [[nodiscard]] std::uint64_t unacknowledged_bytes() const;
-  /// True if there are none, and the peer has acknowledged our FIN as well if one went out.
+  /// True if the peer has acknowledged all bytes, and our FIN if one was sent.
   [[nodiscard]] bool all_acknowledged() const { return send_queue_bytes() == 0; }
-  /// Bytes that wait to be received.
+  /// The number of bytes that wait to be received.
   [[nodiscard]] std::size_t unread_bytes() const;
-  /// Something waits to be received, be it an end or an error, or less than the low-water mark.
+  /// Whether something waits to be received: bytes (even fewer than the low-water mark), an end or
+  /// an error.
   [[nodiscard]] bool has_input() const;
-  /// It takes bytes, or has failed.
+  /// Whether the socket can take bytes, or has failed.
   [[nodiscard]] bool has_room() const;
-  /// Throws away what the peer sent; marks the leg reset if that shows it.
+  /// Discards a bounded amount of the bytes that the peer sent. Marks the leg reset if a receive
+  /// shows it.
   void discard_received();
 
-  /// Has errors reported even while nothing is read from or written to the socket.
+  /// Starts an error watch, which reports errors even while nothing is read from or written to the
+  /// socket.
   void watch();
-  /// Ends the watch; it is gone when in_flight() says so.
+  /// Ends the error watch. The watch is gone when in_flight() returns false.
   void unwatch();
   using Operation::in_flight;
   [[nodiscard]] bool watched() const { return in_flight() && !unwatching_; }
 
-  /// SO_RCVLOWAT: the socket is not readable before so many bytes have come, or an end.
+  /// Sets SO_RCVLOWAT: the socket becomes readable only when `bytes` bytes or an end have come.
   void set_receive_low_water(int bytes);
 
-  /// Closes the socket: with a reset if `abortive`, which a unix socket does not know.
+  /// Closes the socket. If `abortive`, a TCP socket sends a reset; a unix socket has none.
   void close(bool abortive);
 
  private:

@@ -21,7 +21,8 @@ void Promotion::promote(std::uint32_t thread_turns) {
   begin_window(thread_turns);
 }
 
-// Small turns are cheaper copied, and after many large ones it pays to wait for more at a time.
+// Copying is cheaper for small turns. After many large turns, it pays to wait for more bytes at a
+// time.
 Promotion::Finding Promotion::spliced(std::size_t bytes, std::uint32_t thread_turns) {
   assert(streaming());
   ++own_turns_;
@@ -54,7 +55,8 @@ void Promotion::begin_window(std::uint32_t thread_turns) {
   window_began_ = thread_turns;
 }
 
-// In this window, as many streams as would be too many had turns on this thread.
+// Whether more than kFewStreams streams shared this thread in this window, by their number of
+// turns.
 bool Promotion::crowded(std::uint32_t thread_turns) const {
   const std::uint64_t all = thread_turns - window_began_;
   return 2 * all > std::uint64_t{2 * kFewStreams + 1} * own_turns_;

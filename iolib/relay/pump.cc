@@ -60,8 +60,8 @@ void Pump::pause() {
 
 void Pump::leave_wait() {
   if (in_flight()) return relay_.context_->reactor.cancel(*this);
-  // Neither in flight nor waiting for a tap: it is in the middle of a turn, which ends in
-  // advance(), or it is paused, and start() goes on.
+  // If the pump is neither in flight nor waiting for a tap, it is within a turn, which ends in
+  // advance(), or paused until start().
   if (wait_ == Wait::tap) advance();
 }
 
@@ -73,9 +73,9 @@ void Pump::complete(const Completion& completion) {
         take(completion);
         break;
       case Wait::readable:
-        // At rest nothing may be in a pipe: it would be given back on another thread.
+        // A paused pump must hold no pipe: another thread would return it to its pool.
         if (phase_ == Phase::pausing || completion.result == -ECANCELED) break;
-        // The target has turned out to be slow meanwhile.
+        // The target has become slow meanwhile.
         if (forwardable_bytes() > 0) break;
         if (streaming()) {
           splice_turn();
@@ -90,7 +90,7 @@ void Pump::complete(const Completion& completion) {
   advance();
 }
 
-// Before any completion of this turn.
+// The reactor calls this before any completion of the turn.
 void Pump::sent(int result, std::span<const std::byte> data) {
   assert(held_bytes() == 0);
   const auto taken = static_cast<std::size_t>(std::max(result, 0));
@@ -106,13 +106,13 @@ void Pump::sent(int result, std::span<const std::byte> data) {
   if (!in_flight() && !ended()) advance();
 }
 
-// Begins the next wait, or ends. Every turn ends here.
+// Begins the next wait, or ends the direction. Every turn ends here.
 void Pump::advance() {
   assert(!in_flight() && !ended());
   wait_ = Wait::nothing;
   forget_detached();
   if (sending()) {
-    // All but a receive waits until it is known how much was sent.
+    // Until sent() reports how much was sent, only a receive may begin.
     if (!may_read() || (taps_ && taps_->owes())) relay_.context_->reactor.hasten();
     if (may_read()) wait_for_source();
     return;
@@ -145,12 +145,13 @@ void Pump::advance() {
   wait_for_source();
 }
 
-// Right behind what is being sent.
+// Whether the pump may read while a send is queued.
 bool Pump::may_read() const {
   return phase_ == Phase::running && end_ == End::none && held_.empty();
 }
 
-// Only what is copied: behind what waits on the heap a pipe could not be emptied.
+// Whether the pump may read while bytes wait for a tap. Only when it copies: it could not empty a
+// pipe while bytes before it wait on the heap.
 bool Pump::may_gather() const {
   return end_ == End::none && !streaming() && !pipe_ &&
          held_.size() + Reactor::kReceiveBytes <= kMaxGatedBytes;
@@ -192,13 +193,13 @@ void Pump::finish() {
 
 void Pump::end_source(bool orderly) {
   if (!orderly) source_.mark_reset();
-  // Where the source is the target as well, that has stopped it.
+  // If the source is also the target, mark_reset() has cut the direction.
   if (!is_cut()) end_ = orderly ? End::eof : End::reset;
 }
 
 // --- Copying ---
 
-// A receive that begins and ends within the turn, for taps that say now what they can take now.
+// A receive within the turn, for taps whose allowance does not stand.
 void Pump::receive_turn() {
   const std::size_t most = std::min(allowance(), Reactor::kReceiveBytes);
   if (most == 0) return;
@@ -229,7 +230,7 @@ bool Pump::may_splice() const {
          relay_.context_->reactor.now() >= relay_.context_->no_pipes_until;
 }
 
-// Shows received bytes to the taps and sends what may go and does; the rest is held.
+// Shows received bytes to the taps, sends those that may and can go, and holds the rest.
 void Pump::copy_out(std::span<const std::byte> data) {
   last_activity_ = relay_.context_->reactor.now();
   if (taps_) taps_->append(received_bytes_ - data.size(), data);
@@ -237,7 +238,7 @@ void Pump::copy_out(std::span<const std::byte> data) {
   if (!sending()) show_forwarded(data);
 }
 
-// To the taps that see only what has been forwarded.
+// Shows the bytes to the taps that see them only after forwarding.
 void Pump::show_forwarded(std::span<const std::byte> data) {
   if (taps_ && taps_->owes()) taps_->append_after(received_bytes_ - data.size(), data);
 }
@@ -303,14 +304,14 @@ std::size_t Pump::allowance() const {
   return taps_ ? taps_->allowance() : kNone;
 }
 
-// Of what is held, what may be sent now: shown to the taps, and below their watermark.
+// The held bytes that may be sent now: the taps have seen them, and they are below the watermark.
 std::size_t Pump::forwardable_bytes() const {
   if (!held_.empty()) return below_watermark(held_.size());
   const std::size_t in_pipe = pipe_ ? pipe_->held_bytes() : 0;
   return taps_ ? below_watermark(shown_bytes_) : in_pipe;
 }
 
-// Of the next `bytes` to be forwarded.
+// How many of the next `bytes` to forward are below the watermark.
 std::size_t Pump::below_watermark(std::size_t bytes) const {
   if (!taps_) return bytes;
   const std::uint64_t mark = taps_->watermark();
@@ -322,17 +323,17 @@ void Pump::attach(Tap& tap) {
   if (!taps_) taps_ = std::make_unique<TapSet>();
   if (taps_->empty() && pipe_) shown_bytes_ = pipe_->held_bytes();
   taps_->attach(tap);
-  // What is under way was asked for without the tap's allowance.
+  // The receive in flight began without the tap's allowance.
   if (wait_ == Wait::receive) relay_.context_->reactor.cancel(*this);
 }
 
-// The direction may have been waiting for this very tap.
+// The direction may be waiting for this tap.
 void Pump::detach(Tap& tap) {
   if (taps_) taps_->detach(tap);
   wake();
 }
 
-// With the last tap gone everything held may go.
+// Without taps, all held bytes may go.
 void Pump::forget_detached() {
   if (!taps_ || !taps_->empty()) return;
   taps_.reset();
@@ -348,14 +349,14 @@ void Pump::close_taps() {
 void Pump::wake() {
   if (wait_ == Wait::receive || wait_ == Wait::readable) return flush_gathered();
   if (wait_ != Wait::tap) return;
-  last_activity_ = relay_.context_->reactor.now();  // a tap that made it wait was not idle
-  wait_ = Wait::nothing;  // a turn begins, and what happens in it must not begin another
+  last_activity_ = relay_.context_->reactor.now();  // waiting for a tap is not idleness
+  wait_ = Wait::nothing;  // a turn begins; nothing in it may begin another
   flush();
   advance();
 }
 
-// What may go does while the receive behind it goes on, unless the target is slow: nothing is
-// read then.
+// Sends the bytes that may go while the receive continues. If the target is slow, cancels the
+// receive: nothing is read then.
 void Pump::flush_gathered() {
   flush_held();
   if (forwardable_bytes() > 0) relay_.context_->reactor.cancel(*this);

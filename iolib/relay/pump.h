@@ -18,81 +18,84 @@ namespace sluice {
 class Leg;
 class Relay;
 
-/// Moves one direction's bytes from one leg to another, by copying or by splicing, whichever suits
-/// what it sees. It belongs to a Relay.
+/// Moves one direction's bytes from one leg to another. It copies or splices, as the traffic
+/// suggests. It belongs to a Relay and runs on the relay's thread.
 ///
-/// Each completion from the reactor is one bounded turn: one receive and one send, or one large
-/// splice in and one out. The send goes out with the turn, and the next receive right behind it.
-/// Between turns at most one more request is in flight, and at most one pipe, or kMaxHeldBytes on
-/// the heap, is held; nothing new is read while something is, except while copied bytes wait for a
-/// tap's watermark alone: they may be up to kMaxGatedBytes, so that what makes it rise is shared by
-/// many receives.
+/// Each completion from the reactor starts one bounded turn: one receive and one send, or one large
+/// splice in and one out. The send goes out with the turn, and the next receive directly after it.
+/// Between turns, at most one more request is in flight, and the pump holds at most one pipe, or
+/// kMaxHeldBytes on the heap. While it holds bytes, it reads nothing new. One exception: copied
+/// bytes that wait only for a tap's watermark may grow to kMaxGatedBytes, so that many receives
+/// share what makes the watermark rise.
 class Pump final : private Operation, private Sender {
  public:
-  /// What a direction may hold on the heap: what one receive could not send, or what is taken out
-  /// of a paused pipe to give the pipe back.
+  /// The most bytes that a direction holds on the heap: what one receive could not send, or what is
+  /// taken out of a paused pipe to return the pipe to the pool.
   static constexpr std::size_t kMaxHeldBytes = 64 << 10;
-  /// What it may hold of bytes that none but a tap's watermark holds up: a durable write takes as
-  /// long as ten receives or more. With 64 KiB, 256 KiB and 1 MiB a stream made 0.3, 0.7 and 1.0
-  /// times as much (tests/perf/RESULTS.md, "Recording").
+  /// The most bytes that it holds for a tap's watermark alone: a durable write takes as long as ten
+  /// receives or more. With 64 KiB, 256 KiB and 1 MiB, a stream's rate was 0.3, 0.7 and 1.0 of the
+  /// best (tests/perf/RESULTS.md, "Recording").
   static constexpr std::size_t kMaxGatedBytes = 512 << 10;
-  /// How long a pipe with no more than that in it may be paused before that happens.
+  /// How long a pipe with at most kMaxHeldBytes in it may be paused before its bytes move to the
+  /// heap.
   static constexpr Duration kPipePause = std::chrono::milliseconds(100);
 
   enum class End : std::uint8_t {
     none,
-    eof,    ///< in order: all was forwarded, and the FIN passed on
-    reset,  ///< its source was reset; all that had been received was forwarded
-    cut,    ///< what was still held is lost
+    eof,    ///< in order: all bytes were forwarded, and the FIN was passed on
+    reset,  ///< the source was reset; all received bytes were forwarded
+    cut,    ///< the bytes that it held are lost
   };
 
   Pump(Relay& relay, Leg& source, Leg& target);
   ~Pump() override;
 
-  /// Begins, with `held` (at most kMaxHeldBytes) as the first bytes of the stream, which somebody
-  /// has received already; or goes on after a pause.
+  /// Starts the direction. `held` (at most kMaxHeldBytes) are the first bytes of the stream, which
+  /// the caller has already received. After a pause, resumes the direction.
   void start(std::span<const std::byte> held = {});
-  /// Ends the direction as soon as what is in flight has completed; what it holds is lost.
+  /// Ends the direction as soon as nothing is in flight. Bytes that it holds are lost.
   void cut();
 
-  /// Rests, keeping what it holds, as soon as what is in flight has completed; start() goes on.
+  /// Pauses the direction as soon as nothing is in flight; it keeps the bytes that it holds.
+  /// start() resumes it.
   void pause();
   [[nodiscard]] bool paused() const { return phase_ == Phase::paused; }
 
-  /// Whether it could go on with another thread. Pipes and taps belong to the thread that it is on.
+  /// Whether the direction may move to another thread. Pipes and taps belong to their thread.
   [[nodiscard]] bool may_move() const { return !pipe_ && !tapped(); }
 
-  /// Attaches a tap that sees the bytes received from now on. A receive that is under way, and
-  /// cannot be cancelled any more, may bring up to Reactor::kReceiveBytes before the tap is asked
-  /// for its allowance.
+  /// Attaches a tap, which sees the bytes received from now on. A receive that is in flight and can
+  /// no longer be cancelled may bring up to Reactor::kReceiveBytes before the tap's allowance is
+  /// asked for.
   void attach(Tap& tap);
   void detach(Tap& tap);
-  /// Tells the taps that nothing more will come.
+  /// Reports to the taps that no more bytes will come.
   void close_taps();
-  /// A tap can take bytes again, or its watermark rose.
+  /// A tap calls this when it can take bytes again, or when its watermark rose.
   void wake();
 
-  /// Housekeeping by the relay's timer: takes a little out of a pipe that has been paused for long.
-  /// Returns when it wants to be called again, or TimePoint::max().
+  /// Does what the relay's timer is for: ends the wait of a patient stream that is silent, and
+  /// frees a pipe that has been paused for long with few bytes in it. Returns when to call it
+  /// again, or TimePoint::max().
   [[nodiscard]] TimePoint tidy(TimePoint now);
 
   [[nodiscard]] bool ended() const { return phase_ == Phase::ended; }
   [[nodiscard]] End end() const { return ended() ? end_ : End::none; }
   [[nodiscard]] const Leg& source() const { return source_; }
   [[nodiscard]] const Leg& target() const { return target_; }
-  /// When bytes were last received or forwarded.
+  /// When bytes were last received or forwarded, or a wait for a tap ended.
   [[nodiscard]] TimePoint last_activity() const { return last_activity_; }
   [[nodiscard]] std::uint64_t received_bytes() const { return received_bytes_; }
   [[nodiscard]] std::uint64_t forwarded_bytes() const { return forwarded_bytes_; }
-  /// Of the forwarded bytes, those that never were in user space.
+  /// The forwarded bytes that were never in user space.
   [[nodiscard]] std::uint64_t spliced_bytes() const { return spliced_bytes_; }
-  /// Reads nothing for the time being, or ever again.
+  /// Whether the direction reads nothing now: it has ended, or waits for its target or a tap.
   [[nodiscard]] bool quiet() const {
     return ended() || wait_ == Wait::writable || wait_ == Wait::tap;
   }
-  /// What it waits for is there, and the loop has not come to it yet.
+  /// Whether the direction's socket is ready, but the loop has not handled it yet.
   [[nodiscard]] bool is_ready() const;
-  /// A tap holds it up: what it has, or all of it.
+  /// Whether a tap delays the direction: some of its bytes, or all.
   [[nodiscard]] bool gated() const {
     return wait_ == Wait::tap || (wait_ != Wait::writable && !held_.empty());
   }
@@ -107,8 +110,8 @@ class Pump final : private Operation, private Sender {
   enum class Wait : std::uint8_t { nothing, receive, readable, writable, tap };
   enum class Phase : std::uint8_t {
     running,
-    pausing,  ///< as soon as nothing is in flight it is ...
-    paused,   ///< until start()
+    pausing,  ///< becomes paused as soon as nothing is in flight
+    paused,   ///< rests until start()
     ended,
   };
 
@@ -156,16 +159,17 @@ class Pump final : private Operation, private Sender {
   Leg& target_;
   Promotion promotion_;
   PipeLease pipe_;
-  ByteQueue held_;  ///< waits for the target, or for a tap; before what is in the pipe
-  std::unique_ptr<TapSet> taps_;  ///< null in the usual case
-  std::size_t shown_bytes_ = 0;   ///< at the head of the pipe: seen by the taps, may be forwarded
+  ByteQueue held_;                ///< wait for the target or a tap; precede the pipe's bytes
+  std::unique_ptr<TapSet> taps_;  ///< usually null
+  std::size_t shown_bytes_ = 0;   ///< at the head of the pipe: the taps have seen them
   std::uint64_t received_bytes_ = 0;
   std::uint64_t forwarded_bytes_ = 0;
   std::uint64_t spliced_bytes_ = 0;
   TimePoint last_activity_;
   Wait wait_ = Wait::nothing;
   Phase phase_ = Phase::running;
-  /// How it ends: as its source, once nothing is held; cut, as soon as nothing is in flight.
+  /// How the direction ends: with `cut`, as soon as nothing is in flight; otherwise once nothing is
+  /// held.
   End end_ = End::none;
 };
 

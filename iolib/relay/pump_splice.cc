@@ -1,4 +1,4 @@
-// How a direction moves its bytes by splicing; pump.cc has all else.
+// The splicing half of Pump; the rest is in pump.cc.
 
 #include <algorithm>
 #include <cassert>
@@ -8,8 +8,8 @@
 
 namespace sluice {
 
-// One large splice in and one out; then the next connection has its turn. More than one pair a turn
-// loses with many connections.
+// One large splice in and one out; then the next connection has its turn. With many connections,
+// more than one pair a turn is slower.
 void Pump::splice_turn() {
   if (!take_pipe()) {
     stop_streaming();
@@ -26,16 +26,17 @@ void Pump::splice_turn() {
     case Transfer::Status::failed:
       return end_source(false);
     case Transfer::Status::end:
-      // Only a receive tells the end: once the FIN has come, splice returns 0 before urgent data
-      // too, with all that is behind it unread.
+      // Only a receive can tell the end. After the FIN has come, splice also returns 0 before
+      // urgent data, with all later bytes unread.
     case Transfer::Status::would_block:
-      // Readable, the pipe empty, and yet nothing comes: urgent data, which only a receive can
-      // take.
+      // The socket is readable and the pipe is empty, but splice moves nothing: there is urgent
+      // data, which only a receive can take.
       stop_streaming();
   }
 }
 
-// A pipe of our own, and one for the taps if there are any; false if copying has to do.
+// Takes a pipe for the direction, and one for the taps if there are any. Returns false if the
+// direction must copy.
 bool Pump::take_pipe() {
   if (taps_ && taps_->exact()) return false;
   PipeShortage shortage = PipeShortage::none;
@@ -67,7 +68,7 @@ void Pump::stop_streaming() {
   follow_promotion();
 }
 
-// The end of patience comes by tidy(), which finds a stream that has been silent.
+// tidy() ends the patience of a stream that has been silent.
 void Pump::follow_promotion() {
   source_.set_receive_low_water(promotion_.patient() ? Promotion::kLowWaterBytes : 1);
   relay_.count_streams();
@@ -75,8 +76,8 @@ void Pump::follow_promotion() {
 
 std::uint32_t Pump::thread_turns() const { return relay_.context_->spliced_turns; }
 
-// Sends what is in the pipe: at once without taps, otherwise tee by tee, since only what the taps
-// have seen may go, and a tee repeats what was not consumed.
+// Sends the bytes in the pipe. Without taps, it sends all at once. With taps, it sends tee by tee:
+// only bytes that the taps have seen may go, and a tee repeats bytes that were not consumed.
 void Pump::flush_pipe() {
   while (!pipe_->empty()) {
     forget_detached();
@@ -93,8 +94,8 @@ void Pump::flush_pipe() {
   }
 }
 
-// Duplicates what is in the pipe for the taps. Where the kernel refuses (no memory), they are shown
-// the first bytes by copy instead, and false is returned.
+// Duplicates the bytes in the pipe for the taps. If the kernel refuses (no memory), shows the taps
+// a copy of the first bytes instead and returns false.
 bool Pump::show_taps() {
   const std::uint64_t offset = received_bytes_ - pipe_->held_bytes();
   shown_bytes_ = taps_->tee(offset, *pipe_, *relay_.context_->tap_pipe, pipe_->held_bytes());
@@ -106,7 +107,8 @@ bool Pump::show_taps() {
   return false;
 }
 
-// Takes the first kMaxHeldBytes out of the pipe, in one piece, and gives it back if that was all.
+// Moves the first kMaxHeldBytes from the pipe to the heap, in one piece. Returns the pipe to the
+// pool if it is then empty.
 void Pump::copy_pipe_to_heap() {
   assert(held_.empty());
   std::size_t left = std::min(pipe_->held_bytes(), kMaxHeldBytes);

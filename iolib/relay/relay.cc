@@ -45,7 +45,7 @@ void Relay::count_in(RelayContext* context) {
   if (before != nullptr) before->streams.fetch_sub(1, std::memory_order_relaxed);
 }
 
-// Heavy streams are what loads a thread. Where one thread has fewer, this relay goes on there; at
+// Heavy streams are what loads a thread. If another thread has fewer, the relay moves there, at
 // most once.
 bool Relay::begin_move() {
   if (moved_ || moving() || !two_way_ || !context_->choose_thread || end_ != EndReason::none) {
@@ -55,7 +55,8 @@ bool Relay::begin_move() {
   const int thread = context_->choose_thread();
   if (thread < 0) return false;
   destination_ = static_cast<std::int16_t>(thread);
-  // Already, lest all that prove heavy in one moment choose the same thread.
+  // Counted before the move, so that streams that prove heavy at the same moment do not all choose
+  // the same thread.
   count_in(&context_->of_thread(thread));
   client_.unwatch();
   upstream_.unwatch();
@@ -84,8 +85,8 @@ bool Relay::joined() const {
          !upstream_.in_flight();
 }
 
-// The waiter goes on at the end of the turn, not from here: this may be deep within a call of an
-// object that would then be gone.
+// The waiter resumes at the end of the turn, not from here: the caller may be within a method of an
+// object that the waiter destroys.
 void Relay::check_joined() {
   if (can_finish_run()) context_->reactor.defer(*this);
 }
@@ -96,8 +97,8 @@ bool Relay::try_finish_run() {
   return can;
 }
 
-// Nothing is in flight any more: moves, or ends both sockets, after what must still be
-// acknowledged.
+// Runs when nothing is in flight. Hands the relay over for a move, or ends both sockets once the
+// bytes that need it are acknowledged.
 void Relay::finish_run() {
   assert(joined());
   if (pumps_ended()) {
@@ -110,15 +111,16 @@ void Relay::finish_run() {
     context_->reactor.forget(client_.fd());
     context_->reactor.forget(upstream_.fd());
   }
-  // Nothing of it stays with this reactor: it may be gone, or on another thread, when this returns.
+  // Leaves nothing at this reactor: when resume() returns, the relay may be destroyed or on another
+  // thread.
   context_->reactor.cancel_timer(*this);
   cancel();
   std::exchange(waiter_, {}).resume();
 }
 
-// Whether `leg` has acknowledged what was forwarded to it, so that the reset to come destroys
-// nothing; if not, looks again soon. Its own bytes, which nobody can receive any more, are thrown
-// away.
+// Whether `leg` may be reset without destroying forwarded bytes: its peer has acknowledged them or
+// has reset, or the deadline has passed. If not, checks again soon. Discards what the peer sent,
+// which nobody can receive any more.
 bool Relay::flushed(Leg& leg) {
   if (leg.was_reset()) return true;
   leg.discard_received();
@@ -143,7 +145,7 @@ void Relay::leg_reset(Leg& leg) {
   if (two_way_ && &to_client_.target() == &leg) to_client_.cut();
 }
 
-// The FIN of the direction that ends last goes out with close().
+// close() sends the FIN of the direction that ends last.
 void Relay::pass_on_end(Leg& target) {
   if (!pumps_ended() || end_ != EndReason::none) target.send_fin();
 }
@@ -170,7 +172,7 @@ void Relay::pump_paused(const Pump& pump) {
   if (pump.holds_pipe()) arm(now + Pump::kPipePause);
 }
 
-// Errors of a socket from which nothing is being read are heard of by its watch alone.
+// Only an error watch reports errors of a socket from which nothing is read.
 void Relay::watch_quiet_legs() {
   if (to_upstream_.quiet()) client_.watch();
   if (two_way_ && to_client_.quiet()) upstream_.watch();
@@ -182,35 +184,35 @@ void Relay::arm(TimePoint deadline) {
 
 void Relay::expired() {
   if (try_finish_run()) return;
-  // While something is still in flight, its completion looks again.
+  // While requests are in flight, their completion checks again.
   if (pumps_ended() || moving()) return;
   watch_quiet_legs();
   const TimePoint next = check_timeouts(context_->reactor.now());
   if (next != TimePoint::max()) arm(next);
 }
 
-// Ends what has been silent for too long; returns when to look again.
+// Stops the relay if it has been silent for too long. Returns when to check again.
 TimePoint Relay::check_timeouts(TimePoint now) {
   if (now >= reset_deadline_) {
-    stop(end_);  // a reset, which is passed on as it is
+    stop(end_);  // passes on the reset
     return TimePoint::max();
   }
   TimePoint next = reset_deadline_;
   TimePoint active = to_upstream_.last_activity();
   if (two_way_) active = std::max(active, to_client_.last_activity());
-  // What a tap holds up is not idle.
+  // A direction that a tap delays is not idle.
   if (to_upstream_.gated() || to_client_.gated()) active = now;
   EndReason why = EndReason::idle_timeout;
   Duration limit = options_.idle_timeout;
   if (first_end_ != TimePoint::max()) {
-    // What counts now is the direction that is left.
+    // Only the remaining direction counts now.
     const Pump& left = to_upstream_.ended() ? to_client_ : to_upstream_;
     active = left.gated() ? now : std::max(first_end_, left.last_activity());
     why = EndReason::half_close_timeout;
     limit = options_.half_close_timeout;
   }
   if (limit > Duration::zero()) {
-    // Nor is what the loop has not come to.
+    // A direction that is ready, but that the loop has not handled yet, is not idle either.
     const bool is_late = now - std::max(active, drained_at_) >= limit;
     if (is_late && (to_upstream_.is_ready() || to_client_.is_ready())) active = now;
     if (now - std::max(active, drained_at_) >= limit && !drains(active, now)) {
@@ -224,8 +226,9 @@ TimePoint Relay::check_timeouts(TimePoint now) {
   return next;
 }
 
-// Whether a slow reader is still taking what was forwarded long ago: megabytes can wait in a send
-// queue, and a reset would destroy them. The first look since a byte was moved only remembers.
+// Whether a slow reader still takes bytes that were forwarded long ago: a send queue can hold
+// megabytes, and a reset would destroy them. The first check since a byte moved counts any queued
+// bytes as progress.
 bool Relay::drains(TimePoint active, TimePoint now) {
   if (drained_at_ < active) send_queues_.begin_anew();
   if (!send_queues_.drains(client_.unacknowledged_bytes() + upstream_.unacknowledged_bytes())) {
@@ -238,7 +241,7 @@ bool Relay::drains(TimePoint active, TimePoint now) {
 void Relay::stop(EndReason why) {
   end_as(why);
   if (pumps_ended()) {
-    // Only a last acknowledgement is waited for, and now no longer.
+    // Only the wait for the last acknowledgements is left; this ends it.
     reset_deadline_ = context_->reactor.now();
     return check_joined();
   }

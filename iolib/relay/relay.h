@@ -22,62 +22,65 @@ namespace sluice {
 /// When a direction is spliced.
 enum class SpliceMode : std::uint8_t { automatic, always, never };
 
-/// How a relay behaves. Shared by many relays, which borrow it.
+/// How a relay behaves. Many relays share and borrow it.
 struct RelayOptions {
   SpliceMode splice = SpliceMode::automatic;
-  Duration idle_timeout = std::chrono::hours(1);  ///< no byte either way; 0: never
+  Duration idle_timeout = std::chrono::hours(1);  ///< no byte in either direction; 0: never
   Duration half_close_timeout =
-      std::chrono::seconds(30);  ///< no byte the way that is left; 0: never
-  /// The client's FIN is a promise: its socket was made to reset however it is closed, but for an
-  /// end in order.
+      std::chrono::seconds(30);  ///< no byte in the remaining direction; 0: never
+  /// Set if the client's FIN is a promise. The client's socket then resets on every close, unless
+  /// the relay ends it in order.
   bool fin_confirms = false;
 };
 
-/// What the relays of one thread use together.
+/// What the relays of one thread share. Belongs to that thread, except `streams`.
 struct RelayContext {
   RelayContext(Reactor& its_reactor, PipePool& its_pool) : reactor(its_reactor), pool(its_pool) {}
 
   Reactor& reactor;
   PipePool& pool;
-  /// Told of each time that no pipe was to be had, and copying has to do.
+  /// Called each time that no pipe is available and a direction copies instead.
   std::function<void(PipeShortage)> on_shortage = {};
-  /// Tees go through this pipe, which is empty between turns; taken at the first tee.
+  /// The pipe for tees; empty between turns. Taken at the first tee.
   PipeLease tap_pipe = {};
-  /// Directions whose taps promise nothing receive into this, within a turn; taken at the first.
+  /// The buffer for receives that begin and end within a turn, for taps whose allowance does not
+  /// stand. Allocated at the first.
   std::vector<std::byte> receive_buffer = {};
-  /// Asked when a relay streams heavily: the number of the thread that it had better go on with,
-  /// for the caller of run() to carry out, or a negative one to stay. Unset: it stays.
+  /// Called when a relay streams heavily. Returns the number of the thread that the relay should
+  /// move to, or a negative number to stay. The caller of run() carries out the move. If unset,
+  /// relays stay.
   std::function<int()> choose_thread = {};
-  /// The context of the thread of that number.
+  /// Returns the context of a thread.
   std::function<RelayContext&(int thread)> of_thread = {};
-  /// Relays that stream heavily now, here or on their way, for other threads to compare.
+  /// Relays that stream heavily on this thread, or are moving to it. Other threads read it.
   std::atomic<std::uint32_t> streams{0};
-  /// Spliced turns so far, of all directions.
+  /// Spliced turns so far, in all directions.
   std::uint32_t spliced_turns = 0;
-  /// After a shortage nobody asks for a pipe before this: each try costs system calls.
+  /// After a shortage, no direction asks for a pipe before this time, because each try costs system
+  /// calls.
   TimePoint no_pipes_until = {};
 
   static constexpr Duration kShortagePause = std::chrono::milliseconds(100);
 };
 
-/// Relays one connection both ways until both directions have ended, and ends both sockets as the
-/// connection ended: in order after an orderly end, with a reset after a reset.
+/// Relays one connection both ways until both directions have ended. Then it ends both sockets as
+/// the connection ended: in order after an orderly end, with a reset after a reset.
 ///
-/// Belongs to its reactor's thread. Owns both sockets. Must not be destroyed between start() and
-/// the end of run().
+/// Belongs to its reactor's thread. Owns both sockets. Must not be destroyed while run() is
+/// awaited.
 class Relay final : private Timer, private Deferral {
  public:
-  /// A reset is passed on when all that was received before it has been acknowledged, or after this
-  /// time: long enough for a slow reader to catch up with a full send queue, short enough that dead
-  /// connections do not pile up.
+  /// A reset is passed on when all bytes received before it are acknowledged, or after this time.
+  /// It is long enough for a slow reader to drain a full send queue, and short enough that dead
+  /// connections do not accumulate.
   static constexpr Duration kResetFlushTimeout = std::chrono::seconds(10);
-  /// A socket from which nothing is read for this long gets an error watch: soon enough that a
-  /// reset is noticed at once for all purposes, late enough that short pauses and short connections
-  /// cost none.
+  /// A socket from which nothing is read for this long gets an error watch. This is early enough
+  /// that a reset is noticed without a delay that matters, and late enough that short pauses and
+  /// short connections need no watch.
   static constexpr Duration kWatchAfter = std::chrono::milliseconds(5);
 
-  /// `upstream` may be a device, which only takes, or none at all: the client's bytes then go back
-  /// to the client.
+  /// `upstream` may be a device, which only takes bytes. It may also be empty: the client's bytes
+  /// then go back to the client. `options` is borrowed.
   Relay(RelayContext& context, const RelayOptions& options, OwnedFd client, Leg::Kind client_kind,
         OwnedFd upstream, Leg::Kind upstream_kind);
   ~Relay() override;
@@ -88,33 +91,35 @@ class Relay final : private Timer, private Deferral {
   [[nodiscard]] Pump& to_upstream() { return to_upstream_; }
   [[nodiscard]] Pump& to_client() { return to_client_; }
 
-  /// Relays until the end, which it returns; both sockets are closed then. `held` are bytes already
-  /// received from the client. Returns EndReason::none when the relay rests in order to move to
-  /// another thread: the caller moves itself, calls move_to(), and then run() again, there.
+  /// `co_await run()`: relays until the end and returns its reason; both sockets are then closed.
+  /// `held` are bytes already received from the client. EndReason::none means that the relay rests
+  /// and wants to move to another thread. The caller then moves itself there, calls move_to(), and
+  /// calls run() again.
   class Run;
   [[nodiscard]] Run run(std::span<const std::byte> held = {});
-  /// Where to move, after run() returned EndReason::none.
+  /// The thread to move to, after run() returned EndReason::none.
   [[nodiscard]] int destination() const { return destination_; }
-  /// Goes on with another thread's context. On that thread, while the relay rests.
+  /// Gives the relay another thread's context. Call it on that thread, while the relay rests.
   void move_to(RelayContext& context);
-  /// Ends both directions now, with a reset both ways.
+  /// Ends both directions now, with a reset both ways. The reason is `why`, if there is none yet.
   void stop(EndReason why);
 
-  /// Forwarded bytes that the far end never acknowledged before a reset. After run().
+  /// The forwarded bytes that the far end had not acknowledged when a reset was passed on. Valid
+  /// after run().
   [[nodiscard]] std::uint64_t unacknowledged_bytes() const { return unacknowledged_bytes_; }
 
  private:
   friend class Leg;
   friend class Pump;
 
-  // From the legs and pumps.
+  // Called by the legs and pumps.
   void leg_reset(Leg& leg);
   void leg_unwatched() { check_joined(); }
   void pass_on_end(Leg& target);
   void pump_ended();
   void count_streams();
   [[nodiscard]] bool begin_move();
-  /// A direction reads nothing for the time being.
+  /// `pump` reads nothing now.
   void pump_paused(const Pump& pump);
 
   void begin(std::span<const std::byte> held);
@@ -137,7 +142,7 @@ class Relay final : private Timer, private Deferral {
   void close();
 
   RelayContext* context_;
-  RelayContext* counted_in_ = nullptr;  ///< whose streams it is among
+  RelayContext* counted_in_ = nullptr;  ///< the context whose `streams` counts this relay, or null
   const RelayOptions& options_;
   Leg client_;
   Leg upstream_;
@@ -145,18 +150,18 @@ class Relay final : private Timer, private Deferral {
   Pump to_client_;
   std::coroutine_handle<> waiter_;
   TimePoint first_end_ = TimePoint::max();       ///< when the first direction ended
-  TimePoint reset_deadline_ = TimePoint::max();  ///< of passing on a reset
-  TimePoint drained_at_ = TimePoint::min();      ///< when the send queues were seen to shrink
+  TimePoint reset_deadline_ = TimePoint::max();  ///< for passing on a reset
+  TimePoint drained_at_ = TimePoint::min();      ///< when the send queues last shrank
   SendQueueWatch send_queues_;
   std::uint64_t unacknowledged_bytes_ = 0;
   EndReason end_ = EndReason::none;
   bool two_way_;
-  bool moved_ = false;  ///< once is enough
+  bool moved_ = false;  ///< a relay moves at most once
   std::int16_t destination_ = -1;
 };
 
-/// See Relay::run. A plain awaitable, not a coroutine: its frame would be a fifth of what an idle
-/// connection costs.
+/// See Relay::run. A plain awaitable, not a coroutine: a coroutine's frame would be a fifth of the
+/// memory of an idle connection.
 class Relay::Run {
  public:
   Run(Relay& relay, std::span<const std::byte> held) : relay_(relay), held_(held) {}

@@ -16,8 +16,8 @@ void TapSet::detach(Tap& tap) {
   }
 }
 
-// Calls `call` for every tap; one that is detached meanwhile is left out, one that is attached
-// meanwhile comes from the next bytes on.
+// Calls `call` for every tap. A tap that is detached meanwhile is skipped; one that is attached
+// meanwhile is served from the next bytes on.
 template <class Call>
 void TapSet::each(Call call) {
   const Serving serving(*this);
@@ -39,7 +39,7 @@ std::size_t TapSet::allowance() {
   std::size_t least = std::numeric_limits<std::size_t>::max();
   each([&](Tap& tap) {
     const std::size_t bytes = tap.allowance();
-    // Who detached himself when he was asked holds nobody up.
+    // A tap that detached itself during the call limits nothing.
     if (std::find(taps_.begin(), taps_.end(), &tap) != taps_.end()) least = std::min(least, bytes);
   });
   return least;

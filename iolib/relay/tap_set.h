@@ -11,18 +11,18 @@
 
 namespace sluice {
 
-/// The taps of one direction, in the order in which they are served: the first one decides how much
-/// of a tee is forwarded. Borrows the taps.
+/// The taps of one direction, in the order in which they are served. The first tap decides how much
+/// of a tee is forwarded. Borrows the taps. Used by one thread.
 class TapSet {
  public:
   void attach(Tap& tap) { taps_.push_back(&tap); }
-  /// Also from within a tap's own call.
+  /// May be called from within a tap's own call.
   void detach(Tap& tap);
   [[nodiscard]] bool empty() const;
 
-  /// The least that any tap can take.
+  /// The smallest allowance of all taps.
   [[nodiscard]] std::size_t allowance();
-  /// Every tap's does.
+  /// Whether every tap's allowance stands.
   [[nodiscard]] bool allowance_stands();
   /// The lowest watermark.
   [[nodiscard]] std::uint64_t watermark() const;
@@ -30,24 +30,25 @@ class TapSet {
 
   /// Shows copied bytes to the taps that see them before they are forwarded.
   void append(std::uint64_t offset, std::span<const std::byte> bytes);
-  /// Then to the others, once the bytes are forwarded; true if there are any.
+  /// Whether some taps still wait for append_after(), once the bytes are forwarded.
   [[nodiscard]] bool owes() const { return owed_ > 0; }
   void append_after(std::uint64_t offset, std::span<const std::byte> bytes);
-  /// Duplicates up to `max_bytes` from the head of `source` through `tap_pipe` (empty, of at least
-  /// as many slots) to each tap; returns how many bytes the first tap got, which may now be
-  /// forwarded. A later tap that got less has overrun there. 0: tee gave nothing.
+  /// Duplicates up to `max_bytes` from the head of `source` through `tap_pipe` to each tap.
+  /// `tap_pipe` must be empty and have at least as many slots. Returns how many bytes the first tap
+  /// got; these may now be forwarded. A later tap that got fewer has an overrun. Returns 0 if tee
+  /// gave nothing.
   [[nodiscard]] std::size_t tee(std::uint64_t offset, const Pipe& source, Pipe& tap_pipe,
                                 std::size_t max_bytes);
 
-  /// Every tap lets the end pass.
+  /// Whether every tap lets the end pass.
   [[nodiscard]] bool may_end(std::uint64_t offset);
   void eof(std::uint64_t offset);
   void reset(std::uint64_t offset);
   void closed(const StreamTotals& totals);
 
  private:
-  // While it lasts, one that is detached is only crossed out, and one that is attached comes behind
-  // those that are served. One may be within another.
+  // While one exists, a detached tap is only set to null, and an attached tap is not served yet.
+  // They may nest.
   class Serving {
    public:
     explicit Serving(TapSet& set)
@@ -60,7 +61,7 @@ class TapSet {
     Serving(const Serving&) = delete;
     Serving& operator=(const Serving&) = delete;
 
-    const std::size_t count;  ///< of taps, to be served
+    const std::size_t count;  ///< taps to serve
 
    private:
     TapSet& set_;
@@ -72,7 +73,7 @@ class TapSet {
   void call_first(std::size_t count, Call call);
 
   std::vector<Tap*> taps_;  ///< null: detached while the taps were being served
-  std::size_t owed_ = 0;    ///< of the first taps, some are to be shown what was appended last
+  std::size_t owed_ = 0;    ///< the first taps; some of them wait for append_after()
   bool serving_ = false;
 };
 
