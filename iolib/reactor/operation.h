@@ -9,10 +9,10 @@
 
 namespace sluice {
 
-/// The result of a request, or one of several results of a standing request.
+/// The result of a request, or one of several results of a request that stays in flight.
 struct Completion {
   int result = 0;     ///< number of bytes, a descriptor, poll events; or -errno
-  bool more = false;  ///< accept and watch_errors only: the request stands and completes again
+  bool more = false;  ///< accept and watch_errors only: the request stays in flight
   /// receive only: the received bytes, in a shared buffer that is valid until complete() returns.
   /// See also Reactor::send.
   std::span<const std::byte> data;

@@ -88,11 +88,11 @@ void Reactor::run() {
   loop_runs = false;
 }
 
-// Runs the turns that complete all requests that were ready when a standstill ended; that can be
-// more than one turn completes. Only then are deadlines checked. A process that was stopped stands
-// still like this. Requests complete in the order in which they became ready, so endless streams
-// cannot delay the timers further. The number of turns grows with the requests in flight, so a loop
-// that is merely busy does not do this.
+// Called when the loop stood still, for example because the process was stopped. Completes all
+// requests that were ready when the standstill ended, before any deadline is checked; one turn may
+// not complete all of them. Requests complete in the order in which they became ready, so endless
+// streams cannot delay the timers further. The number of turns grows with the requests in flight,
+// so a loop that is merely busy does not do this.
 void Reactor::catch_up() {
   std::size_t turns_left = 1 + in_flight_ / kLeastPerTurn;
   while (turns_left-- > 0 && turn(now_)) {

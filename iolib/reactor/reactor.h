@@ -58,11 +58,11 @@ class Reactor {
   virtual void wait_readable(int fd, Operation& operation) = 0;
   /// Completes when `fd` is writable or has failed; the result is then positive.
   virtual void wait_writable(int fd, Operation& operation) = 0;
-  /// Stands until it is cancelled. Completes with the poll events each time POLLERR or POLLHUP
-  /// occurs, even while nothing is read or written. Leaves a pending error on the socket.
+  /// Stays in flight until it is cancelled. Completes with the poll events each time POLLERR or
+  /// POLLHUP occurs, even while nothing is read or written. Leaves a pending error on the socket.
   virtual void watch_errors(int fd, Operation& operation) = 0;
-  /// Stands until it is cancelled or fails. Completes once for each connection, with a descriptor
-  /// that the caller owns (CLOEXEC, NONBLOCK).
+  /// Stays in flight until it is cancelled or fails. Completes once for each connection, with a
+  /// descriptor that the caller owns (CLOEXEC, NONBLOCK).
   virtual void accept(int listener, Operation& operation) = 0;
   /// Completes with one connection, as accept() does. For a caller that must not get more
   /// connections than it asks for: a standing request may deliver all queued ones before the first

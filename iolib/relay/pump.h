@@ -33,8 +33,8 @@ class Pump final : private Operation, private Sender {
   /// taken out of a paused pipe to return the pipe to the pool.
   static constexpr std::size_t kMaxHeldBytes = 64 << 10;
   /// The most bytes that it holds for a tap's watermark alone: a durable write takes as long as ten
-  /// receives or more. With 64 KiB, 256 KiB and 1 MiB, a stream's rate was 0.3, 0.7 and 1.0 of the
-  /// best (tests/perf/RESULTS.md, "Recording").
+  /// receives or more. With 64 KiB, 256 KiB and 1 MiB, a stream reached 0.3, 0.7 and 1.0 of the
+  /// rate with 512 KiB (tests/perf/RESULTS.md, "Recording").
   static constexpr std::size_t kMaxGatedBytes = 512 << 10;
   /// How long a pipe with at most kMaxHeldBytes in it may be paused before its bytes move to the
   /// heap.
@@ -93,7 +93,7 @@ class Pump final : private Operation, private Sender {
   [[nodiscard]] bool quiet() const {
     return ended() || wait_ == Wait::writable || wait_ == Wait::tap;
   }
-  /// Whether the direction's socket is ready, but the loop has not handled it yet.
+  /// Whether the socket that the direction waits for is ready, but the loop has not handled it yet.
   [[nodiscard]] bool is_ready() const;
   /// Whether a tap delays the direction: some of its bytes, or all.
   [[nodiscard]] bool gated() const {
@@ -159,7 +159,7 @@ class Pump final : private Operation, private Sender {
   Leg& target_;
   Promotion promotion_;
   PipeLease pipe_;
-  ByteQueue held_;                ///< wait for the target or a tap; precede the pipe's bytes
+  ByteQueue held_;                ///< waits for the target or a tap; precedes the pipe's bytes
   std::unique_ptr<TapSet> taps_;  ///< usually null
   std::size_t shown_bytes_ = 0;   ///< at the head of the pipe: the taps have seen them
   std::uint64_t received_bytes_ = 0;
