@@ -18,7 +18,7 @@ namespace {
 // A turn completes at least this many of the ready requests. The kernel runs 20 items of a ring's
 // task work in each io_uring_enter (IO_LOCAL_TW_DEFAULT_MAX in io_uring/io_uring.c).
 constexpr std::size_t kLeastPerTurn = 16;
-// A running loop never takes this long for a turn; a longer one means that the process was stopped.
+// The handling of one turn in a running process never takes this long, however much there is to do.
 constexpr Duration kLongestTurn = std::chrono::milliseconds(100);
 
 }  // namespace

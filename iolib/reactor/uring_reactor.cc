@@ -380,9 +380,9 @@ void UringReactor::dispatch(const io_uring_cqe& cqe) {
   if (has_buffer) give_back(buffer);
 }
 
-// Whether the kernel ended the request for lack of memory or of a thread. That says nothing about
-// the descriptor, so the request is made again. Not for accepts, whose callers pause and try again
-// anyway, nor for file writes, whose caller has another way.
+// Whether the kernel ended the request unasked, for lack of memory or of a thread. That says
+// nothing about the descriptor, so the request is made again. False for accepts, whose callers
+// pause and try again anyway, and for file writes, whose caller has another way.
 bool UringReactor::is_refused(const Operation& operation, int result) {
   if (operation.cancelled_ || operation.kind_ == kAccept || operation.kind_ == kFile) return false;
   // take_poll() ended it, after it had found its events.
