@@ -84,6 +84,7 @@ void Reactor::run() {
     timers_.expire(wait_ended);
     deferrals_.run();
   }
+  flush();
   stopping_ = false;
   loop_runs = false;
 }

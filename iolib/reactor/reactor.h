@@ -112,6 +112,8 @@ class Reactor {
   /// Waits for completions until `deadline` at most, and completes their operations. True if some
   /// ready ones are left.
   [[nodiscard]] virtual bool turn(std::optional<TimePoint> deadline) = 0;
+  /// The loop ends: carries out the sends and closes that are queued.
+  virtual void flush() {}
   /// Fails with EMFILE if the constructor got no descriptor for the mailbox.
   [[nodiscard]] Result<> check_mailbox() const;
   /// Sets the time that now() returns. Each turn calls it after its wait; a simulated reactor

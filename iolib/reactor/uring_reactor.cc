@@ -26,10 +26,12 @@ constexpr unsigned kCompletionEntries = 8192;
 // power of two.
 constexpr unsigned kBuffers = 128;
 constexpr unsigned short kBufferGroup = 0;
-// The most sends from one buffer in a turn: to the upstream, and to mirrors.
+// The most sends from one buffer in a turn.
 constexpr std::uint8_t kMostLoans = 16;
 // Marks a send in the user data of its completion; other requests have a pointer there.
 constexpr std::uint64_t kSendMark = 1;
+// The most completions for which a queued send waits.
+constexpr std::size_t kLongestWait = 64;
 // The pause before a refused request is made again: see is_refused().
 constexpr Duration kRetryPause = std::chrono::milliseconds(10);
 
@@ -79,10 +81,7 @@ Result<> UringReactor::provide_buffers() {
 }
 
 UringReactor::~UringReactor() {
-  if (ring_open_) {
-    io_uring_submit(&ring_);  // the queued closes
-    io_uring_queue_exit(&ring_);
-  }
+  if (ring_open_) io_uring_queue_exit(&ring_);
   if (buffers_ != nullptr) ::munmap(buffers_, buffer_ring_bytes());
 }
 
@@ -257,6 +256,8 @@ void UringReactor::close(OwnedFd fd) {
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
+void UringReactor::flush() { io_uring_submit(&ring_); }
+
 void UringReactor::cancel(Operation& operation) {
   if (!operation.in_flight_ || operation.cancelled_) return;
   operation.cancelled_ = true;
@@ -298,7 +299,12 @@ bool UringReactor::turn(std::optional<TimePoint> deadline) {
   refresh_now();
   collect();
   report_sends();
-  for (const io_uring_cqe& cqe : completions_) dispatch(cqe);
+  std::size_t dispatched = 0;
+  for (const io_uring_cqe& cqe : completions_) {
+    dispatch(cqe);
+    // Sends do not wait for the end of a long turn.
+    if (++dispatched % kLongestWait == 0 && !sends_.empty()) io_uring_submit(&ring_);
+  }
   const bool starved = starved_.first != nullptr;
   // The buffers of this turn are free now or in the next turn, so receives that found none are made
   // again.

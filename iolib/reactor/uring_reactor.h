@@ -68,6 +68,7 @@ class UringReactor final : public Reactor, public FileRing {
   [[nodiscard]] Result<> open();
   [[nodiscard]] Result<> provide_buffers();
   [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;
+  void flush() override;
   void wait(std::optional<TimePoint> deadline);
   [[nodiscard]] bool has_more() const;
   void collect();

@@ -90,14 +90,18 @@ void Pump::complete(const Completion& completion) {
   advance();
 }
 
-// The reactor calls this before any completion of the turn.
+// The reactor calls this before any completion of the turn. The time of the send was that of
+// copy_out(): a report can come much later, with the next turn.
 void Pump::sent(int result, std::span<const std::byte> data) {
   assert(held_bytes() == 0);
+  // A turn begins, and what happens in it must not begin another.
+  if (wait_ == Wait::tap) wait_ = Wait::nothing;
   const auto taken = static_cast<std::size_t>(std::max(result, 0));
-  moved_out(taken);
-  if (result < 0 && result != -EAGAIN && result != -EINTR && result != -ECANCELED) {
-    target_.mark_reset();
-  }
+  forwarded_bytes_ += taken;
+  assert(forwarded_bytes_ <= received_bytes_);
+  const bool refused =
+      result == -EAGAIN || result == -EINTR || result == -ECANCELED || result == -ENOMEM;
+  if (result < 0 && !refused) target_.mark_reset();
   if (taken < data.size() && !is_cut()) {
     held_.append(data.subspan(taken));
     if (in_flight()) relay_.context_->reactor.cancel(*this);

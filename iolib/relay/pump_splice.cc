@@ -24,7 +24,11 @@ void Pump::splice_turn() {
       judge_turn(in.bytes);
       return flush_pipe();
     case Transfer::Status::failed:
-      return end_source(false);
+      // The call took the error away. An urgent byte may stand before it, which only a receive can
+      // take.
+      source_.mark_reset();
+      stop_streaming();
+      return;
     case Transfer::Status::end:
       // Only a receive can tell the end. After the FIN has come, splice also returns 0 before
       // urgent data, with all later bytes unread.

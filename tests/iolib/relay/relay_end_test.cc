@@ -51,6 +51,21 @@ TEST_P(RelayEndTest, ASilentConnectionEndsWithAResetBothWays) {
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), 0U);
 }
 
+// Counted from the message itself, not from when the loop next has something to do.
+TEST_P(RelayEndTest, SilenceBeginsWithTheLastMessage) {
+  constexpr Duration kLimit = std::chrono::milliseconds(600);
+  Duration shortest = Duration::max();
+  for (int i = 0; i < kTries && shortest > kLimit + kLimit / 2; ++i) {
+    const TimePoint begin = Clock::now();
+    RelaySession& session = start({.idle_timeout = kLimit});
+    ASSERT_TRUE(test::send_all(session.client.get(), "?"));
+    EXPECT_EQ(test::receive_text(session.upstream.get(), 1), "?");
+    EXPECT_EQ(session.end(), EndReason::idle_timeout);
+    shortest = std::min(shortest, Clock::now() - begin);
+  }
+  EXPECT_LE(shortest, kLimit + kLimit / 2);
+}
+
 TEST_P(RelayEndTest, BytesOneWayKeepAConnectionAlive) {
   for (int i = 0; i < kTries; ++i) {
     test::Silence silence;
