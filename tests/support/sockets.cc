@@ -269,13 +269,13 @@ bool send_pattern(int fd, Pattern pattern, std::uint64_t offset, std::uint64_t s
 }
 
 std::uint64_t send_until_full(int fd, Pattern pattern, std::uint64_t limit_bytes,
-                              std::chrono::milliseconds lull) {
+                              std::chrono::milliseconds lull, std::uint64_t offset) {
   std::vector<std::byte> chunk(1 << 16);
   std::uint64_t sent_bytes = 0;
   while (sent_bytes < limit_bytes) {
     const auto part = std::span(chunk).first(
         static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), limit_bytes - sent_bytes)));
-    pattern.fill(sent_bytes, part);
+    pattern.fill(offset + sent_bytes, part);
     const ssize_t sent = ::send(fd, part.data(), part.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
       sent_bytes += static_cast<std::uint64_t>(sent);

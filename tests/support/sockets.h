@@ -92,9 +92,9 @@ struct Received {
 [[nodiscard]] bool send_pattern(int fd, Pattern pattern, std::uint64_t offset,
                                 std::uint64_t size_bytes);
 /// Sends until every buffer up to the reader is full, wherever it is: until nothing was accepted
-/// for `lull`. Returns the number of bytes sent.
+/// for `lull`. Sends the pattern's bytes from `offset` on. Returns the number of bytes sent.
 std::uint64_t send_until_full(int fd, Pattern pattern, std::uint64_t limit_bytes,
-                              std::chrono::milliseconds lull);
+                              std::chrono::milliseconds lull, std::uint64_t offset = 0);
 
 struct ReadOptions {
   std::uint64_t stop_after_bytes = ~std::uint64_t{0};

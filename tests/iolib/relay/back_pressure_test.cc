@@ -42,7 +42,7 @@ std::uint64_t spliced_bytes(RelaySession& session) {
 
 TEST_P(BackPressureTest, AReaderWhoDoesNotReadStopsTheSenderAndHoldsABoundedAmount) {
   RelaySession& session = start(small_buffers());
-  const std::uint64_t sent = test::send_until_full(session.client.get(), kToUpstream, kMuch, 50ms);
+  const std::uint64_t sent = send_until_held(session, kMuch);
   EXPECT_LT(sent, kMuch);
   EXPECT_GT(held_bytes(session), 0U);
   EXPECT_LE(held_bytes(session), std::max(kPipeBytes, Pump::kMaxHeldBytes));

@@ -238,6 +238,16 @@ bool send_in_pieces(int fd, test::Pattern pattern, std::uint64_t size, std::uint
   return true;
 }
 
+std::uint64_t send_until_held(RelaySession& session, std::uint64_t limit_bytes) {
+  std::uint64_t sent = 0;
+  EXPECT_TRUE(test::wait_until([&] {
+    sent += test::send_until_full(session.client.get(), kToUpstream, limit_bytes - sent,
+                                  std::chrono::milliseconds(50), sent);
+    return session.look([](Relay& relay) { return relay.to_upstream().held_bytes(); }) > 0U;
+  })) << "the relay holds nothing";
+  return sent;
+}
+
 std::string read_whole(int fd, test::Pattern pattern, std::uint64_t size, test::Ending ending) {
   test::PatternChecker checker(pattern);
   const test::Ending ended = test::read_pattern(fd, checker);

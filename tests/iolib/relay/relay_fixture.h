@@ -204,6 +204,9 @@ class EngineTest : public RelayTestBase, public testing::WithParamInterface<Engi
 
 /// Sends the pattern's first `size` bytes in pieces of random sizes, then FIN.
 bool send_in_pieces(int fd, test::Pattern pattern, std::uint64_t size, std::uint64_t seed);
+/// The client sends kToUpstream, at most `limit_bytes`, until nobody takes more and the relay holds
+/// some of it. On a busy machine the sender may pause before that. Returns the bytes sent.
+[[nodiscard]] std::uint64_t send_until_held(RelaySession& session, std::uint64_t limit_bytes);
 /// Reads to the end. Returns the problem with what came, or nothing.
 [[nodiscard]] std::string read_whole(int fd, test::Pattern pattern, std::uint64_t size,
                                      test::Ending ending = test::Ending::eof);

@@ -245,9 +245,7 @@ TEST_P(RelayTest, AHalfClosedConnectionDoesNotSpin) {
 
 TEST_P(RelayTest, TheFinWaitsForTheBytesThatAreHeld) {
   RelaySession& session = start({.client = test::kSmallBuffers, .upstream = test::kSmallBuffers});
-  const std::uint64_t sent =
-      test::send_until_full(session.client.get(), kToUpstream, 64 << 20, 50ms);
-  EXPECT_GT(session.look([](Relay& relay) { return relay.to_upstream().held_bytes(); }), 0U);
+  const std::uint64_t sent = send_until_held(session, 64 << 20);
   test::finish_sending(session.client.get());
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, sent), "");
 }
