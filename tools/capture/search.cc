@@ -10,6 +10,7 @@
 #include "tools/capture/commands.h"
 #include "tools/capture/findings.h"
 #include "tools/capture/stream_match.h"
+#include "tools/common/command_line.h"
 #include "tools/common/connections.h"
 #include "tools/common/text.h"
 #include "tools/common/walk.h"
@@ -181,7 +182,6 @@ Result<int> run_search(const Invocation& invocation) {
   Result<std::unique_ptr<StreamMatcher>> matcher = StreamMatcher::create(invocation.pattern);
   if (!matcher) {
     std::fprintf(stderr, "sluice-capture: %s\n", matcher.error().to_string().c_str());
-    constexpr int kUsageStatus = 2;
     return {in_place_value, kUsageStatus};
   }
   Search search(invocation, *std::move(matcher));
