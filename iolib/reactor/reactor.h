@@ -44,7 +44,7 @@ class Reactor {
   /// use during the wait.
   virtual void receive(int fd, Operation& operation, std::size_t max_bytes = kReceiveBytes) = 0;
   /// Queues a send of `bytes` to the socket `fd`. All sends of a turn go to the kernel together;
-  /// none waits for room. Call it from the complete() of a receive, with bytes of that receive;
+  /// none waits for room. Call it once in the complete() of a receive, with bytes of that receive;
   /// their buffer stays valid until sent() returns. The send is carried out before any request that
   /// is made after it. sent() reports the outcome at the beginning of the next turn. Returns false
   /// if this reactor cannot queue the send: the caller then sends the bytes itself.

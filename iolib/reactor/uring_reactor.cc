@@ -26,8 +26,6 @@ constexpr unsigned kCompletionEntries = 8192;
 // power of two.
 constexpr unsigned kBuffers = 128;
 constexpr unsigned short kBufferGroup = 0;
-// The most sends from one buffer in a turn.
-constexpr std::uint8_t kMostLoans = 16;
 // Marks a send in the user data of its completion; other requests have a pointer there.
 constexpr std::uint64_t kSendMark = 1;
 // The most completions for which a queued send waits.
@@ -135,8 +133,7 @@ bool UringReactor::send(int fd, std::span<const std::byte> bytes, Sender& sender
     return false;
   }
   std::uint8_t& loans = loans_[buffer_of(bytes.data())];
-  if (loans == kMostLoans) return false;
-  assert(loans > 0 && !sender.sending_);
+  assert(loans == 1 && !sender.sending_);  // the completion's own, and no send's yet
   ++loans;
   sender.sending_ = true;
   io_uring_sqe* sqe = next_sqe(nullptr);
@@ -277,7 +274,6 @@ void UringReactor::wait(std::optional<TimePoint> deadline) {
   // deferred work, which would wait forever while more than a batch of streams are always ready.
   if (io_uring_cq_ready(&ring_) > 0) {
     io_uring_submit_and_get_events(&ring_);
-    while (!sends_.empty() && io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
     return;
   }
   __kernel_timespec timeout{};
@@ -289,13 +285,13 @@ void UringReactor::wait(std::optional<TimePoint> deadline) {
   io_uring_cqe* first = nullptr;
   // The result adds nothing to the completion queue: timed out, interrupted, or ready.
   io_uring_submit_and_wait_timeout(&ring_, &first, 1, deadline ? &timeout : nullptr, nullptr);
-  // Short of memory, the kernel may take only some of the queue. report_sends() needs all sends to
-  // be submitted.
-  while (!sends_.empty() && io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
 }
 
 bool UringReactor::turn(std::optional<TimePoint> deadline) {
   wait(deadline);
+  // Short of memory, the kernel may take only some of the queue. report_sends() needs all sends to
+  // be submitted.
+  while (!sends_.empty() && io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
   refresh_now();
   collect();
   report_sends();

@@ -92,7 +92,7 @@ class UringReactor final : public Reactor, public FileRing {
   bool ring_open_ = false;
   io_uring_buf_ring* buffers_ = nullptr;  ///< ring of free buffers, shared with the kernel
   std::vector<std::byte> buffer_bytes_;
-  std::vector<std::uint8_t> loans_;        ///< uses of each buffer: its sends, and its receive
+  std::vector<std::uint8_t> loans_;        ///< uses of each buffer: its receive, and its send
   std::vector<Send> sends_;                ///< of this turn
   std::vector<io_uring_cqe> completions_;  ///< of this turn
   std::span<std::byte> file_buffer_;       ///< registered
