@@ -268,7 +268,7 @@ bool AsioReactor::turn(std::optional<TimePoint> deadline) {
     refresh_now();
   } else {
     if (deadline) wake_at(*deadline);
-    context_.run_one();
+    if (!look_busily(deadline, [this] { return context_.poll_one() > 0; })) context_.run_one();
   }
   // This also runs when a timer is due, so that timers in quick succession do not delay sockets.
   int handlers = 1;

@@ -79,6 +79,10 @@ class Reactor {
     if (fd) forget(fd.get());
   }
 
+  /// Sets how long the loop looks for completions before it sleeps: CPU for latency. 0, the
+  /// default: it sleeps at once.
+  void set_busy_poll(Duration duration) { busy_poll_ = duration; }
+
   void set_timer(Timer& timer, TimePoint deadline) { timers_.set(timer, deadline); }
   void cancel_timer(Timer& timer) { timers_.cancel(timer); }
   /// Runs `deferral` at the end of this turn, after the completions and the timers of the turn, in
@@ -112,6 +116,19 @@ class Reactor {
   /// Waits for completions until `deadline` at most, and completes their operations. True if some
   /// ready ones are left.
   [[nodiscard]] virtual bool turn(std::optional<TimePoint> deadline) = 0;
+  /// Calls `found` again and again for the time of set_busy_poll(), until it returns true or the
+  /// turn's deadline has come. Returns false if neither happened: then the turn may sleep.
+  template <class Found>
+  [[nodiscard]] bool look_busily(std::optional<TimePoint> deadline, Found found) const {
+    if (busy_poll_ == Duration::zero()) return false;
+    TimePoint now = Clock::now();
+    const TimePoint until = now + busy_poll_;
+    do {
+      if (found() || (deadline && *deadline <= now)) return true;
+      now = Clock::now();
+    } while (now < until);
+    return false;
+  }
   /// The loop ends: carries out the sends and closes that are queued.
   virtual void flush() {}
   /// Fails with EMFILE if the constructor got no descriptor for the mailbox.
@@ -142,6 +159,7 @@ class Reactor {
   TimerQueue timers_;
   DeferralQueue deferrals_;
   std::size_t in_flight_ = 0;  ///< number of requests
+  Duration busy_poll_ = Duration::zero();
   bool hastened_ = false;
   TimePoint now_ = Clock::now();
   OwnedFd wake_;

@@ -276,6 +276,7 @@ void UringReactor::wait(std::optional<TimePoint> deadline) {
     io_uring_submit_and_get_events(&ring_);
     return;
   }
+  if (finds_busily(deadline)) return;
   __kernel_timespec timeout{};
   if (deadline) {
     const nanoseconds left = std::max(nanoseconds(0), nanoseconds(*deadline - Clock::now()));
@@ -285,6 +286,16 @@ void UringReactor::wait(std::optional<TimePoint> deadline) {
   io_uring_cqe* first = nullptr;
   // The result adds nothing to the completion queue: timed out, interrupted, or ready.
   io_uring_submit_and_wait_timeout(&ring_, &first, 1, deadline ? &timeout : nullptr, nullptr);
+}
+
+// Submits the queue, then looks at the ring's flags, which needs no system call.
+bool UringReactor::finds_busily(std::optional<TimePoint> deadline) {
+  bool submitted = false;
+  return look_busily(deadline, [&] {
+    if (!submitted || has_more()) io_uring_submit_and_get_events(&ring_);
+    submitted = true;
+    return io_uring_cq_ready(&ring_) > 0;
+  });
 }
 
 bool UringReactor::turn(std::optional<TimePoint> deadline) {

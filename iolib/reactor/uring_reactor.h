@@ -70,6 +70,7 @@ class UringReactor final : public Reactor, public FileRing {
   [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;
   void flush() override;
   void wait(std::optional<TimePoint> deadline);
+  [[nodiscard]] bool finds_busily(std::optional<TimePoint> deadline);
   [[nodiscard]] bool has_more() const;
   void collect();
   void dispatch(const io_uring_cqe& cqe);

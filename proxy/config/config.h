@@ -75,6 +75,7 @@ struct Config {
   int workers = 0;  ///< 0: one for each CPU that the process may run on
   Engine engine = Engine::automatic;
   CpuAffinity cpu_affinity;
+  std::chrono::nanoseconds busy_poll{0};  ///< see Reactor::set_busy_poll()
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(30);  ///< 0: end at once
   std::uint64_t max_connections = 100'000;                            ///< of all routes together
   std::uint64_t pipe_size_bytes = 1 << 20;

@@ -10,11 +10,14 @@
 namespace sluice {
 namespace {
 
-constexpr std::uint64_t kMillisecond = 1'000'000;
+constexpr std::uint64_t kMicrosecond = 1'000;
+constexpr std::uint64_t kMillisecond = 1'000 * kMicrosecond;
 constexpr std::uint64_t kSecond = 1'000 * kMillisecond;
 constexpr std::uint64_t kHour = 3'600'000 * kMillisecond;
 constexpr std::uint64_t kDay = 24 * kHour;
 
+// A worker that looks for work longer than this between two messages never sleeps.
+constexpr std::uint64_t kLongestBusyPoll = 10 * kMillisecond;
 // More workers than CPUs only compete. No supported machine has more CPUs than this.
 constexpr std::uint64_t kMostWorkers = 256;
 // At two descriptors per connection, more would need over twice the kernel's default limit of
@@ -390,6 +393,18 @@ constexpr auto kOptions = std::to_array<Option>({
      .choices = kEngines,
      .help = "Choose how to wait for sockets. auto uses io_uring where the kernel allows it, and "
              "epoll otherwise."},
+    {.name = "busy-poll",
+     .kind = OptionKind::duration,
+     .places = kGlobal,
+     .topic = Topic::workers,
+     .field = &Config::busy_poll,
+     .value = "DURATION",
+     .default_text = "0",
+     .lowest = kMicrosecond,
+     .highest = kLongestBusyPoll,
+     .zero = "never",
+     .help = "Before a worker sleeps, let it look for work for this long. That lowers latency and "
+             "costs CPU."},
     {.name = "max-connections",
      .kind = OptionKind::count,
      .places = kGlobal,

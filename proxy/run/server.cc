@@ -205,6 +205,7 @@ Result<> Server::make_workers() {
     WorkerOptions options;
     options.index = index;
     options.uring = machine_.uring;
+    options.busy_poll = std::chrono::duration_cast<Duration>(config_.busy_poll);
     options.cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
     options.routes = routes_;
     workers_.push_back(std::make_unique<WorkerThread>(*shared_, std::move(options)));

@@ -98,6 +98,7 @@ Result<> WorkerThread::open_reactor() {
 }
 
 Result<> WorkerThread::make_worker() {
+  reactor_->set_busy_poll(options_.busy_poll);
   worker_ =
       std::make_unique<Worker>(shared_, *reactor_, options_.index, std::move(options_.routes));
   return worker_->open_capture(ring_);

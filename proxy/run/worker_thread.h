@@ -22,7 +22,8 @@ class FileRing;
 struct WorkerOptions {
   std::size_t index = 0;
   bool uring = true;
-  int cpu = -1;  ///< the CPU to pin the thread to; -1: no pinning
+  Duration busy_poll = Duration::zero();  ///< see Reactor::set_busy_poll()
+  int cpu = -1;                           ///< the CPU to pin the thread to; -1: no pinning
   std::vector<Route> routes;
 };
 

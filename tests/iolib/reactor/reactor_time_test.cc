@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
@@ -14,6 +16,7 @@
 #include "tests/iolib/reactor/reactor_fixture.h"
 #include "tests/support/socket_pair.h"
 #include "tests/support/sockets.h"
+#include "tests/support/wait.h"
 
 namespace sluice {
 namespace {
@@ -385,6 +388,39 @@ TYPED_TEST(ReactorTimeTest, NowGoesOnWithTheTurns) {
 }
 
 TYPED_TEST(ReactorTimeTest, AnIdleLoopSleeps) { EXPECT_TRUE(this->sleeps_for(100ms)); }
+
+/// How often the thread has given up its CPU of its own accord.
+std::int64_t sleeps_so_far() {
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nvcsw;
+}
+
+TYPED_TEST(ReactorTimeTest, ALoopThatPollsBusilyFindsBytesAndDeadlinesWithoutASleep) {
+  constexpr int kTimes = 5;
+  const SocketPair pair = tcp_pair();
+  const auto sleeps_with = [&](Duration busy_poll) {
+    this->reactor().set_busy_poll(busy_poll);
+    const std::int64_t before = sleeps_so_far();
+    for (int i = 0; i < kTimes; ++i) {
+      const Task<> sender = this->send_at(Clock::now() + 2ms, pair.far.get());
+      sender.start();
+      const auto received = this->probe();
+      this->reactor().receive(pair.near.get(), *received);
+      EXPECT_TRUE(this->run_until_complete(*received));
+      EXPECT_EQ(received->last().result, 1);
+    }
+    return sleeps_so_far() - before;
+  };
+  EXPECT_GE(sleeps_with(0ms), kTimes);
+  // A machine with other work may stop the thread for longer than it polls.
+  EXPECT_TRUE(test::wait_until([&] { return sleeps_with(1s) == 0; }));
+}
+
+TYPED_TEST(ReactorTimeTest, ALoopThatPollsBusilySleepsAfterItsTime) {
+  this->reactor().set_busy_poll(1ms);
+  EXPECT_TRUE(this->sleeps_for(100ms));
+}
 
 TYPED_TEST(ReactorTimeTest, AReactorGoesWithAllItsDescriptors) {
   const std::size_t before = test::open_descriptors();
