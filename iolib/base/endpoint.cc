@@ -32,11 +32,6 @@ bool is_loopback(const sockaddr* address) {
   return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr) != 0;
 }
 
-void set_flag(int fd, int level, int option) {
-  const int on = 1;
-  static_cast<void>(::setsockopt(fd, level, option, &on, sizeof on));
-}
-
 // The ports that the kernel chooses from (ip(7)), as they were at the first call; all if it does
 // not say.
 bool is_ephemeral(std::uint16_t port) {
@@ -107,14 +102,15 @@ void choose_congestion_control(int fd, const sockaddr* address) {
       ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kUnpaced.data(), kUnpaced.size()));
 }
 
+void set_flag(int fd, int level, int option) {
+  const int on = 1;
+  static_cast<void>(::setsockopt(fd, level, option, &on, sizeof on));
+}
+
 Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion) {
   OwnedFd fd(::socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return errno_error("socket");
-  if (!to.is_unix()) {
-    set_flag(fd.get(), IPPROTO_TCP, TCP_NODELAY);
-    set_flag(fd.get(), SOL_SOCKET, SO_KEEPALIVE);
-    if (choose_congestion) choose_congestion_control(fd.get(), to.data());
-  }
+  if (choose_congestion) choose_congestion_control(fd.get(), to.data());
   set_flag(fd.get(), SOL_SOCKET, SO_OOBINLINE);
   return fd;
 }

@@ -33,9 +33,13 @@ struct Endpoint {
 /// effect on other addresses; errors are ignored.
 void choose_congestion_control(int fd, const sockaddr* address);
 
-/// Opens a stream socket for a connect to `to`, not blocking and close-on-exec. TCP sockets have
-/// TCP_NODELAY and keep-alives and, if `choose_congestion`, the control that
-/// choose_congestion_control() sets. Urgent data stays in line (SO_OOBINLINE).
+/// Sets an option of a socket to 1. Errors are ignored.
+void set_flag(int fd, int level, int option);
+
+/// Opens a stream socket for a connect to `to`, not blocking and close-on-exec. Urgent data stays
+/// in line (SO_OOBINLINE). If `choose_congestion`, a TCP socket has the control that
+/// choose_congestion_control() sets. Both must be set before the connect: a byte that comes earlier
+/// could be lost, and a control that paces leaves its pacing behind.
 [[nodiscard]] Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion);
 
 /// Begins a connect; to this machine it usually completes at once. Returns one of:

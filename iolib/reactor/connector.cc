@@ -1,5 +1,9 @@
 #include "iolib/reactor/connector.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
@@ -61,6 +65,10 @@ void Connector::go_on(int outcome) {
 // Returns false if the attempt failed. Otherwise the attempt waits, or the connector has ended.
 bool Connector::pursue(int outcome) {
   if (was_connected(outcome)) {
+    if (!endpoint().is_unix()) {
+      reactor_.set_flag(fd_.get(), IPPROTO_TCP, TCP_NODELAY);
+      reactor_.set_flag(fd_.get(), SOL_SOCKET, SO_KEEPALIVE);
+    }
     end(Connected{std::move(fd_), which(), outcome});
     return true;
   }

@@ -17,7 +17,7 @@
 
 namespace sluice {
 
-/// A connection to one of several endpoints.
+/// A connection to one of several endpoints. TCP connections have TCP_NODELAY and keep-alives.
 struct Connected {
   OwnedFd fd;             ///< call Reactor::forget() before closing it
   std::size_t which = 0;  ///< index of the endpoint

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "iolib/base/clock.h"
+#include "iolib/base/endpoint.h"
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/reactor/deferral.h"
@@ -78,6 +79,10 @@ class Reactor {
   virtual void close(OwnedFd fd) {
     if (fd) forget(fd.get());
   }
+
+  /// Sets an option of the socket `fd` to 1, before any request that is made after it. Errors are
+  /// ignored.
+  virtual void set_flag(int fd, int level, int option) { sluice::set_flag(fd, level, option); }
 
   /// Sets how long the loop looks for completions before it sleeps: CPU for latency. 0, the
   /// default: it sleeps at once.

@@ -30,6 +30,9 @@ constexpr unsigned short kBufferGroup = 0;
 constexpr std::uint64_t kSendMark = 1;
 // The most completions for which a queued send waits.
 constexpr std::size_t kLongestWait = 64;
+// SOCKET_URING_OP_SETSOCKOPT of Linux 6.7, which Debian 12's headers lack. Level, option, size and
+// address of the value are in the fields addr (lower and upper half), splice_fd_in and addr3.
+constexpr std::uint64_t kSetSocketOption = 3;
 // The pause before a refused request is made again: see is_refused().
 constexpr Duration kRetryPause = std::chrono::milliseconds(10);
 
@@ -56,6 +59,7 @@ Result<> UringReactor::open() {
   ring_open_ = true;
   // Saves a descriptor look-up in each io_uring_enter. Optional, so failure is ignored.
   static_cast<void>(io_uring_register_ring_fd(&ring_));
+  sets_flags_ = can_set_flags();
   return provide_buffers();
 }
 
@@ -76,6 +80,20 @@ Result<> UringReactor::provide_buffers() {
   loans_.resize(kBuffers);
   for (unsigned buffer = 0; buffer < kBuffers; ++buffer) recycle(buffer);
   return {};
+}
+
+// Whether the kernel sets socket options through a ring: Linux 6.7 or newer.
+bool UringReactor::can_set_flags() {
+  const OwnedFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return false;
+  queue_flag(socket.get(), SOL_SOCKET, SO_KEEPALIVE);
+  io_uring_cqe* outcome = nullptr;
+  if (io_uring_submit_and_wait(&ring_, 1) < 0 || io_uring_peek_cqe(&ring_, &outcome) != 0) {
+    return false;
+  }
+  const bool set = outcome->res == 0;
+  io_uring_cqe_seen(&ring_, outcome);
+  return set;
 }
 
 UringReactor::~UringReactor() {
@@ -251,6 +269,23 @@ void UringReactor::close(OwnedFd fd) {
   io_uring_prep_close(sqe, fd.release());
   io_uring_sqe_set_data(sqe, nullptr);
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+io_uring_sqe& UringReactor::queue_flag(int fd, int level, int option) {
+  // The kernel reads it when it carries out the request.
+  static const int on = 1;
+  io_uring_sqe* sqe = next_sqe(nullptr);
+  io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, nullptr, 0, kSetSocketOption);
+  sqe->addr = static_cast<std::uint64_t>(option) << 32 | static_cast<std::uint32_t>(level);
+  sqe->splice_fd_in = sizeof on;
+  sqe->addr3 = reinterpret_cast<std::uint64_t>(&on);
+  io_uring_sqe_set_data(sqe, nullptr);
+  return *sqe;
+}
+
+void UringReactor::set_flag(int fd, int level, int option) {
+  if (!sets_flags_) return Reactor::set_flag(fd, level, option);
+  queue_flag(fd, level, option).flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
 void UringReactor::flush() { io_uring_submit(&ring_); }

@@ -34,6 +34,7 @@ class UringReactor final : public Reactor, public FileRing {
   void cancel(Operation& operation) override;
   void forget(int /*fd*/) override {}
   void close(OwnedFd fd) override;
+  void set_flag(int fd, int level, int option) override;
 
   // FileRing.
 
@@ -67,6 +68,8 @@ class UringReactor final : public Reactor, public FileRing {
   UringReactor() = default;
   [[nodiscard]] Result<> open();
   [[nodiscard]] Result<> provide_buffers();
+  [[nodiscard]] bool can_set_flags();
+  io_uring_sqe& queue_flag(int fd, int level, int option);
   [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;
   void flush() override;
   void wait(std::optional<TimePoint> deadline);
@@ -91,6 +94,7 @@ class UringReactor final : public Reactor, public FileRing {
 
   io_uring ring_{};
   bool ring_open_ = false;
+  bool sets_flags_ = false;               ///< see can_set_flags()
   io_uring_buf_ring* buffers_ = nullptr;  ///< ring of free buffers, shared with the kernel
   std::vector<std::byte> buffer_bytes_;
   std::vector<std::uint8_t> loans_;        ///< uses of each buffer: its receive, and its send

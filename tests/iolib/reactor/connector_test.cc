@@ -1,6 +1,8 @@
 #include "iolib/reactor/connector.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -150,6 +152,25 @@ TYPED_TEST(ConnectorTest, ItBeginsWithTheAddressThatItIsTold) {
     EXPECT_EQ(test::receive_text(accepted.get(), 5), "hello");
     this->close(attempt.connected());
   }
+}
+
+TYPED_TEST(ConnectorTest, WhatIsConnectedSendsAtOnceAndIsKeptAlive) {
+  const test::Listener listener = test::listen_tcp();
+  const Endpoints one{endpoint_of(listener)};
+  Attempt attempt = this->attempt(one);
+  ASSERT_TRUE(this->run_until_over(attempt));
+  ASSERT_FALSE(attempt.failed());
+  this->settle();
+  const int fd = attempt.connected().fd.get();
+  const std::vector<std::pair<int, int>> options{{IPPROTO_TCP, TCP_NODELAY},
+                                                 {SOL_SOCKET, SO_KEEPALIVE}};
+  for (const auto& [level, option] : options) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    ASSERT_EQ(::getsockopt(fd, level, option, &value, &size), 0);
+    EXPECT_EQ(value, 1) << option;
+  }
+  this->close(attempt.connected());
 }
 
 TYPED_TEST(ConnectorTest, AfterOneThatRefusesComesTheNext) {
