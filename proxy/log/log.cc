@@ -61,6 +61,8 @@ Result<OwnedFd> open_file(const std::string& path) {
 void queue(LogLevel level, std::string_view event, Fields fields);
 
 constexpr std::string_view kStdout = "-";
+// The line of a connection's end fits.
+constexpr std::size_t kUsualLine = 256;
 
 // Writes to stderr, stdout, or a file that can be reopened. Belongs to the writing thread, except
 // for the members that say otherwise.
@@ -283,7 +285,8 @@ bool needs_quotes(std::string_view text) {
 
 void append_number(std::string& out, const Field& field) {
   if (const auto* whole = std::get_if<std::uint64_t>(&field.value)) {
-    fmt::format_to(std::back_inserter(out), "{}", *whole);
+    const fmt::format_int digits(*whole);
+    out.append(digits.data(), digits.size());
   } else if (const auto* real = std::get_if<double>(&field.value)) {
     fmt::format_to(std::back_inserter(out), "{:.6f}", *real);
   }
@@ -291,7 +294,9 @@ void append_number(std::string& out, const Field& field) {
 
 // `event name=value …`.
 std::string format_text(std::string_view event, Fields fields) {
-  std::string line(event);
+  std::string line;
+  line.reserve(kUsualLine);
+  line += event;
   for (const Field& field : fields) {
     line += ' ';
     line += field.name;
