@@ -48,7 +48,7 @@ _sluice() {
     -h | --help)
       mapfile -t COMPREPLY < <(compgen -W "all routes timeouts capture mirror log workers transfer general" -- "$current")
       ;;
-    --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout) ;;
+    --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout | --busy-poll) ;;
     --capture-limit | --capture-buffers | --segment-size | --retain-size) ;;
     --flush-interval | --sync-interval | --segment-time | --retain-age) ;;
     --workers | --max-connections | --pipe-size | --pipe-budget) ;;
@@ -57,7 +57,7 @@ _sluice() {
         --half-close-timeout --capture --durability --capture-full --capture-exact
         --capture-io --capture-direction --capture-limit --flush-interval --sync-interval --segment-size
         --segment-time --retain-size --retain-age --mirror --mirror-max-lag --mirror-on-lag
-        --mirror-sample --mirror-buffers --capture-buffers --drain-timeout --workers --engine --max-connections --cpu-affinity
+        --mirror-sample --mirror-buffers --capture-buffers --drain-timeout --workers --engine --busy-poll --max-connections --cpu-affinity
         --pipe-size --pipe-budget --log-level --log-format --log-file --version --help"
       mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
       ;;

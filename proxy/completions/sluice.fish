@@ -32,6 +32,7 @@ complete -c sluice -l capture-buffers -x -d 'Buffer at most this much per worker
 complete -c sluice -l drain-timeout -x -d 'After SIGTERM or SIGINT, reset connections that are left after this time'
 complete -c sluice -l workers -x -d 'Forward on this many threads'
 complete -c sluice -l engine -x -a 'auto uring epoll' -d 'Choose how to wait for sockets'
+complete -c sluice -l busy-poll -x -d 'Before a worker sleeps, let it look for work for this long'
 complete -c sluice -l max-connections -x -d 'Forward at most this many connections at a time'
 complete -c sluice -l cpu-affinity -x -a 'auto none' -d 'Pin the workers to these CPUs'
 complete -c sluice -l pipe-size -x -d 'Ask the kernel for pipes of this size'
