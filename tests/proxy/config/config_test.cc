@@ -738,8 +738,9 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
       "mirror-on-lag";
   EXPECT_EQ(load_error(with_defaults("idle-timeut = \"1h\"")),
             "2:1: key \"idle-timeut\": unknown key, expected one of " + of_routes +
-                ", mirror-sample, drain-timeout, workers, engine, max-connections, cpu-affinity, "
-                "pipe-size, pipe-budget, capture-buffers, mirror-buffers, log-level, log-format or "
+                ", mirror-sample, drain-timeout, workers, engine, busy-poll, max-connections, "
+                "cpu-affinity, pipe-size, pipe-budget, capture-buffers, mirror-buffers, log-level, "
+                "log-format or "
                 "log-file; did you mean \"idle-timeout\"?");
   EXPECT_EQ(load_error(with_route("  lsten = \":2\"\n")),
             "5:3: key \"lsten\": unknown key, expected one of listen, to, name, " + of_routes +
