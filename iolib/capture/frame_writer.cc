@@ -26,7 +26,7 @@ void Block::complete(const Completion& completion) {
 void FrameWriter::begin(Segment segment) {
   assert(!segment_ && at_rest() && writing_.empty() && kept_.empty());
   segment_ = std::move(segment);
-  written_.frames = 0;
+  written_ = sync_covers_ = {.sequence = written_.sequence};
 }
 
 Segment FrameWriter::end() {
@@ -106,7 +106,7 @@ void FrameWriter::count_written() {
   while (!writing_.empty() && writing_.front().written_) {
     Block& block = writing_.front();
     assert(block.sequence >= written_.sequence);
-    written_ = {block.sequence, block.number_ + 1};
+    written_ = {block.sequence, block.position_, block.number_ + 1};
     writing_.pop_front();
     kept_.push_back(block);
   }

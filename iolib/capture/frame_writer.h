@@ -69,6 +69,10 @@ class FrameWriter final : private Operation {
   [[nodiscard]] bool all_durable() const;
   /// Whether a sync now would make something durable.
   [[nodiscard]] bool can_sync() const;
+  /// The bytes that were written since the last sync began.
+  [[nodiscard]] std::uint64_t unsynced_bytes() const {
+    return written_.offset - sync_covers_.offset;
+  }
   /// Memory in bytes of all blocks that this writer keeps.
   [[nodiscard]] std::uint64_t kept_bytes() const;
   /// All blocks up to this sequence are written, or durable.
@@ -91,6 +95,7 @@ class FrameWriter final : private Operation {
   // A position up to which blocks, in order, have reached a state: in the chain and in its segment.
   struct Mark {
     std::uint64_t sequence = 0;
+    std::uint64_t offset = 0;  ///< the end of the last of these frames
     std::uint32_t frames = 0;
   };
 

@@ -9,7 +9,7 @@ namespace sluice::capture {
 
 /// When recorded bytes are on stable storage.
 enum class Durability : std::uint8_t {
-  none,            ///< written to the device, flushed only when a segment is sealed
+  none,            ///< written to the device, flushed as a segment fills and when it is sealed
   interval,        ///< flushed at an interval
   batch,           ///< each block is flushed, together with those that came meanwhile
   before_forward,  ///< bytes are forwarded only after they are flushed

@@ -250,6 +250,10 @@ bool SegmentWriter::wants_sync() {
     return true;
   }
   if (segment_ends()) return frames_.in_flight() == 0;
+  // While the last flush runs, nothing can be written. The flushes before it therefore cover ever
+  // smaller parts: at most half of the segment, then at most half of its rest, and so on.
+  const Segment& current = *frames_.segment();
+  if (current.offset + frames_.unsynced_bytes() >= current.size_bytes) return true;
   if (options_.durability == Durability::none) return false;
   if (2 * frames_.kept_bytes() >= options_.kept_bytes) return true;
   const TimePoint due = frames_.last_sync() + options_.sync_interval;

@@ -146,6 +146,73 @@ TEST(SegmentWriter, SaysOfASegmentWhoseTimeIsUpThatItWasRotatedUnlessTheRunEndsF
   }
 }
 
+// Nothing can be written while the last flush of a segment runs, so it must not cover much.
+TEST(SegmentWriter, FlushesASegmentAsItFills) {
+  constexpr std::size_t kBlockBytes = 8 << 10;
+  constexpr std::size_t kBlocks = 512;  // of a segment
+  constexpr std::size_t kMostFlushes = 16;
+  capture::RecorderOptions options = CaptureRig::small_options(Durability::none);
+  options.segments.segment_bytes = kBlocks * kBlockBytes;
+  options.segment_time = std::chrono::hours(1);
+  CaptureRig rig(options);
+  rig.settle();
+  std::vector<std::size_t> flushes;  // of the current segment: the blocks since the one before
+  std::size_t blocks = 0;            // since the last flush
+  int segments = 0;
+  rig.disk.set_on_call([&](DiskCall call, std::uint64_t) {
+    if (call == DiskCall::write) ++blocks;
+    if (call == DiskCall::sync) flushes.push_back(std::exchange(blocks, 0));
+    if (call == DiskCall::volume_write) {  // the footer
+      EXPECT_LE(flushes.back(), capture::FrameWriter::kDepth);
+      EXPECT_LE(std::ranges::max(flushes), kBlocks * 2 / 3);
+      EXPECT_LE(flushes.size(), kMostFlushes);
+      flushes.clear();
+      ++segments;
+    }
+    return Fault{};
+  });
+  Recording& recording = rig.open(1);
+  std::string sent;
+  while (segments < 2) {
+    const std::string part(kBlockBytes / 2, 'x');
+    rig.append(recording, part);
+    sent += part;
+    rig.reactor.step();
+  }
+  ASSERT_TRUE(rig.close());
+  EXPECT_TRUE(rig.read().clean());
+  EXPECT_EQ(rig.read().client(1).bytes, sent);
+}
+
+// What the flushes of a filling segment have not confirmed is written again, in order.
+TEST(SegmentWriter, WritesAgainWhatAFailingFlushOfAFillingSegmentLeftUnconfirmed) {
+  constexpr int kFlushes = 5;
+  for (int failing = 0; failing < kFlushes; ++failing) {
+    capture::RecorderOptions options = CaptureRig::small_options(Durability::interval);
+    options.segments.sync_interval = options.segment_time = std::chrono::hours(1);
+    options.segments.segment_bytes = options.buffer_bytes = options.segments.kept_bytes = 2 << 20;
+    CaptureRig rig(options);
+    rig.settle();
+    rig.disk.set_on_call([flush = 0, failing](DiskCall call, std::uint64_t) mutable {
+      if (call != DiskCall::sync || flush++ != failing) return Fault{};
+      return Fault{Fault::Kind::fails, EIO};
+    });
+    Recording& recording = rig.open(1);
+    std::string sent;
+    for (char letter = 'a'; letter <= 'z'; ++letter) {
+      const std::string part(100'000, letter);
+      rig.append(recording, part);
+      sent += part;
+      rig.settle();
+    }
+    ASSERT_TRUE(rig.close());
+    const ReadCapture read = rig.read();
+    EXPECT_TRUE(read.clean()) << failing;
+    EXPECT_EQ(read.client(1).bytes, sent) << failing;
+    EXPECT_EQ(std::ranges::count_if(read.segments, is_suspect), 1) << failing;
+  }
+}
+
 capture::RecorderOptions large_options() {
   capture::RecorderOptions options = CaptureRig::small_options(Durability::batch);
   options.segments.segment_bytes = 16 << 20;
