@@ -16,23 +16,32 @@
 #include <vector>
 
 #include "iolib/base/aligned_buffer.h"
+#include "iolib/base/owned_fd.h"
 #include "iolib/disk/volume.h"
 #include "tests/support/temp_dir.h"
 
 namespace {
 int directory_sync_error = 0;  ///< what every fsync(2) of a directory in this program returns
 std::function<void()> before_directory_sync;  ///< called once
+std::vector<std::string> calls;  ///< the sizes that files were cut to, and syncs of directories
 }  // namespace
 
 /// Replaces the C library's.
 extern "C" int fsync(int fd) {
   struct stat about {};
   const bool is_directory = ::fstat(fd, &about) == 0 && S_ISDIR(about.st_mode);
+  if (is_directory) calls.emplace_back("sync");
   if (is_directory && before_directory_sync) std::exchange(before_directory_sync, nullptr)();
   const bool fails = directory_sync_error != 0 && is_directory;
   if (!fails) return static_cast<int>(::syscall(SYS_fsync, fd));
   errno = directory_sync_error;
   return -1;
+}
+
+/// Replaces the C library's.
+extern "C" int ftruncate(int fd, off_t size) {
+  calls.push_back(std::to_string(size >> 20));
+  return static_cast<int>(::syscall(SYS_ftruncate, fd, size));
 }
 
 namespace sluice {
@@ -129,6 +138,44 @@ TEST(Directory, NeverRenamesOverAFile) {
   ASSERT_TRUE(directory.has_value());
   for (const char* name : {"a", "b"}) (*directory)->close(*(*directory)->create(name));
   EXPECT_EQ((*directory)->rename("a", "b").error().code, EEXIST);
+}
+
+constexpr std::uint64_t kLargeBytes = 40 << 20;
+
+void make_large(Directory& directory, const std::string& name) {
+  const Result<int> file = directory.create(name);
+  ASSERT_TRUE(file.has_value());
+  EXPECT_TRUE(directory.preallocate(*file, kLargeBytes).has_value());
+  directory.close(*file);
+}
+
+TEST(Directory, FreesARemovedFileInParts) {
+  const TempDir temp;
+  const auto directory = Directory::open(temp.path());
+  make_large(**directory, "a");
+  {
+    const OwnedFd alone(::open(temp.file("a").c_str(), O_WRONLY | O_CLOEXEC));
+    if (::fcntl(alone.get(), F_SETLEASE, F_WRLCK) != 0) GTEST_SKIP() << "no leases here";
+  }
+  calls.clear();
+  ASSERT_TRUE((*directory)->remove("a").has_value());
+  // After a power cut, its name must not be back with a part of the file.
+  EXPECT_EQ(calls, (std::vector<std::string>{"sync", "24", "8"}));
+}
+
+TEST(Directory, LeavesAllOfARemovedFileToThoseThatHaveIt) {
+  const TempDir temp;
+  const auto directory = Directory::open(temp.path());
+  make_large(**directory, "read");
+  make_large(**directory, "linked");
+  const OwnedFd reader(::open(temp.file("read").c_str(), O_RDONLY | O_CLOEXEC));
+  std::filesystem::create_hard_link(temp.file("linked"), temp.file("link"));
+  ASSERT_TRUE((*directory)->remove("read").has_value());
+  ASSERT_TRUE((*directory)->remove("linked").has_value());
+  struct stat about {};
+  ASSERT_EQ(::fstat(reader.get(), &about), 0);
+  EXPECT_EQ(about.st_size, static_cast<off_t>(kLargeBytes));
+  EXPECT_EQ(std::filesystem::file_size(temp.file("link")), kLargeBytes);
 }
 
 TEST(Directory, WritesBufferedWhereTheFilesystemHasNoDirectIo) {
