@@ -60,6 +60,7 @@ LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "prox
 # A file's row is the longest prefix of its path.
 ROWS = {
     BASE: row(libraries=("Boost.System", "ISA-L")),
+    "iolib/balance/": row(BASE),
     REACTOR: row(BASE, libraries=("Boost.System", "Boost.Asio", "Boost.Intrusive", "liburing")),
     PIPE: row(BASE),
     "iolib/relay/": row(BASE, REACTOR, PIPE),
