@@ -5,24 +5,10 @@
 #include <cstring>
 #include <span>
 
+#include "iolib/base/hash.h"
+
 namespace sluice::mirror {
 namespace {
-
-// http://www.isthe.com/chongo/tech/comp/fnv/
-std::uint64_t fnv1a(std::span<const std::byte> bytes, std::uint64_t hash = 0xcbf29ce484222325) {
-  for (const std::byte byte : bytes) {
-    hash = (hash ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3;
-  }
-  return hash;
-}
-
-// In FNV the last byte hardly affects the upper bits: consecutive ports would get neighboring
-// hashes.
-std::uint64_t finalized(std::uint64_t hash) {
-  hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;
-  hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53;
-  return hash ^ (hash >> 33);
-}
 
 template <class Number>
 std::array<std::byte, sizeof(Number)> most_significant_first(Number number) {
