@@ -81,6 +81,10 @@ using TargetAddress =
 /// The text that parses back to the same address.
 [[nodiscard]] std::string to_string(const ListenAddress& address);
 [[nodiscard]] std::string to_string(const TargetAddress& address);
+/// Whether the target is a socket to connect to.
+[[nodiscard]] inline bool is_server(const TargetAddress& address) {
+  return std::holds_alternative<HostPort>(address) || std::holds_alternative<UnixEndpoint>(address);
+}
 
 /// Converts a numeric IPv4 or IPv6 host (IPv6 with or without a scope) without the resolver. A name
 /// is an error.

@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -20,6 +21,10 @@ namespace {
 
 constexpr int kExitConfiguration = 1;
 constexpr int kExitUsage = 2;
+// A health check of each, every 2 s, then takes a fifth of a CPU.
+constexpr std::size_t kMostServers = 10'000;
+// Each pick looks at all of them.
+constexpr std::size_t kMostLeastConnections = 256;
 
 Invocation exit_with(int status, std::string message) {
   Invocation invocation;
@@ -155,11 +160,13 @@ Config single_route(const CommandLine& line, std::span<const GivenOption> given,
       route.listen.push_back(*std::move(address));
     }
   }
-  Result<TargetAddress> target = parse_target_address(line.value("to"));
-  if (!target) {
-    errors.push_back(option_error("to", target.error().to_string()));
-  } else {
-    route.to = *std::move(target);
+  for (const std::string& text : line.values("to")) {
+    Result<TargetAddress> address = parse_target_address(text);
+    if (!address) {
+      errors.push_back(option_error("to", address.error().to_string()));
+    } else {
+      route.to.push_back({*std::move(address)});
+    }
   }
   if (!errors.empty()) return config;
   apply_options(given, config, route);
@@ -217,14 +224,51 @@ void find_mirrors_of_itself(const Config& config, const ListenSet& listens,
 void find_routes_to_themselves(const Config& config, const ListenSet& listens,
                                std::vector<RouteConflict>& conflicts) {
   std::vector<std::vector<std::size_t>> reached;
-  for (const RouteConfig& route : config.routes) reached.push_back(listens.reached_by(route.to));
+  for (const RouteConfig& route : config.routes) {
+    std::vector<std::size_t>& routes = reached.emplace_back();
+    for (const ServerConfig& server : route.to) {
+      const std::vector<std::size_t> further = listens.reached_by(server.address);
+      routes.insert(routes.end(), further.begin(), further.end());
+    }
+  }
   while (conflicts.size() <= kMostMistakes) {
     const std::optional<std::size_t> found = find_circle(reached);
     if (!found) return;
     reached[*found].clear();
+    const auto leads_here = [&](const ServerConfig& server) {
+      return !listens.reached_by(server.address).empty();
+    };
+    const auto server = std::ranges::find_if(config.routes[*found].to, leads_here);
     conflicts.push_back({*found, "to",
-                         in_quotes(to_string(config.routes[*found].to)) +
+                         in_quotes(to_string(server->address)) +
                              " leads back to a listener of this route, expected another server"});
+  }
+}
+
+/// Finds the conflicts among the servers of a route.
+void check_servers(const RouteConfig& route, std::size_t index,
+                   std::vector<RouteConflict>& conflicts) {
+  const auto add = [&](std::string text) { conflicts.push_back({index, "to", std::move(text)}); };
+  if (route.to.size() > kMostServers) {
+    return add(std::to_string(route.to.size()) + " servers, expected at most " +
+               std::to_string(kMostServers));
+  }
+  std::set<std::string> known;
+  bool any_weight = false;
+  for (const ServerConfig& server : route.to) {
+    const std::string text = to_string(server.address);
+    if (!known.insert(text).second) add(in_quotes(text) + " is given twice, expected each once");
+    if (route.to.size() > 1 && !is_server(server.address)) {
+      add(in_quotes(text) + " is one of several targets, expected servers only");
+    }
+    any_weight = any_weight || server.weight > 0;
+  }
+  if (!any_weight) add("all weights are 0, expected one above 0");
+  if (route.balance == Balance::least_connections && route.to.size() > kMostLeastConnections) {
+    conflicts.push_back({index, "balance",
+                         "least-connections with " + std::to_string(route.to.size()) +
+                             " servers, expected at most " +
+                             std::to_string(kMostLeastConnections)});
   }
 }
 
@@ -234,10 +278,10 @@ void check_route(const RouteConfig& route, std::size_t index,
   const auto add = [&](std::string_view option, std::string text) {
     conflicts.push_back({index, option, std::move(text)});
   };
-  const bool is_file = std::holds_alternative<FileEndpoint>(route.to);
-  const bool is_discard = std::holds_alternative<DiscardEndpoint>(route.to);
+  const bool is_file = std::holds_alternative<FileEndpoint>(route.target());
+  const bool is_discard = std::holds_alternative<DiscardEndpoint>(route.target());
   if (!route.mirrors.empty() && is_file) {
-    add("mirror", "given with " + to_string(route.to) +
+    add("mirror", "given with " + to_string(route.target()) +
                       ", which takes nothing from its clients, expected a server, "
                       "discard: or echo:");
   }
@@ -250,13 +294,13 @@ void check_route(const RouteConfig& route, std::size_t index,
         "a unix socket with discard: and capture, which cannot report a loss to its client, "
         "expected TCP addresses");
   }
-  const bool answers = !is_discard && !std::holds_alternative<EchoEndpoint>(route.to);
+  const bool answers = !is_discard && !std::holds_alternative<EchoEndpoint>(route.target());
   if (!answers && route.capture_direction == CaptureDirection::upstream) {
-    add("capture-direction", "upstream with " + to_string(route.to) +
+    add("capture-direction", "upstream with " + to_string(route.target()) +
                                  ", which sends nothing of its own, expected both or client");
   }
   if (is_file && route.capture_direction == CaptureDirection::client) {
-    add("capture-direction", "client with " + to_string(route.to) +
+    add("capture-direction", "client with " + to_string(route.target()) +
                                  ", to which nothing is forwarded, expected both or upstream");
   }
   if (route.durability == capture::Durability::before_forward &&
@@ -354,6 +398,7 @@ std::vector<RouteConflict> find_route_conflicts(const Config& config) {
   find_routes_to_themselves(config, listens, conflicts);
   find_mirrors_of_itself(config, listens, conflicts);
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    check_servers(config.routes[index], index, conflicts);
     check_route(config.routes[index], index, conflicts);
   }
   check_shared_captures(config, conflicts);

@@ -52,11 +52,23 @@ struct CaptureConfig {
   friend bool operator==(const CaptureConfig&, const CaptureConfig&) = default;
 };
 
+/// One of the servers of a route.
+struct ServerConfig {
+  TargetAddress address;
+  std::uint32_t weight = 1;  ///< its share of the connections; 0: none
+  bool backup = false;       ///< used only if no other server can be
+};
+
+/// How a connection picks one of several servers; see UPSTREAMS in sluice(1).
+enum class Balance { two_choices, round_robin, least_connections, source_hash };
+
 /// What a route forwards, and how. Every member holds its default.
 struct RouteConfig : CaptureConfig {
   std::string name;
   std::vector<ListenAddress> listen;
-  TargetAddress to;
+  std::vector<ServerConfig> to;  ///< at least one; one that is not a server stands alone
+  Balance balance = Balance::two_choices;
+  std::optional<std::uint64_t> retries;  ///< none: 3 if there are several servers, otherwise 0
   ZeroCopy zero_copy = ZeroCopy::automatic;
   Congestion congestion = Congestion::automatic;
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);
@@ -68,6 +80,9 @@ struct RouteConfig : CaptureConfig {
   std::uint64_t mirror_max_lag_bytes = 4 << 20;
   mirror::OnLag mirror_on_lag = mirror::OnLag::disconnect;
   std::uint64_t mirror_sample = mirror::kWholeShare;  ///< share of the connections, in millionths
+
+  /// The first address of `to`: the only one if it is a file:, discard: or echo: target.
+  [[nodiscard]] const TargetAddress& target() const { return to.front().address; }
 };
 
 /// The whole configuration. It is valid: only the machine can still make a start fail.

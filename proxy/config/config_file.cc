@@ -24,6 +24,10 @@ namespace {
 
 using Position = toml::source_position;
 
+// Larger ratios than 1:256 have no use.
+constexpr std::int64_t kLargestWeight = 256;
+constexpr std::string_view kAllowedWeights = "0 to 256";
+
 /// One key and its value.
 struct Entry {
   std::string_view key;
@@ -117,7 +121,9 @@ class Reader {
   void read_name(const Entry& entry, RouteConfig& route);
   void read_listen(const Entry& entry, RouteConfig& route);
   void read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route);
-  void read_target(const Entry& entry, RouteConfig& route);
+  void read_targets(const Entry& entry, RouteConfig& route);
+  void read_target(const Entry& entry, const toml::node& node, RouteConfig& route);
+  void read_server_keys(const toml::table& table, ServerConfig& server);
   void read_repeated(const Entry& entry, const Option& option, RouteConfig& route);
   void read_option(const Entry& entry, const Option& option, RouteConfig& route);
   void check_together();
@@ -255,7 +261,7 @@ void Reader::read_route(const Entry& route_entry, const toml::table& table) {
 void Reader::read_route_key(const Entry& entry, RouteConfig& route) {
   if (entry.key == "name") return read_name(entry, route);
   if (entry.key == "listen") return read_listen(entry, route);
-  if (entry.key == "to") return read_target(entry, route);
+  if (entry.key == "to") return read_targets(entry, route);
   const Option* option = find_option(entry.key);
   if (option == nullptr || (option->places & (kInDefaults | kInRoute)) == 0) {
     return unknown_key(entry, option_names(kInRoute));
@@ -313,14 +319,58 @@ void Reader::read_one_listen(const Entry& entry, const toml::node& node, RouteCo
   route.listen.push_back(*std::move(address));
 }
 
-void Reader::read_target(const Entry& entry, RouteConfig& route) {
-  const auto text = entry.value->value_exact<std::string>();
-  if (!text) return wrong_type(entry, *entry.value, "a string with an address");
-  Result<TargetAddress> address = parse_target_address(*text);
-  if (!address) {
-    return key_error(entry.value->source().begin, entry.key, address.error().to_string());
+void Reader::read_targets(const Entry& entry, RouteConfig& route) {
+  const toml::array* array = entry.value->as_array();
+  if (array == nullptr) return read_target(entry, *entry.value, route);
+  if (array->empty()) {
+    return key_error(entry.value->source().begin, entry.key,
+                     "empty array, expected at least one address");
   }
-  route.to = *std::move(address);
+  for (const toml::node& node : *array) read_target(entry, node, route);
+}
+
+/// Reads an address, or a table with an address and how to use it.
+void Reader::read_target(const Entry& entry, const toml::node& node, RouteConfig& route) {
+  const toml::table* table = node.as_table();
+  const toml::node* text = table == nullptr ? &node : table->get("address");
+  if (text == nullptr) {
+    return key_error(node.source().begin, "address", "missing, expected a string with an address");
+  }
+  const auto address_text = text->value_exact<std::string>();
+  if (!address_text) {
+    return wrong_type(entry, *text, "a string with an address, a table, or an array of them");
+  }
+  ServerConfig server;
+  Result<TargetAddress> address = parse_target_address(*address_text);
+  if (!address) return key_error(text->source().begin, entry.key, address.error().to_string());
+  server.address = *std::move(address);
+  if (table != nullptr) read_server_keys(*table, server);
+  route.to.push_back(std::move(server));
+}
+
+void Reader::read_server_keys(const toml::table& table, ServerConfig& server) {
+  static constexpr std::string_view kKeys[] = {"address", "weight", "backup"};
+  for (const Entry& entry : entries_in_order(table)) {
+    if (entry.key == "address") continue;
+    if (entry.key == "weight") {
+      const auto weight = entry.value->value_exact<std::int64_t>();
+      if (!weight) {
+        wrong_type(entry, *entry.value, "an integer, " + std::string(kAllowedWeights));
+      } else if (*weight < 0 || *weight > kLargestWeight) {
+        key_error(entry.value->source().begin, entry.key,
+                  std::to_string(*weight) + " is out of bounds, expected " +
+                      std::string(kAllowedWeights));
+      } else {
+        server.weight = static_cast<std::uint32_t>(*weight);
+      }
+    } else if (entry.key == "backup") {
+      const auto backup = entry.value->value_exact<bool>();
+      if (!backup) wrong_type(entry, *entry.value, "true or false");
+      server.backup = backup.value_or(false);
+    } else {
+      unknown_key(entry, kKeys);
+    }
+  }
 }
 
 /// Replaces the addresses of a repeated option with one address or an array of them.

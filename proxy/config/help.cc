@@ -10,9 +10,10 @@ namespace sluice {
 namespace {
 
 // In the order of the enumerators of Topic.
-constexpr std::array<std::string_view, 9> kTitles{
+constexpr std::array<std::string_view, 10> kTitles{
     "all of these",
     "where to listen, and where to forward to",
+    "several servers: which one a connection gets",
     "when to give up on a connection",
     "record what is forwarded",
     "send a copy to other servers",
@@ -30,6 +31,7 @@ constexpr std::string_view kUsage =
 constexpr std::string_view kExamples =
     "\nExamples:\n"
     "  sluice --listen :8080 --to 10.0.0.2:80\n"
+    "  sluice --listen :6379 --to 10.0.0.2:6379 --to 10.0.0.3:6379\n"
     "  sluice --listen :5432 --to db:5432 --capture /srv/capture --retain-size 1TiB\n"
     "  sluice --listen :5432 --to db:5432 --mirror new-db:5432\n";
 

@@ -126,7 +126,8 @@ Result<CpuAffinity> parse_cpus(const Option& option, std::string_view text) {
 
 template <class Member>
 constexpr bool kIsNumber =
-    !std::is_class_v<Member> || std::is_same_v<Member, std::chrono::nanoseconds>;
+    !std::is_class_v<Member> || std::is_same_v<Member, std::chrono::nanoseconds> ||
+    std::is_same_v<Member, std::optional<std::uint64_t>>;
 
 /// Stores a number, already within its bounds, in the member that the option sets.
 struct NumberStore {
@@ -165,8 +166,7 @@ Result<> set_path(const Option& option, std::string_view text, Config& config, R
 Result<> add_address(std::string_view text, std::vector<TargetAddress>& addresses) {
   Result<TargetAddress> address = parse_target_address(text);
   if (!address) return address.error();
-  if (!std::holds_alternative<HostPort>(*address) &&
-      !std::holds_alternative<UnixEndpoint>(*address)) {
+  if (!is_server(*address)) {
     return wrong_value("no address of a server", text,
                        "HOST:PORT, [IPV6]:PORT, :PORT or unix:/path");
   }

@@ -18,6 +18,8 @@ constexpr std::uint64_t kDay = 24 * kHour;
 
 // A worker that looks for work longer than this between two messages never sleeps.
 constexpr std::uint64_t kLongestBusyPoll = 10 * kMillisecond;
+// More attempts would not fit into --connect-timeout.
+constexpr std::uint64_t kMostRetries = 100;
 // More workers than CPUs only compete. No supported machine has more CPUs than this.
 constexpr std::uint64_t kMostWorkers = 256;
 // At two descriptors per connection, more would need over twice the kernel's default limit of
@@ -57,6 +59,8 @@ constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 60;
 // Each in the order of the enumerators that it names.
 constexpr std::array<std::string_view, 3> kEngines{"auto", "uring", "epoll"};
 constexpr std::array<std::string_view, 3> kZeroCopies{"auto", "always", "never"};
+constexpr std::array<std::string_view, 4> kBalances{"two-choices", "round-robin",
+                                                    "least-connections", "source-hash"};
 constexpr std::array<std::string_view, 4> kDurabilities{"none", "interval", "batch",
                                                         "before-forward"};
 constexpr std::array<std::string_view, 4> kCaptureFulls{"auto", "block", "drop", "close"};
@@ -67,8 +71,9 @@ constexpr std::array<std::string_view, 2> kCongestions{"auto", "system"};
 constexpr std::array<std::string_view, 6> kLogLevels{"trace", "debug", "info",
                                                      "warn",  "error", "off"};
 constexpr std::array<std::string_view, 2> kLogFormats{"text", "json"};
-constexpr std::array<std::string_view, 9> kTopics{"all", "routes",  "timeouts", "capture", "mirror",
-                                                  "log", "workers", "transfer", "general"};
+constexpr std::array<std::string_view, 10> kTopics{"all",      "routes", "servers", "timeouts",
+                                                   "capture",  "mirror", "log",     "workers",
+                                                   "transfer", "general"};
 
 constexpr unsigned kGlobal = kOnCommandLine | kInDefaults;
 constexpr unsigned kEverywhere = kOnCommandLine | kInDefaults | kInRoute;
@@ -90,9 +95,34 @@ constexpr auto kOptions = std::to_array<Option>({
      .topic = Topic::routes,
      .common = true,
      .value = "ADDR",
+     .repeated = true,
      .help = "Forward each connection to this target. It is HOST:PORT, [IPV6]:PORT, :PORT, "
              "unix:/path, unix:@name, file:/path (each client receives the file), discard: (throws "
-             "the bytes away) or echo: (sends them back)."},
+             "the bytes away) or echo: (sends them back). The option can be repeated for several "
+             "servers."},
+    {.name = "balance",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .topic = Topic::servers,
+     .common = true,
+     .field = &RouteConfig::balance,
+     .value = "METHOD",
+     .default_text = "two-choices",
+     .choices = kBalances,
+     .help = "Choose how a connection picks one of several servers. two-choices takes the less "
+             "loaded one of two random servers, least-connections the least loaded of all, "
+             "round-robin each in turn, and source-hash always the same one for a client's "
+             "address."},
+    {.name = "retries",
+     .kind = OptionKind::count,
+     .places = kEverywhere,
+     .topic = Topic::servers,
+     .field = &RouteConfig::retries,
+     .value = "N",
+     .default_text = "3, and 0 with one server",
+     .highest = kMostRetries,
+     .help = "If a connect fails, try up to this many times more, first with servers that this "
+             "connection has not tried."},
     {.name = "name",
      .kind = OptionKind::name,
      .places = kInRoute,

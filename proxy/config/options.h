@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@ enum class OptionKind { flag, address, name, path, count, size, duration, fracti
 enum class Topic : std::uint8_t {
   all,
   routes,
+  servers,
   timeouts,
   capture,
   mirror,
@@ -42,6 +44,7 @@ using OptionField =
                  capture::Durability RouteConfig::*, CaptureFull RouteConfig::*,
                  CaptureIo RouteConfig::*, CaptureDirection RouteConfig::*,
                  mirror::OnLag RouteConfig::*, std::vector<TargetAddress> RouteConfig::*,
+                 Balance RouteConfig::*, std::optional<std::uint64_t> RouteConfig::*,
                  Engine Config::*, ZeroCopy RouteConfig::*, Congestion RouteConfig::*,
                  CpuAffinity Config::*, LogLevel Config::*, LogFormat Config::*>;
 

@@ -27,27 +27,6 @@ constexpr Duration kSecondSignalCaptureGrace = kLastGrace;
 // this much extra time.
 constexpr Duration kLateDeadline = std::chrono::milliseconds(200);
 
-// Addresses that need no look-up: a numeric host, or loopback for an empty one.
-std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
-  std::vector<Endpoint> endpoints;
-  if (!address.host.empty()) {
-    Result<SocketAddress> numeric = numeric_address(address);
-    if (numeric.has_value()) endpoints.push_back(make_endpoint(*numeric));
-    return endpoints;
-  }
-  for (const char* host : {"127.0.0.1", "::1"}) {
-    endpoints.push_back(make_endpoint(*numeric_address({host, address.port})));
-  }
-  return endpoints;
-}
-
-// The same for every kind of target; empty for those that are no sockets.
-std::vector<Endpoint> fixed_endpoints(const TargetAddress& address) {
-  if (const auto* path = std::get_if<UnixEndpoint>(&address)) return {make_endpoint(*path)};
-  const auto* name = std::get_if<HostPort>(&address);
-  return name == nullptr ? std::vector<Endpoint>() : numeric_endpoints(*name);
-}
-
 }  // namespace
 
 Control::Control(const Config& config, Actions actions)
@@ -82,23 +61,24 @@ Result<std::vector<Route>> Control::resolve_routes() {
 void Control::add_route(const RouteConfig& config) {
   const std::size_t index = routes_.size();
   Route& route = routes_.emplace_back(make_route(index, config));
-  route.upstreams = fixed_endpoints(config.to);
-  note_name(config.to, index, "");
+  for (std::size_t server = 0; server < config.to.size(); ++server) {
+    note_name(config.to[server].address, {.route = index, .server = server});
+  }
   for (const TargetAddress& mirror : config.mirrors) {
     const std::string address = to_string(mirror);
     route.mirrors.push_back({address, fixed_endpoints(mirror)});
-    note_name(mirror, index, address);
+    note_name(mirror, {.route = index, .mirror = address});
   }
 }
 
 // Adds the look-up of a name. A mirror that several routes use is looked up once.
-void Control::note_name(const TargetAddress& address, std::size_t route,
-                        const std::string& mirror) {
+void Control::note_name(const TargetAddress& address, LookUp look_up) {
   const auto* name = std::get_if<HostPort>(&address);
-  if (name == nullptr || !numeric_endpoints(*name).empty()) return;
-  const auto is_it = [&](const LookUp& each) { return each.mirror == mirror; };
-  if (!mirror.empty() && std::ranges::any_of(look_ups_, is_it)) return;
-  look_ups_.push_back({*name, route, mirror});
+  if (name == nullptr || !fixed_endpoints(address).empty()) return;
+  const auto is_it = [&](const LookUp& each) { return each.mirror == look_up.mirror; };
+  if (look_up.is_mirrors() && std::ranges::any_of(look_ups_, is_it)) return;
+  look_up.name = *name;
+  look_ups_.push_back(std::move(look_up));
 }
 
 void Control::await_mirrors() {
@@ -241,9 +221,11 @@ bool Control::leads_back(const LookUp& look_up, const std::string& address) cons
   std::vector<std::vector<std::size_t>> reached(routes_.size());
   for (const Route& route : routes_) {
     if (route.index == look_up.route) continue;
-    for (const Endpoint& upstream : route.upstreams) {
-      const std::vector<std::size_t> further = routes_at(upstream.text);
-      reached[route.index].insert(reached[route.index].end(), further.begin(), further.end());
+    for (const ServerRef& server : route.servers->servers) {
+      for (const Endpoint& endpoint : server->endpoints) {
+        const std::vector<std::size_t> further = routes_at(endpoint.text);
+        reached[route.index].insert(reached[route.index].end(), further.begin(), further.end());
+      }
     }
   }
   // The other routes were checked before, so a circle can only go through this route.
@@ -258,15 +240,18 @@ std::vector<std::size_t> Control::routes_at(const std::string& address) const {
 
 void Control::replace(const LookUp& look_up, const std::vector<Endpoint>& endpoints) {
   std::vector<const Route*> changed;
-  const auto put = [&](std::vector<Endpoint>& known, const Route& route) {
-    if (known == endpoints) return;
-    known = endpoints;
-    changed.push_back(&route);
-  };
-  if (!look_up.is_mirrors()) put(routes_[look_up.route].upstreams, routes_[look_up.route]);
+  if (!look_up.is_mirrors()) {
+    Route& route = routes_[look_up.route];
+    if (route.servers->servers[look_up.server]->endpoints != endpoints) {
+      route.servers = with_endpoints(*route.servers, look_up.server, endpoints);
+      changed.push_back(&route);
+    }
+  }
   for (Route& route : routes_) {
     for (MirrorTarget& mirror : route.mirrors) {
-      if (look_up.mirror == mirror.address) put(mirror.endpoints, route);
+      if (look_up.mirror != mirror.address || mirror.endpoints == endpoints) continue;
+      mirror.endpoints = endpoints;
+      changed.push_back(&route);
     }
   }
   if (!running_ || changed.empty()) return;

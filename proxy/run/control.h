@@ -53,7 +53,10 @@ class Control {
   /// Handles signals until finish(). A second SIGTERM or SIGINT ends the process at once.
   void run();
 
-  /// All addresses of the route's upstream failed: resolve its name again soon. Any thread.
+  /// The routes with their current addresses.
+  [[nodiscard]] const std::vector<Route>& routes() const { return routes_; }
+
+  /// All addresses of one of the route's servers failed: resolve its names again soon. Any thread.
   void upstream_failed(std::size_t route);
   /// The same for a mirror. Any thread.
   void mirror_failed(const std::string& address);
@@ -66,10 +69,10 @@ class Control {
  private:
   // A name to resolve, and whose name it is.
   struct LookUp {
-    HostPort name;
+    HostPort name = {};
     std::size_t route = 0;      ///< for a mirror: the first route that has it
-    std::string mirror = {};    ///< the mirror's address as configured; empty for the route's
-                                ///< upstream
+    std::size_t server = 0;     ///< index of the server, if it is not a mirror's
+    std::string mirror = {};    ///< the mirror's address as configured; empty for a server
     std::string unusable = {};  ///< why the last look-up gave no address
     TimePoint not_before = {};  ///< earliest time of the next look-up
     bool under_way = false;
@@ -82,7 +85,7 @@ class Control {
   void end_drain(Duration grace, std::string_view why);
   void set_drain_deadline(Duration time, const std::function<void()>& then);
   void add_route(const RouteConfig& config);
-  void note_name(const TargetAddress& address, std::size_t route, const std::string& mirror);
+  void note_name(const TargetAddress& address, LookUp look_up);
   void await_mirrors();
   void look_up_again(LookUp& look_up);
   void look_up_apart(LookUp& look_up);

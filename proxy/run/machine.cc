@@ -81,8 +81,8 @@ void probe_pipe(std::size_t wanted_bytes, Machine& machine) {
 
 // The descriptors that one connection of the route needs, without pipes.
 std::uint64_t descriptors_of(const RouteConfig& route) {
-  if (std::holds_alternative<EchoEndpoint>(route.to)) return 1;
-  return std::holds_alternative<FileEndpoint>(route.to) ? 3 : 2;
+  if (std::holds_alternative<EchoEndpoint>(route.target())) return 1;
+  return std::holds_alternative<FileEndpoint>(route.target()) ? 3 : 2;
 }
 
 // How many connections the descriptors allow. A client that is accepted with the last descriptor
@@ -133,7 +133,7 @@ Result<Machine> probe_machine(const Config& config) {
 
 Result<> probe_files(const Config& config) {
   for (const RouteConfig& route : config.routes) {
-    const auto* file = std::get_if<FileEndpoint>(&route.to);
+    const auto* file = std::get_if<FileEndpoint>(&route.target());
     if (file == nullptr) continue;
     struct stat about {};
     if (::stat(file->path.c_str(), &about) != 0 || ::access(file->path.c_str(), R_OK) != 0) {

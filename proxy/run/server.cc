@@ -95,9 +95,9 @@ Result<> find_descriptors(std::size_t recorders) {
 }
 
 // The running daemon. The control thread owns it.
-class Server {
+class Daemon {
  public:
-  Server(const Config& config, Machine machine)
+  Daemon(const Config& config, Machine machine)
       : config_(config),
         machine_(std::move(machine)),
         pool_({config.pipe_size_bytes, config.pipe_budget_slots, PipePool::Options{}.thread_pipes}),
@@ -107,12 +107,12 @@ class Server {
                             for (const auto& worker : workers_) worker->update_route(route);
                           }}) {}
 
-  ~Server() {
+  ~Daemon() {
     listeners_.remove_unix_paths();
     end_workers();
   }
-  Server(const Server&) = delete;
-  Server& operator=(const Server&) = delete;
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
 
   /// Does everything that can take long: resolves names, binds the listeners, recovers captures,
   /// and creates the workers. A signal can end the process at any point.
@@ -132,6 +132,7 @@ class Server {
   void end_drain();
   [[noreturn]] void exit_now();
   void print_stats() const;
+  static void print_servers(const Route& route);
 
   const Config& config_;
   Machine machine_;
@@ -145,7 +146,7 @@ class Server {
   bool incomplete_ = false;  ///< recorded bytes did not reach the disk
 };
 
-Result<> Server::prepare() {
+Result<> Daemon::prepare() {
   Result<std::vector<Route>> routes = control_.resolve_routes();
   if (routes.has_error()) return routes.error();
   routes_ = std::move(*routes);
@@ -165,7 +166,7 @@ Result<> Server::prepare() {
   return {};
 }
 
-Result<> Server::start() {
+Result<> Daemon::start() {
   if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
   const std::string run = run_id();
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
@@ -175,7 +176,7 @@ Result<> Server::start() {
 }
 
 // If one worker cannot have io_uring although the probe could, all workers use epoll.
-Result<> Server::start_workers(const std::string& run) {
+Result<> Daemon::start_workers(const std::string& run) {
   share(run);
   Result<> made = make_workers();
   if (made.has_error() && machine_.uring && config_.engine == Engine::automatic) {
@@ -194,12 +195,12 @@ Result<> Server::start_workers(const std::string& run) {
 }
 
 // Joins all threads before it destroys any worker, because workers read each other's state.
-void Server::end_workers() {
+void Daemon::end_workers() {
   for (const auto& worker : workers_) worker->join();
   workers_.clear();
 }
 
-Result<> Server::make_workers() {
+Result<> Daemon::make_workers() {
   end_workers();
   for (std::size_t index = 0; index < machine_.workers; ++index) {
     WorkerOptions options;
@@ -214,7 +215,7 @@ Result<> Server::make_workers() {
   return {};
 }
 
-Result<> Server::listen() {
+Result<> Daemon::listen() {
   const std::size_t recorders = captures_.all().size() * workers_.size();
   if (Result<> found = find_descriptors(recorders); found.has_error()) return found;
   if (Result<> listening = listeners_.listen(machine_.cpus); listening.has_error()) {
@@ -231,11 +232,11 @@ Result<> Server::listen() {
   return {};
 }
 
-void Server::share(const std::string& run) {
+void Daemon::share(const std::string& run) {
   const bool one_by_one = machine_.connections < std::min(config_.max_connections, kLongestBurst);
   shared_ = std::make_unique<Shared>(pool_, machine_.connections, one_by_one);
   for (const Route& route : routes_) {
-    const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.to);
+    const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.target());
     shared_->files.push_back(sends_file ? std::make_unique<FileThread>() : nullptr);
   }
   shared_->id_prefix = run;
@@ -253,7 +254,7 @@ void Server::share(const std::string& run) {
   shared_->on_drained = [this] { control_.finish(); };
 }
 
-int Server::run() {
+int Daemon::run() {
   if (!machine_.uring_refused.empty()) {
     log::warn("engine_fallback", {{"engine", "epoll"}, {"reason", machine_.uring_refused}});
   }
@@ -286,7 +287,7 @@ int Server::run() {
 }
 
 // Writes and seals all captures, in bounded time.
-void Server::close_captures() {
+void Daemon::close_captures() {
   if (captures_.empty()) return;
   std::latch open(static_cast<std::ptrdiff_t>(workers_.size()));
   for (const auto& worker : workers_) worker->close_capture([&open] { open.count_down(); });
@@ -304,19 +305,19 @@ void Server::close_captures() {
   std::_Exit(kExitFailed);
 }
 
-void Server::begin_drain() {
+void Daemon::begin_drain() {
   log::info("draining", {{"timeout", format_duration(config_.drain_timeout)}});
   listeners_.remove_unix_paths();
   for (const auto& worker : workers_) worker->drain();
 }
 
-void Server::end_drain() {
+void Daemon::end_drain() {
   for (const auto& worker : workers_) worker->stop_sessions(EndReason::drain_timeout);
 }
 
 // Ends the process although connections are left. Bytes recorded for them may be unwritten or
 // unsealed.
-void Server::exit_now() {
+void Daemon::exit_now() {
   if (records(config_)) {
     log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
   }
@@ -324,7 +325,7 @@ void Server::exit_now() {
   std::_Exit(records(config_) ? kExitFailed : kExitDone);
 }
 
-void Server::print_stats() const {
+void Daemon::print_stats() const {
   std::vector<log::Field> fields;
   for (std::size_t counter = 0; counter < kCounters; ++counter) {
     std::uint64_t sum = 0;
@@ -352,6 +353,20 @@ void Server::print_stats() const {
   fields.push_back({"pipe_slots", std::uint64_t{pool_.slots_in_use()}});
   fields.push_back({"log_lines_dropped", log::dropped_lines()});
   log::print("stats", fields);
+  for (const Route& route : control_.routes()) {
+    if (route.config.to.size() > 1) print_servers(route);
+  }
+}
+
+void Daemon::print_servers(const Route& route) {
+  for (const ServerRef& server : route.servers->servers) {
+    const auto fields = std::to_array<log::Field>(
+        {{"route", route.config.name},
+         {"server", server->name},
+         {"active", std::uint64_t{server->load->active.load(std::memory_order_relaxed)}},
+         {"failures", server->load->failures.load(std::memory_order_relaxed)}});
+    log::print("server", fields);
+  }
 }
 
 // Prints what --check reports about the machine.
@@ -382,15 +397,15 @@ int run_server(const Config& config) {
   ::signal(SIGXFSZ, SIG_IGN);  // a write beyond RLIMIT_FSIZE then fails with EFBIG
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
   StartWatch watch;
-  Server server(config, std::move(*machine));
-  Result<> started = server.start();
+  Daemon daemon(config, std::move(*machine));
+  Result<> started = daemon.start();
   if (started.has_value()) {
-    // listen() waits for nothing, and it creates paths that only the destructor of `server`
+    // listen() waits for nothing, and it creates paths that only the destructor of `daemon`
     // removes.
     watch.stop();
-    started = server.listen();
+    started = daemon.listen();
   }
-  if (started.has_value()) return server.run();
+  if (started.has_value()) return daemon.run();
   return fail(started.error());
 }
 

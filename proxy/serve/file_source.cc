@@ -86,7 +86,7 @@ FileSource::FileSource(Worker& worker, const Route& route, int client)
       route_(route),
       client_(client),
       errand_(worker.files(route)),
-      file_(std::make_shared<OpenedFile>(std::get<FileEndpoint>(route.config.to).path)) {}
+      file_(std::make_shared<OpenedFile>(std::get<FileEndpoint>(route.config.target()).path)) {}
 
 FileSource::~FileSource() { worker_.reactor().forget(errand_.done_fd()); }
 

@@ -63,14 +63,30 @@ const Ending& ending_of(EndReason reason) {
 // accepting is tried again.
 constexpr Duration kShortagePause = std::chrono::milliseconds(20);
 
+// How often a connect that failed is tried again where there are several servers, unless the
+// configuration says it.
+constexpr std::uint64_t kRetries = 3;
+// The least time for an attempt: a lost SYN is sent again after a second.
+constexpr Duration kLeastShare = std::chrono::milliseconds(1'100);
+// The pause before all servers are tried a second time, and the longest before any later time.
+constexpr Duration kFirstRest = std::chrono::milliseconds(50);
+constexpr Duration kLongestRest = std::chrono::seconds(1);
+
 // Whether the error means that no descriptor or memory is left at this moment.
 bool is_shortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+// Whether the error is this machine's own: it says nothing about the server.
+bool is_own_fault(int error) {
+  return is_shortage(error) || error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EPERM ||
+         error == EACCES;
+}
+
 // Unnamed where nobody asks for it: that saves a system call.
 SocketAddress client_of(const Route& route, int fd) {
-  if (!route.tapped() && !log::enabled(LogLevel::info)) return {};
+  const bool picks_by_it = route.config.balance == Balance::source_hash;
+  if (!route.tapped() && !picks_by_it && !log::enabled(LogLevel::info)) return {};
   sockaddr_storage peer{};
   socklen_t size = sizeof peer;
   auto* address = reinterpret_cast<sockaddr*>(&peer);
@@ -117,7 +133,7 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
   Session session(worker, std::move(route), client.get(), client_kind);
   if (session.has_ended()) {  // stopped on its way here from another worker
     close_with_reset(client);
-  } else if (std::holds_alternative<FileEndpoint>(session.route_->config.to)) {
+  } else if (std::holds_alternative<FileEndpoint>(session.route_->config.target())) {
     co_await session.send_file(client);
   } else if (OwnedFd upstream; co_await session.open_upstream(upstream)) {
     Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
@@ -190,34 +206,92 @@ Task<bool> Session::descriptor_came(int error, TimePoint deadline) {
   co_return came && !has_ended();
 }
 
-// Opens one of the route's addresses; /dev/null for discard, and no descriptor for echo.
+// Opens a server of the route; /dev/null for discard, and no descriptor for echo.
 Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) {
-  const TargetAddress& to = route_->config.to;
+  const TargetAddress& to = route_->config.target();
   if (std::holds_alternative<EchoEndpoint>(to)) co_return Result<>();
   if (std::holds_alternative<DiscardEndpoint>(to)) {
     upstream = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
     if (!upstream) co_return errno_error("open /dev/null");
     co_return Result<>();
   }
-  const std::size_t first = worker_->routes().preferred(*route_);
-  AwaitedConnector connector(worker_->reactor(), {.endpoints = route_->upstreams,
-                                                  .first = first,
-                                                  .deadline = deadline,
-                                                  .choose_congestion = route_->config.congestion ==
-                                                                       Congestion::automatic});
-  connector_ = &connector;
-  Result<Connected> connected = co_await connector;
-  connector_ = nullptr;
-  if (connected.has_error()) co_return connected.error();
-  upstream = std::move(connected->fd);
-  upstream_ = static_cast<std::uint16_t>(connected->which);
-  if (connected->which != first) worker_->routes().prefer(*route_, connected->which);
-  co_return Result<>();
+  if (retries() > 0) worker_->routes().retries(*route_).add(WorkerRoutes::kRetryShare);
+  std::vector<ServerRef> tried;  // in this round
+  Duration longest_rest = kFirstRest;
+  for (;;) {
+    ServerRef server = worker_->routes().balancer(*route_).pick(source_hash(), tried);
+    if (server == nullptr) {
+      co_await rest(longest_rest, deadline);
+      longest_rest = std::min(2 * longest_rest, kLongestRest);
+      tried.clear();
+      continue;
+    }
+    server_ = ServerUse(std::move(server));
+    Result<Connected> connected = Error();
+    {
+      AwaitedConnector connector(worker_->reactor(), next_attempt(deadline));
+      connector_ = &connector;
+      connected = co_await connector;
+      connector_ = nullptr;
+    }
+    ++attempts_;
+    if (connected.has_value()) {
+      upstream = std::move(connected->fd);
+      endpoint_ = static_cast<std::uint16_t>(connected->which);
+      server_->preferred.store(endpoint_, std::memory_order_relaxed);
+      co_return Result<>();
+    }
+    if (!may_retry(connected.error(), deadline)) co_return connected.error();
+    worker_->upstream_failed(*route_, connected.error());
+    tried.push_back(server_.get());
+  }
+}
+
+// An attempt gets an equal share of the time that is left, but at least kLeastShare if possible.
+ConnectOptions Session::next_attempt(TimePoint deadline) const {
+  const TimePoint now = worker_->reactor().now();
+  const auto attempts =
+      static_cast<Duration::rep>(1 + retries() - std::min<std::uint64_t>(attempts_, retries()));
+  const Duration share = std::max(kLeastShare, (deadline - now) / attempts);
+  return {.endpoints = server_->endpoints,
+          .first = server_->preferred.load(std::memory_order_relaxed),
+          .deadline = std::min(deadline, now + share),
+          .choose_congestion = route_->config.congestion == Congestion::automatic};
+}
+
+// Whether another connect may follow one that failed with this error. Notes whose fault it was.
+bool Session::may_retry(const Error& error, TimePoint deadline) {
+  if (has_ended() || is_shortage(error.code)) return false;
+  if (!is_own_fault(error.code)) server_->load->failures.fetch_add(1, std::memory_order_relaxed);
+  const TimePoint now = worker_->reactor().now();
+  if (attempts_ > retries() || now >= deadline) return false;
+  return worker_->routes().retries(*route_).take(now, WorkerRoutes::kRetry);
+}
+
+// Waits before the servers are tried once more, so that many connections do not do so together.
+Task<> Session::rest(Duration longest, TimePoint deadline) {
+  Reactor& reactor = worker_->reactor();
+  const Duration pause = worker_->routes().balancer(*route_).jitter(longest);
+  const TimePoint until = std::min(deadline, reactor.now() + pause);
+  while (!has_ended() && reactor.now() < until) {
+    co_await reactor.sleep_until(std::min(until, reactor.now() + kShortagePause));
+  }
+}
+
+std::uint64_t Session::retries() const {
+  return route_->config.retries.value_or(has_several_servers() ? kRetries : 0);
+}
+
+// A hash of the client's address, if the route picks its servers by it.
+std::uint64_t Session::source_hash() const {
+  if (route_->config.balance != Balance::source_hash) return 0;
+  return client_kind_ == Leg::Kind::tcp ? mirror::sample_hash(client_)
+                                        : mirror::sample_hash(number_);
 }
 
 Leg::Kind Session::upstream_kind() const {
-  if (std::holds_alternative<DiscardEndpoint>(route_->config.to)) return Leg::Kind::device;
-  const bool is_unix = upstream_ != kNoUpstream && route_->upstreams[upstream_].is_unix();
+  if (std::holds_alternative<DiscardEndpoint>(route_->config.target())) return Leg::Kind::device;
+  const bool is_unix = endpoint_ != kNoEndpoint && server_->endpoints[endpoint_].is_unix();
   return is_unix ? Leg::Kind::unix_stream : Leg::Kind::tcp;
 }
 
@@ -242,10 +316,10 @@ std::uint8_t Session::recorded_sides() const {
   std::uint8_t sides = config.capture_direction == CaptureDirection::both     ? 3
                        : config.capture_direction == CaptureDirection::client ? 1
                                                                               : 2;
-  if (std::holds_alternative<DiscardEndpoint>(config.to) ||
-      std::holds_alternative<EchoEndpoint>(config.to)) {
+  if (std::holds_alternative<DiscardEndpoint>(config.target()) ||
+      std::holds_alternative<EchoEndpoint>(config.target())) {
     sides &= 1;
-  } else if (std::holds_alternative<FileEndpoint>(config.to)) {
+  } else if (std::holds_alternative<FileEndpoint>(config.target())) {
     sides &= 2;
   }
   return sides;
@@ -275,8 +349,8 @@ std::string Session::client_text() const {
 }
 
 std::string Session::upstream_text() const {
-  return upstream_ != kNoUpstream ? route_->upstreams[upstream_].text
-                                  : to_string(route_->config.to);
+  if (endpoint_ != kNoEndpoint) return server_->endpoints[endpoint_].text;
+  return server_ ? server_->name : to_string(route_->config.target());
 }
 
 void Session::arrive(Worker& worker, Relay& relay) {
@@ -300,7 +374,7 @@ void Session::relayed(EndReason end, Relay& relay) {
   to_client_ = relay.to_client().forwarded_bytes();
   spliced_to_upstream_ = relay.to_upstream().spliced_bytes();
   spliced_to_client_ = relay.to_client().spliced_bytes();
-  if (std::holds_alternative<EchoEndpoint>(route_->config.to)) {
+  if (std::holds_alternative<EchoEndpoint>(route_->config.target())) {
     to_client_ = to_upstream_;
     spliced_to_client_ = spliced_to_upstream_;
   }
@@ -318,16 +392,22 @@ void Session::log_end() {
   const std::string client = client_text();
   const std::string upstream = upstream_text();
   const std::chrono::duration<double> duration = worker_->reactor().now() - began_;
-  log::info("connection", {{"id", id},
-                           {"route", route_->config.name},
-                           {"client", client},
-                           {"upstream", upstream},
-                           {"to_upstream", to_upstream_},
-                           {"to_client", to_client_},
-                           {"spliced_to_upstream", spliced_to_upstream_},
-                           {"spliced_to_client", spliced_to_client_},
-                           {"duration", duration.count()},
-                           {"reason", ending.name}});
+  const std::string_view server = server_ ? std::string_view(server_->name) : "";
+  const auto fields = std::to_array<log::Field>({{"id", id},
+                                                 {"route", route_->config.name},
+                                                 {"client", client},
+                                                 {"upstream", upstream},
+                                                 {"to_upstream", to_upstream_},
+                                                 {"to_client", to_client_},
+                                                 {"spliced_to_upstream", spliced_to_upstream_},
+                                                 {"spliced_to_client", spliced_to_client_},
+                                                 {"duration", duration.count()},
+                                                 {"reason", ending.name},
+                                                 {"server", server},
+                                                 {"attempts", std::uint64_t{attempts_}}});
+  constexpr std::size_t kOfSeveral = 2;  // the last fields
+  log::write(LogLevel::info, "connection",
+             log::Fields(fields).first(fields.size() - (has_several_servers() ? 0 : kOfSeveral)));
 }
 
 }  // namespace sluice

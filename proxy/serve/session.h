@@ -56,6 +56,12 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   [[nodiscard]] Task<Result<>> open_upstream_by(TimePoint deadline, OwnedFd& upstream);
+  [[nodiscard]] ConnectOptions next_attempt(TimePoint deadline) const;
+  [[nodiscard]] bool may_retry(const Error& error, TimePoint deadline);
+  [[nodiscard]] Task<> rest(Duration longest, TimePoint deadline);
+  [[nodiscard]] bool has_several_servers() const { return route_->config.to.size() > 1; }
+  [[nodiscard]] std::uint64_t retries() const;
+  [[nodiscard]] std::uint64_t source_hash() const;
   [[nodiscard]] Leg::Kind upstream_kind() const;
   [[nodiscard]] std::string client_text() const;
   [[nodiscard]] std::string upstream_text() const;
@@ -82,11 +88,13 @@ class Session : public boost::intrusive::list_base_hook<> {
   std::uint64_t spliced_to_upstream_ = 0;
   std::uint64_t spliced_to_client_ = 0;
   SocketAddress client_;
-  std::uint16_t upstream_ = kNoUpstream;  ///< index into the route's addresses
+  ServerUse server_;                      ///< the last that was tried, if any
+  std::uint16_t endpoint_ = kNoEndpoint;  ///< index of its address, once connected
+  std::uint16_t attempts_ = 0;            ///< connects to servers
   Leg::Kind client_kind_;
   EndReason end_ = EndReason::none;
 
-  static constexpr std::uint16_t kNoUpstream = 0xffff;
+  static constexpr std::uint16_t kNoEndpoint = 0xffff;
 };
 
 /// The sessions of one worker; borrowed.

@@ -1,9 +1,14 @@
 #include "proxy/upstream/route.h"
 
+#include <random>
 #include <utility>
 
 namespace sluice {
 namespace {
+
+// A worker's retries of a route, besides a share of its connections.
+constexpr std::uint64_t kRetriesPerSecond = 10;
+constexpr std::uint64_t kMostRetries = 100;
 
 SpliceMode splice_mode(ZeroCopy zero_copy) {
   switch (zero_copy) {
@@ -20,22 +25,26 @@ SpliceMode splice_mode(ZeroCopy zero_copy) {
 }  // namespace
 
 WorkerRoutes::WorkerRoutes(std::vector<Route> routes) {
-  for (Route& route : routes) routes_.push_back({std::make_shared<const Route>(std::move(route))});
+  std::random_device entropy;
+  for (Route& route : routes) {
+    Balancer balancer(std::exchange(route.servers, nullptr), balance::Random(entropy()));
+    routes_.push_back({std::make_shared<const Route>(std::move(route)), std::move(balancer),
+                       balance::TokenBucket(kRetriesPerSecond * kRetry, kMostRetries * kRetry)});
+  }
 }
 
 void WorkerRoutes::update(const Route& route) {
-  routes_[route.index] = {std::make_shared<const Route>(route)};
-}
-
-void WorkerRoutes::prefer(const Route& route, std::size_t upstream) {
   Entry& entry = routes_[route.index];
-  if (entry.snapshot.get() == &route) entry.preferred = upstream;
+  auto snapshot = std::make_shared<Route>(route);
+  entry.balancer.use(std::exchange(snapshot->servers, nullptr));
+  entry.snapshot = std::move(snapshot);
 }
 
 Route make_route(std::size_t index, const RouteConfig& config) {
   Route route;
   route.index = index;
   route.config = config;
+  route.servers = make_server_set(config);
   route.relay.splice = splice_mode(config.zero_copy);
   route.relay.idle_timeout = config.idle_timeout;
   route.relay.half_close_timeout = config.half_close_timeout;

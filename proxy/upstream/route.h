@@ -6,9 +6,12 @@
 #include <variant>
 #include <vector>
 
+#include "iolib/balance/token_bucket.h"
 #include "iolib/base/endpoint.h"
 #include "iolib/relay/relay.h"
 #include "proxy/config/config.h"
+#include "proxy/upstream/balancer.h"
+#include "proxy/upstream/server_set.h"
 
 namespace sluice {
 
@@ -24,7 +27,9 @@ struct Route {
   std::size_t index = 0;  ///< index in the configuration
   RouteConfig config;
   RelayOptions relay;
-  std::vector<Endpoint> upstreams;  ///< all addresses, in the order to try; empty if none is needed
+  /// Its servers at this moment. Null in the snapshots of sessions, which keep only their own
+  /// server.
+  std::shared_ptr<const ServerSet> servers;
   std::vector<MirrorTarget> mirrors;
 
   /// Whether its connections are recorded or mirrored. They stay with the worker where they begin.
@@ -32,25 +37,29 @@ struct Route {
 };
 using RouteSnapshot = std::shared_ptr<const Route>;
 
-/// The routes of one worker, by number, and the address of each that connected last.
+/// The routes of one worker, by number, and what it uses to pick their servers.
 class WorkerRoutes {
  public:
   explicit WorkerRoutes(std::vector<Route> routes);
   [[nodiscard]] const RouteSnapshot& at(std::size_t index) const { return routes_[index].snapshot; }
-  /// New connections use this snapshot.
+  /// New connections use this snapshot and its servers.
   void update(const Route& route);
-  /// The index of the address to try first.
-  [[nodiscard]] std::size_t preferred(const Route& route) const {
-    return routes_[route.index].preferred;
+  [[nodiscard]] Balancer& balancer(const Route& route) { return routes_[route.index].balancer; }
+  /// Pays for the retries of this route's connects, so that they cannot multiply the connects while
+  /// all servers are down. Each connection adds kRetryShare.
+  [[nodiscard]] balance::TokenBucket& retries(const Route& route) {
+    return routes_[route.index].retries;
   }
-  /// This address connected: try it first from now on. Has no effect for an outdated snapshot,
-  /// whose addresses may differ.
-  void prefer(const Route& route, std::size_t upstream);
+
+  /// Tokens are thousandths of a retry.
+  static constexpr std::uint64_t kRetry = 1'000;
+  static constexpr std::uint64_t kRetryShare = kRetry / 5;
 
  private:
   struct Entry {
     RouteSnapshot snapshot;
-    std::size_t preferred = 0;
+    Balancer balancer;
+    balance::TokenBucket retries;
   };
   std::vector<Entry> routes_;
 };
@@ -59,7 +68,7 @@ class WorkerRoutes {
 
 /// Whether the route ends a connection in order only once everything that it received is durable.
 [[nodiscard]] inline bool is_sink(const RouteConfig& route) {
-  return !route.capture.empty() && std::holds_alternative<DiscardEndpoint>(route.to);
+  return !route.capture.empty() && std::holds_alternative<DiscardEndpoint>(route.target());
 }
 
 /// The most addresses of one name that are kept and tried. A session could not try more within its

@@ -122,7 +122,7 @@ TEST_F(CommandLine, OneRouteTakesTheDefaults) {
   EXPECT_EQ(route.name, "default");
   ASSERT_EQ(route.listen.size(), 1u);
   EXPECT_EQ(to_string(route.listen[0]), "127.0.0.1:7000");
-  EXPECT_EQ(to_string(route.to), "10.0.0.2:5432");
+  EXPECT_EQ(to_string(route.target()), "10.0.0.2:5432");
   EXPECT_EQ(route.zero_copy, ZeroCopy::automatic);
   EXPECT_EQ(route.connect_timeout, 5s);
   EXPECT_EQ(route.idle_timeout, 1h);
@@ -195,11 +195,54 @@ TEST_F(CommandLine, ListenMayBeRepeated) {
       good(run({"--listen", ":1", "--listen=[::1]:2", "--listen", "unix:/run/s", "--to", "echo:"}));
   ASSERT_EQ(config.routes[0].listen.size(), 3u);
   EXPECT_EQ(to_string(config.routes[0].listen[1]), "[::1]:2");
-  EXPECT_EQ(to_string(config.routes[0].to), "echo:");
+  EXPECT_EQ(to_string(config.routes[0].target()), "echo:");
+}
+
+TEST_F(CommandLine, ServersMayBeRepeated) {
+  const RouteConfig route =
+      good(run_route({"--to", "b:1", "--to=unix:/s", "--balance", "source-hash", "--retries=0"}))
+          .routes[0];
+  ASSERT_EQ(route.to.size(), 3U);
+  EXPECT_EQ(to_string(route.to[1].address), "b:1");
+  EXPECT_EQ(to_string(route.to[2].address), "unix:/s");
+  EXPECT_EQ(route.to[2].weight, 1U);
+  EXPECT_FALSE(route.to[2].backup);
+  EXPECT_EQ(route.balance, Balance::source_hash);
+  EXPECT_EQ(route.retries, 0U);
+  EXPECT_FALSE(good(run_route({})).routes[0].retries.has_value());
+}
+
+TEST_F(CommandLine, SeveralTargetsAreDifferentServers) {
+  EXPECT_EQ(usage_error(run_route({"--to", "upstream:80"})),
+            "--to: \"upstream:80\" is given twice, expected each once");
+  for (const char* target : {"echo:", "discard:", "file:/x"}) {
+    EXPECT_EQ(usage_error(run_route({"--to", target})),
+              "--to: " + in_quotes(target) + " is one of several targets, expected servers only");
+  }
+  EXPECT_EQ(usage_error(run({"--listen", ":5", "--to", "a:1", "--to", "127.0.0.1:5"})),
+            "--to: \"127.0.0.1:5\" leads back to a listener of this route, expected another "
+            "server");
+  EXPECT_EQ(usage_error(run_route({"--retries", "101"})),
+            "--retries: out of bounds in \"101\": expected 0 to 100");
+}
+
+TEST_F(CommandLine, ServersAreBounded) {
+  const auto with = [](std::size_t servers, const std::string& balance) {
+    std::vector<std::string> arguments{"--balance", balance};
+    for (std::size_t port = 1; port < servers; ++port) {
+      arguments.push_back("--to=a:" + std::to_string(port));
+    }
+    return run_route(arguments);
+  };
+  EXPECT_EQ(good(with(10'000, "two-choices")).routes[0].to.size(), 10'000U);
+  EXPECT_EQ(usage_error(with(10'001, "two-choices")),
+            "--to: 10001 servers, expected at most 10000");
+  EXPECT_EQ(good(with(256, "least-connections")).routes[0].to.size(), 256U);
+  EXPECT_EQ(usage_error(with(257, "least-connections")),
+            "--balance: least-connections with 257 servers, expected at most 256");
 }
 
 TEST_F(CommandLine, EverythingElseMayNot) {
-  EXPECT_EQ(usage_error(run_route({"--to", "echo:"})), "--to: given twice, expected once");
   EXPECT_EQ(usage_error(run_route({"--workers", "1", "--workers=2"})),
             "--workers: given twice, expected once");
 }
@@ -547,7 +590,7 @@ TEST_F(ConfigFile, TheExampleIsRead) {
   EXPECT_EQ(config.routes[0].name, "orders");
   ASSERT_EQ(config.routes[0].listen.size(), 2u);
   EXPECT_EQ(to_string(config.routes[0].listen[1]), "unix:/run/orders.sock");
-  EXPECT_EQ(to_string(config.routes[0].to), "10.0.0.2:5432");
+  EXPECT_EQ(to_string(config.routes[0].target()), "10.0.0.2:5432");
 }
 
 TEST_F(ConfigFile, EveryKeyIsTaken) {
@@ -647,6 +690,52 @@ TEST_F(ConfigFile, ARoutesMirrorsReplaceThoseOfTheDefaults) {
 }
 
 // A route may lead to another one.
+TEST_F(ConfigFile, ServersHaveWeightsAndBackups) {
+  const auto servers_of = [&](const std::string& to) {
+    return load("[[route]]\nname = \"a\"\nlisten = \":1\"\nto = " + to).routes[0].to;
+  };
+  EXPECT_EQ(servers_of("\"a:1\"").size(), 1U);
+  EXPECT_EQ(servers_of("[\"a:1\", \"b:1\"]").size(), 2U);
+  const std::vector<ServerConfig> servers = servers_of(
+      "[\"a:1\", { address = \"b:1\", weight = 256 },\n{ address = \"c:1\", backup = true, "
+      "weight = 0 }]");
+  ASSERT_EQ(servers.size(), 3U);
+  EXPECT_EQ(servers[0].weight, 1U);
+  EXPECT_EQ(to_string(servers[1].address), "b:1");
+  EXPECT_EQ(servers[1].weight, 256U);
+  EXPECT_FALSE(servers[1].backup);
+  EXPECT_EQ(servers[2].weight, 0U);
+  EXPECT_TRUE(servers[2].backup);
+}
+
+TEST_F(ConfigFile, AWrongServerIsToldWithItsPlace) {
+  const auto error_of = [&](const std::string& to) {
+    return load_error("[[route]]\nname = \"a\"\nlisten = \":1\"\nto = " + to);
+  };
+  EXPECT_EQ(error_of("[]"), "4:6: key \"to\": empty array, expected at least one address");
+  EXPECT_EQ(error_of("[\"a:1\", 5]"),
+            "4:14: key \"to\": wrong type integer, expected a string with an address, a table, or "
+            "an array of them");
+  EXPECT_EQ(error_of("{ weight = 1 }"),
+            "4:6: key \"address\": missing, expected a string with an address");
+  EXPECT_EQ(error_of("[{ address = \"a\" }]"),
+            "4:18: key \"to\": no port in \"a\": expected HOST:PORT, [IPV6]:PORT, :PORT, "
+            "unix:/path, unix:@name, file:/path, discard: or echo:");
+  EXPECT_EQ(error_of("{ address = \"a:1\", weight = 257 }"),
+            "4:32: key \"weight\": 257 is out of bounds, expected 0 to 256");
+  EXPECT_EQ(error_of("{ address = \"a:1\", weight = \"1\" }"),
+            "4:32: key \"weight\": wrong type string, expected an integer, 0 to 256");
+  EXPECT_EQ(error_of("{ address = \"a:1\", backup = 1 }"),
+            "4:32: key \"backup\": wrong type integer, expected true or false");
+  EXPECT_EQ(error_of("{ address = \"a:1\", wieght = 1 }"),
+            "4:23: key \"wieght\": unknown key, expected one of address, weight or backup; did "
+            "you mean \"weight\"?");
+  EXPECT_EQ(error_of("{ address = \"a:1\", weight = 0 }"),
+            "1:1: key \"to\": all weights are 0, expected one above 0");
+  EXPECT_EQ(error_of("[\"a:1\", { address = \"a:1\", backup = true }]"),
+            "1:1: key \"to\": \"a:1\" is given twice, expected each once");
+}
+
 TEST_F(ConfigFile, RoutesGoInNoCircle) {
   const auto chain = [](const std::string& last) {
     std::string text;

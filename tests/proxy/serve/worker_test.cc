@@ -60,12 +60,11 @@ class WorkerTest : public ReactorTest<Engine> {
     std::vector<Route> routes;
     for (const TargetAddress& to : {TargetAddress(FileEndpoint{file_}), TargetAddress(busy_)}) {
       RouteConfig config;
-      config.to = to;
+      config.to = {{to}};
       config.connect_timeout = std::chrono::hours(1);
       routes.push_back(make_route(routes.size(), config));
       routes.back().mirrors.push_back({kMirror, {}});
     }
-    routes[kToBusy].upstreams = {make_endpoint(busy_)};
     return routes;
   }
   /// The first worker has accepted a client, whose session is on its way to the second; returns the

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "iolib/base/endpoint.h"
+
+namespace sluice {
+
+/// What all workers count of one server; one cache line. It outlives changes of the server's
+/// addresses.
+struct alignas(64) ServerLoad {
+  std::atomic<std::uint32_t> active{0};    ///< connections, from before their connect to their end
+  std::atomic<std::uint64_t> failures{0};  ///< connects that failed through the server's fault
+};
+
+/// A server of a route. It never changes, except for `preferred`: a new look-up of its name makes a
+/// new one with the same load. All workers share it.
+struct Server {
+  std::string name;          ///< its address as configured
+  std::uint32_t weight = 1;  ///< 0: gets no connections
+  bool backup = false;
+  std::vector<Endpoint> endpoints;   ///< its addresses, in the order to try
+  std::shared_ptr<ServerLoad> load;  ///< never null
+  /// Index of the address that connected last; the next connect begins with it.
+  mutable std::atomic<std::uint16_t> preferred{0};
+};
+using ServerRef = std::shared_ptr<const Server>;
+
+/// A server that a connection uses. Counts in the server's load until it is destroyed or gets
+/// another server.
+class ServerUse {
+ public:
+  ServerUse() = default;
+  explicit ServerUse(ServerRef server) : server_(std::move(server)) {
+    server_->load->active.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~ServerUse() {
+    if (server_) server_->load->active.fetch_sub(1, std::memory_order_relaxed);
+  }
+  ServerUse(const ServerUse&) = delete;
+  ServerUse& operator=(const ServerUse&) = delete;
+  ServerUse(ServerUse&& other) noexcept = default;
+  ServerUse& operator=(ServerUse&& other) noexcept {
+    std::swap(server_, other.server_);
+    return *this;
+  }
+
+  /// Null if there is none.
+  [[nodiscard]] const ServerRef& get() const { return server_; }
+  const Server* operator->() const { return server_.get(); }
+  explicit operator bool() const { return server_ != nullptr; }
+
+ private:
+  ServerRef server_;
+};
+
+}  // namespace sluice
