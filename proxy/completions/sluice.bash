@@ -38,6 +38,9 @@ _sluice() {
     --mirror-on-lag) mapfile -t COMPREPLY < <(compgen -W "disconnect shed" -- "$current") ;;
     --mirror-max-lag | --mirror-sample | --mirror-buffers) ;;
     --congestion) mapfile -t COMPREPLY < <(compgen -W "auto system" -- "$current") ;;
+    --balance)
+      mapfile -t COMPREPLY < <(compgen -W "two-choices round-robin least-connections source-hash" -- "$current")
+      ;;
     --zero-copy) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$current") ;;
     --engine) mapfile -t COMPREPLY < <(compgen -W "auto uring epoll" -- "$current") ;;
     --cpu-affinity) mapfile -t COMPREPLY < <(compgen -W "auto none" -- "$current") ;;
@@ -46,14 +49,14 @@ _sluice() {
       ;;
     --log-format) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$current") ;;
     -h | --help)
-      mapfile -t COMPREPLY < <(compgen -W "all routes timeouts capture mirror log workers transfer general" -- "$current")
+      mapfile -t COMPREPLY < <(compgen -W "all routes servers timeouts capture mirror log workers transfer general" -- "$current")
       ;;
     --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout | --busy-poll) ;;
     --capture-limit | --capture-buffers | --segment-size | --retain-size) ;;
     --flush-interval | --sync-interval | --segment-time | --retain-age) ;;
-    --workers | --max-connections | --pipe-size | --pipe-budget) ;;
+    --workers | --retries | --max-connections | --pipe-size | --pipe-budget) ;;
     *)
-      local options="--listen --to --config --check --zero-copy --congestion --connect-timeout --idle-timeout
+      local options="--listen --to --config --check --zero-copy --congestion --balance --retries --connect-timeout --idle-timeout
         --half-close-timeout --capture --durability --capture-full --capture-exact
         --capture-io --capture-direction --capture-limit --flush-interval --sync-interval --segment-size
         --segment-time --retain-size --retain-age --mirror --mirror-max-lag --mirror-on-lag

@@ -59,7 +59,7 @@ struct ServerConfig {
   bool backup = false;       ///< used only if no other server can be
 };
 
-/// How a connection picks one of several servers; see UPSTREAMS in sluice(1).
+/// How a connection picks one of several servers; see SEVERAL SERVERS in sluice(1).
 enum class Balance { two_choices, round_robin, least_connections, source_hash };
 
 /// What a route forwards, and how. Every member holds its default.

@@ -31,7 +31,6 @@ constexpr std::string_view kUsage =
 constexpr std::string_view kExamples =
     "\nExamples:\n"
     "  sluice --listen :8080 --to 10.0.0.2:80\n"
-    "  sluice --listen :6379 --to 10.0.0.2:6379 --to 10.0.0.3:6379\n"
     "  sluice --listen :5432 --to db:5432 --capture /srv/capture --retain-size 1TiB\n"
     "  sluice --listen :5432 --to db:5432 --mirror new-db:5432\n";
 

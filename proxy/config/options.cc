@@ -100,29 +100,6 @@ constexpr auto kOptions = std::to_array<Option>({
              "unix:/path, unix:@name, file:/path (each client receives the file), discard: (throws "
              "the bytes away) or echo: (sends them back). The option can be repeated for several "
              "servers."},
-    {.name = "balance",
-     .kind = OptionKind::choice,
-     .places = kEverywhere,
-     .topic = Topic::servers,
-     .common = true,
-     .field = &RouteConfig::balance,
-     .value = "METHOD",
-     .default_text = "two-choices",
-     .choices = kBalances,
-     .help = "Choose how a connection picks one of several servers. two-choices takes the less "
-             "loaded one of two random servers, least-connections the least loaded of all, "
-             "round-robin each in turn, and source-hash always the same one for a client's "
-             "address."},
-    {.name = "retries",
-     .kind = OptionKind::count,
-     .places = kEverywhere,
-     .topic = Topic::servers,
-     .field = &RouteConfig::retries,
-     .value = "N",
-     .default_text = "3, and 0 with one server",
-     .highest = kMostRetries,
-     .help = "If a connect fails, try up to this many times more, first with servers that this "
-             "connection has not tried."},
     {.name = "name",
      .kind = OptionKind::name,
      .places = kInRoute,
@@ -165,6 +142,30 @@ constexpr auto kOptions = std::to_array<Option>({
      .help = "Choose the congestion control of TCP. auto uses reno on loopback, where an algorithm "
              "that paces (such as bbr) only idles, and the choice of the system everywhere else. "
              "system always uses the choice of the system."},
+    {.name = "balance",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .topic = Topic::servers,
+     .field = &RouteConfig::balance,
+     .value = "METHOD",
+     .default_text = "two-choices",
+     .choices = kBalances,
+     .help = "Choose how a connection picks one of several servers. two-choices takes the less "
+             "loaded one of two random servers, least-connections the least loaded of all, "
+             "round-robin each in turn, and source-hash always the same one for a client's "
+             "address."},
+    {.name = "retries",
+     .kind = OptionKind::count,
+     .places = kEverywhere,
+     .topic = Topic::servers,
+     .field = &RouteConfig::retries,
+     .value = "N",
+     .default_text = "3, or 0 with one server",
+     .lowest = 1,
+     .highest = kMostRetries,
+     .zero = "never",
+     .help = "If a connect fails, try up to this many times more, first with servers that this "
+             "connection has not tried."},
     {.name = "connect-timeout",
      .kind = OptionKind::duration,
      .places = kEverywhere,
