@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -33,6 +34,8 @@ class SocketAddress {
   /// AF_INET, AF_INET6, or AF_UNSPEC for the unnamed address.
   [[nodiscard]] int family() const;
   [[nodiscard]] std::uint16_t port() const;
+  /// The bytes of the IP address; none for the unnamed address.
+  [[nodiscard]] std::span<const std::byte> host_bytes() const;
   /// "10.0.0.2:5432", "[::1]:80"; "-" for the unnamed address.
   [[nodiscard]] std::string to_string() const;
   friend bool operator==(const SocketAddress& a, const SocketAddress& b);

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "iolib/base/hash.h"
 #include "iolib/mirror/sample.h"
 #include "proxy/log/log.h"
 #include "proxy/serve/file_source.h"
@@ -285,8 +286,8 @@ std::uint64_t Session::retries() const {
 // A hash of the client's address, if the route picks its servers by it.
 std::uint64_t Session::source_hash() const {
   if (route_->config.balance != Balance::source_hash) return 0;
-  return client_kind_ == Leg::Kind::tcp ? mirror::sample_hash(client_)
-                                        : mirror::sample_hash(number_);
+  const bool has_address = client_kind_ == Leg::Kind::tcp;
+  return finalized(has_address ? fnv1a(client_.host_bytes()) : number_);
 }
 
 Leg::Kind Session::upstream_kind() const {

@@ -6,6 +6,7 @@
 
 #include "iolib/balance/least.h"
 #include "iolib/balance/two_choices.h"
+#include "iolib/base/hash.h"
 
 namespace sluice {
 namespace {
@@ -18,11 +19,6 @@ constexpr std::uint64_t kRedraws = 20;
 bool is_in(std::span<const ServerRef> list, const Server& server) {
   return std::ranges::any_of(list,
                              [&](const ServerRef& each) { return each->load == server.load; });
-}
-
-// Another hash for each number of a try.
-std::uint64_t hashed_again(std::uint64_t hash, std::uint64_t times) {
-  return times == 0 ? hash : balance::Random(hash + times).next();
 }
 
 }  // namespace
@@ -68,7 +64,7 @@ std::optional<std::size_t> Balancer::pick_from(std::size_t tier, std::uint64_t s
       return turns_[tier].next(skip);
     case Balance::source_hash:
       for (std::uint64_t times = 0; !members.empty() && times < kRedraws; ++times) {
-        const std::size_t member = set_->tiers[tier].table->at(hashed_again(source, times));
+        const std::size_t member = set_->tiers[tier].table->at(finalized(source + times));
         if (!skip(member)) return member;
       }
       [[fallthrough]];

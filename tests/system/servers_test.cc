@@ -1,0 +1,304 @@
+// Several servers behind one address.
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "iolib/base/clock.h"
+#include "tests/support/daemon.h"
+#include "tests/support/regex.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
+#include "tests/system/forwarding.h"
+#include "tests/system/outcome.h"
+
+namespace sluice::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Connects from this address of loopback.
+void connect_from(int client, const std::string& host, std::uint16_t port) {
+  sockaddr_in own{};
+  own.sin_family = AF_INET;
+  ASSERT_EQ(::inet_pton(AF_INET, host.c_str(), &own.sin_addr), 1);
+  ASSERT_EQ(::bind(client, reinterpret_cast<const sockaddr*>(&own), sizeof own), 0);
+  sockaddr_in daemon{};
+  daemon.sin_family = AF_INET;
+  daemon.sin_port = htons(port);
+  daemon.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::connect(client, reinterpret_cast<const sockaddr*>(&daemon), sizeof daemon), 0);
+}
+
+/// One client, and the server that it was given.
+struct Served {
+  OwnedFd client;
+  OwnedFd accepted;
+  std::size_t server = 0;
+};
+
+class ServersTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == "uring" && !io_uring_available()) {
+      GTEST_SKIP() << "the kernel refuses io_uring here";
+    }
+  }
+  void TearDown() override {
+    if (!daemon_) return;
+    if (HasFailure()) std::printf("the daemon's log:\n%s\n", daemon_->log().c_str());
+    EXPECT_EQ(daemon_->terminate(), 0);
+  }
+
+  void add_servers(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) servers_.push_back(listen_tcp());
+  }
+  [[nodiscard]] std::string address(std::size_t server) const {
+    return loopback_address(servers_[server].port);
+  }
+  /// Starts a daemon with all servers.
+  void start(const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments{"--listen", "127.0.0.1:0",     "--engine",
+                                       GetParam(), "--drain-timeout", "0"};
+    for (std::size_t server = 0; server < servers_.size(); ++server) {
+      arguments.insert(arguments.end(), {"--to", address(server)});
+    }
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    daemon_ = std::make_unique<Daemon>(arguments);
+  }
+  /// Starts a daemon whose file has this after `to = `, and more keys.
+  void start_with_file(const std::string& to, const std::string& more = "") {
+    const std::string file =
+        folder_.write("sluice.toml", "[defaults]\nworkers = 1\nengine = \"" + GetParam() +
+                                         "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"a\"\n"
+                                         "listen = \"127.0.0.1:0\"\nto = " +
+                                         to + "\n" + more);
+    daemon_ = std::make_unique<Daemon>(std::vector<std::string>{"--config", file});
+  }
+  /// The next connection that any server gets.
+  [[nodiscard]] Served accept_next(OwnedFd client) {
+    Served served{std::move(client), {}, 0};
+    std::vector<pollfd> ready;
+    for (const Listener& server : servers_) ready.push_back({server.fd.get(), POLLIN, 0});
+    EXPECT_GT(::poll(ready.data(), ready.size(), 60'000), 0) << "no server got a connection";
+    const auto found = std::ranges::find(ready, POLLIN, &pollfd::revents);
+    if (found == ready.end()) return served;
+    served.server = static_cast<std::size_t>(found - ready.begin());
+    served.accepted = accept_from(found->fd);
+    return served;
+  }
+  [[nodiscard]] Served serve_one() { return accept_next(connect_tcp(daemon_->port())); }
+  /// How many of `count` connections each server gets, one after another.
+  [[nodiscard]] std::map<std::size_t, int> served(int count) {
+    std::map<std::size_t, int> counts;
+    for (int i = 0; i < count; ++i) ++counts[serve_one().server];
+    return counts;
+  }
+  /// Refuses connections from now on; the port stays ours.
+  void stop_listening(std::size_t server) { ::shutdown(servers_[server].fd.get(), SHUT_RD); }
+  /// The log line of the `server` event for this server, as SIGUSR1 prints it.
+  [[nodiscard]] LogFields summary_of(std::size_t server) {
+    static_cast<void>(counters_of(*daemon_));
+    EXPECT_TRUE(daemon_->wait_for_log(Regex(" server route=\\S+ server=" + address(server))));
+    return parse_text_line(line_of(daemon_->log(), " server route="));
+  }
+
+  TempDir folder_;
+  std::vector<Listener> servers_;
+  std::unique_ptr<Daemon> daemon_;
+};
+
+TEST_P(ServersTest, RoundRobinGivesEachItsWeight) {
+  add_servers(3);
+  start_with_file("[\"" + address(0) + "\", { address = \"" + address(1) +
+                      "\", weight = 2 }, { address = \"" + address(2) + "\", weight = 0 }]",
+                  "balance = \"round-robin\"\n");
+  const auto counts = served(30);
+  EXPECT_NEAR(counts.at(0), 10, 1);
+  EXPECT_NEAR(counts.at(1), 20, 1);
+  EXPECT_FALSE(counts.contains(2));
+}
+
+TEST_P(ServersTest, TheLessLoadedServerIsPicked) {
+  for (const char* balance : {"two-choices", "least-connections"}) {
+    servers_.clear();
+    add_servers(2);
+    start({"--balance", balance, "--workers", "2"});
+    std::vector<Served> open;
+    for (int i = 0; i < 40; ++i) open.push_back(serve_one());
+    EXPECT_EQ(std::ranges::count(open, 0U, &Served::server), 20) << balance;
+    // All of the first server's end. The next ones are its own.
+    std::erase_if(open, [](const Served& each) { return each.server == 0; });
+    ASSERT_EQ(daemon_->wait_for_ends(20).size(), 20U);
+    EXPECT_EQ(served(10)[0], 10) << balance;
+    open.clear();
+    EXPECT_EQ(daemon_->terminate(), 0);
+    daemon_.reset();
+  }
+}
+
+TEST_P(ServersTest, AClientComesToTheSameServerAgain) {
+  add_servers(5);
+  const auto server_of = [this](const std::string& host) {
+    const OwnedFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    connect_from(client.get(), host, daemon_->port());
+    return accept_next(OwnedFd()).server;
+  };
+  std::map<std::string, std::size_t> first;
+  start({"--balance", "source-hash"});
+  for (int i = 1; i <= 40; ++i) {
+    const std::string host = "127.0.0." + std::to_string(i);
+    first[host] = server_of(host);
+    EXPECT_EQ(server_of(host), first[host]) << host;
+  }
+  std::map<std::size_t, int> counts;
+  for (const auto& [host, server] : first) ++counts[server];
+  EXPECT_EQ(counts.size(), 5U) << "all servers have clients";
+  // Neither a restart nor the order matters.
+  EXPECT_EQ(daemon_->terminate(), 0);
+  std::ranges::reverse(servers_);
+  start({"--balance", "source-hash"});
+  for (const auto& [host, server] : first) EXPECT_EQ(server_of(host), 4 - server) << host;
+  // If a server goes, only its own clients move.
+  stop_listening(2);
+  for (const auto& [host, server] : first) {
+    if (server == 2) {
+      EXPECT_NE(server_of(host), 2U) << host;
+    } else {
+      EXPECT_EQ(server_of(host), 4 - server) << host;
+    }
+  }
+}
+
+TEST_P(ServersTest, AServerThatRefusesCostsNoConnection) {
+  add_servers(3);
+  stop_listening(1);
+  start({"--balance", "round-robin", "--workers", "1"});
+  const auto counts = served(20);
+  EXPECT_EQ(counts.at(0) + counts.at(2), 20);
+  const auto ends = daemon_->wait_for_ends(20);
+  for (const std::string& line : lines_of(daemon_->log())) {
+    if (line.find(" connection id=") == line.npos) continue;
+    const LogFields fields = parse_text_line(line);
+    EXPECT_TRUE(fields.at("server") == address(0) || fields.at("server") == address(2)) << line;
+    EXPECT_TRUE(fields.at("attempts") == "1" || fields.at("attempts") == "2") << line;
+    EXPECT_EQ(fields.at("upstream"), fields.at("server")) << line;
+  }
+  EXPECT_GT(std::stoi(summary_of(1).at("failures")), 5);
+  EXPECT_LE(count_lines(daemon_->log(), Regex("upstream_failed")), 5U) << "never one a connection";
+}
+
+TEST_P(ServersTest, WithoutRetriesAFailureIsTheClients) {
+  add_servers(2);
+  stop_listening(0);
+  start({"--balance", "round-robin", "--workers", "1", "--retries", "0"});
+  int failed = 0;
+  for (int i = 0; i < 10; ++i) {
+    const OwnedFd client = connect_tcp(daemon_->port());
+    pollfd ready[]{{client.get(), POLLIN, 0}, {servers_[1].fd.get(), POLLIN, 0}};
+    ASSERT_GT(::poll(ready, 2, 60'000), 0);
+    ready[1].revents != 0 ? accept_from(servers_[1].fd.get()).reset() : void(++failed);
+  }
+  EXPECT_EQ(failed, 5);
+  EXPECT_EQ(line_of(daemon_->log(), "reason=connect_refused").empty(), false);
+}
+
+TEST_P(ServersTest, OneServerIsTriedAgainOnlyIfAsked) {
+  add_servers(1);
+  stop_listening(0);
+  start({"--workers", "1"});
+  EXPECT_EQ(ending_of(connect_tcp(daemon_->port()).get()), Ending::reset);
+  EXPECT_EQ(line_of(daemon_->log(), " connection id=").find("attempts="), std::string::npos);
+  EXPECT_EQ(daemon_->terminate(), 0);
+  start({"--workers", "1", "--retries", "20"});
+  const OwnedFd client = connect_tcp(daemon_->port());
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("upstream_failed")));
+  start_listening(servers_[0]);
+  EXPECT_TRUE(accept_from(servers_[0].fd.get()));
+}
+
+TEST_P(ServersTest, ABackupIsUsedOnlyWhenNoOtherServerIs) {
+  add_servers(3);
+  start_with_file("[\"" + address(0) + "\", \"" + address(1) + "\", { address = \"" + address(2) +
+                  "\", backup = true }]");
+  EXPECT_FALSE(served(20).contains(2));
+  stop_listening(0);
+  EXPECT_EQ(served(10).at(1), 10);
+  stop_listening(1);
+  EXPECT_EQ(served(10).at(2), 10);
+}
+
+TEST_P(ServersTest, AServerThatDoesNotAnswerGetsItsShareOfTheTime) {
+  servers_.push_back(listen_tcp(0));
+  const OwnedFd filler = connect_tcp(servers_[0].port);
+  add_servers(1);
+  start_with_file("[\"" + address(0) + "\", { address = \"" + address(1) + "\", backup = true }]",
+                  "connect-timeout = \"2200ms\"\nretries = 1\n");
+  const TimePoint before = Clock::now();
+  const OwnedFd client = connect_tcp(daemon_->port());
+  EXPECT_TRUE(accept_from(servers_[1].fd.get(), kLate));
+  EXPECT_GE(Clock::now() - before, 1'100ms);
+}
+
+TEST_P(ServersTest, WithAllServersDownConnectsAreNotMultiplied) {
+  constexpr int kClients = 500;
+  add_servers(2);
+  stop_listening(0);
+  stop_listening(1);
+  start({"--workers", "1", "--connect-timeout", "1s", "--retries", "100"});
+  const TimePoint before = Clock::now();
+  std::vector<OwnedFd> clients;
+  for (int i = 0; i < kClients; ++i) clients.push_back(connect_tcp(daemon_->port()));
+  for (const OwnedFd& client : clients) EXPECT_EQ(ending_of(client.get()), Ending::reset);
+  const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
+  const int attempts =
+      std::stoi(summary_of(0).at("failures")) +
+      std::stoi(parse_text_line(line_of(daemon_->log(), "server=" + address(0))).at("failures"));
+  EXPECT_LE(attempts, 1.2 * kClients + 100 + 10 * seconds + 1);
+  start_listening(servers_[1]);
+  EXPECT_EQ(serve_one().server, 1U) << "served again as soon as one is back";
+}
+
+/// Bytes can have moved, so there is no other attempt.
+TEST_P(ServersTest, AServerThatAcceptsAndResetsEndsItsConnections) {
+  add_servers(2);
+  start({"--workers", "1"});
+  Served one = serve_one();
+  reset(std::move(one.accepted));
+  EXPECT_EQ(ending_of(one.client.get()), Ending::reset);
+  const auto ends = daemon_->wait_for_ends(1);
+  EXPECT_EQ(ends.at(0).reason, "upstream_reset");
+  EXPECT_EQ(parse_text_line(line_of(daemon_->log(), " connection id=")).at("attempts"), "1");
+  EXPECT_EQ(summary_of(one.server).at("failures"), "0");
+}
+
+TEST_P(ServersTest, ManyServersStartSoonAndAreServed) {
+  constexpr int kServers = 10'000;
+  add_servers(1);
+  std::string to = "[";
+  for (int i = 0; i < kServers - 1; ++i) {
+    to += "{ address = \"127.1." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1) +
+          ":9\", weight = 0 }, ";
+  }
+  start_with_file(to + "\"" + address(0) + "\"]");
+  EXPECT_EQ(served(3).at(0), 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryEngine, ServersTest, testing::Values("uring", "epoll"));
+
+}  // namespace
+}  // namespace sluice::test
