@@ -326,6 +326,9 @@ void Daemon::exit_now() {
 }
 
 void Daemon::print_stats() const {
+  for (const Route& route : control_.routes()) {
+    if (route.config.to.size() > 1) print_servers(route);
+  }
   std::vector<log::Field> fields;
   for (std::size_t counter = 0; counter < kCounters; ++counter) {
     std::uint64_t sum = 0;
@@ -353,9 +356,6 @@ void Daemon::print_stats() const {
   fields.push_back({"pipe_slots", std::uint64_t{pool_.slots_in_use()}});
   fields.push_back({"log_lines_dropped", log::dropped_lines()});
   log::print("stats", fields);
-  for (const Route& route : control_.routes()) {
-    if (route.config.to.size() > 1) print_servers(route);
-  }
 }
 
 void Daemon::print_servers(const Route& route) {

@@ -68,12 +68,12 @@ std::string line_of(std::string_view log, std::string_view word) {
 }
 
 LogFields counters_of(Daemon& daemon) {
-  const Regex counters("capture_lag=");
+  const Regex counters("stats accepted=");
   const std::size_t before = count_lines(daemon.log(), counters);
   daemon.process().signal(SIGUSR1);
   const bool told = wait_until([&] { return count_lines(daemon.log(), counters) > before; });
   if (!told) throw std::runtime_error("no counters:\n" + daemon.log());
-  return parse_text_line(line_of(daemon.log(), "capture_lag="));
+  return parse_text_line(line_of(daemon.log(), "stats accepted="));
 }
 
 std::string transfer(int from, int to, Pattern pattern, std::uint64_t size_bytes) {
