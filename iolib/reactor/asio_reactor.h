@@ -1,10 +1,16 @@
 #pragma once
 
+#include <sys/epoll.h>
+
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <memory_resource>
 #include <optional>
 #include <vector>
 
@@ -15,6 +21,9 @@
 namespace sluice {
 
 /// A Reactor on Boost.Asio over epoll, for hosts without a usable io_uring. Same semantics.
+///
+/// All descriptors are in one edge-triggered epoll set, because each wait on a descriptor of Asio's
+/// costs a system call. When a deadline is near, Asio waits for the set, since its timer is exact.
 class AsioReactor final : public Reactor {
  public:
   [[nodiscard]] static Result<std::unique_ptr<AsioReactor>> create();
@@ -28,21 +37,23 @@ class AsioReactor final : public Reactor {
   void accept_one(int listener, Operation& operation) override;
   void cancel(Operation& operation) override;
   void forget(int fd) override;
+  void close(OwnedFd fd) override;
 
  private:
-  using Stream = boost::asio::posix::stream_descriptor;
+  // What may wait to be read.
+  enum class Input : std::uint8_t {
+    none,   ///< nothing; an event will report the next input
+    bytes,  ///< bytes or connections
+    mixed,  ///< also an end, an error or an urgent byte, before which a receive may stop
+  };
 
-  // The requests on one descriptor. A wait that Asio has begun always runs to its end, even if no
-  // request needs it any more: cancelling it would end every wait on the descriptor.
+  // The requests on one descriptor.
   struct Descriptor {
-    explicit Descriptor(Stream opened) : stream(std::move(opened)) {}
-    Stream stream;
     Operation* reader = nullptr;
     Operation* writer = nullptr;
     Operation* watcher = nullptr;
-    bool reading = false;  ///< Asio waits for reading
-    bool writing = false;
-    std::uint64_t serial = 0;  ///< distinguishes descriptors that had the same number
+    std::uint32_t serial = 0;  ///< distinguishes descriptors that had the same number; 0: not used
+    Input input = Input::none;
   };
 
   // What an operation waits for.
@@ -51,30 +62,30 @@ class AsioReactor final : public Reactor {
   AsioReactor();
   [[nodiscard]] Result<> open();
   [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;
-  [[nodiscard]] Descriptor* find(int fd, std::uint64_t serial);
-  [[nodiscard]] Descriptor* descriptor_of(int fd, Operation& operation);
-  void begin_reading(int fd, Operation& operation, std::uint8_t kind);
-  void await_reading(Descriptor& descriptor, int fd);
-  void await_writing(Descriptor& descriptor, int fd);
-  void await_errors();
+  [[nodiscard]] std::size_t wait(std::optional<TimePoint> deadline);
+  [[nodiscard]] std::size_t collect(std::chrono::milliseconds longest_wait);
+  void await_events();
   void wake_at(TimePoint deadline);
-  void read_ready(int fd, std::uint64_t serial);
-  void write_ready(int fd, std::uint64_t serial);
-  void errors_ready();
+  void request(int fd, Operation& operation, Kind kind);
+  [[nodiscard]] int begin(Operation& operation);
+  void serve(Operation& operation);
+  void dispatch(const epoll_event& event);
+  [[nodiscard]] static Operation*& place_of(const Operation& operation, Descriptor& descriptor);
+  [[nodiscard]] Descriptor* find(int fd, std::uint32_t serial);
+  void read_ready(Descriptor& descriptor, int fd);
   void receive_ready(Descriptor& descriptor, int fd);
-  void accept_ready(int fd, std::uint64_t serial);
-  void finish_later(Operation& operation, int result);
+  void accept_ready(int fd, std::uint32_t serial);
 
-  boost::asio::io_context context_{1};                    // used by one thread
-  std::vector<std::unique_ptr<Descriptor>> descriptors_;  ///< indexed by descriptor number
-  std::uint64_t serials_ = 0;
-  /// An epoll instance for error watches alone: edge-triggered, with errors as its only events.
-  /// Asio's own wait for errors also asks for EPOLLPRI, and would complete forever after one urgent
-  /// byte.
-  OwnedFd watches_;
-  std::unique_ptr<Stream> watches_stream_;
-  /// Ends a wait at its deadline with Asio's timerfd, because epoll_wait counts in whole
-  /// milliseconds.
+  std::pmr::unsynchronized_pool_resource handlers_;  ///< memory of Asio's handlers
+  boost::asio::io_context context_{1};               // used by one thread
+  OwnedFd set_;                                      ///< the epoll instance with all descriptors
+  boost::asio::posix::stream_descriptor set_stream_{context_};  ///< Asio's view of set_
+  bool awaiting_ = false;                                       ///< Asio waits for set_
+  std::array<epoll_event, 128> events_;                         ///< of this turn
+  std::vector<Descriptor> descriptors_;                         ///< indexed by number
+  std::uint32_t serials_ = 0;
+  OperationQueue later_;  ///< to try, or to complete, in the next turn
+  /// Ends a wait at its deadline.
   boost::asio::steady_timer alarm_{context_};
   std::optional<TimePoint> alarm_at_;  ///< at the deadline or earlier; empty: not set
   std::vector<std::byte> buffer_;

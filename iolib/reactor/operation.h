@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "iolib/reactor/loop.h"
 
@@ -33,6 +34,7 @@ class Operation {
   friend class UringReactor;
   friend class AsioReactor;
   friend class Disk;
+  friend class OperationQueue;
   /// Called on the reactor's thread. May start the next request on this operation, or destroy it.
   virtual void complete(const Completion& completion) = 0;
 
@@ -43,6 +45,35 @@ class Operation {
   bool in_flight_ = false;
   bool cancelled_ = false;
   std::uint16_t events_ = 0;  ///< poll events that a standing poll found, until it has ended
+};
+
+/// A reactor's queue of operations in flight: to make again, or to complete later.
+class OperationQueue {
+ public:
+  OperationQueue() = default;
+  OperationQueue(const OperationQueue&) = delete;
+  OperationQueue& operator=(const OperationQueue&) = delete;
+  [[nodiscard]] bool empty() const { return first_ == nullptr; }
+  void add(Operation& operation) {
+    operation.next_ = nullptr;
+    *end_ = &operation;
+    end_ = &operation.next_;
+  }
+  /// Takes the operations that are queued now, and calls `call` for each in order. One that is
+  /// added meanwhile waits for the next run.
+  template <class Call>
+  void run(Call call) {
+    Operation* operation = std::exchange(first_, nullptr);
+    end_ = &first_;
+    while (operation != nullptr) {
+      Operation& next = *std::exchange(operation, operation->next_);
+      call(next);
+    }
+  }
+
+ private:
+  Operation* first_ = nullptr;
+  Operation** end_ = &first_;
 };
 
 }  // namespace sluice

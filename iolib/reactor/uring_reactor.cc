@@ -347,10 +347,10 @@ bool UringReactor::turn(std::optional<TimePoint> deadline) {
     // Sends do not wait for the end of a long turn.
     if (++dispatched % kLongestWait == 0 && !sends_.empty()) io_uring_submit(&ring_);
   }
-  const bool starved = starved_.first != nullptr;
+  const bool starved = !starved_.empty();
   // The buffers of this turn are free now or in the next turn, so receives that found none are made
   // again.
-  if (starved) make_again(starved_);
+  starved_.run([this](Operation& operation) { make_again(operation); });
   return starved || has_more();
 }
 
@@ -404,11 +404,11 @@ void UringReactor::dispatch(const io_uring_cqe& cqe) {
   if (operation == nullptr || (cqe.user_data & kSendMark) != 0) return;
   Completion completion{cqe.res, (cqe.flags & IORING_CQE_F_MORE) != 0, {}};
   if (operation->kind_ == kReceive && cqe.res == -ENOBUFS) {
-    add(starved_, *operation);
+    starved_.add(*operation);
     return;
   }
   if (is_refused(*operation, cqe.res)) {
-    add(refused_, *operation);
+    refused_.add(*operation);
     if (!retry_.is_set()) set_timer(retry_, now() + kRetryPause);
     return;
   }
@@ -436,22 +436,6 @@ bool UringReactor::is_refused(const Operation& operation, int result) {
   // take_poll() ended it, after it had found its events.
   if (operation.kind_ == kEdgePoll && operation.events_ != 0) return false;
   return result == -ECANCELED || result == -EAGAIN || result == -ENOMEM;
-}
-
-void UringReactor::add(Line& line, Operation& operation) {
-  operation.next_ = nullptr;
-  *line.end = &operation;
-  line.end = &operation.next_;
-}
-
-void UringReactor::make_again(Line& line) {
-  Operation* operation = std::exchange(line.first, nullptr);
-  line.end = &line.first;
-  while (operation != nullptr) {
-    Operation* next = operation->next_;
-    make_again(*operation);
-    operation = next;
-  }
 }
 
 void UringReactor::make_again(Operation& operation) {

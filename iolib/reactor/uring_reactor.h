@@ -51,17 +51,14 @@ class UringReactor final : public Reactor, public FileRing {
     Sender* sender;
     std::span<const std::byte> bytes;
   };
-  // A queue of requests to make again, in order.
-  struct Line {
-    Operation* first = nullptr;
-    Operation** end = &first;
-  };
   class Retry final : public Timer {
    public:
     explicit Retry(UringReactor& reactor) : reactor_(reactor) {}
 
    private:
-    void expired() override { reactor_.make_again(reactor_.refused_); }
+    void expired() override {
+      reactor_.refused_.run([this](Operation& operation) { reactor_.make_again(operation); });
+    }
     UringReactor& reactor_;
   };
 
@@ -82,8 +79,6 @@ class UringReactor final : public Reactor, public FileRing {
   void recycle(unsigned buffer);
   void give_back(unsigned buffer);
   [[nodiscard]] unsigned buffer_of(const std::byte* bytes) const;
-  static void add(Line& line, Operation& operation);
-  void make_again(Line& line);
   void make_again(Operation& operation);
   [[nodiscard]] static bool is_refused(const Operation& operation, int result);
   [[nodiscard]] io_uring_sqe* next_sqe(Operation* operation);
@@ -101,8 +96,8 @@ class UringReactor final : public Reactor, public FileRing {
   std::vector<Send> sends_;                ///< of this turn
   std::vector<io_uring_cqe> completions_;  ///< of this turn
   std::span<std::byte> file_buffer_;       ///< registered
-  Line starved_;                           ///< receives that found no free buffer
-  Line refused_;                           ///< requests that the kernel refused: see is_refused()
+  OperationQueue starved_;                 ///< receives that found no free buffer
+  OperationQueue refused_;                 ///< requests that the kernel refused: see is_refused()
   Retry retry_{*this};
 };
 

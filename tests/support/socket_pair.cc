@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <iterator>
 #include <system_error>
@@ -45,6 +46,22 @@ SocketPair unix_pair() {
 
 void send_urgent(int fd, std::byte byte) {
   if (::send(fd, &byte, 1, MSG_OOB | MSG_NOSIGNAL) != 1) fail("send MSG_OOB");
+}
+
+void send_descriptor(int fd, std::byte byte, int descriptor) {
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof descriptor)> control{};
+  iovec payload{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &payload;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof descriptor);
+  std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  if (::sendmsg(fd, &message, MSG_NOSIGNAL) != 1) fail("sendmsg");
 }
 
 std::size_t unread_bytes(int fd) {

@@ -31,6 +31,8 @@ inline constexpr PairOptions kSmallBuffers{4096, 4096, 4096, 4096};
 
 /// One byte of urgent data.
 void send_urgent(int fd, std::byte byte);
+/// One byte with a copy of `descriptor`, over a unix socket.
+void send_descriptor(int fd, std::byte byte, int descriptor);
 /// Bytes in the receive queue (SIOCINQ).
 [[nodiscard]] std::size_t unread_bytes(int fd);
 /// The number of descriptors that this process has open.

@@ -98,6 +98,41 @@ TYPED_TEST(ReactorTest, AResetIsAnErrorAfterWhatHadCome) {
   EXPECT_EQ(receive->last().result, -ECONNRESET);
 }
 
+// A receive that brings less than it asked for has not always emptied the socket.
+TYPED_TEST(ReactorTest, ReceivesBytesOnBothSidesOfAnUrgentByte) {
+  const SocketPair pair = tcp_pair();
+  const int on = 1;
+  ASSERT_EQ(::setsockopt(pair.near.get(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof on), 0);
+  const auto receive = this->probe();
+  receive->then = [&](const Probe::Seen&) { this->reactor().receive(pair.near.get(), *receive); };
+  ASSERT_TRUE(test::send_all(pair.far.get(), "before"));
+  test::send_urgent(pair.far.get(), std::byte{'!'});
+  ASSERT_TRUE(test::send_all(pair.far.get(), "after"));
+  this->reactor().receive(pair.near.get(), *receive);
+  ASSERT_TRUE(this->run_until([&] { return receive->text().size() == 12; }));
+  EXPECT_EQ(receive->text(), "before!after");
+  ASSERT_TRUE(test::send_all(pair.far.get(), "more"));
+  EXPECT_TRUE(this->run_until([&] { return receive->text() == "before!aftermore"; }));
+  this->reactor().cancel(*receive);
+  receive->then = nullptr;
+  this->settle();
+}
+
+TYPED_TEST(ReactorTest, ReceivesBytesBehindADescriptorThatAUnixPeerSent) {
+  const SocketPair pair = test::unix_pair();
+  const auto receive = this->probe();
+  receive->then = [&](const Probe::Seen&) { this->reactor().receive(pair.near.get(), *receive); };
+  ASSERT_TRUE(test::send_all(pair.far.get(), "before"));
+  test::send_descriptor(pair.far.get(), std::byte{'!'}, pair.far.get());
+  ASSERT_TRUE(test::send_all(pair.far.get(), "after"));
+  this->reactor().receive(pair.near.get(), *receive);
+  ASSERT_TRUE(this->run_until([&] { return receive->text().size() == 12; }));
+  EXPECT_EQ(receive->text(), "before!after");
+  this->reactor().cancel(*receive);
+  receive->then = nullptr;
+  this->settle();
+}
+
 TYPED_TEST(ReactorTest, WaitingReceivesHoldNoBuffer) {
   std::vector<SocketPair> idle(kManySockets);
   std::vector<std::unique_ptr<Probe>> waiting;
@@ -196,6 +231,24 @@ TYPED_TEST(ReactorTest, ReadableTakesNothingAndHoldsForAsLongAsBytesAreUnread) {
   this->reactor().wait_readable(pair.near.get(), *wait);
   this->settle();
   EXPECT_EQ(wait->completions(), 2U);
+}
+
+// The reactor does not see what other calls take.
+TYPED_TEST(ReactorTest, ReadableTellsOfWhatAnotherCallHasLeft) {
+  const SocketPair pair = tcp_pair();
+  const auto readable = this->probe();
+  ASSERT_TRUE(test::send_all(pair.far.get(), "0123"));
+  for (int i = 0; i < 4; ++i) {
+    this->reactor().wait_readable(pair.near.get(), *readable);
+    ASSERT_TRUE(this->run_until_complete(*readable));
+    char byte = 0;
+    ASSERT_EQ(::recv(pair.near.get(), &byte, 1, MSG_DONTWAIT), 1);
+  }
+  this->reactor().wait_readable(pair.near.get(), *readable);
+  this->settle();
+  EXPECT_TRUE(readable->in_flight());
+  ASSERT_TRUE(test::send_all(pair.far.get(), "4"));
+  EXPECT_TRUE(this->run_until_complete(*readable));
 }
 
 TYPED_TEST(ReactorTest, ReadableMeansEndedOrFailedToo) {
