@@ -18,6 +18,8 @@ namespace {
 // direction's own turn adds up to a pipe's content, 1 MiB and sometimes more. With a smaller limit,
 // a mirror as fast as production would never catch up.
 constexpr std::size_t kFlushBytes = 4 << 20;
+// The least memory for bytes that are gathered, if the budget has it.
+constexpr std::size_t kGatherRoom = 2 << 10;
 // The most receives in one turn. Each drops up to the size of the waste buffer.
 constexpr int kReceivesPerTurn = 16;
 
@@ -124,11 +126,16 @@ void Stream::arm() {
 std::size_t Stream::allowance() { return std::numeric_limits<std::size_t>::max(); }
 
 void Stream::append(std::uint64_t offset, std::span<const std::byte> bytes) {
-  if (!follows(offset, bytes.size())) return;
+  if (!follows(offset, bytes.size()) || !keep_lent()) return;
   const bool due = is_due(bytes.size());
   // A small piece is sent together with the bytes gathered before it, in one call.
   const bool joins = due && !backlog_.empty() && may_gather(bytes.size());
   const bool direct = due && !joins && flush_gathered();
+  if (direct && mirror_.reactor_.send(fd_.get(), bytes, *this)) {
+    lent_ = bytes;
+    // A send that succeeds wakes nobody, and the counters should include its bytes soon.
+    return mirror_.reactor_.hasten(Mirror::kGatherTime);
+  }
   if (direct) bytes = bytes.subspan(send_now(bytes));
   if (state_ == State::gone || bytes.empty()) return;
   if (const auto limit = keep(bytes)) return lagged(*limit);
@@ -136,7 +143,7 @@ void Stream::append(std::uint64_t offset, std::span<const std::byte> bytes) {
 }
 
 void Stream::append(std::uint64_t offset, Pipe& pipe) {
-  if (follows(offset, pipe.held_bytes())) {
+  if (follows(offset, pipe.held_bytes()) && keep_lent()) {
     const bool direct = is_due(pipe.held_bytes()) && flush_gathered();
     if (direct) splice_now(pipe);
     if (state_ != State::gone && !pipe.empty()) {
@@ -154,7 +161,7 @@ void Stream::overrun(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {
 void Stream::eof(std::uint64_t offset) {
   if (!follows(offset, 0)) return;
   end_ = End::eof;
-  if (state_ == State::current) flush();
+  if (state_ == State::current && !sending()) flush_now();
 }
 
 void Stream::reset(std::uint64_t /*offset*/) {
@@ -162,7 +169,7 @@ void Stream::reset(std::uint64_t /*offset*/) {
   end_ = End::reset;
   drain_deadline_ = mirror_.reactor_.now() + mirror_.drain_time_;
   arm();
-  if (state_ == State::current) flush();
+  if (state_ == State::current && !sending()) flush_now();
 }
 
 void Stream::closed(const StreamTotals& /*totals*/) {
@@ -190,7 +197,7 @@ bool Stream::may_gather(std::size_t bytes) const {
 
 // Whether `bytes` more can and should be sent now.
 bool Stream::is_due(std::size_t bytes) {
-  if (state_ != State::current) return false;
+  if (state_ != State::current || sending()) return false;
   const TimePoint now = mirror_.reactor_.now();
   if (may_gather(bytes) && now < last_sent_ + Mirror::kGatherTime) return false;
   last_sent_ = now;
@@ -199,7 +206,7 @@ bool Stream::is_due(std::size_t bytes) {
 
 // Sends what was gathered. Returns whether the socket may take more.
 bool Stream::flush_gathered() {
-  if (!backlog_.empty()) flush();
+  if (!backlog_.empty()) flush_now();
   return state_ == State::current;
 }
 
@@ -208,7 +215,7 @@ std::size_t Stream::send_now(std::span<const std::byte> bytes) {
     const ssize_t bytes_sent =
         ::send(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (bytes_sent >= 0) {
-      sent(static_cast<std::size_t>(bytes_sent));
+      passed(static_cast<std::size_t>(bytes_sent));
       return static_cast<std::size_t>(bytes_sent);
     }
     if (errno == EINTR) continue;
@@ -217,9 +224,33 @@ std::size_t Stream::send_now(std::span<const std::byte> bytes) {
   }
 }
 
-void Stream::sent(std::size_t bytes) {
+void Stream::passed(std::size_t bytes) {
   sent_ += bytes;
   mirror_.add(Count::bytes, bytes);
+}
+
+// Bytes follow those of a queued send. If it is short, its rest must precede them.
+bool Stream::keep_lent() {
+  const auto limit = keep(std::exchange(lent_, {}));
+  if (limit) lagged(*limit);
+  return !limit;
+}
+
+// Reports a send that went with the turn.
+void Stream::sent(int result, std::span<const std::byte> bytes) {
+  if (state_ == State::gone) return check_gone();
+  assert(state_ == State::current);
+  if (result < 0 && !is_refused(result)) return broken_off({-result, "send"});
+  const auto taken = static_cast<std::size_t>(std::max(result, 0));
+  passed(taken);
+  if (lent_.empty()) {
+    backlog_.pop(taken);
+    mirror_.add(Count::copied, taken);
+  } else {
+    lent_ = lent_.subspan(taken);
+    if (!keep_lent()) return;
+  }
+  taken < bytes.size() ? fall_behind() : flush();
 }
 
 void Stream::splice_now(Pipe& pipe) {
@@ -227,14 +258,22 @@ void Stream::splice_now(Pipe& pipe) {
     const Transfer out = splice_out(pipe, fd_.get(), pipe.held_bytes());
     if (out.status == Transfer::Status::would_block) return;
     if (out.status != Transfer::Status::moved) return broken_off({out.error, "splice"});
-    sent(out.bytes);
+    passed(out.bytes);
   }
 }
 
 // Both append the bytes to the backlog. They return the limit that prevents this, if any.
 std::optional<Limit> Stream::keep(std::span<const std::byte> bytes) {
   if (backlog_.size() + bytes.size() > options_.max_lag_bytes) return Limit::lag;
-  if (!backlog_.append(bytes)) return Limit::budget;
+  // One piece for what is gathered can be sent at once.
+  const bool is_first = backlog_.empty() && bytes.size() < kGatherRoom;
+  const auto room = is_first ? backlog_.space(kGatherRoom) : std::span<std::byte>();
+  if (room.size() >= bytes.size() && !room.empty()) {
+    std::ranges::copy(bytes, room.begin());
+    backlog_.commit(bytes.size());
+  } else if (!backlog_.append(bytes)) {
+    return Limit::budget;
+  }
   return std::nullopt;
 }
 
@@ -265,7 +304,20 @@ void Stream::kept(bool refused) {
   }
 }
 
+// Sends the backlog: gathered bytes with the turn, if possible.
 void Stream::flush() {
+  if (sending()) return;  // sent() continues
+  const bool is_small = !backlog_.empty() && backlog_.front().size() == backlog_.size();
+  if (state_ != State::current || !is_small ||
+      !mirror_.reactor_.send_own(fd_.get(), backlog_.front(), *this)) {
+    return flush_now();
+  }
+  step_deadline_ = TimePoint::max();
+  last_sent_ = mirror_.reactor_.now();
+  mirror_.reactor_.hasten(Mirror::kGatherTime);
+}
+
+void Stream::flush_now() {
   assert((state_ == State::current || state_ == State::behind) && !writer_.in_flight());
   step_deadline_ = TimePoint::max();
   if (!backlog_.empty()) last_sent_ = mirror_.reactor_.now();
@@ -403,7 +455,8 @@ bool Stream::is_unfinished() const { return lacks_bytes() || (end_ == End::eof &
 // The FIN counts as one byte. A mirror that closes with a reset mostly acknowledges the FIN only
 // with that reset, which the kernel does not count: one missing byte is accepted then.
 bool Stream::lacks_bytes() const {
-  return !backlog_.empty() || (!unix_ && send_queue_bytes(fd_.get()) > (fin_sent() ? 1U : 0U));
+  return sending() || !backlog_.empty() ||
+         (!unix_ && send_queue_bytes(fd_.get()) > (fin_sent() ? 1U : 0U));
 }
 
 void Stream::lagged(Limit limit) {
@@ -444,6 +497,10 @@ void Stream::end(bool orderly) {
 
 void Stream::go(bool orderly) {
   if (state_ == State::gone) return;
+  if (sending()) {
+    mirror_.reactor_.carry_out();
+    mirror_.reactor_.hasten();
+  }
   backlog_.clear();
   enter(State::gone);
   if (fd_ && !orderly && !unix_) reset_on_close(fd_.get());
@@ -466,9 +523,8 @@ void Stream::leave_direction() {
 
 // Removes the stream at the end of the turn, because this call may be deep within another one.
 void Stream::check_gone() {
-  if (connecting_ || reader_.in_flight() || writer_.in_flight()) return;
-  if (fd_) mirror_.reactor_.forget(fd_.get());
-  fd_.reset();
+  if (connecting_ || reader_.in_flight() || writer_.in_flight() || sending()) return;
+  mirror_.reactor_.close(std::move(fd_));
   mirror_.reactor_.defer(*this);
 }
 

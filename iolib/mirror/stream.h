@@ -21,6 +21,7 @@
 #include "iolib/reactor/connector.h"
 #include "iolib/reactor/deferral.h"
 #include "iolib/reactor/operation.h"
+#include "iolib/reactor/sender.h"
 #include "iolib/reactor/timer.h"
 #include "iolib/relay/tap.h"
 
@@ -39,7 +40,11 @@ namespace sluice::mirror {
 /// breaker.
 ///
 /// Made and owned by its Mirror.
-class Stream final : public Tap, public PlaceInLine, private Timer, private Deferral {
+class Stream final : public Tap,
+                     public PlaceInLine,
+                     private Timer,
+                     private Deferral,
+                     private Sender {
  public:
   Stream(Mirror& mirror, const StreamOptions& options, bool probe);
   ~Stream() override;
@@ -112,8 +117,11 @@ class Stream final : public Tap, public PlaceInLine, private Timer, private Defe
   [[nodiscard]] std::optional<Limit> keep(std::span<const std::byte> bytes);
   [[nodiscard]] std::optional<Limit> keep(Pipe& pipe);
   void kept(bool refused);
-  void sent(std::size_t bytes);
+  void passed(std::size_t bytes);
+  void sent(int result, std::span<const std::byte> bytes) override;
+  [[nodiscard]] bool keep_lent();
   void flush();
+  void flush_now();
   void fall_behind();
   void pass_on_end();
   void writable(const Completion& completion);
@@ -153,6 +161,7 @@ class Stream final : public Tap, public PlaceInLine, private Timer, private Defe
   std::unique_ptr<Connecting> connecting_;
   OwnedFd fd_;
   ByteQueue backlog_;
+  std::span<const std::byte> lent_;  ///< bytes of the queued send, if they are not of the backlog
   CallingOperation<&Stream::readable> reader_{*this};
   CallingOperation<&Stream::writable> writer_{*this};
   std::list<Stream>::iterator self_;

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <chrono>
@@ -70,12 +71,11 @@ void Reactor::run() {
   assert(!loop_runs);
   loop_runs = true;
   while (!stopping_) {
+    TimePoint next = std::exchange(hastened_to_, TimePoint::max());
+    if (!deferrals_.empty()) next = now_;
+    if (!timers_.empty()) next = std::min(next, timers_.next());
     std::optional<TimePoint> deadline;
-    if (std::exchange(hastened_, false) || !deferrals_.empty()) {
-      deadline = now_;
-    } else if (!timers_.empty()) {
-      deadline = timers_.next();
-    }
+    if (next != TimePoint::max()) deadline = next;
     const TimePoint last_turn = now_;
     const bool more = turn(deadline);
     const TimePoint wait_ended = now_;
@@ -84,7 +84,7 @@ void Reactor::run() {
     timers_.expire(wait_ended);
     deferrals_.run();
   }
-  flush();
+  carry_out();
   stopping_ = false;
   loop_runs = false;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <coroutine>
 #include <cstddef>
@@ -45,16 +46,27 @@ class Reactor {
   /// use during the wait.
   virtual void receive(int fd, Operation& operation, std::size_t max_bytes = kReceiveBytes) = 0;
   /// Queues a send of `bytes` to the socket `fd`. All sends of a turn go to the kernel together;
-  /// none waits for room. Call it once in the complete() of a receive, with bytes of that receive;
-  /// their buffer stays valid until sent() returns. The send is carried out before any request that
-  /// is made after it. sent() reports the outcome at the beginning of the next turn. Returns false
-  /// if this reactor cannot queue the send: the caller then sends the bytes itself.
+  /// none waits for room. Call it in the complete() of a receive, with bytes of that receive, or in
+  /// the sent() of another sender, with the same bytes. Their buffer stays valid until sent()
+  /// returns. The send is carried out before any request that is made after it. sent() reports the
+  /// outcome at the beginning of the next turn. Returns false if this reactor cannot queue the
+  /// send: the caller then sends the bytes itself.
   [[nodiscard]] virtual bool send(int /*fd*/, std::span<const std::byte> /*bytes*/,
                                   Sender& /*sender*/) {
     return false;
   }
-  /// Makes the next turn begin without a wait, for a caller that needs the report of a send.
-  void hasten() { hastened_ = true; }
+  /// The same for bytes that the caller keeps unchanged until sent() or carry_out().
+  [[nodiscard]] virtual bool send_own(int /*fd*/, std::span<const std::byte> /*bytes*/,
+                                      Sender& /*sender*/) {
+    return false;
+  }
+  /// Carries out the sends and closes that are queued. sent() reports no earlier than without it.
+  virtual void carry_out() {}
+  /// Makes the next turn begin after `longest_wait` at the latest, for a caller that needs the
+  /// report of a send: one that succeeds wakes nobody.
+  void hasten(Duration longest_wait = Duration::zero()) {
+    hastened_to_ = std::min(hastened_to_, now_ + longest_wait);
+  }
   /// Completes when `fd` is readable, has ended or has failed; the result is then positive.
   virtual void wait_readable(int fd, Operation& operation) = 0;
   /// Completes when `fd` is writable or has failed; the result is then positive.
@@ -134,8 +146,6 @@ class Reactor {
     } while (now < until);
     return false;
   }
-  /// The loop ends: carries out the sends and closes that are queued.
-  virtual void flush() {}
   /// Fails with EMFILE if the constructor got no descriptor for the mailbox.
   [[nodiscard]] Result<> check_mailbox() const;
   /// Sets the time that now() returns. Each turn calls it after its wait; a simulated reactor
@@ -165,7 +175,7 @@ class Reactor {
   DeferralQueue deferrals_;
   std::size_t in_flight_ = 0;  ///< number of requests
   Duration busy_poll_ = Duration::zero();
-  bool hastened_ = false;
+  TimePoint hastened_to_ = TimePoint::max();  ///< the latest begin of the next turn
   TimePoint now_ = Clock::now();
   OwnedFd wake_;
   Mailbox mailbox_{*this};

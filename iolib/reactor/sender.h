@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cassert>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -9,7 +10,7 @@
 
 namespace sluice {
 
-/// Sends bytes of a shared buffer without copying them: see Reactor::send. The owner keeps it at
+/// Sends bytes with those of other senders: see Reactor::send. The owner keeps it at
 /// one address while sending() is true.
 class Sender {
  public:
@@ -20,6 +21,12 @@ class Sender {
   /// True from the call of Reactor::send until sent() is about to report. Meanwhile its descriptor
   /// must not be used for another send, shut down or closed.
   [[nodiscard]] bool sending() const { return sending_; }
+
+ protected:
+  /// Whether a send with this result failed for now only, so that its bytes can be sent later.
+  [[nodiscard]] static bool is_refused(int result) {
+    return result == -EAGAIN || result == -EINTR || result == -ECANCELED || result == -ENOMEM;
+  }
 
  private:
   friend class Reactor;

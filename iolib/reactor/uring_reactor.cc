@@ -112,6 +112,12 @@ void UringReactor::give_back(unsigned buffer) {
   if (--loans_[buffer] == 0) recycle(buffer);
 }
 
+bool UringReactor::is_shared(const std::byte* bytes) const {
+  const std::less<> before;
+  const std::byte* const begin = buffer_bytes_.data();
+  return !before(bytes, begin) && before(bytes, begin + buffer_bytes_.size());
+}
+
 unsigned UringReactor::buffer_of(const std::byte* bytes) const {
   return static_cast<unsigned>((bytes - buffer_bytes_.data()) /
                                static_cast<std::ptrdiff_t>(kReceiveBytes));
@@ -144,15 +150,8 @@ void UringReactor::receive(int fd, Operation& operation, std::size_t max_bytes) 
 // The kernel carries out the send before io_uring_enter returns. It posts a completion only if the
 // send failed or was short. MSG_WAITALL makes a short send count as failed; without it, a short
 // send would be a success without a completion.
-bool UringReactor::send(int fd, std::span<const std::byte> bytes, Sender& sender) {
-  const std::less<> before;
-  const std::byte* const begin = buffer_bytes_.data();
-  if (before(bytes.data(), begin) || !before(bytes.data(), begin + buffer_bytes_.size())) {
-    return false;
-  }
-  std::uint8_t& loans = loans_[buffer_of(bytes.data())];
-  assert(loans == 1 && !sender.sending_);  // the completion's own, and no send's yet
-  ++loans;
+bool UringReactor::send_own(int fd, std::span<const std::byte> bytes, Sender& sender) {
+  assert(!sender.sending_);
   sender.sending_ = true;
   io_uring_sqe* sqe = next_sqe(nullptr);
   io_uring_prep_send(sqe, fd, bytes.data(), bytes.size(),
@@ -161,6 +160,14 @@ bool UringReactor::send(int fd, std::span<const std::byte> bytes, Sender& sender
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
   sends_.push_back({&sender, bytes});
   return true;
+}
+
+bool UringReactor::send(int fd, std::span<const std::byte> bytes, Sender& sender) {
+  if (!is_shared(bytes.data())) return false;
+  std::uint16_t& loans = loans_[buffer_of(bytes.data())];
+  assert(loans > 0);  // the completion's own
+  ++loans;
+  return send_own(fd, bytes, sender);
 }
 
 void UringReactor::poll(int fd, Operation& operation, unsigned events) {
@@ -288,7 +295,12 @@ void UringReactor::set_flag(int fd, int level, int option) {
   queue_flag(fd, level, option).flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
-void UringReactor::flush() { io_uring_submit(&ring_); }
+// Short of memory, the kernel may take only some of the queue.
+void UringReactor::carry_out() {
+  do {
+    io_uring_submit(&ring_);
+  } while (!sends_.empty() && io_uring_sq_ready(&ring_) > 0);
+}
 
 void UringReactor::cancel(Operation& operation) {
   if (!operation.in_flight_ || operation.cancelled_) return;
@@ -335,9 +347,8 @@ bool UringReactor::finds_busily(std::optional<TimePoint> deadline) {
 
 bool UringReactor::turn(std::optional<TimePoint> deadline) {
   wait(deadline);
-  // Short of memory, the kernel may take only some of the queue. report_sends() needs all sends to
-  // be submitted.
-  while (!sends_.empty() && io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
+  // report_sends() needs all sends to be submitted.
+  if (!sends_.empty() && io_uring_sq_ready(&ring_) > 0) carry_out();
   refresh_now();
   collect();
   report_sends();
@@ -372,24 +383,24 @@ void UringReactor::collect() {
   }
 }
 
-// A send without a completion has succeeded.
+// A send without a completion has succeeded. Senders may queue others meanwhile.
 void UringReactor::report_sends() {
   if (sends_.empty()) return;
+  reported_.swap(sends_);
   for (const io_uring_cqe& cqe : completions_) {
     if ((cqe.user_data & kSendMark) == 0) continue;
-    Send& send = sends_[cqe.user_data >> 1];
-    report(std::exchange(send, {}), cqe.res);
+    report(std::exchange(reported_[cqe.user_data >> 1], {}), cqe.res);
   }
-  for (const Send& send : sends_) {
+  for (const Send& send : reported_) {
     if (send.sender != nullptr) report(send, static_cast<int>(send.bytes.size()));
   }
-  sends_.clear();
+  reported_.clear();
 }
 
 void UringReactor::report(const Send& send, int result) {
   send.sender->sending_ = false;
   send.sender->sent(result, send.bytes);
-  give_back(buffer_of(send.bytes.data()));
+  if (is_shared(send.bytes.data())) give_back(buffer_of(send.bytes.data()));
 }
 
 // Whether completions are ready, or the kernel has deferred work until the next call.

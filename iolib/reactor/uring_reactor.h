@@ -26,6 +26,8 @@ class UringReactor final : public Reactor, public FileRing {
 
   void receive(int fd, Operation& operation, std::size_t max_bytes) override;
   [[nodiscard]] bool send(int fd, std::span<const std::byte> bytes, Sender& sender) override;
+  [[nodiscard]] bool send_own(int fd, std::span<const std::byte> bytes, Sender& sender) override;
+  void carry_out() override;
   void wait_readable(int fd, Operation& operation) override;
   void wait_writable(int fd, Operation& operation) override;
   void watch_errors(int fd, Operation& operation) override;
@@ -68,7 +70,6 @@ class UringReactor final : public Reactor, public FileRing {
   [[nodiscard]] bool can_set_flags();
   io_uring_sqe& queue_flag(int fd, int level, int option);
   [[nodiscard]] bool turn(std::optional<TimePoint> deadline) override;
-  void flush() override;
   void wait(std::optional<TimePoint> deadline);
   [[nodiscard]] bool finds_busily(std::optional<TimePoint> deadline);
   [[nodiscard]] bool has_more() const;
@@ -76,6 +77,7 @@ class UringReactor final : public Reactor, public FileRing {
   void dispatch(const io_uring_cqe& cqe);
   void report_sends();
   void report(const Send& send, int result);
+  [[nodiscard]] bool is_shared(const std::byte* bytes) const;
   void recycle(unsigned buffer);
   void give_back(unsigned buffer);
   [[nodiscard]] unsigned buffer_of(const std::byte* bytes) const;
@@ -92,8 +94,9 @@ class UringReactor final : public Reactor, public FileRing {
   bool sets_flags_ = false;               ///< see can_set_flags()
   io_uring_buf_ring* buffers_ = nullptr;  ///< ring of free buffers, shared with the kernel
   std::vector<std::byte> buffer_bytes_;
-  std::vector<std::uint8_t> loans_;        ///< uses of each buffer: its receive, and its send
+  std::vector<std::uint16_t> loans_;       ///< uses of each buffer: its receive, and its send
   std::vector<Send> sends_;                ///< of this turn
+  std::vector<Send> reported_;             ///< of the turn before, while they are reported
   std::vector<io_uring_cqe> completions_;  ///< of this turn
   std::span<std::byte> file_buffer_;       ///< registered
   OperationQueue starved_;                 ///< receives that found no free buffer

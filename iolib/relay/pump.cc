@@ -99,9 +99,7 @@ void Pump::sent(int result, std::span<const std::byte> data) {
   const auto taken = static_cast<std::size_t>(std::max(result, 0));
   forwarded_bytes_ += taken;
   assert(forwarded_bytes_ <= received_bytes_);
-  const bool refused =
-      result == -EAGAIN || result == -EINTR || result == -ECANCELED || result == -ENOMEM;
-  if (result < 0 && !refused) target_.mark_reset();
+  if (result < 0 && !is_refused(result)) target_.mark_reset();
   if (taken < data.size() && !is_cut()) {
     held_.append(data.subspan(taken));
     if (in_flight()) relay_.context_->reactor.cancel(*this);
@@ -117,9 +115,9 @@ void Pump::advance() {
   forget_detached();
   if (sending()) {
     // Until sent() reports how much was sent, only a receive may begin.
-    if (!may_read() || (taps_ && taps_->owes())) relay_.context_->reactor.hasten();
-    if (may_read()) wait_for_source();
-    return;
+    if (!may_read()) return relay_.context_->reactor.hasten();
+    if (taps_ && taps_->owes()) relay_.context_->reactor.hasten(kLongestOwed);
+    return wait_for_source();
   }
   if (is_cut()) return finish();
   assert(received_bytes_ == forwarded_bytes_ + held_bytes());

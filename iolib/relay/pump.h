@@ -40,6 +40,10 @@ class Pump final : private Operation, private Sender {
   /// heap.
   static constexpr Duration kPipePause = std::chrono::milliseconds(100);
 
+  /// How long a tap that sees bytes after they were forwarded waits for them at most, if no other
+  /// event makes a turn begin. An answer mostly comes sooner.
+  static constexpr Duration kLongestOwed = std::chrono::milliseconds(1);
+
   enum class End : std::uint8_t {
     none,
     eof,    ///< in order: all bytes were forwarded, and the FIN was passed on

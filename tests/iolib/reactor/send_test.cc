@@ -38,6 +38,8 @@ class Forwarder final : public Operation, public Sender {
   std::vector<Sent> sent_;
   std::vector<int> received_;  ///< results
   bool ordered_ = true;        ///< no receive completed before its send
+  std::function<void(std::span<const std::byte>)> at_complete_ = [](auto) {};
+  std::function<void(std::span<const std::byte>)> at_report_ = [](auto) {};
   std::function<void()> behind_send_ = [this] { reactor_.receive(from_, *this); };
 
  private:
@@ -47,6 +49,7 @@ class Forwarder final : public Operation, public Sender {
     if (completion.result > 0) {
       EXPECT_TRUE(reactor_.send(to_, completion.data, *this));
       EXPECT_TRUE(sending());
+      at_complete_(completion.data);
       behind_send_();
     }
     checkpoint_.check();
@@ -54,6 +57,7 @@ class Forwarder final : public Operation, public Sender {
   void sent(int result, std::span<const std::byte> bytes) override {
     EXPECT_FALSE(sending());
     sent_.push_back({result, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}});
+    at_report_(bytes);
     checkpoint_.check();
   }
 
@@ -188,6 +192,92 @@ TEST_F(SendTest, TakesOnlyWhatAReceiveHasBrought) {
   EXPECT_FALSE(reactor().send(target.near.get(), own, *forwarder));
   EXPECT_FALSE(forwarder->sending());
   end(*forwarder);
+}
+
+/// Remembers the reports of its sends.
+class Follower final : public Sender {
+ public:
+  std::vector<Forwarder::Sent> sent_;
+  std::function<void()> at_report_ = [] {};
+
+ private:
+  void sent(int result, std::span<const std::byte> bytes) override {
+    sent_.push_back({result, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}});
+    at_report_();
+  }
+};
+
+TEST_F(SendTest, SeveralMaySendTheSameBytesOneOfThemOnceTheOtherIsReported) {
+  const SocketPair source = tcp_pair();
+  const SocketPair target = tcp_pair();
+  const SocketPair copy = tcp_pair();
+  const SocketPair late = tcp_pair();
+  const auto forwarder = this->forwarder(source.near.get(), target.near.get());
+  Follower second;
+  Follower third;
+  forwarder->at_complete_ = [&](std::span<const std::byte> bytes) {
+    EXPECT_TRUE(reactor().send(copy.near.get(), bytes, second));
+    reactor().hasten();
+  };
+  forwarder->at_report_ = [&](std::span<const std::byte> bytes) {
+    EXPECT_TRUE(reactor().send(late.near.get(), bytes, third));
+    reactor().hasten();
+  };
+  third.at_report_ = [&] { checkpoint_.check(); };
+  for (int i = 0; i < 300; ++i) {  // more than there are buffers
+    const std::string text = std::to_string(1000 + i);
+    ASSERT_TRUE(test::send_all(source.far.get(), text));
+    ASSERT_TRUE(run_until([&] { return third.sent_.size() == std::size_t(i) + 1; }));
+    EXPECT_EQ(second.sent_.back().bytes, text);
+    EXPECT_EQ(third.sent_.back().bytes, text);
+    EXPECT_EQ(test::receive_text(target.far.get(), 4), text);
+    EXPECT_EQ(test::receive_text(copy.far.get(), 4), text);
+    EXPECT_EQ(test::receive_text(late.far.get(), 4), text);
+  }
+  end(*forwarder);
+}
+
+TEST_F(SendTest, OwnBytesGoOutWithTheTurn) {
+  const SocketPair target = tcp_pair(test::kSmallBuffers);
+  const std::string text(1 << 20, 'x');
+  Follower sender;
+  sender.at_report_ = [&] { checkpoint_.check(); };
+  reactor().hasten();
+  ASSERT_TRUE(reactor().send_own(target.near.get(), std::as_bytes(std::span(text)), sender));
+  EXPECT_TRUE(sender.sending());
+  ASSERT_TRUE(run_until([&] { return sender.sent_.size() == 1; }));
+  const int taken = sender.sent_[0].result;
+  EXPECT_GT(taken, 0);
+  EXPECT_LT(taken, static_cast<int>(text.size()));
+  EXPECT_EQ(test::receive_text(target.far.get(), static_cast<std::size_t>(taken)),
+            text.substr(0, static_cast<std::size_t>(taken)));
+}
+
+TEST_F(SendTest, OnceItIsCarriedOutOwnBytesMayGo) {
+  const SocketPair target = tcp_pair();
+  auto text = std::make_unique<std::string>("as long as it takes");
+  Follower sender;
+  sender.at_report_ = [&] { checkpoint_.check(); };
+  reactor().hasten();
+  ASSERT_TRUE(reactor().send_own(target.near.get(), std::as_bytes(std::span(*text)), sender));
+  reactor().carry_out();
+  std::ranges::fill(*text, '?');
+  EXPECT_TRUE(sender.sending());
+  EXPECT_EQ(test::receive_text(target.far.get(), text->size()), "as long as it takes");
+  ASSERT_TRUE(run_until([&] { return !sender.sending(); }));
+}
+
+TEST_F(SendTest, AReportComesWithinTheTimeThatItMayTake) {
+  const SocketPair target = tcp_pair();
+  const std::string text = "hello";
+  Follower sender;
+  sender.at_report_ = [&] { checkpoint_.check(); };
+  ASSERT_TRUE(reactor().send_own(target.near.get(), std::as_bytes(std::span(text)), sender));
+  const TimePoint before = Clock::now();
+  reactor().hasten(std::chrono::hours(1));
+  reactor().hasten(std::chrono::milliseconds(20));
+  ASSERT_TRUE(run_until([&] { return !sender.sending(); }));
+  EXPECT_GE(Clock::now() - before, std::chrono::milliseconds(10));
 }
 
 TEST_F(SendTest, ADescriptorThatIsClosedBehindItHasSentAll) {
