@@ -62,23 +62,23 @@ void Control::add_route(const RouteConfig& config) {
   const std::size_t index = routes_.size();
   Route& route = routes_.emplace_back(make_route(index, config));
   for (std::size_t server = 0; server < config.to.size(); ++server) {
-    note_name(config.to[server].address, {.route = index, .server = server});
+    note_name(config.to[server].address, index, server, "");
   }
   for (const TargetAddress& mirror : config.mirrors) {
     const std::string address = to_string(mirror);
     route.mirrors.push_back({address, fixed_endpoints(mirror)});
-    note_name(mirror, {.route = index, .mirror = address});
+    note_name(mirror, index, 0, address);
   }
 }
 
 // Adds the look-up of a name. A mirror that several routes use is looked up once.
-void Control::note_name(const TargetAddress& address, LookUp look_up) {
+void Control::note_name(const TargetAddress& address, std::size_t route, std::size_t server,
+                        const std::string& mirror) {
   const auto* name = std::get_if<HostPort>(&address);
   if (name == nullptr || !fixed_endpoints(address).empty()) return;
-  const auto is_it = [&](const LookUp& each) { return each.mirror == look_up.mirror; };
-  if (look_up.is_mirrors() && std::ranges::any_of(look_ups_, is_it)) return;
-  look_up.name = *name;
-  look_ups_.push_back(std::move(look_up));
+  const auto is_it = [&](const LookUp& each) { return each.mirror == mirror; };
+  if (!mirror.empty() && std::ranges::any_of(look_ups_, is_it)) return;
+  look_ups_.push_back({*name, route, server, mirror});
 }
 
 void Control::await_mirrors() {

@@ -69,7 +69,7 @@ class Control {
  private:
   // A name to resolve, and whose name it is.
   struct LookUp {
-    HostPort name = {};
+    HostPort name;
     std::size_t route = 0;      ///< for a mirror: the first route that has it
     std::size_t server = 0;     ///< index of the server, if it is not a mirror's
     std::string mirror = {};    ///< the mirror's address as configured; empty for a server
@@ -85,7 +85,8 @@ class Control {
   void end_drain(Duration grace, std::string_view why);
   void set_drain_deadline(Duration time, const std::function<void()>& then);
   void add_route(const RouteConfig& config);
-  void note_name(const TargetAddress& address, LookUp look_up);
+  void note_name(const TargetAddress& address, std::size_t route, std::size_t server,
+                 const std::string& mirror);
   void await_mirrors();
   void look_up_again(LookUp& look_up);
   void look_up_apart(LookUp& look_up);
