@@ -301,6 +301,51 @@ TEST_P(ServersTest, AServerThatAcceptsAndResetsEndsItsConnections) {
   EXPECT_EQ(summary_of(one.server).at("failures"), "0");
 }
 
+/// Nobody but the server's own sessions notices that it is killed.
+TEST_P(ServersTest, AServerThatIsKilledUnderLoadEndsItsOwnSessionsAlone) {
+  constexpr int kServers = 5;
+  constexpr int kClients = 1'000;
+  std::vector<std::unique_ptr<Daemon>> targets;
+  std::vector<std::string> arguments{"--listen", "127.0.0.1:0", "--engine", GetParam()};
+  for (int i = 0; i < kServers; ++i) {
+    targets.push_back(std::make_unique<Daemon>(
+        std::vector<std::string>{"--listen", "127.0.0.1:0", "--to", "echo:"}));
+    arguments.insert(arguments.end(), {"--to", loopback_address(targets.back()->port())});
+  }
+  daemon_ = std::make_unique<Daemon>(arguments);
+  std::vector<OwnedFd> sessions;
+  for (int i = 0; i < 4 * kServers; ++i) {
+    sessions.push_back(connect_tcp(daemon_->port()));
+    ASSERT_TRUE(echoes(sessions.back().get()));
+  }
+  int failed = 0;
+  for (int i = 0; i < kClients; ++i) {
+    if (i == kClients / 4) targets[2]->process().signal(SIGKILL);
+    const OwnedFd client = connect_tcp(daemon_->port());
+    if (!echoes(client.get())) ++failed;
+    if (i > kClients / 4) std::this_thread::sleep_for(2ms);
+  }
+  EXPECT_LE(failed, 1) << "the one that was just being served";
+  int ended = 0;
+  for (const OwnedFd& session : sessions) {
+    if (!echoes(session.get())) ++ended;
+  }
+  EXPECT_GE(ended, 1);
+  sessions.clear();
+  ASSERT_EQ(daemon_->wait_for_ends(kClients + 4 * kServers).size(),
+            static_cast<std::size_t>(kClients + 4 * kServers));
+  const std::string killed = loopback_address(targets[2]->port());
+  for (const std::string& line : lines_of(daemon_->log())) {
+    if (line.find(" connection id=") == line.npos) continue;
+    const LogFields fields = parse_text_line(line);
+    if (fields.at("reason") == "closed") continue;
+    EXPECT_EQ(fields.at("server"), killed) << line;
+    EXPECT_TRUE(fields.at("reason") == "upstream_reset" || fields.at("reason") == "client_reset")
+        << line;
+  }
+  EXPECT_EQ(counters_of(*daemon_).at("connect_failures"), "0");
+}
+
 TEST_P(ServersTest, ManyServersStartSoonAndAreServed) {
   constexpr int kServers = 10'000;
   add_servers(1);
