@@ -329,6 +329,33 @@ TEST_P(MirrorTest, OneThatStopsForAMomentCatchesUpWithAFastStream) {
   }
 }
 
+// Each message goes to the mirror by itself until one is short. Then others come behind its rest.
+TEST_P(MirrorTest, MessagesBehindOneThatItsSocketTakesInPartKeepTheirOrder) {
+  constexpr std::uint64_t kMessageBytes = 20'000;
+  constexpr std::uint64_t kMostMessages = 4'000;
+  make_mirror();
+  sluice::RelaySession& session = start_mirrored();
+  test::PatternChecker at_upstream(kToUpstream);
+  std::uint64_t sent = 0;
+  const auto send_message = [&] {
+    EXPECT_TRUE(test::send_pattern(session.client.get(), kToUpstream, sent, kMessageBytes));
+    sent += kMessageBytes;
+    test::read_pattern(session.upstream.get(), at_upstream, {.stop_after_bytes = sent});
+  };
+  send_message();
+  const OwnedFd mirror = accept_mirror();
+  ASSERT_TRUE(wait_for(Count::bytes, sent));
+  while (mirror_->count(Count::lag) < 4 * kMessageBytes && sent < kMostMessages * kMessageBytes) {
+    send_message();
+  }
+  EXPECT_GE(mirror_->count(Count::lag), 4 * kMessageBytes);
+  EXPECT_EQ(at_upstream.mismatch(), std::nullopt);
+  finish(session);
+  EXPECT_EQ(read_whole(mirror.get(), kToUpstream, sent), "");
+  EXPECT_TRUE(wait_for(Count::bytes, sent));
+  EXPECT_TRUE(wait_for(Count::lag, 0));
+}
+
 TEST_P(MirrorTest, TheBudgetBoundsAllTogether) {
   constexpr std::size_t kBudget = 2 << 20;
   make_mirror({.budget_bytes = kBudget});

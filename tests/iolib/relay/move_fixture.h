@@ -134,13 +134,19 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
   }
   static constexpr std::size_t kBurst = Promotion::kLargeTurnBytes + Reactor::kReceiveBytes;
   static constexpr int kBursts = 3 * Promotion::kHeavyAfter;
-  /// Makes the direction from the client heavy; the relay then moves.
-  void stream_heavily() {
+  /// Makes the direction from the client heavy; the relay then moves. `before` and `after` run with
+  /// each burst, so that the loop finds what they do in the same turn.
+  void stream_heavily(
+      const std::function<void()>& before = [] {}, const std::function<void()>& after = [] {}) {
     std::string burst(kBurst, '\0');
     for (int i = 0; i < kBursts; ++i) {
       kUp.fill(at_upstream_.received_bytes(), std::as_writable_bytes(std::span(burst)));
       // On the loop's thread, which then finds the whole burst at once.
-      here_.load()->loop.call([&] { return test::send_all(client_.get(), burst); });
+      here_.load()->loop.call([&] {
+        before();
+        EXPECT_TRUE(test::send_all(client_.get(), burst));
+        after();
+      });
       test::read_pattern(upstream_.get(), at_upstream_,
                          {.stop_after_bytes = at_upstream_.received_bytes() + kBurst});
     }

@@ -151,6 +151,28 @@ TEST_P(MoveTest, NoPipeMovesAlong) {
   }
 }
 
+// A message of the other direction is received, and its send queued, in the turn in which the relay
+// begins to move: before that, or behind it.
+TEST_P(MoveTest, AMessageThatIsBeingSentWhenItMovesArrivesOnce) {
+  constexpr std::size_t kMessageBytes = 100;
+  for (const bool is_before : {true, false}) {
+    start();
+    std::uint64_t sent = 0;
+    const std::function<void()> answer = [&] {
+      EXPECT_TRUE(test::send_pattern(upstream_.get(), kDown, sent, kMessageBytes));
+      sent += kMessageBytes;
+    };
+    const std::function<void()> nothing = [] {};
+    is_before ? stream_heavily(answer, nothing) : stream_heavily(nothing, answer);
+    EXPECT_EQ(moves_, GetParam().splice == SpliceMode::never ? 0 : 1);
+    test::finish_sending(client_.get());
+    EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
+    test::finish_sending(upstream_.get());
+    EXPECT_EQ(read_whole(client_.get(), kDown, sent), "");
+    EXPECT_EQ(end(), EndReason::closed);
+  }
+}
+
 // The first thread has forgotten the sockets that moved away. Other sockets get their numbers.
 TEST_P(MoveTest, TheNumbersOfMovedSocketsCanBeUsedAgainOnTheFirstThread) {
   start();
