@@ -211,17 +211,10 @@ bool Stream::flush_gathered() {
 }
 
 std::size_t Stream::send_now(std::span<const std::byte> bytes) {
-  for (;;) {
-    const ssize_t bytes_sent =
-        ::send(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (bytes_sent >= 0) {
-      passed(static_cast<std::size_t>(bytes_sent));
-      return static_cast<std::size_t>(bytes_sent);
-    }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) broken_off(errno_error("send"));
-    return 0;
-  }
+  const Transfer out = send_bytes(fd_.get(), bytes);
+  passed(out.bytes);
+  if (out.status == Transfer::Status::failed) broken_off({out.error, "send"});
+  return out.bytes;
 }
 
 void Stream::passed(std::size_t bytes) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -72,6 +73,12 @@ Transfer send_file(int target, int file, std::uint64_t offset, std::size_t max_b
   auto position = static_cast<off_t>(offset);
   const std::size_t ask = std::min(max_bytes, kMaxSendfileBytes);
   return checked([&] { return ::sendfile(target, file, &position, ask); });
+}
+
+Transfer send_bytes(int target, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return {};
+  return checked(
+      [&] { return ::send(target, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL); });
 }
 
 }  // namespace sluice

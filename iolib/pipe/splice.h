@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "iolib/pipe/pipe.h"
 
@@ -41,13 +42,16 @@ struct Transfer {
 /// caller then consumes exactly that many bytes of `from`; otherwise the next tee repeats them.
 [[nodiscard]] Transfer tee_into(const Pipe& from, Pipe& to, std::size_t max_bytes);
 
-/// read(2) of up to `size_bytes` from `pipe` into `buffer`. It is the only call here that copies.
+/// read(2) of up to `size_bytes` from `pipe` into `buffer`.
 [[nodiscard]] Transfer read_out(Pipe& pipe, void* buffer, std::size_t size_bytes);
 
 /// sendfile(2) of at most `max_bytes` and kMaxSendfileBytes from `offset` of `file`. The file's own
 /// position does not change. A range that is not in the page cache blocks the thread, so read it in
 /// first.
 [[nodiscard]] Transfer send_file(int target, int file, std::uint64_t offset, std::size_t max_bytes);
+
+/// send(2) of `bytes` to a socket, without waiting for room. Moves nothing if `bytes` is empty.
+[[nodiscard]] Transfer send_bytes(int target, std::span<const std::byte> bytes);
 
 /// The most bytes of one sendfile(2): a huge count can block on the disk for seconds.
 inline constexpr std::size_t kMaxSendfileBytes = 1 << 20;

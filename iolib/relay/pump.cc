@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "iolib/pipe/splice.h"
 #include "iolib/relay/relay.h"
 
 namespace sluice {
@@ -265,17 +266,10 @@ std::size_t Pump::send_now(std::span<const std::byte> data) {
     moved_out(data.size());
     return data.size();
   }
-  for (;;) {
-    const ssize_t sent =
-        ::send(target_.fd(), data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0) {
-      moved_out(static_cast<std::size_t>(sent));
-      return static_cast<std::size_t>(sent);
-    }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) target_.mark_reset();
-    return 0;
-  }
+  const Transfer sent = send_bytes(target_.fd(), data);
+  if (sent.status == Transfer::Status::moved) moved_out(sent.bytes);
+  if (sent.status == Transfer::Status::failed) target_.mark_reset();
+  return sent.bytes;
 }
 
 void Pump::flush() {

@@ -195,12 +195,7 @@ Task<> FileSource::show() {
 // Sends some of the last `bytes` that were read.
 Transfer FileSource::send_some(std::size_t bytes) {
   if (!copies_) return send_file(client_, file_->fd.get(), sent_, bytes);
-  const std::span<const std::byte> rest = std::span(file_->part).last(bytes);
-  ssize_t sent = 0;
-  do {
-    sent = ::send(client_, rest.data(), rest.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return Transfer::from_call(sent);
+  return send_bytes(client_, std::span(file_->part).last(bytes));
 }
 
 // The file has no more data. An end before the size at open is an error if the file has been
