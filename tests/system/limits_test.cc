@@ -27,10 +27,10 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-/// Process memory for each idle connection. Asio keeps an object with a lock and three queues for
-/// each of the two sockets.
+/// Process memory for each idle connection. With epoll, the reactor has an entry for each of the
+/// two sockets.
 constexpr std::uint64_t kIdleBoundBytes = 1'000;
-constexpr std::uint64_t kIdleBoundBytesWithAsio = 2'250;
+constexpr std::uint64_t kIdleBoundBytesWithEpoll = 1'250;
 
 class LimitsTest : public testing::TestWithParam<std::string> {
  protected:
@@ -284,7 +284,7 @@ TEST_P(LimitsTest, IdleConnectionsCostLittleMemory) {
   const std::uint64_t each_bytes = (after_bytes - before_bytes) / count;
   std::printf("process memory of an idle connection: %llu bytes\n",
               static_cast<unsigned long long>(each_bytes));
-  EXPECT_LE(each_bytes, GetParam() == "uring" ? kIdleBoundBytes : kIdleBoundBytesWithAsio);
+  EXPECT_LE(each_bytes, GetParam() == "uring" ? kIdleBoundBytes : kIdleBoundBytesWithEpoll);
 }
 
 INSTANTIATE_TEST_SUITE_P(BothEngines, LimitsTest, testing::Values("uring", "epoll"),
