@@ -131,7 +131,8 @@ void Stream::append(std::uint64_t offset, std::span<const std::byte> bytes) {
   // A small piece is sent together with the bytes gathered before it, in one call.
   const bool joins = due && !backlog_.empty() && may_gather(bytes.size());
   const bool direct = due && !joins && flush_gathered();
-  if (direct && mirror_.reactor_.send(fd_.get(), bytes, *this)) {
+  // Not of a stream: it may be spliced next, and would have to wait for the report.
+  if (direct && may_gather(bytes.size()) && mirror_.reactor_.send(fd_.get(), bytes, *this)) {
     lent_ = bytes;
     // A send that succeeds wakes nobody, and the counters should include its bytes soon.
     return mirror_.reactor_.hasten(Mirror::kGatherTime);
