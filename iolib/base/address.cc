@@ -234,13 +234,13 @@ socklen_t SocketAddress::size_bytes() const {
 
 int SocketAddress::family() const { return v6_.sin6_family; }
 
-// The port has the same offset in both structures.
 std::span<const std::byte> SocketAddress::host_bytes() const {
   if (family() == AF_INET) return std::as_bytes(std::span(&v4_.sin_addr, 1));
   if (family() == AF_INET6) return std::as_bytes(std::span(&v6_.sin6_addr, 1));
   return {};
 }
 
+// The port has the same offset in both structures.
 std::uint16_t SocketAddress::port() const { return ntohs(v6_.sin6_port); }
 
 std::string SocketAddress::to_string() const {

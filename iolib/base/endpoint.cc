@@ -140,6 +140,8 @@ bool was_connected(int outcome) {
   return outcome == 0 || outcome == ECONNRESET || outcome == EPIPE;
 }
 
+bool is_own_failure(int error) { return error == EADDRNOTAVAIL || error == EAFNOSUPPORT; }
+
 // SIOCOUTQ, see tcp(7).
 std::uint64_t send_queue_bytes(int fd) {
   int bytes = 0;

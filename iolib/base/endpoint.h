@@ -60,6 +60,9 @@ inline constexpr Duration kBacklogPause = std::chrono::milliseconds(5);
 /// Whether `outcome` says that the connect succeeded. True also if the connection was reset since:
 /// a reader then still finds the bytes before the reset, and the reset.
 [[nodiscard]] bool was_connected(int outcome);
+/// Whether a connect failed for a reason of this machine: it has no port, or no address of that
+/// family.
+[[nodiscard]] bool is_own_failure(int error);
 /// Takes the pending error of the socket (SO_ERROR), which the kernel reports once: an errno, or 0.
 [[nodiscard]] int take_error(int fd);
 

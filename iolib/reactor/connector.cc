@@ -82,7 +82,9 @@ bool Connector::pursue(int outcome) {
     }
     outcome = ETIMEDOUT;
   }
-  error_ = {outcome, "connect " + endpoint().text};
+  // An address that this machine cannot try says less than one that refused.
+  if (error_.code == 0 || !is_own_failure(outcome))
+    error_ = {outcome, "connect " + endpoint().text};
   timed_out_ = timed_out_ || outcome == ETIMEDOUT;
   close(outcome == ETIMEDOUT);
   ++tried_;

@@ -55,7 +55,8 @@ class Connector : private Operation, private Timer {
   enum class State : std::uint8_t { idle, trying, cancelled, ended };
 
   /// Called once, when nothing is in flight and no timer is set. The error is that of the last
-  /// attempt, or ENOENT if there are no endpoints. May destroy the connector.
+  /// attempt that is not an is_own_failure(), or ENOENT if there are no endpoints. May destroy the
+  /// connector.
   virtual void ended(Result<Connected> connected) = 0;
 
   void complete(const Completion& completion) override;

@@ -234,14 +234,14 @@ void find_routes_to_themselves(const Config& config, const ListenSet& listens,
   while (conflicts.size() <= kMostMistakes) {
     const std::optional<std::size_t> found = find_circle(reached);
     if (!found) return;
+    for (const ServerConfig& server : config.routes[*found].to) {
+      reached[*found] = listens.reached_by(server.address);
+      if (!find_circle(reached)) continue;
+      conflicts.push_back({*found, "to",
+                           in_quotes(to_string(server.address)) +
+                               " leads back to a listener of this route, expected another server"});
+    }
     reached[*found].clear();
-    const auto leads_here = [&](const ServerConfig& server) {
-      return !listens.reached_by(server.address).empty();
-    };
-    const auto server = std::ranges::find_if(config.routes[*found].to, leads_here);
-    conflicts.push_back({*found, "to",
-                         in_quotes(to_string(server->address)) +
-                             " leads back to a listener of this route, expected another server"});
   }
 }
 

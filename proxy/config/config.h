@@ -69,6 +69,8 @@ struct RouteConfig : CaptureConfig {
   std::vector<ServerConfig> to;  ///< at least one; one that is not a server stands alone
   Balance balance = Balance::two_choices;
   std::optional<std::uint64_t> retries;  ///< none: 3 if there are several servers, otherwise 0
+  std::uint64_t eject_after = 5;         ///< see EjectionPolicy
+  std::chrono::nanoseconds eject_time = std::chrono::seconds(10);
   ZeroCopy zero_copy = ZeroCopy::automatic;
   Congestion congestion = Congestion::automatic;
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);

@@ -332,6 +332,8 @@ void Reader::read_targets(const Entry& entry, RouteConfig& route) {
 /// Reads an address, or a table with an address and how to use it.
 void Reader::read_target(const Entry& entry, const toml::node& node, RouteConfig& route) {
   const toml::table* table = node.as_table();
+  ServerConfig server;
+  if (table != nullptr) read_server_keys(*table, server);
   const toml::node* text = table == nullptr ? &node : table->get("address");
   if (text == nullptr) {
     return key_error(node.source().begin, "address", "missing, expected a string with an address");
@@ -340,11 +342,9 @@ void Reader::read_target(const Entry& entry, const toml::node& node, RouteConfig
   if (!address_text) {
     return wrong_type(entry, *text, "a string with an address, a table, or an array of them");
   }
-  ServerConfig server;
   Result<TargetAddress> address = parse_target_address(*address_text);
   if (!address) return key_error(text->source().begin, entry.key, address.error().to_string());
   server.address = *std::move(address);
-  if (table != nullptr) read_server_keys(*table, server);
   route.to.push_back(std::move(server));
 }
 

@@ -16,10 +16,13 @@ constexpr std::uint64_t kSecond = 1'000 * kMillisecond;
 constexpr std::uint64_t kHour = 3'600'000 * kMillisecond;
 constexpr std::uint64_t kDay = 24 * kHour;
 
-// A worker that looks for work longer than this between two messages never sleeps.
+// With more, a worker would hardly ever sleep.
 constexpr std::uint64_t kLongestBusyPoll = 10 * kMillisecond;
-// More attempts would not fit into --connect-timeout.
+// With more, a client waits for servers that are all down anyway.
 constexpr std::uint64_t kMostRetries = 100;
+// With more, a server that is down would hardly be ejected.
+constexpr std::uint64_t kMostFailures = 1'000;
+constexpr std::uint64_t kLongestEjection = 300 * kSecond;
 // More workers than CPUs only compete. No supported machine has more CPUs than this.
 constexpr std::uint64_t kMostWorkers = 256;
 // At two descriptors per connection, more would need over twice the kernel's default limit of
@@ -166,6 +169,29 @@ constexpr auto kOptions = std::to_array<Option>({
      .zero = "never",
      .help = "If a connect fails, try up to this many times more, first with servers that this "
              "connection has not tried."},
+    {.name = "eject-after",
+     .kind = OptionKind::count,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::eject_after,
+     .value = "N",
+     .default_text = "5",
+     .lowest = 1,
+     .highest = kMostFailures,
+     .zero = "never",
+     .help = "Eject a server after this many failed connects in a row: it gets no connections for "
+             "a time."},
+    {.name = "eject-time",
+     .kind = OptionKind::duration,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::eject_time,
+     .value = "DURATION",
+     .default_text = "10s",
+     .lowest = kShortestTimeout,
+     .highest = kLongestEjection,
+     .help = "Eject a server for this long at first. Each further time is twice as long, up to 5 "
+             "minutes."},
     {.name = "connect-timeout",
      .kind = OptionKind::duration,
      .places = kEverywhere,

@@ -14,6 +14,8 @@ namespace {
 
 // The shortest pause between two look-ups of the same name.
 constexpr Duration kResolveInterval = std::chrono::seconds(1);
+// Each look-up has a thread. What finds no place is asked for again when its server fails again.
+constexpr std::ptrdiff_t kMostLookUps = 64;
 // How long a start waits for the names of mirrors, so that the first connections are mirrored too.
 constexpr Duration kMirrorsPatience = std::chrono::seconds(1);
 // How long the process waits for workers after the drain deadline has reset their sessions, which
@@ -152,10 +154,10 @@ void Control::end_drain(Duration grace, std::string_view why) {
   set_drain_deadline(grace, [this] { actions_.exit_now(); });
 }
 
-void Control::upstream_failed(std::size_t route) {
-  boost::asio::post(*context_, [this, route] {
+void Control::upstream_failed(std::size_t route, std::size_t server) {
+  boost::asio::post(*context_, [this, route, server] {
     for (LookUp& each : look_ups_) {
-      if (each.route == route && !each.is_mirrors()) look_up_again(each);
+      if (each.route == route && each.server == server && !each.is_mirrors()) look_up_again(each);
     }
   });
 }
@@ -169,7 +171,9 @@ void Control::mirror_failed(const std::string& address) {
 }
 
 void Control::look_up_again(LookUp& look_up) {
-  if (!look_up.under_way && Clock::now() >= look_up.not_before) look_up_apart(look_up);
+  if (look_up.under_way || Clock::now() < look_up.not_before) return;
+  const auto under_way = std::ranges::count(look_ups_, true, &LookUp::under_way);
+  if (under_way < kMostLookUps) look_up_apart(look_up);
 }
 
 void Control::look_up_apart(LookUp& look_up) {

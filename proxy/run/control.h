@@ -56,8 +56,8 @@ class Control {
   /// The routes with their current addresses.
   [[nodiscard]] const std::vector<Route>& routes() const { return routes_; }
 
-  /// All addresses of one of the route's servers failed: resolve its names again soon. Any thread.
-  void upstream_failed(std::size_t route);
+  /// All addresses of this server failed: resolve its name again soon. Any thread.
+  void upstream_failed(std::size_t route, std::size_t server);
   /// The same for a mirror. Any thread.
   void mirror_failed(const std::string& address);
   /// Lets run() return. Any thread.

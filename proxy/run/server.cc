@@ -30,6 +30,7 @@
 #include "proxy/serve/file_thread.h"
 #include "proxy/serve/shared.h"
 #include "proxy/taps/capture.h"
+#include "proxy/upstream/ejection.h"
 
 namespace sluice {
 namespace {
@@ -241,7 +242,9 @@ void Daemon::share(const std::string& run) {
   }
   shared_->id_prefix = run;
   shared_->captures = &captures_;
-  shared_->on_upstream_failed = [this](std::size_t route) { control_.upstream_failed(route); };
+  shared_->on_upstream_failed = [this](std::size_t route, std::size_t server) {
+    control_.upstream_failed(route, server);
+  };
   shared_->on_mirror_failed = [this](const std::string& address) {
     control_.mirror_failed(address);
   };
@@ -363,6 +366,7 @@ void Daemon::print_servers(const Route& route) {
     const auto fields = std::to_array<log::Field>(
         {{"route", route.config.name},
          {"server", server->name},
+         {"state", is_ejected(*server->load, Clock::now()) ? "ejected" : "up"},
          {"active", std::uint64_t{server->load->active.load(std::memory_order_relaxed)}},
          {"failures", server->load->failures.load(std::memory_order_relaxed)}});
     log::print("server", fields);

@@ -208,7 +208,7 @@ EndReason FileSource::ended() {
 }
 
 EndReason FileSource::failed(const Error& error) {
-  if (!stopped()) worker_.upstream_failed(route_, error);
+  if (!stopped()) worker_.upstream_failed(route_, nullptr, error);
   return EndReason::file_failed;
 }
 

@@ -16,6 +16,7 @@
 #include "proxy/log/log.h"
 #include "proxy/serve/file_source.h"
 #include "proxy/serve/worker.h"
+#include "proxy/upstream/ejection.h"
 
 namespace sluice {
 
@@ -65,11 +66,11 @@ const Ending& ending_of(EndReason reason) {
 constexpr Duration kShortagePause = std::chrono::milliseconds(20);
 
 // How often a connect that failed is tried again where there are several servers, unless the
-// configuration says it.
+// configuration sets it.
 constexpr std::uint64_t kRetries = 3;
 // The least time for an attempt: a lost SYN is sent again after a second.
 constexpr Duration kLeastShare = std::chrono::milliseconds(1'100);
-// The pause before all servers are tried a second time, and the longest before any later time.
+// The longest random pause before all servers are tried a second time, and before any later time.
 constexpr Duration kFirstRest = std::chrono::milliseconds(50);
 constexpr Duration kLongestRest = std::chrono::seconds(1);
 
@@ -79,9 +80,9 @@ bool is_shortage(int error) {
 }
 
 // Whether the error is this machine's own: it says nothing about the server.
-bool is_own_fault(int error) {
-  return is_shortage(error) || error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EPERM ||
-         error == EACCES;
+bool is_own_fault(int error, bool is_unix) {
+  const bool refused_here = error == EPERM || error == EACCES;  // by a firewall of this machine
+  return is_shortage(error) || is_own_failure(error) || (refused_here && !is_unix);
 }
 
 // Unnamed where nobody asks for it: that saves a system call.
@@ -184,6 +185,7 @@ Task<> Session::send_file(OwnedFd& client) {
 // waits for one, before clients that are not accepted yet.
 Task<bool> Session::open_upstream(OwnedFd& upstream) {
   const TimePoint deadline = worker_->reactor().now() + route_->config.connect_timeout;
+  if (retries() > 0) worker_->routes().retries(*route_).add(WorkerRoutes::kRetryShare);
   Result<> opened = co_await open_upstream_by(deadline, upstream);
   while (opened.has_error() && is_shortage(opened.error().code)) {
     const bool came = co_await descriptor_came(opened.error().code, deadline);
@@ -216,18 +218,18 @@ Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) 
     if (!upstream) co_return errno_error("open /dev/null");
     co_return Result<>();
   }
-  if (retries() > 0) worker_->routes().retries(*route_).add(WorkerRoutes::kRetryShare);
   std::vector<ServerRef> tried;  // in this round
   Duration longest_rest = kFirstRest;
-  for (;;) {
-    ServerRef server = worker_->routes().balancer(*route_).pick(source_hash(), tried);
-    if (server == nullptr) {
+  Error last{ENOENT, "connect: no server"};
+  while (!has_ended() && worker_->reactor().now() < deadline) {
+    Balancer::Pick pick = pick_server(tried);
+    if (pick.server == nullptr) {
       co_await rest(longest_rest, deadline);
       longest_rest = std::min(2 * longest_rest, kLongestRest);
       tried.clear();
       continue;
     }
-    server_ = ServerUse(std::move(server));
+    server_ = ServerUse(std::move(pick.server));
     Result<Connected> connected = Error();
     {
       AwaitedConnector connector(worker_->reactor(), next_attempt(deadline));
@@ -235,35 +237,67 @@ Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) 
       connected = co_await connector;
       connector_ = nullptr;
     }
-    ++attempts_;
     if (connected.has_value()) {
+      note_connected(*connected);
       upstream = std::move(connected->fd);
-      endpoint_ = static_cast<std::uint16_t>(connected->which);
-      server_->preferred.store(endpoint_, std::memory_order_relaxed);
       co_return Result<>();
     }
-    if (!may_retry(connected.error(), deadline)) co_return connected.error();
-    worker_->upstream_failed(*route_, connected.error());
+    last = connected.error();
+    if (has_ended() || is_shortage(last.code)) break;
+    ++attempts_;
+    note_failed(last.code, pick.on_trial);
+    if (!pay_retry(deadline)) break;
+    worker_->upstream_failed(*route_, server_.get().get(), last);
     tried.push_back(server_.get());
   }
+  co_return last;
 }
 
-// An attempt gets an equal share of the time that is left, but at least kLeastShare if possible.
+Balancer::Pick Session::pick_server(std::span<const ServerRef> tried) {
+  const Duration trial = std::chrono::duration_cast<Duration>(route_->config.connect_timeout);
+  return worker_->routes().balancer(*route_).pick(source_hash(), tried, worker_->reactor().now(),
+                                                  trial);
+}
+
+// Connects to server_. An attempt gets an equal share of the time that is left, but at least
+// kLeastShare if possible.
 ConnectOptions Session::next_attempt(TimePoint deadline) const {
   const TimePoint now = worker_->reactor().now();
-  const auto attempts =
-      static_cast<Duration::rep>(1 + retries() - std::min<std::uint64_t>(attempts_, retries()));
-  const Duration share = std::max(kLeastShare, (deadline - now) / attempts);
+  const std::uint64_t left = 1 + retries() - std::min<std::uint64_t>(attempts_, retries());
+  const Duration share = std::max(kLeastShare, (deadline - now) / static_cast<Duration::rep>(left));
   return {.endpoints = server_->endpoints,
           .first = server_->preferred.load(std::memory_order_relaxed),
           .deadline = std::min(deadline, now + share),
           .choose_congestion = route_->config.congestion == Congestion::automatic};
 }
 
-// Whether another connect may follow one that failed with this error. Notes whose fault it was.
-bool Session::may_retry(const Error& error, TimePoint deadline) {
-  if (has_ended() || is_shortage(error.code)) return false;
-  if (!is_own_fault(error.code)) server_->load->failures.fetch_add(1, std::memory_order_relaxed);
+void Session::note_connected(const Connected& connected) {
+  ++attempts_;
+  endpoint_ = static_cast<std::uint16_t>(connected.which);
+  if (server_->preferred.load(std::memory_order_relaxed) != endpoint_) {
+    server_->preferred.store(endpoint_, std::memory_order_relaxed);
+  }
+  if (!note_success(*server_->load)) return;
+  log::info("server_back", {{"route", route_->config.name}, {"server", server_->name}});
+}
+
+void Session::note_failed(int error, bool on_trial) {
+  if (is_own_fault(error, server_->endpoints.front().is_unix())) return;
+  Balancer& balancer = worker_->routes().balancer(*route_);
+  const RouteConfig& config = route_->config;
+  const EjectionPolicy policy{config.eject_after,
+                              std::chrono::duration_cast<Duration>(config.eject_time)};
+  const std::optional<Duration> time =
+      note_failure(balancer.set(), *server_.get(), policy, on_trial, worker_->reactor().now(),
+                   balancer.random());
+  if (!time) return;
+  const std::chrono::duration<double> seconds = *time;
+  log::warn("server_ejected",
+            {{"route", config.name}, {"server", server_->name}, {"seconds", seconds.count()}});
+}
+
+// Whether another connect may follow one that failed. Takes it from the route's budget.
+bool Session::pay_retry(TimePoint deadline) {
   const TimePoint now = worker_->reactor().now();
   if (attempts_ > retries() || now >= deadline) return false;
   return worker_->routes().retries(*route_).take(now, WorkerRoutes::kRetry);
@@ -272,8 +306,10 @@ bool Session::may_retry(const Error& error, TimePoint deadline) {
 // Waits before the servers are tried once more, so that many connections do not do so together.
 Task<> Session::rest(Duration longest, TimePoint deadline) {
   Reactor& reactor = worker_->reactor();
-  const Duration pause = worker_->routes().balancer(*route_).jitter(longest);
-  const TimePoint until = std::min(deadline, reactor.now() + pause);
+  balance::Random& random = worker_->routes().balancer(*route_).random();
+  const auto pause =
+      static_cast<Duration::rep>(random.below(static_cast<std::uint64_t>(longest.count()) + 1));
+  const TimePoint until = std::min(deadline, reactor.now() + Duration(pause));
   while (!has_ended() && reactor.now() < until) {
     co_await reactor.sleep_until(std::min(until, reactor.now() + kShortagePause));
   }
@@ -365,7 +401,7 @@ void Session::connect_failed(const Error& error) {
   end_ = error.code == ECONNREFUSED ? EndReason::connect_refused
          : error.code == ETIMEDOUT  ? EndReason::connect_timeout
                                     : EndReason::connect_failed;
-  worker_->upstream_failed(*route_, error);
+  worker_->upstream_failed(*route_, server_.get().get(), error);
 }
 
 void Session::relayed(EndReason end, Relay& relay) {

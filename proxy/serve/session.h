@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "iolib/base/address.h"
@@ -56,8 +57,11 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   [[nodiscard]] Task<Result<>> open_upstream_by(TimePoint deadline, OwnedFd& upstream);
+  [[nodiscard]] Balancer::Pick pick_server(std::span<const ServerRef> tried);
   [[nodiscard]] ConnectOptions next_attempt(TimePoint deadline) const;
-  [[nodiscard]] bool may_retry(const Error& error, TimePoint deadline);
+  void note_connected(const Connected& connected);
+  void note_failed(int error, bool on_trial);
+  [[nodiscard]] bool pay_retry(TimePoint deadline);
   [[nodiscard]] Task<> rest(Duration longest, TimePoint deadline);
   [[nodiscard]] bool has_several_servers() const { return route_->config.to.size() > 1; }
   [[nodiscard]] std::uint64_t retries() const;

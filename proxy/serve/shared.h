@@ -35,8 +35,8 @@ struct Shared {
   std::vector<std::unique_ptr<FileThread>> files = {};
   const CaptureDirectories* captures = nullptr;  ///< null or empty: nothing is recorded
   std::string id_prefix = {};  ///< prefix of connection ids; unique to this run of the program
-  /// Called when all addresses of an upstream failed: they may be outdated. Any thread.
-  std::function<void(std::size_t route)> on_upstream_failed = {};
+  /// Called when all addresses of a server failed: they may be outdated. Any thread.
+  std::function<void(std::size_t route, std::size_t server)> on_upstream_failed = {};
   /// Called when all addresses of a mirror failed. Any thread.
   std::function<void(const std::string& address)> on_mirror_failed = {};
   /// Called when all workers are draining and no connection is left. Any thread.

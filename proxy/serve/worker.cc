@@ -132,8 +132,8 @@ std::string Worker::session_id(std::uint64_t number) const {
          std::to_string(count);
 }
 
-void Worker::upstream_failed(const Route& route, const Error& error) {
-  shared_.on_upstream_failed(route.index);
+void Worker::upstream_failed(const Route& route, const Server* server, const Error& error) {
+  if (server != nullptr) shared_.on_upstream_failed(route.index, server->index);
   const auto times = shared_.upstream_failures[route.index].happened(reactor_.now());
   if (!times) return;
   const std::string reason = error.to_string();

@@ -65,7 +65,8 @@ class Worker final : private Timer {
   [[nodiscard]] capture::Recorder* recorder(const RouteConfig& route) {
     return route.capture.empty() ? nullptr : capture_->recorder(route.capture);
   }
-  void upstream_failed(const Route& route, const Error& error);
+  /// `server`: the one that could not be connected to; null if there is none.
+  void upstream_failed(const Route& route, const Server* server, const Error& error);
 
   void session_began(Session& session);
   void session_ended(Session& session);

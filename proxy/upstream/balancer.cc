@@ -7,18 +7,32 @@
 #include "iolib/balance/least.h"
 #include "iolib/balance/two_choices.h"
 #include "iolib/base/hash.h"
+#include "proxy/upstream/ejection.h"
 
 namespace sluice {
 namespace {
-
-// How often a client's hash is drawn again before any server is taken. With half of the servers
-// left, more are needed once in a million times.
-constexpr std::uint64_t kRedraws = 20;
 
 // The load identifies a server, whatever its addresses are.
 bool is_in(std::span<const ServerRef> list, const Server& server) {
   return std::ranges::any_of(list,
                              [&](const ServerRef& each) { return each->load == server.load; });
+}
+
+// The member for a client; if it is skipped, that for other hashes of the client in turn, so that
+// the client always comes to the same one of those that are left.
+template <class Skip>
+std::optional<std::size_t> by_source(const balance::Maglev* table, std::size_t members,
+                                     std::uint64_t source, const Skip& skip) {
+  std::size_t left = 0;
+  while (left < members && skip(left)) ++left;
+  if (left == members) return std::nullopt;
+  // Of a server with one in 256 of the weight, one client in 10^7 does not find it.
+  constexpr std::uint64_t kDraws = 4'096;
+  for (std::uint64_t times = 0; times < kDraws; ++times) {
+    const std::size_t member = table->at(finalized(source + times));
+    if (!skip(member)) return member;
+  }
+  return left;
 }
 
 }  // namespace
@@ -39,22 +53,38 @@ void Balancer::use(std::shared_ptr<const ServerSet> set) {
   }
 }
 
-ServerRef Balancer::pick(std::uint64_t source, std::span<const ServerRef> tried) {
+Balancer::Pick Balancer::pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
+                              Duration trial) {
+  const auto was_tried = [&](const Server& server) { return is_in(tried, server); };
+  const auto unusable = [&](const Server& server) {
+    return is_ejected(*server.load, now) || was_tried(server);
+  };
+  // Each round without a trial means that another worker began one.
+  while (ServerRef server = pick_if_not(source, unusable)) {
+    const std::optional<bool> on_trial = begin_trial(*server->load, now, trial);
+    if (on_trial) return {std::move(server), *on_trial};
+  }
+  return {pick_if_not(source, was_tried), false};
+}
+
+template <class Skip>
+ServerRef Balancer::pick_if_not(std::uint64_t source, const Skip& skip) {
   for (std::size_t tier = 0; tier < turns_.size(); ++tier) {
-    const auto found = pick_from(tier, source, tried);
+    const auto found = pick_from(tier, source, skip);
     if (found) return set_->servers[set_->tiers[tier].members[*found]];
   }
   return nullptr;
 }
 
 // The index of the picked member of the tier.
+template <class Skip>
 std::optional<std::size_t> Balancer::pick_from(std::size_t tier, std::uint64_t source,
-                                               std::span<const ServerRef> tried) {
+                                               const Skip& skip_server) {
   const std::vector<std::uint32_t>& members = set_->tiers[tier].members;
   const auto server = [&](std::size_t member) -> const Server& {
     return *set_->servers[members[member]];
   };
-  const auto skip = [&](std::size_t member) { return is_in(tried, server(member)); };
+  const auto skip = [&](std::size_t member) { return skip_server(server(member)); };
   const auto active = [&](std::size_t member) {
     return server(member).load->active.load(std::memory_order_relaxed);
   };
@@ -63,22 +93,13 @@ std::optional<std::size_t> Balancer::pick_from(std::size_t tier, std::uint64_t s
     case Balance::round_robin:
       return turns_[tier].next(skip);
     case Balance::source_hash:
-      for (std::uint64_t times = 0; !members.empty() && times < kRedraws; ++times) {
-        const std::size_t member = set_->tiers[tier].table->at(finalized(source + times));
-        if (!skip(member)) return member;
-      }
-      [[fallthrough]];
+      return by_source(set_->tiers[tier].table.get(), members.size(), source, skip);
     case Balance::least_connections:
       return balance::least_loaded(members.size(), random_, skip, active, weight);
     case Balance::two_choices:
       break;
   }
   return balance::two_choices(members.size(), random_, skip, active, weight);
-}
-
-Duration Balancer::jitter(Duration longest) {
-  return Duration(
-      static_cast<Duration::rep>(random_.below(static_cast<std::uint64_t>(longest.count()) + 1)));
 }
 
 }  // namespace sluice

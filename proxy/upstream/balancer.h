@@ -22,17 +22,25 @@ class Balancer {
   /// Picks from this set from now on.
   void use(std::shared_ptr<const ServerSet> set);
 
-  /// Picks a server that is not in `tried`; a backup only if no other server is left. Null if all
-  /// are in it. `source` is a hash of the client's address.
-  [[nodiscard]] ServerRef pick(std::uint64_t source, std::span<const ServerRef> tried);
-  /// A random time for a pause of at most `longest`.
-  [[nodiscard]] Duration jitter(Duration longest);
-
+  /// A server to connect to.
+  struct Pick {
+    ServerRef server;       ///< null if all have been tried
+    bool on_trial = false;  ///< see begin_trial()
+  };
+  /// Picks a server that is not in `tried` and not ejected; if there is none, one that is ejected.
+  /// Picks a backup only if no other server is left. `source` is a hash of the client's address,
+  /// `trial` the longest time that a trial takes.
+  [[nodiscard]] Pick pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
+                          Duration trial);
   [[nodiscard]] const ServerSet& set() const { return *set_; }
+  [[nodiscard]] balance::Random& random() { return random_; }
 
  private:
+  template <class Skip>
+  [[nodiscard]] ServerRef pick_if_not(std::uint64_t source, const Skip& skip);
+  template <class Skip>
   [[nodiscard]] std::optional<std::size_t> pick_from(std::size_t tier, std::uint64_t source,
-                                                     std::span<const ServerRef> tried);
+                                                     const Skip& skip_server);
 
   std::shared_ptr<const ServerSet> set_;
   balance::Random random_;

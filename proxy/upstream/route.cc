@@ -33,10 +33,13 @@ WorkerRoutes::WorkerRoutes(std::vector<Route> routes) {
   }
 }
 
+// A snapshot has the whole configuration of its route, so sessions keep few different ones.
 void WorkerRoutes::update(const Route& route) {
   Entry& entry = routes_[route.index];
+  if (route.servers.get() != &entry.balancer.set()) entry.balancer.use(route.servers);
+  if (route.mirrors == entry.snapshot->mirrors) return;
   auto snapshot = std::make_shared<Route>(route);
-  entry.balancer.use(std::exchange(snapshot->servers, nullptr));
+  snapshot->servers.reset();
   entry.snapshot = std::move(snapshot);
 }
 

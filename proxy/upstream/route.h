@@ -19,10 +19,12 @@ namespace sluice {
 struct MirrorTarget {
   std::string address;  ///< as configured; it names the mirror in a worker
   std::vector<Endpoint> endpoints;
+  friend bool operator==(const MirrorTarget&, const MirrorTarget&) = default;
 };
 
 /// A route as sessions use it: a snapshot that never changes. A session keeps the one that it began
-/// with. Each worker has its own copies, so that reference counts are not shared between threads.
+/// with. Each worker has its own copies, so that their reference counts are not shared between
+/// threads.
 struct Route {
   std::size_t index = 0;  ///< index in the configuration
   RouteConfig config;

@@ -1,26 +1,32 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "iolib/base/clock.h"
 #include "iolib/base/endpoint.h"
 
 namespace sluice {
 
-/// What all workers count of one server; one cache line. It outlives changes of the server's
+/// What all workers know of one server; one cache line. It outlives changes of the server's
 /// addresses.
 struct alignas(64) ServerLoad {
-  std::atomic<std::uint32_t> active{0};    ///< connections, from before their connect to their end
-  std::atomic<std::uint64_t> failures{0};  ///< connects that failed through the server's fault
+  std::atomic<std::uint32_t> active{0};           ///< connects and connections
+  std::atomic<std::uint32_t> failures_in_row{0};  ///< connects that failed since one succeeded
+  std::atomic<std::uint64_t> failures{0};         ///< connects that failed through its fault
+  std::atomic<std::uint32_t> ejections{0};        ///< since it was last used
+  std::atomic<Duration::rep> ejected_until{0};  ///< time since the epoch of TimePoint; 0: it is not
 };
 
 /// A server of a route. It never changes, except for `preferred`: a new look-up of its name makes a
 /// new one with the same load. All workers share it.
 struct Server {
+  std::size_t index = 0;     ///< in the route's configuration
   std::string name;          ///< its address as configured
   std::uint32_t weight = 1;  ///< 0: gets no connections
   bool backup = false;
@@ -36,6 +42,7 @@ using ServerRef = std::shared_ptr<const Server>;
 class ServerUse {
  public:
   ServerUse() = default;
+  /// Of no server, or of one.
   explicit ServerUse(ServerRef server) : server_(std::move(server)) {
     server_->load->active.fetch_add(1, std::memory_order_relaxed);
   }

@@ -43,6 +43,7 @@ std::shared_ptr<const ServerSet> make_server_set(const RouteConfig& config) {
   if (!is_server(config.target())) return set;
   for (const ServerConfig& each : config.to) {
     auto server = std::make_shared<Server>();
+    server->index = set->servers.size();
     server->name = to_string(each.address);
     server->weight = each.weight;
     server->backup = each.backup;
@@ -63,6 +64,7 @@ std::shared_ptr<const ServerSet> with_endpoints(const ServerSet& set, std::size_
   auto changed = std::make_shared<ServerSet>(set);
   const Server& known = *set.servers[index];
   auto server = std::make_shared<Server>();
+  server->index = known.index;
   server->name = known.name;
   server->weight = known.weight;
   server->backup = known.backup;

@@ -152,15 +152,19 @@ TEST_P(ServersTest, RoundRobinGivesEachItsWeight) {
 TEST_P(ServersTest, TheLessLoadedServerIsPicked) {
   for (const char* balance : {"two-choices", "least-connections"}) {
     servers_.clear();
-    add_servers(2);
+    add_servers(4);
     start({"--balance", balance, "--workers", "2"});
     std::vector<Served> open;
-    for (int i = 0; i < 40; ++i) open.push_back(serve_one());
-    EXPECT_EQ(std::ranges::count(open, 0U, &Served::server), 20) << balance;
+    for (int i = 0; i < 80; ++i) open.push_back(serve_one());
+    const auto of_first = static_cast<std::size_t>(std::ranges::count(open, 0U, &Served::server));
+    // Of two random servers the less loaded one may be the second most loaded of all.
+    const bool exact = std::string(balance) == "least-connections";
+    EXPECT_GE(of_first, exact ? 20U : 15U) << balance;
+    EXPECT_LE(of_first, exact ? 20U : 25U) << balance;
     // All of the first server's end. The next ones are its own.
     std::erase_if(open, [](const Served& each) { return each.server == 0; });
-    ASSERT_EQ(daemon_->wait_for_ends(20).size(), 20U);
-    EXPECT_EQ(served(10)[0], 10) << balance;
+    ASSERT_EQ(daemon_->wait_for_ends(of_first).size(), of_first);
+    EXPECT_GE(served(20)[0], exact ? 20 : 1) << balance;
     open.clear();
     EXPECT_EQ(daemon_->terminate(), 0);
     daemon_.reset();
@@ -193,7 +197,9 @@ TEST_P(ServersTest, AClientComesToTheSameServerAgain) {
   stop_listening(2);
   for (const auto& [host, server] : first) {
     if (server == 2) {
-      EXPECT_NE(server_of(host), 2U) << host;
+      const std::size_t moved = server_of(host);
+      EXPECT_NE(moved, 2U) << host;
+      EXPECT_EQ(server_of(host), moved) << host << " stays where it moved";
     } else {
       EXPECT_EQ(server_of(host), 4 - server) << host;
     }
@@ -215,8 +221,42 @@ TEST_P(ServersTest, AServerThatRefusesCostsNoConnection) {
     EXPECT_TRUE(fields.at("attempts") == "1" || fields.at("attempts") == "2") << line;
     EXPECT_EQ(fields.at("upstream"), fields.at("server")) << line;
   }
-  EXPECT_GT(std::stoi(summary_of(1).at("failures")), 5);
+  EXPECT_EQ(summary_of(1).at("failures"), "5") << "then it is ejected";
   EXPECT_LE(count_lines(daemon_->log(), Regex("upstream_failed")), 5U) << "never one a connection";
+}
+
+/// A server that is down is ejected, so that it does not use up the budget of retries.
+TEST_P(ServersTest, AServerThatIsDownCostsNoConnectionHoweverManyThereAre) {
+  for (const char* balance : {"two-choices", "least-connections", "round-robin", "source-hash"}) {
+    servers_.clear();
+    stopped_.clear();
+    add_servers(1);
+    add_refusing_server();
+    start({"--balance", balance, "--workers", "2"});
+    EXPECT_EQ(served(400)[0], 400) << balance;
+    EXPECT_EQ(counters_of(*daemon_).at("connect_failures"), "0") << balance;
+    if (std::string(balance) != "source-hash") {
+      EXPECT_EQ(summary_of(1).at("failures"), "5") << balance;
+      EXPECT_EQ(summary_of(1).at("state"), "ejected") << balance;
+      EXPECT_TRUE(
+          daemon_->wait_for_log(Regex("server_ejected route=default server=" + address(1))));
+    }
+    EXPECT_EQ(daemon_->terminate(), 0);
+    daemon_.reset();
+  }
+}
+
+TEST_P(ServersTest, AnEjectedServerIsTriedAgainAndComesBack) {
+  add_servers(1);
+  add_refusing_server();
+  start_with_file("[\"" + address(0) + "\", \"" + address(1) + "\"]",
+                  "eject-after = 1\neject-time = \"50ms\"\nbalance = \"round-robin\"\n");
+  EXPECT_EQ(served(3)[0], 3);
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("server_ejected")));
+  start_server(1);
+  EXPECT_TRUE(wait_until([this] { return serve_one().server == 1; }));
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("server_back route=a server=" + address(1))));
+  EXPECT_EQ(served(10)[1], 5);
 }
 
 TEST_P(ServersTest, WithoutRetriesAFailureIsTheClients) {
@@ -284,8 +324,9 @@ TEST_P(ServersTest, WithAllServersDownConnectsAreNotMultiplied) {
   const int attempts =
       std::stoi(summary_of(0).at("failures")) + std::stoi(summary_of(1).at("failures"));
   EXPECT_LE(attempts, 1.2 * kClients + 100 + 10 * seconds + 1);
+  start_server(0);
   start_server(1);
-  EXPECT_EQ(serve_one().server, 1U) << "served again as soon as one is back";
+  EXPECT_TRUE(serve_one().accepted) << "served again as soon as they are back";
 }
 
 /// Bytes can have moved, so there is no other attempt.
@@ -352,10 +393,33 @@ TEST_P(ServersTest, ManyServersStartSoonAndAreServed) {
   std::string to = "[";
   for (int i = 0; i < kServers - 1; ++i) {
     to += "{ address = \"127.1." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1) +
-          ":9\", weight = 0 }, ";
+          ":" + std::to_string(servers_[0].port) + "\", weight = 1 },\n";
   }
-  start_with_file(to + "\"" + address(0) + "\"]");
-  EXPECT_EQ(served(3).at(0), 3);
+  to += "\"" + address(0) + "\"]";
+  // The listener has one address, so all others refuse; each of them is another server.
+  for (const char* balance : {"two-choices", "round-robin", "source-hash"}) {
+    start_with_file(to, "retries = 0\nbalance = \"" + std::string(balance) + "\"\n");
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(ending_of(connect_tcp(daemon_->port()).get()), Ending::reset) << balance;
+    }
+    EXPECT_EQ(counters_of(*daemon_).at("connect_failures"), "20");
+    EXPECT_EQ(daemon_->terminate(), 0);
+    daemon_.reset();
+  }
+}
+
+/// A session that waits for its next try ends with the others, and connects no more.
+TEST_P(ServersTest, ADrainEndsSessionsThatWaitForTheirNextTry) {
+  add_refusing_server();
+  add_refusing_server();
+  start({"--workers", "1", "--connect-timeout", "1h", "--retries", "100"});
+  std::vector<OwnedFd> clients;
+  for (int i = 0; i < 5; ++i) clients.push_back(connect_tcp(daemon_->port()));
+  EXPECT_TRUE(wait_until([this] { return std::stoi(summary_of(0).at("failures")) >= 10; }));
+  EXPECT_EQ(daemon_->terminate(10s), 0);
+  for (const OwnedFd& client : clients) EXPECT_EQ(ending_of(client.get()), Ending::reset);
+  EXPECT_EQ(count_lines(daemon_->log(), Regex("reason=drain_timeout")), 5U) << daemon_->log();
+  daemon_.reset();
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryEngine, ServersTest, testing::Values("uring", "epoll"));

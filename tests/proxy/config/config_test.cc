@@ -691,7 +691,6 @@ TEST_F(ConfigFile, ARoutesMirrorsReplaceThoseOfTheDefaults) {
   }
 }
 
-// A route may lead to another one.
 TEST_F(ConfigFile, ServersHaveWeightsAndBackups) {
   const auto servers_of = [&](const std::string& to) {
     return load("[[route]]\nname = \"a\"\nlisten = \":1\"\nto = " + to).routes[0].to;
@@ -710,7 +709,7 @@ TEST_F(ConfigFile, ServersHaveWeightsAndBackups) {
   EXPECT_TRUE(servers[2].backup);
 }
 
-TEST_F(ConfigFile, AWrongServerIsToldWithItsPlace) {
+TEST_F(ConfigFile, AWrongServerIsReportedWithItsPlace) {
   const auto error_of = [&](const std::string& to) {
     return load_error("[[route]]\nname = \"a\"\nlisten = \":1\"\nto = " + to);
   };
@@ -738,6 +737,7 @@ TEST_F(ConfigFile, AWrongServerIsToldWithItsPlace) {
             "1:1: key \"to\": \"a:1\" is given twice, expected each once");
 }
 
+// A route may lead to another one.
 TEST_F(ConfigFile, RoutesGoInNoCircle) {
   const auto chain = [](const std::string& last) {
     std::string text;
@@ -757,6 +757,15 @@ TEST_F(ConfigFile, RoutesGoInNoCircle) {
   const std::string six = "[[route]]\nname = \"6\"\nlisten = \"[::1]:5\"\nto = \"localhost:5\"\n";
   EXPECT_EQ(load_error(four + six), "5:1: key \"to\": \"localhost:5\"" + back);
   EXPECT_EQ(load_error(six + four), "1:1: key \"to\": \"localhost:5\"" + back);
+}
+
+TEST_F(ConfigFile, TheServersThatLeadBackAreNamed) {
+  const std::string two = "[[route]]\nname = \"2\"\nlisten = \":2\"\nto = \":9\"\n";
+  EXPECT_EQ(load_error("[[route]]\nname = \"1\"\nlisten = \":1\"\n"
+                       "to = [\"127.0.0.1:2\", \"127.0.0.1:1\"]\n" +
+                       two),
+            "1:1: key \"to\": \"127.0.0.1:1\" leads back to a listener of this route, expected "
+            "another server");
 }
 
 TEST_F(ConfigFile, AMirrorIsNoRoutesListener) {
@@ -822,7 +831,8 @@ TEST_F(ConfigFile, HowToRecordIsForRoutesThatAreRecorded) {
 
 TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
-      "zero-copy, congestion, balance, retries, connect-timeout, idle-timeout, half-close-timeout, "
+      "zero-copy, congestion, balance, retries, eject-after, eject-time, connect-timeout, "
+      "idle-timeout, half-close-timeout, "
       "capture, "
       "durability, capture-full, capture-exact, capture-io, capture-direction, capture-limit, "
       "flush-interval, "

@@ -43,7 +43,7 @@ class WorkerTest : public ReactorTest<Engine> {
     shared_.files.resize(2);
     shared_.files[kToFile] = std::make_unique<FileThread>();
     shared_.upstream_failures.resize(2);
-    shared_.on_upstream_failed = [](std::size_t) {};
+    shared_.on_upstream_failed = [](std::size_t, std::size_t) {};
     shared_.on_drained = [this] {
       drained_ = true;
       second_reactor_->stop();

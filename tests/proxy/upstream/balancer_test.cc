@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +14,8 @@
 
 namespace sluice {
 namespace {
+
+using namespace std::chrono_literals;
 
 class BalancerTest : public testing::TestWithParam<Balance> {
  protected:
@@ -22,8 +26,8 @@ class BalancerTest : public testing::TestWithParam<Balance> {
     config.balance = balance;
     for (const int weight : weights) {
       const std::string host(1, static_cast<char>('a' + config.to.size()));
-      config.to.push_back({HostPort{host, 1}, static_cast<std::uint32_t>(std::abs(weight)),
-                           weight < 0});
+      config.to.push_back(
+          {HostPort{host, 1}, static_cast<std::uint32_t>(std::abs(weight)), weight < 0});
     }
     return make_server_set(config);
   }
@@ -31,6 +35,10 @@ class BalancerTest : public testing::TestWithParam<Balance> {
     return {std::move(set), balance::Random(1)};
   }
   static std::string name_of(const ServerRef& server) { return server ? server->name : "none"; }
+  static ServerRef pick(Balancer& balancer, std::uint64_t source,
+                        std::span<const ServerRef> tried = {}) {
+    return balancer.pick(source, tried, TimePoint(1h), 5s).server;
+  }
 };
 
 TEST_P(BalancerTest, ServersThatWereTriedAreNotPickedAgain) {
@@ -39,28 +47,28 @@ TEST_P(BalancerTest, ServersThatWereTriedAreNotPickedAgain) {
     std::vector<ServerRef> tried;
     std::set<std::string> names;
     for (int i = 0; i < 5; ++i) {
-      const ServerRef picked = picks.pick(source, tried);
+      const ServerRef picked = pick(picks, source, tried);
       ASSERT_NE(picked, nullptr);
       EXPECT_EQ(picked->backup, i >= 3) << "the backups come last";
       EXPECT_TRUE(names.insert(picked->name).second);
       tried.push_back(picked);
     }
-    EXPECT_EQ(picks.pick(source, tried), nullptr);
+    EXPECT_EQ(pick(picks, source, tried), nullptr);
   }
 }
 
 TEST_P(BalancerTest, OneWithoutAWeightIsNeverPicked) {
   Balancer picks = balancer(servers({0, 1}));
   for (std::uint64_t source = 0; source < 100; ++source) {
-    EXPECT_EQ(name_of(picks.pick(source, {})), "b:1");
+    EXPECT_EQ(name_of(pick(picks, source)), "b:1");
   }
 }
 
 TEST_P(BalancerTest, OneServerIsAlwaysPicked) {
   Balancer picks = balancer(servers({1}));
-  EXPECT_EQ(name_of(picks.pick(7, {})), "a:1");
-  const std::vector<ServerRef> tried{picks.pick(7, {})};
-  EXPECT_EQ(picks.pick(7, tried), nullptr);
+  EXPECT_EQ(name_of(pick(picks, 7)), "a:1");
+  const std::vector<ServerRef> tried{pick(picks, 7)};
+  EXPECT_EQ(pick(picks, 7, tried), nullptr);
 }
 
 TEST_P(BalancerTest, AServerStaysTriedWithNewAddresses) {
@@ -69,13 +77,48 @@ TEST_P(BalancerTest, AServerStaysTriedWithNewAddresses) {
   const std::vector<ServerRef> tried{set->servers[0]};
   picks.use(with_endpoints(*set, 0, {make_endpoint(UnixEndpoint{"/s"})}));
   for (std::uint64_t source = 0; source < 20; ++source) {
-    EXPECT_EQ(name_of(picks.pick(source, tried)), "b:1");
+    EXPECT_EQ(name_of(pick(picks, source, tried)), "b:1");
   }
 }
 
 TEST_P(BalancerTest, WithoutServersThereIsNothingToPick) {
   Balancer picks = balancer(std::make_shared<const ServerSet>());
-  EXPECT_EQ(picks.pick(0, {}), nullptr);
+  EXPECT_EQ(pick(picks, 0), nullptr);
+}
+
+TEST_P(BalancerTest, AnEjectedServerIsPickedOnlyIfNoOtherIsLeft) {
+  const auto set = servers({1, 1, -1});
+  Balancer picks = balancer(set);
+  const TimePoint now(1h);
+  set->servers[0]->load->ejected_until = (now + 1s).time_since_epoch().count();
+  for (std::uint64_t source = 0; source < 50; ++source) {
+    std::vector<ServerRef> tried;
+    std::string names;
+    while (const ServerRef picked = picks.pick(source, tried, now, 5s).server) {
+      names += picked->name[0];
+      tried.push_back(picked);
+    }
+    EXPECT_EQ(names, "bca");
+  }
+}
+
+TEST_P(BalancerTest, AfterItsEjectionOneConnectionTriesAServer) {
+  const auto set = servers({1, 1});
+  Balancer picks = balancer(set);
+  const TimePoint now(1h);
+  set->servers[0]->load->ejected_until = now.time_since_epoch().count();
+  int trials = 0;
+  for (std::uint64_t source = 0; source < 50; ++source) {
+    const Balancer::Pick picked = picks.pick(source, {}, now, 5s);
+    if (picked.on_trial) ++trials;
+    EXPECT_EQ(picked.server->name, picked.on_trial ? "a:1" : "b:1");
+  }
+  EXPECT_EQ(trials, 1);
+  // A trial that is never decided is over after its time.
+  for (std::uint64_t source = 0; source < 50; ++source) {
+    if (picks.pick(source, {}, now + 5s, 5s).on_trial) ++trials;
+  }
+  EXPECT_EQ(trials, 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryBalance, BalancerTest,

@@ -1,0 +1,72 @@
+#include "proxy/upstream/ejection.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+
+namespace sluice {
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+constexpr Duration kLongest = std::chrono::minutes(5);
+constexpr std::uint32_t kMostDoublings = 20;  // beyond kLongest for any time that can be configured
+
+Duration::rep instant(TimePoint time) { return time.time_since_epoch().count(); }
+
+bool was_ejected(const ServerLoad& load) { return load.ejected_until.load(kRelaxed) != 0; }
+
+// Whether at most half of the servers of this one's tier are ejected if it is.
+bool may_be_ejected(const ServerSet& set, const Server& server) {
+  const auto& members = set.tiers.at(server.backup ? 1 : 0).members;
+  std::size_t ejected = 1;
+  for (const std::uint32_t member : members) {
+    const ServerRef& other = set.servers[member];
+    if (other->load != server.load && was_ejected(*other->load)) ++ejected;
+  }
+  return ejected <= members.size() / 2;
+}
+
+// Four to six fifths of the time.
+Duration spread(Duration time, balance::Random& random) {
+  const auto fifth = static_cast<std::uint64_t>(time.count() / 5);
+  return time - Duration(static_cast<Duration::rep>(fifth)) +
+         Duration(static_cast<Duration::rep>(random.below(2 * fifth + 1)));
+}
+
+}  // namespace
+
+bool is_ejected(const ServerLoad& load, TimePoint now) {
+  return load.ejected_until.load(kRelaxed) > instant(now);
+}
+
+std::optional<bool> begin_trial(ServerLoad& load, TimePoint now, Duration time) {
+  Duration::rep until = load.ejected_until.load(kRelaxed);
+  if (until == 0) return false;
+  if (until > instant(now)) return std::nullopt;
+  const bool first =
+      load.ejected_until.compare_exchange_strong(until, instant(now + time), kRelaxed);
+  return first ? std::optional(true) : std::nullopt;
+}
+
+std::optional<Duration> note_failure(const ServerSet& set, const Server& server,
+                                     const EjectionPolicy& policy, bool on_trial, TimePoint now,
+                                     balance::Random& random) {
+  ServerLoad& load = *server.load;
+  load.failures.fetch_add(1, kRelaxed);
+  const std::uint64_t in_row = load.failures_in_row.fetch_add(1, kRelaxed) + 1;
+  const bool enough = policy.after > 0 && in_row >= policy.after && !was_ejected(load);
+  if (!on_trial && (!enough || !may_be_ejected(set, server))) return std::nullopt;
+  const std::uint32_t before = std::min(load.ejections.fetch_add(1, kRelaxed), kMostDoublings);
+  const Duration time = spread(std::min(policy.time * (1 << before), kLongest), random);
+  load.ejected_until.store(instant(now + time), kRelaxed);
+  return time;
+}
+
+bool note_success(ServerLoad& load) {
+  if (load.failures_in_row.load(kRelaxed) != 0) load.failures_in_row.store(0, kRelaxed);
+  if (!was_ejected(load)) return false;
+  load.ejections.store(0, kRelaxed);
+  return load.ejected_until.exchange(0, kRelaxed) != 0;
+}
+
+}  // namespace sluice

@@ -1,0 +1,114 @@
+#include "proxy/upstream/ejection.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "proxy/config/config.h"
+
+namespace sluice {
+namespace {
+
+using namespace std::chrono_literals;
+
+class EjectionTest : public testing::Test {
+ protected:
+  void have_servers(int primaries, int backups = 0) {
+    RouteConfig config;
+    for (int i = 0; i < primaries + backups; ++i) {
+      config.to.push_back({HostPort{"s" + std::to_string(i), 1}, 1, i >= primaries});
+    }
+    set_ = make_server_set(config);
+  }
+  [[nodiscard]] ServerLoad& load(std::size_t server) { return *set_->servers[server]->load; }
+  std::optional<Duration> fail(std::size_t server, bool on_trial = false) {
+    return note_failure(*set_, *set_->servers[server], policy_, on_trial, now_, random_);
+  }
+  [[nodiscard]] bool ejected(std::size_t server) { return is_ejected(load(server), now_); }
+  void eject(std::size_t server) {
+    for (int i = 0; i < 5; ++i) static_cast<void>(fail(server));
+  }
+
+  std::shared_ptr<const ServerSet> set_;
+  EjectionPolicy policy_;
+  TimePoint now_{1h};
+  balance::Random random_{1};
+};
+
+TEST_F(EjectionTest, AfterFailuresInARow) {
+  have_servers(2);
+  for (int i = 0; i < 4; ++i) EXPECT_FALSE(fail(0));
+  EXPECT_FALSE(note_success(load(0)));
+  for (int i = 0; i < 4; ++i) EXPECT_FALSE(fail(0));
+  EXPECT_FALSE(ejected(0));
+  const auto time = fail(0);
+  ASSERT_TRUE(time);
+  EXPECT_GE(*time, 8s);
+  EXPECT_LE(*time, 12s);
+  EXPECT_TRUE(ejected(0));
+  EXPECT_EQ(load(0).failures, 9U);
+  now_ += *time;
+  EXPECT_FALSE(ejected(0));
+}
+
+TEST_F(EjectionTest, ConnectsThatBeganBeforeItDoNotProlongIt) {
+  have_servers(2);
+  eject(0);
+  const auto until = load(0).ejected_until.load();
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(fail(0));
+  EXPECT_EQ(load(0).ejected_until, until);
+}
+
+TEST_F(EjectionTest, OneTrialDecides) {
+  have_servers(2);
+  eject(0);
+  EXPECT_EQ(begin_trial(load(0), now_, 5s), std::nullopt);
+  now_ += 12s;
+  EXPECT_EQ(begin_trial(load(0), now_, 5s), true);
+  EXPECT_EQ(begin_trial(load(0), now_, 5s), std::nullopt) << "there is one already";
+  EXPECT_TRUE(fail(0, true)) << "ejected at once";
+  now_ += 24s;
+  EXPECT_EQ(begin_trial(load(0), now_, 5s), true);
+  EXPECT_TRUE(note_success(load(0)));
+  EXPECT_EQ(begin_trial(load(0), now_, 5s), false) << "a server like any other";
+  EXPECT_FALSE(ejected(0));
+  for (int i = 0; i < 4; ++i) EXPECT_FALSE(fail(0));
+}
+
+TEST_F(EjectionTest, TimesDoubleUpToFiveMinutes) {
+  have_servers(2);
+  eject(0);
+  Duration expected = 20s;
+  for (int i = 0; i < 40; ++i) {
+    const auto time = fail(0, true);
+    ASSERT_TRUE(time);
+    EXPECT_GE(*time, expected * 4 / 5);
+    EXPECT_LE(*time, expected * 6 / 5);
+    expected = std::min<Duration>(expected * 2, 5min);
+  }
+}
+
+TEST_F(EjectionTest, NeverMoreThanHalf) {
+  for (const int servers : {1, 2, 3, 4, 5}) {
+    have_servers(servers, 1);
+    for (int i = 0; i < servers; ++i) eject(static_cast<std::size_t>(i));
+    int count = 0;
+    for (int i = 0; i < servers; ++i) count += ejected(static_cast<std::size_t>(i)) ? 1 : 0;
+    EXPECT_EQ(count, servers / 2);
+    eject(static_cast<std::size_t>(servers));
+    EXPECT_FALSE(ejected(static_cast<std::size_t>(servers))) << "the only backup";
+  }
+}
+
+TEST_F(EjectionTest, ZeroTurnsItOff) {
+  have_servers(2);
+  policy_.after = 0;
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(fail(0));
+}
+
+}  // namespace
+}  // namespace sluice
