@@ -124,9 +124,9 @@ Session::~Session() { worker_->session_ended(*this); }
 void Session::stop(EndReason why) {
   if (has_ended()) return;
   end_ = why;
-  if (relay_ != nullptr) relay_->stop(why);
-  if (file_ != nullptr) file_->stop();
-  if (connector_ != nullptr) connector_->cancel();
+  if (auto* const* relay = std::get_if<Relay*>(&running_)) (*relay)->stop(why);
+  if (auto* const* file = std::get_if<FileSource*>(&running_)) (*file)->stop();
+  if (auto* const* connector = std::get_if<Connector*>(&running_)) (*connector)->cancel();
 }
 
 // The whole life of a connection. Only what lives across a wait is in this frame, because it makes
@@ -135,17 +135,18 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
   Session session(worker, std::move(route), client.get(), client_kind);
   if (session.has_ended()) {  // stopped on its way here from another worker
     close_with_reset(client);
+    session.log_end({});
   } else if (std::holds_alternative<FileEndpoint>(session.route_->config.target())) {
     co_await session.send_file(client);
   } else if (OwnedFd upstream; co_await session.open_upstream(upstream)) {
     Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
                 std::move(upstream), session.upstream_kind());
-    session.relay_ = &relay;
+    session.running_ = &relay;
     capture::Recording* const recording = session.begin_taps(relay);
     for (;;) {
       const EndReason end = co_await relay.run();
       if (end != EndReason::none) {
-        session.relayed(end, relay);
+        session.relayed(end, relay, recording);
         break;
       }
       // Between these two calls the session is in no list: nothing can stop it.
@@ -154,17 +155,16 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
       co_await destination.arrival();
       session.arrive(destination, relay);
     }
-    if (recording != nullptr) recording->close(ending_of(session.end_).name);
   } else {
     close_with_reset(client);
+    session.log_end({});
   }
-  session.log_end();
 }
 
 // Sends the file and a FIN, then waits for the client's end.
 Task<> Session::send_file(OwnedFd& client) {
   FileSource source(*worker_, *route_, client.get());
-  file_ = &source;
+  running_ = &source;
   capture::Recording* recording = nullptr;
   EndReason end = co_await source.open();
   if (end == EndReason::none) {
@@ -172,13 +172,12 @@ Task<> Session::send_file(OwnedFd& client) {
     const bool shown = recording != nullptr && recording->records(capture::Side::upstream);
     end = co_await source.send(shown ? &recording->tap(capture::Side::upstream) : nullptr);
   }
-  file_ = nullptr;
+  running_ = {};
   if (!has_ended()) end_ = end;
-  to_client_ = source.sent_bytes();
-  spliced_to_client_ = source.spliced_bytes();
   if (recording != nullptr) recording->close(ending_of(end_).name);
   worker_->reactor().forget(client.get());
   end_ == EndReason::closed ? client.reset() : close_with_reset(client);
+  log_end({.to_client = source.sent_bytes(), .spliced_to_client = source.spliced_bytes()});
 }
 
 // Connects to the upstream. Returns whether the session continues. If no descriptor is free, it
@@ -233,9 +232,9 @@ Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) 
     Result<Connected> connected = Error();
     {
       AwaitedConnector connector(worker_->reactor(), next_attempt(deadline));
-      connector_ = &connector;
+      running_ = &connector;
       connected = co_await connector;
-      connector_ = nullptr;
+      running_ = {};
     }
     if (connected.has_value()) {
       note_connected(*connected);
@@ -404,44 +403,42 @@ void Session::connect_failed(const Error& error) {
   worker_->upstream_failed(*route_, server_.get().get(), error);
 }
 
-void Session::relayed(EndReason end, Relay& relay) {
-  relay_ = nullptr;
+void Session::relayed(EndReason end, Relay& relay, capture::Recording* recording) {
+  running_ = {};
   if (!has_ended()) end_ = end;
-  to_upstream_ = relay.to_upstream().forwarded_bytes();
-  to_client_ = relay.to_client().forwarded_bytes();
-  spliced_to_upstream_ = relay.to_upstream().spliced_bytes();
-  spliced_to_client_ = relay.to_client().spliced_bytes();
-  if (std::holds_alternative<EchoEndpoint>(route_->config.target())) {
-    to_client_ = to_upstream_;
-    spliced_to_client_ = spliced_to_upstream_;
-  }
+  if (recording != nullptr) recording->close(ending_of(end_).name);
+  const Pump& up = relay.to_upstream();
+  const bool echoes = std::holds_alternative<EchoEndpoint>(route_->config.target());
+  const Pump& down = echoes ? up : relay.to_client();
+  log_end({up.forwarded_bytes(), down.forwarded_bytes(), up.spliced_bytes(), down.spliced_bytes()});
 }
 
-void Session::log_end() {
+void Session::log_end(const Totals& totals) {
   const Ending& ending = ending_of(end_);
   Stats& stats = worker_->stats();
   stats.add(ending.counter);
-  stats.add(Counter::bytes_to_upstream, to_upstream_);
-  stats.add(Counter::bytes_to_client, to_client_);
-  stats.add(Counter::bytes_spliced, spliced_to_upstream_ + spliced_to_client_);
+  stats.add(Counter::bytes_to_upstream, totals.to_upstream);
+  stats.add(Counter::bytes_to_client, totals.to_client);
+  stats.add(Counter::bytes_spliced, totals.spliced_to_upstream + totals.spliced_to_client);
   if (!log::enabled(LogLevel::info)) return;
   const std::string id = worker_->session_id(number_);
   const std::string client = client_text();
   const std::string upstream = upstream_text();
   const std::chrono::duration<double> duration = worker_->reactor().now() - began_;
   const std::string_view server = server_ ? std::string_view(server_->name) : "";
-  const auto fields = std::to_array<log::Field>({{"id", id},
-                                                 {"route", route_->config.name},
-                                                 {"client", client},
-                                                 {"upstream", upstream},
-                                                 {"to_upstream", to_upstream_},
-                                                 {"to_client", to_client_},
-                                                 {"spliced_to_upstream", spliced_to_upstream_},
-                                                 {"spliced_to_client", spliced_to_client_},
-                                                 {"duration", duration.count()},
-                                                 {"reason", ending.name},
-                                                 {"server", server},
-                                                 {"attempts", std::uint64_t{attempts_}}});
+  const auto fields =
+      std::to_array<log::Field>({{"id", id},
+                                 {"route", route_->config.name},
+                                 {"client", client},
+                                 {"upstream", upstream},
+                                 {"to_upstream", totals.to_upstream},
+                                 {"to_client", totals.to_client},
+                                 {"spliced_to_upstream", totals.spliced_to_upstream},
+                                 {"spliced_to_client", totals.spliced_to_client},
+                                 {"duration", duration.count()},
+                                 {"reason", ending.name},
+                                 {"server", server},
+                                 {"attempts", std::uint64_t{attempts_}}});
   constexpr std::size_t kOfSeveral = 2;  // the last fields
   log::write(LogLevel::info, "connection",
              log::Fields(fields).first(fields.size() - (has_several_servers() ? 0 : kOfSeveral)));

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <variant>
 
 #include "iolib/base/address.h"
 #include "iolib/base/owned_fd.h"
@@ -54,6 +55,14 @@ class Session : public boost::intrusive::list_base_hook<> {
  private:
   friend Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);
 
+  /// The bytes that were forwarded, and how many of them were spliced.
+  struct Totals {
+    std::uint64_t to_upstream = 0;
+    std::uint64_t to_client = 0;
+    std::uint64_t spliced_to_upstream = 0;
+    std::uint64_t spliced_to_client = 0;
+  };
+
   [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   [[nodiscard]] Task<Result<>> open_upstream_by(TimePoint deadline, OwnedFd& upstream);
@@ -76,21 +85,15 @@ class Session : public boost::intrusive::list_base_hook<> {
   /// Whether the end of the session is known: it failed, was stopped, or is over.
   [[nodiscard]] bool has_ended() const { return end_ != EndReason::none; }
   void connect_failed(const Error& error);
-  void relayed(EndReason end, Relay& relay);
+  void relayed(EndReason end, Relay& relay, capture::Recording* recording);
   void arrive(Worker& worker, Relay& relay);
-  void log_end();
+  void log_end(const Totals& totals);
 
   Worker* worker_;
   RouteSnapshot route_;
-  Relay* relay_ = nullptr;          ///< while it runs
-  FileSource* file_ = nullptr;      ///< likewise
-  Connector* connector_ = nullptr;  ///< likewise
+  std::variant<std::monostate, Relay*, FileSource*, Connector*> running_;  ///< for stop()
   std::uint64_t number_;
   TimePoint began_;
-  std::uint64_t to_upstream_ = 0;
-  std::uint64_t to_client_ = 0;
-  std::uint64_t spliced_to_upstream_ = 0;
-  std::uint64_t spliced_to_client_ = 0;
   SocketAddress client_;
   ServerUse server_;                      ///< the last that was tried, if any
   std::uint16_t endpoint_ = kNoEndpoint;  ///< index of its address, once connected

@@ -234,7 +234,7 @@ std::vector<Workload> workloads() {
        220,
        connections,
        recorded,
-       {15.9 + direct_options(1), 31, 21, 21}},
+       {15.9 + direct_options(1), 32, 21, 21}},
       {"RecordedBulk",
        "GiB",
        kMiBs,
@@ -260,7 +260,14 @@ std::vector<Workload> workloads() {
        connections,
        mirrored,
        {28 + direct_options(2), 46.5, 14, 15}},
-      {"MirroredBulk", "GiB", kMiBs, 64, 320, megabytes_up, mirrored, {8'500, 14'000, 1'000, 1'600}},
+      {"MirroredBulk",
+       "GiB",
+       kMiBs,
+       64,
+       320,
+       megabytes_up,
+       mirrored,
+       {8'500, 14'000, 1'000, 1'600}},
   };
 }
 

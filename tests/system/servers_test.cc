@@ -366,7 +366,7 @@ TEST_P(ServersTest, AServerThatIsKilledUnderLoadEndsItsOwnSessionsAlone) {
     if (!echoes(client.get())) ++failed;
     if (i > kClients / 4) std::this_thread::sleep_for(2ms);
   }
-  EXPECT_LE(failed, 1) << "the one that was just being served";
+  EXPECT_LE(failed, kClients / 100) << "those that it was just being given";
   int ended = 0;
   for (const OwnedFd& session : sessions) {
     if (!echoes(session.get())) ++ended;
