@@ -259,7 +259,7 @@ std::vector<Workload> workloads() {
        220,
        connections,
        mirrored,
-       {28 + direct_options(2), 46.5, 14, 15}},
+       {28 + direct_options(2), 46.5, 14.3, 15.3}},
       {"MirroredBulk",
        "GiB",
        kMiBs,
