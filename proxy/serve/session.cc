@@ -131,8 +131,8 @@ void Session::stop(EndReason why) {
 
 // The whole life of a connection. Only what lives across a wait is in this frame, because it makes
 // up most of an idle connection's memory: locals of one step are in that step's function.
-Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind) {
-  Session session(worker, std::move(route), client.get(), client_kind);
+Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client, Leg::Kind client_kind) {
+  Session session(worker, route, client.get(), client_kind);
   if (session.has_ended()) {  // stopped on its way here from another worker
     close_with_reset(client);
     session.log_end({});
@@ -150,10 +150,9 @@ Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind cl
         break;
       }
       // Between these two calls the session is in no list: nothing can stop it.
-      Worker& destination = worker.worker(static_cast<std::size_t>(relay.destination()));
       session.worker_->session_leaves(session);
-      co_await destination.arrival();
-      session.arrive(destination, relay);
+      co_await session.destination(relay).arrival();
+      session.arrive(relay);
     }
   } else {
     close_with_reset(client);
@@ -389,10 +388,14 @@ std::string Session::upstream_text() const {
   return server_ ? server_->name : to_string(route_->config.target());
 }
 
-void Session::arrive(Worker& worker, Relay& relay) {
-  worker_ = &worker;
-  relay.move_to(worker.relay_context());
-  worker.session_arrived(*this);
+Worker& Session::destination(const Relay& relay) const {
+  return worker_->worker(static_cast<std::size_t>(relay.destination()));
+}
+
+void Session::arrive(Relay& relay) {
+  worker_ = &destination(relay);
+  relay.move_to(worker_->relay_context());
+  worker_->session_arrived(*this);
 }
 
 void Session::connect_failed(const Error& error) {

@@ -53,7 +53,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   void stop(EndReason why);
 
  private:
-  friend Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);
+  friend Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client,
+                        Leg::Kind client_kind);
 
   /// The bytes that were forwarded, and how many of them were spliced.
   struct Totals {
@@ -86,7 +87,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] bool has_ended() const { return end_ != EndReason::none; }
   void connect_failed(const Error& error);
   void relayed(EndReason end, Relay& relay, capture::Recording* recording);
-  void arrive(Worker& worker, Relay& relay);
+  [[nodiscard]] Worker& destination(const Relay& relay) const;
+  void arrive(Relay& relay);
   void log_end(const Totals& totals);
 
   Worker* worker_;
@@ -108,7 +110,7 @@ class Session : public boost::intrusive::list_base_hook<> {
 using SessionList = boost::intrusive::list<Session, boost::intrusive::constant_time_size<false>>;
 
 /// Serves one client that was accepted for `route`, until its end. The worker must have admitted
-/// it.
-Detached serve(Worker& worker, RouteSnapshot route, OwnedFd client, Leg::Kind client_kind);
+/// it. `route` is copied before the call returns.
+Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client, Leg::Kind client_kind);
 
 }  // namespace sluice
