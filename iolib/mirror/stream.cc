@@ -258,6 +258,7 @@ void Stream::splice_now(Pipe& pipe) {
 
 // Both append the bytes to the backlog. They return the limit that prevents this, if any.
 std::optional<Limit> Stream::keep(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return std::nullopt;  // an idle stream holds no room
   if (backlog_.size() + bytes.size() > options_.max_lag_bytes) return Limit::lag;
   // One piece for what is gathered can be sent at once.
   const bool is_first = backlog_.empty() && bytes.size() < kGatherRoom;

@@ -100,7 +100,8 @@ int AsioReactor::begin(Operation& operation) {
                      (operation.kind_ == kReadable && descriptor.input != Input::none) ||
                      (operation.kind_ == kWatch && descriptor.input == Input::mixed);
   if (!is_new && !looks) return 0;
-  const std::uint32_t serial = is_new ? ++serials_ : descriptor.serial;
+  if (is_new && ++serials_ == 0) ++serials_;  // 0 says that it is not registered
+  const std::uint32_t serial = is_new ? serials_ : descriptor.serial;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   if (descriptor.writer != nullptr) event.events |= EPOLLOUT;
@@ -214,7 +215,8 @@ void AsioReactor::serve(Operation& operation) {
     return finish(operation, {-error, false, {}});
   }
   Descriptor& descriptor = descriptors_[static_cast<std::size_t>(operation.fd_)];
-  if (descriptor.input != Input::none) read_ready(descriptor, operation.fd_);
+  if (descriptor.input != Input::none && descriptor.reader == &operation)
+    read_ready(descriptor, operation.fd_);
 }
 
 AsioReactor::Descriptor* AsioReactor::find(int fd, std::uint32_t serial) {
