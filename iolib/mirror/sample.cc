@@ -2,8 +2,6 @@
 
 #include <array>
 #include <cstddef>
-#include <cstring>
-#include <span>
 
 #include "iolib/base/hash.h"
 
@@ -22,20 +20,8 @@ std::array<std::byte, sizeof(Number)> most_significant_first(Number number) {
 }  // namespace
 
 std::uint64_t sample_hash(const SocketAddress& client) {
-  std::array<std::byte, sizeof(in6_addr)> address;
-  std::size_t size = 0;
-  if (client.family() == AF_INET) {
-    size = sizeof(in_addr);
-    std::memcpy(address.data(), &reinterpret_cast<const sockaddr_in*>(client.data())->sin_addr,
-                size);
-  } else if (client.family() == AF_INET6) {
-    size = sizeof(in6_addr);
-    std::memcpy(address.data(), &reinterpret_cast<const sockaddr_in6*>(client.data())->sin6_addr,
-                size);
-  } else {
-    return finalized(fnv1a({}));
-  }
-  const std::uint64_t hash = fnv1a(std::span(address).first(size));
+  const std::uint64_t hash = fnv1a(client.host_bytes());
+  if (client.family() == AF_UNSPEC) return finalized(hash);
   return finalized(fnv1a(most_significant_first(client.port()), hash));
 }
 

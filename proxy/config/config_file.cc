@@ -119,9 +119,9 @@ class Reader {
   void read_route(const Entry& route_entry, const toml::table& table);
   void read_route_key(const Entry& entry, RouteConfig& route);
   void read_name(const Entry& entry, RouteConfig& route);
-  void read_listen(const Entry& entry, RouteConfig& route);
-  void read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route);
-  void read_targets(const Entry& entry, RouteConfig& route);
+  using ReadElement = void (Reader::*)(const Entry&, const toml::node&, RouteConfig&);
+  void read_each(const Entry& entry, RouteConfig& route, ReadElement read_element);
+  void read_listen(const Entry& entry, const toml::node& node, RouteConfig& route);
   void read_target(const Entry& entry, const toml::node& node, RouteConfig& route);
   void read_server_keys(const toml::table& table, ServerConfig& server);
   void read_repeated(const Entry& entry, const Option& option, RouteConfig& route);
@@ -260,8 +260,8 @@ void Reader::read_route(const Entry& route_entry, const toml::table& table) {
 
 void Reader::read_route_key(const Entry& entry, RouteConfig& route) {
   if (entry.key == "name") return read_name(entry, route);
-  if (entry.key == "listen") return read_listen(entry, route);
-  if (entry.key == "to") return read_targets(entry, route);
+  if (entry.key == "listen") return read_each(entry, route, &Reader::read_listen);
+  if (entry.key == "to") return read_each(entry, route, &Reader::read_target);
   const Option* option = find_option(entry.key);
   if (option == nullptr || (option->places & (kInDefaults | kInRoute)) == 0) {
     return unknown_key(entry, option_names(kInRoute));
@@ -295,19 +295,18 @@ void Reader::read_name(const Entry& entry, RouteConfig& route) {
   route.name = *name;
 }
 
-void Reader::read_listen(const Entry& entry, RouteConfig& route) {
+/// Reads one element, or an array of at least one.
+void Reader::read_each(const Entry& entry, RouteConfig& route, ReadElement read_element) {
   const toml::array* array = entry.value->as_array();
-  if (array == nullptr) return read_one_listen(entry, *entry.value, route);
+  if (array == nullptr) return (this->*read_element)(entry, *entry.value, route);
   if (array->empty()) {
     return key_error(entry.value->source().begin, entry.key,
                      "empty array, expected at least one address");
   }
-  for (const toml::node& node : *array) {
-    read_one_listen(entry, node, route);
-  }
+  for (const toml::node& node : *array) (this->*read_element)(entry, node, route);
 }
 
-void Reader::read_one_listen(const Entry& entry, const toml::node& node, RouteConfig& route) {
+void Reader::read_listen(const Entry& entry, const toml::node& node, RouteConfig& route) {
   const auto text = node.value_exact<std::string>();
   if (!text) return wrong_type(entry, node, "a string with an address, or an array of them");
   Result<ListenAddress> address = parse_listen_address(*text);
@@ -317,16 +316,6 @@ void Reader::read_one_listen(const Entry& entry, const toml::node& node, RouteCo
                      in_quotes(*text) + " is listened on already, expected each address once");
   }
   route.listen.push_back(*std::move(address));
-}
-
-void Reader::read_targets(const Entry& entry, RouteConfig& route) {
-  const toml::array* array = entry.value->as_array();
-  if (array == nullptr) return read_target(entry, *entry.value, route);
-  if (array->empty()) {
-    return key_error(entry.value->source().begin, entry.key,
-                     "empty array, expected at least one address");
-  }
-  for (const toml::node& node : *array) read_target(entry, node, route);
 }
 
 /// Reads an address, or a table with an address and how to use it.
