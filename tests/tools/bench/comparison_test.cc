@@ -98,7 +98,9 @@ TEST(ComparisonTest, SystemCallsAreCountedInOneMoreRun) {
   const json::value& counted = rr.at("syscalls").at(0);
   EXPECT_EQ(counted.at("contender"), "sluice") << "the direct path has no forwarder";
   const double calls = counted.at("metrics").at("proxy_syscalls_per_trip").to_number<double>();
-  EXPECT_GE(calls, 2);
+  // A forwarder waits twice in a trip. One call can send and wait, so a mean of two is possible,
+  // and the two counters do not start and stop together.
+  EXPECT_GE(calls, 1);
   EXPECT_LE(calls, 10);
   EXPECT_NE(process.standard_output().find("system calls/trip"), std::string::npos);
 }
