@@ -21,6 +21,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -103,16 +104,32 @@ class RunDirectory {
   std::string path_;
 };
 
+// Adds how evenly a path has spread its connections over several servers.
+void add_server_shares(json::object& metrics, const std::vector<std::uint64_t>& connections) {
+  if (connections.size() == 1) return;
+  const auto [least, most] = std::minmax_element(connections.begin(), connections.end());
+  const double fair = static_cast<double>(std::accumulate(connections.begin(), connections.end(),
+                                                          std::uint64_t{0})) /
+                      static_cast<double>(connections.size());
+  metrics["least_server_share"] = static_cast<double>(*least) / fair;
+  metrics["most_server_share"] = static_cast<double>(*most) / fair;
+}
+
 // Performs one run. Call it in the run's own process.
 json::object run_here(const CompareOptions& options, const Contender& contender,
                       const Workload& workload, const std::string& directory) {
   try {
     if (own_network()) enter_own_network();
-    Result<OwnedFd> listener = listen_at(loopback(0));
-    if (listener.has_error()) throw Failure(listener.error().to_string());
-    const std::uint16_t port = local_port(listener->get());
-    Forwarder forwarder(contender, port, directory);
-    const Server server(std::move(*listener));
+    std::vector<OwnedFd> listeners;
+    std::vector<std::uint16_t> ports;
+    for (std::size_t i = 0; i < options.servers; ++i) {
+      Result<OwnedFd> listener = listen_at(loopback(0));
+      if (listener.has_error()) throw Failure(listener.error().to_string());
+      ports.push_back(local_port(listener->get()));
+      listeners.push_back(std::move(*listener));
+    }
+    Forwarder forwarder(contender, ports, directory);
+    const Server server(std::move(listeners));
     LoadOptions load;
     load.to = loopback(forwarder.port());
     load.seconds = options.seconds;
@@ -125,8 +142,10 @@ json::object run_here(const CompareOptions& options, const Contender& contender,
     load.call_tool = options.call_tool;
     try {
       json::object result = run_load(load, workload);
+      json::object& metrics = result.at("metrics").as_object();
+      add_server_shares(metrics, server.connections());
       if (const std::optional<double> lost = forwarder.end_and_tell_lost(contender)) {
-        result.at("metrics").as_object()["dump_lost_percent"] = *lost;
+        metrics["dump_lost_percent"] = *lost;
       }
       if (contender.whole_mirror && forwarder.complained_of_mirror()) {
         throw Failure("the mirror did not get everything");
@@ -393,6 +412,7 @@ json::object compare(const CompareOptions& options) {
                           {"verify_all", options.verify_all},
                           {"threads", options.threads},
                           {"workers", options.workers},
+                          {"servers", options.servers},
                           {"network", own_network() ? "own" : "shared"}};
   document["machine"].as_object()["filesystem"] = filesystem_of(options.directory);
   document["baseline"] = options.baseline;

@@ -49,24 +49,41 @@ std::string replaced(std::string text, std::string_view what, const std::string&
   return text;
 }
 
-Most most_of_each() {
+// A word or a line of a contender: once for each server's port if it has {to}, otherwise once.
+std::vector<std::string> for_each_port(const std::string& text,
+                                       const std::vector<std::uint16_t>& ports) {
+  constexpr std::string_view kTo = "{to}";
+  if (text.find(kTo) == std::string::npos) return {text};
+  std::vector<std::string> texts;
+  for (const std::uint16_t port : ports) {
+    texts.push_back(replaced(text, kTo, std::to_string(port)));
+  }
+  return texts;
+}
+
+Most most_of_each(const ContenderOptions& options) {
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
-  return most_within(files.rlim_max);
+  // Each server may have a health check in flight.
+  const rlim_t checks = options.servers > 1 ? options.servers : 0;
+  return most_within(files.rlim_max - std::min(checks, files.rlim_max / 2));
 }
 
 // Tuned: splices in both directions, with 1 MiB pipes, and as many pipes as the largest bulk run
 // needs.
-std::string haproxy_config(std::size_t threads, bool tuned) {
-  std::string config = "global\n  nbthread " + std::to_string(threads) + "\n  maxconn " +
-                       std::to_string(most_of_each().connections) + '\n';
+std::string haproxy_config(const ContenderOptions& options, bool tuned) {
+  std::string config = "global\n  nbthread " + std::to_string(options.workers) + "\n  maxconn " +
+                       std::to_string(most_of_each(options).connections) + '\n';
   if (tuned) {
-    config += "  maxpipes " + std::to_string(most_of_each().pipes) + "\n  tune.pipesize 1048576\n";
+    config +=
+        "  maxpipes " + std::to_string(most_of_each(options).pipes) + "\n  tune.pipesize 1048576\n";
   }
   config +=
       "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n";
   if (tuned) config += "  option splice-request\n  option splice-response\n";
-  return config + "listen forward\n  bind 127.0.0.1:{listen}\n  server upstream 127.0.0.1:{to}\n";
+  config += "listen forward\n  bind 127.0.0.1:{listen}\n";
+  if (options.servers == 1) return config + "  server upstream 127.0.0.1:{to}\n";
+  return config + "  balance leastconn\n  server upstream-{to} 127.0.0.1:{to} check inter 2s\n";
 }
 
 // Debian ships stream support as a dynamic module; other builds have it built in.
@@ -77,17 +94,22 @@ bool has_streams(const std::string& nginx) {
          builds_in_streams(line_with({nginx, "-V"}, "--with-stream"));
 }
 
-std::string nginx_config(std::size_t processes, bool tuned) {
-  std::string config =
-      "worker_processes " + std::to_string(processes) + ";\npid {dir}/pid;\nerror_log stderr;\n";
+// nginx cannot check the servers of a stream actively: max_fails and fail_timeout, at their
+// defaults, leave out a server after a failed connect. Each process balances on its own.
+std::string nginx_config(const ContenderOptions& options, bool tuned) {
+  std::string config = "worker_processes " + std::to_string(options.workers) +
+                       ";\npid {dir}/pid;\nerror_log stderr;\n";
   if (::geteuid() == 0) config += "user root;\n";
   if (std::filesystem::exists(kStreamModule)) {
     config += std::string("load_module ") + kStreamModule + ";\n";
   }
-  config += "events { worker_connections " + std::to_string(2 * most_of_each().connections) +
-            "; }\nstream {\n  server {\n"
-            "    listen 127.0.0.1:{listen};\n    proxy_pass 127.0.0.1:{to};\n"
-            "    proxy_timeout 1h;\n    proxy_half_close on;\n    tcp_nodelay on;\n";
+  config += "events { worker_connections " + std::to_string(2 * most_of_each(options).connections) +
+            "; }\nstream {\n";
+  const bool several = options.servers > 1;
+  if (several) config += "  upstream servers {\n    least_conn;\n    server 127.0.0.1:{to};\n  }\n";
+  config += "  server {\n    listen 127.0.0.1:{listen};\n    proxy_pass " +
+            std::string(several ? "servers" : "127.0.0.1:{to}") +
+            ";\n    proxy_timeout 1h;\n    proxy_half_close on;\n    tcp_nodelay on;\n";
   if (tuned) config += "    proxy_buffer_size 256k;\n";
   return config + "  }\n}\n";
 }
@@ -95,19 +117,15 @@ std::string nginx_config(std::size_t processes, bool tuned) {
 Contender sluice(const ContenderOptions& options, const std::string& name, const char* engine,
                  const char* zero_copy) {
   Contender contender{.name = name};
-  contender.command = {options.sluice,
-                       "--listen",
-                       "127.0.0.1:{listen}",
-                       "--to",
-                       "127.0.0.1:{to}",
-                       "--workers",
-                       std::to_string(options.workers),
-                       "--engine",
-                       engine,
-                       "--zero-copy",
-                       zero_copy,
-                       "--log-level",
-                       "warn"};
+  contender.command = {options.sluice,       "--listen",
+                       "127.0.0.1:{listen}", "--to=127.0.0.1:{to}",
+                       "--workers",          std::to_string(options.workers),
+                       "--engine",           engine,
+                       "--zero-copy",        zero_copy,
+                       "--log-level",        "warn"};
+  if (options.servers > 1) {
+    contender.command.insert(contender.command.end(), {"--balance", "two-choices"});
+  }
   contender.version = first_line({options.sluice, "--version"});
   return contender;
 }
@@ -138,26 +156,25 @@ Contender mirroring(const ContenderOptions& options, bool stuck) {
   // past the default lag.
   contender.command.insert(contender.command.end(),
                            {"--mirror-max-lag", "256MiB", "--mirror-buffers", "4GiB"});
-  std::string line;
-  for (const std::string& word : contender.command) line += shell_word(word) + ' ';
-  contender.command = {"/bin/sh", "-c",
-                       shell_word(options.sluice) +
-                           " --listen 127.0.0.1:{mirror} --to discard: --log-level warn & " + line +
-                           "& wait"};
+  contender.command.insert(
+      contender.command.begin(),
+      {"/bin/sh", "-c",
+       "\"$0\" --listen 127.0.0.1:{mirror} --to discard: --log-level warn & \"$@\" & wait",
+       options.sluice});
   return contender;
 }
 
 // The common way to record: HAProxy with tcpdump beside it. SIGTERM, which is trapped, ends the
 // shell's first `wait`. The second one keeps the shell alive until tcpdump has reported its losses,
 // because the group ends with the shell.
-Contender haproxy_with_tcpdump(const std::string& haproxy, const std::string& tcpdump,
-                               std::size_t threads) {
+Contender haproxy_with_tcpdump(const ContenderOptions& options, const std::string& haproxy,
+                               const std::string& tcpdump) {
   return {.name = "haproxy-tcpdump",
           .command = {"/bin/sh", "-c",
                       "trap : TERM; " + tcpdump +
                           " -i lo -s 0 -B 65536 -w {dir}/dump port {listen} 2>{dir}/tcpdump & " +
                           haproxy + " -db -f {config} & wait; wait"},
-          .config = haproxy_config(threads, true),
+          .config = haproxy_config(options, true),
           .version = first_line({tcpdump, "--version"}),
           .dump_log = "tcpdump",
           .records = true};
@@ -263,7 +280,7 @@ std::vector<Contender> installed_contenders(const ContenderOptions& options) {
     for (const bool tuned : {true, false}) {
       found.push_back({.name = tuned ? "haproxy-tuned" : "haproxy",
                        .command = {haproxy, "-db", "-f", "{config}"},
-                       .config = haproxy_config(options.workers, tuned),
+                       .config = haproxy_config(options, tuned),
                        .version = version});
     }
   }
@@ -272,7 +289,7 @@ std::vector<Contender> installed_contenders(const ContenderOptions& options) {
     for (const bool tuned : {true, false}) {
       found.push_back({.name = tuned ? "nginx-tuned" : "nginx",
                        .command = {nginx, "-p", "{dir}", "-c", "{config}", "-g", "daemon off;"},
-                       .config = nginx_config(options.workers, tuned),
+                       .config = nginx_config(options, tuned),
                        .version = version});
     }
   }
@@ -282,7 +299,8 @@ std::vector<Contender> installed_contenders(const ContenderOptions& options) {
                                  "TCP-LISTEN:{listen},bind=127.0.0.1,fork,reuseaddr,nodelay,"
                                  "backlog=4096",
                                  "TCP:127.0.0.1:{to},nodelay"},
-                     .version = line_with({socat, "-V"}, "version")});
+                     .version = line_with({socat, "-V"}, "version"),
+                     .balances = false});
   }
   if (!options.sluice.empty()) {
     for (const char* engine : {"auto", "epoll"}) {
@@ -297,7 +315,7 @@ std::vector<Contender> installed_contenders(const ContenderOptions& options) {
   const std::string haproxy = find_program("haproxy");
   const std::string tcpdump = find_program("tcpdump");
   if (!haproxy.empty() && !tcpdump.empty() && ::geteuid() == 0) {
-    found.push_back(haproxy_with_tcpdump(haproxy, tcpdump, options.workers));
+    found.push_back(haproxy_with_tcpdump(options, haproxy, tcpdump));
   }
   if (!options.sluice.empty()) {
     for (const char* level : {"none", "interval", "batch", "before-forward"}) {
@@ -327,8 +345,9 @@ Result<Contender> parse_contender(const std::string& text) {
   return contender;
 }
 
-Forwarder::Forwarder(const Contender& contender, std::uint16_t to, std::string directory)
-    : directory_(std::move(directory)), port_(to) {
+Forwarder::Forwarder(const Contender& contender, const std::vector<std::uint16_t>& to,
+                     std::string directory)
+    : directory_(std::move(directory)), port_(to.front()) {
   if (contender.direct()) return;
   try {
     start(contender, to);
@@ -343,7 +362,7 @@ Forwarder::Forwarder(const Contender& contender, std::uint16_t to, std::string d
 
 Forwarder::~Forwarder() { end_processes(); }
 
-void Forwarder::start(const Contender& contender, std::uint16_t to) {
+void Forwarder::start(const Contender& contender, const std::vector<std::uint16_t>& to) {
   port_ = free_port();
   const bool mirrors = std::ranges::any_of(contender.command, [](const std::string& word) {
     return word.find("{mirror}") != std::string::npos;
@@ -358,14 +377,21 @@ void Forwarder::start(const Contender& contender, std::uint16_t to) {
   }
   const auto filled = [&](std::string text) {
     text = replaced(std::move(text), "{listen}", std::to_string(port_));
-    text = replaced(std::move(text), "{to}", std::to_string(to));
     text = replaced(std::move(text), "{mirror}", std::to_string(mirror_port_));
     text = replaced(std::move(text), "{dir}", directory_);
     return replaced(std::move(text), "{config}", directory_ + "/config");
   };
-  if (!contender.config.empty()) std::ofstream(directory_ + "/config") << filled(contender.config);
+  if (!contender.config.empty()) {
+    std::istringstream lines(contender.config);
+    std::ofstream file(directory_ + "/config");
+    for (std::string line; std::getline(lines, line);) {
+      for (const std::string& each : for_each_port(line, to)) file << filled(each) << '\n';
+    }
+  }
   std::vector<std::string> words;
-  for (const std::string& word : contender.command) words.push_back(filled(word));
+  for (const std::string& word : contender.command) {
+    for (const std::string& each : for_each_port(word, to)) words.push_back(filled(each));
+  }
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

@@ -17,15 +17,16 @@ struct Contender {
   std::string name;
   /// The program and its arguments; empty: no forwarder. {listen}, {to} and {mirror} stand for
   /// ports of 127.0.0.1, {config} for the file that holds `config`, and {dir} for the run's own
-  /// directory.
+  /// directory. An argument with {to} is repeated for each server.
   std::vector<std::string> command = {};
-  std::string config = {};
+  std::string config = {};   ///< a line with {to} is repeated for each server
   std::string version = {};  ///< as the program reports it
   /// A file below {dir} to which the contender's tcpdump reports, at its end, how many packets it
   /// lost; empty: no tcpdump runs.
   std::string dump_log = {};
   bool whole_mirror = false;  ///< a run is void if the log says that the mirror missed bytes
   bool records = false;       ///< it records the traffic to {dir}, which takes space there
+  bool balances = true;       ///< it can forward to several servers
   /// At {mirror}, this program listens and never accepts; if false, `command` starts the mirror.
   bool stuck_mirror = false;
   [[nodiscard]] bool direct() const { return command.empty(); }
@@ -35,6 +36,7 @@ struct Contender {
 struct ContenderOptions {
   std::string sluice;       ///< the sluice binary
   std::size_t workers = 2;  ///< threads or processes of each contender that has such a setting
+  std::size_t servers = 1;  ///< if several, the contenders check them, and balance over them
 };
 
 /// The installed contenders, in the order in which they are shown:
@@ -55,15 +57,16 @@ struct ContenderOptions {
 /// A running contender, in its own process group. The destructor ends the group.
 class Forwarder {
  public:
-  /// Starts the contender with the upstream port `to`, and waits until it listens. `directory` must
-  /// exist, and is not removed; the contender's files go there. Throws a Failure that includes the
-  /// contender's last output, or Interrupted.
-  Forwarder(const Contender& contender, std::uint16_t to, std::string directory);
+  /// Starts the contender with the servers' ports `to`, and waits until it listens. `directory`
+  /// must exist, and is not removed; the contender's files go there. Throws a Failure that includes
+  /// the contender's last output, or Interrupted.
+  Forwarder(const Contender& contender, const std::vector<std::uint16_t>& to,
+            std::string directory);
   ~Forwarder();
   Forwarder(const Forwarder&) = delete;
   Forwarder& operator=(const Forwarder&) = delete;
 
-  /// The port of 127.0.0.1 that clients connect to.
+  /// The port of 127.0.0.1 that clients connect to; for `direct`, that of the first server.
   [[nodiscard]] std::uint16_t port() const { return port_; }
   /// 0 for `direct`.
   [[nodiscard]] pid_t pid() const { return pid_; }
@@ -77,7 +80,7 @@ class Forwarder {
   [[nodiscard]] std::string last_words() const;
 
  private:
-  void start(const Contender& contender, std::uint16_t to);
+  void start(const Contender& contender, const std::vector<std::uint16_t>& to);
   void wait_until_listening(std::uint16_t port);
   void end_processes();
 

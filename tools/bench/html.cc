@@ -319,6 +319,7 @@ std::string repeat(const Report& report, const Looks& looks) {
       facts_list(report.settings, {{"rounds", "rounds"},
                                    {"seconds", "seconds measured"},
                                    {"warmup_seconds", "seconds of warm-up"},
+                                   {"servers", "servers"},
                                    {"network", "network namespace"},
                                    {"verify_bytes", "verified at most, each stream"},
                                    {"verify_all", "everything verified"},
@@ -336,8 +337,8 @@ std::string repeat(const Report& report, const Looks& looks) {
   for (const Program& each : report.programs) text += program(each, looks);
   return text + "<p class=\"soft\">sluice-bench " + escape(report.tool) +
          ". In command lines and files, {listen}, {to} and {mirror} are ports, {config} the file "
-         "and "
-         "{dir} a directory of the run's own.</p>\n</section>\n";
+         "and {dir} a directory of the run's own. A word or a line with {to} is repeated for each "
+         "server.</p>\n</section>\n";
 }
 
 }  // namespace

@@ -79,12 +79,14 @@ int serve(const std::string& address) {
   catch_interrupts();
   Result<OwnedFd> listener = listen_at(*at);
   if (listener.has_error()) return fail(listener.error().to_string());
-  std::printf("listening on %s\n", local_address(listener->get()).c_str());
+  std::vector<OwnedFd> listeners;
+  listeners.push_back(std::move(*listener));
+  std::printf("listening on %s\n", local_address(listeners[0].get()).c_str());
   std::fflush(stdout);
   // Only a socket with a path leaves a file behind.
   const std::string path = address.starts_with("unix:/") ? address.substr(5) : "";
   const std::optional<FileIdentity> socket = identity_at(AT_FDCWD, path);
-  const Server server(std::move(*listener));
+  const Server server(std::move(listeners));
   constexpr std::chrono::milliseconds kTick{100};
   while (!interrupted() && server.failure().empty()) std::this_thread::sleep_for(kTick);
   unlink_if_same(AT_FDCWD, path, socket);

@@ -34,7 +34,7 @@ struct Words {
   std::string peers, workloads, relative_to, sluice, directory, time,
       warmup = "300ms", size = "1B", ends = "loop", verify = "64MiB";
   std::vector<std::string> contenders;
-  std::size_t rounds = 0, connections = 1, workers = 2, threads = 0;
+  std::size_t rounds = 0, connections = 1, workers = 2, servers = 1, threads = 0;
   int path = 0;
   bool quick = false, verify_all = false;
 };
@@ -107,6 +107,7 @@ bool is_program(const std::string& name) {
 std::vector<Contender> contenders_of(const Words& words) {
   ContenderOptions options;
   options.workers = words.workers;
+  options.servers = words.servers;
   options.sluice = words.sluice.empty() ? own_sluice() : words.sluice;
   if (!words.sluice.empty() && !is_program(words.sluice)) {
     throw Wrong{"--sluice: " + in_quotes(words.sluice) +
@@ -129,7 +130,11 @@ std::vector<Contender> contenders_of(const Words& words) {
     known.push_back(std::move(contender));
     if (!all) wanted.push_back(known.back().name);
   }
-  if (all) return known;
+  const auto unable = [&](const Contender& each) { return words.servers > 1 && !each.balances; };
+  if (all) {
+    std::erase_if(known, unable);
+    return known;
+  }
   std::vector<Contender> chosen;
   for (const std::string& name : wanted) {
     if (std::count(wanted.begin(), wanted.end(), name) > 1) {
@@ -137,6 +142,10 @@ std::vector<Contender> contenders_of(const Words& words) {
                   std::string(kControlName) + " runs the baseline again"};
     }
     if (const auto at = named(name); at != known.end()) {
+      if (unable(*at)) {
+        throw Wrong{"--peers: " + in_quotes(name) +
+                    ": forwards to one server only, expected another contender or --servers 1"};
+      }
       chosen.push_back(*at);
     } else if (name != kControlName && !(words.quick && words.peers.empty())) {
       std::string names;
@@ -208,6 +217,7 @@ CompareOptions compare_options(const Words& words) {
   options.warmup_seconds = seconds_of("--warmup", words.warmup, 0);
   options.threads = words.threads;
   options.workers = words.workers;
+  options.servers = words.servers;
   options.directory = directory_of(words);
   options.verify_bytes = value_of("--verify", parse_size_bytes(words.verify));
   options.verify_all = words.verify_all;
@@ -283,6 +293,7 @@ void add_common(Command& command, Words& words, Output& output) {
 
 void add_comparison(Command& program, Words& words, bool& syscalls) {
   constexpr std::size_t kMostWorkers = 256;
+  constexpr std::size_t kMostServers = 1000;
   program
       .add_text(
           "--workloads", "LIST", words.workloads,
@@ -295,14 +306,18 @@ void add_comparison(Command& program, Words& words, bool& syscalls) {
           "which is the baseline again.")
       .common();
   program.add_texts("--contender", "TEXT", words.contenders,
-                    "Add a contender: 'NAME=COMMAND', with {listen} and {to} for the ports. Can be "
-                    "repeated.");
+                    "Add a contender: 'NAME=COMMAND', with {listen} and {to} for the ports. With "
+                    "--servers, a word with {to} is repeated for each server. Can be given again.");
   program.add_text(
       "--relative-to", "NAME", words.relative_to,
       "Compute ratios to this contender. Default: haproxy-tuned, nginx-tuned or direct.");
   program.add_number<std::size_t>(
       "--workers", "N", 1, kMostWorkers, words.workers,
       "Let each contender use this many workers, where it has such a setting. Default: 2.");
+  program.add_number<std::size_t>(
+      "--servers", "N", 1, kMostServers, words.servers,
+      "Let each contender balance over this many servers, and check their health, where it can. "
+      "Default: 1.");
   program.add_text("--sluice", "PATH", words.sluice,
                    "Use this sluice. Default: the one beside this program.");
   program.add_text("--dir", "DIR", words.directory,

@@ -162,7 +162,7 @@ class ServedRun {
 
 class Server::State {
  public:
-  explicit State(OwnedFd listener);
+  explicit State(std::vector<OwnedFd> listeners);
   ~State();
 
   /// Takes over a connection that has sent its Hello and is not served by the front loop. Runs on
@@ -174,6 +174,9 @@ class Server::State {
     return at == runs_.end() ? nullptr : at->second;
   }
   [[nodiscard]] std::string failure() const { return control_.reason(); }
+  [[nodiscard]] std::vector<std::uint64_t> connections() const {
+    return {greeted_.begin(), greeted_.end()};
+  }
 
  private:
   struct Session {
@@ -192,6 +195,7 @@ class Server::State {
   std::mutex lock_;
   std::map<std::uint64_t, std::shared_ptr<ServedRun>> runs_;  ///< guarded by lock_
   std::vector<std::unique_ptr<Session>> sessions_;            ///< guarded by lock_
+  std::vector<std::atomic<std::uint64_t>> greeted_;           ///< by listener
   std::unique_ptr<Loop> front_;
 };
 
@@ -203,8 +207,9 @@ class Greeter final : public Connection {
  public:
   using Take = std::function<void(OwnedFd, const Hello&)>;
   using Find = std::function<std::shared_ptr<ServedRun>(std::uint64_t)>;
-  Greeter(OwnedFd fd, const Take& take, const Find& find)
-      : Connection(std::move(fd)), take_(take), find_(find) {}
+  /// `greeted` counts the connections that have sent a Hello.
+  Greeter(OwnedFd fd, const Take& take, const Find& find, std::atomic<std::uint64_t>& greeted)
+      : Connection(std::move(fd)), take_(take), find_(find), greeted_(greeted) {}
 
  private:
   bool start() override {
@@ -232,6 +237,7 @@ class Greeter final : public Connection {
     if (done_ < bytes_.size()) return true;
     const std::optional<Hello> hello = decode(bytes_);
     if (!hello) return false;
+    ++greeted_;
     loop().set_alarm(*this, 0);
     if (hello->role != Role::call || hello->threaded) {
       take_(loop().release_fd(*this), *hello);
@@ -258,6 +264,7 @@ class Greeter final : public Connection {
 
   const Take& take_;
   const Find& find_;
+  std::atomic<std::uint64_t>& greeted_;
   Hello::Bytes bytes_{};
   std::size_t done_ = 0;
   std::optional<std::uint64_t> call_of_;  ///< the call's run, which may end before the call
@@ -265,8 +272,11 @@ class Greeter final : public Connection {
 
 class Listener final : public Connection {
  public:
-  Listener(OwnedFd fd, Greeter::Take take, Greeter::Find find)
-      : Connection(std::move(fd)), take_(std::move(take)), find_(std::move(find)) {}
+  Listener(OwnedFd fd, Greeter::Take take, Greeter::Find find, std::atomic<std::uint64_t>& greeted)
+      : Connection(std::move(fd)),
+        take_(std::move(take)),
+        find_(std::move(find)),
+        greeted_(greeted) {}
 
  private:
   bool on_ready(std::uint32_t /*events*/) override {
@@ -274,7 +284,7 @@ class Listener final : public Connection {
       OwnedFd accepted(::accept4(fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (accepted) {
         set_no_delay(accepted.get());
-        loop().add(std::make_unique<Greeter>(std::move(accepted), take_, find_));
+        loop().add(std::make_unique<Greeter>(std::move(accepted), take_, find_, greeted_));
         continue;
       }
       if (errno == EINTR || errno == ECONNABORTED) continue;
@@ -294,14 +304,19 @@ class Listener final : public Connection {
 
   Greeter::Take take_;
   Greeter::Find find_;
+  std::atomic<std::uint64_t>& greeted_;
 };
 
 }  // namespace
 
-Server::State::State(OwnedFd listener) : front_(std::make_unique<Loop>(control_)) {
-  front_->add(std::make_unique<Listener>(
-      std::move(listener), [this](OwnedFd fd, const Hello& hello) { take(std::move(fd), hello); },
-      [this](std::uint64_t run) { return find(run); }));
+Server::State::State(std::vector<OwnedFd> listeners)
+    : greeted_(listeners.size()), front_(std::make_unique<Loop>(control_)) {
+  for (std::size_t i = 0; i < listeners.size(); ++i) {
+    front_->add(std::make_unique<Listener>(
+        std::move(listeners[i]),
+        [this](OwnedFd fd, const Hello& hello) { take(std::move(fd), hello); },
+        [this](std::uint64_t run) { return find(run); }, greeted_[i]));
+  }
 }
 
 Server::State::~State() {
@@ -447,8 +462,10 @@ json::object Server::State::answer(std::string_view line, std::uint64_t id) {
   return said;
 }
 
-Server::Server(OwnedFd listener) : state_(std::make_unique<State>(std::move(listener))) {}
+Server::Server(std::vector<OwnedFd> listeners)
+    : state_(std::make_unique<State>(std::move(listeners))) {}
 Server::~Server() = default;
 std::string Server::failure() const { return state_->failure(); }
+std::vector<std::uint64_t> Server::connections() const { return state_->connections(); }
 
 }  // namespace sluice::bench

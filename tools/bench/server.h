@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "iolib/base/owned_fd.h"
 
@@ -14,9 +16,9 @@ class Server {
  public:
   static constexpr std::size_t kMaxRuns = 16;
 
-  /// Serves the connections that arrive at `listener`, a non-blocking listening socket. Throws
-  /// Failure.
-  explicit Server(OwnedFd listener);
+  /// Serves the connections that arrive at `listeners`, non-blocking listening sockets. A run's
+  /// connections can arrive at any of them. Throws Failure.
+  explicit Server(std::vector<OwnedFd> listeners);
   /// Ends all runs and joins all threads.
   ~Server();
   Server(const Server&) = delete;
@@ -24,6 +26,8 @@ class Server {
 
   /// Why the server stopped accepting; empty while it accepts. Any thread.
   [[nodiscard]] std::string failure() const;
+  /// For each listener, the connections so far that have sent a Hello. Any thread.
+  [[nodiscard]] std::vector<std::uint64_t> connections() const;
 
  private:
   class State;

@@ -254,8 +254,9 @@ std::string method_of(const json::object& document) {
   if (settings.contains("syscalls")) text += "; system calls: " + field(settings, "syscalls");
   // A load does not start its path, so it has no workers.
   if (!settings.contains("workers")) return text;
-  return text +
-         "; contenders in turn, each started afresh, with workers: " + field(settings, "workers");
+  text += "; contenders in turn, each started afresh, with workers: " + field(settings, "workers");
+  if (settings.contains("servers")) text += "; servers: " + field(settings, "servers");
+  return text;
 }
 
 }  // namespace

@@ -119,6 +119,8 @@ TEST(ComparisonTest, WhyNoSystemCallsAreCountedIsSaidInALine) {
       << process.standard_output();
 }
 
+constexpr const char* kNginxStreams = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
 class OtherForwarder : public testing::TestWithParam<const char*> {};
 
 /// With the generated configuration. Streams go one way: when HAProxy 2.6 splices both ways at
@@ -127,8 +129,7 @@ TEST_P(OtherForwarder, CarriesEveryKindOfWork) {
   const std::string name = GetParam();
   const std::string program = name.substr(0, name.find('-'));
   SLUICE_NEEDS_PROGRAM(program);
-  if (program == "nginx" &&
-      !std::filesystem::exists("/usr/lib/nginx/modules/ngx_stream_module.so")) {
+  if (program == "nginx" && !std::filesystem::exists(kNginxStreams)) {
     GTEST_SKIP() << "nginx has no stream module here";
   }
   Process process(bench({"--peers", name, "--workloads", "bulk2,rr2,crr1,idle20", "--rounds", "1",
@@ -144,6 +145,52 @@ INSTANTIATE_TEST_SUITE_P(Programs, OtherForwarder,
                          [](const auto& about) {
                            return Regex("\\W").replaced(std::string(about.param), "_");
                          });
+
+/// Through what is installed, and through a command.
+TEST(ComparisonTest, SeveralServersAllGetConnections) {
+  const TempDir folder;
+  const std::string file = folder.file("result.json");
+  const std::string sluice = environment("SLUICE_BINARY");
+  std::string peers = "direct,sluice,sluice-epoll,sluice-mirror";
+  if (!find_program("haproxy").empty()) peers += ",haproxy-tuned,haproxy";
+  if (!find_program("nginx").empty() && std::filesystem::exists(kNginxStreams)) peers += ",nginx";
+  const std::string mine = sluice + " --listen 127.0.0.1:{listen} --to=127.0.0.1:{to}";
+  Process process(bench({"--servers", "3",           "--peers",      peers,         "--sluice",
+                         sluice,      "--contender", "mine=" + mine, "--workloads", "crr2,bulk4",
+                         "--rounds",  "1",           "--time",       "100ms",       "--warmup",
+                         "0",         "--verify",    "1MiB",         "--json",      file}));
+  ASSERT_EQ(process.wait(kLong), 0) << process.standard_error() << process.standard_output();
+  EXPECT_NE(process.standard_output().find("; servers: 3\n"), std::string::npos)
+      << process.standard_output();
+  const json::value document = json::parse(read_text(file));
+  EXPECT_EQ(document.at("settings").at("servers"), 3);
+  for (const json::value& run : document.at("workloads").at(0).at("runs").as_array()) {
+    const json::value& metrics = run.at("metrics");
+    const double least = metrics.at("least_server_share").to_number<double>();
+    const double most = metrics.at("most_server_share").to_number<double>();
+    const std::string name(run.at("contender").as_string());
+    if (name == "direct") {
+      EXPECT_EQ(least, 0) << "it has no forwarder that could balance";
+      EXPECT_EQ(most, 3);
+    } else {
+      EXPECT_GT(least, 0) << name;
+      EXPECT_LT(most, 3) << name;
+    }
+  }
+}
+
+/// It is left out of all that are installed, and refused where it is named.
+TEST(ComparisonTest, SocatHasOneServer) {
+  SLUICE_NEEDS_PROGRAM("socat");
+  Process named(bench({"--servers", "2", "--peers", "direct,socat"}));
+  EXPECT_EQ(named.wait(kLong), 2);
+  EXPECT_EQ(named.standard_error(),
+            "sluice-bench: --peers: \"socat\": forwards to one server only, expected another "
+            "contender or --servers 1\n");
+  Process all(bench({"--servers", "2", "--relative-to", "socat"}));
+  EXPECT_EQ(all.wait(kLong), 2);
+  EXPECT_NE(all.standard_error().find("--relative-to"), std::string::npos) << all.standard_error();
+}
 
 struct Dump {
   const char* at_end;  ///< what it does when asked to end
@@ -243,8 +290,9 @@ TEST(ComparisonTest, ACommandOfTheResultCanBeTypedAgain) {
   Process shell({"/bin/sh", "-c", "for word in " + command + "; do echo \"<$word>\"; done"});
   ASSERT_EQ(shell.wait(kLong), 0) << shell.standard_error();
   const std::string words = shell.standard_output();
-  EXPECT_EQ(std::count(words.begin(), words.end(), '\n'), 3) << words;
-  EXPECT_EQ(words.find("</bin/sh>\n<-c>\n<"), 0U) << words;
+  const std::string script =
+      R"("$0" --listen 127.0.0.1:{mirror} --to discard: --log-level warn & "$@" & wait)";
+  EXPECT_EQ(words.find("</bin/sh>\n<-c>\n<" + script + ">\n<"), 0U) << words;
 }
 
 TEST(ComparisonTest, VoidsWhatDoesNotStart) {
@@ -402,6 +450,9 @@ TEST(QuickTest, ChoosesThreeRoundsOfThreeContendersAndTheControl) {
 TEST(BenchArgumentsTest, AreRefusedInOneLine) {
   const std::vector<std::vector<std::string>> wrong = {
       {"--rounds", "0"},
+      {"--servers", "0"},
+      {"--servers", "1001"},
+      {"--servers", "2", "--peers", "socat"},
       {"--workloads", "bulk0"},
       {"--workloads", "nonsense"},
       {"--peers", "nobody"},

@@ -197,13 +197,15 @@ TEST(TableTest, TheMachineAndTheContendersAreDescribed) {
   json::object document = example();
   document["machine"].as_object()["filesystem"] = "ext4 at /";
   document["settings"].as_object()["workers"] = 3;
+  document["settings"].as_object()["servers"] = 5;
   document["contenders"].as_array()[1] = json::object{
       {"name", "b"}, {"version", ""}, {"command", "b -f x"}, {"config", "global\n  tuned\n"}};
   const std::string machine = describe_machine(document);
   EXPECT_NE(machine.find(", files on ext4 at /\n"), std::string::npos) << machine;
-  EXPECT_NE(machine.find("with workers: 3\na: 1\n"), std::string::npos) << machine;
+  EXPECT_NE(machine.find("with workers: 3; servers: 5\na: 1\n"), std::string::npos) << machine;
   const std::string conditions = describe_conditions(document);
-  EXPECT_NE(conditions.find("with workers: 3\n- a: 1, `a`\n- b: `b -f x`\n"), std::string::npos)
+  EXPECT_NE(conditions.find("with workers: 3; servers: 5\n- a: 1, `a`\n- b: `b -f x`\n"),
+            std::string::npos)
       << conditions;
   EXPECT_NE(conditions.find("{config}:\n\n      global\n        tuned\n\n"), std::string::npos)
       << conditions;
@@ -327,6 +329,15 @@ TEST(BaselineTest, OtherEndsAreAnotherWorkload) {
   const std::string text = compare_documents(example(), after);
   EXPECT_NE(text.find("rr1-threads: not in the earlier run\n"), std::string::npos) << text;
   EXPECT_EQ(text.find("→"), std::string::npos) << text;
+}
+
+TEST(BaselineTest, AnotherNumberOfServersIsSaid) {
+  json::object before = example();
+  before["settings"].as_object()["servers"] = 1;
+  json::object after = example();
+  after["settings"].as_object()["servers"] = 5;
+  const std::string text = compare_documents(before, after);
+  EXPECT_NE(text.find("the settings differ in servers: 1, now 5\n"), std::string::npos) << text;
 }
 
 TEST(BaselineTest, AnotherMachineIsSaid) {
