@@ -307,7 +307,7 @@ void add_comparison(Command& program, Words& words, bool& syscalls) {
       .common();
   program.add_texts("--contender", "TEXT", words.contenders,
                     "Add a contender: 'NAME=COMMAND', with {listen} and {to} for the ports. With "
-                    "--servers, a word with {to} is repeated for each server. Can be given again.");
+                    "--servers, a word with {to} is there once for each server. Can be repeated.");
   program.add_text(
       "--relative-to", "NAME", words.relative_to,
       "Compute ratios to this contender. Default: haproxy-tuned, nginx-tuned or direct.");
