@@ -115,6 +115,13 @@ Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion) {
   return fd;
 }
 
+// Without quick acknowledgments the kernel waits for data that could carry this one.
+void hold_half_open(int fd) {
+  const int off = 0;
+  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off));
+  reset_on_close(fd);
+}
+
 int begin_connect(int fd, const Endpoint& to) {
   if (::connect(fd, to.data(), to.size_bytes) == 0) return refused_if_own_peer(fd, to);
   return errno == EINTR || errno == EINPROGRESS ? connect_outcome(fd, to) : errno;

@@ -42,6 +42,11 @@ void set_flag(int fd, int level, int option);
 /// could be lost, and a control that paces leaves its pacing behind.
 [[nodiscard]] Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion);
 
+/// Makes a TCP socket hold back the acknowledgment that ends the handshake of its connect, and its
+/// close send a reset. A socket that connects and closes at once then never reaches the server's
+/// accept queue. The kernel sends the acknowledgment after about 200 ms.
+void hold_half_open(int fd);
+
 /// Begins a connect; to this machine it usually completes at once. Returns one of:
 /// - 0: connected.
 /// - EINPROGRESS: the connect is pending until the socket is writable; then ask connect_outcome().

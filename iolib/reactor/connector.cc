@@ -37,6 +37,7 @@ void Connector::try_endpoints() {
       continue;
     }
     fd_ = std::move(*opened);
+    if (options_.half_open && !endpoint().is_unix()) hold_half_open(fd_.get());
     if (pursue(begin_connect(fd_.get(), endpoint()))) return;
   }
   end(std::move(error_));
@@ -65,7 +66,7 @@ void Connector::go_on(int outcome) {
 // Returns false if the attempt failed. Otherwise the attempt waits, or the connector has ended.
 bool Connector::pursue(int outcome) {
   if (was_connected(outcome)) {
-    if (!endpoint().is_unix()) {
+    if (!endpoint().is_unix() && !options_.half_open) {
       reactor_.set_flag(fd_.get(), IPPROTO_TCP, TCP_NODELAY);
       reactor_.set_flag(fd_.get(), SOL_SOCKET, SO_KEEPALIVE);
     }

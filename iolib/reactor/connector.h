@@ -30,6 +30,7 @@ struct ConnectOptions {
   std::size_t first = 0;                ///< index of the first endpoint to try, modulo their number
   TimePoint deadline;                   ///< for all endpoints together
   bool choose_congestion = false;       ///< see choose_congestion_control()
+  bool half_open = false;               ///< see hold_half_open(); no other option is then set
 };
 
 /// Tries endpoints in turn until one accepts. Each attempt gets an equal share of the remaining

@@ -19,6 +19,7 @@ enum class EndReason : std::uint8_t {
   connect_failed,
   file_failed,
   capture_failed,
+  server_down,
   drain_timeout,
 };
 

@@ -263,6 +263,12 @@ void check_servers(const RouteConfig& route, std::size_t index,
     }
     any_weight = any_weight || server.weight > 0;
   }
+  if (route.health == Health::exchange && (!route.health_send || !route.health_expect)) {
+    conflicts.push_back({index, "health",
+                         "exchange without " +
+                             std::string(route.health_send ? "health-expect" : "health-send") +
+                             ", expected health-send and health-expect in the file"});
+  }
   if (!any_weight) add("all weights are 0, expected one above 0");
   if (route.balance == Balance::least_connections && route.to.size() > kMostLeastConnections) {
     conflicts.push_back({index, "balance",

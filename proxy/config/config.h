@@ -62,6 +62,10 @@ struct ServerConfig {
 /// How a connection picks one of several servers; see SEVERAL SERVERS in sluice(1).
 enum class Balance { two_choices, round_robin, least_connections, source_hash };
 
+/// How servers are checked, and what happens to the sessions of one that is found down.
+enum class Health { none, tcp, exchange };
+enum class OnDown { keep, reset };
+
 /// What a route forwards, and how. Every member holds its default.
 struct RouteConfig : CaptureConfig {
   std::string name;
@@ -71,6 +75,14 @@ struct RouteConfig : CaptureConfig {
   std::optional<std::uint64_t> retries;  ///< none: 3 if there are several servers, otherwise 0
   std::uint64_t eject_after = 5;         ///< see EjectionPolicy
   std::chrono::nanoseconds eject_time = std::chrono::seconds(10);
+  Health health = Health::none;
+  std::optional<std::string> health_send;    ///< with Health::exchange both are given
+  std::optional<std::string> health_expect;  ///< not empty
+  std::chrono::nanoseconds health_interval = std::chrono::seconds(2);
+  std::chrono::nanoseconds health_timeout = std::chrono::seconds(1);
+  std::uint64_t health_rise = 2;  ///< checks in a row that pass until a server counts as up
+  std::uint64_t health_fall = 3;  ///< checks in a row that fail until it counts as down
+  OnDown on_down = OnDown::keep;
   ZeroCopy zero_copy = ZeroCopy::automatic;
   Congestion congestion = Congestion::automatic;
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);

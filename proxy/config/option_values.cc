@@ -162,6 +162,39 @@ Result<> set_path(const Option& option, std::string_view text, Config& config, R
   return {};
 }
 
+std::optional<unsigned> hex_digit(char c) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  const std::size_t found = kDigits.find(static_cast<char>(c | 0x20));
+  return found == kDigits.npos ? std::nullopt : std::optional(static_cast<unsigned>(found));
+}
+
+/// The bytes of "hex:0aff".
+std::optional<std::string> parse_hex(std::string_view digits) {
+  if (digits.size() % 2 != 0) return std::nullopt;
+  std::string bytes;
+  for (std::size_t i = 0; i < digits.size(); i += 2) {
+    const auto high = hex_digit(digits[i]);
+    const auto low = hex_digit(digits[i + 1]);
+    if (!high || !low) return std::nullopt;
+    bytes += static_cast<char>(*high << 4 | *low);
+  }
+  return bytes;
+}
+
+Result<> set_bytes(const Option& option, std::string_view text, RouteConfig& route) {
+  constexpr std::string_view kHex = "hex:";
+  std::optional<std::string> bytes =
+      text.starts_with(kHex) ? parse_hex(text.substr(kHex.size())) : std::string(text);
+  if (!bytes) {
+    return wrong_value("no pairs of hexadecimal digits", text, "hex: and digits such as 0d0a");
+  }
+  if (bytes->size() < option.lowest || bytes->size() > option.highest) {
+    return Error{0, std::to_string(bytes->size()) + " bytes, expected " + allowed_values(option)};
+  }
+  route.*std::get<std::optional<std::string> RouteConfig::*>(option.field) = std::move(bytes);
+  return {};
+}
+
 /// Adds a mirror, which must be a server to connect to.
 Result<> add_address(std::string_view text, std::vector<TargetAddress>& addresses) {
   Result<TargetAddress> address = parse_target_address(text);
@@ -186,6 +219,7 @@ Result<> add_address(std::string_view text, std::vector<TargetAddress>& addresse
 Result<> set_option(const Option& option, std::string_view text, Config& config,
                     RouteConfig& route) {
   if (option.kind == OptionKind::path) return set_path(option, text, config, route);
+  if (option.kind == OptionKind::bytes) return set_bytes(option, text, route);
   if (const auto* field = std::get_if<std::vector<TargetAddress> RouteConfig::*>(&option.field)) {
     return add_address(text, route.*(*field));
   }
@@ -228,6 +262,7 @@ std::string allowed_values(const Option& option) {
   if (option.highest == 0) return "";
   const std::string range =
       format_number(option, option.lowest) + " to " + format_number(option, option.highest);
+  if (option.kind == OptionKind::bytes) return range + " bytes";
   return option.zero.empty() ? range : "0 (" + std::string(option.zero) + "), or " + range;
 }
 

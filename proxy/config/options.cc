@@ -23,6 +23,12 @@ constexpr std::uint64_t kMostRetries = 100;
 // With more, a server that is down would hardly be ejected.
 constexpr std::uint64_t kMostFailures = 1'000;
 constexpr std::uint64_t kLongestEjection = 300 * kSecond;
+// Checks more often than this are load, and with less time they fail at random.
+constexpr std::uint64_t kShortestCheck = 10 * kMillisecond;
+constexpr std::uint64_t kLongestCheck = kHour;
+constexpr std::uint64_t kMostChecks = 100;
+// What is sent fits into any new socket's buffer.
+constexpr std::uint64_t kMostCheckBytes = 4'096;
 // More workers than CPUs only compete. No supported machine has more CPUs than this.
 constexpr std::uint64_t kMostWorkers = 256;
 // At two descriptors per connection, more would need over twice the kernel's default limit of
@@ -64,6 +70,8 @@ constexpr std::array<std::string_view, 3> kEngines{"auto", "uring", "epoll"};
 constexpr std::array<std::string_view, 3> kZeroCopies{"auto", "always", "never"};
 constexpr std::array<std::string_view, 4> kBalances{"two-choices", "round-robin",
                                                     "least-connections", "source-hash"};
+constexpr std::array<std::string_view, 3> kHealths{"none", "tcp", "exchange"};
+constexpr std::array<std::string_view, 2> kOnDowns{"keep", "reset"};
 constexpr std::array<std::string_view, 4> kDurabilities{"none", "interval", "batch",
                                                         "before-forward"};
 constexpr std::array<std::string_view, 4> kCaptureFulls{"auto", "block", "drop", "close"};
@@ -192,6 +200,88 @@ constexpr auto kOptions = std::to_array<Option>({
      .highest = kLongestEjection,
      .help = "Eject a server for this long at first. Each further time is twice as long, up to 5 "
              "minutes."},
+    {.name = "health",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .topic = Topic::servers,
+     .field = &RouteConfig::health,
+     .value = "CHECK",
+     .default_text = "none",
+     .choices = kHealths,
+     .help = "Check whether the servers are up; one that is down gets no connections. tcp begins a "
+             "connection, which the server never sees. exchange (with health-send and "
+             "health-expect, in the file) sends a request and looks at the answer."},
+    {.name = "health-send",
+     .kind = OptionKind::bytes,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::health_send,
+     .value = "BYTES",
+     .default_text = "none",
+     .highest = kMostCheckBytes,
+     .help = "With health = exchange, send this. It is text, or hex: and hexadecimal digits; "
+             "\"\" for a server that speaks first."},
+    {.name = "health-expect",
+     .kind = OptionKind::bytes,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::health_expect,
+     .value = "BYTES",
+     .default_text = "none",
+     .lowest = 1,
+     .highest = kMostCheckBytes,
+     .help = "With health = exchange, a server is up if the first 16KiB of its answer contain "
+             "this. It is written like health-send."},
+    {.name = "health-interval",
+     .kind = OptionKind::duration,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::health_interval,
+     .value = "DURATION",
+     .default_text = "2s",
+     .lowest = kShortestCheck,
+     .highest = kLongestCheck,
+     .help = "Check each server this often, give or take a tenth."},
+    {.name = "health-timeout",
+     .kind = OptionKind::duration,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::health_timeout,
+     .value = "DURATION",
+     .default_text = "1s",
+     .lowest = kShortestCheck,
+     .highest = kLongestCheck,
+     .help = "A check fails if it takes longer than this."},
+    {.name = "health-rise",
+     .kind = OptionKind::count,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::health_rise,
+     .value = "N",
+     .default_text = "2",
+     .lowest = 1,
+     .highest = kMostChecks,
+     .help = "A server that is down is up again after this many good checks in a row."},
+    {.name = "health-fall",
+     .kind = OptionKind::count,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::health_fall,
+     .value = "N",
+     .default_text = "3",
+     .lowest = 1,
+     .highest = kMostChecks,
+     .help = "A server is down after this many failed checks in a row."},
+    {.name = "on-down",
+     .kind = OptionKind::choice,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::on_down,
+     .value = "ACTION",
+     .default_text = "keep",
+     .choices = kOnDowns,
+     .help = "Choose what happens to the connections of a server that its checks find down. keep "
+             "leaves them alone, reset ends them with a reset."},
     {.name = "connect-timeout",
      .kind = OptionKind::duration,
      .places = kEverywhere,

@@ -16,7 +16,19 @@
 namespace sluice {
 
 /// How the text of an option is parsed, and its unit.
-enum class OptionKind { flag, address, name, path, count, size, duration, fraction, choice, cpus };
+enum class OptionKind {
+  flag,
+  address,
+  name,
+  path,
+  bytes,  ///< text as it is, or "hex:" and digits
+  count,
+  size,
+  duration,
+  fraction,
+  choice,
+  cpus
+};
 
 /// What --help can be asked for: everything, or the options of one subject.
 enum class Topic : std::uint8_t {
@@ -37,16 +49,16 @@ enum OptionPlace : unsigned { kOnCommandLine = 1, kInDefaults = 2, kInRoute = 4 
 
 /// The member of the configuration that an option sets. monostate: code handles the option by its
 /// name (addresses, and options that select an action).
-using OptionField =
-    std::variant<std::monostate, int Config::*, std::uint64_t Config::*, std::string Config::*,
-                 std::chrono::nanoseconds Config::*, std::chrono::nanoseconds RouteConfig::*,
-                 std::uint64_t RouteConfig::*, std::string RouteConfig::*, bool RouteConfig::*,
-                 capture::Durability RouteConfig::*, CaptureFull RouteConfig::*,
-                 CaptureIo RouteConfig::*, CaptureDirection RouteConfig::*,
-                 mirror::OnLag RouteConfig::*, std::vector<TargetAddress> RouteConfig::*,
-                 Balance RouteConfig::*, std::optional<std::uint64_t> RouteConfig::*,
-                 Engine Config::*, ZeroCopy RouteConfig::*, Congestion RouteConfig::*,
-                 CpuAffinity Config::*, LogLevel Config::*, LogFormat Config::*>;
+using OptionField = std::variant<
+    std::monostate, int Config::*, std::uint64_t Config::*, std::string Config::*,
+    std::chrono::nanoseconds Config::*, std::chrono::nanoseconds RouteConfig::*,
+    std::uint64_t RouteConfig::*, std::string RouteConfig::*, bool RouteConfig::*,
+    capture::Durability RouteConfig::*, CaptureFull RouteConfig::*, CaptureIo RouteConfig::*,
+    CaptureDirection RouteConfig::*, mirror::OnLag RouteConfig::*,
+    std::vector<TargetAddress> RouteConfig::*, Balance RouteConfig::*, Health RouteConfig::*,
+    OnDown RouteConfig::*, std::optional<std::uint64_t> RouteConfig::*,
+    std::optional<std::string> RouteConfig::*, Engine Config::*, ZeroCopy RouteConfig::*,
+    Congestion RouteConfig::*, CpuAffinity Config::*, LogLevel Config::*, LogFormat Config::*>;
 
 /// A row of the table of options. The command line, the TOML keys, their checks and the help all
 /// come from this table.

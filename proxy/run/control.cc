@@ -170,6 +170,10 @@ void Control::mirror_failed(const std::string& address) {
   });
 }
 
+void Control::server_fell() {
+  boost::asio::post(*context_, [this] { actions_.end_lost_sessions(); });
+}
+
 void Control::look_up_again(LookUp& look_up) {
   if (look_up.under_way || Clock::now() < look_up.not_before) return;
   const auto under_way = std::ranges::count(look_ups_, true, &LookUp::under_way);

@@ -31,6 +31,7 @@ class Control {
     std::function<void()> reopen_log;
     std::function<void()> print_stats;
     std::function<void(const Route&)> update_route;  ///< its upstream or a mirror has new addresses
+    std::function<void()> end_lost_sessions;         ///< a server went down
   };
   Control(const Config& config, Actions actions);
 
@@ -60,6 +61,8 @@ class Control {
   void upstream_failed(std::size_t route, std::size_t server);
   /// The same for a mirror. Any thread.
   void mirror_failed(const std::string& address);
+  /// A server went down, and its sessions end. Any thread.
+  void server_fell();
   /// Lets run() return. Any thread.
   void finish();
 

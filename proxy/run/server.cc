@@ -21,6 +21,7 @@
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "iolib/pipe/pipe_pool.h"
+#include "proxy/health/health_thread.h"
 #include "proxy/listen/listen_sockets.h"
 #include "proxy/log/log.h"
 #include "proxy/run/control.h"
@@ -95,6 +96,11 @@ Result<> find_descriptors(std::size_t recorders) {
   return {};
 }
 
+std::string_view state_name(const ServerLoad& load) {
+  if (load.down.load(std::memory_order_relaxed)) return "down";
+  return is_ejected(load, Clock::now()) ? "ejected" : "up";
+}
+
 // The running daemon. The control thread owns it.
 class Daemon {
  public:
@@ -106,6 +112,10 @@ class Daemon {
                           [this] { exit_now(); }, [] { log::reopen(); }, [this] { print_stats(); },
                           [this](const Route& route) {
                             for (const auto& worker : workers_) worker->update_route(route);
+                            if (health_) health_->update(route);
+                          },
+                          [this] {
+                            for (const auto& worker : workers_) worker->end_lost_sessions();
                           }}) {}
 
   ~Daemon() {
@@ -133,13 +143,15 @@ class Daemon {
   void end_drain();
   [[noreturn]] void exit_now();
   void print_stats() const;
-  static void print_servers(const Route& route);
+  void print_servers(const Route& route) const;
 
   const Config& config_;
   Machine machine_;
   PipePool pool_;
   Control control_;
   std::vector<Route> routes_;  ///< with the addresses found at the start
+  ServerChanges server_changes_;
+  std::unique_ptr<HealthThread> health_;  ///< null if no route checks its servers
   CaptureDirectories captures_;
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
@@ -164,7 +176,10 @@ Result<> Daemon::prepare() {
         "address_passed_over",
         {{"route", config_.routes[each.route].name}, {"name", each.name}, {"reason", each.reason}});
   }
-  return {};
+  if (!checks_servers(routes_)) return {};
+  health_ =
+      std::make_unique<HealthThread>(routes_, server_changes_, [this] { control_.server_fell(); });
+  return health_->start();
 }
 
 Result<> Daemon::start() {
@@ -235,7 +250,7 @@ Result<> Daemon::listen() {
 
 void Daemon::share(const std::string& run) {
   const bool one_by_one = machine_.connections < std::min(config_.max_connections, kLongestBurst);
-  shared_ = std::make_unique<Shared>(pool_, machine_.connections, one_by_one);
+  shared_ = std::make_unique<Shared>(pool_, server_changes_, machine_.connections, one_by_one);
   for (const Route& route : routes_) {
     const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.target());
     shared_->files.push_back(sends_file ? std::make_unique<FileThread>() : nullptr);
@@ -330,7 +345,8 @@ void Daemon::exit_now() {
 
 void Daemon::print_stats() const {
   for (const Route& route : control_.routes()) {
-    if (route.config.to.size() > 1) print_servers(route);
+    const bool checked = route.config.health != Health::none && !route.servers->servers.empty();
+    if (route.config.to.size() > 1 || checked) print_servers(route);
   }
   std::vector<log::Field> fields;
   for (std::size_t counter = 0; counter < kCounters; ++counter) {
@@ -361,14 +377,22 @@ void Daemon::print_stats() const {
   log::print("stats", fields);
 }
 
-void Daemon::print_servers(const Route& route) {
+void Daemon::print_servers(const Route& route) const {
+  std::vector<HealthChecker::LastCheck> checks;
+  if (health_) checks = health_->last_checks(route.index);
   for (const ServerRef& server : route.servers->servers) {
-    const auto fields = std::to_array<log::Field>(
-        {{"route", route.config.name},
-         {"server", server->name},
-         {"state", is_ejected(*server->load, Clock::now()) ? "ejected" : "up"},
-         {"active", std::uint64_t{server->load->active.load(std::memory_order_relaxed)}},
-         {"failures", server->load->failures.load(std::memory_order_relaxed)}});
+    const ServerLoad& load = *server->load;
+    std::vector<log::Field> fields = {
+        {"route", route.config.name},
+        {"server", server->name},
+        {"state", state_name(load)},
+        {"active", std::uint64_t{load.active.load(std::memory_order_relaxed)}},
+        {"failures", load.failures.load(std::memory_order_relaxed)}};
+    if (!checks.empty()) {
+      const std::chrono::duration<double> age = checks[server->index].age;
+      fields.push_back({"check", checks[server->index].text});
+      fields.push_back({"check_age", age.count()});
+    }
     log::print("server", fields);
   }
 }

@@ -58,6 +58,10 @@ void WorkerThread::stop_sessions(EndReason why) {
   reactor_->post([this, why] { worker_->stop_sessions(why); });
 }
 
+void WorkerThread::end_lost_sessions() {
+  reactor_->post([this] { worker_->end_lost_sessions(); });
+}
+
 void WorkerThread::close_capture(std::function<void()> done) {
   reactor_->post([this, done = std::move(done)] {
     if (worker_->capture() != nullptr) return worker_->capture()->close(done);

@@ -51,6 +51,8 @@ class WorkerThread {
   void drain();
   /// Resets all sessions and mirrored streams.
   void stop_sessions(EndReason why);
+  /// See Worker.
+  void end_lost_sessions();
   /// Writes and seals all recorded bytes, then calls `done` on the worker's thread. No connection
   /// may be left.
   void close_capture(std::function<void()> done);

@@ -16,6 +16,7 @@
 #include "proxy/log/log.h"
 #include "proxy/serve/file_source.h"
 #include "proxy/serve/worker.h"
+#include "proxy/upstream/blame.h"
 #include "proxy/upstream/ejection.h"
 
 namespace sluice {
@@ -40,6 +41,7 @@ constexpr auto kEndings = std::to_array<Ending>({
     {EndReason::connect_failed, "connect_failed", Counter::connect_failures},
     {EndReason::file_failed, "file_failed", Counter::connect_failures},
     {EndReason::capture_failed, "capture_failed", Counter::stopped},
+    {EndReason::server_down, "server_down", Counter::stopped},
     {EndReason::drain_timeout, "drain_timeout", Counter::stopped},
 });
 
@@ -73,17 +75,6 @@ constexpr Duration kLeastShare = std::chrono::milliseconds(1'100);
 // The longest random pause before all servers are tried a second time, and before any later time.
 constexpr Duration kFirstRest = std::chrono::milliseconds(50);
 constexpr Duration kLongestRest = std::chrono::seconds(1);
-
-// Whether the error means that no descriptor or memory is left at this moment.
-bool is_shortage(int error) {
-  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
-// Whether the error is this machine's own: it says nothing about the server.
-bool is_own_fault(int error, bool is_unix) {
-  const bool refused_here = error == EPERM || error == EACCES;  // by a firewall of this machine
-  return is_shortage(error) || is_own_failure(error) || (refused_here && !is_unix);
-}
 
 // Unnamed where nobody asks for it: that saves a system call.
 SocketAddress client_of(const Route& route, int fd) {
@@ -120,6 +111,12 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
 }
 
 Session::~Session() { worker_->session_ended(*this); }
+
+bool Session::has_lost_its_server() const {
+  if (has_ended() || endpoint_ == kNoEndpoint || route_->config.on_down == OnDown::keep)
+    return false;
+  return server_->load->falls.load(std::memory_order_acquire) != falls_;
+}
 
 void Session::stop(EndReason why) {
   if (has_ended()) return;
@@ -272,11 +269,13 @@ ConnectOptions Session::next_attempt(TimePoint deadline) const {
 void Session::note_connected(const Connected& connected) {
   ++attempts_;
   endpoint_ = static_cast<std::uint16_t>(connected.which);
+  falls_ = server_->load->falls.load(std::memory_order_acquire);
   if (server_->preferred.load(std::memory_order_relaxed) != endpoint_) {
     server_->preferred.store(endpoint_, std::memory_order_relaxed);
   }
   if (!note_success(*server_->load)) return;
-  log::info("server_back", {{"route", route_->config.name}, {"server", server_->name}});
+  worker_->server_changes().log(worker_->reactor().now(), LogLevel::info, "server_back",
+                                {{"route", route_->config.name}, {"server", server_->name}});
 }
 
 void Session::note_failed(int error, bool on_trial) {
@@ -290,8 +289,9 @@ void Session::note_failed(int error, bool on_trial) {
                    balancer.random());
   if (!time) return;
   const std::chrono::duration<double> seconds = *time;
-  log::warn("server_ejected",
-            {{"route", config.name}, {"server", server_->name}, {"seconds", seconds.count()}});
+  worker_->server_changes().log(
+      worker_->reactor().now(), LogLevel::warn, "server_ejected",
+      {{"route", config.name}, {"server", server_->name}, {"seconds", seconds.count()}});
 }
 
 // Whether another connect may follow one that failed. Takes it from the route's budget.

@@ -49,6 +49,9 @@ class Session : public boost::intrusive::list_base_hook<> {
 
   /// See Route.
   [[nodiscard]] bool tapped() const { return route_->tapped(); }
+  /// Whether it has not ended although its health checks have found its server down, and the route
+  /// then ends its sessions.
+  [[nodiscard]] bool has_lost_its_server() const;
   /// Ends the session soon, with a reset in both directions.
   void stop(EndReason why);
 
@@ -100,6 +103,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   ServerUse server_;                      ///< the last that was tried, if any
   std::uint16_t endpoint_ = kNoEndpoint;  ///< index of its address, once connected
   std::uint16_t attempts_ = 0;            ///< connects to servers
+  std::uint8_t falls_ = 0;                ///< of the server, when it was connected
   Leg::Kind client_kind_;
   EndReason end_ = EndReason::none;
 

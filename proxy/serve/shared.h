@@ -16,6 +16,7 @@
 #include "proxy/serve/placement.h"
 #include "proxy/taps/capture.h"
 #include "proxy/taps/mirrors.h"
+#include "proxy/upstream/changes.h"
 
 namespace sluice {
 
@@ -24,10 +25,12 @@ class Worker;
 /// What all workers share: the pipe pool, the places, and functions that hand work to the control
 /// thread.
 struct Shared {
-  Shared(PipePool& its_pool, std::uint64_t max_connections, bool accepts_one_by_one)
-      : pool(its_pool), places(max_connections, accepts_one_by_one) {}
+  Shared(PipePool& its_pool, ServerChanges& changes, std::uint64_t max_connections,
+         bool accepts_one_by_one)
+      : pool(its_pool), server_changes(changes), places(max_connections, accepts_one_by_one) {}
 
   PipePool& pool;
+  ServerChanges& server_changes;
   Places places;
   Placement placement = {};
   /// By route; null if the route sends no file. One thread per route, so that a hanging mount

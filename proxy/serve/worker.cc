@@ -13,6 +13,9 @@ namespace {
 // How often unused pipes are closed.
 constexpr Duration kTrimInterval = std::chrono::seconds(10);
 
+// How many sessions that have lost their server end in a turn.
+constexpr std::size_t kLostPerTurn = 1'000;
+
 std::string_view describe(PipeShortage shortage) {
   switch (shortage) {
     case PipeShortage::budget:
@@ -75,6 +78,15 @@ void Worker::stop_sessions(EndReason why) {
   mirrors_.stop();
 }
 
+void Worker::end_lost_sessions() {
+  std::size_t left = kLostPerTurn;
+  for (Session& session : sessions_) {
+    if (!session.has_lost_its_server()) continue;
+    if (left-- == 0) return reactor_.defer(ending_lost_);
+    session.stop(EndReason::server_down);
+  }
+}
+
 void Worker::update_route(const Route& route) {
   mirrors_.update(route);
   routes_.update(route);
@@ -107,6 +119,7 @@ void Worker::session_began(Session& session) {
   sessions_.push_front(session);
   stats_.add(Counter::active);
   if (stopping_) session.stop(*stopping_);
+  if (session.has_lost_its_server()) session.stop(EndReason::server_down);
 }
 
 void Worker::session_arrived(Session& session) {
@@ -144,6 +157,7 @@ void Worker::upstream_failed(const Route& route, const Server* server, const Err
 // Closes unused pipes.
 void Worker::expired() {
   shared_.pool.trim();
+  shared_.server_changes.summarize();
   if (const auto times = shared_.pipe_shortages.ended(reactor_.now(), kTrimInterval)) {
     log::info("pipes_suffice", {{"times", *times}});
   }

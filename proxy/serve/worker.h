@@ -10,6 +10,7 @@
 
 #include "iolib/base/error.h"
 #include "iolib/pipe/pipe_pool.h"
+#include "iolib/reactor/calling.h"
 #include "iolib/reactor/reactor.h"
 #include "iolib/relay/relay.h"
 #include "proxy/listen/admission.h"
@@ -40,6 +41,8 @@ class Worker final : private Timer {
   /// Ends every session, present and future, and all mirroring, with a reset. Call it after
   /// drain().
   void stop_sessions(EndReason why);
+  /// Ends the sessions that have lost their server, some in each turn.
+  void end_lost_sessions();
   /// New connections of this route use its new addresses.
   void update_route(const Route& route);
 
@@ -65,6 +68,7 @@ class Worker final : private Timer {
   [[nodiscard]] capture::Recorder* recorder(const RouteConfig& route) {
     return route.capture.empty() ? nullptr : capture_->recorder(route.capture);
   }
+  [[nodiscard]] ServerChanges& server_changes() { return shared_.server_changes; }
   /// `server`: the one that could not be connected to; null if there is none.
   void upstream_failed(const Route& route, const Server* server, const Error& error);
 
@@ -104,6 +108,7 @@ class Worker final : private Timer {
   WorkerRoutes routes_;
   Admission admission_;
   SessionList sessions_;
+  CallingDeferral<&Worker::end_lost_sessions> ending_lost_{*this};
   std::uint64_t session_numbers_ = 0;
   std::optional<EndReason> stopping_;
 };

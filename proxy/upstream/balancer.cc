@@ -57,7 +57,7 @@ Balancer::Pick Balancer::pick(std::uint64_t source, std::span<const ServerRef> t
                               Duration trial) {
   const auto was_tried = [&](const Server& server) { return is_in(tried, server); };
   const auto unusable = [&](const Server& server) {
-    return is_ejected(*server.load, now) || was_tried(server);
+    return !is_usable(*server.load, now) || was_tried(server);
   };
   // Each round without a trial means that another worker began one.
   while (ServerRef server = pick_if_not(source, unusable)) {

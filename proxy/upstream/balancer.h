@@ -27,7 +27,7 @@ class Balancer {
     ServerRef server;       ///< null if all have been tried
     bool on_trial = false;  ///< see begin_trial()
   };
-  /// Picks a server that is not in `tried` and not ejected; if there is none, one that is ejected.
+  /// Picks a usable server that is not in `tried`; if there is none, one that is down or ejected.
   /// Picks a backup only if no other server is left. `source` is a hash of the client's address,
   /// `trial` the longest time that a trial takes.
   [[nodiscard]] Pick pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,

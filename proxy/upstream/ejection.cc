@@ -15,15 +15,19 @@ Duration::rep instant(TimePoint time) { return time.time_since_epoch().count(); 
 
 bool was_ejected(const ServerLoad& load) { return load.ejected_until.load(kRelaxed) != 0; }
 
-// Whether at most half of the servers of this one's tier are ejected if it is.
-bool may_be_ejected(const ServerSet& set, const Server& server) {
+// Whether at most half of the servers of this one's tier are ejected if it is, and another one is
+// usable.
+bool may_be_ejected(const ServerSet& set, const Server& server, TimePoint now) {
   const auto& members = set.tiers.at(server.backup ? 1 : 0).members;
   std::size_t ejected = 1;
+  bool other_usable = false;
   for (const std::uint32_t member : members) {
     const ServerRef& other = set.servers[member];
-    if (other->load != server.load && was_ejected(*other->load)) ++ejected;
+    if (other->load == server.load) continue;
+    if (was_ejected(*other->load)) ++ejected;
+    other_usable = other_usable || is_usable(*other->load, now);
   }
-  return ejected <= members.size() / 2;
+  return ejected <= members.size() / 2 && other_usable;
 }
 
 // Four to six fifths of the time.
@@ -37,6 +41,10 @@ Duration spread(Duration time, balance::Random& random) {
 
 bool is_ejected(const ServerLoad& load, TimePoint now) {
   return load.ejected_until.load(kRelaxed) > instant(now);
+}
+
+bool is_usable(const ServerLoad& load, TimePoint now) {
+  return !load.down.load(kRelaxed) && !is_ejected(load, now);
 }
 
 std::optional<bool> begin_trial(ServerLoad& load, TimePoint now, Duration time) {
@@ -55,7 +63,7 @@ std::optional<Duration> note_failure(const ServerSet& set, const Server& server,
   load.failures.fetch_add(1, kRelaxed);
   const std::uint64_t in_row = load.failures_in_row.fetch_add(1, kRelaxed) + 1;
   const bool enough = policy.after > 0 && in_row >= policy.after && !was_ejected(load);
-  if (!on_trial && (!enough || !may_be_ejected(set, server))) return std::nullopt;
+  if (!on_trial && (!enough || !may_be_ejected(set, server, now))) return std::nullopt;
   const std::uint32_t before = std::min(load.ejections.fetch_add(1, kRelaxed), kMostDoublings);
   const Duration time = spread(std::min(policy.time * (1 << before), kLongest), random);
   load.ejected_until.store(instant(now + time), kRelaxed);

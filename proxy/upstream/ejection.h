@@ -20,12 +20,16 @@ struct EjectionPolicy {
 
 /// Whether it gets no connections at this time.
 [[nodiscard]] bool is_ejected(const ServerLoad& load, TimePoint now);
+/// Whether it gets connections at this time, as long as any server of its route does: its health
+/// checks have not found it down, and it is not ejected.
+[[nodiscard]] bool is_usable(const ServerLoad& load, TimePoint now);
 /// The caller is about to connect. True if its connect is the trial of a server whose ejection is
 /// over: then it is ejected for all others until the trial is decided, or for `time`. Nothing if
 /// another caller was faster: the server is ejected.
 [[nodiscard]] std::optional<bool> begin_trial(ServerLoad& load, TimePoint now, Duration time);
 /// A connect failed through the server's fault. Returns for how long it is ejected from now on, if
-/// this failure ejects it. Never ejects more than half of the servers of its tier.
+/// this failure ejects it. Never ejects more than half of the servers of its tier, and never the
+/// last one that is usable.
 [[nodiscard]] std::optional<Duration> note_failure(const ServerSet& set, const Server& server,
                                                    const EjectionPolicy& policy, bool on_trial,
                                                    TimePoint now, balance::Random& random);

@@ -13,7 +13,7 @@
 
 namespace sluice {
 
-/// What all workers know of one server; one cache line. It outlives changes of the server's
+/// What all threads know of one server; one cache line. It outlives changes of the server's
 /// addresses.
 struct alignas(64) ServerLoad {
   std::atomic<std::uint32_t> active{0};           ///< connects and connections
@@ -21,6 +21,8 @@ struct alignas(64) ServerLoad {
   std::atomic<std::uint64_t> failures{0};         ///< connects that failed through its fault
   std::atomic<std::uint32_t> ejections{0};        ///< since it was last used
   std::atomic<Duration::rep> ejected_until{0};  ///< time since the epoch of TimePoint; 0: it is not
+  std::atomic<bool> down{false};                ///< found by its health checks
+  std::atomic<std::uint8_t> falls{0};           ///< how often it went down, modulo 256
 };
 
 /// A server of a route. It never changes, except for `preferred`: a new look-up of its name makes a

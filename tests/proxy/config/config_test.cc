@@ -831,7 +831,9 @@ TEST_F(ConfigFile, HowToRecordIsForRoutesThatAreRecorded) {
 
 TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
-      "zero-copy, congestion, balance, retries, eject-after, eject-time, connect-timeout, "
+      "zero-copy, congestion, balance, retries, eject-after, eject-time, health, "
+      "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
+      "on-down, connect-timeout, "
       "idle-timeout, half-close-timeout, "
       "capture, "
       "durability, capture-full, capture-exact, capture-io, capture-direction, capture-limit, "

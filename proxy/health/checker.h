@@ -1,0 +1,99 @@
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "iolib/balance/random.h"
+#include "iolib/base/clock.h"
+#include "iolib/reactor/calling.h"
+#include "iolib/reactor/reactor.h"
+#include "iolib/reactor/task.h"
+#include "proxy/health/check.h"
+#include "proxy/health/verdict.h"
+#include "proxy/upstream/changes.h"
+#include "proxy/upstream/route.h"
+
+namespace sluice {
+
+/// Checks the servers of all routes that ask for it, at their intervals, and marks those that are
+/// down in their ServerLoad. Belongs to its reactor's thread. Destroy it when the loop has ended.
+class HealthChecker {
+ public:
+  /// The most checks at the same time; the others wait for their turn.
+  static constexpr std::size_t kMostAtOnce = 1'024;
+
+  struct Hooks {
+    /// What a check does; see check(). Tests replace it.
+    std::function<Task<CheckOutcome>(Reactor&, const Server&, const RouteConfig&, TimePoint)> check;
+    /// Every server has been checked once.
+    std::function<void()> checked_once;
+    /// A server of a route with `on-down = "reset"` went down: its sessions end.
+    std::function<void()> end_sessions;
+  };
+
+  /// Borrows the routes and `changes`.
+  HealthChecker(Reactor& reactor, const std::vector<Route>& routes, ServerChanges& changes,
+                balance::Random random, Hooks hooks);
+  HealthChecker(const HealthChecker&) = delete;
+  HealthChecker& operator=(const HealthChecker&) = delete;
+
+  /// Begins the first checks, all of them now. Call it once, on the running loop.
+  void start();
+  /// Checks this route's servers at their new addresses from now on.
+  void update(const Route& route);
+
+  /// The last check of a server.
+  struct LastCheck {
+    std::string text = "none";  ///< "passed", or why it did not pass
+    Duration age{};             ///< since it ended; 0 if there is none
+  };
+  /// Of each server of the route, in the order of its configuration; empty if it has no checks.
+  [[nodiscard]] std::vector<LastCheck> last_checks(std::size_t route) const;
+
+ private:
+  /// A place among the checks at the same time.
+  class Place {
+   public:
+    explicit Place(HealthChecker& checker) : checker_(checker) {}
+    [[nodiscard]] bool await_ready() const;
+    void await_suspend(std::coroutine_handle<> waiter) { checker_.waiting_.push_back(waiter); }
+    void await_resume() const { ++checker_.under_way_; }
+
+   private:
+    HealthChecker& checker_;
+  };
+
+  struct Target {
+    Target(const RouteConfig& its_route, ServerRef its_server);
+    const RouteConfig& route;
+    ServerRef server;
+    Verdict verdict;
+    std::optional<TimePoint> checked;  ///< when the last check ended
+    std::string reason;                ///< why it did not pass; empty if it did
+    Task<> watch;
+  };
+
+  [[nodiscard]] Task<> watch(Target& target);
+  void leave_place();
+  void serve_waiting();
+  void note(Target& target, CheckOutcome outcome);
+  [[nodiscard]] Duration random_below(Duration bound);
+
+  Reactor& reactor_;
+  ServerChanges& changes_;
+  balance::Random random_;
+  Hooks hooks_;
+  std::vector<std::deque<Target>> targets_;  ///< by route; of fixed addresses
+  std::size_t unchecked_ = 0;                ///< servers without a check so far
+  std::size_t under_way_ = 0;
+  std::deque<std::coroutine_handle<>> waiting_;  ///< for a place, in order
+  CallingDeferral<&HealthChecker::serve_waiting> place_left_{*this};
+};
+
+}  // namespace sluice

@@ -1,0 +1,72 @@
+#include "proxy/health/health_thread.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <random>
+#include <utility>
+
+#include "iolib/base/shortage.h"
+#include "iolib/reactor/asio_reactor.h"
+
+namespace sluice {
+namespace {
+
+// How long a start waits for the first checks.
+constexpr auto kFirstChecks = std::chrono::seconds(1);
+
+}  // namespace
+
+HealthThread::HealthThread(const std::vector<Route>& routes, ServerChanges& changes,
+                           std::function<void()> end_sessions)
+    : routes_(routes), changes_(changes), end_sessions_(std::move(end_sessions)) {}
+
+HealthThread::~HealthThread() {
+  if (!thread_.joinable()) return;
+  if (reactor_) reactor_->stop();
+  thread_.join();
+}
+
+Result<> HealthThread::start() {
+  std::promise<Result<>> promise;
+  thread_ = start_thread([this, &promise] {
+    pthread_setname_np(pthread_self(), "health");
+    Result<> opened = or_shortage([this] { return open(); });
+    const bool failed = opened.has_error();
+    promise.set_value(std::move(opened));
+    if (!failed) reactor_->run();
+  });
+  if (Result<> opened = promise.get_future().get(); opened.has_error()) return opened;
+  reactor_->post([this] { checker_->start(); });
+  checked_.get_future().wait_for(kFirstChecks);
+  return {};
+}
+
+Result<> HealthThread::open() {
+  Result<std::unique_ptr<AsioReactor>> reactor = AsioReactor::create();
+  if (reactor.has_error()) return reactor.error();
+  reactor_ = std::move(*reactor);
+  checker_.emplace(*reactor_, routes_, changes_, balance::Random(std::random_device()()),
+                   HealthChecker::Hooks{check, [this] { checked_.set_value(); }, end_sessions_});
+  return {};
+}
+
+void HealthThread::update(const Route& route) {
+  reactor_->post([this, route] { checker_->update(route); });
+}
+
+std::vector<HealthChecker::LastCheck> HealthThread::last_checks(std::size_t route) {
+  std::promise<std::vector<HealthChecker::LastCheck>> promise;
+  reactor_->post([&] { promise.set_value(checker_->last_checks(route)); });
+  return promise.get_future().get();
+}
+
+bool checks_servers(const std::vector<Route>& routes) {
+  return std::ranges::any_of(routes, [](const Route& route) {
+    return route.config.health != Health::none && !route.servers->servers.empty();
+  });
+}
+
+}  // namespace sluice

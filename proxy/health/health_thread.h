@@ -1,0 +1,50 @@
+#pragma once
+
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "iolib/reactor/reactor.h"
+#include "proxy/health/checker.h"
+#include "proxy/upstream/changes.h"
+#include "proxy/upstream/route.h"
+
+namespace sluice {
+
+/// The thread that checks the servers, with its own reactor. Only the control thread uses it.
+class HealthThread {
+ public:
+  /// `end_sessions` is called on the thread; see HealthChecker::Hooks. Borrows the rest.
+  HealthThread(const std::vector<Route>& routes, ServerChanges& changes,
+               std::function<void()> end_sessions);
+  /// Gives up the checks that are under way.
+  ~HealthThread();
+  HealthThread(const HealthThread&) = delete;
+  HealthThread& operator=(const HealthThread&) = delete;
+
+  /// Starts the thread, and waits until each server has been checked once, a second at most.
+  [[nodiscard]] Result<> start();
+  /// See HealthChecker.
+  void update(const Route& route);
+  [[nodiscard]] std::vector<HealthChecker::LastCheck> last_checks(std::size_t route);
+
+ private:
+  [[nodiscard]] Result<> open();
+
+  const std::vector<Route>& routes_;
+  ServerChanges& changes_;
+  std::function<void()> end_sessions_;
+  std::promise<void> checked_;  ///< each server once
+  std::unique_ptr<Reactor> reactor_;
+  std::optional<HealthChecker> checker_;
+  std::thread thread_;
+};
+
+/// Whether any of the routes asks for checks.
+[[nodiscard]] bool checks_servers(const std::vector<Route>& routes);
+
+}  // namespace sluice
