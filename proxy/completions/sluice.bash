@@ -41,6 +41,7 @@ _sluice() {
     --balance)
       mapfile -t COMPREPLY < <(compgen -W "two-choices round-robin least-connections source-hash" -- "$current")
       ;;
+    --health) mapfile -t COMPREPLY < <(compgen -W "none tcp exchange" -- "$current") ;;
     --zero-copy) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$current") ;;
     --engine) mapfile -t COMPREPLY < <(compgen -W "auto uring epoll" -- "$current") ;;
     --cpu-affinity) mapfile -t COMPREPLY < <(compgen -W "auto none" -- "$current") ;;
@@ -56,7 +57,7 @@ _sluice() {
     --flush-interval | --sync-interval | --segment-time | --retain-age) ;;
     --workers | --retries | --max-connections | --pipe-size | --pipe-budget) ;;
     *)
-      local options="--listen --to --config --check --zero-copy --congestion --balance --retries --connect-timeout --idle-timeout
+      local options="--listen --to --config --check --zero-copy --congestion --balance --retries --health --connect-timeout --idle-timeout
         --half-close-timeout --capture --durability --capture-full --capture-exact
         --capture-io --capture-direction --capture-limit --flush-interval --sync-interval --segment-size
         --segment-time --retain-size --retain-age --mirror --mirror-max-lag --mirror-on-lag

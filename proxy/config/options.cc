@@ -208,7 +208,7 @@ constexpr auto kOptions = std::to_array<Option>({
      .value = "CHECK",
      .default_text = "none",
      .choices = kHealths,
-     .help = "Check whether the servers are up; one that is down gets no connections. tcp begins a "
+     .help = "Check whether the servers are up. One that is down gets no connections. tcp begins a "
              "connection, which the server never sees. exchange (with health-send and "
              "health-expect, in the file) sends a request and looks at the answer."},
     {.name = "health-send",
@@ -217,7 +217,6 @@ constexpr auto kOptions = std::to_array<Option>({
      .topic = Topic::servers,
      .field = &RouteConfig::health_send,
      .value = "BYTES",
-     .default_text = "none",
      .highest = kMostCheckBytes,
      .help = "With health = exchange, send this. It is text, or hex: and hexadecimal digits; "
              "\"\" for a server that speaks first."},
@@ -227,7 +226,6 @@ constexpr auto kOptions = std::to_array<Option>({
      .topic = Topic::servers,
      .field = &RouteConfig::health_expect,
      .value = "BYTES",
-     .default_text = "none",
      .lowest = 1,
      .highest = kMostCheckBytes,
      .help = "With health = exchange, a server is up if the first 16KiB of its answer contain "

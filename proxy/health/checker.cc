@@ -13,6 +13,15 @@ Duration to_duration(std::chrono::nanoseconds time) {
   return std::chrono::duration_cast<Duration>(time);
 }
 
+// Checks begin at multiples of this part of their interval, so that with many servers one turn
+// begins several.
+constexpr int kGrid = 1'000;
+
+TimePoint rounded_up(TimePoint time, Duration step) {
+  const Duration since = time.time_since_epoch();
+  return TimePoint((since + step - Duration(1)) / step * step);
+}
+
 }  // namespace
 
 HealthChecker::Target::Target(const RouteConfig& its_route, ServerRef its_server)
@@ -63,7 +72,7 @@ Task<> HealthChecker::watch(Target& target) {
                                                  began + to_duration(target.route.health_timeout));
     leave_place();
     note(target, std::move(outcome));
-    co_await reactor_.sleep_until(began + pause);
+    co_await reactor_.sleep_until(rounded_up(began + pause, interval / kGrid));
     pause = interval - interval / 10 + random_below(interval / 5);
   }
 }

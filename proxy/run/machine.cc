@@ -11,6 +11,7 @@
 
 #include "iolib/pipe/pipe.h"
 #include "iolib/reactor/uring_reactor.h"
+#include "proxy/health/checker.h"
 
 namespace sluice {
 namespace {
@@ -90,11 +91,13 @@ std::uint64_t descriptors_of(const RouteConfig& route) {
 std::uint64_t connections_that_fit(const Config& config, const Machine& machine) {
   std::uint64_t each = 1;
   std::uint64_t listeners = 0;
+  std::uint64_t checks = 0;
   bool mirrored = false;
   for (const RouteConfig& route : config.routes) {
     each = std::max(each, descriptors_of(route));
     mirrored = mirrored || !route.mirrors.empty();
     listeners += route.listen.size();
+    if (route.health != Health::none) checks += route.to.size();
   }
   if (each == 1) return config.max_connections;
   std::uint64_t left = machine.descriptors;
@@ -103,8 +106,8 @@ std::uint64_t connections_that_fit(const Config& config, const Machine& machine)
       std::max<std::uint64_t>(1, config.pipe_size_bytes / Pipe::kSlotBytes);
   const std::uint64_t pipes =
       std::min(2 * config.pipe_budget_slots / pipe_slots, left / kPipeShare);
-  const std::uint64_t own =
-      kOwnDescriptors + (kWorkerDescriptors + listeners) * machine.workers + pipes;
+  const std::uint64_t own = kOwnDescriptors + (kWorkerDescriptors + listeners) * machine.workers +
+                            pipes + std::min<std::uint64_t>(checks, HealthChecker::kMostAtOnce);
   left = std::max(left / 2, left - std::min(left, own));
   return std::min(config.max_connections, std::max<std::uint64_t>(1, left / each));
 }

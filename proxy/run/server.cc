@@ -109,7 +109,11 @@ class Daemon {
         machine_(std::move(machine)),
         pool_({config.pipe_size_bytes, config.pipe_budget_slots, PipePool::Options{}.thread_pipes}),
         control_(config, {[this] { begin_drain(); }, [this] { end_drain(); },
-                          [this] { exit_now(); }, [] { log::reopen(); }, [this] { print_stats(); },
+                          [this] { exit_now(); }, [] { log::reopen(); },
+                          [this] {
+                            print_all_servers();
+                            print_stats();
+                          },
                           [this](const Route& route) {
                             for (const auto& worker : workers_) worker->update_route(route);
                             if (health_) health_->update(route);
@@ -143,6 +147,7 @@ class Daemon {
   void end_drain();
   [[noreturn]] void exit_now();
   void print_stats() const;
+  void print_all_servers() const;
   void print_servers(const Route& route) const;
 
   const Config& config_;
@@ -343,11 +348,14 @@ void Daemon::exit_now() {
   std::_Exit(records(config_) ? kExitFailed : kExitDone);
 }
 
-void Daemon::print_stats() const {
+void Daemon::print_all_servers() const {
   for (const Route& route : control_.routes()) {
     const bool checked = route.config.health != Health::none && !route.servers->servers.empty();
     if (route.config.to.size() > 1 || checked) print_servers(route);
   }
+}
+
+void Daemon::print_stats() const {
   std::vector<log::Field> fields;
   for (std::size_t counter = 0; counter < kCounters; ++counter) {
     std::uint64_t sum = 0;

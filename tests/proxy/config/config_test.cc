@@ -228,6 +228,15 @@ TEST_F(CommandLine, SeveralTargetsAreDifferentServers) {
             "--retries: out of bounds in \"101\": expected 0 (never), or 1 to 100");
 }
 
+TEST_F(CommandLine, AnExchangeNeedsItsBytes) {
+  EXPECT_EQ(good(run_route({"--health", "tcp"})).routes[0].health, Health::tcp);
+  EXPECT_EQ(usage_error(run_route({"--health", "exchange"})),
+            "--health: exchange without health-send, expected health-send and health-expect in the "
+            "file");
+  EXPECT_EQ(usage_error(run_route({"--health-send", "x"})),
+            "--health-send: unknown option, see sluice --help");
+}
+
 TEST_F(CommandLine, ServersAreBounded) {
   const auto with = [](std::size_t servers, const std::string& balance) {
     std::vector<std::string> arguments{"--balance", balance};
@@ -827,6 +836,51 @@ TEST_F(ConfigFile, HowToRecordIsForRoutesThatAreRecorded) {
                 .durability,
             capture::Durability::none);
   EXPECT_EQ(load("[defaults]\ndurability = \"none\"\n" + route).routes.size(), 1U);
+}
+
+TEST_F(ConfigFile, ChecksAreKeysOfRoutesAndDefaults) {
+  const RouteConfig route =
+      load(with_route("health = \"exchange\"\nhealth-send = \"PING\\r\\n\"\n"
+                      "health-expect = \"hex:2b504F4e47\"\nhealth-interval = \"500ms\"\n"
+                      "health-timeout = \"50ms\"\nhealth-rise = 1\nhealth-fall = 100\n"
+                      "on-down = \"reset\"\n"))
+          .routes[0];
+  EXPECT_EQ(route.health, Health::exchange);
+  EXPECT_EQ(route.health_send, "PING\r\n");
+  EXPECT_EQ(route.health_expect, "+PONG");
+  EXPECT_EQ(route.health_interval, 500ms);
+  EXPECT_EQ(route.health_timeout, 50ms);
+  EXPECT_EQ(route.health_rise, 1U);
+  EXPECT_EQ(route.health_fall, 100U);
+  EXPECT_EQ(route.on_down, OnDown::reset);
+  const Config defaults = load(with_defaults("health = \"tcp\""));
+  EXPECT_EQ(defaults.routes[0].health, Health::tcp);
+  EXPECT_EQ(defaults.routes[0].on_down, OnDown::keep);
+  EXPECT_FALSE(defaults.routes[0].health_send);
+}
+
+TEST_F(ConfigFile, BytesOfAnExchangeAreTextOrHex) {
+  const auto expect_error = [&](const std::string& key, const std::string& error) {
+    EXPECT_NE(load_error(with_route(key + "\n")).find(error), std::string::npos)
+        << load_error(with_route(key + "\n"));
+  };
+  EXPECT_EQ(load(with_route("health-send = \"\"\n")).routes[0].health_send, "");
+  EXPECT_EQ(load(with_route("health-send = \"hex:\"\n")).routes[0].health_send, "");
+  EXPECT_EQ(load(with_route("health-send = \"hex:00fF\"\n")).routes[0].health_send,
+            std::string("\0\xff", 2));
+  for (const char* wrong : {"hex:0", "hex:0g", "hex:0x00", "hex: 00"}) {
+    expect_error("health-send = \"" + std::string(wrong) + "\"",
+                 "key \"health-send\": no pairs of hexadecimal digits in \"" + std::string(wrong) +
+                     "\": expected hex: and digits such as 0d0a");
+  }
+  expect_error("health-expect = \"\"", "key \"health-expect\": 0 bytes, expected 1 to 4096 bytes");
+  expect_error("health-send = \"" + std::string(4097, 'x') + "\"",
+               "key \"health-send\": 4097 bytes, expected 0 to 4096 bytes");
+  expect_error("health-send = 5", "key \"health-send\": wrong type integer, expected a string");
+  expect_error("health-fall = 0", "key \"health-fall\": out of bounds in \"0\": expected 1 to 100");
+  expect_error(
+      "health = \"exchange\"\nhealth-send = \"x\"",
+      "exchange without health-expect, expected health-send and health-expect in the file");
 }
 
 TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {

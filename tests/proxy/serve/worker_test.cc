@@ -116,7 +116,8 @@ class WorkerTest : public ReactorTest<Engine> {
   OwnedFd listener_ = test::listen_unix(busy_.path);
   OwnedFd queued_;
   PipePool pool_{{}};
-  Shared shared_{pool_, 10, false};
+  ServerChanges server_changes_;
+  Shared shared_{pool_, server_changes_, 10, false};
   std::unique_ptr<Reactor> second_reactor_;
   std::optional<Worker> first_;
   std::optional<Worker> second_;

@@ -110,5 +110,17 @@ TEST_F(EjectionTest, ZeroTurnsItOff) {
   for (int i = 0; i < 100; ++i) EXPECT_FALSE(fail(0));
 }
 
+TEST_F(EjectionTest, NeverTakesTheLastThatIsUsable) {
+  have_servers(4);
+  load(1).down = true;
+  load(2).down = true;
+  load(3).down = true;
+  eject(0);
+  EXPECT_FALSE(ejected(0)) << "its health checks find all others down";
+  load(3).down = false;
+  eject(0);
+  EXPECT_TRUE(ejected(0));
+}
+
 }  // namespace
 }  // namespace sluice

@@ -1,0 +1,174 @@
+#include "proxy/health/checker.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/support/simulated_reactor.h"
+
+namespace sluice {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A checker on a simulated clock, whose checks have the outcome and the duration that the test
+/// gives each server.
+class CheckerTest : public testing::Test {
+ protected:
+  struct Script {
+    CheckOutcome outcome;
+    Duration takes = 0ms;
+  };
+
+  void have_servers(std::size_t count) {
+    RouteConfig config;
+    config.name = "r";
+    config.health = Health::tcp;
+    config.on_down = OnDown::reset;
+    for (std::size_t i = 0; i < count; ++i) config.to.push_back({HostPort{name(i), 1}});
+    routes_.push_back(make_route(0, config));
+  }
+  void start() {
+    checker_.emplace(
+        reactor_, routes_, changes_, balance::Random(7),
+        HealthChecker::Hooks{[this](Reactor&, const Server& server, const RouteConfig&,
+                                    TimePoint deadline) { return check(server, deadline); },
+                             [this] { checked_once_ = reactor_.now(); }, [this] { ++resets_; }});
+    checker_->start();
+  }
+  static std::string name(std::size_t server) { return "s" + std::to_string(server); }
+  [[nodiscard]] bool down(std::size_t server) {
+    return routes_[0].servers->servers[server]->load->down;
+  }
+
+  Task<CheckOutcome> check(const Server& server, TimePoint deadline) {
+    times_[server.index].push_back(reactor_.now());
+    EXPECT_EQ(deadline, reactor_.now() + 1s);
+    most_ = std::max(most_, ++under_way_);
+    const Script script = scripts_[server.index];
+    if (script.takes > 0ms) co_await reactor_.sleep_until(reactor_.now() + script.takes);
+    --under_way_;
+    co_return script.outcome;
+  }
+
+  test::SimulatedReactor reactor_;
+  std::vector<Route> routes_;
+  ServerChanges changes_;
+  std::map<std::size_t, Script> scripts_;
+  std::map<std::size_t, std::vector<TimePoint>> times_;  ///< when each server was checked
+  std::size_t under_way_ = 0;
+  std::size_t most_ = 0;
+  std::optional<TimePoint> checked_once_;
+  int resets_ = 0;
+  std::optional<HealthChecker> checker_;  // last: its checks use the others
+};
+
+const CheckOutcome kRefused{CheckResult::failed, "refused"};
+const CheckOutcome kSilent{CheckResult::unanswered, "silent"};
+
+TEST_F(CheckerTest, ChecksAllAtOnceFirstAndThenSpreadOverTheInterval) {
+  have_servers(100);
+  const TimePoint began = reactor_.now();
+  start();
+  EXPECT_EQ(checked_once_, began);
+  reactor_.run_for(60s);
+  std::vector<int> tenths(10);
+  for (const auto& [server, times] : times_) {
+    EXPECT_EQ(times[0], began);
+    ASSERT_LE(times[1] - began, 2s + 2ms);
+    ++tenths[static_cast<std::size_t>(std::min((times[1] - began) / 200ms, 9L))];
+    for (std::size_t i = 2; i < times.size(); ++i) {
+      EXPECT_GE(times[i] - times[i - 1], 1800ms);
+      EXPECT_LE(times[i] - times[i - 1], 2202ms);
+    }
+    EXPECT_NEAR(static_cast<double>(times.size()), 31, 3);
+  }
+  for (const int count : tenths) EXPECT_NEAR(count, 10, 9) << "100 servers over ten tenths";
+}
+
+TEST_F(CheckerTest, AServerFallsAfterThreeAndRisesAfterTwo) {
+  have_servers(2);
+  start();
+  reactor_.run_for(10s);
+  scripts_[1].outcome = kRefused;
+  const TimePoint failed = reactor_.now();
+  while (!down(1)) reactor_.run_for(10ms);
+  EXPECT_GE(reactor_.now() - failed, 3600ms) << "two intervals";
+  EXPECT_LE(reactor_.now() - failed, 6700ms) << "three intervals";
+  EXPECT_EQ(resets_, 1);
+  EXPECT_FALSE(down(0));
+  EXPECT_EQ(checker_->last_checks(0)[1].text, "refused");
+  routes_[0].servers->servers[1]->load->ejected_until = TimePoint::max().time_since_epoch().count();
+  scripts_[1].outcome = {};
+  const TimePoint passed = reactor_.now();
+  while (down(1)) reactor_.run_for(10ms);
+  EXPECT_LE(reactor_.now() - passed, 4500ms);
+  EXPECT_EQ(routes_[0].servers->servers[1]->load->ejected_until, 0) << "its ejection ends, too";
+  EXPECT_EQ(checker_->last_checks(0)[1].text, "passed");
+  EXPECT_EQ(resets_, 1);
+}
+
+TEST_F(CheckerTest, AtTheStartRefusingIsDownAndSilenceIsUp) {
+  have_servers(3);
+  scripts_[1].outcome = kRefused;
+  scripts_[2] = {kSilent, 1s};
+  start();
+  EXPECT_TRUE(down(1));
+  EXPECT_FALSE(checked_once_);
+  EXPECT_EQ(checker_->last_checks(0)[2].text, "none");
+  reactor_.run_for(1001ms);
+  EXPECT_TRUE(checked_once_);
+  EXPECT_FALSE(down(2));
+  reactor_.run_for(6s);
+  EXPECT_TRUE(down(2)) << "after three";
+  EXPECT_FALSE(down(0));
+}
+
+TEST_F(CheckerTest, AnOutageOfAllServersKeepsItsBoundAndItsOrder) {
+  constexpr std::size_t kServers = 5'000;
+  have_servers(kServers);
+  for (std::size_t i = 0; i < kServers; ++i) scripts_[i] = {kSilent, 1s};
+  start();
+  EXPECT_EQ(under_way_, HealthChecker::kMostAtOnce);
+  reactor_.run_for(30s);
+  EXPECT_EQ(most_, HealthChecker::kMostAtOnce);
+  std::size_t fewest = 100;
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < kServers; ++i) {
+    fewest = std::min(fewest, times_[i].size());
+    most = std::max(most, times_[i].size());
+    EXPECT_TRUE(down(i));
+  }
+  // 1,024 checks a second are about 6 for each in 30 s, and none is left behind.
+  EXPECT_GE(fewest, 5U);
+  EXPECT_LE(most, fewest + 1);
+}
+
+TEST_F(CheckerTest, ChecksThatEndAtOnceDoNotPileUpOnTheStack) {
+  constexpr std::size_t kServers = 200'000;
+  have_servers(kServers);
+  for (std::size_t i = 0; i < HealthChecker::kMostAtOnce; ++i) scripts_[i].takes = 500ms;
+  start();
+  EXPECT_EQ(times_.size(), HealthChecker::kMostAtOnce);
+  reactor_.run_for(1s);
+  EXPECT_EQ(times_.size(), kServers);
+  EXPECT_TRUE(checked_once_);
+}
+
+TEST_F(CheckerTest, NewAddressesAreCheckedFromTheNextCheckOn) {
+  have_servers(1);
+  start();
+  Route changed = routes_[0];
+  changed.servers = with_endpoints(*changed.servers, 0, {make_endpoint(UnixEndpoint{"/x"})});
+  checker_->update(changed);
+  scripts_[0].outcome = kRefused;
+  reactor_.run_for(10s);
+  EXPECT_TRUE(down(0)) << "the load is that of the server before";
+}
+
+}  // namespace
+}  // namespace sluice
