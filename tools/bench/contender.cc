@@ -124,7 +124,8 @@ Contender sluice(const ContenderOptions& options, const std::string& name, const
                        "--zero-copy",        zero_copy,
                        "--log-level",        "warn"};
   if (options.servers > 1) {
-    contender.command.insert(contender.command.end(), {"--balance", "two-choices"});
+    contender.command.insert(contender.command.end(),
+                             {"--balance", "two-choices", "--health", "tcp"});
   }
   contender.version = first_line({options.sluice, "--version"});
   return contender;
