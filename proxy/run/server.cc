@@ -304,6 +304,7 @@ int Daemon::run() {
   control_.run();
   close_captures();
   for (const auto& worker : workers_) worker->join();
+  server_changes_.summarize();
   if (log::enabled(LogLevel::info)) print_stats();
   log::info("ended", {{"reason", control_.ending()}});
   return incomplete_ ? kExitFailed : kExitDone;

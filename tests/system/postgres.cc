@@ -14,7 +14,8 @@
 
 namespace sluice::test {
 
-Postgres::Postgres(const TempDir& folder, const ProcessOptions& options)
+Postgres::Postgres(const TempDir& folder, const ProcessOptions& options,
+                   const std::vector<std::string>& more)
     : data_(folder.file("data")), port_(free_port()) {
   ::mkdir(data_.c_str(), 0700);
   if (options.user) {
@@ -28,11 +29,19 @@ Postgres::Postgres(const TempDir& folder, const ProcessOptions& options)
   static_cast<void>(run_program({"initdb", "-D", data_, "-U", "tester", "-A", "trust", "-E", "UTF8",
                                  "--no-locale", "--no-sync"},
                                 inside));
-  server_ = std::make_unique<Process>(
-      std::vector<std::string>{"postgres", "-D", data_, "-p", std::to_string(port_), "-c",
-                               "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c",
-                               "fsync=off"},
-      inside);
+  std::vector<std::string> arguments{"postgres",
+                                     "-D",
+                                     data_,
+                                     "-p",
+                                     std::to_string(port_),
+                                     "-c",
+                                     "listen_addresses=127.0.0.1",
+                                     "-c",
+                                     "unix_socket_directories=",
+                                     "-c",
+                                     "fsync=off"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  server_ = std::make_unique<Process>(arguments, inside);
   if (!server_->wait_for_error_line(Regex("ready to accept connections"), 0, kProgramPatience)) {
     throw std::runtime_error("postgres does not start:\n" + server_->standard_error());
   }

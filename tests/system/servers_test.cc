@@ -1,5 +1,7 @@
 // Several servers behind one address.
 
+#include "tests/system/servers.h"
+
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -44,99 +46,6 @@ void connect_from(int client, const std::string& host, std::uint16_t port) {
   daemon.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   ASSERT_EQ(::connect(client, reinterpret_cast<const sockaddr*>(&daemon), sizeof daemon), 0);
 }
-
-/// One client, and the server that it was given.
-struct Served {
-  OwnedFd client;
-  OwnedFd accepted;
-  std::size_t server = 0;
-};
-
-class ServersTest : public testing::TestWithParam<std::string> {
- protected:
-  void SetUp() override {
-    if (GetParam() == "uring" && !io_uring_available()) {
-      GTEST_SKIP() << "the kernel refuses io_uring here";
-    }
-  }
-  void TearDown() override {
-    if (!daemon_) return;
-    if (HasFailure()) std::printf("the daemon's log:\n%s\n", daemon_->log().c_str());
-    EXPECT_EQ(daemon_->terminate(), 0);
-  }
-
-  void add_servers(std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) servers_.push_back(listen_tcp());
-  }
-  /// Adds a server that refuses connections, until start_server().
-  void add_refusing_server() {
-    stopped_.insert(servers_.size());
-    servers_.push_back(bind_tcp());
-  }
-  void start_server(std::size_t server) {
-    start_listening(servers_[server]);
-    stopped_.erase(server);
-  }
-  [[nodiscard]] std::string address(std::size_t server) const {
-    return loopback_address(servers_[server].port);
-  }
-  /// Starts a daemon with all servers.
-  void start(const std::vector<std::string>& more = {}) {
-    std::vector<std::string> arguments{"--listen", "127.0.0.1:0",     "--engine",
-                                       GetParam(), "--drain-timeout", "0"};
-    for (std::size_t server = 0; server < servers_.size(); ++server) {
-      arguments.insert(arguments.end(), {"--to", address(server)});
-    }
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    daemon_ = std::make_unique<Daemon>(arguments);
-  }
-  /// Starts a daemon whose file has this after `to = `, and more keys.
-  void start_with_file(const std::string& to, const std::string& more = "") {
-    const std::string file =
-        folder_.write("sluice.toml", "[defaults]\nworkers = 1\nengine = \"" + GetParam() +
-                                         "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"a\"\n"
-                                         "listen = \"127.0.0.1:0\"\nto = " +
-                                         to + "\n" + more);
-    daemon_ = std::make_unique<Daemon>(std::vector<std::string>{"--config", file});
-  }
-  /// The next connection that any server gets.
-  [[nodiscard]] Served accept_next(OwnedFd client) {
-    Served served{std::move(client), {}, 0};
-    std::vector<pollfd> ready;
-    for (std::size_t i = 0; i < servers_.size(); ++i) {
-      ready.push_back({stopped_.contains(i) ? -1 : servers_[i].fd.get(), POLLIN, 0});
-    }
-    EXPECT_GT(::poll(ready.data(), ready.size(), 30'000), 0) << "no server got a connection";
-    const auto found = std::ranges::find(ready, POLLIN, &pollfd::revents);
-    if (found == ready.end()) return served;
-    served.server = static_cast<std::size_t>(found - ready.begin());
-    served.accepted = accept_from(found->fd);
-    return served;
-  }
-  [[nodiscard]] Served serve_one() { return accept_next(connect_tcp(daemon_->port())); }
-  /// How many of `count` connections each server gets, one after another.
-  [[nodiscard]] std::map<std::size_t, int> served(int count) {
-    std::map<std::size_t, int> counts;
-    for (int i = 0; i < count; ++i) ++counts[serve_one().server];
-    return counts;
-  }
-  /// The server refuses connections from now on; the port stays ours.
-  void stop_listening(std::size_t server) {
-    ::shutdown(servers_[server].fd.get(), SHUT_RD);
-    stopped_.insert(server);
-  }
-  /// The log line of the `server` event for this server, as SIGUSR1 prints it.
-  [[nodiscard]] LogFields summary_of(std::size_t server) {
-    static_cast<void>(counters_of(*daemon_));
-    return parse_text_line(
-        line_of(daemon_->log(), " server route=default server=" + address(server)));
-  }
-
-  TempDir folder_;
-  std::vector<Listener> servers_;
-  std::set<std::size_t> stopped_;  ///< servers that refuse connections
-  std::unique_ptr<Daemon> daemon_;
-};
 
 TEST_P(ServersTest, RoundRobinGivesEachItsWeight) {
   add_servers(3);
