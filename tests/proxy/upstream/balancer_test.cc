@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -100,6 +101,42 @@ TEST_P(BalancerTest, AnEjectedServerIsPickedOnlyIfNoOtherIsLeft) {
     }
     EXPECT_EQ(names, "bca");
   }
+}
+
+TEST_P(BalancerTest, AServerThatIsDownIsPickedOnlyIfNoOtherIsLeft) {
+  const auto set = servers({1, 1, -1});
+  Balancer picks = balancer(set);
+  set->servers[0]->load->down = true;
+  for (std::uint64_t source = 0; source < 50; ++source) {
+    EXPECT_EQ(name_of(pick(picks, source)), "b:1");
+  }
+  set->servers[1]->load->down = true;
+  for (std::uint64_t source = 0; source < 50; ++source) {
+    EXPECT_EQ(name_of(pick(picks, source)), "c:1");
+  }
+  set->servers[2]->load->down = true;
+  std::set<std::string> names;
+  for (std::uint64_t source = 0; source < 50; ++source) names.insert(name_of(pick(picks, source)));
+  EXPECT_EQ(names, (std::set<std::string>{"a:1", "b:1"})) << "as if all were up";
+}
+
+/// Else all workers and all hosts would begin with the same server.
+TEST_P(BalancerTest, ThoseThatStartTogetherBeginWithDifferentServers) {
+  constexpr int kStarts = 1'000;
+  const auto set = servers({1, 1, 1, 1, 1});
+  std::map<std::string, int> first;
+  for (std::uint64_t start = 0; start < kStarts; ++start) {
+    // Clients differ, too: source-hash follows them.
+    Balancer picks(set, balance::Random(start));
+    ++first[name_of(pick(picks, start))];
+  }
+  double chi_squared = 0;
+  constexpr double kExpected = kStarts / 5.0;
+  for (const auto& [name, count] : first) {
+    chi_squared += (count - kExpected) * (count - kExpected) / kExpected;
+  }
+  ASSERT_EQ(first.size(), 5U);
+  EXPECT_LT(chi_squared, 18.47) << "four degrees of freedom, one in a thousand";
 }
 
 TEST_P(BalancerTest, AfterItsEjectionOneConnectionTriesAServer) {
