@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "iolib/base/endpoint.h"
 #include "tools/bench/net.h"
@@ -39,7 +40,8 @@ std::optional<Hello> hello_of(std::string_view bytes) {
 class ServingEnd {
  public:
   ServingEnd()
-      : listener_(make_listener()), at_(resolve_target(local_address(listener_.get()))->front()) {
+      : listeners_(make_listener()),
+        at_(resolve_target(local_address(listeners_.front().get()))->front()) {
     ::signal(SIGPIPE, SIG_IGN);  // as the program does: sendfile has no MSG_NOSIGNAL
   }
 
@@ -86,15 +88,17 @@ class ServingEnd {
       heard += static_cast<std::size_t>(got);
     }
   }
-  static OwnedFd make_listener() {
+  static std::vector<OwnedFd> make_listener() {
     auto listener = listen_at(loopback(0));
     if (!listener) std::abort();
-    return std::move(*listener);
+    std::vector<OwnedFd> listeners;
+    listeners.push_back(std::move(*listener));
+    return listeners;
   }
 
-  OwnedFd listener_;
+  std::vector<OwnedFd> listeners_;
   Endpoint at_;
-  Server server_{std::move(listener_)};
+  Server server_{std::move(listeners_)};
   std::uint64_t runs_ = 0;
 };
 
