@@ -17,6 +17,7 @@
 #include "iolib/reactor/calling.h"
 #include "iolib/reactor/task.h"
 #include "tests/iolib/reactor/reactor_fixture.h"
+#include "tests/support/slow_listeners.h"
 #include "tests/support/socket_pair.h"
 #include "tests/support/sockets.h"
 #include "tests/support/temp_dir.h"
@@ -59,44 +60,10 @@ using namespace std::chrono_literals;
 
 using Endpoints = std::vector<Endpoint>;
 
-Endpoint endpoint_of(const test::Listener& listener) {
-  return make_endpoint(*numeric_address({"127.0.0.1", listener.port}));
-}
-
-// Its port refuses.
-Endpoint refusing() {
-  static const test::Listener bound = test::bind_tcp();
-  return endpoint_of(bound);
-}
-
-// A listener with no room, until somebody is accepted. The kernel answers no SYN then.
-class BlackHole {
- public:
-  [[nodiscard]] Endpoint endpoint() const { return endpoint_of(listener_); }
-  /// The connection that comes next, once there is room and the kernel has sent its SYN again.
-  [[nodiscard]] OwnedFd accept_next() const {
-    static_cast<void>(test::accept_from(listener_.fd.get()));
-    return test::accept_from(listener_.fd.get());
-  }
-
- private:
-  test::Listener listener_ = test::listen_tcp(0);
-  OwnedFd filler_ = test::connect_tcp(listener_.port);
-};
-
-// A unix socket whose backlog is full, until somebody is accepted.
-class FullBacklog {
- public:
-  FullBacklog() { EXPECT_EQ(::listen(listener_.get(), 0), 0); }
-  [[nodiscard]] Endpoint endpoint() const { return make_endpoint(UnixEndpoint{path_}); }
-  void make_room() const { static_cast<void>(test::accept_from(listener_.get())); }
-
- private:
-  test::TempDir folder_;
-  std::string path_ = folder_.file("listener");
-  OwnedFd listener_ = test::listen_unix(path_);
-  OwnedFd filler_ = test::connect_unix(path_);
-};
+using test::BlackHole;
+using test::endpoint_of;
+using test::FullBacklog;
+using test::refusing;
 
 template <class Engine>
 class ConnectorTest : public ReactorTest<Engine> {
