@@ -52,12 +52,12 @@ _sluice() {
     -h | --help)
       mapfile -t COMPREPLY < <(compgen -W "all routes servers timeouts capture mirror log workers transfer general" -- "$current")
       ;;
-    --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout | --busy-poll) ;;
+    --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout | --busy-poll | --hedge-after) ;;
     --capture-limit | --capture-buffers | --segment-size | --retain-size) ;;
     --flush-interval | --sync-interval | --segment-time | --retain-age) ;;
     --workers | --retries | --max-connections | --pipe-size | --pipe-budget) ;;
     *)
-      local options="--listen --to --config --check --zero-copy --congestion --balance --retries --health --connect-timeout --idle-timeout
+      local options="--listen --to --config --check --zero-copy --congestion --balance --retries --hedge-after --health --connect-timeout --idle-timeout
         --half-close-timeout --capture --durability --capture-full --capture-exact
         --capture-io --capture-direction --capture-limit --flush-interval --sync-interval --segment-size
         --segment-time --retain-size --retain-age --mirror --mirror-max-lag --mirror-on-lag

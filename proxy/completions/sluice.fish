@@ -9,6 +9,7 @@ complete -c sluice -l congestion -x -a 'auto system' -d 'Choose the congestion c
 complete -c sluice -l zero-copy -x -a 'auto always never' -d 'Choose when bytes move without being copied'
 complete -c sluice -l balance -x -a 'two-choices round-robin least-connections source-hash' -d 'Choose how a connection picks one of several servers'
 complete -c sluice -l retries -x -d 'If a connect fails, try up to this many times more, first with servers that this connection has not tried'
+complete -c sluice -l hedge-after -x -d 'If a connect takes longer than this, connect to another server too'
 complete -c sluice -l health -x -a 'none tcp exchange' -d 'Check whether the servers are up'
 complete -c sluice -l connect-timeout -x -d 'Give up connecting to the target after this time'
 complete -c sluice -l idle-timeout -x -d 'End a connection that is idle for this long'

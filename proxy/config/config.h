@@ -72,8 +72,9 @@ struct RouteConfig : CaptureConfig {
   std::vector<ListenAddress> listen;
   std::vector<ServerConfig> to;  ///< at least one; one that is not a server stands alone
   Balance balance = Balance::two_choices;
-  std::optional<std::uint64_t> retries;  ///< none: 3 if there are several servers, otherwise 0
-  std::uint64_t eject_after = 5;         ///< see EjectionPolicy
+  std::optional<std::uint64_t> retries;     ///< none: 3 if there are several servers, otherwise 0
+  std::chrono::nanoseconds hedge_after{0};  ///< see HedgedConnector; 0: never
+  std::uint64_t eject_after = 5;            ///< see EjectionPolicy
   std::chrono::nanoseconds eject_time = std::chrono::seconds(10);
   Health health = Health::none;
   std::optional<std::string> health_send;    ///< with Health::exchange both are given

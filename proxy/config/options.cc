@@ -177,6 +177,18 @@ constexpr auto kOptions = std::to_array<Option>({
      .zero = "never",
      .help = "If a connect fails, try up to this many times more, first with servers that this "
              "connection has not tried."},
+    {.name = "hedge-after",
+     .kind = OptionKind::duration,
+     .places = kEverywhere,
+     .topic = Topic::servers,
+     .field = &RouteConfig::hedge_after,
+     .value = "DURATION",
+     .default_text = "0",
+     .lowest = kShortestTimeout,
+     .highest = kLongestConnectTimeout,
+     .zero = "never",
+     .help = "If a connect takes longer than this, connect to another server too. The first to "
+             "connect is used."},
     {.name = "eject-after",
      .kind = OptionKind::count,
      .places = kInDefaults | kInRoute,

@@ -76,6 +76,10 @@ constexpr Duration kLeastShare = std::chrono::milliseconds(1'100);
 constexpr Duration kFirstRest = std::chrono::milliseconds(50);
 constexpr Duration kLongestRest = std::chrono::seconds(1);
 
+Duration longest_trial(const Route& route) {
+  return std::chrono::duration_cast<Duration>(route.config.connect_timeout);
+}
+
 // Unnamed where nobody asks for it: that saves a system call.
 SocketAddress client_of(const Route& route, int fd) {
   const bool picks_by_it = route.config.balance == Balance::source_hash;
@@ -123,7 +127,9 @@ void Session::stop(EndReason why) {
   end_ = why;
   if (auto* const* relay = std::get_if<Relay*>(&running_)) (*relay)->stop(why);
   if (auto* const* file = std::get_if<FileSource*>(&running_)) (*file)->stop();
-  if (auto* const* connector = std::get_if<Connector*>(&running_)) (*connector)->cancel();
+  if (auto* const* connector = std::get_if<HedgedConnector*>(&running_)) {
+    (*connector)->cancel();
+  }
 }
 
 // The whole life of a connection. Only what lives across a wait is in this frame, because it makes
@@ -180,7 +186,9 @@ Task<> Session::send_file(OwnedFd& client) {
 // waits for one, before clients that are not accepted yet.
 Task<bool> Session::open_upstream(OwnedFd& upstream) {
   const TimePoint deadline = worker_->reactor().now() + route_->config.connect_timeout;
-  if (retries() > 0) worker_->routes().retries(*route_).add(WorkerRoutes::kRetryShare);
+  if (retries() > 0 || hedge_after() > Duration::zero()) {
+    worker_->routes().retries(*route_).add(WorkerRoutes::kRetryShare);
+  }
   Result<> opened = co_await open_upstream_by(deadline, upstream);
   while (opened.has_error() && is_shortage(opened.error().code)) {
     const bool came = co_await descriptor_came(opened.error().code, deadline);
@@ -204,6 +212,54 @@ Task<bool> Session::descriptor_came(int error, TimePoint deadline) {
   co_return came && !has_ended();
 }
 
+// A connect to a server that was picked, and its hedge. Adds the servers that failed to `tried`,
+// but the outcome's.
+class Session::Attempt final : public HedgedConnector {
+ public:
+  Attempt(Session& session, Balancer::Pick pick, std::vector<ServerRef>& tried, TimePoint deadline)
+      : HedgedConnector(session.worker_->reactor(), session.next_attempt(std::move(pick), deadline),
+                        session.hedge_after()),
+        session_(session),
+        tried_(tried),
+        deadline_(deadline) {}
+
+ private:
+  std::optional<Contender> hedge(const ServerRef& first) override;
+  void lost(Contender contender, const Error& error) override;
+
+  Session& session_;
+  std::vector<ServerRef>& tried_;
+  TimePoint deadline_;
+};
+
+std::optional<HedgedConnector::Contender> Session::Attempt::hedge(const ServerRef& first) {
+  if (!session_.pay_connect(deadline_)) return std::nullopt;
+  std::vector<ServerRef> others_than = tried_;
+  others_than.push_back(first);
+  WorkerRoutes& routes = session_.worker_->routes();
+  const Route& route = *session_.route_;
+  Balancer::Pick pick = routes.balancer(route).pick_hedge(
+      session_.source_hash(), others_than, session_.worker_->reactor().now(), longest_trial(route));
+  if (pick.server != nullptr) return session_.next_attempt(std::move(pick), deadline_);
+  routes.retries(route).add(WorkerRoutes::kRetry);
+  return std::nullopt;
+}
+
+// A server that was only slower than the other one has not failed.
+void Session::Attempt::lost(Contender contender, const Error& error) {
+  if (session_.has_ended() || is_shortage(error.code)) return;
+  ++session_.attempts_;
+  const ServerRef& server = contender.server.get();
+  if (error.code != ECANCELED) {
+    session_.note_failed(*server, error.code, contender.on_trial);
+    session_.worker_->upstream_failed(*session_.route_, server.get(), error);
+    tried_.push_back(server);
+  } else if (contender.on_trial) {
+    const auto time = std::chrono::duration_cast<Duration>(session_.route_->config.eject_time);
+    end_trial(*server->load, session_.worker_->reactor().now() + time);
+  }
+}
+
 // Opens a server of the route; /dev/null for discard, and no descriptor for echo.
 Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) {
   const TargetAddress& to = route_->config.target();
@@ -224,23 +280,21 @@ Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) 
       tried.clear();
       continue;
     }
-    server_ = ServerUse(std::move(pick.server));
-    Result<Connected> connected = Error();
-    {
-      AwaitedConnector connector(worker_->reactor(), next_attempt(deadline));
-      running_ = &connector;
-      connected = co_await connector;
-      running_ = {};
-    }
-    if (connected.has_value()) {
-      note_connected(*connected);
-      upstream = std::move(connected->fd);
+    server_ = {};  // one that failed no longer counts
+    Attempt attempt(*this, std::move(pick), tried, deadline);
+    running_ = &attempt;
+    HedgedConnector::Outcome outcome = co_await attempt;
+    running_ = {};
+    server_ = std::move(outcome.server);
+    if (outcome.connected.has_value()) {
+      note_connected(*outcome.connected);
+      upstream = std::move(outcome.connected->fd);
       co_return Result<>();
     }
-    last = connected.error();
+    last = outcome.connected.error();
     if (has_ended() || is_shortage(last.code)) break;
     ++attempts_;
-    note_failed(last.code, pick.on_trial);
+    note_failed(*server_.get(), last.code, outcome.on_trial);
     if (!pay_retry(deadline)) break;
     worker_->upstream_failed(*route_, server_.get().get(), last);
     tried.push_back(server_.get());
@@ -249,21 +303,22 @@ Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) 
 }
 
 Balancer::Pick Session::pick_server(std::span<const ServerRef> tried) {
-  const Duration trial = std::chrono::duration_cast<Duration>(route_->config.connect_timeout);
   return worker_->routes().balancer(*route_).pick(source_hash(), tried, worker_->reactor().now(),
-                                                  trial);
+                                                  longest_trial(*route_));
 }
 
-// Connects to server_. An attempt gets an equal share of the time that is left, but at least
-// kLeastShare if possible.
-ConnectOptions Session::next_attempt(TimePoint deadline) const {
+// An attempt gets an equal share of the time that is left, but at least kLeastShare if possible.
+HedgedConnector::Contender Session::next_attempt(Balancer::Pick pick, TimePoint deadline) const {
   const TimePoint now = worker_->reactor().now();
   const std::uint64_t left = 1 + retries() - std::min<std::uint64_t>(attempts_, retries());
   const Duration share = std::max(kLeastShare, (deadline - now) / static_cast<Duration::rep>(left));
-  return {.endpoints = server_->endpoints,
-          .first = server_->preferred.load(std::memory_order_relaxed),
-          .deadline = std::min(deadline, now + share),
-          .choose_congestion = route_->config.congestion == Congestion::automatic};
+  const Server& server = *pick.server;
+  return {.server = ServerUse(std::move(pick.server)),
+          .on_trial = pick.on_trial,
+          .options = {.endpoints = server.endpoints,
+                      .first = server.preferred.load(std::memory_order_relaxed),
+                      .deadline = std::min(deadline, now + share),
+                      .choose_congestion = route_->config.congestion == Congestion::automatic}};
 }
 
 void Session::note_connected(const Connected& connected) {
@@ -278,27 +333,29 @@ void Session::note_connected(const Connected& connected) {
                                 {{"route", route_->config.name}, {"server", server_->name}});
 }
 
-void Session::note_failed(int error, bool on_trial) {
-  if (is_own_fault(error, server_->endpoints.front().is_unix())) return;
+void Session::note_failed(const Server& server, int error, bool on_trial) {
+  if (is_own_fault(error, server.endpoints.front().is_unix())) return;
   Balancer& balancer = worker_->routes().balancer(*route_);
   const RouteConfig& config = route_->config;
   const EjectionPolicy policy{config.eject_after,
                               std::chrono::duration_cast<Duration>(config.eject_time)};
-  const std::optional<Duration> time =
-      note_failure(balancer.set(), *server_.get(), policy, on_trial, worker_->reactor().now(),
-                   balancer.random());
+  const std::optional<Duration> time = note_failure(balancer.set(), server, policy, on_trial,
+                                                    worker_->reactor().now(), balancer.random());
   if (!time) return;
   const std::chrono::duration<double> seconds = *time;
   worker_->server_changes().log(
       worker_->reactor().now(), LogLevel::warn, "server_ejected",
-      {{"route", config.name}, {"server", server_->name}, {"seconds", seconds.count()}});
+      {{"route", config.name}, {"server", server.name}, {"seconds", seconds.count()}});
 }
 
 // Whether another connect may follow one that failed. Takes it from the route's budget.
 bool Session::pay_retry(TimePoint deadline) {
+  return attempts_ <= retries() && pay_connect(deadline);
+}
+
+bool Session::pay_connect(TimePoint deadline) {
   const TimePoint now = worker_->reactor().now();
-  if (attempts_ > retries() || now >= deadline) return false;
-  return worker_->routes().retries(*route_).take(now, WorkerRoutes::kRetry);
+  return now < deadline && worker_->routes().retries(*route_).take(now, WorkerRoutes::kRetry);
 }
 
 // Waits before the servers are tried once more, so that many connections do not do so together.
@@ -315,6 +372,11 @@ Task<> Session::rest(Duration longest, TimePoint deadline) {
 
 std::uint64_t Session::retries() const {
   return route_->config.retries.value_or(has_several_servers() ? kRetries : 0);
+}
+
+Duration Session::hedge_after() const {
+  if (!has_several_servers()) return Duration::zero();
+  return std::chrono::duration_cast<Duration>(route_->config.hedge_after);
 }
 
 // A hash of the client's address, if the route picks its servers by it.

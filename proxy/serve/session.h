@@ -17,6 +17,7 @@
 #include "iolib/reactor/reactor.h"
 #include "iolib/reactor/task.h"
 #include "iolib/relay/relay.h"
+#include "proxy/upstream/hedge.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice {
@@ -67,17 +68,21 @@ class Session : public boost::intrusive::list_base_hook<> {
     std::uint64_t spliced_to_client = 0;
   };
 
+  class Attempt;
   [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   [[nodiscard]] Task<Result<>> open_upstream_by(TimePoint deadline, OwnedFd& upstream);
   [[nodiscard]] Balancer::Pick pick_server(std::span<const ServerRef> tried);
-  [[nodiscard]] ConnectOptions next_attempt(TimePoint deadline) const;
+  [[nodiscard]] HedgedConnector::Contender next_attempt(Balancer::Pick pick,
+                                                        TimePoint deadline) const;
   void note_connected(const Connected& connected);
-  void note_failed(int error, bool on_trial);
+  void note_failed(const Server& server, int error, bool on_trial);
   [[nodiscard]] bool pay_retry(TimePoint deadline);
+  [[nodiscard]] bool pay_connect(TimePoint deadline);
   [[nodiscard]] Task<> rest(Duration longest, TimePoint deadline);
   [[nodiscard]] bool has_several_servers() const { return route_->config.to.size() > 1; }
   [[nodiscard]] std::uint64_t retries() const;
+  [[nodiscard]] Duration hedge_after() const;
   [[nodiscard]] std::uint64_t source_hash() const;
   [[nodiscard]] Leg::Kind upstream_kind() const;
   [[nodiscard]] std::string client_text() const;
@@ -96,7 +101,7 @@ class Session : public boost::intrusive::list_base_hook<> {
 
   Worker* worker_;
   RouteSnapshot route_;
-  std::variant<std::monostate, Relay*, FileSource*, Connector*> running_;  ///< for stop()
+  std::variant<std::monostate, Relay*, FileSource*, HedgedConnector*> running_;  ///< for stop()
   std::uint64_t number_;
   TimePoint began_;
   SocketAddress client_;

@@ -55,22 +55,36 @@ void Balancer::use(std::shared_ptr<const ServerSet> set) {
 
 Balancer::Pick Balancer::pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
                               Duration trial) {
+  Pick usable = pick_usable(set_->balance, source, tried, now, trial);
+  if (usable.server != nullptr) return usable;
   const auto was_tried = [&](const Server& server) { return is_in(tried, server); };
+  return {pick_if_not(set_->balance, source, was_tried), false};
+}
+
+Balancer::Pick Balancer::pick_hedge(std::uint64_t source, std::span<const ServerRef> tried,
+                                    TimePoint now, Duration trial) {
+  const bool has_turns = set_->balance == Balance::round_robin;
+  return pick_usable(has_turns ? Balance::two_choices : set_->balance, source, tried, now, trial);
+}
+
+Balancer::Pick Balancer::pick_usable(Balance how, std::uint64_t source,
+                                     std::span<const ServerRef> tried, TimePoint now,
+                                     Duration trial) {
   const auto unusable = [&](const Server& server) {
-    return !is_usable(*server.load, now) || was_tried(server);
+    return !is_usable(*server.load, now) || is_in(tried, server);
   };
   // Each round without a trial means that another worker began one.
-  while (ServerRef server = pick_if_not(source, unusable)) {
+  while (ServerRef server = pick_if_not(how, source, unusable)) {
     const std::optional<bool> on_trial = begin_trial(*server->load, now, trial);
     if (on_trial) return {std::move(server), *on_trial};
   }
-  return {pick_if_not(source, was_tried), false};
+  return {};
 }
 
 template <class Skip>
-ServerRef Balancer::pick_if_not(std::uint64_t source, const Skip& skip) {
+ServerRef Balancer::pick_if_not(Balance how, std::uint64_t source, const Skip& skip) {
   for (std::size_t tier = 0; tier < turns_.size(); ++tier) {
-    const auto found = pick_from(tier, source, skip);
+    const auto found = pick_from(tier, how, source, skip);
     if (found) return set_->servers[set_->tiers[tier].members[*found]];
   }
   return nullptr;
@@ -78,7 +92,7 @@ ServerRef Balancer::pick_if_not(std::uint64_t source, const Skip& skip) {
 
 // The index of the picked member of the tier.
 template <class Skip>
-std::optional<std::size_t> Balancer::pick_from(std::size_t tier, std::uint64_t source,
+std::optional<std::size_t> Balancer::pick_from(std::size_t tier, Balance how, std::uint64_t source,
                                                const Skip& skip_server) {
   const std::vector<std::uint32_t>& members = set_->tiers[tier].members;
   const auto server = [&](std::size_t member) -> const Server& {
@@ -89,7 +103,7 @@ std::optional<std::size_t> Balancer::pick_from(std::size_t tier, std::uint64_t s
     return server(member).load->active.load(std::memory_order_relaxed);
   };
   const auto weight = [&](std::size_t member) { return server(member).weight; };
-  switch (set_->balance) {
+  switch (how) {
     case Balance::round_robin:
       return turns_[tier].next(skip);
     case Balance::source_hash:

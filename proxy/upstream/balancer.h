@@ -24,7 +24,7 @@ class Balancer {
 
   /// A server to connect to.
   struct Pick {
-    ServerRef server;       ///< null if all have been tried
+    ServerRef server;       ///< null if there is none
     bool on_trial = false;  ///< see begin_trial()
   };
   /// Picks a usable server that is not in `tried`; if there is none, one that is down or ejected.
@@ -32,15 +32,21 @@ class Balancer {
   /// `trial` the longest time that a trial takes.
   [[nodiscard]] Pick pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
                           Duration trial);
+  /// The same for a hedge: only a usable server, and without taking a turn of round-robin.
+  /// Otherwise, of two servers, the slow one would get the turn of every connection.
+  [[nodiscard]] Pick pick_hedge(std::uint64_t source, std::span<const ServerRef> tried,
+                                TimePoint now, Duration trial);
   [[nodiscard]] const ServerSet& set() const { return *set_; }
   [[nodiscard]] balance::Random& random() { return random_; }
 
  private:
+  [[nodiscard]] Pick pick_usable(Balance how, std::uint64_t source,
+                                 std::span<const ServerRef> tried, TimePoint now, Duration trial);
   template <class Skip>
-  [[nodiscard]] ServerRef pick_if_not(std::uint64_t source, const Skip& skip);
+  [[nodiscard]] ServerRef pick_if_not(Balance how, std::uint64_t source, const Skip& skip);
   template <class Skip>
-  [[nodiscard]] std::optional<std::size_t> pick_from(std::size_t tier, std::uint64_t source,
-                                                     const Skip& skip_server);
+  [[nodiscard]] std::optional<std::size_t> pick_from(std::size_t tier, Balance how,
+                                                     std::uint64_t source, const Skip& skip_server);
 
   std::shared_ptr<const ServerSet> set_;
   balance::Random random_;

@@ -70,6 +70,13 @@ std::optional<Duration> note_failure(const ServerSet& set, const Server& server,
   return time;
 }
 
+void end_trial(ServerLoad& load, TimePoint latest) {
+  Duration::rep until = load.ejected_until.load(kRelaxed);
+  if (until <= instant(latest)) return;
+  // Another connect that decides meanwhile wins.
+  load.ejected_until.compare_exchange_strong(until, instant(latest), kRelaxed);
+}
+
 bool note_success(ServerLoad& load) {
   if (load.failures_in_row.load(kRelaxed) != 0) load.failures_in_row.store(0, kRelaxed);
   if (!was_ejected(load)) return false;

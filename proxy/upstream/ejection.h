@@ -33,6 +33,8 @@ struct EjectionPolicy {
 [[nodiscard]] std::optional<Duration> note_failure(const ServerSet& set, const Server& server,
                                                    const EjectionPolicy& policy, bool on_trial,
                                                    TimePoint now, balance::Random& random);
+/// A trial was cancelled, which decides nothing: the server stays ejected, until `latest` at most.
+void end_trial(ServerLoad& load, TimePoint latest);
 /// A connect succeeded. True if the server had been ejected and is used again.
 [[nodiscard]] bool note_success(ServerLoad& load);
 

@@ -47,8 +47,8 @@ class WorkerRoutes {
   /// New connections use this snapshot and its servers.
   void update(const Route& route);
   [[nodiscard]] Balancer& balancer(const Route& route) { return routes_[route.index].balancer; }
-  /// Pays for the retries of this route's connects, so that they cannot multiply the connects while
-  /// all servers are down. Each connection adds kRetryShare.
+  /// Pays for the retries and hedges of this route's connects, so that they cannot multiply the
+  /// connects while all servers are down. Each connection adds kRetryShare.
   [[nodiscard]] balance::TokenBucket& retries(const Route& route) {
     return routes_[route.index].retries;
   }

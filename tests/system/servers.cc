@@ -38,6 +38,17 @@ void ServersTest::start_server(std::size_t server) {
   stopped_.erase(server);
 }
 
+void ServersTest::add_full_server() {
+  stopped_.insert(servers_.size());
+  servers_.push_back(listen_tcp(0));
+  fill(servers_.size() - 1);
+}
+
+void ServersTest::make_room(std::size_t server) {
+  start_server(server);
+  accept_from(servers_[server].fd.get()).reset();
+}
+
 void ServersTest::stop_listening(std::size_t server) {
   ::shutdown(servers_[server].fd.get(), SHUT_RD);
   stopped_.insert(server);

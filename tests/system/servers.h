@@ -33,6 +33,11 @@ class ServersTest : public testing::TestWithParam<std::string> {
   /// Adds a server that refuses connections, until start_server().
   void add_refusing_server();
   void start_server(std::size_t server);
+  /// Adds a server that answers no SYN, until make_room().
+  void add_full_server();
+  /// Takes the last place of its backlog.
+  void fill(std::size_t server) { fillers_.push_back(connect_tcp(servers_[server].port)); }
+  void make_room(std::size_t server);
   /// The server refuses connections from now on; the port stays ours.
   void stop_listening(std::size_t server);
   [[nodiscard]] std::string address(std::size_t server) const {
@@ -56,7 +61,8 @@ class ServersTest : public testing::TestWithParam<std::string> {
 
   TempDir folder_;
   std::vector<Listener> servers_;
-  std::set<std::size_t> stopped_;  ///< servers that refuse connections
+  std::set<std::size_t> stopped_;  ///< servers that refuse connections or do not answer
+  std::vector<OwnedFd> fillers_;
   std::unique_ptr<Daemon> daemon_;
 };
 

@@ -209,8 +209,7 @@ TEST_P(ServersTest, ABackupIsUsedOnlyWhenNoOtherServerIs) {
 }
 
 TEST_P(ServersTest, AServerThatDoesNotAnswerGetsItsShareOfTheTime) {
-  servers_.push_back(listen_tcp(0));
-  const OwnedFd filler = connect_tcp(servers_[0].port);
+  add_full_server();
   add_servers(1);
   start_with_file("[\"" + address(0) + "\", { address = \"" + address(1) + "\", backup = true }]",
                   "connect-timeout = \"2200ms\"\nretries = 1\n");

@@ -201,9 +201,9 @@ TEST_F(CommandLine, ListenMayBeRepeated) {
 }
 
 TEST_F(CommandLine, ServersMayBeRepeated) {
-  const RouteConfig route =
-      good(run_route({"--to", "b:1", "--to=unix:/s", "--balance", "source-hash", "--retries=0"}))
-          .routes[0];
+  const RouteConfig route = good(run_route({"--to", "b:1", "--to=unix:/s", "--balance",
+                                            "source-hash", "--retries=0", "--hedge-after", "50ms"}))
+                                .routes[0];
   ASSERT_EQ(route.to.size(), 3U);
   EXPECT_EQ(to_string(route.to[1].address), "b:1");
   EXPECT_EQ(to_string(route.to[2].address), "unix:/s");
@@ -211,6 +211,7 @@ TEST_F(CommandLine, ServersMayBeRepeated) {
   EXPECT_FALSE(route.to[2].backup);
   EXPECT_EQ(route.balance, Balance::source_hash);
   EXPECT_EQ(route.retries, 0U);
+  EXPECT_EQ(route.hedge_after, std::chrono::milliseconds(50));
   EXPECT_FALSE(good(run_route({})).routes[0].retries.has_value());
 }
 
@@ -885,7 +886,7 @@ TEST_F(ConfigFile, BytesOfAnExchangeAreTextOrHex) {
 
 TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
-      "zero-copy, congestion, balance, retries, eject-after, eject-time, health, "
+      "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
       "on-down, connect-timeout, "
       "idle-timeout, half-close-timeout, "

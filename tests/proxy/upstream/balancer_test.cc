@@ -139,6 +139,40 @@ TEST_P(BalancerTest, ThoseThatStartTogetherBeginWithDifferentServers) {
   EXPECT_LT(chi_squared, 18.47) << "four degrees of freedom, one in a thousand";
 }
 
+TEST_P(BalancerTest, AHedgeGoesToNoServerThatWasTriedOrIsDownOrEjected) {
+  const auto set = servers({1, 1, 1, 1, -1});
+  Balancer picks = balancer(set);
+  const TimePoint now(1h);
+  const auto hedge = [&](std::span<const ServerRef> tried, TimePoint at) {
+    return picks.pick_hedge(7, tried, at, 5s);
+  };
+  set->servers[0]->load->ejected_until = (now + 1s).time_since_epoch().count();
+  set->servers[3]->load->down = true;
+  std::vector<ServerRef> tried{set->servers[1]};
+  EXPECT_EQ(name_of(hedge(tried, now).server), "c:1");
+  tried.push_back(set->servers[2]);
+  EXPECT_EQ(name_of(hedge(tried, now).server), "e:1");
+  tried.push_back(set->servers[4]);
+  EXPECT_EQ(hedge(tried, now).server, nullptr);
+  EXPECT_NE(picks.pick(7, tried, now, 5s).server, nullptr);
+  const Balancer::Pick trial = hedge(tried, now + 1s);
+  EXPECT_EQ(name_of(trial.server), "a:1");
+  EXPECT_TRUE(trial.on_trial);
+}
+
+class RoundRobinTest : public BalancerTest {};
+
+TEST_P(RoundRobinTest, AHedgeTakesNoTurn) {
+  Balancer picks = balancer(servers({1, 1}));
+  std::string names;
+  for (int i = 0; i < 4; ++i) {
+    const std::vector<ServerRef> tried{pick(picks, 0)};
+    names += tried[0]->name[0];
+    EXPECT_NE(picks.pick_hedge(0, tried, TimePoint(1h), 5s).server, tried[0]);
+  }
+  EXPECT_TRUE(names == "abab" || names == "baba") << names;
+}
+
 TEST_P(BalancerTest, AfterItsEjectionOneConnectionTriesAServer) {
   const auto set = servers({1, 1});
   Balancer picks = balancer(set);
@@ -158,6 +192,7 @@ TEST_P(BalancerTest, AfterItsEjectionOneConnectionTriesAServer) {
   EXPECT_EQ(trials, 2);
 }
 
+INSTANTIATE_TEST_SUITE_P(Its, RoundRobinTest, testing::Values(Balance::round_robin));
 INSTANTIATE_TEST_SUITE_P(EveryBalance, BalancerTest,
                          testing::Values(Balance::two_choices, Balance::round_robin,
                                          Balance::least_connections, Balance::source_hash));

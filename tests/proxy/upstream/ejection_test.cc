@@ -79,6 +79,26 @@ TEST_F(EjectionTest, OneTrialDecides) {
   for (int i = 0; i < 4; ++i) EXPECT_FALSE(fail(0));
 }
 
+TEST_F(EjectionTest, ATrialThatIsCancelledDecidesNothing) {
+  have_servers(2);
+  eject(0);
+  now_ += 12s;
+  ASSERT_EQ(begin_trial(load(0), now_, 1h), true);
+  now_ += 1s;
+  end_trial(load(0), now_ + 10s);
+  EXPECT_EQ(begin_trial(load(0), now_, 1h), std::nullopt) << "still ejected";
+  now_ += 10s;
+  EXPECT_EQ(begin_trial(load(0), now_, 5s), true) << "for the time that it was given";
+  now_ += 1s;
+  end_trial(load(0), now_ + 10s);
+  EXPECT_EQ(begin_trial(load(0), now_ + 4s, 5s), true) << "no longer than the trial could last";
+  // It was decided meanwhile that the server is used again.
+  EXPECT_TRUE(note_success(load(0)));
+  end_trial(load(0), now_ + 10s);
+  EXPECT_FALSE(ejected(0));
+  EXPECT_EQ(begin_trial(load(0), now_, 5s), false);
+}
+
 TEST_F(EjectionTest, TimesDoubleUpToFiveMinutes) {
   have_servers(2);
   eject(0);
