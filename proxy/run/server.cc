@@ -352,7 +352,7 @@ void Daemon::exit_now() {
 void Daemon::print_all_servers() const {
   for (const Route& route : control_.routes()) {
     const bool checked = route.config.health != Health::none && !route.servers->servers.empty();
-    if (route.config.to.size() > 1 || checked) print_servers(route);
+    if (route.has_several_servers() || checked) print_servers(route);
   }
 }
 

@@ -17,7 +17,6 @@
 #include "proxy/serve/file_source.h"
 #include "proxy/serve/worker.h"
 #include "proxy/upstream/blame.h"
-#include "proxy/upstream/ejection.h"
 
 namespace sluice {
 
@@ -67,19 +66,6 @@ const Ending& ending_of(EndReason reason) {
 // accepting is tried again.
 constexpr Duration kShortagePause = std::chrono::milliseconds(20);
 
-// How often a connect that failed is tried again where there are several servers, unless the
-// configuration sets it.
-constexpr std::uint64_t kRetries = 3;
-// The least time for an attempt: a lost SYN is sent again after a second.
-constexpr Duration kLeastShare = std::chrono::milliseconds(1'100);
-// The longest random pause before all servers are tried a second time, and before any later time.
-constexpr Duration kFirstRest = std::chrono::milliseconds(50);
-constexpr Duration kLongestRest = std::chrono::seconds(1);
-
-Duration longest_trial(const Route& route) {
-  return std::chrono::duration_cast<Duration>(route.config.connect_timeout);
-}
-
 // Unnamed where nobody asks for it: that saves a system call.
 SocketAddress client_of(const Route& route, int fd) {
   const bool picks_by_it = route.config.balance == Balance::source_hash;
@@ -117,9 +103,7 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
 Session::~Session() { worker_->session_ended(*this); }
 
 bool Session::has_lost_its_server() const {
-  if (has_ended() || endpoint_ == kNoEndpoint || route_->config.on_down == OnDown::keep)
-    return false;
-  return server_->load->falls.load(std::memory_order_acquire) != falls_;
+  return !has_ended() && upstream_.has_fallen() && route_->config.on_down == OnDown::reset;
 }
 
 void Session::stop(EndReason why) {
@@ -127,9 +111,7 @@ void Session::stop(EndReason why) {
   end_ = why;
   if (auto* const* relay = std::get_if<Relay*>(&running_)) (*relay)->stop(why);
   if (auto* const* file = std::get_if<FileSource*>(&running_)) (*file)->stop();
-  if (auto* const* connector = std::get_if<HedgedConnector*>(&running_)) {
-    (*connector)->cancel();
-  }
+  if (auto* const* connect = std::get_if<ServerConnect*>(&running_)) (*connect)->cancel();
 }
 
 // The whole life of a connection. Only what lives across a wait is in this frame, because it makes
@@ -185,17 +167,20 @@ Task<> Session::send_file(OwnedFd& client) {
 // Connects to the upstream. Returns whether the session continues. If no descriptor is free, it
 // waits for one, before clients that are not accepted yet.
 Task<bool> Session::open_upstream(OwnedFd& upstream) {
-  const TimePoint deadline = worker_->reactor().now() + route_->config.connect_timeout;
-  if (retries() > 0 || hedge_after() > Duration::zero()) {
-    worker_->routes().retries(*route_).add(WorkerRoutes::kRetryShare);
-  }
-  Result<> opened = co_await open_upstream_by(deadline, upstream);
+  ServerConnect connect(*worker_, *route_, source_hash(), upstream_);
+  running_ = &connect;
+  Result<OwnedFd> opened = co_await open_target(connect);
   while (opened.has_error() && is_shortage(opened.error().code)) {
-    const bool came = co_await descriptor_came(opened.error().code, deadline);
+    const bool came = co_await descriptor_came(opened.error().code, connect.deadline());
     if (!came) break;
-    opened = co_await open_upstream_by(deadline, upstream);
+    opened = co_await open_target(connect);
   }
-  if (opened.has_error()) connect_failed(opened.error());
+  running_ = {};
+  if (opened.has_error()) {
+    connect_failed(opened.error());
+  } else {
+    upstream = std::move(*opened);
+  }
   co_return !has_ended();
 }
 
@@ -212,171 +197,14 @@ Task<bool> Session::descriptor_came(int error, TimePoint deadline) {
   co_return came && !has_ended();
 }
 
-// A connect to a server that was picked, and its hedge. Adds the servers that failed to `tried`,
-// but the outcome's.
-class Session::Attempt final : public HedgedConnector {
- public:
-  Attempt(Session& session, Balancer::Pick pick, std::vector<ServerRef>& tried, TimePoint deadline)
-      : HedgedConnector(session.worker_->reactor(), session.next_attempt(std::move(pick), deadline),
-                        session.hedge_after()),
-        session_(session),
-        tried_(tried),
-        deadline_(deadline) {}
-
- private:
-  std::optional<Contender> hedge(const ServerRef& first) override;
-  void lost(Contender contender, const Error& error) override;
-
-  Session& session_;
-  std::vector<ServerRef>& tried_;
-  TimePoint deadline_;
-};
-
-std::optional<HedgedConnector::Contender> Session::Attempt::hedge(const ServerRef& first) {
-  if (!session_.pay_connect(deadline_)) return std::nullopt;
-  std::vector<ServerRef> others_than = tried_;
-  others_than.push_back(first);
-  WorkerRoutes& routes = session_.worker_->routes();
-  const Route& route = *session_.route_;
-  Balancer::Pick pick = routes.balancer(route).pick_hedge(
-      session_.source_hash(), others_than, session_.worker_->reactor().now(), longest_trial(route));
-  if (pick.server != nullptr) return session_.next_attempt(std::move(pick), deadline_);
-  routes.retries(route).add(WorkerRoutes::kRetry);
-  return std::nullopt;
-}
-
-// A server that was only slower than the other one has not failed.
-void Session::Attempt::lost(Contender contender, const Error& error) {
-  if (session_.has_ended() || is_shortage(error.code)) return;
-  ++session_.attempts_;
-  const ServerRef& server = contender.server.get();
-  if (error.code != ECANCELED) {
-    session_.note_failed(*server, error.code, contender.on_trial);
-    session_.worker_->upstream_failed(*session_.route_, server.get(), error);
-    tried_.push_back(server);
-  } else if (contender.on_trial) {
-    const auto time = std::chrono::duration_cast<Duration>(session_.route_->config.eject_time);
-    end_trial(*server->load, session_.worker_->reactor().now() + time);
-  }
-}
-
 // Opens a server of the route; /dev/null for discard, and no descriptor for echo.
-Task<Result<>> Session::open_upstream_by(TimePoint deadline, OwnedFd& upstream) {
+Task<Result<OwnedFd>> Session::open_target(ServerConnect& connect) {
   const TargetAddress& to = route_->config.target();
-  if (std::holds_alternative<EchoEndpoint>(to)) co_return Result<>();
-  if (std::holds_alternative<DiscardEndpoint>(to)) {
-    upstream = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
-    if (!upstream) co_return errno_error("open /dev/null");
-    co_return Result<>();
-  }
-  std::vector<ServerRef> tried;  // in this round
-  Duration longest_rest = kFirstRest;
-  Error last{ENOENT, "connect: no server"};
-  while (!has_ended() && worker_->reactor().now() < deadline) {
-    Balancer::Pick pick = pick_server(tried);
-    if (pick.server == nullptr) {
-      co_await rest(longest_rest, deadline);
-      longest_rest = std::min(2 * longest_rest, kLongestRest);
-      tried.clear();
-      continue;
-    }
-    server_ = {};  // one that failed no longer counts
-    Attempt attempt(*this, std::move(pick), tried, deadline);
-    running_ = &attempt;
-    HedgedConnector::Outcome outcome = co_await attempt;
-    running_ = {};
-    server_ = std::move(outcome.server);
-    if (outcome.connected.has_value()) {
-      note_connected(*outcome.connected);
-      upstream = std::move(outcome.connected->fd);
-      co_return Result<>();
-    }
-    last = outcome.connected.error();
-    if (has_ended() || is_shortage(last.code)) break;
-    ++attempts_;
-    note_failed(*server_.get(), last.code, outcome.on_trial);
-    if (!pay_retry(deadline)) break;
-    worker_->upstream_failed(*route_, server_.get().get(), last);
-    tried.push_back(server_.get());
-  }
-  co_return last;
-}
-
-Balancer::Pick Session::pick_server(std::span<const ServerRef> tried) {
-  return worker_->routes().balancer(*route_).pick(source_hash(), tried, worker_->reactor().now(),
-                                                  longest_trial(*route_));
-}
-
-// An attempt gets an equal share of the time that is left, but at least kLeastShare if possible.
-HedgedConnector::Contender Session::next_attempt(Balancer::Pick pick, TimePoint deadline) const {
-  const TimePoint now = worker_->reactor().now();
-  const std::uint64_t left = 1 + retries() - std::min<std::uint64_t>(attempts_, retries());
-  const Duration share = std::max(kLeastShare, (deadline - now) / static_cast<Duration::rep>(left));
-  const Server& server = *pick.server;
-  return {.server = ServerUse(std::move(pick.server)),
-          .on_trial = pick.on_trial,
-          .options = {.endpoints = server.endpoints,
-                      .first = server.preferred.load(std::memory_order_relaxed),
-                      .deadline = std::min(deadline, now + share),
-                      .choose_congestion = route_->config.congestion == Congestion::automatic}};
-}
-
-void Session::note_connected(const Connected& connected) {
-  ++attempts_;
-  endpoint_ = static_cast<std::uint16_t>(connected.which);
-  falls_ = server_->load->falls.load(std::memory_order_acquire);
-  if (server_->preferred.load(std::memory_order_relaxed) != endpoint_) {
-    server_->preferred.store(endpoint_, std::memory_order_relaxed);
-  }
-  if (!note_success(*server_->load)) return;
-  worker_->server_changes().log(worker_->reactor().now(), LogLevel::info, "server_back",
-                                {{"route", route_->config.name}, {"server", server_->name}});
-}
-
-void Session::note_failed(const Server& server, int error, bool on_trial) {
-  if (is_own_fault(error, server.endpoints.front().is_unix())) return;
-  Balancer& balancer = worker_->routes().balancer(*route_);
-  const RouteConfig& config = route_->config;
-  const EjectionPolicy policy{config.eject_after,
-                              std::chrono::duration_cast<Duration>(config.eject_time)};
-  const std::optional<Duration> time = note_failure(balancer.set(), server, policy, on_trial,
-                                                    worker_->reactor().now(), balancer.random());
-  if (!time) return;
-  const std::chrono::duration<double> seconds = *time;
-  worker_->server_changes().log(
-      worker_->reactor().now(), LogLevel::warn, "server_ejected",
-      {{"route", config.name}, {"server", server.name}, {"seconds", seconds.count()}});
-}
-
-// Whether another connect may follow one that failed. Takes it from the route's budget.
-bool Session::pay_retry(TimePoint deadline) {
-  return attempts_ <= retries() && pay_connect(deadline);
-}
-
-bool Session::pay_connect(TimePoint deadline) {
-  const TimePoint now = worker_->reactor().now();
-  return now < deadline && worker_->routes().retries(*route_).take(now, WorkerRoutes::kRetry);
-}
-
-// Waits before the servers are tried once more, so that many connections do not do so together.
-Task<> Session::rest(Duration longest, TimePoint deadline) {
-  Reactor& reactor = worker_->reactor();
-  balance::Random& random = worker_->routes().balancer(*route_).random();
-  const auto pause =
-      static_cast<Duration::rep>(random.below(static_cast<std::uint64_t>(longest.count()) + 1));
-  const TimePoint until = std::min(deadline, reactor.now() + Duration(pause));
-  while (!has_ended() && reactor.now() < until) {
-    co_await reactor.sleep_until(std::min(until, reactor.now() + kShortagePause));
-  }
-}
-
-std::uint64_t Session::retries() const {
-  return route_->config.retries.value_or(has_several_servers() ? kRetries : 0);
-}
-
-Duration Session::hedge_after() const {
-  if (!has_several_servers()) return Duration::zero();
-  return std::chrono::duration_cast<Duration>(route_->config.hedge_after);
+  if (std::holds_alternative<EchoEndpoint>(to)) co_return OwnedFd();
+  if (!std::holds_alternative<DiscardEndpoint>(to)) co_return co_await connect.run();
+  OwnedFd fd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  if (!fd) co_return errno_error("open /dev/null");
+  co_return fd;
 }
 
 // A hash of the client's address, if the route picks its servers by it.
@@ -388,7 +216,7 @@ std::uint64_t Session::source_hash() const {
 
 Leg::Kind Session::upstream_kind() const {
   if (std::holds_alternative<DiscardEndpoint>(route_->config.target())) return Leg::Kind::device;
-  const bool is_unix = endpoint_ != kNoEndpoint && server_->endpoints[endpoint_].is_unix();
+  const bool is_unix = upstream_.is_connected() && upstream_.address().is_unix();
   return is_unix ? Leg::Kind::unix_stream : Leg::Kind::tcp;
 }
 
@@ -446,8 +274,8 @@ std::string Session::client_text() const {
 }
 
 std::string Session::upstream_text() const {
-  if (endpoint_ != kNoEndpoint) return server_->endpoints[endpoint_].text;
-  return server_ ? server_->name : to_string(route_->config.target());
+  if (upstream_.is_connected()) return upstream_.address().text;
+  return upstream_.server ? upstream_.server->name : to_string(route_->config.target());
 }
 
 Worker& Session::destination(const Relay& relay) const {
@@ -465,7 +293,7 @@ void Session::connect_failed(const Error& error) {
   end_ = error.code == ECONNREFUSED ? EndReason::connect_refused
          : error.code == ETIMEDOUT  ? EndReason::connect_timeout
                                     : EndReason::connect_failed;
-  worker_->upstream_failed(*route_, server_.get().get(), error);
+  worker_->upstream_failed(*route_, upstream_.server.get().get(), error);
 }
 
 void Session::relayed(EndReason end, Relay& relay, capture::Recording* recording) {
@@ -490,7 +318,8 @@ void Session::log_end(const Totals& totals) {
   const std::string client = client_text();
   const std::string upstream = upstream_text();
   const std::chrono::duration<double> duration = worker_->reactor().now() - began_;
-  const std::string_view server = server_ ? std::string_view(server_->name) : "";
+  const ServerUse& used = upstream_.server;
+  const std::string_view server = used ? std::string_view(used->name) : "";
   const auto fields =
       std::to_array<log::Field>({{"id", id},
                                  {"route", route_->config.name},
@@ -503,10 +332,11 @@ void Session::log_end(const Totals& totals) {
                                  {"duration", duration.count()},
                                  {"reason", ending.name},
                                  {"server", server},
-                                 {"attempts", std::uint64_t{attempts_}}});
+                                 {"attempts", std::uint64_t{upstream_.attempts}}});
   constexpr std::size_t kOfSeveral = 2;  // the last fields
-  log::write(LogLevel::info, "connection",
-             log::Fields(fields).first(fields.size() - (has_several_servers() ? 0 : kOfSeveral)));
+  log::write(
+      LogLevel::info, "connection",
+      log::Fields(fields).first(fields.size() - (route_->has_several_servers() ? 0 : kOfSeveral)));
 }
 
 }  // namespace sluice

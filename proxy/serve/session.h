@@ -17,7 +17,7 @@
 #include "iolib/reactor/reactor.h"
 #include "iolib/reactor/task.h"
 #include "iolib/relay/relay.h"
-#include "proxy/upstream/hedge.h"
+#include "proxy/serve/server_connect.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice {
@@ -68,21 +68,9 @@ class Session : public boost::intrusive::list_base_hook<> {
     std::uint64_t spliced_to_client = 0;
   };
 
-  class Attempt;
   [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
+  [[nodiscard]] Task<Result<OwnedFd>> open_target(ServerConnect& connect);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
-  [[nodiscard]] Task<Result<>> open_upstream_by(TimePoint deadline, OwnedFd& upstream);
-  [[nodiscard]] Balancer::Pick pick_server(std::span<const ServerRef> tried);
-  [[nodiscard]] HedgedConnector::Contender next_attempt(Balancer::Pick pick,
-                                                        TimePoint deadline) const;
-  void note_connected(const Connected& connected);
-  void note_failed(const Server& server, int error, bool on_trial);
-  [[nodiscard]] bool pay_retry(TimePoint deadline);
-  [[nodiscard]] bool pay_connect(TimePoint deadline);
-  [[nodiscard]] Task<> rest(Duration longest, TimePoint deadline);
-  [[nodiscard]] bool has_several_servers() const { return route_->config.to.size() > 1; }
-  [[nodiscard]] std::uint64_t retries() const;
-  [[nodiscard]] Duration hedge_after() const;
   [[nodiscard]] std::uint64_t source_hash() const;
   [[nodiscard]] Leg::Kind upstream_kind() const;
   [[nodiscard]] std::string client_text() const;
@@ -101,18 +89,13 @@ class Session : public boost::intrusive::list_base_hook<> {
 
   Worker* worker_;
   RouteSnapshot route_;
-  std::variant<std::monostate, Relay*, FileSource*, HedgedConnector*> running_;  ///< for stop()
+  std::variant<std::monostate, Relay*, FileSource*, ServerConnect*> running_;  ///< for stop()
   std::uint64_t number_;
   TimePoint began_;
   SocketAddress client_;
-  ServerUse server_;                      ///< the last that was tried, if any
-  std::uint16_t endpoint_ = kNoEndpoint;  ///< index of its address, once connected
-  std::uint16_t attempts_ = 0;            ///< connects to servers
-  std::uint8_t falls_ = 0;                ///< of the server, when it was connected
+  Upstream upstream_;
   Leg::Kind client_kind_;
   EndReason end_ = EndReason::none;
-
-  static constexpr std::uint16_t kNoEndpoint = 0xffff;
 };
 
 /// The sessions of one worker; borrowed.

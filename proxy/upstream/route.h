@@ -34,6 +34,7 @@ struct Route {
   std::shared_ptr<const ServerSet> servers;
   std::vector<MirrorTarget> mirrors;
 
+  [[nodiscard]] bool has_several_servers() const { return config.to.size() > 1; }
   /// Whether its connections are recorded or mirrored. They stay with the worker where they begin.
   [[nodiscard]] bool tapped() const { return !config.capture.empty() || !mirrors.empty(); }
 };

@@ -1,0 +1,200 @@
+#include "proxy/serve/server_connect.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "proxy/log/log.h"
+#include "proxy/serve/worker.h"
+#include "proxy/upstream/blame.h"
+#include "proxy/upstream/ejection.h"
+
+namespace sluice {
+namespace {
+
+// How often a connect that failed is tried again where there are several servers, unless the
+// configuration sets it.
+constexpr std::uint64_t kRetries = 3;
+// The least time for an attempt: a lost SYN is sent again after a second.
+constexpr Duration kLeastShare = std::chrono::milliseconds(1'100);
+// The longest random pause before all servers are tried a second time, and before any later time.
+constexpr Duration kFirstRest = std::chrono::milliseconds(50);
+constexpr Duration kLongestRest = std::chrono::seconds(1);
+// How soon a pause notices that it is cancelled.
+constexpr Duration kRestPart = std::chrono::milliseconds(20);
+
+Duration to_duration(std::chrono::nanoseconds time) {
+  return std::chrono::duration_cast<Duration>(time);
+}
+
+}  // namespace
+
+// A connect to a server that was picked, and its hedge.
+class ServerConnect::Attempt final : public HedgedConnector {
+ public:
+  Attempt(ServerConnect& owner, Balancer::Pick pick)
+      : HedgedConnector(owner.worker_.reactor(), owner.contender(std::move(pick)),
+                        owner.hedge_after()),
+        owner_(owner) {}
+
+ private:
+  std::optional<Contender> hedge(const ServerRef& first) override {
+    return owner_.pick_hedge(first);
+  }
+  void lost(Contender contender, const Error& error) override {
+    owner_.note_lost(std::move(contender), error);
+  }
+  ServerConnect& owner_;
+};
+
+ServerConnect::ServerConnect(Worker& worker, const Route& route, std::uint64_t source,
+                             Upstream& upstream)
+    : worker_(worker),
+      route_(route),
+      source_(source),
+      upstream_(upstream),
+      deadline_(now() + to_duration(route.config.connect_timeout)),
+      longest_rest_(kFirstRest) {
+  if (retries() > 0 || hedge_after() > Duration::zero()) budget().add(WorkerRoutes::kRetryShare);
+}
+
+Task<Result<OwnedFd>> ServerConnect::run() {
+  Error last{ENOENT, "connect: no server"};
+  while (!cancelled_ && now() < deadline_) {
+    Balancer::Pick picked = pick();
+    if (picked.server == nullptr) {
+      co_await rest();
+      continue;
+    }
+    upstream_.server = {};  // one that failed no longer counts
+    Attempt attempt(*this, std::move(picked));
+    running_ = &attempt;
+    HedgedConnector::Outcome outcome = co_await attempt;
+    running_ = nullptr;
+    upstream_.server = std::move(outcome.server);
+    if (outcome.connected.has_value()) {
+      note_connected(*outcome.connected);
+      co_return std::move(outcome.connected->fd);
+    }
+    last = outcome.connected.error();
+    if (cancelled_ || is_shortage(last.code)) break;
+    ++upstream_.attempts;
+    const ServerRef& server = upstream_.server.get();
+    note_failed(*server, last.code, outcome.on_trial);
+    if (!pay_retry()) break;
+    worker_.upstream_failed(route_, server.get(), last);
+    tried_.push_back(server);
+  }
+  co_return last;
+}
+
+void ServerConnect::cancel() {
+  cancelled_ = true;
+  if (running_ != nullptr) running_->cancel();
+}
+
+Balancer::Pick ServerConnect::pick() const {
+  return balancer().pick(source_, tried_, now(), to_duration(route_.config.connect_timeout));
+}
+
+std::optional<ServerConnect::Contender> ServerConnect::pick_hedge(const ServerRef& first) const {
+  if (!pay()) return std::nullopt;
+  std::vector<ServerRef> others_than = tried_;
+  others_than.push_back(first);
+  Balancer::Pick picked = balancer().pick_hedge(source_, others_than, now(),
+                                                to_duration(route_.config.connect_timeout));
+  if (picked.server != nullptr) return contender(std::move(picked));
+  budget().add(WorkerRoutes::kRetry);
+  return std::nullopt;
+}
+
+// An attempt gets an equal share of the time that is left, but at least kLeastShare if possible.
+ServerConnect::Contender ServerConnect::contender(Balancer::Pick pick) const {
+  const std::uint64_t left = 1 + retries() - std::min<std::uint64_t>(upstream_.attempts, retries());
+  const Duration share =
+      std::max(kLeastShare, (deadline_ - now()) / static_cast<Duration::rep>(left));
+  const Server& server = *pick.server;
+  return {.server = ServerUse(std::move(pick.server)),
+          .on_trial = pick.on_trial,
+          .options = {.endpoints = server.endpoints,
+                      .first = server.preferred.load(std::memory_order_relaxed),
+                      .deadline = std::min(deadline_, now() + share),
+                      .choose_congestion = route_.config.congestion == Congestion::automatic}};
+}
+
+void ServerConnect::note_connected(const Connected& connected) {
+  const Server& server = *upstream_.server.get();
+  ++upstream_.attempts;
+  upstream_.endpoint = static_cast<std::uint16_t>(connected.which);
+  upstream_.falls = server.load->falls.load(std::memory_order_acquire);
+  if (server.preferred.load(std::memory_order_relaxed) != upstream_.endpoint) {
+    server.preferred.store(upstream_.endpoint, std::memory_order_relaxed);
+  }
+  if (!note_success(*server.load)) return;
+  worker_.server_changes().log(now(), LogLevel::info, "server_back",
+                               {{"route", route_.config.name}, {"server", server.name}});
+}
+
+// Of two connects, one failed, or was cancelled since the other was faster: then it has not failed.
+void ServerConnect::note_lost(Contender contender, const Error& error) {
+  if (cancelled_ || is_shortage(error.code)) return;
+  ++upstream_.attempts;
+  const ServerRef& server = contender.server.get();
+  if (error.code != ECANCELED) {
+    note_failed(*server, error.code, contender.on_trial);
+    worker_.upstream_failed(route_, server.get(), error);
+    tried_.push_back(server);
+  } else if (contender.on_trial) {
+    end_trial(*server->load, now() + to_duration(route_.config.eject_time));
+  }
+}
+
+void ServerConnect::note_failed(const Server& server, int error, bool on_trial) const {
+  if (is_own_fault(error, server.endpoints.front().is_unix())) return;
+  const RouteConfig& config = route_.config;
+  const EjectionPolicy policy{config.eject_after, to_duration(config.eject_time)};
+  const std::optional<Duration> time =
+      note_failure(balancer().set(), server, policy, on_trial, now(), balancer().random());
+  if (!time) return;
+  const std::chrono::duration<double> seconds = *time;
+  worker_.server_changes().log(
+      now(), LogLevel::warn, "server_ejected",
+      {{"route", config.name}, {"server", server.name}, {"seconds", seconds.count()}});
+}
+
+// Whether another connect may follow one that failed.
+bool ServerConnect::pay_retry() const { return upstream_.attempts <= retries() && pay(); }
+
+// Takes a connect from the route's budget.
+bool ServerConnect::pay() const {
+  return now() < deadline_ && budget().take(now(), WorkerRoutes::kRetry);
+}
+
+// Waits before the servers are tried once more, so that many connections do not do so together.
+Task<> ServerConnect::rest() {
+  tried_.clear();
+  const auto longest = static_cast<std::uint64_t>(longest_rest_.count());
+  const auto pause = static_cast<Duration::rep>(balancer().random().below(longest + 1));
+  longest_rest_ = std::min(2 * longest_rest_, kLongestRest);
+  const TimePoint until = std::min(deadline_, now() + Duration(pause));
+  while (!cancelled_ && now() < until) {
+    co_await worker_.reactor().sleep_until(std::min(until, now() + kRestPart));
+  }
+}
+
+TimePoint ServerConnect::now() const { return worker_.reactor().now(); }
+
+std::uint64_t ServerConnect::retries() const {
+  return route_.config.retries.value_or(route_.has_several_servers() ? kRetries : 0);
+}
+
+Duration ServerConnect::hedge_after() const {
+  return route_.has_several_servers() ? to_duration(route_.config.hedge_after) : Duration::zero();
+}
+
+Balancer& ServerConnect::balancer() const { return worker_.routes().balancer(route_); }
+
+balance::TokenBucket& ServerConnect::budget() const { return worker_.routes().retries(route_); }
+
+}  // namespace sluice

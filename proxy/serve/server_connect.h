@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "iolib/base/clock.h"
+#include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
+#include "iolib/reactor/task.h"
+#include "proxy/upstream/hedge.h"
+#include "proxy/upstream/route.h"
+
+namespace sluice {
+
+class Worker;
+
+/// The server that a session uses.
+struct Upstream {
+  static constexpr std::uint16_t kNoEndpoint = 0xffff;
+
+  ServerUse server;                      ///< the last that was tried, if any
+  std::uint16_t endpoint = kNoEndpoint;  ///< index of its address, once connected
+  std::uint16_t attempts = 0;            ///< connects to servers
+  std::uint8_t falls = 0;                ///< of the server, when it was connected
+
+  [[nodiscard]] bool is_connected() const { return endpoint != kNoEndpoint; }
+  /// The address that is connected.
+  [[nodiscard]] const Endpoint& address() const { return server->endpoints[endpoint]; }
+  /// Whether its checks have found the server down since it was connected.
+  [[nodiscard]] bool has_fallen() const {
+    return is_connected() && server->load->falls.load(std::memory_order_acquire) != falls;
+  }
+};
+
+/// Connects a session to a server of its route: picks one, hedges, and tries others if it fails.
+/// Lives as long as the session connects.
+class ServerConnect {
+ public:
+  /// Borrows everything. `source` is a hash of the client's address.
+  ServerConnect(Worker& worker, const Route& route, std::uint64_t source, Upstream& upstream);
+  ServerConnect(const ServerConnect&) = delete;
+  ServerConnect& operator=(const ServerConnect&) = delete;
+
+  /// When the time for connecting is over.
+  [[nodiscard]] TimePoint deadline() const { return deadline_; }
+  /// Connects, and says so in `upstream`. May be called again after an error.
+  [[nodiscard]] Task<Result<OwnedFd>> run();
+  /// Makes run() end soon, with an error.
+  void cancel();
+
+ private:
+  class Attempt;
+  using Contender = HedgedConnector::Contender;
+
+  [[nodiscard]] Balancer::Pick pick() const;
+  [[nodiscard]] std::optional<Contender> pick_hedge(const ServerRef& first) const;
+  [[nodiscard]] Contender contender(Balancer::Pick pick) const;
+  void note_connected(const Connected& connected);
+  void note_lost(Contender contender, const Error& error);
+  void note_failed(const Server& server, int error, bool on_trial) const;
+  [[nodiscard]] bool pay_retry() const;
+  [[nodiscard]] bool pay() const;
+  [[nodiscard]] Task<> rest();
+  [[nodiscard]] TimePoint now() const;
+  [[nodiscard]] std::uint64_t retries() const;
+  [[nodiscard]] Duration hedge_after() const;
+  [[nodiscard]] Balancer& balancer() const;
+  [[nodiscard]] balance::TokenBucket& budget() const;
+
+  Worker& worker_;
+  const Route& route_;
+  const std::uint64_t source_;
+  Upstream& upstream_;
+  const TimePoint deadline_;
+  std::vector<ServerRef> tried_;        ///< in this round
+  Duration longest_rest_;               ///< before the next round
+  HedgedConnector* running_ = nullptr;  ///< the attempt, while there is one
+  bool cancelled_ = false;
+};
+
+}  // namespace sluice
