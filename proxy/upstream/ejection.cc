@@ -15,19 +15,20 @@ Duration::rep instant(TimePoint time) { return time.time_since_epoch().count(); 
 
 bool was_ejected(const ServerLoad& load) { return load.ejected_until.load(kRelaxed) != 0; }
 
-// Whether at most half of the servers of this one's tier are ejected if it is, and another one is
-// usable.
+// Whether another server is usable, and at most half of the servers are ejected if this one is; of
+// backups, at most half of the backups.
 bool may_be_ejected(const ServerSet& set, const Server& server, TimePoint now) {
-  const auto& members = set.tiers.at(server.backup ? 1 : 0).members;
+  std::size_t count = 0;
   std::size_t ejected = 1;
   bool other_usable = false;
-  for (const std::uint32_t member : members) {
-    const ServerRef& other = set.servers[member];
+  for (const ServerRef& other : set.servers) {
+    if (other->weight == 0 || (server.backup && !other->backup)) continue;
+    ++count;
     if (other->load == server.load) continue;
     if (was_ejected(*other->load)) ++ejected;
     other_usable = other_usable || is_usable(*other->load, now);
   }
-  return ejected <= members.size() / 2 && other_usable;
+  return ejected <= count / 2 && other_usable;
 }
 
 // Four to six fifths of the time.

@@ -28,8 +28,8 @@ struct EjectionPolicy {
 /// another caller was faster: the server is ejected.
 [[nodiscard]] std::optional<bool> begin_trial(ServerLoad& load, TimePoint now, Duration time);
 /// A connect failed through the server's fault. Returns for how long it is ejected from now on, if
-/// this failure ejects it. Never ejects more than half of the servers of its tier, and never the
-/// last one that is usable.
+/// this failure ejects it. Never ejects more than half of the servers, more than half of the
+/// backups, or the last one that is usable.
 [[nodiscard]] std::optional<Duration> note_failure(const ServerSet& set, const Server& server,
                                                    const EjectionPolicy& policy, bool on_trial,
                                                    TimePoint now, balance::Random& random);

@@ -118,10 +118,23 @@ TEST_F(EjectionTest, NeverMoreThanHalf) {
     for (int i = 0; i < servers; ++i) eject(static_cast<std::size_t>(i));
     int count = 0;
     for (int i = 0; i < servers; ++i) count += ejected(static_cast<std::size_t>(i)) ? 1 : 0;
-    EXPECT_EQ(count, servers / 2);
+    EXPECT_EQ(count, (servers + 1) / 2) << "with the backup";
     eject(static_cast<std::size_t>(servers));
     EXPECT_FALSE(ejected(static_cast<std::size_t>(servers))) << "the only backup";
   }
+}
+
+/// Each connection would otherwise try it first, and use up the budget of retries.
+TEST_F(EjectionTest, AnOnlyPrimaryIfItsBackupIsUsable) {
+  have_servers(1, 1);
+  load(1).down = true;
+  eject(0);
+  EXPECT_FALSE(ejected(0));
+  load(1).down = false;
+  EXPECT_TRUE(fail(0));
+  EXPECT_TRUE(ejected(0));
+  eject(1);
+  EXPECT_FALSE(ejected(1)) << "the last one";
 }
 
 TEST_F(EjectionTest, ZeroTurnsItOff) {
