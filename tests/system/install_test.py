@@ -17,6 +17,7 @@ from pathlib import Path
 SKIP = 77  # meson's status for a test that was skipped
 PROGRAMS = ["sluice", "sluice-bench", "sluice-capture", "sluice-replay"]
 COMPLETED = ["sluice", "sluice-capture", "sluice-replay"]
+EXAMPLES = ["README.md", "postgres-primary.toml", "postgres-standby.toml", "redis.toml"]
 ENVIRONMENT = os.environ | {"LC_ALL": "C", "MANWIDTH": "80"}
 
 
@@ -110,6 +111,14 @@ def check_completions(there: Installed, folder: str, name: str) -> None:
     there.expect(f"complete -c {name} " in there.text(path), f"{path}: not for {name}")
 
 
+def check_example(there: Installed, folder: str, programs: str, name: str) -> None:
+    path = f"{folder}/doc/sluice/examples/{name}"
+    there.expect(there.text(path).startswith("# "), f"{path}: begins without a heading or comment")
+    if name.endswith(".toml"):
+        said = output_of(there.file(f"{programs}/sluice"), "--config", there.file(path), "--check")
+        there.expect("configuration: good" in said, f"{path}: {said!r}")
+
+
 def main() -> int:
     build, version, programs, data, man, units = Path(sys.argv[1]), *sys.argv[2:]
     if shutil.which("meson") is None:
@@ -126,6 +135,8 @@ def main() -> int:
             check_man_page(there, man, name, version)
         for name in COMPLETED:
             check_completions(there, data, name)
+        for name in EXAMPLES:
+            check_example(there, data, programs, name)
         check_unit(there, units, programs)
         there.wrong += [f"{path}: nobody expects it" for path in there.surplus()]
     print("\n".join(there.wrong) or f"{len(there.seen)} files")

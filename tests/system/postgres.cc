@@ -6,17 +6,19 @@
 #include <unistd.h>
 
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "tests/support/regex.h"
 #include "tests/support/sockets.h"
+#include "tests/support/wait.h"
 #include "tests/system/programs.h"
 
 namespace sluice::test {
 
-Postgres::Postgres(const TempDir& folder, const ProcessOptions& options,
+Postgres::Postgres(std::string data, const ProcessOptions& options,
                    const std::vector<std::string>& more)
-    : data_(folder.file("data")), port_(free_port()) {
+    : data_(std::move(data)), options_(options), port_(free_port()) {
   ::mkdir(data_.c_str(), 0700);
   if (options.user) {
     const passwd* entry = ::getpwnam(options.user->c_str());
@@ -24,26 +26,54 @@ Postgres::Postgres(const TempDir& folder, const ProcessOptions& options,
       throw std::runtime_error("no folder for " + *options.user);
     }
   }
-  ProcessOptions inside = options;
-  inside.working_directory = data_;
+  options_.working_directory = data_;
+  arguments_ = {"postgres",
+                "-D",
+                data_,
+                "-p",
+                std::to_string(port_),
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "fsync=off"};
+  arguments_.insert(arguments_.end(), more.begin(), more.end());
+}
+
+Postgres::Postgres(const TempDir& folder, const ProcessOptions& options,
+                   const std::vector<std::string>& more)
+    : Postgres(folder.file("data"), options, more) {
   static_cast<void>(run_program({"initdb", "-D", data_, "-U", "tester", "-A", "trust", "-E", "UTF8",
                                  "--no-locale", "--no-sync"},
-                                inside));
-  std::vector<std::string> arguments{"postgres",
-                                     "-D",
-                                     data_,
-                                     "-p",
-                                     std::to_string(port_),
-                                     "-c",
-                                     "listen_addresses=127.0.0.1",
-                                     "-c",
-                                     "unix_socket_directories=",
-                                     "-c",
-                                     "fsync=off"};
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  server_ = std::make_unique<Process>(arguments, inside);
-  if (!server_->wait_for_error_line(Regex("ready to accept connections"), 0, kProgramPatience)) {
+                                options_));
+  start();
+}
+
+std::unique_ptr<Postgres> Postgres::make_standby(const TempDir& folder) const {
+  std::unique_ptr<Postgres> standby(new Postgres(folder.file("standby"), options_, {}));
+  static_cast<void>(
+      run_program({"pg_basebackup", "-h", "127.0.0.1", "-p", std::to_string(port_), "-U", "tester",
+                   "-D", standby->data_, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"},
+                  standby->options_));
+  standby->start();
+  return standby;
+}
+
+void Postgres::start() {
+  // A killed server's processes must be gone, or the new one finds its memory in use.
+  if (server_) static_cast<void>(server_->wait(kProgramPatience));
+  server_ = std::make_unique<Process>(arguments_, options_);
+  const Regex ready("ready to accept( read-only)? connections");
+  if (!server_->wait_for_error_line(ready, 0, kProgramPatience)) {
     throw std::runtime_error("postgres does not start:\n" + server_->standard_error());
+  }
+}
+
+void Postgres::kill() {
+  server_->signal(SIGKILL);
+  if (!wait_until([this] { return try_connect(port_) != 0; })) {
+    throw std::runtime_error("postgres still accepts connections");
   }
 }
 

@@ -22,6 +22,14 @@ class Postgres {
   Postgres(const Postgres&) = delete;
   Postgres& operator=(const Postgres&) = delete;
 
+  /// A hot standby that follows this server, with its data in the same folder.
+  [[nodiscard]] std::unique_ptr<Postgres> make_standby(const TempDir& folder) const;
+  /// Kills it with SIGKILL, and waits until it refuses connections. Its other processes end by
+  /// themselves.
+  void kill();
+  /// Starts it again after kill(). Throws if it does not start.
+  void start();
+
   [[nodiscard]] std::uint16_t port() const { return port_; }
   /// What it has logged so far.
   [[nodiscard]] std::string log() const { return server_->standard_error(); }
@@ -29,8 +37,13 @@ class Postgres {
   [[nodiscard]] static ProcessOptions owner();
 
  private:
+  /// Not started yet.
+  Postgres(std::string data, const ProcessOptions& options, const std::vector<std::string>& more);
+
   std::string data_;
+  ProcessOptions options_;  ///< of all its programs
   std::uint16_t port_;
+  std::vector<std::string> arguments_;  ///< of postgres
   std::unique_ptr<Process> server_;
 };
 

@@ -54,10 +54,23 @@ std::unique_ptr<Process> ProgramTest::start_nginx(std::uint16_t port,
   return server;
 }
 
-std::unique_ptr<Process> ProgramTest::start_redis(std::uint16_t port) const {
-  auto server = std::make_unique<Process>(std::vector<std::string>{
-      "redis-server", "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
-      "--appendonly", "no", "--dir", folder_.path()});
+std::unique_ptr<Process> ProgramTest::start_redis(std::uint16_t port,
+                                                  const std::vector<std::string>& more) const {
+  std::vector<std::string> argv{"redis-server",
+                                "--port",
+                                std::to_string(port),
+                                "--bind",
+                                "127.0.0.1",
+                                "--save",
+                                "",
+                                "--appendonly",
+                                "no",
+                                "--dir",
+                                folder_.path(),
+                                "--dbfilename",
+                                "redis-" + std::to_string(port)};
+  argv.insert(argv.end(), more.begin(), more.end());
+  auto server = std::make_unique<Process>(argv);
   wait_for_listener(*server, port);
   return server;
 }
