@@ -208,6 +208,15 @@ TEST_P(ServersTest, ABackupIsUsedOnlyWhenNoOtherServerIs) {
   EXPECT_EQ(served(10).at(2), 10);
 }
 
+/// An only primary that is down is ejected, so that it does not use up the budget of retries.
+TEST_P(ServersTest, ABackupServesHoweverManyConnectionsThereAre) {
+  add_refusing_server();
+  add_servers(1);
+  start_with_file("[\"" + address(0) + "\", { address = \"" + address(1) + "\", backup = true }]");
+  EXPECT_EQ(served(400)[1], 400);
+  EXPECT_EQ(counters_of(*daemon_).at("connect_failures"), "0");
+}
+
 TEST_P(ServersTest, AServerThatDoesNotAnswerGetsItsShareOfTheTime) {
   add_full_server();
   add_servers(1);
