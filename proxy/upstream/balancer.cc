@@ -55,26 +55,37 @@ void Balancer::use(std::shared_ptr<const ServerSet> set) {
 
 Balancer::Pick Balancer::pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
                               Duration trial) {
-  Pick usable = pick_usable(set_->balance, source, tried, now, trial);
-  if (usable.server != nullptr) return usable;
   const auto was_tried = [&](const Server& server) { return is_in(tried, server); };
+  const auto unusable = [&](const Server& server) {
+    return !is_usable(*server.load, now) || was_tried(server);
+  };
+  Pick pick = pick_on_trial(set_->balance, source, unusable, now, trial);
+  if (pick.server != nullptr) return pick;
+  // Checks can be wrong. What connects have found is newer.
+  const auto ejected = [&](const Server& server) {
+    return is_ejected(*server.load, now) || was_tried(server);
+  };
+  pick = pick_on_trial(set_->balance, source, ejected, now, trial);
+  if (pick.server != nullptr) return pick;
   return {pick_if_not(set_->balance, source, was_tried), false};
 }
 
 Balancer::Pick Balancer::pick_hedge(std::uint64_t source, std::span<const ServerRef> tried,
                                     TimePoint now, Duration trial) {
   const bool has_turns = set_->balance == Balance::round_robin;
-  return pick_usable(has_turns ? Balance::two_choices : set_->balance, source, tried, now, trial);
-}
-
-Balancer::Pick Balancer::pick_usable(Balance how, std::uint64_t source,
-                                     std::span<const ServerRef> tried, TimePoint now,
-                                     Duration trial) {
   const auto unusable = [&](const Server& server) {
     return !is_usable(*server.load, now) || is_in(tried, server);
   };
+  return pick_on_trial(has_turns ? Balance::two_choices : set_->balance, source, unusable, now,
+                       trial);
+}
+
+// Begins a trial if the server needs one.
+template <class Skip>
+Balancer::Pick Balancer::pick_on_trial(Balance how, std::uint64_t source, const Skip& skip,
+                                       TimePoint now, Duration trial) {
   // Each round without a trial means that another worker began one.
-  while (ServerRef server = pick_if_not(how, source, unusable)) {
+  while (ServerRef server = pick_if_not(how, source, skip)) {
     const std::optional<bool> on_trial = begin_trial(*server->load, now, trial);
     if (on_trial) return {std::move(server), *on_trial};
   }

@@ -27,7 +27,8 @@ class Balancer {
     ServerRef server;       ///< null if there is none
     bool on_trial = false;  ///< see begin_trial()
   };
-  /// Picks a usable server that is not in `tried`; if there is none, one that is down or ejected.
+  /// Picks a usable server that is not in `tried`; if there is none, one that is down; if all are
+  /// ejected, one of these.
   /// Picks a backup only if no other server is left. `source` is a hash of the client's address,
   /// `trial` the longest time that a trial takes.
   [[nodiscard]] Pick pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
@@ -40,8 +41,9 @@ class Balancer {
   [[nodiscard]] balance::Random& random() { return random_; }
 
  private:
-  [[nodiscard]] Pick pick_usable(Balance how, std::uint64_t source,
-                                 std::span<const ServerRef> tried, TimePoint now, Duration trial);
+  template <class Skip>
+  [[nodiscard]] Pick pick_on_trial(Balance how, std::uint64_t source, const Skip& skip,
+                                   TimePoint now, Duration trial);
   template <class Skip>
   [[nodiscard]] ServerRef pick_if_not(Balance how, std::uint64_t source, const Skip& skip);
   template <class Skip>

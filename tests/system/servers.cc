@@ -1,9 +1,11 @@
 #include "tests/system/servers.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <utility>
 
@@ -93,6 +95,19 @@ Served ServersTest::accept_next(OwnedFd client) {
   served.server = static_cast<std::size_t>(found - ready.begin());
   served.accepted = accept_from(found->fd);
   return served;
+}
+
+Ending ServersTest::ending_of_client() {
+  const OwnedFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(daemon_->port());
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) {
+    return ending_of(client.get());
+  }
+  EXPECT_EQ(errno, ECONNRESET);
+  return Ending::reset;
 }
 
 std::map<std::size_t, int> ServersTest::served(int count) {

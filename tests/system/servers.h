@@ -54,6 +54,9 @@ class ServersTest : public testing::TestWithParam<std::string> {
   /// The next connection that any server gets.
   [[nodiscard]] Served accept_next(OwnedFd client);
   [[nodiscard]] Served serve_one() { return accept_next(connect_tcp(daemon_->port())); }
+  /// How a client's connection ends that sends nothing. The daemon can reset it before connect(2)
+  /// has returned.
+  [[nodiscard]] Ending ending_of_client();
   /// How many of `count` connections each server gets, one after another.
   [[nodiscard]] std::map<std::size_t, int> served(int count);
   /// The log line of the `server` event for this server, as SIGUSR1 prints it.

@@ -186,7 +186,7 @@ TEST_P(ServersTest, WithoutRetriesAFailureIsTheClients) {
 TEST_P(ServersTest, OneServerIsTriedAgainOnlyIfAsked) {
   add_refusing_server();
   start({"--workers", "1"});
-  EXPECT_EQ(ending_of(connect_tcp(daemon_->port()).get()), Ending::reset);
+  EXPECT_EQ(ending_of_client(), Ending::reset);
   ASSERT_EQ(daemon_->wait_for_ends(1).size(), 1U);
   EXPECT_EQ(line_of(daemon_->log(), " connection id=").find("attempts="), std::string::npos);
   EXPECT_EQ(daemon_->terminate(), 0);
@@ -317,7 +317,7 @@ TEST_P(ServersTest, ManyServersStartSoonAndArePicked) {
   for (const char* balance : {"two-choices", "round-robin", "source-hash"}) {
     start_with_file(to, "retries = 0\nbalance = \"" + std::string(balance) + "\"\n");
     for (int i = 0; i < 20; ++i) {
-      EXPECT_EQ(ending_of(connect_tcp(daemon_->port()).get()), Ending::reset) << balance;
+      EXPECT_EQ(ending_of_client(), Ending::reset) << balance;
     }
     ASSERT_EQ(daemon_->wait_for_ends(20).size(), 20U);
     EXPECT_EQ(counters_of(*daemon_).at("connect_failures"), "20");

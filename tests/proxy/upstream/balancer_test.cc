@@ -118,6 +118,10 @@ TEST_P(BalancerTest, AServerThatIsDownIsPickedOnlyIfNoOtherIsLeft) {
   std::set<std::string> names;
   for (std::uint64_t source = 0; source < 50; ++source) names.insert(name_of(pick(picks, source)));
   EXPECT_EQ(names, (std::set<std::string>{"a:1", "b:1"})) << "as if all were up";
+  set->servers[0]->load->ejected_until = (TimePoint(1h) + 1s).time_since_epoch().count();
+  for (std::uint64_t source = 0; source < 50; ++source) {
+    EXPECT_EQ(name_of(pick(picks, source)), "b:1") << "connects have not failed there";
+  }
 }
 
 /// Else all workers and all hosts would begin with the same server.
