@@ -163,9 +163,10 @@ Result<> set_path(const Option& option, std::string_view text, Config& config, R
 }
 
 std::optional<unsigned> hex_digit(char c) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  const std::size_t found = kDigits.find(static_cast<char>(c | 0x20));
-  return found == kDigits.npos ? std::nullopt : std::optional(static_cast<unsigned>(found));
+  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
+  if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a' + 10);
+  if (c >= 'A' && c <= 'F') return static_cast<unsigned>(c - 'A' + 10);
+  return std::nullopt;
 }
 
 /// The bytes of "hex:0aff".

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <string_view>
 #include <utility>
 
@@ -19,8 +20,10 @@ namespace {
 // How much of an answer is looked at, and how much of a wrong one is shown.
 constexpr std::size_t kLongestAnswer = 16 << 10;
 constexpr std::size_t kShownAnswer = 64;
+// How long the end of a server's stream is waited for.
+constexpr Duration kLinger = std::chrono::milliseconds(100);
 
-CheckOutcome not_connected(const Error& error, bool is_unix) {
+CheckOutcome failed(const Error& error, bool is_unix) {
   const CheckResult result = is_own_fault(error.code, is_unix) ? CheckResult::undecided
                              : error.code == ETIMEDOUT         ? CheckResult::unanswered
                                                                : CheckResult::failed;
@@ -51,8 +54,9 @@ Task<CheckOutcome> exchange(Reactor& reactor, int fd, const RouteConfig& route,
   const std::string& expected = *route.health_expect;
   // A new socket has room for the whole request.
   const ssize_t sent = ::send(fd, request.data(), request.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent < 0) co_return failed(errno_error("send"), false);
   if (sent != static_cast<ssize_t>(request.size())) {
-    co_return CheckOutcome{CheckResult::failed, errno_error("send").to_string()};
+    co_return CheckOutcome{CheckResult::undecided, "send: no room for the request"};
   }
   std::string answer;
   while (answer.find(expected) == answer.npos) {
@@ -66,19 +70,22 @@ Task<CheckOutcome> exchange(Reactor& reactor, int fd, const RouteConfig& route,
     const ssize_t received = events < 0 ? events : receive_some(fd, answer);
     if (received == -EAGAIN) continue;
     if (received == 0) co_return wrong_answer("the stream ended", answer);
-    if (received < 0) {
-      co_return wrong_answer(Error{static_cast<int>(-received), "receive"}.to_string(), answer);
-    }
+    if (received < 0) co_return failed({static_cast<int>(-received), "receive"}, false);
   }
   co_return CheckOutcome();
 }
 
-// A close with unread bytes would send a reset, which servers log. So what has come is read first.
-void end_in_order(int fd) {
-  std::string rest;
-  while (rest.size() < kLongestAnswer && receive_some(fd, rest) > 0) {
-  }
+// Ends the stream, and reads what the server still sends, for a while: a close with unread bytes
+// would send a reset, which servers log.
+Task<> end_in_order(Reactor& reactor, int fd) {
   static_cast<void>(::shutdown(fd, SHUT_WR));
+  const TimePoint until = reactor.now() + kLinger;
+  std::string rest;
+  while (rest.size() < kLongestAnswer) {
+    const ssize_t received = receive_some(fd, rest);
+    if (received > 0) continue;
+    if (received != -EAGAIN || co_await reactor.readable(fd, until) <= 0) break;
+  }
 }
 
 }  // namespace
@@ -92,13 +99,13 @@ Task<CheckOutcome> check(Reactor& reactor, const Server& server, const RouteConf
                                        .half_open = !exchanges});
   Result<Connected> connected = co_await connector;
   if (connected.has_error()) {
-    co_return not_connected(connected.error(), server.endpoints.front().is_unix());
+    co_return failed(connected.error(), server.endpoints.front().is_unix());
   }
   CheckOutcome outcome;
   OwnedFd fd = std::move(connected->fd);
   if (exchanges) {
     outcome = co_await exchange(reactor, fd.get(), route, deadline);
-    end_in_order(fd.get());
+    co_await end_in_order(reactor, fd.get());
   }
   reactor.close(std::move(fd));
   co_return outcome;

@@ -24,10 +24,10 @@ TimePoint rounded_up(TimePoint time, Duration step) {
 
 }  // namespace
 
-HealthChecker::Target::Target(const RouteConfig& its_route, ServerRef its_server)
+HealthChecker::Target::Target(const Route& its_route, ServerRef its_server)
     : route(its_route),
       server(std::move(its_server)),
-      verdict(its_route.health_rise, its_route.health_fall) {}
+      verdict(its_route.config.health_rise, its_route.config.health_fall) {}
 
 HealthChecker::HealthChecker(Reactor& reactor, const std::vector<Route>& routes,
                              ServerChanges& changes, balance::Random random, Hooks hooks)
@@ -35,99 +35,111 @@ HealthChecker::HealthChecker(Reactor& reactor, const std::vector<Route>& routes,
       changes_(changes),
       random_(random),
       hooks_(std::move(hooks)),
-      targets_(routes.size()) {
+      groups_(routes.size()) {
+  std::size_t checked_routes = 0;
   for (const Route& route : routes) {
-    if (route.config.health == Health::none) continue;
+    if (!checks_servers(route)) continue;
+    ++checked_routes;
     for (const ServerRef& server : route.servers->servers) {
-      targets_[route.index].emplace_back(route.config, server);
+      groups_[route.index].targets.emplace_back(route, server);
       ++unchecked_;
     }
   }
+  most_at_once_ = std::max<std::size_t>(1, kMostAtOnce / std::max<std::size_t>(1, checked_routes));
 }
 
 void HealthChecker::start() {
-  for (std::deque<Target>& targets : targets_) {
-    for (Target& target : targets) {
-      target.watch = watch(target);
+  for (Group& group : groups_) {
+    for (Target& target : group.targets) {
+      target.watch = watch(group, target);
       target.watch.start();
     }
   }
 }
 
 void HealthChecker::update(const Route& route) {
-  std::deque<Target>& targets = targets_[route.index];
+  std::deque<Target>& targets = groups_[route.index].targets;
   for (std::size_t i = 0; i < targets.size(); ++i) targets[i].server = route.servers->servers[i];
 }
 
 // The whole life of a server's checks. The first check is at once; the second is at a random time
 // of the interval, so that the later ones are spread.
-Task<> HealthChecker::watch(Target& target) {
-  const Duration interval = to_duration(target.route.health_interval);
+Task<> HealthChecker::watch(Group& group, Target& target) {
+  const RouteConfig& config = target.route.config;
+  const Duration interval = to_duration(config.health_interval);
   Duration pause = random_below(interval);
   for (;;) {
-    co_await Place(*this);
+    co_await Place(group, most_at_once_);
     const TimePoint began = reactor_.now();
     const ServerRef server = target.server;  // its addresses may change meanwhile
-    CheckOutcome outcome = co_await hooks_.check(reactor_, *server, target.route,
-                                                 began + to_duration(target.route.health_timeout));
-    leave_place();
+    CheckOutcome outcome = co_await hooks_.check(reactor_, *server, config,
+                                                 began + to_duration(config.health_timeout));
+    leave_place(group);
     note(target, std::move(outcome));
     co_await reactor_.sleep_until(rounded_up(began + pause, interval / kGrid));
     pause = interval - interval / 10 + random_below(interval / 5);
   }
 }
 
-bool HealthChecker::Place::await_ready() const {
-  return checker_.under_way_ < kMostAtOnce && checker_.waiting_.empty();
-}
-
-void HealthChecker::leave_place() {
-  --under_way_;
-  if (!waiting_.empty()) reactor_.defer(place_left_);
+void HealthChecker::leave_place(Group& group) {
+  --group.under_way;
+  if (!group.waiting.empty()) reactor_.defer(place_left_);
 }
 
 // In a deferral, so that checks that end at once do not resume each other ever deeper.
 void HealthChecker::serve_waiting() {
-  while (!waiting_.empty() && under_way_ < kMostAtOnce) {
-    const std::coroutine_handle<> next = waiting_.front();
-    waiting_.pop_front();
-    next.resume();
+  for (Group& group : groups_) {
+    while (!group.waiting.empty() && group.under_way < most_at_once_) {
+      const std::coroutine_handle<> next = group.waiting.front();
+      group.waiting.pop_front();
+      next.resume();
+    }
   }
 }
 
 void HealthChecker::note(Target& target, CheckOutcome outcome) {
-  const TimePoint now = reactor_.now();
-  const bool first = !std::exchange(target.checked, now).has_value();
-  target.reason = std::move(outcome.reason);
-  if (target.verdict.note(outcome.result)) {
-    ServerLoad& load = *target.server->load;
-    const bool up = target.verdict.is_up();
-    load.down.store(!up, std::memory_order_relaxed);
-    if (!up) load.falls.fetch_add(1, std::memory_order_release);
-    if (up) {
-      static_cast<void>(note_success(load));  // its checks are trials enough
-      changes_.log(now, LogLevel::info, "server_up",
-                   {{"route", target.route.name}, {"server", target.server->name}});
-    } else {
-      changes_.log(now, LogLevel::warn, "server_down",
-                   {{"route", target.route.name},
-                    {"server", target.server->name},
-                    {"reason", target.reason}});
-      if (target.route.on_down == OnDown::reset) hooks_.end_sessions();
-    }
+  const bool first = !std::exchange(target.checked, reactor_.now()).has_value();
+  if (first && outcome.result == CheckResult::failed && hooks_.listens_here(*target.server)) {
+    outcome.result = CheckResult::unanswered;
   }
+  target.reason = std::move(outcome.reason);
+  if (target.verdict.note(outcome.result)) note_change(target);
+  const bool wrong =
+      outcome.result == CheckResult::failed || outcome.result == CheckResult::unanswered;
+  if (wrong) hooks_.failed(target.route, *target.server);
   if (first && --unchecked_ == 0) hooks_.checked_once();
+}
+
+void HealthChecker::note_change(const Target& target) {
+  const RouteConfig& config = target.route.config;
+  ServerLoad& load = *target.server->load;
+  const bool up = target.verdict.is_up();
+  load.down.store(!up, std::memory_order_relaxed);
+  if (up) {
+    static_cast<void>(note_success(load));  // its checks are trials enough
+    return changes_.log(reactor_.now(), LogLevel::info, "server_up",
+                        {{"route", config.name}, {"server", target.server->name}});
+  }
+  load.falls.fetch_add(1, std::memory_order_release);
+  changes_.log(
+      reactor_.now(), LogLevel::warn, "server_down",
+      {{"route", config.name}, {"server", target.server->name}, {"reason", target.reason}});
+  if (config.on_down == OnDown::reset) hooks_.end_sessions();
 }
 
 std::vector<HealthChecker::LastCheck> HealthChecker::last_checks(std::size_t route) const {
   std::vector<LastCheck> checks;
-  for (const Target& target : targets_[route]) {
+  for (const Target& target : groups_[route].targets) {
     LastCheck& check = checks.emplace_back();
     if (!target.checked) continue;
     check.text = target.reason.empty() ? "passed" : target.reason;
     check.age = reactor_.now() - *target.checked;
   }
   return checks;
+}
+
+bool checks_servers(const Route& route) {
+  return route.config.health != Health::none && !route.servers->servers.empty();
 }
 
 Duration HealthChecker::random_below(Duration bound) {

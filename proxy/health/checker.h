@@ -22,15 +22,21 @@
 namespace sluice {
 
 /// Checks the servers of all routes that ask for it, at their intervals, and marks those that are
-/// down in their ServerLoad. Belongs to its reactor's thread. Destroy it when the loop has ended.
+/// down in their ServerLoad. The routes share the places for checks, so that one whose servers do
+/// not answer delays no other. Belongs to its reactor's thread. Destroy it when the loop has ended.
 class HealthChecker {
  public:
-  /// The most checks at the same time; the others wait for their turn.
+  /// The most checks at the same time, of all routes; the others wait for their turn.
   static constexpr std::size_t kMostAtOnce = 1'024;
 
   struct Hooks {
     /// What a check does; see check(). Tests replace it.
     std::function<Task<CheckOutcome>(Reactor&, const Server&, const RouteConfig&, TimePoint)> check;
+    /// Whether the server is one of this process's own listeners, which do not listen yet when the
+    /// first checks begin.
+    std::function<bool(const Server&)> listens_here;
+    /// A check failed: the server's addresses may be outdated.
+    std::function<void(const Route&, const Server&)> failed;
     /// Every server has been checked once.
     std::function<void()> checked_once;
     /// A server of a route with `on-down = "reset"` went down: its sessions end.
@@ -57,43 +63,54 @@ class HealthChecker {
   [[nodiscard]] std::vector<LastCheck> last_checks(std::size_t route) const;
 
  private:
-  /// A place among the checks at the same time.
-  class Place {
-   public:
-    explicit Place(HealthChecker& checker) : checker_(checker) {}
-    [[nodiscard]] bool await_ready() const;
-    void await_suspend(std::coroutine_handle<> waiter) { checker_.waiting_.push_back(waiter); }
-    void await_resume() const { ++checker_.under_way_; }
-
-   private:
-    HealthChecker& checker_;
-  };
-
   struct Target {
-    Target(const RouteConfig& its_route, ServerRef its_server);
-    const RouteConfig& route;
+    Target(const Route& its_route, ServerRef its_server);
+    const Route& route;
     ServerRef server;
     Verdict verdict;
     std::optional<TimePoint> checked;  ///< when the last check ended
     std::string reason;                ///< why it did not pass; empty if it did
     Task<> watch;
   };
+  /// The servers of a route, and its places for checks.
+  struct Group {
+    std::deque<Target> targets;  ///< of fixed addresses
+    std::size_t under_way = 0;
+    std::deque<std::coroutine_handle<>> waiting;  ///< for a place, in order
+  };
+  /// A place for a check.
+  class Place {
+   public:
+    Place(Group& group, std::size_t most) : group_(group), most_(most) {}
+    [[nodiscard]] bool await_ready() const {
+      return group_.under_way < most_ && group_.waiting.empty();
+    }
+    void await_suspend(std::coroutine_handle<> waiter) { group_.waiting.push_back(waiter); }
+    void await_resume() const { ++group_.under_way; }
 
-  [[nodiscard]] Task<> watch(Target& target);
-  void leave_place();
+   private:
+    Group& group_;
+    std::size_t most_;
+  };
+
+  [[nodiscard]] Task<> watch(Group& group, Target& target);
+  void leave_place(Group& group);
   void serve_waiting();
   void note(Target& target, CheckOutcome outcome);
+  void note_change(const Target& target);
   [[nodiscard]] Duration random_below(Duration bound);
 
   Reactor& reactor_;
   ServerChanges& changes_;
   balance::Random random_;
   Hooks hooks_;
-  std::vector<std::deque<Target>> targets_;  ///< by route; of fixed addresses
-  std::size_t unchecked_ = 0;                ///< servers without a check so far
-  std::size_t under_way_ = 0;
-  std::deque<std::coroutine_handle<>> waiting_;  ///< for a place, in order
+  std::vector<Group> groups_;  ///< by route
+  std::size_t most_at_once_;   ///< checks of a route
+  std::size_t unchecked_ = 0;  ///< servers without a check so far
   CallingDeferral<&HealthChecker::serve_waiting> place_left_{*this};
 };
+
+/// Whether the route checks its servers.
+[[nodiscard]] bool checks_servers(const Route& route);
 
 }  // namespace sluice

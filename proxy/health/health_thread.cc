@@ -19,9 +19,8 @@ constexpr auto kFirstChecks = std::chrono::seconds(1);
 
 }  // namespace
 
-HealthThread::HealthThread(const std::vector<Route>& routes, ServerChanges& changes,
-                           std::function<void()> end_sessions)
-    : routes_(routes), changes_(changes), end_sessions_(std::move(end_sessions)) {}
+HealthThread::HealthThread(const std::vector<Route>& routes, ServerChanges& changes, Hooks hooks)
+    : routes_(routes), changes_(changes), hooks_(std::move(hooks)) {}
 
 HealthThread::~HealthThread() {
   if (!thread_.joinable()) return;
@@ -49,7 +48,8 @@ Result<> HealthThread::open() {
   if (reactor.has_error()) return reactor.error();
   reactor_ = std::move(*reactor);
   checker_.emplace(*reactor_, routes_, changes_, balance::Random(std::random_device()()),
-                   HealthChecker::Hooks{check, [this] { checked_.set_value(); }, end_sessions_});
+                   HealthChecker::Hooks{check, hooks_.listens_here, hooks_.failed,
+                                        [this] { checked_.set_value(); }, hooks_.end_sessions});
   return {};
 }
 
@@ -61,12 +61,6 @@ std::vector<HealthChecker::LastCheck> HealthThread::last_checks(std::size_t rout
   std::promise<std::vector<HealthChecker::LastCheck>> promise;
   reactor_->post([&] { promise.set_value(checker_->last_checks(route)); });
   return promise.get_future().get();
-}
-
-bool checks_servers(const std::vector<Route>& routes) {
-  return std::ranges::any_of(routes, [](const Route& route) {
-    return route.config.health != Health::none && !route.servers->servers.empty();
-  });
 }
 
 }  // namespace sluice

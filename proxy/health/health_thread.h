@@ -18,9 +18,14 @@ namespace sluice {
 /// The thread that checks the servers, with its own reactor. Only the control thread uses it.
 class HealthThread {
  public:
-  /// `end_sessions` is called on the thread; see HealthChecker::Hooks. Borrows the rest.
-  HealthThread(const std::vector<Route>& routes, ServerChanges& changes,
-               std::function<void()> end_sessions);
+  /// What it tells others; all are called on its thread. See HealthChecker::Hooks.
+  struct Hooks {
+    std::function<bool(const Server&)> listens_here;
+    std::function<void(const Route&, const Server&)> failed;
+    std::function<void()> end_sessions;
+  };
+  /// Borrows the routes and `changes`.
+  HealthThread(const std::vector<Route>& routes, ServerChanges& changes, Hooks hooks);
   /// Gives up the checks that are under way.
   ~HealthThread();
   HealthThread(const HealthThread&) = delete;
@@ -37,14 +42,11 @@ class HealthThread {
 
   const std::vector<Route>& routes_;
   ServerChanges& changes_;
-  std::function<void()> end_sessions_;
+  Hooks hooks_;
   std::promise<void> checked_;  ///< each server once
   std::unique_ptr<Reactor> reactor_;
   std::optional<HealthChecker> checker_;
   std::thread thread_;
 };
-
-/// Whether any of the routes asks for checks.
-[[nodiscard]] bool checks_servers(const std::vector<Route>& routes);
 
 }  // namespace sluice

@@ -170,6 +170,12 @@ void Control::mirror_failed(const std::string& address) {
   });
 }
 
+bool Control::listens_here(const Server& server) const {
+  return std::ranges::any_of(server.endpoints, [this](const Endpoint& endpoint) {
+    return !routes_at(endpoint.text).empty();
+  });
+}
+
 void Control::server_fell() {
   boost::asio::post(*context_, [this] { actions_.end_lost_sessions(); });
 }

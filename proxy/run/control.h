@@ -61,6 +61,8 @@ class Control {
   void upstream_failed(std::size_t route, std::size_t server);
   /// The same for a mirror. Any thread.
   void mirror_failed(const std::string& address);
+  /// Whether an address of the server is one of the listeners. Any thread.
+  [[nodiscard]] bool listens_here(const Server& server) const;
   /// A server went down, and its sessions end. Any thread.
   void server_fell();
   /// Lets run() return. Any thread.

@@ -181,9 +181,15 @@ Result<> Daemon::prepare() {
         "address_passed_over",
         {{"route", config_.routes[each.route].name}, {"name", each.name}, {"reason", each.reason}});
   }
-  if (!checks_servers(routes_)) return {};
-  health_ =
-      std::make_unique<HealthThread>(routes_, server_changes_, [this] { control_.server_fell(); });
+  if (std::ranges::none_of(routes_, checks_servers)) return {};
+  health_ = std::make_unique<HealthThread>(
+      routes_, server_changes_,
+      HealthThread::Hooks{[this](const Server& server) { return control_.listens_here(server); },
+                          [this](const Route& route, const Server& server) {
+                            const bool is_numeric = server.endpoints.front().text == server.name;
+                            if (!is_numeric) control_.upstream_failed(route.index, server.index);
+                          },
+                          [this] { control_.server_fell(); }});
   return health_->start();
 }
 
@@ -351,8 +357,7 @@ void Daemon::exit_now() {
 
 void Daemon::print_all_servers() const {
   for (const Route& route : control_.routes()) {
-    const bool checked = route.config.health != Health::none && !route.servers->servers.empty();
-    if (route.has_several_servers() || checked) print_servers(route);
+    if (route.has_several_servers() || checks_servers(route)) print_servers(route);
   }
 }
 

@@ -127,7 +127,6 @@ void ServerConnect::note_connected(const Connected& connected) {
   const Server& server = *upstream_.server.get();
   ++upstream_.attempts;
   upstream_.endpoint = static_cast<std::uint16_t>(connected.which);
-  upstream_.falls = server.load->falls.load(std::memory_order_acquire);
   if (server.preferred.load(std::memory_order_relaxed) != upstream_.endpoint) {
     server.preferred.store(upstream_.endpoint, std::memory_order_relaxed);
   }

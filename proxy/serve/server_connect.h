@@ -23,15 +23,10 @@ struct Upstream {
   ServerUse server;                      ///< the last that was tried, if any
   std::uint16_t endpoint = kNoEndpoint;  ///< index of its address, once connected
   std::uint16_t attempts = 0;            ///< connects to servers
-  std::uint8_t falls = 0;                ///< of the server, when it was connected
 
   [[nodiscard]] bool is_connected() const { return endpoint != kNoEndpoint; }
   /// The address that is connected.
   [[nodiscard]] const Endpoint& address() const { return server->endpoints[endpoint]; }
-  /// Whether its checks have found the server down since it was connected.
-  [[nodiscard]] bool has_fallen() const {
-    return is_connected() && server->load->falls.load(std::memory_order_acquire) != falls;
-  }
 };
 
 /// Connects a session to a server of its route: picks one, hedges, and tries others if it fails.

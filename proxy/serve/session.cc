@@ -103,7 +103,8 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
 Session::~Session() { worker_->session_ended(*this); }
 
 bool Session::has_lost_its_server() const {
-  return !has_ended() && upstream_.has_fallen() && route_->config.on_down == OnDown::reset;
+  return !has_ended() && upstream_.is_connected() && upstream_.server.has_fallen() &&
+         route_->config.on_down == OnDown::reset;
 }
 
 void Session::stop(EndReason why) {
@@ -176,10 +177,13 @@ Task<bool> Session::open_upstream(OwnedFd& upstream) {
     opened = co_await open_target(connect);
   }
   running_ = {};
-  if (opened.has_error()) {
-    connect_failed(opened.error());
-  } else {
+  if (opened.has_error()) connect_failed(opened.error());
+  if (has_lost_its_server()) end_ = EndReason::server_down;  // while it connected
+  if (!has_ended()) {
     upstream = std::move(*opened);
+  } else if (opened.has_value() && *opened) {
+    reset_on_close(opened->get());
+    worker_->reactor().close(std::move(*opened));
   }
   co_return !has_ended();
 }

@@ -78,11 +78,12 @@ void Worker::stop_sessions(EndReason why) {
   mirrors_.stop();
 }
 
-void Worker::end_lost_sessions() {
+// In a deferral: when many servers go down together, the sessions are looked through once.
+void Worker::end_some_lost_sessions() {
   std::size_t left = kLostPerTurn;
   for (Session& session : sessions_) {
     if (!session.has_lost_its_server()) continue;
-    if (left-- == 0) return reactor_.defer(ending_lost_);
+    if (left-- == 0) return end_lost_sessions();
     session.stop(EndReason::server_down);
   }
 }

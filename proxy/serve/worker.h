@@ -41,8 +41,8 @@ class Worker final : private Timer {
   /// Ends every session, present and future, and all mirroring, with a reset. Call it after
   /// drain().
   void stop_sessions(EndReason why);
-  /// Ends the sessions that have lost their server, some in each turn.
-  void end_lost_sessions();
+  /// Ends the sessions that have lost their server, some in each turn from this one on.
+  void end_lost_sessions() { reactor_.defer(ending_lost_); }
   /// New connections of this route use its new addresses.
   void update_route(const Route& route);
 
@@ -97,6 +97,7 @@ class Worker final : private Timer {
   void begin(Accepted client);
   void note_shortage(PipeShortage shortage);
   void check_drained();
+  void end_some_lost_sessions();
 
   Shared& shared_;
   Reactor& reactor_;
@@ -108,7 +109,7 @@ class Worker final : private Timer {
   WorkerRoutes routes_;
   Admission admission_;
   SessionList sessions_;
-  CallingDeferral<&Worker::end_lost_sessions> ending_lost_{*this};
+  CallingDeferral<&Worker::end_some_lost_sessions> ending_lost_{*this};
   std::uint64_t session_numbers_ = 0;
   std::optional<EndReason> stopping_;
 };

@@ -45,7 +45,8 @@ class ServerUse {
  public:
   ServerUse() = default;
   /// Of no server, or of one.
-  explicit ServerUse(ServerRef server) : server_(std::move(server)) {
+  explicit ServerUse(ServerRef server)
+      : server_(std::move(server)), falls_(server_->load->falls.load(std::memory_order_acquire)) {
     server_->load->active.fetch_add(1, std::memory_order_relaxed);
   }
   ~ServerUse() {
@@ -56,6 +57,7 @@ class ServerUse {
   ServerUse(ServerUse&& other) noexcept = default;
   ServerUse& operator=(ServerUse&& other) noexcept {
     std::swap(server_, other.server_);
+    std::swap(falls_, other.falls_);
     return *this;
   }
 
@@ -63,9 +65,14 @@ class ServerUse {
   [[nodiscard]] const ServerRef& get() const { return server_; }
   const Server* operator->() const { return server_.get(); }
   explicit operator bool() const { return server_ != nullptr; }
+  /// Whether health checks have found the server down since the use began.
+  [[nodiscard]] bool has_fallen() const {
+    return server_ != nullptr && server_->load->falls.load(std::memory_order_acquire) != falls_;
+  }
 
  private:
   ServerRef server_;
+  std::uint8_t falls_ = 0;
 };
 
 }  // namespace sluice

@@ -101,7 +101,7 @@ TEST_P(HealthTest, WithAllDownClientsAreServedAsIfAllWereUp) {
 
 /// Of the sessions that it had, and not of those that others have.
 TEST_P(HealthTest, OnDownResetEndsTheSessionsOfThatServer) {
-  constexpr int kSessions = 1'500;  // more than end in one turn
+  constexpr int kSessions = 2'500;  // of one server, more than end in one turn
   add_servers(2);
   start_with_file(addresses(),
                   std::string(kOften) + "on-down = \"reset\"\nbalance = \"round-robin\"\n");

@@ -869,7 +869,7 @@ TEST_F(ConfigFile, BytesOfAnExchangeAreTextOrHex) {
   EXPECT_EQ(load(with_route("health-send = \"hex:\"\n")).routes[0].health_send, "");
   EXPECT_EQ(load(with_route("health-send = \"hex:00fF\"\n")).routes[0].health_send,
             std::string("\0\xff", 2));
-  for (const char* wrong : {"hex:0", "hex:0g", "hex:0x00", "hex: 00"}) {
+  for (const char* wrong : {"hex:0", "hex:0g", "hex:0x00", "hex: 00", "hex:@A"}) {
     expect_error("health-send = \"" + std::string(wrong) + "\"",
                  "key \"health-send\": no pairs of hexadecimal digits in \"" + std::string(wrong) +
                      "\": expected hex: and digits such as 0d0a");

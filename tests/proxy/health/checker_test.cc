@@ -33,11 +33,13 @@ class CheckerTest : public testing::Test {
     routes_.push_back(make_route(0, config));
   }
   void start() {
-    checker_.emplace(
-        reactor_, routes_, changes_, balance::Random(7),
-        HealthChecker::Hooks{[this](Reactor&, const Server& server, const RouteConfig&,
-                                    TimePoint deadline) { return check(server, deadline); },
-                             [this] { checked_once_ = reactor_.now(); }, [this] { ++resets_; }});
+    checker_.emplace(reactor_, routes_, changes_, balance::Random(7),
+                     HealthChecker::Hooks{
+                         [this](Reactor&, const Server& server, const RouteConfig&,
+                                TimePoint deadline) { return check(server, deadline); },
+                         [this](const Server& server) { return server.index == own_listener_; },
+                         [this](const Route&, const Server& server) { ++failures_[server.index]; },
+                         [this] { checked_once_ = reactor_.now(); }, [this] { ++resets_; }});
     checker_->start();
   }
   static std::string name(std::size_t server) { return "s" + std::to_string(server); }
@@ -60,6 +62,8 @@ class CheckerTest : public testing::Test {
   ServerChanges changes_;
   std::map<std::size_t, Script> scripts_;
   std::map<std::size_t, std::vector<TimePoint>> times_;  ///< when each server was checked
+  std::map<std::size_t, int> failures_;   ///< how often its addresses were said to be outdated
+  std::size_t own_listener_ = 1'000'000;  ///< the server that is this process
   std::size_t under_way_ = 0;
   std::size_t most_ = 0;
   std::optional<TimePoint> checked_once_;
@@ -157,6 +161,46 @@ TEST_F(CheckerTest, ChecksThatEndAtOnceDoNotPileUpOnTheStack) {
   reactor_.run_for(1s);
   EXPECT_EQ(times_.size(), kServers);
   EXPECT_TRUE(checked_once_);
+}
+
+/// Its listeners do not listen before the first checks are over.
+TEST_F(CheckerTest, AListenerOfThisProcessIsNotDownAtTheStart) {
+  have_servers(2);
+  own_listener_ = 1;
+  scripts_[0].outcome = kRefused;
+  scripts_[1].outcome = kRefused;
+  start();
+  EXPECT_TRUE(down(0));
+  EXPECT_FALSE(down(1));
+  reactor_.run_for(6s);
+  EXPECT_TRUE(down(1));
+}
+
+TEST_F(CheckerTest, EachFailedCheckAsksForNewAddresses) {
+  have_servers(3);
+  scripts_[1].outcome = kRefused;
+  scripts_[2].outcome = {CheckResult::undecided, "no descriptors"};
+  start();
+  reactor_.run_for(10s);
+  EXPECT_EQ(failures_[1], static_cast<int>(times_[1].size()));
+  EXPECT_FALSE(failures_.contains(0));
+  EXPECT_FALSE(failures_.contains(2));
+}
+
+TEST_F(CheckerTest, ARouteWhoseServersAreSilentDelaysNoOther) {
+  have_servers(5'000);
+  for (std::size_t i = 0; i < 5'000; ++i) scripts_[i] = {kSilent, 1s};
+  RouteConfig other;
+  other.name = "other";
+  other.health = Health::tcp;
+  other.health_timeout = 1s;
+  other.to.push_back({HostPort{"other", 1}});
+  routes_.push_back(make_route(1, other));
+  start();
+  EXPECT_EQ(under_way_, HealthChecker::kMostAtOnce / 2 + 1);
+  EXPECT_EQ(checker_->last_checks(1)[0].text, "none");
+  reactor_.run_for(1001ms);
+  EXPECT_NE(checker_->last_checks(1)[0].text, "none");
 }
 
 TEST_F(CheckerTest, NewAddressesAreCheckedFromTheNextCheckOn) {
