@@ -127,6 +127,51 @@ TEST_P(HealthTest, OnDownResetEndsTheSessionsOfThatServer) {
   EXPECT_EQ(counters_of(*daemon_).at("stopped"), std::to_string(ended));
 }
 
+/// A session whose connect began before the server went down, and succeeds afterwards.
+TEST_P(HealthTest, OnDownResetEndsASessionThatWasConnecting) {
+  servers_.push_back(listen_tcp(0));
+  const OwnedFd filler = connect_tcp(servers_[0].port);
+  start_with_file(addresses(),
+                  "health = \"exchange\"\nhealth-send = \"\"\nhealth-expect = \"x\"\n"
+                  "health-interval = \"500ms\"\nhealth-timeout = \"500ms\"\n"
+                  "health-fall = 2\non-down = \"reset\"\nconnect-timeout = \"1m\"\n");
+  const OwnedFd client = connect_tcp(daemon_->port());
+  ASSERT_TRUE(is_logged("server_down", 0));
+  // The kernel sends its SYN again, and now there is room.
+  OwnedFd accepted = accept_from(servers_[0].fd.get());
+  while (!readable_within(client.get(), 10ms)) {
+    if (readable_within(servers_[0].fd.get(), 10ms)) accepted = accept_from(servers_[0].fd.get());
+  }
+  EXPECT_EQ(ending_of(client.get()), Ending::reset);
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("reason=server_down")));
+}
+
+TEST_P(HealthTest, AServerThatResetsAnExchangeIsDown) {
+  add_servers(2);
+  std::jthread resets([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      if (readable_within(servers_[0].fd.get(), 10ms)) reset(accept_from(servers_[0].fd.get()));
+    }
+  });
+  std::jthread answers([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      if (!readable_within(servers_[1].fd.get(), 10ms)) continue;
+      const OwnedFd accepted = accept_from(servers_[1].fd.get());
+      static_cast<void>(send_all(accepted.get(), std::string_view("x")));
+      finish_sending(accepted.get());
+      static_cast<void>(receive_text(accepted.get(), 1));
+    }
+  });
+  start_with_file(addresses(),
+                  "health = \"exchange\"\nhealth-send = \"\"\nhealth-expect = \"x\"\n"
+                  "health-interval = \"50ms\"\n");
+  ASSERT_TRUE(is_logged("server_down", 0));
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(receive_text(connect_tcp(daemon_->port()).get(), 1), "x");
+  }
+  EXPECT_EQ(summary_of(1).at("state"), "up");
+}
+
 TEST_P(HealthTest, WithoutItTheyGoOn) {
   add_servers(2);
   start_with_file(addresses(), std::string(kOften) + "balance = \"round-robin\"\n");

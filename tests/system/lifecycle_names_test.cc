@@ -100,6 +100,26 @@ TEST_F(NamesTest, MirrorsNamesHoldUpNothing) {
   EXPECT_EQ(daemon.terminate(kSoon), 0);
 }
 
+/// It gets no clients, so that no connect of theirs could fail.
+TEST_F(NamesTest, AServerThatItsChecksFindDownIsFoundWhereItMoves) {
+  know("127.0.0.2 upstream.test\n");
+  const Listener moved = listen_tcp();
+  const Listener other = listen_tcp();
+  const std::string file =
+      folder_.write("sluice.toml", "[[route]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nto = [\"" +
+                                       loopback_address(other.port) +
+                                       "\", \"upstream.test:" + std::to_string(moved.port) +
+                                       "\"]\nhealth = \"tcp\"\nhealth-interval = \"50ms\"\n");
+  DaemonOptions options;
+  options.binary = wrapper_;
+  Daemon daemon({"--config", file}, options);
+  ASSERT_TRUE(daemon.wait_for_log(Regex("server_down route=a server=upstream.test")));
+  know("127.0.0.1 upstream.test\n");
+  EXPECT_TRUE(daemon.wait_for_log(Regex("resolved route=a")));
+  EXPECT_TRUE(daemon.wait_for_log(Regex("server_up route=a server=upstream.test")));
+  EXPECT_EQ(daemon.terminate(kSoon), 0);
+}
+
 TEST_F(NamesTest, SignalEndsAStartThatWaitsForAName) {
   know("");
   const std::vector<std::vector<std::string>> starts = {
