@@ -62,6 +62,7 @@ LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "prox
 ROWS = {
     BASE: row(libraries=("Boost.System", "ISA-L")),
     "iolib/balance/": row(BASE),
+    "iolib/wire/": row(BASE),
     REACTOR: row(BASE, libraries=("Boost.System", "Boost.Asio", "Boost.Intrusive", "liburing")),
     PIPE: row(BASE),
     "iolib/relay/": row(BASE, REACTOR, PIPE),
