@@ -1,0 +1,28 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+#include "iolib/base/address.h"
+#include "iolib/base/error.h"
+
+namespace sluice {
+
+/// A block of IP addresses (CIDR), or the clients of unix sockets. IPv4-mapped addresses are IPv4.
+class Prefix {
+ public:
+  /// Parses "10.0.0.0/8", "10.1.2.3", "2001:db8::/32", "::1" or "unix:".
+  [[nodiscard]] static Result<Prefix> parse(std::string_view text);
+
+  /// Whether the address is in it. The unnamed address is that of a client of a unix socket.
+  [[nodiscard]] bool contains(const SocketAddress& address) const;
+  friend bool operator==(const Prefix&, const Prefix&) = default;
+
+ private:
+  std::array<std::byte, 16> host_{};  ///< beyond the first `bits_` all are 0
+  int family_ = AF_UNSPEC;            ///< AF_UNSPEC: clients of unix sockets
+  unsigned bits_ = 0;
+};
+
+}  // namespace sluice
