@@ -211,6 +211,10 @@ class Reactor::Wait final : public Operation, public Timer {
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> waiter);
   [[nodiscard]] int await_resume() const noexcept { return result_; }
+  /// Ends the wait soon; it then gives -ECANCELED, or what it found before.
+  void cancel() {
+    if (in_flight()) reactor_.cancel(*this);
+  }
 
  private:
   void complete(const Completion& completion) override;

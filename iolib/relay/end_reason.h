@@ -14,6 +14,10 @@ enum class EndReason : std::uint8_t {
   idle_timeout,
   half_close_timeout,
   // Given by the code that stops a relay, or that never begins one.
+  left,  ///< the peer left before it said anything
+  denied,
+  proxy_header,
+  peek_timeout,
   connect_refused,
   connect_timeout,
   connect_failed,

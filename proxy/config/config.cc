@@ -278,6 +278,14 @@ void check_servers(const RouteConfig& route, std::size_t index,
   }
 }
 
+/// Without it, anybody could claim to be any client.
+void check_proxy(const RouteConfig& route, std::size_t index,
+                 std::vector<RouteConflict>& conflicts) {
+  if (route.proxy_in == ProxyIn::off || !route.proxy_trust.empty()) return;
+  conflicts.push_back(
+      {index, "proxy-in", "given without proxy-trust, expected both: who may send such headers"});
+}
+
 /// Finds the conflicts between what a route records or mirrors and its addresses.
 void check_route(const RouteConfig& route, std::size_t index,
                  std::vector<RouteConflict>& conflicts) {
@@ -405,6 +413,7 @@ std::vector<RouteConflict> find_route_conflicts(const Config& config) {
   find_mirrors_of_itself(config, listens, conflicts);
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     check_servers(config.routes[index], index, conflicts);
+    check_proxy(config.routes[index], index, conflicts);
     check_route(config.routes[index], index, conflicts);
   }
   check_shared_captures(config, conflicts);

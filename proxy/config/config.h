@@ -9,6 +9,7 @@
 
 #include "iolib/base/address.h"
 #include "iolib/base/error.h"
+#include "iolib/base/prefix.h"
 #include "iolib/capture/policy.h"
 #include "iolib/mirror/mirror.h"
 #include "iolib/mirror/sample.h"
@@ -66,6 +67,14 @@ enum class Balance { two_choices, round_robin, least_connections, source_hash };
 enum class Health { none, tcp, exchange };
 enum class OnDown { keep, reset };
 
+/// Whether clients begin with a PROXY header: never, those of proxy-trust always and nobody else
+/// may come, or those of proxy-trust always and others never.
+enum class ProxyIn { off, required, trusted };
+/// The version of the PROXY header that servers get.
+enum class ProxyOut { off, v1, v2 };
+/// A field of a header of version 2.
+enum class ProxyTlv { unique_id, crc32c };
+
 /// What a route forwards, and how. Every member holds its default.
 struct RouteConfig : CaptureConfig {
   std::string name;
@@ -84,6 +93,11 @@ struct RouteConfig : CaptureConfig {
   std::uint64_t health_rise = 2;  ///< checks in a row that pass until a server counts as up
   std::uint64_t health_fall = 3;  ///< checks in a row that fail until it counts as down
   OnDown on_down = OnDown::keep;
+  ProxyIn proxy_in = ProxyIn::off;
+  std::vector<Prefix> proxy_trust;  ///< whose headers are believed; not empty if proxy_in is on
+  ProxyOut proxy_out = ProxyOut::off;
+  std::vector<ProxyTlv> proxy_tlvs;
+  std::chrono::nanoseconds peek_timeout = std::chrono::seconds(3);  ///< for the first bytes
   ZeroCopy zero_copy = ZeroCopy::automatic;
   Congestion congestion = Congestion::automatic;
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);

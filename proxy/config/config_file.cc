@@ -367,7 +367,10 @@ void Reader::read_repeated(const Entry& entry, const Option& option, RouteConfig
   clear_option(option, route);
   const auto read_one = [&](const toml::node& node) {
     const auto text = node.value_exact<std::string>();
-    if (!text) return wrong_type(entry, node, "a string with an address, or an array of them");
+    const std::string_view what = option.kind == OptionKind::choice   ? "a string"
+                                  : option.kind == OptionKind::prefix ? "a string with a block"
+                                                                      : "a string with an address";
+    if (!text) return wrong_type(entry, node, std::string(what) + ", or an array of them");
     const Result<> done = set_option(option, *text, config_, route);
     if (!done) key_error(node.source().begin, entry.key, done.error().to_string());
   };

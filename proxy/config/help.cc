@@ -10,10 +10,11 @@ namespace sluice {
 namespace {
 
 // In the order of the enumerators of Topic.
-constexpr std::array<std::string_view, 10> kTitles{
+constexpr std::array<std::string_view, 11> kTitles{
     "all of these",
     "where to listen, and where to forward to",
-    "several servers: which one a connection gets",
+    "servers: which one a connection gets, and what it is told",
+    "clients: who they are",
     "when to give up on a connection",
     "record what is forwarded",
     "send a copy to other servers",

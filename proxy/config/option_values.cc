@@ -17,6 +17,8 @@ namespace {
 
 // The most mirrors of a route: each costs every connection a descriptor, and every byte a copy.
 constexpr std::size_t kMostAddresses = 16;
+// Each connection looks at all of them.
+constexpr std::size_t kMostPrefixes = 64;
 
 Error wrong_value(std::string_view what, std::string_view text, std::string_view expected) {
   return bad_text(what, text, "expected " + std::string(expected));
@@ -215,6 +217,41 @@ Result<> add_address(std::string_view text, std::vector<TargetAddress>& addresse
   return {};
 }
 
+/// Adds a block of addresses.
+Result<> add_prefix(std::string_view text, std::vector<Prefix>& prefixes) {
+  const Result<Prefix> prefix = Prefix::parse(text);
+  if (!prefix) return prefix.error();
+  if (std::ranges::find(prefixes, *prefix) != prefixes.end()) {
+    return Error{0, in_quotes(text) + " is given twice, expected each block once"};
+  }
+  if (prefixes.size() == kMostPrefixes) {
+    return Error{0, in_quotes(text) + " is one block too many, expected at most " +
+                        std::to_string(kMostPrefixes)};
+  }
+  prefixes.push_back(*prefix);
+  return {};
+}
+
+Result<> add_tlv(const Option& option, std::string_view text, std::vector<ProxyTlv>& tlvs) {
+  const Result<std::uint64_t> number = parse_number(option, text);
+  if (!number) return number.error();
+  const auto tlv = static_cast<ProxyTlv>(*number);
+  if (std::ranges::find(tlvs, tlv) == tlvs.end()) tlvs.push_back(tlv);
+  return {};
+}
+
+/// Clears the member that a repeated option sets.
+struct ClearList {
+  RouteConfig& route;
+
+  template <class Member>
+  void operator()(std::vector<Member> RouteConfig::*field) const {
+    (route.*field).clear();
+  }
+  template <class Field>
+  void operator()(const Field&) const {}
+};
+
 }  // namespace
 
 Result<> set_option(const Option& option, std::string_view text, Config& config,
@@ -223,6 +260,12 @@ Result<> set_option(const Option& option, std::string_view text, Config& config,
   if (option.kind == OptionKind::bytes) return set_bytes(option, text, route);
   if (const auto* field = std::get_if<std::vector<TargetAddress> RouteConfig::*>(&option.field)) {
     return add_address(text, route.*(*field));
+  }
+  if (const auto* field = std::get_if<std::vector<Prefix> RouteConfig::*>(&option.field)) {
+    return add_prefix(text, route.*(*field));
+  }
+  if (const auto* field = std::get_if<std::vector<ProxyTlv> RouteConfig::*>(&option.field)) {
+    return add_tlv(option, text, route.*(*field));
   }
   if (const auto* field = std::get_if<bool RouteConfig::*>(&option.field)) {
     route.*(*field) = text == "true";
@@ -241,9 +284,7 @@ Result<> set_option(const Option& option, std::string_view text, Config& config,
 }
 
 void clear_option(const Option& option, RouteConfig& route) {
-  if (const auto* field = std::get_if<std::vector<TargetAddress> RouteConfig::*>(&option.field)) {
-    (route.*(*field)).clear();
-  }
+  std::visit(ClearList{route}, option.field);
 }
 
 void apply_options(std::span<const GivenOption> given, Config& config, RouteConfig& route) {

@@ -72,6 +72,9 @@ constexpr std::array<std::string_view, 4> kBalances{"two-choices", "round-robin"
                                                     "least-connections", "source-hash"};
 constexpr std::array<std::string_view, 3> kHealths{"none", "tcp", "exchange"};
 constexpr std::array<std::string_view, 2> kOnDowns{"keep", "reset"};
+constexpr std::array<std::string_view, 3> kProxyIns{"off", "required", "trusted"};
+constexpr std::array<std::string_view, 3> kProxyOuts{"off", "v1", "v2"};
+constexpr std::array<std::string_view, 2> kProxyTlvs{"unique-id", "crc32c"};
 constexpr std::array<std::string_view, 4> kDurabilities{"none", "interval", "batch",
                                                         "before-forward"};
 constexpr std::array<std::string_view, 4> kCaptureFulls{"auto", "block", "drop", "close"};
@@ -82,9 +85,9 @@ constexpr std::array<std::string_view, 2> kCongestions{"auto", "system"};
 constexpr std::array<std::string_view, 6> kLogLevels{"trace", "debug", "info",
                                                      "warn",  "error", "off"};
 constexpr std::array<std::string_view, 2> kLogFormats{"text", "json"};
-constexpr std::array<std::string_view, 10> kTopics{"all",      "routes", "servers", "timeouts",
-                                                   "capture",  "mirror", "log",     "workers",
-                                                   "transfer", "general"};
+constexpr std::array<std::string_view, 11> kTopics{"all",      "routes",   "servers", "clients",
+                                                   "timeouts", "capture",  "mirror",  "log",
+                                                   "workers",  "transfer", "general"};
 
 constexpr unsigned kGlobal = kOnCommandLine | kInDefaults;
 constexpr unsigned kEverywhere = kOnCommandLine | kInDefaults | kInRoute;
@@ -292,6 +295,56 @@ constexpr auto kOptions = std::to_array<Option>({
      .choices = kOnDowns,
      .help = "Choose what happens to the connections of a server that its checks find down. keep "
              "leaves them alone, reset ends them with a reset."},
+    {.name = "proxy-in",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .topic = Topic::clients,
+     .field = &RouteConfig::proxy_in,
+     .value = "MODE",
+     .default_text = "off",
+     .choices = kProxyIns,
+     .help = "Read a PROXY header from those who connect. It says which client a load balancer in "
+             "front speaks for. trusted reads it from those of --proxy-trust, who must send it; "
+             "others are clients themselves. required refuses others."},
+    {.name = "proxy-trust",
+     .kind = OptionKind::prefix,
+     .places = kEverywhere,
+     .topic = Topic::clients,
+     .field = &RouteConfig::proxy_trust,
+     .value = "BLOCK",
+     .default_text = "nobody",
+     .repeated = true,
+     .help = "Believe the PROXY headers of these. It is an address, a block such as 10.0.0.0/8, or "
+             "unix: for everyone who connects to a unix socket. The option can be repeated."},
+    {.name = "proxy-out",
+     .kind = OptionKind::choice,
+     .places = kEverywhere,
+     .topic = Topic::servers,
+     .field = &RouteConfig::proxy_out,
+     .value = "VERSION",
+     .default_text = "off",
+     .choices = kProxyOuts,
+     .help = "Send servers a PROXY header. It tells them the address of the client."},
+    {.name = "proxy-tlvs",
+     .kind = OptionKind::choice,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::proxy_tlvs,
+     .value = "FIELD",
+     .repeated = true,
+     .choices = kProxyTlvs,
+     .help = "With proxy-out = v2, add these to the header. unique-id is the id of the connection "
+             "in the log, crc32c a checksum."},
+    {.name = "peek-timeout",
+     .kind = OptionKind::duration,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::clients,
+     .field = &RouteConfig::peek_timeout,
+     .value = "DURATION",
+     .default_text = "3s",
+     .lowest = kShortestTimeout,
+     .highest = kLongestConnectTimeout,
+     .help = "Wait this long for a PROXY header."},
     {.name = "connect-timeout",
      .kind = OptionKind::duration,
      .places = kEverywhere,

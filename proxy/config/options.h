@@ -19,6 +19,7 @@ namespace sluice {
 enum class OptionKind {
   flag,
   address,
+  prefix,  ///< a block of addresses
   name,
   path,
   bytes,  ///< text as it is, or "hex:" and digits
@@ -35,6 +36,7 @@ enum class Topic : std::uint8_t {
   all,
   routes,
   servers,
+  clients,
   timeouts,
   capture,
   mirror,
@@ -55,10 +57,12 @@ using OptionField = std::variant<
     std::uint64_t RouteConfig::*, std::string RouteConfig::*, bool RouteConfig::*,
     capture::Durability RouteConfig::*, CaptureFull RouteConfig::*, CaptureIo RouteConfig::*,
     CaptureDirection RouteConfig::*, mirror::OnLag RouteConfig::*,
-    std::vector<TargetAddress> RouteConfig::*, Balance RouteConfig::*, Health RouteConfig::*,
-    OnDown RouteConfig::*, std::optional<std::uint64_t> RouteConfig::*,
-    std::optional<std::string> RouteConfig::*, Engine Config::*, ZeroCopy RouteConfig::*,
-    Congestion RouteConfig::*, CpuAffinity Config::*, LogLevel Config::*, LogFormat Config::*>;
+    std::vector<TargetAddress> RouteConfig::*, std::vector<Prefix> RouteConfig::*,
+    std::vector<ProxyTlv> RouteConfig::*, ProxyIn RouteConfig::*, ProxyOut RouteConfig::*,
+    Balance RouteConfig::*, Health RouteConfig::*, OnDown RouteConfig::*,
+    std::optional<std::uint64_t> RouteConfig::*, std::optional<std::string> RouteConfig::*,
+    Engine Config::*, ZeroCopy RouteConfig::*, Congestion RouteConfig::*, CpuAffinity Config::*,
+    LogLevel Config::*, LogFormat Config::*>;
 
 /// A row of the table of options. The command line, the TOML keys, their checks and the help all
 /// come from this table.

@@ -12,6 +12,7 @@
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "iolib/reactor/connector.h"
+#include "iolib/wire/proxy_header.h"
 #include "proxy/upstream/blame.h"
 
 namespace sluice {
@@ -47,10 +48,23 @@ ssize_t receive_some(int fd, std::string& answer) {
   return count < 0 ? -errno : count;
 }
 
+// A server that expects a PROXY header would wait for it.
+std::string greeting_of(const RouteConfig& route) {
+  switch (route.proxy_out) {
+    case ProxyOut::v1:
+      return wire::local_header_v1();
+    case ProxyOut::v2:
+      return wire::local_header_v2();
+    case ProxyOut::off:
+      break;
+  }
+  return "";
+}
+
 // Sends the request and waits for the expected answer.
 Task<CheckOutcome> exchange(Reactor& reactor, int fd, const RouteConfig& route,
                             TimePoint deadline) {
-  const std::string& request = *route.health_send;
+  const std::string request = greeting_of(route) + *route.health_send;
   const std::string& expected = *route.health_expect;
   // A new socket has room for the whole request.
   const ssize_t sent = ::send(fd, request.data(), request.size(), MSG_DONTWAIT | MSG_NOSIGNAL);

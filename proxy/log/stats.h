@@ -17,7 +17,8 @@ enum class Counter : std::uint8_t {
   upstream_resets,
   connect_failures,
   timeouts,  ///< idle or half-closed for too long
-  stopped,   ///< ended by a drain deadline or a failed capture
+  stopped,   ///< ended by a drain deadline, a failed capture or a server that is down
+  refused,   ///< not served: whoever connected may not, or did not say who it is
   bytes_to_upstream,
   bytes_to_client,
   bytes_spliced,
@@ -26,9 +27,9 @@ enum class Counter : std::uint8_t {
 };
 inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::accept_pauses) + 1;
 inline constexpr std::array<std::string_view, kCounters> kCounterNames = {
-    "accepted",         "active",         "closed",        "client_resets",     "upstream_resets",
-    "connect_failures", "timeouts",       "stopped",       "bytes_to_upstream", "bytes_to_client",
-    "bytes_spliced",    "pipe_shortages", "accept_pauses",
+    "accepted",         "active",        "closed",         "client_resets", "upstream_resets",
+    "connect_failures", "timeouts",      "stopped",        "refused",       "bytes_to_upstream",
+    "bytes_to_client",  "bytes_spliced", "pipe_shortages", "accept_pauses",
 };
 
 /// The counters of one worker. Only that worker writes them; any thread may read them. They have

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cerrno>
@@ -13,6 +14,8 @@
 
 #include "iolib/base/hash.h"
 #include "iolib/mirror/sample.h"
+#include "iolib/wire/proxy_header.h"
+#include "proxy/entry/identify.h"
 #include "proxy/log/log.h"
 #include "proxy/serve/file_source.h"
 #include "proxy/serve/worker.h"
@@ -35,6 +38,10 @@ constexpr auto kEndings = std::to_array<Ending>({
     {EndReason::upstream_reset, "upstream_reset", Counter::upstream_resets},
     {EndReason::idle_timeout, "idle_timeout", Counter::timeouts},
     {EndReason::half_close_timeout, "half_close_timeout", Counter::timeouts},
+    {EndReason::left, "left", Counter::closed},
+    {EndReason::denied, "denied", Counter::refused},
+    {EndReason::proxy_header, "proxy_header", Counter::refused},
+    {EndReason::peek_timeout, "peek_timeout", Counter::timeouts},
     {EndReason::connect_refused, "connect_refused", Counter::connect_failures},
     {EndReason::connect_timeout, "connect_timeout", Counter::connect_failures},
     {EndReason::connect_failed, "connect_failed", Counter::connect_failures},
@@ -66,15 +73,21 @@ const Ending& ending_of(EndReason reason) {
 // accepting is tried again.
 constexpr Duration kShortagePause = std::chrono::milliseconds(20);
 
+SocketAddress name_of(int (*ask)(int, sockaddr*, socklen_t*), int fd) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  auto* address = reinterpret_cast<sockaddr*>(&name);
+  if (ask(fd, address, &size) != 0) return {};
+  return SocketAddress::from(address, size);
+}
+
 // Unnamed where nobody asks for it: that saves a system call.
 SocketAddress client_of(const Route& route, int fd) {
-  const bool picks_by_it = route.config.balance == Balance::source_hash;
-  if (!route.tapped() && !picks_by_it && !log::enabled(LogLevel::info)) return {};
-  sockaddr_storage peer{};
-  socklen_t size = sizeof peer;
-  auto* address = reinterpret_cast<sockaddr*>(&peer);
-  if (::getpeername(fd, address, &size) != 0) return {};
-  return SocketAddress::from(address, size);
+  const RouteConfig& config = route.config;
+  const bool needed = route.tapped() || config.balance == Balance::source_hash ||
+                      config.proxy_in != ProxyIn::off || config.proxy_out != ProxyOut::off;
+  if (!needed && !log::enabled(LogLevel::info)) return {};
+  return name_of(::getpeername, fd);
 }
 
 void attach(capture::Recording& recording, capture::Side side, Pump& pump) {
@@ -112,6 +125,7 @@ void Session::stop(EndReason why) {
   end_ = why;
   if (auto* const* relay = std::get_if<Relay*>(&running_)) (*relay)->stop(why);
   if (auto* const* file = std::get_if<FileSource*>(&running_)) (*file)->stop();
+  if (auto* const* identify = std::get_if<Identify*>(&running_)) (*identify)->cancel();
   if (auto* const* connect = std::get_if<ServerConnect*>(&running_)) (*connect)->cancel();
 }
 
@@ -124,7 +138,7 @@ Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client, Leg::
     session.log_end({});
   } else if (std::holds_alternative<FileEndpoint>(session.route_->config.target())) {
     co_await session.send_file(client);
-  } else if (OwnedFd upstream; co_await session.open_upstream(upstream)) {
+  } else if (OwnedFd upstream; co_await session.open_upstream(client.get(), upstream)) {
     Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
                 std::move(upstream), session.upstream_kind());
     session.running_ = &relay;
@@ -148,6 +162,11 @@ Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client, Leg::
 
 // Sends the file and a FIN, then waits for the client's end.
 Task<> Session::send_file(OwnedFd& client) {
+  SocketAddress target;
+  if (reads_header() && !co_await identify(client.get(), target)) {
+    close_with_reset(client);
+    co_return log_end({});
+  }
   FileSource source(*worker_, *route_, client.get());
   running_ = &source;
   capture::Recording* recording = nullptr;
@@ -165,9 +184,11 @@ Task<> Session::send_file(OwnedFd& client) {
   log_end({.to_client = source.sent_bytes(), .spliced_to_client = source.spliced_bytes()});
 }
 
-// Connects to the upstream. Returns whether the session continues. If no descriptor is free, it
-// waits for one, before clients that are not accepted yet.
-Task<bool> Session::open_upstream(OwnedFd& upstream) {
+// Finds out which client it is, and connects to the upstream. Returns whether the session
+// continues. If no descriptor is free, it waits for one, before clients that are not accepted yet.
+Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
+  SocketAddress target;  // what the client connected to, if a header says so
+  if (reads_header() && !co_await identify(client, target)) co_return false;
   ServerConnect connect(*worker_, *route_, source_hash(), upstream_);
   running_ = &connect;
   Result<OwnedFd> opened = co_await open_target(connect);
@@ -177,6 +198,7 @@ Task<bool> Session::open_upstream(OwnedFd& upstream) {
     opened = co_await open_target(connect);
   }
   running_ = {};
+  if (opened.has_value()) opened = introduced(std::move(*opened), client, target);
   if (opened.has_error()) connect_failed(opened.error());
   if (has_lost_its_server()) end_ = EndReason::server_down;  // while it connected
   if (!has_ended()) {
@@ -186,6 +208,40 @@ Task<bool> Session::open_upstream(OwnedFd& upstream) {
     worker_->reactor().close(std::move(*opened));
   }
   co_return !has_ended();
+}
+
+Task<bool> Session::identify(int client, SocketAddress& target) {
+  Identify identify(worker_->reactor(), route_->config, client);
+  running_ = &identify;
+  const EndReason end = co_await identify.run(client_, target);
+  running_ = {};
+  if (!has_ended()) end_ = end;
+  co_return !has_ended();
+}
+
+// Tells the server which client it serves, if the route says so. The header fits into the empty
+// buffer of a new socket.
+Result<OwnedFd> Session::introduced(OwnedFd upstream, int client,
+                                    const SocketAddress& target) const {
+  const RouteConfig& config = route_->config;
+  if (config.proxy_out == ProxyOut::off || !upstream_.is_connected()) return upstream;
+  const auto has = [&](ProxyTlv tlv) {
+    return std::ranges::find(config.proxy_tlvs, tlv) != config.proxy_tlvs.end();
+  };
+  const std::string id = has(ProxyTlv::unique_id) ? worker_->session_id(number_) : "";
+  const bool declared = target.family() != AF_UNSPEC;
+  const wire::ProxyOut out{.client = client_,
+                           .target = declared ? target : name_of(::getsockname, client),
+                           .unique_id = id,
+                           .crc32c = has(ProxyTlv::crc32c)};
+  const std::string header =
+      config.proxy_out == ProxyOut::v1 ? wire::proxy_header_v1(out) : wire::proxy_header_v2(out);
+  const ssize_t sent =
+      ::send(upstream.get(), header.data(), header.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent == static_cast<ssize_t>(header.size())) return upstream;
+  const Error error = errno_error("send a PROXY header to " + upstream_.address().text);
+  worker_->reactor().forget(upstream.get());
+  return error;
 }
 
 // Waits until a descriptor is free. This worker accepts no client meanwhile.
@@ -214,8 +270,7 @@ Task<Result<OwnedFd>> Session::open_target(ServerConnect& connect) {
 // A hash of the client's address, if the route picks its servers by it.
 std::uint64_t Session::source_hash() const {
   if (route_->config.balance != Balance::source_hash) return 0;
-  const bool has_address = client_kind_ == Leg::Kind::tcp;
-  return finalized(has_address ? fnv1a(client_.host_bytes()) : number_);
+  return finalized(has_address() ? fnv1a(client_.host_bytes()) : number_);
 }
 
 Leg::Kind Session::upstream_kind() const {
@@ -233,7 +288,7 @@ capture::Recording* Session::begin_taps(Relay& relay) {
     attach(*recording, capture::Side::upstream, relay.to_client());
   }
   const std::uint64_t hash =
-      client_kind_ == Leg::Kind::tcp ? mirror::sample_hash(client_) : mirror::sample_hash(number_);
+      has_address() ? mirror::sample_hash(client_) : mirror::sample_hash(number_);
   worker_->mirrors().attach(*route_, number_, hash, relay.to_upstream());
   return recording;
 }
@@ -274,7 +329,7 @@ capture::Recording* Session::begin_recording() {
 }
 
 std::string Session::client_text() const {
-  return client_kind_ == Leg::Kind::tcp ? client_.to_string() : "unix:";
+  return has_address() || client_kind_ == Leg::Kind::tcp ? client_.to_string() : "unix:";
 }
 
 std::string Session::upstream_text() const {
@@ -317,7 +372,7 @@ void Session::log_end(const Totals& totals) {
   stats.add(Counter::bytes_to_upstream, totals.to_upstream);
   stats.add(Counter::bytes_to_client, totals.to_client);
   stats.add(Counter::bytes_spliced, totals.spliced_to_upstream + totals.spliced_to_client);
-  if (!log::enabled(LogLevel::info)) return;
+  if (!log::enabled(LogLevel::info) || end_ == EndReason::left) return;
   const std::string id = worker_->session_id(number_);
   const std::string client = client_text();
   const std::string upstream = upstream_text();

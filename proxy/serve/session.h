@@ -23,6 +23,7 @@
 namespace sluice {
 
 class FileSource;
+class Identify;
 class Worker;
 
 /// A coroutine that owns itself: it starts at once and frees its frame when it ends.
@@ -68,9 +69,15 @@ class Session : public boost::intrusive::list_base_hook<> {
     std::uint64_t spliced_to_client = 0;
   };
 
-  [[nodiscard]] Task<bool> open_upstream(OwnedFd& upstream);
+  [[nodiscard]] Task<bool> open_upstream(int client, OwnedFd& upstream);
+  [[nodiscard]] Task<bool> identify(int client, SocketAddress& target);
+  [[nodiscard]] bool reads_header() const { return route_->config.proxy_in != ProxyIn::off; }
+  [[nodiscard]] Result<OwnedFd> introduced(OwnedFd upstream, int client,
+                                           const SocketAddress& target) const;
   [[nodiscard]] Task<Result<OwnedFd>> open_target(ServerConnect& connect);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
+  /// Whether the address of the client is known. Nobody asks for it where nobody needs it.
+  [[nodiscard]] bool has_address() const { return client_.family() != AF_UNSPEC; }
   [[nodiscard]] std::uint64_t source_hash() const;
   [[nodiscard]] Leg::Kind upstream_kind() const;
   [[nodiscard]] std::string client_text() const;
@@ -89,7 +96,8 @@ class Session : public boost::intrusive::list_base_hook<> {
 
   Worker* worker_;
   RouteSnapshot route_;
-  std::variant<std::monostate, Relay*, FileSource*, ServerConnect*> running_;  ///< for stop()
+  std::variant<std::monostate, Identify*, Relay*, FileSource*, ServerConnect*>
+      running_;  ///< for stop()
   std::uint64_t number_;
   TimePoint began_;
   SocketAddress client_;

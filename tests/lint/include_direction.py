@@ -56,7 +56,7 @@ def row(*files: str, libraries: tuple[str, ...] = ()) -> Row:
 BASE, REACTOR, PIPE, DISK = "iolib/base/", "iolib/reactor/", "iolib/pipe/", "iolib/disk/"
 TAP = "iolib/relay/tap.h"
 CONFIG, LOG, UPSTREAM = "proxy/config/", "proxy/log/", "proxy/upstream/"
-HEALTH = "proxy/health/"
+ENTRY, HEALTH = "proxy/entry/", "proxy/health/"
 LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "proxy/run/"
 # A file's row is the longest prefix of its path.
 ROWS = {
@@ -72,10 +72,11 @@ ROWS = {
     CONFIG: row("iolib/", libraries=("toml++",)),
     LOG: row("iolib/", CONFIG, libraries=("spdlog",)),
     UPSTREAM: row("iolib/", CONFIG, LOG),
+    ENTRY: row("iolib/", CONFIG),
     HEALTH: row("iolib/", CONFIG, LOG, UPSTREAM),
     LISTEN: row("iolib/", CONFIG, LOG, UPSTREAM),
     TAPS: row("iolib/", CONFIG, LOG, UPSTREAM),
-    SERVE: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, libraries=("Boost.Intrusive",)),
+    SERVE: row("iolib/", CONFIG, LOG, UPSTREAM, ENTRY, LISTEN, TAPS, libraries=("Boost.Intrusive",)),
     RUN: row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, LISTEN, TAPS, SERVE),
     # Only the control thread of the daemon runs on an io_context.
     RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, LISTEN, TAPS, SERVE,

@@ -1,0 +1,55 @@
+#include "proxy/entry/identify.h"
+
+#include <algorithm>
+#include <chrono>
+#include <variant>
+
+#include "iolib/wire/proxy_header.h"
+
+namespace sluice {
+namespace {
+
+bool is_trusted(const RouteConfig& route, const SocketAddress& peer) {
+  return std::ranges::any_of(route.proxy_trust,
+                             [&](const Prefix& each) { return each.contains(peer); });
+}
+
+}  // namespace
+
+Identify::Identify(Reactor& reactor, const RouteConfig& route, int fd)
+    : route_(route),
+      peek_(reactor, fd, reactor.now() + std::chrono::duration_cast<Duration>(route.peek_timeout)) {
+}
+
+// Whether a header is expected depends on the peer alone, never on the bytes: else any client could
+// send one.
+Task<EndReason> Identify::run(SocketAddress& client, SocketAddress& target) {
+  if (!is_trusted(route_, client)) {
+    co_return route_.proxy_in == ProxyIn::required ? EndReason::denied : EndReason::none;
+  }
+  for (;;) {
+    const auto parsed = wire::parse_proxy_header(peek_.seen());
+    if (std::holds_alternative<wire::NotProxy>(parsed)) co_return EndReason::proxy_header;
+    if (const auto* header = std::get_if<wire::ProxyHeader>(&parsed)) {
+      peek_.take(header->size_bytes);
+      if (header->client.family() != AF_UNSPEC) {
+        client = header->client;
+        target = header->target;
+      }
+      co_return EndReason::none;
+    }
+    switch (co_await peek_.wait_for(std::get<wire::NeedsBytes>(parsed).total)) {
+      case Peek::Outcome::seen:
+        break;
+      case Peek::Outcome::ended:
+        // A load balancer that only looks whether somebody listens leaves like this.
+        co_return peek_.seen().empty() ? EndReason::left : EndReason::proxy_header;
+      case Peek::Outcome::late:
+        co_return EndReason::peek_timeout;
+      case Peek::Outcome::cancelled:
+        co_return EndReason::left;
+    }
+  }
+}
+
+}  // namespace sluice
