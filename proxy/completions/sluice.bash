@@ -41,6 +41,9 @@ _sluice() {
     --balance)
       mapfile -t COMPREPLY < <(compgen -W "two-choices round-robin least-connections source-hash" -- "$current")
       ;;
+    --proxy-in) mapfile -t COMPREPLY < <(compgen -W "off required trusted" -- "$current") ;;
+    --proxy-out) mapfile -t COMPREPLY < <(compgen -W "off v1 v2" -- "$current") ;;
+    --proxy-trust) ;;
     --health) mapfile -t COMPREPLY < <(compgen -W "none tcp exchange" -- "$current") ;;
     --zero-copy) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$current") ;;
     --engine) mapfile -t COMPREPLY < <(compgen -W "auto uring epoll" -- "$current") ;;
@@ -50,14 +53,14 @@ _sluice() {
       ;;
     --log-format) mapfile -t COMPREPLY < <(compgen -W "text json" -- "$current") ;;
     -h | --help)
-      mapfile -t COMPREPLY < <(compgen -W "all routes servers timeouts capture mirror log workers transfer general" -- "$current")
+      mapfile -t COMPREPLY < <(compgen -W "all routes servers clients timeouts capture mirror log workers transfer general" -- "$current")
       ;;
     --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout | --busy-poll | --hedge-after) ;;
     --capture-limit | --capture-buffers | --segment-size | --retain-size) ;;
     --flush-interval | --sync-interval | --segment-time | --retain-age) ;;
     --workers | --retries | --max-connections | --pipe-size | --pipe-budget) ;;
     *)
-      local options="--listen --to --config --check --zero-copy --congestion --balance --retries --hedge-after --health --connect-timeout --idle-timeout
+      local options="--listen --to --config --check --zero-copy --congestion --balance --retries --hedge-after --health --proxy-in --proxy-trust --proxy-out --connect-timeout --idle-timeout
         --half-close-timeout --capture --durability --capture-full --capture-exact
         --capture-io --capture-direction --capture-limit --flush-interval --sync-interval --segment-size
         --segment-time --retain-size --retain-age --mirror --mirror-max-lag --mirror-on-lag

@@ -210,7 +210,12 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
   co_return !has_ended();
 }
 
+// One that has left before its address was asked for has none.
 Task<bool> Session::identify(int client, SocketAddress& target) {
+  if (!has_address() && client_kind_ == Leg::Kind::tcp) {
+    end_ = EndReason::left;
+    co_return false;
+  }
   Identify identify(worker_->reactor(), route_->config, client);
   running_ = &identify;
   const EndReason end = co_await identify.run(client_, target);

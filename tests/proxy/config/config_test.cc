@@ -403,7 +403,7 @@ TEST_F(CommandLine, HelpOfATopicIsAboutThatAlone) {
 
 TEST_F(CommandLine, AnUnknownTopicOfHelpNamesThemAll) {
   EXPECT_EQ(usage_error(run({"--help", "miror"})),
-            "--help: unknown topic \"miror\": expected all, routes, servers, timeouts, capture, "
+            "--help: unknown topic \"miror\": expected all, routes, servers, clients, timeouts, capture, "
             "mirror, log, "
             "workers, transfer or general; did you mean \"mirror\"?");
   EXPECT_TRUE(
@@ -860,6 +860,31 @@ TEST_F(ConfigFile, ChecksAreKeysOfRoutesAndDefaults) {
   EXPECT_FALSE(defaults.routes[0].health_send);
 }
 
+TEST_F(ConfigFile, ProxyHeadersNeedSomebodyToBelieve) {
+  const RouteConfig route =
+      load(with_route("proxy-in = \"trusted\"\nproxy-trust = [\"10.0.0.0/8\", \"unix:\"]\n"
+                      "proxy-out = \"v2\"\nproxy-tlvs = [\"crc32c\", \"unique-id\", \"crc32c\"]\n"
+                      "peek-timeout = \"1s\"\n"))
+          .routes[0];
+  EXPECT_EQ(route.proxy_in, ProxyIn::trusted);
+  EXPECT_EQ(route.proxy_trust.size(), 2U);
+  EXPECT_EQ(route.proxy_out, ProxyOut::v2);
+  EXPECT_EQ(route.proxy_tlvs, (std::vector<ProxyTlv>{ProxyTlv::crc32c, ProxyTlv::unique_id}));
+  EXPECT_EQ(route.peek_timeout, 1s);
+  EXPECT_EQ(load(with_route("proxy-trust = \"::1\"\n")).routes[0].proxy_trust.size(), 1U);
+  const auto expect_error = [&](const std::string& key, const std::string& error) {
+    const std::string found = load_error(with_route(key + "\n"));
+    EXPECT_NE(found.find(error), std::string::npos) << found;
+  };
+  expect_error("proxy-in = \"required\"",
+               "proxy-in\": given without proxy-trust, expected both: who may send such headers");
+  expect_error("proxy-trust = \"10.0.0.1/8\"", "an address inside a block in \"10.0.0.1/8\"");
+  expect_error("proxy-trust = [\"::1\", \"::1\"]", "\"::1\" is given twice");
+  expect_error("proxy-trust = 5", "wrong type integer, expected a string with a block");
+  expect_error("proxy-tlvs = \"authority\"", "unknown value \"authority\"");
+  expect_error("proxy-out = \"v3\"", "unknown value \"v3\": expected off, v1 or v2");
+}
+
 TEST_F(ConfigFile, BytesOfAnExchangeAreTextOrHex) {
   const auto expect_error = [&](const std::string& key, const std::string& error) {
     EXPECT_NE(load_error(with_route(key + "\n")).find(error), std::string::npos)
@@ -888,7 +913,7 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
       "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
-      "on-down, connect-timeout, "
+      "on-down, proxy-in, proxy-trust, proxy-out, proxy-tlvs, peek-timeout, connect-timeout, "
       "idle-timeout, half-close-timeout, "
       "capture, "
       "durability, capture-full, capture-exact, capture-io, capture-direction, capture-limit, "
