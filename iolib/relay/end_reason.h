@@ -18,6 +18,7 @@ enum class EndReason : std::uint8_t {
   denied,
   proxy_header,
   peek_timeout,
+  no_route,  ///< no match fits, and the route has no target of its own
   connect_refused,
   connect_timeout,
   connect_failed,

@@ -230,6 +230,7 @@ void find_routes_to_themselves(const Config& config, const ListenSet& listens,
       const std::vector<std::size_t> further = listens.reached_by(server.address);
       routes.insert(routes.end(), further.begin(), further.end());
     }
+    for (const RouteMatch& match : route.matches) routes.push_back(match.to_route);
   }
   while (conflicts.size() <= kMostMistakes) {
     const std::optional<std::size_t> found = find_circle(reached);
@@ -239,6 +240,13 @@ void find_routes_to_themselves(const Config& config, const ListenSet& listens,
       if (!find_circle(reached)) continue;
       conflicts.push_back({*found, "to",
                            in_quotes(to_string(server.address)) +
+                               " leads back to a listener of this route, expected another server"});
+    }
+    for (const RouteMatch& match : config.routes[*found].matches) {
+      reached[*found] = {match.to_route};
+      if (!find_circle(reached)) continue;
+      conflicts.push_back({*found, "match",
+                           "route " + in_quotes(match.route) +
                                " leads back to a listener of this route, expected another server"});
     }
     reached[*found].clear();
@@ -269,7 +277,7 @@ void check_servers(const RouteConfig& route, std::size_t index,
                              std::string(route.health_send ? "health-expect" : "health-send") +
                              ", expected health-send and health-expect in the file"});
   }
-  if (!any_weight) add("all weights are 0, expected one above 0");
+  if (!any_weight && !route.to.empty()) add("all weights are 0, expected one above 0");
   if (route.balance == Balance::least_connections && route.to.size() > kMostLeastConnections) {
     conflicts.push_back({index, "balance",
                          "least-connections with " + std::to_string(route.to.size()) +

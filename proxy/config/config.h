@@ -14,6 +14,7 @@
 #include "iolib/mirror/mirror.h"
 #include "iolib/mirror/sample.h"
 #include "proxy/config/listen_set.h"
+#include "proxy/config/route_match.h"
 
 namespace sluice {
 
@@ -73,13 +74,15 @@ enum class ProxyIn { off, required, trusted };
 /// The version of the PROXY header that servers get.
 enum class ProxyOut { off, v1, v2 };
 /// A field of a header of version 2.
-enum class ProxyTlv { unique_id, crc32c };
+enum class ProxyTlv { authority, unique_id, crc32c };
 
 /// What a route forwards, and how. Every member holds its default.
 struct RouteConfig : CaptureConfig {
   std::string name;
   std::vector<ListenAddress> listen;
-  std::vector<ServerConfig> to;  ///< at least one; one that is not a server stands alone
+  std::vector<ServerConfig> to;  ///< one that is not a server stands alone. None: connections that
+                                 ///< no match sends to another route end
+  std::vector<RouteMatch> matches;  ///< the first that fits counts
   Balance balance = Balance::two_choices;
   std::optional<std::uint64_t> retries;     ///< none: 3 if there are several servers, otherwise 0
   std::chrono::nanoseconds hedge_after{0};  ///< see HedgedConnector; 0: never
@@ -110,8 +113,12 @@ struct RouteConfig : CaptureConfig {
   mirror::OnLag mirror_on_lag = mirror::OnLag::disconnect;
   std::uint64_t mirror_sample = mirror::kWholeShare;  ///< share of the connections, in millionths
 
-  /// The first address of `to`: the only one if it is a file:, discard: or echo: target.
-  [[nodiscard]] const TargetAddress& target() const { return to.front().address; }
+  /// The first address of `to`: the only one if it is a file:, discard: or echo: target. Nowhere if
+  /// there is none.
+  [[nodiscard]] const TargetAddress& target() const {
+    static const TargetAddress nowhere{HostPort{}};
+    return to.empty() ? nowhere : to.front().address;
+  }
 };
 
 /// The whole configuration. It is valid: only the machine can still make a start fail.

@@ -124,6 +124,9 @@ class Reader {
   void read_listen(const Entry& entry, const toml::node& node, RouteConfig& route);
   void read_target(const Entry& entry, const toml::node& node, RouteConfig& route);
   void read_server_keys(const toml::table& table, ServerConfig& server);
+  void read_matches(const Entry& entry, RouteConfig& route);
+  void read_match(const toml::table& table, RouteConfig& route);
+  void find_matched_routes();
   void read_repeated(const Entry& entry, const Option& option, RouteConfig& route);
   void read_option(const Entry& entry, const Option& option, RouteConfig& route);
   void check_together();
@@ -184,6 +187,9 @@ Result<Config> Reader::read(const toml::table& root) {
 
 void Reader::check_together() {
   apply_given();
+  const std::size_t mistakes = mistakes_.size();
+  find_matched_routes();
+  if (mistakes_.size() > mistakes) return;
   check_recording();
   check_pipes();
   for (const RouteConflict& each : find_route_conflicts(config_)) {
@@ -246,8 +252,9 @@ void Reader::read_route(const Entry& route_entry, const toml::table& table) {
     const Option* option = find_option(entry.key);
     if (option != nullptr && tells_how_to_record(*option) && !how_to_record) how_to_record = entry;
   }
-  for (const std::string_view key : {"name", "listen", "to"}) {
-    if (table.contains(key)) continue;
+  for (const std::string_view key : {"name", "to"}) {
+    // A route with matches may have no target of its own.
+    if (table.contains(key) || (key == "to" && table.contains("match"))) continue;
     key_error(table.source().begin, key,
               "missing in this " + std::string(route_entry.key) + ", expected a " +
                   (key == "name" ? "name for the log" : "string with an address"));
@@ -262,9 +269,12 @@ void Reader::read_route_key(const Entry& entry, RouteConfig& route) {
   if (entry.key == "name") return read_name(entry, route);
   if (entry.key == "listen") return read_each(entry, route, &Reader::read_listen);
   if (entry.key == "to") return read_each(entry, route, &Reader::read_target);
+  if (entry.key == "match") return read_matches(entry, route);
   const Option* option = find_option(entry.key);
   if (option == nullptr || (option->places & (kInDefaults | kInRoute)) == 0) {
-    return unknown_key(entry, option_names(kInRoute));
+    std::vector<std::string_view> known = option_names(kInRoute);
+    known.emplace_back("match");
+    return unknown_key(entry, known);
   }
   if ((option->places & kInRoute) == 0) {
     return key_error(entry.key_position, entry.key,
@@ -359,6 +369,75 @@ void Reader::read_server_keys(const toml::table& table, ServerConfig& server) {
     } else {
       unknown_key(entry, kKeys);
     }
+  }
+}
+
+void Reader::read_matches(const Entry& entry, RouteConfig& route) {
+  const toml::array* array = entry.value->as_array();
+  if (array == nullptr) return wrong_type(entry, *entry.value, "[[route.match]] tables");
+  for (const toml::node& node : *array) {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) return wrong_type(entry, node, "[[route.match]] tables");
+    read_match(*table, route);
+  }
+}
+
+void Reader::read_match(const toml::table& table, RouteConfig& route) {
+  RouteMatch match;
+  for (const Entry& entry : entries_in_order(table)) {
+    if (entry.key == "route") {
+      const auto name = entry.value->value_exact<std::string>();
+      if (!name) return wrong_type(entry, *entry.value, "a string with the name of a route");
+      match.route = *name;
+      continue;
+    }
+    if (std::ranges::find(kConditions, entry.key) == kConditions.end()) {
+      std::vector<std::string_view> known(kConditions.begin(), kConditions.end());
+      known.emplace_back("route");
+      return unknown_key(entry, known);
+    }
+    const auto read_one = [&](const toml::node& node) {
+      const auto text = node.value_exact<std::string>();
+      if (!text) return wrong_type(entry, node, "a string, or an array of them");
+      const Result<> done = add_condition(match, entry.key, *text);
+      if (!done) key_error(node.source().begin, entry.key, done.error().to_string());
+    };
+    const toml::array* array = entry.value->as_array();
+    if (array == nullptr) {
+      read_one(*entry.value);
+    } else {
+      for (const toml::node& node : *array) read_one(node);
+    }
+  }
+  if (match.route.empty()) {
+    key_error(table.source().begin, "route", "missing in this match, expected the name of a route");
+  }
+  route.matches.push_back(std::move(match));
+}
+
+/// Sets the indices of the routes that matches name.
+void Reader::find_matched_routes() {
+  std::vector<bool> reached(config_.routes.size());
+  for (std::size_t index = 0; index < config_.routes.size(); ++index) {
+    for (RouteMatch& match : config_.routes[index].matches) {
+      const auto found = std::ranges::find(config_.routes, match.route, &RouteConfig::name);
+      const Position position = route_positions_[index];
+      if (found == config_.routes.end()) {
+        key_error(position, "match",
+                  in_quotes(match.route) + " is no route, expected the name of another route");
+      } else if (!found->matches.empty()) {
+        key_error(position, "match",
+                  in_quotes(match.route) + " has matches itself, expected a route without");
+      } else {
+        match.to_route = static_cast<std::size_t>(found - config_.routes.begin());
+        reached[match.to_route] = true;
+      }
+    }
+  }
+  for (std::size_t index = 0; index < config_.routes.size(); ++index) {
+    if (reached[index] || !config_.routes[index].listen.empty()) continue;
+    key_error(route_positions_[index], "listen",
+              "missing in this route, and no match leads to it, expected one of them");
   }
 }
 

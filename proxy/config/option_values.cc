@@ -164,37 +164,10 @@ Result<> set_path(const Option& option, std::string_view text, Config& config, R
   return {};
 }
 
-std::optional<unsigned> hex_digit(char c) {
-  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
-  if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a' + 10);
-  if (c >= 'A' && c <= 'F') return static_cast<unsigned>(c - 'A' + 10);
-  return std::nullopt;
-}
-
-/// The bytes of "hex:0aff".
-std::optional<std::string> parse_hex(std::string_view digits) {
-  if (digits.size() % 2 != 0) return std::nullopt;
-  std::string bytes;
-  for (std::size_t i = 0; i < digits.size(); i += 2) {
-    const auto high = hex_digit(digits[i]);
-    const auto low = hex_digit(digits[i + 1]);
-    if (!high || !low) return std::nullopt;
-    bytes += static_cast<char>(*high << 4 | *low);
-  }
-  return bytes;
-}
-
 Result<> set_bytes(const Option& option, std::string_view text, RouteConfig& route) {
-  constexpr std::string_view kHex = "hex:";
-  std::optional<std::string> bytes =
-      text.starts_with(kHex) ? parse_hex(text.substr(kHex.size())) : std::string(text);
-  if (!bytes) {
-    return wrong_value("no pairs of hexadecimal digits", text, "hex: and digits such as 0d0a");
-  }
-  if (bytes->size() < option.lowest || bytes->size() > option.highest) {
-    return Error{0, std::to_string(bytes->size()) + " bytes, expected " + allowed_values(option)};
-  }
-  route.*std::get<std::optional<std::string> RouteConfig::*>(option.field) = std::move(bytes);
+  Result<std::string> bytes = parse_bytes(text, option.lowest, option.highest);
+  if (!bytes) return bytes.error();
+  route.*std::get<std::optional<std::string> RouteConfig::*>(option.field) = *std::move(bytes);
   return {};
 }
 

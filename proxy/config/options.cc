@@ -74,7 +74,7 @@ constexpr std::array<std::string_view, 3> kHealths{"none", "tcp", "exchange"};
 constexpr std::array<std::string_view, 2> kOnDowns{"keep", "reset"};
 constexpr std::array<std::string_view, 3> kProxyIns{"off", "required", "trusted"};
 constexpr std::array<std::string_view, 3> kProxyOuts{"off", "v1", "v2"};
-constexpr std::array<std::string_view, 2> kProxyTlvs{"unique-id", "crc32c"};
+constexpr std::array<std::string_view, 3> kProxyTlvs{"authority", "unique-id", "crc32c"};
 constexpr std::array<std::string_view, 4> kDurabilities{"none", "interval", "batch",
                                                         "before-forward"};
 constexpr std::array<std::string_view, 4> kCaptureFulls{"auto", "block", "drop", "close"};
@@ -333,8 +333,10 @@ constexpr auto kOptions = std::to_array<Option>({
      .value = "FIELD",
      .repeated = true,
      .choices = kProxyTlvs,
-     .help = "With proxy-out = v2, add these to the header. unique-id is the id of the connection "
-             "in the log, crc32c a checksum."},
+     .help =
+         "With proxy-out = v2, add these to the header. authority is the name that a TLS client "
+         "asked for (of a route that is chosen by it), unique-id the id of the connection in "
+         "the log, crc32c a checksum."},
     {.name = "peek-timeout",
      .kind = OptionKind::duration,
      .places = kInDefaults | kInRoute,
@@ -344,7 +346,7 @@ constexpr auto kOptions = std::to_array<Option>({
      .default_text = "3s",
      .lowest = kShortestTimeout,
      .highest = kLongestConnectTimeout,
-     .help = "Wait this long for a PROXY header."},
+     .help = "Wait this long for a PROXY header, and for what a client says first."},
     {.name = "connect-timeout",
      .kind = OptionKind::duration,
      .places = kEverywhere,

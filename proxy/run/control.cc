@@ -234,6 +234,9 @@ bool Control::leads_back(const LookUp& look_up, const std::string& address) cons
   if (look_up.is_mirrors() || to.empty()) return !to.empty();
   std::vector<std::vector<std::size_t>> reached(routes_.size());
   for (const Route& route : routes_) {
+    for (const RouteMatch& match : route.config.matches) {
+      reached[route.index].push_back(match.to_route);
+    }
     if (route.index == look_up.route) continue;
     for (const ServerRef& server : route.servers->servers) {
       for (const Endpoint& endpoint : server->endpoints) {
@@ -243,7 +246,7 @@ bool Control::leads_back(const LookUp& look_up, const std::string& address) cons
     }
   }
   // The other routes were checked before, so a circle can only go through this route.
-  reached[look_up.route] = std::move(to);
+  reached[look_up.route].insert(reached[look_up.route].end(), to.begin(), to.end());
   return find_circle(std::move(reached)).has_value();
 }
 

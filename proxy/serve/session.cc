@@ -15,7 +15,7 @@
 #include "iolib/base/hash.h"
 #include "iolib/mirror/sample.h"
 #include "iolib/wire/proxy_header.h"
-#include "proxy/entry/identify.h"
+#include "proxy/entry/entry.h"
 #include "proxy/log/log.h"
 #include "proxy/serve/file_source.h"
 #include "proxy/serve/worker.h"
@@ -42,6 +42,7 @@ constexpr auto kEndings = std::to_array<Ending>({
     {EndReason::denied, "denied", Counter::refused},
     {EndReason::proxy_header, "proxy_header", Counter::refused},
     {EndReason::peek_timeout, "peek_timeout", Counter::timeouts},
+    {EndReason::no_route, "no_route", Counter::refused},
     {EndReason::connect_refused, "connect_refused", Counter::connect_failures},
     {EndReason::connect_timeout, "connect_timeout", Counter::connect_failures},
     {EndReason::connect_failed, "connect_failed", Counter::connect_failures},
@@ -85,7 +86,7 @@ SocketAddress name_of(int (*ask)(int, sockaddr*, socklen_t*), int fd) {
 SocketAddress client_of(const Route& route, int fd) {
   const RouteConfig& config = route.config;
   const bool needed = route.tapped() || config.balance == Balance::source_hash ||
-                      config.proxy_in != ProxyIn::off || config.proxy_out != ProxyOut::off;
+                      Entry::is_needed(config) || config.proxy_out != ProxyOut::off;
   if (!needed && !log::enabled(LogLevel::info)) return {};
   return name_of(::getpeername, fd);
 }
@@ -125,7 +126,7 @@ void Session::stop(EndReason why) {
   end_ = why;
   if (auto* const* relay = std::get_if<Relay*>(&running_)) (*relay)->stop(why);
   if (auto* const* file = std::get_if<FileSource*>(&running_)) (*file)->stop();
-  if (auto* const* identify = std::get_if<Identify*>(&running_)) (*identify)->cancel();
+  if (auto* const* entry = std::get_if<Entry*>(&running_)) (*entry)->cancel();
   if (auto* const* connect = std::get_if<ServerConnect*>(&running_)) (*connect)->cancel();
 }
 
@@ -133,7 +134,9 @@ void Session::stop(EndReason why) {
 // up most of an idle connection's memory: locals of one step are in that step's function.
 Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client, Leg::Kind client_kind) {
   Session session(worker, route, client.get(), client_kind);
-  if (session.has_ended()) {  // stopped on its way here from another worker
+  const bool enters = !session.has_ended() && Entry::is_needed(session.route_->config);
+  // One that has ended was stopped on its way here from another worker.
+  if (session.has_ended() || (enters && !co_await session.enter(client.get()))) {
     close_with_reset(client);
     session.log_end({});
   } else if (std::holds_alternative<FileEndpoint>(session.route_->config.target())) {
@@ -162,11 +165,6 @@ Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client, Leg::
 
 // Sends the file and a FIN, then waits for the client's end.
 Task<> Session::send_file(OwnedFd& client) {
-  SocketAddress target;
-  if (reads_header() && !co_await identify(client.get(), target)) {
-    close_with_reset(client);
-    co_return log_end({});
-  }
   FileSource source(*worker_, *route_, client.get());
   running_ = &source;
   capture::Recording* recording = nullptr;
@@ -184,11 +182,9 @@ Task<> Session::send_file(OwnedFd& client) {
   log_end({.to_client = source.sent_bytes(), .spliced_to_client = source.spliced_bytes()});
 }
 
-// Finds out which client it is, and connects to the upstream. Returns whether the session
-// continues. If no descriptor is free, it waits for one, before clients that are not accepted yet.
+// Connects to the upstream. Returns whether the session continues. If no descriptor is free, it
+// waits for one, before clients that are not accepted yet.
 Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
-  SocketAddress target;  // what the client connected to, if a header says so
-  if (reads_header() && !co_await identify(client, target)) co_return false;
   ServerConnect connect(*worker_, *route_, source_hash(), upstream_);
   running_ = &connect;
   Result<OwnedFd> opened = co_await open_target(connect);
@@ -198,7 +194,7 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
     opened = co_await open_target(connect);
   }
   running_ = {};
-  if (opened.has_value()) opened = introduced(std::move(*opened), client, target);
+  if (opened.has_value()) opened = introduced(std::move(*opened), client);
   if (opened.has_error()) connect_failed(opened.error());
   if (has_lost_its_server()) end_ = EndReason::server_down;  // while it connected
   if (!has_ended()) {
@@ -210,33 +206,55 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
   co_return !has_ended();
 }
 
-// One that has left before its address was asked for has none.
-Task<bool> Session::identify(int client, SocketAddress& target) {
+// Finds out which client it is, and which route it takes. Returns whether the session continues. A
+// client that has left before its address was asked for has none.
+Task<bool> Session::enter(int client) {
   if (!has_address() && client_kind_ == Leg::Kind::tcp) {
     end_ = EndReason::left;
     co_return false;
   }
-  Identify identify(worker_->reactor(), route_->config, client);
-  running_ = &identify;
-  const EndReason end = co_await identify.run(client_, target);
+  entrance_ = std::make_unique<Entrance>();
+  const RouteConfig& config = route_->config;
+  Entry entry(worker_->reactor(), config, client);
+  running_ = &entry;
+  EndReason end = EndReason::none;
+  Choice choice;
+  if (config.proxy_in != ProxyIn::off) end = co_await entry.identify(client_, entrance_->target);
+  if (end == EndReason::none && !config.matches.empty()) {
+    end = co_await entry.choose_route(client_, choice);
+  }
   running_ = {};
   if (!has_ended()) end_ = end;
+  if (has_ended()) co_return false;
+  entrance_->server_name = std::move(choice.server_name);
+  if (choice.match) {
+    take_route(worker_->routes().at(config.matches[*choice.match].to_route));
+  } else if (config.to.empty()) {
+    end_ = EndReason::no_route;
+  }
   co_return !has_ended();
+}
+
+// It is counted with the worker where it is, if it is recorded or mirrored now.
+void Session::take_route(RouteSnapshot route) {
+  const bool was_tapped = tapped();
+  route_ = std::move(route);
+  if (tapped() != was_tapped) worker_->session_tapped(tapped());
 }
 
 // Tells the server which client it serves, if the route says so. The header fits into the empty
 // buffer of a new socket.
-Result<OwnedFd> Session::introduced(OwnedFd upstream, int client,
-                                    const SocketAddress& target) const {
+Result<OwnedFd> Session::introduced(OwnedFd upstream, int client) const {
   const RouteConfig& config = route_->config;
   if (config.proxy_out == ProxyOut::off || !upstream_.is_connected()) return upstream;
   const auto has = [&](ProxyTlv tlv) {
     return std::ranges::find(config.proxy_tlvs, tlv) != config.proxy_tlvs.end();
   };
   const std::string id = has(ProxyTlv::unique_id) ? worker_->session_id(number_) : "";
-  const bool declared = target.family() != AF_UNSPEC;
+  const bool declared = entrance_ && entrance_->target.family() != AF_UNSPEC;
   const wire::ProxyOut out{.client = client_,
-                           .target = declared ? target : name_of(::getsockname, client),
+                           .target = declared ? entrance_->target : name_of(::getsockname, client),
+                           .authority = has(ProxyTlv::authority) ? server_name() : "",
                            .unique_id = id,
                            .crc32c = has(ProxyTlv::crc32c)};
   const std::string header =
@@ -384,23 +402,23 @@ void Session::log_end(const Totals& totals) {
   const std::chrono::duration<double> duration = worker_->reactor().now() - began_;
   const ServerUse& used = upstream_.server;
   const std::string_view server = used ? std::string_view(used->name) : "";
-  const auto fields =
-      std::to_array<log::Field>({{"id", id},
-                                 {"route", route_->config.name},
-                                 {"client", client},
-                                 {"upstream", upstream},
-                                 {"to_upstream", totals.to_upstream},
-                                 {"to_client", totals.to_client},
-                                 {"spliced_to_upstream", totals.spliced_to_upstream},
-                                 {"spliced_to_client", totals.spliced_to_client},
-                                 {"duration", duration.count()},
-                                 {"reason", ending.name},
-                                 {"server", server},
-                                 {"attempts", std::uint64_t{upstream_.attempts}}});
-  constexpr std::size_t kOfSeveral = 2;  // the last fields
-  log::write(
-      LogLevel::info, "connection",
-      log::Fields(fields).first(fields.size() - (route_->has_several_servers() ? 0 : kOfSeveral)));
+  std::array<log::Field, 13> fields{{{"id", id},
+                                     {"route", route_->config.name},
+                                     {"client", client},
+                                     {"upstream", upstream},
+                                     {"to_upstream", totals.to_upstream},
+                                     {"to_client", totals.to_client},
+                                     {"spliced_to_upstream", totals.spliced_to_upstream},
+                                     {"spliced_to_client", totals.spliced_to_client},
+                                     {"duration", duration.count()},
+                                     {"reason", ending.name}}};
+  std::size_t count = 10;
+  if (route_->has_several_servers()) {
+    fields.at(count++) = {"server", server};
+    fields.at(count++) = {"attempts", std::uint64_t{upstream_.attempts}};
+  }
+  if (!server_name().empty()) fields.at(count++) = {"sni", server_name()};
+  log::write(LogLevel::info, "connection", log::Fields(fields).first(count));
 }
 
 }  // namespace sluice

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "iolib/base/address.h"
@@ -22,8 +23,8 @@
 
 namespace sluice {
 
+class Entry;
 class FileSource;
-class Identify;
 class Worker;
 
 /// A coroutine that owns itself: it starts at once and frees its frame when it ends.
@@ -61,6 +62,11 @@ class Session : public boost::intrusive::list_base_hook<> {
   friend Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client,
                         Leg::Kind client_kind);
 
+  /// What was learned before it was served.
+  struct Entrance {
+    SocketAddress target;     ///< what the client connected to, if a header says so
+    std::string server_name;  ///< see server_name()
+  };
   /// The bytes that were forwarded, and how many of them were spliced.
   struct Totals {
     std::uint64_t to_upstream = 0;
@@ -70,12 +76,15 @@ class Session : public boost::intrusive::list_base_hook<> {
   };
 
   [[nodiscard]] Task<bool> open_upstream(int client, OwnedFd& upstream);
-  [[nodiscard]] Task<bool> identify(int client, SocketAddress& target);
-  [[nodiscard]] bool reads_header() const { return route_->config.proxy_in != ProxyIn::off; }
-  [[nodiscard]] Result<OwnedFd> introduced(OwnedFd upstream, int client,
-                                           const SocketAddress& target) const;
   [[nodiscard]] Task<Result<OwnedFd>> open_target(ServerConnect& connect);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
+  [[nodiscard]] Task<bool> enter(int client);
+  void take_route(RouteSnapshot route);
+  [[nodiscard]] Result<OwnedFd> introduced(OwnedFd upstream, int client) const;
+  /// That a TLS client asked for; empty if it was not looked at.
+  [[nodiscard]] std::string_view server_name() const {
+    return entrance_ ? std::string_view(entrance_->server_name) : std::string_view();
+  }
   /// Whether the address of the client is known. Nobody asks for it where nobody needs it.
   [[nodiscard]] bool has_address() const { return client_.family() != AF_UNSPEC; }
   [[nodiscard]] std::uint64_t source_hash() const;
@@ -96,11 +105,12 @@ class Session : public boost::intrusive::list_base_hook<> {
 
   Worker* worker_;
   RouteSnapshot route_;
-  std::variant<std::monostate, Identify*, Relay*, FileSource*, ServerConnect*>
+  std::variant<std::monostate, Entry*, Relay*, FileSource*, ServerConnect*>
       running_;  ///< for stop()
   std::uint64_t number_;
   TimePoint began_;
   SocketAddress client_;
+  std::unique_ptr<Entrance> entrance_;  ///< null unless the route has an Entry
   Upstream upstream_;
   Leg::Kind client_kind_;
   EndReason end_ = EndReason::none;

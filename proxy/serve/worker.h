@@ -78,6 +78,10 @@ class Worker final : private Timer {
   /// worker's arrival(), then call session_arrived() there.
   void session_leaves(Session& session);
   void session_arrived(Session& session);
+  /// A session of this worker is recorded or mirrored from now on, or no longer.
+  void session_tapped(bool tapped) {
+    tapped ? shared_.placement.arrived(index_) : shared_.placement.left(index_);
+  }
   class Arrival;
   [[nodiscard]] Arrival arrival();
   [[nodiscard]] Worker& worker(std::size_t index) { return *shared_.workers[index]; }

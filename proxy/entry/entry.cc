@@ -1,9 +1,11 @@
-#include "proxy/entry/identify.h"
+#include "proxy/entry/entry.h"
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 #include <variant>
 
+#include "iolib/wire/client_hello.h"
 #include "iolib/wire/proxy_header.h"
 
 namespace sluice {
@@ -14,16 +16,21 @@ bool is_trusted(const RouteConfig& route, const SocketAddress& peer) {
                              [&](const Prefix& each) { return each.contains(peer); });
 }
 
+// Whether the stream may be a hello that has not come whole.
+bool has_begun_hello(std::span<const std::byte> seen) {
+  return !seen.empty() && std::holds_alternative<wire::NeedsBytes>(wire::parse_client_hello(seen));
+}
+
 }  // namespace
 
-Identify::Identify(Reactor& reactor, const RouteConfig& route, int fd)
+Entry::Entry(Reactor& reactor, const RouteConfig& route, int fd)
     : route_(route),
       peek_(reactor, fd, reactor.now() + std::chrono::duration_cast<Duration>(route.peek_timeout)) {
 }
 
 // Whether a header is expected depends on the peer alone, never on the bytes: else any client could
 // send one.
-Task<EndReason> Identify::run(SocketAddress& client, SocketAddress& target) {
+Task<EndReason> Entry::identify(SocketAddress& client, SocketAddress& target) {
   if (!is_trusted(route_, client)) {
     co_return route_.proxy_in == ProxyIn::required ? EndReason::denied : EndReason::none;
   }
@@ -46,6 +53,32 @@ Task<EndReason> Identify::run(SocketAddress& client, SocketAddress& target) {
         co_return peek_.seen().empty() ? EndReason::left : EndReason::proxy_header;
       case Peek::Outcome::late:
         co_return EndReason::peek_timeout;
+      case Peek::Outcome::cancelled:
+        co_return EndReason::left;
+    }
+  }
+}
+
+// A client that says nothing may wait for the server to speak first: it fits no match. One that
+// began a hello would be sent to the wrong server.
+Task<EndReason> Entry::choose_route(const SocketAddress& client, Choice& choice) {
+  bool is_all = false;
+  for (;;) {
+    auto chosen = choose(route_.matches, {peek_.seen(), is_all, client});
+    if (auto* found = std::get_if<Choice>(&chosen)) {
+      choice = std::move(*found);
+      co_return EndReason::none;
+    }
+    switch (co_await peek_.wait_for(std::get<wire::NeedsBytes>(chosen).total)) {
+      case Peek::Outcome::seen:
+        break;
+      case Peek::Outcome::ended:
+        is_all = true;
+        break;
+      case Peek::Outcome::late:
+        if (has_begun_hello(peek_.seen())) co_return EndReason::peek_timeout;
+        is_all = true;
+        break;
       case Peek::Outcome::cancelled:
         co_return EndReason::left;
     }
