@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::string_view kForm = "expected an address, a block such as 10.0.0.0/8, or unix:";
 
+// Of an IPv4-mapped address before the IPv4 address.
+constexpr unsigned kMappedBits = 96;
+
 // The first `bits` bits; the others become 0.
 std::array<std::byte, 16> masked(std::span<const std::byte> host, unsigned bits) {
   std::array<std::byte, 16> first{};
@@ -28,7 +31,8 @@ std::optional<unsigned> length_of(std::string_view text, unsigned longest) {
   unsigned length = 0;
   const char* const end = text.data() + text.size();
   const auto [after, error] = std::from_chars(text.data(), end, length);
-  if (error != std::errc() || after != end || length > longest) return std::nullopt;
+  const bool padded = text.size() > 1 && text.front() == '0';
+  if (error != std::errc() || after != end || padded || length > longest) return std::nullopt;
   return length;
 }
 
@@ -57,6 +61,12 @@ Result<Prefix> Prefix::parse(std::string_view text) {
   prefix.host_ = masked(host, prefix.bits_);
   if (!std::ranges::equal(host, std::span(prefix.host_).first(host.size()))) {
     return bad_text("an address inside a block", text, "expected the first address of the block");
+  }
+  const SocketAddress unmapped = SocketAddress::from(address->data(), address->size_bytes());
+  if (unmapped.family() != prefix.family_ && prefix.bits_ >= kMappedBits) {
+    prefix.family_ = unmapped.family();
+    prefix.bits_ -= kMappedBits;
+    prefix.host_ = masked(unmapped.host_bytes(), prefix.bits_);
   }
   return prefix;
 }

@@ -39,6 +39,7 @@ Task<Peek::Outcome> Peek::wait_for(std::size_t total) {
     wait_ = &wait;
     const int events = co_await wait;
     wait_ = nullptr;
+    ended_ = events < 0 && events != -ETIMEDOUT && events != -ECANCELED;  // it cannot be waited for
     if (events <= 0 || look(total) || ended_) continue;
     // It was woken for fewer bytes: by the end, or without the mark.
     ended_ = ready_events(fd_, POLLRDHUP) != 0 && !look(total);

@@ -261,7 +261,9 @@ Result<OwnedFd> Session::introduced(OwnedFd upstream, int client) const {
       config.proxy_out == ProxyOut::v1 ? wire::proxy_header_v1(out) : wire::proxy_header_v2(out);
   const ssize_t sent =
       ::send(upstream.get(), header.data(), header.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (sent == static_cast<ssize_t>(header.size())) return upstream;
+  // If the server has reset the connection, the relay finds that, and what it sent before.
+  const bool is_reset = sent < 0 && (errno == EPIPE || errno == ECONNRESET);
+  if (is_reset || sent == static_cast<ssize_t>(header.size())) return upstream;
   const Error error = errno_error("send a PROXY header to " + upstream_.address().text);
   worker_->reactor().forget(upstream.get());
   return error;

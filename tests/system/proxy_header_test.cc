@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <chrono>
@@ -195,6 +196,53 @@ TEST_P(ProxyHeaderTest, ServersAreToldOfTheClient) {
     EXPECT_EQ(daemon_->terminate(), 0);
     daemon_.reset();
   }
+}
+
+/// It has said something, which the header must not cost the client.
+TEST_P(ProxyHeaderTest, AServerThatResetsAtOnceIsAResetServer) {
+  add_servers(1);
+  start({"--proxy-out", "v2"});
+  std::jthread server([&] {
+    for (int i = 0; i < 100; ++i) {
+      OwnedFd accepted = accept_one();
+      static_cast<void>(send_all(accepted.get(), std::string_view("ERR too many")));
+      reset(std::move(accepted));
+    }
+  });
+  for (int i = 0; i < 100; ++i) {
+    const OwnedFd client = connect_tcp(daemon_->port());
+    ASSERT_EQ(receive_text(client.get(), 12), "ERR too many") << i;
+    EXPECT_EQ(ending_of(client.get()), Ending::reset);
+  }
+  static_cast<void>(last_end(100));
+  EXPECT_EQ(count_lines(daemon_->log(), Regex("reason=upstream_reset")), 100U);
+  EXPECT_EQ(counters_of(*daemon_).at("connect_failures"), "0");
+}
+
+TEST_P(ProxyHeaderTest, RoutesWithoutAServerReadTheHeaderToo) {
+  add_servers(0);
+  const std::string content = folder_.write("content", "the file");
+  for (const std::string& to : {"file:" + content, std::string("echo:")}) {
+    start_with_file("\"" + to + "\"", "proxy-in = \"required\"\nproxy-trust = \"127.0.0.1\"\n");
+    OwnedFd client = say(v2_header() + "the file");
+    finish_sending(client.get());
+    EXPECT_EQ(receive_text(client.get(), 9), "the file") << to;
+    client.reset();
+    EXPECT_EQ(last_end(1).at("client"), "[2001:db8::7]:4321");
+    EXPECT_EQ(daemon_->terminate(), 0);
+    daemon_.reset();
+  }
+}
+
+TEST_P(ProxyHeaderTest, WhatComesWhileTheProcessIsStoppedIsInTime) {
+  start_trusting("peek-timeout = \"200ms\"\n");
+  const OwnedFd client = say("PROXY ");
+  std::this_thread::sleep_for(20ms);
+  daemon_->process().signal(SIGSTOP);
+  std::this_thread::sleep_for(500ms);
+  ASSERT_TRUE(send_all(client.get(), v1_header().substr(6) + "hello"));
+  daemon_->process().signal(SIGCONT);
+  EXPECT_EQ(receive_text(accept_one().get(), 5), "hello");
 }
 
 TEST_P(ProxyHeaderTest, WhatABalancerInFrontSaysIsPassedOnWithFields) {

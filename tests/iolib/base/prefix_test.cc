@@ -29,6 +29,14 @@ TEST(Prefix, ContainsItsAddresses) {
   EXPECT_TRUE(in("::1/128", "::1"));
 }
 
+TEST(Prefix, MappedAddressesAreIPv4) {
+  EXPECT_TRUE(in("::ffff:127.0.0.0/104", "127.1.2.3"));
+  EXPECT_FALSE(in("::ffff:127.0.0.0/104", "128.0.0.0"));
+  EXPECT_TRUE(in("::ffff:1.2.3.4", "1.2.3.4"));
+  EXPECT_TRUE(in("::ffff:0:0/96", "255.255.255.255"));
+  EXPECT_EQ(*Prefix::parse("::ffff:1.2.3.4"), *Prefix::parse("1.2.3.4"));
+}
+
 TEST(Prefix, FamiliesAreApart) {
   EXPECT_FALSE(in("::/0", "10.0.0.1"));
   EXPECT_FALSE(in("0.0.0.0/0", "::1"));
@@ -40,7 +48,7 @@ TEST(Prefix, FamiliesAreApart) {
 
 TEST(Prefix, Mistakes) {
   for (const char* text : {"", "a", "10.0.0", "10.0.0.0/", "/8", "10.0.0.0/x", "10.0.0.0/33",
-                           "10.0.0.0/-1", "10.0.0.0/8/9", "::/129", "fe80::1%lo", "10.0.0.1/8",
+                           "10.0.0.0/-1", "10.0.0.0/08", "10.0.0.0/8/9", "::/129", "fe80::1%lo", "10.0.0.1/8",
                            "2001:db8::1/32", "unix:/x", " 10.0.0.0/8"}) {
     EXPECT_NE(refusal(text), "") << text;
   }

@@ -402,10 +402,11 @@ TEST_F(CommandLine, HelpOfATopicIsAboutThatAlone) {
 }
 
 TEST_F(CommandLine, AnUnknownTopicOfHelpNamesThemAll) {
-  EXPECT_EQ(usage_error(run({"--help", "miror"})),
-            "--help: unknown topic \"miror\": expected all, routes, servers, clients, timeouts, capture, "
-            "mirror, log, "
-            "workers, transfer or general; did you mean \"mirror\"?");
+  EXPECT_EQ(
+      usage_error(run({"--help", "miror"})),
+      "--help: unknown topic \"miror\": expected all, routes, servers, clients, timeouts, capture, "
+      "mirror, log, "
+      "workers, transfer or general; did you mean \"mirror\"?");
   EXPECT_TRUE(
       starts_with(usage_error(run({"--help="})), "--help: missing value, expected TOPIC ("));
 }
