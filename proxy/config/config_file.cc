@@ -126,7 +126,7 @@ class Reader {
   void read_server_keys(const toml::table& table, ServerConfig& server);
   void read_matches(const Entry& entry, RouteConfig& route);
   void read_match(const toml::table& table, RouteConfig& route);
-  void find_matched_routes();
+  [[nodiscard]] bool find_matched_routes();
   void read_repeated(const Entry& entry, const Option& option, RouteConfig& route);
   void read_option(const Entry& entry, const Option& option, RouteConfig& route);
   void check_together();
@@ -187,9 +187,7 @@ Result<Config> Reader::read(const toml::table& root) {
 
 void Reader::check_together() {
   apply_given();
-  const std::size_t mistakes = mistakes_.size();
-  find_matched_routes();
-  if (mistakes_.size() > mistakes) return;
+  if (!find_matched_routes()) return;
   check_recording();
   check_pipes();
   for (const RouteConflict& each : find_route_conflicts(config_)) {
@@ -415,16 +413,21 @@ void Reader::read_match(const toml::table& table, RouteConfig& route) {
   route.matches.push_back(std::move(match));
 }
 
-/// Sets the indices of the routes that matches name.
-void Reader::find_matched_routes() {
+/// Sets the indices of the routes that matches name. Returns whether all are known: routes with
+/// mistakes are not there.
+bool Reader::find_matched_routes() {
   std::vector<bool> reached(config_.routes.size());
+  bool all_known = true;
   for (std::size_t index = 0; index < config_.routes.size(); ++index) {
     for (RouteMatch& match : config_.routes[index].matches) {
       const auto found = std::ranges::find(config_.routes, match.route, &RouteConfig::name);
       const Position position = route_positions_[index];
-      if (found == config_.routes.end()) {
+      all_known = all_known && found != config_.routes.end() && found->matches.empty();
+      if (!names_.contains(match.route)) {
         key_error(position, "match",
                   in_quotes(match.route) + " is no route, expected the name of another route");
+      } else if (found == config_.routes.end()) {
+        continue;
       } else if (!found->matches.empty()) {
         key_error(position, "match",
                   in_quotes(match.route) + " has matches itself, expected a route without");
@@ -434,11 +437,13 @@ void Reader::find_matched_routes() {
       }
     }
   }
+  if (!mistakes_.empty()) return all_known;
   for (std::size_t index = 0; index < config_.routes.size(); ++index) {
     if (reached[index] || !config_.routes[index].listen.empty()) continue;
     key_error(route_positions_[index], "listen",
               "missing in this route, and no match leads to it, expected one of them");
   }
+  return true;
 }
 
 /// Replaces the addresses of a repeated option with one address or an array of them.

@@ -861,6 +861,44 @@ TEST_F(ConfigFile, ChecksAreKeysOfRoutesAndDefaults) {
   EXPECT_FALSE(defaults.routes[0].health_send);
 }
 
+TEST_F(ConfigFile, MatchesNameOtherRoutes) {
+  const std::string edge = "[[route]]\nname = \"edge\"\nlisten = \":1\"\n";
+  const std::string web = "[[route]]\nname = \"web\"\nto = \"a:1\"\n";
+  const auto match = [](const std::string& keys) { return "[[route.match]]\n" + keys + "\n"; };
+  const std::string to_web = match("sni = [\"A.example\", \"*.b\"]\nroute = \"web\"");
+  const Config config = load(edge + to_web + match("route = \"ssh\"\nprotocol = \"ssh\"") + web +
+                             "[[route]]\nname = \"ssh\"\nto = \"b:22\"\n");
+  ASSERT_EQ(config.routes[0].matches.size(), 2U);
+  EXPECT_TRUE(config.routes[0].to.empty());
+  EXPECT_EQ(config.routes[0].matches[0].sni, (std::vector<std::string>{"a.example", "*.b"}));
+  EXPECT_EQ(config.routes[0].matches[0].to_route, 1U);
+  EXPECT_EQ(config.routes[0].matches[1].to_route, 2U);
+  EXPECT_TRUE(config.routes[1].listen.empty());
+  const auto expect_error = [&](const std::string& text, const std::string& error) {
+    const std::string found = load_error(text);
+    EXPECT_NE(found.find(error), std::string::npos) << found;
+  };
+  expect_error(edge + match("route = \"webb\"") + web,
+               "key \"match\": \"webb\" is no route, expected the name of another route");
+  expect_error(edge + match("route = \"edge\""),
+               "key \"match\": \"edge\" has matches itself, expected a route without");
+  expect_error(edge + match("sni = \"a\"") + web,
+               "key \"route\": missing in this match, expected the name of a route");
+  expect_error(edge + match("sny = \"a\"\nroute = \"web\"") + web,
+               "key \"sny\": unknown key, expected one of sni, alpn, protocol, prefix, source or "
+               "route; did you mean \"sni\"?");
+  expect_error(edge + match("sni = [\"a\", 5]\nroute = \"web\"") + web,
+               "key \"sni\": wrong type integer, expected a string, or an array of them");
+  expect_error(edge + match("prefix = \"hex:0\"\nroute = \"web\"") + web,
+               "no pairs of hexadecimal digits");
+  expect_error(edge + "match = 5\n" + web, "expected [[route.match]] tables");
+  expect_error(edge + "to = \"a:2\"\n" + web,
+               "key \"listen\": missing in this route, and no match leads to it");
+  expect_error(edge, "key \"to\": missing in this route");
+  expect_error(edge + match("route = \"web\"") + "[[route]]\nname = \"web\"\nto = \":1\"\n",
+               "leads back to a listener of this route, expected another server");
+}
+
 TEST_F(ConfigFile, ProxyHeadersNeedSomebodyToBelieve) {
   const RouteConfig route =
       load(with_route("proxy-in = \"trusted\"\nproxy-trust = [\"10.0.0.0/8\", \"unix:\"]\n"
@@ -882,7 +920,7 @@ TEST_F(ConfigFile, ProxyHeadersNeedSomebodyToBelieve) {
   expect_error("proxy-trust = \"10.0.0.1/8\"", "an address inside a block in \"10.0.0.1/8\"");
   expect_error("proxy-trust = [\"::1\", \"::1\"]", "\"::1\" is given twice");
   expect_error("proxy-trust = 5", "wrong type integer, expected a string with a block");
-  expect_error("proxy-tlvs = \"authority\"", "unknown value \"authority\"");
+  expect_error("proxy-tlvs = \"alpn\"", "unknown value \"alpn\"");
   expect_error("proxy-out = \"v3\"", "unknown value \"v3\": expected off, v1 or v2");
 }
 
@@ -929,7 +967,7 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
                 "log-file; did you mean \"idle-timeout\"?");
   EXPECT_EQ(load_error(with_route("  lsten = \":2\"\n")),
             "5:3: key \"lsten\": unknown key, expected one of listen, to, name, " + of_routes +
-                " or mirror-sample; did you mean \"listen\"?");
+                ", mirror-sample or match; did you mean \"listen\"?");
   EXPECT_EQ(load_error("[[routes]]\nname = \"a\"\n"),
             "1:3: key \"routes\": unknown key, expected one of defaults or route; did you mean "
             "\"route\"?");
