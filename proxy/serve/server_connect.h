@@ -20,7 +20,9 @@ class Worker;
 struct Upstream {
   static constexpr std::uint16_t kNoEndpoint = 0xffff;
 
-  ServerUse server;                      ///< the last that was tried, if any
+  /// The last that was tried, if any. The other members stand in its padding: each connection keeps
+  /// an Upstream.
+  [[no_unique_address]] ServerUse server;
   std::uint16_t endpoint = kNoEndpoint;  ///< index of its address, once connected
   std::uint16_t attempts = 0;            ///< connects to servers
 

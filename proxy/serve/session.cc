@@ -134,14 +134,14 @@ void Session::stop(EndReason why) {
 // up most of an idle connection's memory: locals of one step are in that step's function.
 Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client, Leg::Kind client_kind) {
   Session session(worker, route, client.get(), client_kind);
-  const bool enters = !session.has_ended() && Entry::is_needed(session.route_->config);
   // One that has ended was stopped on its way here from another worker.
-  if (session.has_ended() || (enters && !co_await session.enter(client.get()))) {
+  OwnedFd upstream;
+  if (session.has_ended() || !co_await session.open_upstream(client.get(), upstream)) {
     close_with_reset(client);
     session.log_end({});
-  } else if (std::holds_alternative<FileEndpoint>(session.route_->config.target())) {
+  } else if (session.sends_file()) {
     co_await session.send_file(client);
-  } else if (OwnedFd upstream; co_await session.open_upstream(client.get(), upstream)) {
+  } else {
     Relay relay(worker.relay_context(), session.route_->relay, std::move(client), client_kind,
                 std::move(upstream), session.upstream_kind());
     session.running_ = &relay;
@@ -157,9 +157,6 @@ Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client, Leg::
       co_await session.destination(relay).arrival();
       session.arrive(relay);
     }
-  } else {
-    close_with_reset(client);
-    session.log_end({});
   }
 }
 
@@ -182,9 +179,11 @@ Task<> Session::send_file(OwnedFd& client) {
   log_end({.to_client = source.sent_bytes(), .spliced_to_client = source.spliced_bytes()});
 }
 
-// Connects to the upstream. Returns whether the session continues. If no descriptor is free, it
-// waits for one, before clients that are not accepted yet.
+// Finds the route, and connects to its upstream, unless that is a file. Returns whether the session
+// continues. If no descriptor is free, it waits for one, before clients that are not accepted yet.
 Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
+  if (Entry::is_needed(route_->config) && !co_await enter(client)) co_return false;
+  if (sends_file()) co_return true;
   ServerConnect connect(*worker_, *route_, source_hash(), upstream_);
   running_ = &connect;
   Result<OwnedFd> opened = co_await open_target(connect);

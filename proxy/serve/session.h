@@ -79,6 +79,9 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Task<Result<OwnedFd>> open_target(ServerConnect& connect);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   [[nodiscard]] Task<bool> enter(int client);
+  [[nodiscard]] bool sends_file() const {
+    return std::holds_alternative<FileEndpoint>(route_->config.target());
+  }
   void take_route(RouteSnapshot route);
   [[nodiscard]] Result<OwnedFd> introduced(OwnedFd upstream, int client) const;
   /// That a TLS client asked for; empty if it was not looked at.
@@ -110,8 +113,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   std::uint64_t number_;
   TimePoint began_;
   SocketAddress client_;
-  std::unique_ptr<Entrance> entrance_;  ///< null unless the route has an Entry
-  Upstream upstream_;
+  std::unique_ptr<Entrance> entrance_;       ///< null unless the route has an Entry
+  [[no_unique_address]] Upstream upstream_;  ///< the next members stand in its padding
   Leg::Kind client_kind_;
   EndReason end_ = EndReason::none;
 };
