@@ -159,7 +159,8 @@ std::string normal_host_name(std::string_view name) {
     if (!fits) return "";
     normal += upper ? static_cast<char>(c | 0x20) : c;
   }
-  const bool empty_label = normal.starts_with('.') || normal.find("..") != normal.npos;
+  const bool empty_label =
+      normal.starts_with('.') || normal.ends_with('.') || normal.find("..") != normal.npos;
   return empty_label ? "" : normal;
 }
 
