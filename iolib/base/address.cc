@@ -29,9 +29,14 @@ constexpr unsigned kHighestPort = 65'535;
 
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::string_view kFilePrefix = "file:";
+constexpr std::string_view kDnsPrefix = "dns:";
+constexpr std::string_view kSrvPrefix = "srv:";
 constexpr std::string_view kListenForm = "expected HOST:PORT, [IPV6]:PORT, :PORT or unix:/path";
 constexpr std::string_view kTargetForm =
-    "expected HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, file:/path, discard: or echo:";
+    "expected HOST:PORT, [IPV6]:PORT, :PORT, dns:HOST:PORT, srv:_NAME._tcp.DOMAIN, unix:/path, "
+    "file:/path, discard: or echo:";
+constexpr std::string_view kDnsForm = "expected dns:HOST:PORT with a name";
+constexpr std::string_view kSrvForm = "expected srv:_NAME._tcp.DOMAIN";
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 // RFC 952 has no underscore, but names of containers and services use it.
@@ -171,6 +176,36 @@ Result<HostPort> parse_host_port(std::string_view text, std::string_view form) {
   return address;
 }
 
+/// Whether `text` has the prefix of a scheme. "dns:53" is port 53 of a host called dns.
+bool has_scheme(std::string_view text, std::string_view prefix) {
+  return text.starts_with(prefix) && !std::ranges::all_of(text.substr(prefix.size()), is_digit);
+}
+
+Result<DnsName> parse_dns(std::string_view text) {
+  Result<HostPort> address = parse_host_port(text.substr(kDnsPrefix.size()), kDnsForm);
+  if (!address) return address.error();
+  const bool is_v6 = address->host.find(':') != std::string::npos;
+  if (address->host.empty() || is_v6 || numeric_address(*address)) {
+    return bad_text("no name", text, kDnsForm);
+  }
+  return DnsName{std::move(address->host), address->port};
+}
+
+Result<SrvName> parse_srv(std::string_view text) {
+  const std::string_view name = text.substr(kSrvPrefix.size());
+  const std::size_t service_end = std::min(name.find('.'), name.size());
+  const std::string_view service = name.substr(0, service_end);
+  const std::string_view rest = name.substr(service_end);
+  constexpr std::string_view kTcp = "._tcp.";
+  if (service.size() < 2 || !service.starts_with('_') || !rest.starts_with(kTcp) ||
+      rest.size() == kTcp.size()) {
+    return bad_text("no name of a service", text, kSrvForm);
+  }
+  Result<std::string> checked = parse_host(name, text);
+  if (!checked) return checked.error();
+  return SrvName{*std::move(checked)};
+}
+
 /// Reads an IPv6 scope: a number, or the name of an interface of this machine.
 Result<std::uint32_t> scope_id(const std::string& scope) {
   std::uint32_t id = 0;
@@ -194,6 +229,10 @@ std::string to_string(const FileEndpoint& endpoint) {
 }
 std::string to_string(const DiscardEndpoint&) { return "discard:"; }
 std::string to_string(const EchoEndpoint&) { return "echo:"; }
+std::string to_string(const DnsName& name) {
+  return std::string(kDnsPrefix) + name.host + ":" + std::to_string(name.port);
+}
+std::string to_string(const SrvName& name) { return std::string(kSrvPrefix) + name.name; }
 
 // The IPv4 address inside an IPv4-mapped one. A dual-stack listener reports IPv4 peers as mapped.
 SocketAddress unmapped(const sockaddr_in6& mapped) {
@@ -274,7 +313,8 @@ Result<ListenAddress> parse_listen_address(std::string_view text) {
     if (!endpoint) return endpoint.error();
     return ListenAddress(*std::move(endpoint));
   }
-  if (text.starts_with(kFilePrefix) || text == "discard:" || text == "echo:") {
+  if (text.starts_with(kFilePrefix) || text == "discard:" || text == "echo:" ||
+      has_scheme(text, kDnsPrefix) || has_scheme(text, kSrvPrefix)) {
     return bad_text("a target, not a listen address,", text, kListenForm);
   }
   Result<HostPort> address = parse_host_port(text, kListenForm);
@@ -296,11 +336,21 @@ Result<TargetAddress> parse_target_address(std::string_view text) {
   // "echo:7" is port 7 of a host called echo.
   if (text == "discard:") return TargetAddress(DiscardEndpoint{});
   if (text == "echo:") return TargetAddress(EchoEndpoint{});
+  if (has_scheme(text, kSrvPrefix)) {
+    Result<SrvName> name = parse_srv(text);
+    if (!name) return name.error();
+    return TargetAddress(*std::move(name));
+  }
+  constexpr std::string_view kPorts = "expected a number of 1 to 65535 to connect to";
+  if (has_scheme(text, kDnsPrefix)) {
+    Result<DnsName> name = parse_dns(text);
+    if (!name) return name.error();
+    if (name->port == 0) return bad_text("port 0", text, kPorts);
+    return TargetAddress(*std::move(name));
+  }
   Result<HostPort> address = parse_host_port(text, kTargetForm);
   if (!address) return address.error();
-  if (address->port == 0) {
-    return bad_text("port 0", text, "expected a number of 1 to 65535 to connect to");
-  }
+  if (address->port == 0) return bad_text("port 0", text, kPorts);
   return TargetAddress(*std::move(address));
 }
 

@@ -71,14 +71,27 @@ struct DiscardEndpoint {
 struct EchoEndpoint {
   friend bool operator==(const EchoEndpoint&, const EchoEndpoint&) = default;
 };
+/// Every address of a name, at this port, is a server.
+struct DnsName {
+  std::string host;  ///< never numeric
+  std::uint16_t port = 0;
+  friend bool operator==(const DnsName&, const DnsName&) = default;
+};
+/// Every record of an SRV name (RFC 2782) is a server; one whose target has several addresses is
+/// several servers.
+struct SrvName {
+  std::string name;  ///< "_NAME._tcp.DOMAIN"
+  friend bool operator==(const SrvName&, const SrvName&) = default;
+};
 
 using ListenAddress = std::variant<HostPort, UnixEndpoint>;
-using TargetAddress =
-    std::variant<HostPort, UnixEndpoint, FileEndpoint, DiscardEndpoint, EchoEndpoint>;
+using TargetAddress = std::variant<HostPort, UnixEndpoint, FileEndpoint, DiscardEndpoint,
+                                   EchoEndpoint, DnsName, SrvName>;
 
 /// Parses `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:/path` or `unix:@name`. Port 0 is allowed.
 [[nodiscard]] Result<ListenAddress> parse_listen_address(std::string_view text);
-/// Parses the same forms, and `file:/path`, `discard:` and `echo:`. Port 0 is an error.
+/// Parses the same forms, and `file:/path`, `discard:`, `echo:`, `dns:HOST:PORT` and
+/// `srv:_NAME._tcp.DOMAIN`. Port 0 is an error.
 [[nodiscard]] Result<TargetAddress> parse_target_address(std::string_view text);
 
 /// The text that parses back to the same address.
@@ -87,6 +100,10 @@ using TargetAddress =
 /// Whether the target is a socket to connect to.
 [[nodiscard]] inline bool is_server(const TargetAddress& address) {
   return std::holds_alternative<HostPort>(address) || std::holds_alternative<UnixEndpoint>(address);
+}
+/// Whether the target is a name that stands for any number of servers.
+[[nodiscard]] inline bool names_servers(const TargetAddress& address) {
+  return std::holds_alternative<DnsName>(address) || std::holds_alternative<SrvName>(address);
 }
 
 /// Converts a numeric IPv4 or IPv6 host (IPv6 with or without a scope) without the resolver. A name

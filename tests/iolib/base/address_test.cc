@@ -146,7 +146,7 @@ TEST(ListenAddress, AHiddenNulIsRefused) {
   EXPECT_EQ(listen_error(std::string_view("a:80\0", 5)).substr(0, 6), "port \"");
 }
 
-TEST(TargetAddress, TakesWhatListensAndThreeMore) {
+TEST(TargetAddress, TakesWhatListensAndFiveMore) {
   EXPECT_EQ(target("10.0.0.2:5432"), TargetAddress(HostPort{"10.0.0.2", 5432}));
   EXPECT_EQ(target("[::1]:80"), TargetAddress(HostPort{"::1", 80}));
   EXPECT_EQ(target(":80"), TargetAddress(HostPort{"", 80}));
@@ -154,6 +154,32 @@ TEST(TargetAddress, TakesWhatListensAndThreeMore) {
   EXPECT_EQ(target("file:/srv/a b"), TargetAddress(FileEndpoint{"/srv/a b"}));
   EXPECT_EQ(target("discard:"), TargetAddress(DiscardEndpoint{}));
   EXPECT_EQ(target("echo:"), TargetAddress(EchoEndpoint{}));
+  EXPECT_EQ(target("dns:db.test:5432"), TargetAddress(DnsName{"db.test", 5432}));
+  EXPECT_EQ(target("srv:_web._tcp.a.test"), TargetAddress(SrvName{"_web._tcp.a.test"}));
+}
+
+TEST(TargetAddress, ANameOfServersIsAName) {
+  for (const char* text : {"dns:10.0.0.1:80", "dns:[::1]:80", "dns:[fe80::1%none]:80", "dns::80"}) {
+    EXPECT_EQ(target_error(text),
+              "no name in \"" + std::string(text) + "\": expected dns:HOST:PORT with a name");
+    EXPECT_NE(listen_error(text), "");
+  }
+  EXPECT_EQ(target_error("dns:a"), "missing port in \"a\": expected dns:HOST:PORT with a name");
+  EXPECT_EQ(target_error("dns:a:0"),
+            "port 0 in \"dns:a:0\": expected a number of 1 to 65535 to connect to");
+  for (const char* text : {"srv:a", "srv:_._tcp.a", "srv:_a._udp.a", "srv:_a._tcp", "srv:_a._tcp.",
+                           "srv:a._tcp.b", "srv:_a.b._tcp.c"}) {
+    EXPECT_EQ(target_error(text), "no name of a service in \"" + std::string(text) +
+                                      "\": expected srv:_NAME._tcp.DOMAIN");
+  }
+  EXPECT_EQ(target_error("srv:_a._tcp.b c").substr(0, 5), "host ");
+  EXPECT_EQ(listen_error("srv:_a._tcp.b").substr(0, 28), "a target, not a listen addre");
+}
+
+TEST(TargetAddress, AHostMayBeCalledDns) {
+  EXPECT_EQ(target("dns:53"), TargetAddress(HostPort{"dns", 53}));
+  EXPECT_EQ(target("srv:80"), TargetAddress(HostPort{"srv", 80}));
+  EXPECT_EQ(listen_on("dns:53"), ListenAddress(HostPort{"dns", 53}));
 }
 
 TEST(TargetAddress, AHostMayBeCalledEcho) {
@@ -179,8 +205,8 @@ TEST(TargetAddress, AFilePathIsAbsoluteAndBounded) {
 
 TEST(TargetAddress, AMistakeIsToldWithEveryForm) {
   EXPECT_EQ(target_error("upstream"),
-            "missing port in \"upstream\": expected HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, "
-            "file:/path, discard: or echo:");
+            "missing port in \"upstream\": expected HOST:PORT, [IPV6]:PORT, :PORT, dns:HOST:PORT, "
+            "srv:_NAME._tcp.DOMAIN, unix:/path, file:/path, discard: or echo:");
 }
 
 TEST(AddressText, IsWrittenAsItIsParsed) {
@@ -188,8 +214,9 @@ TEST(AddressText, IsWrittenAsItIsParsed) {
                            "unix:/run/a.sock", "unix:@a"}) {
     EXPECT_EQ(to_string(listen_on(text)), text);
   }
-  for (const char* text : {"name:80", "[::1]:80", ":80", "unix:/run/a.sock", "unix:@a",
-                           "file:/srv/x", "discard:", "echo:"}) {
+  for (const char* text :
+       {"name:80", "[::1]:80", ":80", "unix:/run/a.sock", "unix:@a", "file:/srv/x",
+        "discard:", "echo:", "dns:name:80", "srv:_web._tcp.a.test."}) {
     EXPECT_EQ(to_string(target(text)), text);
   }
 }
