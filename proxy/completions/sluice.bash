@@ -23,7 +23,7 @@ _sluice() {
   COMPREPLY=()
   case $previous in
     --listen) _sluice_address ;;
-    --to) _sluice_address "file:" "discard:" "echo:" ;;
+    --to) _sluice_address "dns:" "srv:" "file:" "discard:" "echo:" ;;
     --config | --log-file) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --capture) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     --durability)

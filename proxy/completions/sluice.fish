@@ -2,7 +2,7 @@
 
 complete -c sluice -f
 complete -c sluice -l listen -x -a 'unix:' -d 'Accept connections at this address'
-complete -c sluice -l to -x -a 'unix: file: discard: echo:' -d 'Forward each connection to this target'
+complete -c sluice -l to -x -a 'unix: dns: srv: file: discard: echo:' -d 'Forward each connection to this target'
 complete -c sluice -l config -r -F -d 'Read routes and defaults from this TOML file'
 complete -c sluice -l check -d 'Check the configuration and this machine, and exit'
 complete -c sluice -l congestion -x -a 'auto system' -d 'Choose the congestion control of TCP'

@@ -21,10 +21,6 @@ namespace {
 
 constexpr int kExitConfiguration = 1;
 constexpr int kExitUsage = 2;
-// A health check of each, every 2 s, then takes a fifth of a CPU.
-constexpr std::size_t kMostServers = 10'000;
-// Each pick looks at all of them.
-constexpr std::size_t kMostLeastConnections = 256;
 
 Invocation exit_with(int status, std::string message) {
   Invocation invocation;
@@ -266,7 +262,7 @@ void check_servers(const RouteConfig& route, std::size_t index,
   for (const ServerConfig& server : route.to) {
     const std::string text = to_string(server.address);
     if (!known.insert(text).second) add(in_quotes(text) + " is given twice, expected each once");
-    if (route.to.size() > 1 && !is_server(server.address)) {
+    if (route.to.size() > 1 && !is_server(server.address) && !names_servers(server.address)) {
       add(in_quotes(text) + " is one of several targets, expected servers only");
     }
     any_weight = any_weight || server.weight > 0;

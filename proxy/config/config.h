@@ -54,7 +54,7 @@ struct CaptureConfig {
   friend bool operator==(const CaptureConfig&, const CaptureConfig&) = default;
 };
 
-/// One of the servers of a route.
+/// One of the servers of a route, or a name of several, for each of which the rest holds.
 struct ServerConfig {
   TargetAddress address;
   std::uint32_t weight = 1;  ///< its share of the connections; 0: none
@@ -80,7 +80,7 @@ enum class ProxyTlv { authority, unique_id, crc32c };
 struct RouteConfig : CaptureConfig {
   std::string name;
   std::vector<ListenAddress> listen;
-  std::vector<ServerConfig> to;  ///< one that is not a server stands alone. None: connections that
+  std::vector<ServerConfig> to;  ///< file:, discard: or echo: stands alone. None: connections that
                                  ///< no match sends to another route end
   std::vector<RouteMatch> matches;  ///< the first that fits counts
   Balance balance = Balance::two_choices;
@@ -96,6 +96,7 @@ struct RouteConfig : CaptureConfig {
   std::uint64_t health_rise = 2;  ///< checks in a row that pass until a server counts as up
   std::uint64_t health_fall = 3;  ///< checks in a row that fail until it counts as down
   OnDown on_down = OnDown::keep;
+  std::chrono::nanoseconds resolve_interval = std::chrono::seconds(10);  ///< of names of servers
   ProxyIn proxy_in = ProxyIn::off;
   std::vector<Prefix> proxy_trust;  ///< whose headers are believed; not empty if proxy_in is on
   ProxyOut proxy_out = ProxyOut::off;
@@ -119,7 +120,16 @@ struct RouteConfig : CaptureConfig {
     static const TargetAddress nowhere{HostPort{}};
     return to.empty() ? nowhere : to.front().address;
   }
+  /// Whether it forwards to servers.
+  [[nodiscard]] bool has_servers() const {
+    return !to.empty() && (is_server(target()) || names_servers(target()));
+  }
 };
+
+/// The most servers of a route. A health check of each, every 2 s, then takes a fifth of a CPU.
+inline constexpr std::size_t kMostServers = 10'000;
+/// The same with Balance::least_connections, since each pick looks at all of them.
+inline constexpr std::size_t kMostLeastConnections = 256;
 
 /// The whole configuration. It is valid: only the machine can still make a start fail.
 struct Config {

@@ -341,6 +341,12 @@ void Reader::read_target(const Entry& entry, const toml::node& node, RouteConfig
   }
   Result<TargetAddress> address = parse_target_address(*address_text);
   if (!address) return key_error(text->source().begin, entry.key, address.error().to_string());
+  const toml::node* weight = table == nullptr ? nullptr : table->get("weight");
+  if (weight != nullptr && std::holds_alternative<SrvName>(*address)) {
+    return key_error(
+        weight->source().begin, "weight",
+        "given with " + in_quotes(*address_text) + ", whose records have weights, expected none");
+  }
   server.address = *std::move(address);
   route.to.push_back(std::move(server));
 }

@@ -63,11 +63,18 @@ std::vector<std::string> keys_of(const ListenAddress& address) {
   return {key_of(host_port)};
 }
 
+/// The host and port that connections go to, if the target has one.
+std::optional<HostPort> place_of(const TargetAddress& target) {
+  if (const auto* name = std::get_if<DnsName>(&target)) return HostPort{name->host, name->port};
+  const auto* host_port = std::get_if<HostPort>(&target);
+  return host_port == nullptr ? std::nullopt : std::optional(*host_port);
+}
+
 /// The keys of all listeners that a connection to `target` may reach.
 std::vector<std::string> keys_of_target(const TargetAddress& target) {
   if (const auto* path = std::get_if<UnixEndpoint>(&target)) return {key_of(*path)};
-  const auto* host_port = std::get_if<HostPort>(&target);
-  if (host_port == nullptr) return {};
+  const std::optional<HostPort> host_port = place_of(target);
+  if (!host_port) return {};
   const std::string port = std::to_string(host_port->port);
   const std::string key = key_of(*host_port);
   const std::string_view host(key.data(), key.size() - port.size() - 1);
@@ -109,7 +116,7 @@ std::vector<std::size_t> ListenSet::reached_by(const TargetAddress& target) cons
     if (found != routes_.end()) routes.push_back(found->second);
   }
   // Last, and only if needed: a machine can have many interfaces.
-  const auto* host_port = std::get_if<HostPort>(&target);
+  const std::optional<HostPort> host_port = place_of(target);
   const std::optional<std::string> all = host_port ? key_of_all(*host_port) : std::nullopt;
   const auto found = all ? routes_.find(*all) : routes_.end();
   if (found != routes_.end() && is_of_this_machine(*numeric_of({host_port->host, 0}))) {

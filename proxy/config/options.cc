@@ -27,6 +27,9 @@ constexpr std::uint64_t kLongestEjection = 300 * kSecond;
 constexpr std::uint64_t kShortestCheck = 10 * kMillisecond;
 constexpr std::uint64_t kLongestCheck = kHour;
 constexpr std::uint64_t kMostChecks = 100;
+// More look-ups of a name than this are load on its server.
+constexpr std::uint64_t kShortestResolve = 100 * kMillisecond;
+constexpr std::uint64_t kLongestResolve = kHour;
 // What is sent fits into any new socket's buffer.
 constexpr std::uint64_t kMostCheckBytes = 4'096;
 // More workers than CPUs only compete. No supported machine has more CPUs than this.
@@ -111,9 +114,10 @@ constexpr auto kOptions = std::to_array<Option>({
      .value = "ADDR",
      .repeated = true,
      .help = "Forward each connection to this target. It is HOST:PORT, [IPV6]:PORT, :PORT, "
-             "unix:/path, unix:@name, file:/path (each client receives the file), discard: (throws "
-             "the bytes away) or echo: (sends them back). The option can be repeated for several "
-             "servers."},
+             "unix:/path, unix:@name, dns:HOST:PORT (each address of the name is a server), "
+             "srv:_NAME._tcp.DOMAIN (each record is a server), file:/path (each client receives "
+             "the file), discard: (throws the bytes away) or echo: (sends them back). The option "
+             "can be repeated for several servers."},
     {.name = "name",
      .kind = OptionKind::name,
      .places = kInRoute,
@@ -295,6 +299,16 @@ constexpr auto kOptions = std::to_array<Option>({
      .choices = kOnDowns,
      .help = "Choose what happens to the connections of a server that its checks find down. keep "
              "leaves them alone, reset ends them with a reset."},
+    {.name = "resolve-interval",
+     .kind = OptionKind::duration,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::resolve_interval,
+     .value = "DURATION",
+     .default_text = "10s",
+     .lowest = kShortestResolve,
+     .highest = kLongestResolve,
+     .help = "Look a dns: or srv: name up again this long after its last answer."},
     {.name = "proxy-in",
      .kind = OptionKind::choice,
      .places = kEverywhere,

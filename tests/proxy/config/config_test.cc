@@ -229,6 +229,23 @@ TEST_F(CommandLine, SeveralTargetsAreDifferentServers) {
             "--retries: out of bounds in \"101\": expected 0 (never), or 1 to 100");
 }
 
+TEST_F(CommandLine, NamesOfServersMayBeAmongServers) {
+  const RouteConfig route = good(run_route({"--to", "dns:b:1", "--to", "srv:_c._tcp.d"})).routes[0];
+  ASSERT_EQ(route.to.size(), 3U);
+  EXPECT_EQ(to_string(route.to[1].address), "dns:b:1");
+  EXPECT_EQ(to_string(route.to[2].address), "srv:_c._tcp.d");
+  EXPECT_TRUE(route.has_servers());
+  EXPECT_EQ(route.resolve_interval, std::chrono::seconds(10));
+  EXPECT_EQ(usage_error(run_route({"--to", "dns:b:1", "--to", "dns:b:1"})),
+            "--to: \"dns:b:1\" is given twice, expected each once");
+  EXPECT_EQ(usage_error(run({"--listen", ":5", "--to", "dns:localhost:5"})),
+            "--to: \"dns:localhost:5\" leads back to a listener of this route, expected another "
+            "server");
+  EXPECT_EQ(usage_error(run_route({"--mirror", "srv:_a._tcp.b"})),
+            "--mirror: no address of a server in \"srv:_a._tcp.b\": expected HOST:PORT, "
+            "[IPV6]:PORT, :PORT or unix:/path");
+}
+
 TEST_F(CommandLine, AnExchangeNeedsItsBytes) {
   EXPECT_EQ(good(run_route({"--health", "tcp"})).routes[0].health, Health::tcp);
   EXPECT_EQ(usage_error(run_route({"--health", "exchange"})),
@@ -732,7 +749,10 @@ TEST_F(ConfigFile, AWrongServerIsReportedWithItsPlace) {
             "4:6: key \"address\": missing, expected a string with an address");
   EXPECT_EQ(error_of("[{ address = \"a\" }]"),
             "4:19: key \"to\": missing port in \"a\": expected HOST:PORT, [IPV6]:PORT, :PORT, "
-            "unix:/path, file:/path, discard: or echo:");
+            "dns:HOST:PORT, srv:_NAME._tcp.DOMAIN, unix:/path, file:/path, discard: or echo:");
+  EXPECT_EQ(error_of("{ address = \"srv:_a._tcp.b\", weight = 1 }"),
+            "4:44: key \"weight\": given with \"srv:_a._tcp.b\", whose records have weights, "
+            "expected none");
   EXPECT_EQ(error_of("{ address = \"a:1\", weight = 257 }"),
             "4:34: key \"weight\": 257 is out of bounds, expected 0 to 256");
   EXPECT_EQ(error_of("{ address = \"a:1\", weight = \"1\" }"),
@@ -768,6 +788,21 @@ TEST_F(ConfigFile, RoutesGoInNoCircle) {
   const std::string six = "[[route]]\nname = \"6\"\nlisten = \"[::1]:5\"\nto = \"localhost:5\"\n";
   EXPECT_EQ(load_error(four + six), "5:1: key \"to\": \"localhost:5\"" + back);
   EXPECT_EQ(load_error(six + four), "1:1: key \"to\": \"localhost:5\"" + back);
+}
+
+TEST_F(ConfigFile, NamesOfServersHaveAnInterval) {
+  const RouteConfig route =
+      load(
+          "[defaults]\nresolve-interval = \"1m\"\n[[route]]\nname = \"a\"\nlisten = \":1\"\n"
+          "to = [{ address = \"dns:b:1\", weight = 3 }, { address = \"srv:_c._tcp.d\", "
+          "backup = true }, \"e:1\"]\n")
+          .routes[0];
+  EXPECT_EQ(route.resolve_interval, std::chrono::minutes(1));
+  EXPECT_EQ(route.to[0].weight, 3U);
+  EXPECT_TRUE(route.to[1].backup);
+  EXPECT_EQ(load_error("[[route]]\nname = \"a\"\nlisten = \":1\"\nto = \"dns:b:1\"\n"
+                       "resolve-interval = \"99ms\"\n"),
+            "5:20: key \"resolve-interval\": out of bounds in \"99ms\": expected 100ms to 1h");
 }
 
 TEST_F(ConfigFile, TheServersThatLeadBackAreNamed) {
@@ -952,7 +987,8 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
       "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
-      "on-down, proxy-in, proxy-trust, proxy-out, proxy-tlvs, peek-timeout, connect-timeout, "
+      "on-down, resolve-interval, proxy-in, proxy-trust, proxy-out, proxy-tlvs, peek-timeout, "
+      "connect-timeout, "
       "idle-timeout, half-close-timeout, "
       "capture, "
       "durability, capture-full, capture-exact, capture-io, capture-direction, capture-limit, "
