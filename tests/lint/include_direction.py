@@ -55,7 +55,7 @@ def row(*files: str, libraries: tuple[str, ...] = ()) -> Row:
 
 BASE, REACTOR, PIPE, DISK = "iolib/base/", "iolib/reactor/", "iolib/pipe/", "iolib/disk/"
 TAP = "iolib/relay/tap.h"
-CONFIG, LOG, UPSTREAM = "proxy/config/", "proxy/log/", "proxy/upstream/"
+CONFIG, LOG, NAMES, UPSTREAM = "proxy/config/", "proxy/log/", "proxy/names/", "proxy/upstream/"
 ENTRY, HEALTH = "proxy/entry/", "proxy/health/"
 LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "proxy/run/"
 # A file's row is the longest prefix of its path.
@@ -71,7 +71,8 @@ ROWS = {
     "iolib/mirror/": row(BASE, REACTOR, PIPE, TAP, libraries=("Boost.Intrusive",)),
     CONFIG: row("iolib/", libraries=("toml++",)),
     LOG: row("iolib/", CONFIG, libraries=("spdlog",)),
-    UPSTREAM: row("iolib/", CONFIG, LOG),
+    NAMES: row("iolib/"),
+    UPSTREAM: row("iolib/", CONFIG, LOG, NAMES),
     ENTRY: row("iolib/", CONFIG),
     HEALTH: row("iolib/", CONFIG, LOG, UPSTREAM),
     LISTEN: row("iolib/", CONFIG, LOG, UPSTREAM),
@@ -81,7 +82,7 @@ ROWS = {
     # Only the control thread of the daemon runs on an io_context.
     RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, LISTEN, TAPS, SERVE,
                          libraries=("Boost.System", "Boost.Asio")),
-    UPSTREAM + "resolve": row("iolib/", CONFIG, LOG, libraries=("Boost.System", "Boost.Asio")),
+    UPSTREAM + "resolve": row("iolib/", CONFIG, LOG, NAMES, libraries=("Boost.System", "Boost.Asio")),
     "proxy/": row("iolib/"),  # including all its folders
     "tools/": row("iolib/", libraries=("Boost.JSON",)),
     "tests/": row("iolib/", "proxy/", "tools/", libraries=tuple(LIBRARIES)),

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "iolib/base/address.h"
+#include "iolib/base/clock.h"
+
+namespace sluice {
+
+/// One record of an answer about a name.
+struct NameRecord {
+  HostPort target = {};  ///< of an SRV record, in lower case; otherwise empty
+  std::uint16_t priority = 0;
+  std::uint16_t weight = 0;
+  /// Where its servers are, with their ports; empty if that is unknown at the moment.
+  std::vector<SocketAddress> addresses = {};
+};
+
+/// A server that a name stands for.
+struct NamedServer {
+  std::string name;  ///< its address; behind "TARGET:PORT/" if an SRV record has it
+  SocketAddress address;
+  std::uint32_t weight = 1;  ///< 1 to 256
+  bool backup = false;
+};
+
+/// The servers that a name stands for, as its answers have said so far. An answer that lacks a
+/// server need not mean that it is gone: name servers give subsets, and caches keep them. So it
+/// stays until the answers have lacked it for kLinger.
+class NameSet {
+ public:
+  static constexpr Duration kLinger = std::chrono::seconds(30);
+  /// The most servers that are kept, which is more than a route uses.
+  static constexpr std::size_t kMost = 16'384;
+
+  /// Takes an answer that came at `now`. An answer without records changes nothing, nor does a
+  /// record without addresses change those that it has.
+  void take(std::vector<NameRecord> answer, TimePoint now);
+
+  /// In a fixed order, which does not depend on that of the answers. Records of the lowest priority
+  /// are the primaries, all others backups. If the weights of either differ, the largest becomes
+  /// 256, and the others are in proportion; a weight of 0 beside others is the least that there is.
+  [[nodiscard]] std::vector<NamedServer> servers() const;
+  [[nodiscard]] bool empty() const { return members_.empty(); }
+
+ private:
+  struct Member {
+    NameRecord record;  ///< without its addresses
+    SocketAddress address;
+    std::optional<TimePoint> missing_since;  ///< the first of the answers that lack it
+  };
+  using Members = std::map<std::string, Member>;  ///< by address
+
+  std::map<std::string, Member> members_;
+};
+
+}  // namespace sluice
