@@ -32,6 +32,7 @@ HealthChecker::Target::Target(const Route& its_route, ServerRef its_server)
 HealthChecker::HealthChecker(Reactor& reactor, const std::vector<Route>& routes,
                              ServerChanges& changes, balance::Random random, Hooks hooks)
     : reactor_(reactor),
+      routes_(routes),
       changes_(changes),
       random_(random),
       hooks_(std::move(hooks)),
@@ -40,45 +41,82 @@ HealthChecker::HealthChecker(Reactor& reactor, const std::vector<Route>& routes,
   for (const Route& route : routes) {
     if (!checks_servers(route)) continue;
     ++checked_routes;
-    for (const ServerRef& server : route.servers->servers) {
-      groups_[route.index].targets.emplace_back(route, server);
-      ++unchecked_;
-    }
+    unchecked_ += route.servers->servers.size();
   }
   most_at_once_ = std::max<std::size_t>(1, kMostAtOnce / std::max<std::size_t>(1, checked_routes));
 }
 
 void HealthChecker::start() {
-  for (Group& group : groups_) {
-    for (Target& target : group.targets) {
-      target.watch = watch(group, target);
-      target.watch.start();
-    }
+  if (unchecked_ == 0) return hooks_.checked_once();
+  for (const Route& route : routes_) {
+    if (!checks_servers(route)) continue;
+    for (const ServerRef& server : route.servers->servers) begin(server, route.index, true);
   }
 }
 
 void HealthChecker::update(const Route& route) {
-  std::deque<Target>& targets = groups_[route.index].targets;
-  for (std::size_t i = 0; i < targets.size(); ++i) targets[i].server = route.servers->servers[i];
+  if (!checks_servers(route)) return;
+  Targets& targets = groups_[route.index].targets;
+  Targets before = std::exchange(targets, {});
+  for (const ServerRef& server : route.servers->servers) {
+    const auto known = before.find(server->load.get());
+    if (known == before.end()) {
+      begin(server, route.index, false);
+    } else {
+      known->second->server = server;
+      targets.insert(before.extract(known));
+    }
+  }
+  for (auto& [load, target] : before) end(std::move(target));
 }
 
-// The whole life of a server's checks. The first check is at once; the second is at a random time
-// of the interval, so that the later ones are spread.
+void HealthChecker::begin(const ServerRef& server, std::size_t route, bool at_start) {
+  auto target = std::make_unique<Target>(routes_[route], server);
+  target->awaited = at_start;
+  Target& begun = *target;
+  groups_[route].targets.emplace(server->load.get(), std::move(target));
+  begun.watch = watch(groups_[route], begun);
+  begun.watch.start();
+}
+
+// Its pause ends now, if it is in one.
+void HealthChecker::end(std::unique_ptr<Target> target) {
+  target->gone = true;
+  no_longer_awaited(*target);
+  if (target->pause != nullptr) reactor_.set_timer(*target->pause, reactor_.now());
+  gone_.push_back(std::move(target));
+}
+
+void HealthChecker::no_longer_awaited(Target& target) {
+  if (std::exchange(target.awaited, false) && --unchecked_ == 0) hooks_.checked_once();
+}
+
+// The checks of a server, as long as its route has it. The first check is at once; the second is at
+// a random time of the interval, so that the later ones are spread.
 Task<> HealthChecker::watch(Group& group, Target& target) {
   const RouteConfig& config = target.route.config;
   const Duration interval = to_duration(config.health_interval);
   Duration pause = random_below(interval);
-  for (;;) {
+  while (!target.gone) {
     co_await Place(group, most_at_once_);
     const TimePoint began = reactor_.now();
     const ServerRef server = target.server;  // its addresses may change meanwhile
     CheckOutcome outcome = co_await hooks_.check(reactor_, *server, config,
                                                  began + to_duration(config.health_timeout));
     leave_place(group);
+    if (target.gone) break;
     note(target, std::move(outcome));
-    co_await reactor_.sleep_until(rounded_up(began + pause, interval / kGrid));
+    Reactor::Sleep sleep(reactor_, rounded_up(began + pause, interval / kGrid));
+    target.pause = &sleep;
+    co_await sleep;
+    target.pause = nullptr;
     pause = interval - interval / 10 + random_below(interval / 5);
   }
+  reactor_.defer(watch_ended_);
+}
+
+void HealthChecker::forget_ended() {
+  std::erase_if(gone_, [](const auto& target) { return target->watch.done(); });
 }
 
 void HealthChecker::leave_place(Group& group) {
@@ -107,7 +145,7 @@ void HealthChecker::note(Target& target, CheckOutcome outcome) {
   const bool wrong =
       outcome.result == CheckResult::failed || outcome.result == CheckResult::unanswered;
   if (wrong) hooks_.failed(target.route, *target.server);
-  if (first && --unchecked_ == 0) hooks_.checked_once();
+  no_longer_awaited(target);
 }
 
 void HealthChecker::note_change(const Target& target) {
@@ -127,19 +165,19 @@ void HealthChecker::note_change(const Target& target) {
   if (config.on_down == OnDown::reset) hooks_.end_sessions();
 }
 
-std::vector<HealthChecker::LastCheck> HealthChecker::last_checks(std::size_t route) const {
-  std::vector<LastCheck> checks;
-  for (const Target& target : groups_[route].targets) {
-    LastCheck& check = checks.emplace_back();
-    if (!target.checked) continue;
-    check.text = target.reason.empty() ? "passed" : target.reason;
-    check.age = reactor_.now() - *target.checked;
+HealthChecker::LastChecks HealthChecker::last_checks(std::size_t route) const {
+  LastChecks checks;
+  for (const auto& [load, target] : groups_[route].targets) {
+    LastCheck& check = checks[load];
+    if (!target->checked) continue;
+    check.text = target->reason.empty() ? "passed" : target->reason;
+    check.age = reactor_.now() - *target->checked;
   }
   return checks;
 }
 
 bool checks_servers(const Route& route) {
-  return route.config.health != Health::none && !route.servers->servers.empty();
+  return route.config.health != Health::none && route.config.has_servers();
 }
 
 Duration HealthChecker::random_below(Duration bound) {

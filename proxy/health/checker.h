@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "iolib/balance/random.h"
@@ -51,7 +53,8 @@ class HealthChecker {
 
   /// Begins the first checks, all of them now. Call it once, on the running loop.
   void start();
-  /// Checks this route's servers at their new addresses from now on.
+  /// From now on, checks the servers that this route has now, at their addresses. New ones are
+  /// checked at once.
   void update(const Route& route);
 
   /// The last check of a server.
@@ -59,8 +62,9 @@ class HealthChecker {
     std::string text = "none";  ///< "passed", or why it did not pass
     Duration age{};             ///< since it ended; 0 if there is none
   };
-  /// Of each server of the route, in the order of its configuration; empty if it has no checks.
-  [[nodiscard]] std::vector<LastCheck> last_checks(std::size_t route) const;
+  /// Of the servers of the route, by their loads; empty if it has no checks.
+  using LastChecks = std::unordered_map<const ServerLoad*, LastCheck>;
+  [[nodiscard]] LastChecks last_checks(std::size_t route) const;
 
  private:
   struct Target {
@@ -70,11 +74,15 @@ class HealthChecker {
     Verdict verdict;
     std::optional<TimePoint> checked;  ///< when the last check ended
     std::string reason;                ///< why it did not pass; empty if it did
+    bool awaited = false;              ///< the start waits for its first check
+    bool gone = false;                 ///< the route no longer has it: its checks end
+    Reactor::Sleep* pause = nullptr;   ///< between two checks
     Task<> watch;
   };
+  using Targets = std::unordered_map<const ServerLoad*, std::unique_ptr<Target>>;
   /// The servers of a route, and its places for checks.
   struct Group {
-    std::deque<Target> targets;  ///< of fixed addresses
+    Targets targets;
     std::size_t under_way = 0;
     std::deque<std::coroutine_handle<>> waiting;  ///< for a place, in order
   };
@@ -93,21 +101,28 @@ class HealthChecker {
     std::size_t most_;
   };
 
+  void begin(const ServerRef& server, std::size_t route, bool at_start);
+  void end(std::unique_ptr<Target> target);
+  void no_longer_awaited(Target& target);
   [[nodiscard]] Task<> watch(Group& group, Target& target);
   void leave_place(Group& group);
   void serve_waiting();
+  void forget_ended();
   void note(Target& target, CheckOutcome outcome);
   void note_change(const Target& target);
   [[nodiscard]] Duration random_below(Duration bound);
 
   Reactor& reactor_;
+  const std::vector<Route>& routes_;
   ServerChanges& changes_;
   balance::Random random_;
   Hooks hooks_;
-  std::vector<Group> groups_;  ///< by route
-  std::size_t most_at_once_;   ///< checks of a route
-  std::size_t unchecked_ = 0;  ///< servers without a check so far
+  std::vector<Group> groups_;                  ///< by route
+  std::size_t most_at_once_;                   ///< checks of a route
+  std::vector<std::unique_ptr<Target>> gone_;  ///< until their checks have ended
+  std::size_t unchecked_ = 0;                  ///< servers that the start waits for
   CallingDeferral<&HealthChecker::serve_waiting> place_left_{*this};
+  CallingDeferral<&HealthChecker::forget_ended> watch_ended_{*this};
 };
 
 /// Whether the route checks its servers.

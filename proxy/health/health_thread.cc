@@ -57,8 +57,8 @@ void HealthThread::update(const Route& route) {
   reactor_->post([this, route] { checker_->update(route); });
 }
 
-std::vector<HealthChecker::LastCheck> HealthThread::last_checks(std::size_t route) {
-  std::promise<std::vector<HealthChecker::LastCheck>> promise;
+HealthChecker::LastChecks HealthThread::last_checks(std::size_t route) {
+  std::promise<HealthChecker::LastChecks> promise;
   reactor_->post([&] { promise.set_value(checker_->last_checks(route)); });
   return promise.get_future().get();
 }

@@ -35,7 +35,7 @@ class HealthThread {
   [[nodiscard]] Result<> start();
   /// See HealthChecker.
   void update(const Route& route);
-  [[nodiscard]] std::vector<HealthChecker::LastCheck> last_checks(std::size_t route);
+  [[nodiscard]] HealthChecker::LastChecks last_checks(std::size_t route);
 
  private:
   [[nodiscard]] Result<> open();

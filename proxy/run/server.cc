@@ -392,7 +392,7 @@ void Daemon::print_stats() const {
 }
 
 void Daemon::print_servers(const Route& route) const {
-  std::vector<HealthChecker::LastCheck> checks;
+  HealthChecker::LastChecks checks;
   if (health_) checks = health_->last_checks(route.index);
   for (const ServerRef& server : route.servers->servers) {
     const ServerLoad& load = *server->load;
@@ -402,9 +402,10 @@ void Daemon::print_servers(const Route& route) const {
         {"state", state_name(load)},
         {"active", std::uint64_t{load.active.load(std::memory_order_relaxed)}},
         {"failures", load.failures.load(std::memory_order_relaxed)}};
-    if (!checks.empty()) {
-      const std::chrono::duration<double> age = checks[server->index].age;
-      fields.push_back({"check", checks[server->index].text});
+    const auto check = checks.find(server->load.get());
+    if (check != checks.end()) {
+      const std::chrono::duration<double> age = check->second.age;
+      fields.push_back({"check", check->second.text});
       fields.push_back({"check_age", age.count()});
     }
     log::print("server", fields);
