@@ -22,6 +22,7 @@ enum class EndReason : std::uint8_t {
   connect_refused,
   connect_timeout,
   connect_failed,
+  no_server,
   file_failed,
   capture_failed,
   server_down,

@@ -26,8 +26,7 @@ struct Weights {
 };
 
 std::string name_of(const HostPort& target, const std::string& address) {
-  return target.host.empty() ? address
-                             : target.host + ":" + std::to_string(target.port) + "/" + address;
+  return target.host.empty() ? address : target.host + "/" + address;
 }
 
 }  // namespace

@@ -23,10 +23,11 @@ struct NameRecord {
 
 /// A server that a name stands for.
 struct NamedServer {
-  std::string name;  ///< its address; behind "TARGET:PORT/" if an SRV record has it
+  std::string name;  ///< its address; behind "TARGET/" if it is an SRV record's
   SocketAddress address;
   std::uint32_t weight = 1;  ///< 1 to 256
   bool backup = false;
+  friend bool operator==(const NamedServer&, const NamedServer&) = default;
 };
 
 /// The servers that a name stands for, as its answers have said so far. An answer that lacks a
@@ -47,6 +48,9 @@ class NameSet {
   /// 256, and the others are in proportion; a weight of 0 beside others is the least that there is.
   [[nodiscard]] std::vector<NamedServer> servers() const;
   [[nodiscard]] bool empty() const { return members_.empty(); }
+  [[nodiscard]] bool contains(const SocketAddress& address) const {
+    return members_.contains(address.to_string());
+  }
 
  private:
   struct Member {

@@ -60,10 +60,11 @@ ServerConnect::ServerConnect(Worker& worker, const Route& route, std::uint64_t s
 }
 
 Task<Result<OwnedFd>> ServerConnect::run() {
-  Error last{ENOENT, "connect: no server"};
+  Error last{0, "connect: no server"};
   while (!cancelled_ && now() < deadline_) {
     Balancer::Pick picked = pick();
     if (picked.server == nullptr) {
+      if (tried_.empty()) break;  // the route has none
       co_await rest();
       continue;
     }

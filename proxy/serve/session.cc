@@ -46,6 +46,7 @@ constexpr auto kEndings = std::to_array<Ending>({
     {EndReason::connect_refused, "connect_refused", Counter::connect_failures},
     {EndReason::connect_timeout, "connect_timeout", Counter::connect_failures},
     {EndReason::connect_failed, "connect_failed", Counter::connect_failures},
+    {EndReason::no_server, "no_server", Counter::connect_failures},
     {EndReason::file_failed, "file_failed", Counter::connect_failures},
     {EndReason::capture_failed, "capture_failed", Counter::stopped},
     {EndReason::server_down, "server_down", Counter::stopped},
@@ -373,9 +374,11 @@ void Session::arrive(Relay& relay) {
 
 void Session::connect_failed(const Error& error) {
   if (has_ended()) return;
-  end_ = error.code == ECONNREFUSED ? EndReason::connect_refused
-         : error.code == ETIMEDOUT  ? EndReason::connect_timeout
-                                    : EndReason::connect_failed;
+  const bool no_server = route_->config.has_servers() && !upstream_.server;
+  end_ = no_server                    ? EndReason::no_server
+         : error.code == ECONNREFUSED ? EndReason::connect_refused
+         : error.code == ETIMEDOUT    ? EndReason::connect_timeout
+                                      : EndReason::connect_failed;
   worker_->upstream_failed(*route_, upstream_.server.get().get(), error);
 }
 

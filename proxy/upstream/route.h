@@ -34,7 +34,10 @@ struct Route {
   std::shared_ptr<const ServerSet> servers;
   std::vector<MirrorTarget> mirrors;
 
-  [[nodiscard]] bool has_several_servers() const { return config.to.size() > 1; }
+  /// A name can stand for several, even if it does not at the moment.
+  [[nodiscard]] bool has_several_servers() const {
+    return config.to.size() > 1 || names_servers(config.target());
+  }
   /// Whether its connections are recorded or mirrored. They stay with the worker where they begin.
   [[nodiscard]] bool tapped() const { return !config.capture.empty() || !mirrors.empty(); }
 };

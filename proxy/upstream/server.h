@@ -13,8 +13,8 @@
 
 namespace sluice {
 
-/// What all threads know of one server; one cache line. It outlives changes of the server's
-/// addresses.
+/// What all threads know of one server; one cache line. It identifies the server: it outlives
+/// changes of the server's addresses, name and weight.
 struct alignas(64) ServerLoad {
   std::atomic<std::uint32_t> active{0};           ///< connects and connections
   std::atomic<std::uint32_t> failures_in_row{0};  ///< connects that failed since one succeeded
@@ -28,8 +28,8 @@ struct alignas(64) ServerLoad {
 /// A server of a route. It never changes, except for `preferred`: a new look-up of its name makes a
 /// new one with the same load. All workers share it.
 struct Server {
-  std::size_t index = 0;     ///< in the route's configuration
-  std::string name;          ///< its address as configured
+  std::size_t index = 0;     ///< of what it comes from, in the route's `to`: it or its name
+  std::string name;          ///< its address as configured, or see NamedServer
   std::uint32_t weight = 1;  ///< 0: gets no connections
   bool backup = false;
   std::vector<Endpoint> endpoints;   ///< its addresses, in the order to try

@@ -1,6 +1,12 @@
 #include "proxy/upstream/server_set.h"
 
+#include <algorithm>
+#include <map>
+#include <string>
 #include <string_view>
+#include <tuple>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 
@@ -29,6 +35,37 @@ std::vector<Endpoint> numeric_endpoints(const HostPort& address) {
   return endpoints;
 }
 
+void add(ServerSet& set, ServerRef server) {
+  const auto index = static_cast<std::uint32_t>(set.servers.size());
+  if (server->weight > 0) set.tiers.at(server->backup ? 1 : 0).members.push_back(index);
+  set.servers.push_back(std::move(server));
+}
+
+void make_tables(ServerSet& set) {
+  if (set.balance != Balance::source_hash) return;
+  for (ServerSet::Tier& tier : set.tiers) tier.table = table_of(set, tier);
+}
+
+// A server of a name: the known one if it has not changed, else a new one with the load of that.
+ServerRef make_named(std::size_t index, const ServerConfig& config, const NamedServer& found,
+                     const Endpoint& endpoint, const ServerRef& known) {
+  auto server = std::make_shared<Server>();
+  server->index = index;
+  server->name = found.name;
+  server->weight = config.weight * found.weight;  // one of them is 1
+  server->backup = config.backup || found.backup;
+  server->endpoints = {endpoint};
+  if (known == nullptr) {
+    server->load = std::make_shared<ServerLoad>();
+    return server;
+  }
+  server->load = known->load;
+  const auto facts = [](const Server& each) {
+    return std::tie(each.index, each.name, each.weight, each.backup);
+  };
+  return facts(*server) == facts(*known) ? known : ServerRef(std::move(server));
+}
+
 }  // namespace
 
 std::vector<Endpoint> fixed_endpoints(const TargetAddress& address) {
@@ -40,38 +77,68 @@ std::vector<Endpoint> fixed_endpoints(const TargetAddress& address) {
 std::shared_ptr<const ServerSet> make_server_set(const RouteConfig& config) {
   auto set = std::make_shared<ServerSet>();
   set->balance = config.balance;
-  if (!is_server(config.target())) return set;
-  for (const ServerConfig& each : config.to) {
+  for (std::size_t index = 0; index < config.to.size(); ++index) {
+    const ServerConfig& each = config.to[index];
+    if (!is_server(each.address)) continue;
     auto server = std::make_shared<Server>();
-    server->index = set->servers.size();
+    server->index = index;
     server->name = to_string(each.address);
     server->weight = each.weight;
     server->backup = each.backup;
     server->endpoints = fixed_endpoints(each.address);
     server->load = std::make_shared<ServerLoad>();
-    const auto index = static_cast<std::uint32_t>(set->servers.size());
-    if (each.weight > 0) set->tiers.at(each.backup ? 1 : 0).members.push_back(index);
-    set->servers.push_back(std::move(server));
+    add(*set, std::move(server));
   }
-  if (config.balance == Balance::source_hash) {
-    for (ServerSet::Tier& tier : set->tiers) tier.table = table_of(*set, tier);
-  }
+  make_tables(*set);
   return set;
 }
 
 std::shared_ptr<const ServerSet> with_endpoints(const ServerSet& set, std::size_t index,
                                                 std::vector<Endpoint> endpoints) {
   auto changed = std::make_shared<ServerSet>(set);
-  const Server& known = *set.servers[index];
+  ServerRef& known = *std::ranges::find(changed->servers, index,
+                                        [](const ServerRef& server) { return server->index; });
   auto server = std::make_shared<Server>();
-  server->index = known.index;
-  server->name = known.name;
-  server->weight = known.weight;
-  server->backup = known.backup;
+  server->index = known->index;
+  server->name = known->name;
+  server->weight = known->weight;
+  server->backup = known->backup;
   server->endpoints = std::move(endpoints);
-  server->load = known.load;
-  changed->servers[index] = std::move(server);
+  server->load = known->load;
+  known = std::move(server);
   return changed;
+}
+
+BoundedSet with_named_servers(const ServerSet& set, const RouteConfig& config,
+                              std::span<const std::span<const NamedServer>> found) {
+  std::map<std::size_t, ServerRef> configured;        // by index
+  std::unordered_map<std::string, ServerRef> before;  // those of names, by address
+  std::unordered_set<std::string> seen;               // addresses of the new set
+  for (const ServerRef& server : set.servers) {
+    if (names_servers(config.to[server->index].address)) {
+      before.try_emplace(server->endpoints.front().text, server);
+    } else {
+      configured.try_emplace(server->index, server);
+      for (const Endpoint& endpoint : server->endpoints) seen.insert(endpoint.text);
+    }
+  }
+  const std::size_t most =
+      set.balance == Balance::least_connections ? kMostLeastConnections : kMostServers;
+  std::size_t count = configured.size();
+  auto changed = std::make_shared<ServerSet>();
+  changed->balance = set.balance;
+  for (std::size_t index = 0; index < config.to.size(); ++index) {
+    if (const auto it = configured.find(index); it != configured.end()) add(*changed, it->second);
+    for (const NamedServer& each : found[index]) {
+      const Endpoint endpoint = make_endpoint(each.address);
+      if (!seen.insert(endpoint.text).second || ++count > most) continue;
+      const auto known = before.find(endpoint.text);
+      add(*changed, make_named(index, config.to[index], each, endpoint,
+                               known == before.end() ? nullptr : known->second));
+    }
+  }
+  make_tables(*changed);
+  return {std::move(changed), count};
 }
 
 }  // namespace sluice

@@ -92,13 +92,13 @@ TEST_F(NameSetTest, AnAnswerWithoutAddressesChangesNothing) {
 TEST_F(NameSetTest, TheLowestPriorityComesFirstAndAllOthersAreBackups) {
   take({srv(30, 0, "c", {"10.0.0.3"}), srv(10, 0, "a", {"10.0.0.1"}),
         srv(20, 0, "b", {"10.0.0.2"})});
-  EXPECT_EQ(servers(), "a:80/10.0.0.1:80*1 b:80/10.0.0.2:80*1! c:80/10.0.0.3:80*1!");
+  EXPECT_EQ(servers(), "a/10.0.0.1:80*1 b/10.0.0.2:80*1! c/10.0.0.3:80*1!");
   // While it is missing, its priority still counts.
   take({srv(30, 0, "c", {"10.0.0.3"}), srv(20, 0, "b", {"10.0.0.2"})});
-  EXPECT_EQ(servers(), "a:80/10.0.0.1:80*1 b:80/10.0.0.2:80*1! c:80/10.0.0.3:80*1!");
+  EXPECT_EQ(servers(), "a/10.0.0.1:80*1 b/10.0.0.2:80*1! c/10.0.0.3:80*1!");
   now_ += NameSet::kLinger;
   take({srv(30, 0, "c", {"10.0.0.3"}), srv(20, 0, "b", {"10.0.0.2"})});
-  EXPECT_EQ(servers(), "b:80/10.0.0.2:80*1 c:80/10.0.0.3:80*1!");
+  EXPECT_EQ(servers(), "b/10.0.0.2:80*1 c/10.0.0.3:80*1!");
 }
 
 TEST_F(NameSetTest, WeightsAreRelative) {
@@ -126,18 +126,18 @@ TEST_F(NameSetTest, EachGroupHasItsOwnLargestWeight) {
   take({srv(1, 5, "a", {"10.0.0.1"}), srv(1, 10, "b", {"10.0.0.2"}), srv(2, 1, "c", {"10.0.0.3"}),
         srv(3, 4, "d", {"10.0.0.4"})});
   EXPECT_EQ(servers(),
-            "a:80/10.0.0.1:80*128 b:80/10.0.0.2:80*256 c:80/10.0.0.3:80*64! "
-            "d:80/10.0.0.4:80*256!");
+            "a/10.0.0.1:80*128 b/10.0.0.2:80*256 c/10.0.0.3:80*64! "
+            "d/10.0.0.4:80*256!");
 }
 
 TEST_F(NameSetTest, EachAddressOfATargetIsAServer) {
   take({srv(0, 3, "a", {"10.0.0.1", "::1"}), srv(0, 3, "b", {"10.0.0.2"})});
-  EXPECT_EQ(servers(), "a:80/10.0.0.1:80*1 b:80/10.0.0.2:80*1 a:80/[::1]:80*1");
+  EXPECT_EQ(servers(), "a/10.0.0.1:80*1 b/10.0.0.2:80*1 a/[::1]:80*1");
 }
 
 TEST_F(NameSetTest, OneAddressOfSeveralRecordsCountsOnce) {
   take({srv(2, 0, "a", {"10.0.0.1"}), srv(1, 0, "b", {"10.0.0.1"}), srv(1, 0, "c", {"10.0.0.1"})});
-  EXPECT_EQ(servers(), "b:80/10.0.0.1:80*1");
+  EXPECT_EQ(servers(), "b/10.0.0.1:80*1");
 }
 
 TEST_F(NameSetTest, ATargetWithoutAnAnswerKeepsItsAddresses) {
@@ -146,14 +146,14 @@ TEST_F(NameSetTest, ATargetWithoutAnAnswerKeepsItsAddresses) {
     now_ += 20s;
     take({srv(1, 1, "a", {"10.0.0.1"}), srv(2, 1, "b", {})});
   }
-  EXPECT_EQ(servers(), "a:80/10.0.0.1:80*1 b:80/10.0.0.2:80*1!");
+  EXPECT_EQ(servers(), "a/10.0.0.1:80*1 b/10.0.0.2:80*1!");
   // One that its answers already lack comes no nearer to its end, and no farther from it.
   take({srv(1, 1, "a", {"10.0.0.3"}), srv(2, 1, "b", {"10.0.0.2"})});
   now_ += NameSet::kLinger;
   take({srv(1, 1, "a", {}), srv(2, 1, "b", {"10.0.0.2"})});
-  EXPECT_EQ(servers(), "a:80/10.0.0.1:80*1 b:80/10.0.0.2:80*1! a:80/10.0.0.3:80*1");
+  EXPECT_EQ(servers(), "a/10.0.0.1:80*1 b/10.0.0.2:80*1! a/10.0.0.3:80*1");
   take({srv(1, 1, "a", {"10.0.0.3"}), srv(2, 1, "b", {"10.0.0.2"})});
-  EXPECT_EQ(servers(), "b:80/10.0.0.2:80*1! a:80/10.0.0.3:80*1");
+  EXPECT_EQ(servers(), "b/10.0.0.2:80*1! a/10.0.0.3:80*1");
 }
 
 TEST_F(NameSetTest, ThereIsABound) {
