@@ -172,9 +172,9 @@ Result<> Daemon::prepare() {
   if (listeners.has_error()) return listeners.error();
   listeners_ = std::move(*listeners);
   if (Result<> opened = log::open(config_); opened.has_error()) return opened;
-  for (const Control::Unresolved& each : control_.unresolved()) {
-    log::warn("mirror_unresolved",
-              {{"route", each.route}, {"mirror", each.mirror}, {"reason", each.reason}});
+  for (const LookUps::Unresolved& each : control_.unresolved()) {
+    log::warn(std::string(each.kind) + "_unresolved",
+              {{"route", each.route}, {each.kind, each.address}, {"reason", each.reason}});
   }
   for (const ListenSockets::PassedOver& each : listeners_.passed_over) {
     log::warn(
@@ -186,8 +186,10 @@ Result<> Daemon::prepare() {
       routes_, server_changes_,
       HealthThread::Hooks{[this](const Server& server) { return control_.listens_here(server); },
                           [this](const Route& route, const Server& server) {
-                            const bool is_numeric = server.endpoints.front().text == server.name;
-                            if (!is_numeric) control_.upstream_failed(route.index, server.index);
+                            // A name of many is looked up at its interval anyway.
+                            const bool is_name = server.endpoints.front().text != server.name &&
+                                                 is_server(route.config.to[server.index].address);
+                            if (is_name) control_.upstream_failed(route.index, server.index);
                           },
                           [this] { control_.server_fell(); }});
   return health_->start();
@@ -460,8 +462,9 @@ int check_server(const Config& config) {
   if (Result<std::vector<Route>> routes = control.resolve_routes(); routes.has_error()) {
     return fail(routes.error());
   }
-  for (const Control::Unresolved& each : control.unresolved()) {
-    std::printf("mirror: %s: %s, at the moment\n", each.mirror.c_str(), each.reason.c_str());
+  for (const LookUps::Unresolved& each : control.unresolved()) {
+    std::printf("%s: %s: %s, at the moment\n", std::string(each.kind).c_str(), each.address.c_str(),
+                each.reason.c_str());
   }
   std::vector<std::string> probed;
   for (const RouteConfig& route : config.routes) {

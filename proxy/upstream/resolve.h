@@ -7,6 +7,7 @@
 
 #include "iolib/base/address.h"
 #include "iolib/base/error.h"
+#include "proxy/names/name_set.h"
 
 namespace sluice {
 
@@ -14,10 +15,15 @@ namespace sluice {
 /// thread, except those that serve. `to_listen`: the addresses are for binding, not for connecting.
 [[nodiscard]] Result<std::vector<SocketAddress>> resolve(const HostPort& name, bool to_listen);
 
-/// Resolves `name` on its own thread, so that a name whose servers are silent delays no other.
+/// Looks up a HOST:PORT or dns: target, which gives one record, or the records of a srv: target and
+/// the addresses of their targets. Blocks like resolve().
+[[nodiscard]] Result<std::vector<NameRecord>> look_up_name(const TargetAddress& name);
+
+/// Looks `name` up on its own thread, so that a name whose servers are silent delays no other.
 /// Calls `then` with the result on `context`'s thread.
-void resolve_apart(const HostPort& name, const std::shared_ptr<boost::asio::io_context>& context,
-                   std::function<void(const Result<std::vector<SocketAddress>>&)> then);
+void look_up_apart(const TargetAddress& name,
+                   const std::shared_ptr<boost::asio::io_context>& context,
+                   std::function<void(const Result<std::vector<NameRecord>>&)> then);
 /// Whether such a thread still runs, as it does while name servers are silent. exit(3) would
 /// destroy what it uses.
 [[nodiscard]] bool resolving_apart();

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "iolib/base/clock.h"
+#include "iolib/base/error.h"
+#include "proxy/config/config.h"
+#include "proxy/config/listen_set.h"
+#include "proxy/names/name_set.h"
+#include "proxy/upstream/route.h"
+
+namespace sluice {
+
+/// Looks up the names of the configuration, and keeps the addresses and the servers of all routes.
+/// Names of single servers and mirrors are looked up when a connect fails, names of many servers
+/// also at their interval. Belongs to the control thread, on whose context the answers arrive.
+class LookUps {
+ public:
+  /// `update_route`: a route has new addresses or servers. Called only after start().
+  LookUps(const Config& config, std::shared_ptr<boost::asio::io_context> context,
+          std::function<void(const Route&)> update_route);
+  LookUps(const LookUps&) = delete;
+  LookUps& operator=(const LookUps&) = delete;
+
+  /// A mirror or a name of many servers without addresses so far, and why.
+  struct Unresolved {
+    std::string route;      ///< the first route with this mirror or name
+    std::string_view kind;  ///< "mirror" or "name"
+    std::string address;
+    std::string reason;
+  };
+  /// See Control::resolve_routes().
+  [[nodiscard]] Result<std::vector<Route>> resolve_routes();
+  [[nodiscard]] std::vector<Unresolved> unresolved() const;
+  /// Changes are logged and passed on from now on.
+  void start();
+
+  /// The routes with their current addresses.
+  [[nodiscard]] const std::vector<Route>& routes() const { return routes_; }
+
+  /// All addresses of a server failed, which comes from this element of `to`: its name is looked up
+  /// again soon.
+  void upstream_failed(std::size_t route, std::size_t server);
+  /// The same for a mirror.
+  void mirror_failed(const std::string& address);
+  /// Whether an address of the server is one of the listeners. Any thread.
+  [[nodiscard]] bool listens_here(const Server& server) const;
+
+ private:
+  // A name to look up, and whose name it is.
+  struct LookUp {
+    TargetAddress name;
+    std::size_t route = 0;      // for a mirror: the first route that has it
+    std::size_t server = 0;     // index in `to`, if it is not a mirror's
+    std::string mirror = {};    // the mirror's address as configured; empty for a server
+    std::string unusable = {};  // why the last look-up gave no address
+    TimePoint not_before = {};  // earliest time of the next look-up
+    enum class State : std::uint8_t { idle, waiting, under_way } state = State::idle;
+    // Of a name of many servers.
+    NameSet set = {};
+    std::vector<NamedServer> servers = {};
+    std::optional<boost::asio::steady_timer> again = {};
+
+    [[nodiscard]] bool is_mirrors() const { return !mirror.empty(); }
+    [[nodiscard]] bool is_of_many() const { return names_servers(name); }
+    [[nodiscard]] std::string text() const { return is_mirrors() ? mirror : to_string(name); }
+  };
+  using Found = Result<std::vector<NameRecord>>;
+
+  void add_route(const RouteConfig& config);
+  void note_name(const TargetAddress& address, std::size_t route, std::size_t server,
+                 const std::string& mirror);
+  void await_answers();
+  void look_up_again(LookUp& name);
+  void look_up(LookUp& name);
+  void begin_waiting();
+  void answered(LookUp& name, const Found& found);
+  void look_up_at_interval(LookUp& name);
+  [[nodiscard]] Found usable(const LookUp& name, Found found) const;
+  [[nodiscard]] bool leads_back(const LookUp& name, const SocketAddress& address) const;
+  [[nodiscard]] std::vector<std::size_t> routes_at(const std::string& address) const;
+  void replace(const LookUp& name, const std::vector<SocketAddress>& addresses);
+  void replace_servers(LookUp& name);
+  [[nodiscard]] bool has_names_of_many(const Route& route) const;
+  void rebuild(Route& route);
+  void report_left_out(const Route& route) const;
+
+  const Config& config_;
+  const ListenSet listens_;
+  const std::shared_ptr<boost::asio::io_context> context_;  // shared with the threads
+  std::function<void(const Route&)> update_route_;
+  std::vector<Route> routes_;
+  std::vector<std::size_t> left_out_;  // servers beyond the bound, by route
+  std::deque<LookUp> names_;
+  std::deque<LookUp*> waiting_;
+  std::size_t under_way_ = 0;
+  bool running_ = false;
+};
+
+}  // namespace sluice
