@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstddef>
 #include <map>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -217,6 +219,131 @@ TEST_F(CheckerTest, NewAddressesAreCheckedFromTheNextCheckOn) {
   scripts_[0].outcome = kRefused;
   reactor_.run_for(10s);
   EXPECT_TRUE(down(0)) << "the load is that of the server before";
+}
+
+/// The same with the servers of a name.
+class NamedServersTest : public CheckerTest {
+ protected:
+  void SetUp() override {
+    RouteConfig config;
+    config.health = Health::tcp;
+    config.to = {{DnsName{"name", 1}}};
+    route_ = make_route(0, config);
+  }
+  /// The name has these servers from now on.
+  void have(const std::vector<std::string>& hosts) {
+    std::vector<NamedServer> named;
+    for (const std::string& host : hosts) {
+      const SocketAddress address = *numeric_address({host, 1});
+      named.push_back({address.to_string(), address});
+    }
+    const std::span<const NamedServer> found = named;
+    route_.servers = with_named_servers(*route_.servers, route_.config, {&found, 1}).set;
+    if (checker_) checker_->update(route_);
+  }
+  void start() {
+    routes_ = {route_};
+    checker_.emplace(
+        reactor_, routes_, changes_, balance::Random(7),
+        HealthChecker::Hooks{[this](Reactor&, const Server& server, const RouteConfig&, TimePoint) {
+                               return check_named(server.name);
+                             },
+                             [](const Server&) { return false; },
+                             [](const Route&, const Server&) {}, [this] { ++starts_; }, [] {}});
+    checker_->start();
+  }
+  Task<CheckOutcome> check_named(std::string name) {
+    ++checks_[name];
+    if (takes_ > 0ms) co_await reactor_.sleep_until(reactor_.now() + takes_);
+    co_return outcomes_[name];
+  }
+  [[nodiscard]] const ServerLoad& load(std::size_t place) const {
+    return *route_.servers->servers[place]->load;
+  }
+
+  Route route_;
+  Duration takes_ = 0ms;
+  int starts_ = 0;
+  std::map<std::string, int> checks_;
+  std::map<std::string, CheckOutcome> outcomes_;
+};
+
+constexpr const char* kA = "10.0.0.1:1";
+constexpr const char* kB = "10.0.0.2:1";
+constexpr const char* kC = "10.0.0.3:1";
+
+TEST_F(NamedServersTest, ANewOneIsCheckedAtOnceAndOneThatIsGoneNoMore) {
+  have({"10.0.0.1", "10.0.0.2"});
+  start();
+  reactor_.run_for(20s);
+  const int of_a = checks_[kA];
+  const int of_b = checks_[kB];
+  EXPECT_NEAR(of_a, 11, 2);
+  have({"10.0.0.2", "10.0.0.3"});
+  EXPECT_EQ(checks_[kC], 1);
+  EXPECT_EQ(checks_[kB], of_b) << "nothing changes for one that stays";
+  EXPECT_EQ(checker_->last_checks(0).size(), 2U);
+  reactor_.run_for(20s);
+  EXPECT_EQ(checks_[kA], of_a);
+  EXPECT_NEAR(checks_[kB] - of_b, 10, 2);
+  EXPECT_NEAR(checks_[kC], 11, 2);
+  EXPECT_EQ(starts_, 1);
+}
+
+TEST_F(NamedServersTest, AStartWithoutServersIsOverAtOnce) {
+  start();
+  EXPECT_EQ(starts_, 1);
+  have({"10.0.0.1"});
+  reactor_.run_for(5s);
+  EXPECT_GE(checks_[kA], 2);
+  EXPECT_EQ(starts_, 1);
+}
+
+TEST_F(NamedServersTest, OneThatGoesDuringItsCheckIsForgotten) {
+  have({"10.0.0.1"});
+  outcomes_[kA] = kRefused;
+  takes_ = 500ms;
+  start();
+  const auto gone = route_.servers->servers[0];
+  EXPECT_EQ(starts_, 0);
+  have({});
+  EXPECT_EQ(starts_, 1) << "the start no longer waits for it";
+  reactor_.run_for(5s);
+  EXPECT_FALSE(gone->load->down);
+  EXPECT_EQ(checks_[kA], 1);
+  routes_[0].servers = nullptr;
+  EXPECT_EQ(gone.use_count(), 1) << "nothing else keeps it";
+}
+
+TEST_F(NamedServersTest, OneThatComesBackIsNew) {
+  have({"10.0.0.1"});
+  outcomes_[kA] = kRefused;
+  start();
+  EXPECT_TRUE(load(0).down);
+  have({});
+  outcomes_[kA] = {};
+  have({"10.0.0.1"});
+  EXPECT_FALSE(load(0).down);
+  EXPECT_EQ(checks_[kA], 2);
+}
+
+/// More of them than can be checked at the same time.
+TEST_F(NamedServersTest, ThoseThatWaitForAPlaceMayGo) {
+  std::vector<std::string> hosts;
+  for (std::size_t i = 0; i < 2 * HealthChecker::kMostAtOnce; ++i) {
+    hosts.push_back("10.0." + std::to_string(i / 256) + "." + std::to_string(i % 256));
+  }
+  takes_ = 500ms;
+  have(hosts);
+  start();
+  const std::weak_ptr<const Server> last = route_.servers->servers.back();
+  have({"10.0.0.1"});
+  EXPECT_EQ(starts_, 0);
+  reactor_.run_for(5s);
+  EXPECT_EQ(starts_, 1);
+  EXPECT_GE(checks_[kA], 2);
+  routes_[0].servers = nullptr;
+  EXPECT_TRUE(last.expired());
 }
 
 }  // namespace

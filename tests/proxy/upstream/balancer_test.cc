@@ -231,5 +231,120 @@ TEST(ServerSet, NewAddressesKeepTheLoad) {
   EXPECT_EQ(after->servers[1], before->servers[1]);
 }
 
+class NamedSetTest : public testing::Test {
+ protected:
+  static NamedServer named(const std::string& host, std::uint32_t weight = 1, bool backup = false) {
+    const SocketAddress address = *numeric_address({host, 1});
+    return {address.to_string(), address, weight, backup};
+  }
+  void have(const std::vector<std::vector<NamedServer>>& found) {
+    const std::vector<std::span<const NamedServer>> spans(found.begin(), found.end());
+    BoundedSet bounded = with_named_servers(*set_, config_, spans);
+    set_ = std::move(bounded.set);
+    unbounded_ = bounded.unbounded;
+  }
+  /// "name*weight", and "!" for a backup.
+  [[nodiscard]] std::string servers() const {
+    std::string all;
+    for (const ServerRef& server : set_->servers) {
+      all += (all.empty() ? "" : " ") + server->name + "*" + std::to_string(server->weight) +
+             (server->backup ? "!" : "");
+    }
+    return all;
+  }
+  void start() { set_ = make_server_set(config_); }
+
+  RouteConfig config_;
+  std::shared_ptr<const ServerSet> set_;
+  std::size_t unbounded_ = 0;
+};
+
+TEST_F(NamedSetTest, NamesStandWhereTheyAreConfigured) {
+  config_.to = {{DnsName{"a", 1}, 3}, {HostPort{"127.0.0.1", 1}, 5}, {SrvName{"b"}, 1, true}};
+  start();
+  EXPECT_EQ(servers(), "127.0.0.1:1*5");
+  have({{named("10.0.0.1"), named("10.0.0.2")}, {}, {named("10.0.0.3", 256)}});
+  EXPECT_EQ(servers(), "10.0.0.1:1*3 10.0.0.2:1*3 127.0.0.1:1*5 10.0.0.3:1*256!");
+  EXPECT_EQ(set_->tiers[0].members, (std::vector<std::uint32_t>{0, 1, 2}));
+  EXPECT_EQ(set_->tiers[1].members, (std::vector<std::uint32_t>{3}));
+  have({{}, {}, {}});
+  EXPECT_EQ(servers(), "127.0.0.1:1*5");
+}
+
+TEST_F(NamedSetTest, WhatStaysIsTheSameServer) {
+  config_.to = {{DnsName{"a", 1}}, {SrvName{"b"}}};
+  start();
+  have({{named("10.0.0.1"), named("10.0.0.2")}, {named("10.0.0.3", 1)}});
+  const auto before = set_->servers;
+  have({{named("10.0.0.2")}, {named("10.0.0.3", 7)}});
+  ASSERT_EQ(set_->servers.size(), 2U);
+  EXPECT_EQ(set_->servers[0], before[1]);
+  EXPECT_NE(set_->servers[1], before[2]);
+  EXPECT_EQ(set_->servers[1]->load, before[2]->load) << "its weight has changed";
+  // It is the other name's now.
+  have({{}, {named("10.0.0.2"), named("10.0.0.3", 7)}});
+  EXPECT_EQ(set_->servers[0]->load, before[1]->load);
+  EXPECT_EQ(set_->servers[0]->index, 1U);
+  // One that was gone is a new one.
+  have({{named("10.0.0.1")}, {}});
+  EXPECT_NE(set_->servers[0]->load, before[0]->load);
+}
+
+TEST_F(NamedSetTest, AnAddressCountsOnceAsTheFirstSays) {
+  config_.to = {{DnsName{"a", 1}}, {DnsName{"b", 1}, 2}, {HostPort{"10.0.0.3", 1}}};
+  start();
+  have({{named("10.0.0.1"), named("10.0.0.3")}, {named("10.0.0.1"), named("10.0.0.2")}, {}});
+  EXPECT_EQ(servers(), "10.0.0.1:1*1 10.0.0.2:1*2 10.0.0.3:1*1");
+  EXPECT_EQ(unbounded_, 3U);
+}
+
+TEST_F(NamedSetTest, ThereIsABoundThatConfiguredServersCountFor) {
+  config_.to = {{DnsName{"a", 1}}, {HostPort{"10.9.0.1", 1}}};
+  config_.balance = Balance::least_connections;
+  start();
+  std::vector<NamedServer> many;
+  for (int i = 0; i < 300; ++i) {
+    many.push_back(named("10.0." + std::to_string(i / 256) + "." + std::to_string(i % 256)));
+  }
+  have({many, {}});
+  EXPECT_EQ(set_->servers.size(), kMostLeastConnections);
+  EXPECT_EQ(set_->servers.back()->name, "10.9.0.1:1");
+  EXPECT_EQ(unbounded_, 301U);
+}
+
+TEST_F(NamedSetTest, NewAddressesOfAConfiguredServerAreItsOwn) {
+  config_.to = {{DnsName{"a", 1}}, {HostPort{"b", 1}}};
+  start();
+  have({{named("10.0.0.1"), named("10.0.0.2")}, {}});
+  set_ = with_endpoints(*set_, 1, {make_endpoint(UnixEndpoint{"/s"})});
+  EXPECT_EQ(set_->servers.at(2)->endpoints.at(0).text, "unix:/s");
+  EXPECT_EQ(set_->servers.at(2)->name, "b:1");
+}
+
+/// Clients of servers that stay do not move, wherever these stand in the set.
+TEST_F(NamedSetTest, TheTableFollowsTheServers) {
+  config_.to = {{DnsName{"a", 1}}};
+  config_.balance = Balance::source_hash;
+  start();
+  have({{named("10.0.0.1"), named("10.0.0.2"), named("10.0.0.3"), named("10.0.0.4")}});
+  const auto picks = [this] {
+    std::vector<std::string> names;
+    Balancer balancer(set_, balance::Random(1));
+    balance::Random random(1);
+    for (int i = 0; i < 1'000; ++i) {
+      names.push_back(balancer.pick(random.next(), {}, TimePoint(1h), 5s).server->name);
+    }
+    return names;
+  };
+  const auto before = picks();
+  have({{named("10.0.0.2"), named("10.0.0.3"), named("10.0.0.4")}});
+  const auto after = picks();
+  int moved = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    if (before[i] != "10.0.0.1:1" && before[i] != after[i]) ++moved;
+  }
+  EXPECT_LE(moved, 50);
+}
+
 }  // namespace
 }  // namespace sluice
