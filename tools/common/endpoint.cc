@@ -38,9 +38,9 @@ Result<std::vector<Endpoint>> look_up(const HostPort& where, const std::string& 
 
 Result<TargetAddress> parse_server_address(const std::string& text) {
   Result<TargetAddress> parsed = parse_target_address(text);
-  const bool other = parsed.has_value() && !std::holds_alternative<HostPort>(*parsed) &&
-                     !std::holds_alternative<UnixEndpoint>(*parsed);
-  if (other || text.starts_with("file:")) {
+  const bool has_scheme =
+      text.starts_with("file:") || text.starts_with("dns:") || text.starts_with("srv:");
+  if (parsed.has_value() ? !is_server(*parsed) : has_scheme) {
     return Error{0, in_quotes(text) + ": expected HOST:PORT, [IPV6]:PORT, :PORT or unix:/path"};
   }
   // The error of a listen address lists exactly the forms that are valid here. The error of a

@@ -842,7 +842,8 @@ TEST(ReplayOptions, AReportThatCannotBeWrittenIsNotAllThatTheStatusTells) {
 }
 
 TEST(ReplayOptions, AWrongTargetIsToldWithTheFormsThatThereAre) {
-  for (const char* wrong : {"127.0.0.1", "file:/tmp/x", "file:x", "discard:", "echo:"}) {
+  for (const char* wrong : {"127.0.0.1", "file:/tmp/x", "file:x", "discard:", "echo:", "dns:a:80",
+                            "dns:a", "srv:_a._tcp.b", "srv:a"}) {
     Process process({replay_tool(), "capture", "--to", wrong});
     EXPECT_EQ(process.wait(), 2) << wrong;
     EXPECT_TRUE(
