@@ -19,6 +19,7 @@ struct NameRecord {
   std::uint16_t weight = 0;
   /// Where its servers are, with their ports; empty if that is unknown at the moment.
   std::vector<SocketAddress> addresses = {};
+  std::string unusable = {};  ///< why that is unknown
 };
 
 /// A server that a name stands for.

@@ -27,6 +27,17 @@ std::string host_of(const TargetAddress& name) {
   return std::get<SrvName>(name).name;
 }
 
+// Why addresses are unknown; empty if none are. Of several reasons always the same one, whatever
+// the order of the records.
+std::string why_unusable(const Result<std::vector<NameRecord>>& records) {
+  if (!records) return records.error().to_string();
+  std::string why;
+  for (const NameRecord& each : *records) {
+    if (!each.unusable.empty() && (why.empty() || each.unusable < why)) why = each.unusable;
+  }
+  return why;
+}
+
 }  // namespace
 
 LookUps::LookUps(const Config& config, std::shared_ptr<boost::asio::io_context> context,
@@ -165,14 +176,14 @@ void LookUps::look_up_at_interval(LookUp& name) {
 // Takes over the result of a look-up. A failed one changes no addresses.
 void LookUps::answered(LookUp& name, const Found& found) {
   const Found records = usable(name, found);
-  const std::string before =
-      std::exchange(name.unusable, records ? "" : records.error().to_string());
+  const std::string before = std::exchange(name.unusable, why_unusable(records));
   if (records && name.is_of_many()) {
     name.set.take(*records, Clock::now());
-    return replace_servers(name);
+    replace_servers(name);
+  } else if (records) {
+    replace(name, records->front().addresses);
   }
-  if (records) return replace(name, records->front().addresses);
-  if (!running_ || name.unusable == before) return;
+  if (!running_ || name.unusable.empty() || name.unusable == before) return;
   if (!name.is_mirrors() && !name.is_of_many()) return;
   log::warn(name.is_mirrors() ? "mirror_unresolved" : "name_unresolved",
             {{"route", config_.routes[name.route].name},

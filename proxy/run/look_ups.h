@@ -31,7 +31,7 @@ class LookUps {
   LookUps(const LookUps&) = delete;
   LookUps& operator=(const LookUps&) = delete;
 
-  /// A mirror or a name of many servers without addresses so far, and why.
+  /// A mirror or a name of many servers without addresses so far, or without some, and why.
   struct Unresolved {
     std::string route;      ///< the first route with this mirror or name
     std::string_view kind;  ///< "mirror" or "name"
@@ -62,7 +62,7 @@ class LookUps {
     std::size_t route = 0;      // for a mirror: the first route that has it
     std::size_t server = 0;     // index in `to`, if it is not a mirror's
     std::string mirror = {};    // the mirror's address as configured; empty for a server
-    std::string unusable = {};  // why the last look-up gave no address
+    std::string unusable = {};  // why the last look-up gave no address, or lacks some
     TimePoint not_before = {};  // earliest time of the next look-up
     enum class State : std::uint8_t { idle, waiting, under_way } state = State::idle;
     // Of a name of many servers.

@@ -80,23 +80,22 @@ Result<Records> srv_records(const SrvName& name) {
 // Adds the addresses of the records' targets, as far as they are found in time. Fails if there are
 // none.
 Result<Records> with_addresses(Records records) {
-  constexpr Duration kPatience = std::chrono::seconds(30);
+  constexpr auto kPatience = std::chrono::seconds(30);
   const TimePoint deadline = Clock::now() + kPatience;
-  bool any = false;
-  Error last;
   for (NameRecord& record : records) {
-    if (Clock::now() >= deadline) break;
     // With the dot, no domain of resolv.conf(5) is tried behind it.
+    const HostPort target{record.target.host + ".", record.target.port};
     Result<std::vector<SocketAddress>> found =
-        resolve({record.target.host + ".", record.target.port}, false);
+        Clock::now() < deadline ? resolve(target, false)
+                                : Error{0, "resolve " + target.host + ": no time is left"};
     if (found.has_error()) {
-      last = found.error();
+      record.unusable = found.error().to_string();
     } else {
       record.addresses = std::move(*found);
-      any = true;
     }
   }
-  if (!any) return last;
+  const auto has_addresses = [](const NameRecord& each) { return !each.addresses.empty(); };
+  if (std::ranges::none_of(records, has_addresses)) return Error{0, records.front().unusable};
   return records;
 }
 

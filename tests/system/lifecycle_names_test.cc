@@ -124,6 +124,8 @@ TEST_F(NamesTest, SignalEndsAStartThatWaitsForAName) {
   know("");
   const std::vector<std::vector<std::string>> starts = {
       {wrapper_, "--listen", "127.0.0.1:0", "--to", "upstream.test:1"},
+      {wrapper_, "--listen", "127.0.0.1:0", "--to", "dns:upstream.test:1"},
+      {wrapper_, "--listen", "127.0.0.1:0", "--to", "srv:_a._tcp.upstream.test"},
       {wrapper_, "--listen", "127.0.0.1:0", "--to", "upstream.test:1", "--check"},
       {wrapper_, "--listen", "upstream.test:0", "--to", "echo:"},
   };

@@ -215,6 +215,22 @@ TEST_P(ManyNamesTest, AnAnswerThatIsTruncatedIsFetchedOverTcp) {
   EXPECT_TRUE(has_servers(kRecords));
 }
 
+TEST_P(ManyNamesTest, ATargetWithoutAddressesIsReportedAndTheOthersServe) {
+  add_hosts(2);
+  const std::string records =
+      "_web._tcp SRV 0 0 9000 a\n_web._tcp SRV 0 0 9000 b\n_web._tcp SRV 0 0 9000 c\n";
+  KnotServer names(records + addresses_of("a", {0}));
+  start_route("\"srv:_web._tcp.test\"");
+  EXPECT_TRUE(unresolved("resolve b.test.: Host not found"));
+  EXPECT_EQ(servers_now(), (std::set<std::string>{"a.test/" + at(0)}));
+  names.change(records + addresses_of("b", {1}));
+  EXPECT_TRUE(has_servers(2)) << "the other one stays";
+  EXPECT_TRUE(unresolved("resolve a.test.: Host not found"));
+  names.change(records + addresses_of("a", {0}) + addresses_of("b", {1}) + addresses_of("c", {2}));
+  EXPECT_TRUE(has_servers(3));
+  EXPECT_EQ(count_lines(daemon_->log(), Regex("name_unresolved")), 2U);
+}
+
 TEST_P(ManyNamesTest, SubsetsAddUp) {
   add_hosts(6);
   KnotServer names(addresses_of("web", {0, 1}));
