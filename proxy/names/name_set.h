@@ -31,9 +31,9 @@ struct NamedServer {
   friend bool operator==(const NamedServer&, const NamedServer&) = default;
 };
 
-/// The servers that a name stands for, as its answers have said so far. An answer that lacks a
-/// server need not mean that it is gone: name servers give subsets, and caches keep them. So it
-/// stays until the answers have lacked it for kLinger.
+/// The servers that a name stands for, according to its answers so far. A server that is missing
+/// from an answer may still be there: name servers answer with subsets, and caches keep them. So it
+/// stays until it has been missing for kLinger.
 class NameSet {
  public:
   static constexpr Duration kLinger = std::chrono::seconds(30);
@@ -57,7 +57,7 @@ class NameSet {
   struct Member {
     NameRecord record;  ///< without its addresses
     SocketAddress address;
-    std::optional<TimePoint> missing_since;  ///< the first of the answers that lack it
+    std::optional<TimePoint> missing_since;  ///< when the first answer without it came
   };
   using Members = std::map<std::string, Member>;  ///< by address
 

@@ -62,7 +62,7 @@ class LookUps {
     std::size_t route = 0;      // for a mirror: the first route that has it
     std::size_t server = 0;     // index in `to`, if it is not a mirror's
     std::string mirror = {};    // the mirror's address as configured; empty for a server
-    std::string unusable = {};  // why the last look-up gave no address, or lacks some
+    std::string unusable = {};  // why the last look-up missed an address
     TimePoint not_before = {};  // earliest time of the next look-up
     enum class State : std::uint8_t { idle, waiting, under_way } state = State::idle;
     // Of a name of many servers.

@@ -275,7 +275,7 @@ TEST_P(ManyNamesTest, WhatDoesNotFitIsLeftOut) {
   EXPECT_EQ(servers_now().size(), 256U);
 }
 
-TEST_P(ManyNamesTest, AServerThatAnswersLackGoesAndItsConnectionsStay) {
+TEST_P(ManyNamesTest, AServerThatIsMissingGoesAndItsConnectionsStay) {
   add_hosts(2);
   KnotServer names(addresses_of("web", {0, 1}));
   start_route("\"dns:web.test:9000\"", "health = \"tcp\"\nhealth-interval = \"20ms\"\n");

@@ -53,7 +53,7 @@ TEST_F(NameSetTest, EachAddressIsAServerInAFixedOrder) {
   EXPECT_EQ(servers(), "10.0.0.1:80*1 10.0.0.2:80*1 [::1]:80*1");
 }
 
-TEST_F(NameSetTest, WhatAnswersLackGoesAfterItsTime) {
+TEST_F(NameSetTest, AServerThatIsMissingGoesAfterItsTime) {
   take(addresses({"10.0.0.1", "10.0.0.2"}));
   now_ += 1h;
   take(addresses({"10.0.0.2", "10.0.0.3"}));
@@ -82,7 +82,7 @@ TEST_F(NameSetTest, AnAnswerWithoutAddressesChangesNothing) {
     take(addresses({}));
   }
   EXPECT_EQ(servers(), "10.0.0.1:80*1");
-  // Nor does it count as one that lacks a server.
+  // Nor does it end the time of a missing server.
   take(addresses({"10.0.0.2"}));
   now_ += 1min;
   take({});
@@ -147,7 +147,7 @@ TEST_F(NameSetTest, ATargetWithoutAnAnswerKeepsItsAddresses) {
     take({srv(1, 1, "a", {"10.0.0.1"}), srv(2, 1, "b", {})});
   }
   EXPECT_EQ(servers(), "a/10.0.0.1:80*1 b/10.0.0.2:80*1!");
-  // One that its answers already lack comes no nearer to its end, and no farther from it.
+  // The time of one that was missing before neither ends nor begins again.
   take({srv(1, 1, "a", {"10.0.0.3"}), srv(2, 1, "b", {"10.0.0.2"})});
   now_ += NameSet::kLinger;
   take({srv(1, 1, "a", {}), srv(2, 1, "b", {"10.0.0.2"})});
