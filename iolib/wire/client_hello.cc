@@ -76,11 +76,14 @@ Message message_of(std::string_view seen) {
     const std::string_view record = seen.substr(at);
     if (!record.empty() && byte_at(record, 0) != kHandshake) return NotHello{};
     if (record.size() > 1 && byte_at(record, 1) != kTlsMajor) return NotHello{};
+    // Until here the next byte can show that it is none: a short message must not wait for more.
+    if (at == 0 && record.size() < kRecordHeader) return needs(seen.size() + 1);
     if (record.size() < kRecordHeader) {
       return needs(at + kRecordHeader + missing_of(message, message.size()));
     }
     const std::size_t length = Fields(record.substr(3)).number(2);
     if (length == 0 || length > kLongestRecord) return NotHello{};
+    if (at == 0 && record.size() == kRecordHeader) return needs(seen.size() + 1);
     const std::size_t before = message.size();
     message += record.substr(kRecordHeader, length);
     if (!message.empty() && byte_at(message, 0) != kClientHello) return NotHello{};

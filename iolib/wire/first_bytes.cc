@@ -1,6 +1,5 @@
 #include "iolib/wire/first_bytes.h"
 
-#include <algorithm>
 #include <array>
 #include <string_view>
 #include <utility>
@@ -34,14 +33,14 @@ constexpr auto kBeginnings = std::to_array<std::pair<std::string_view, Protocol>
 
 std::variant<NeedsBytes, Protocol> protocol_of(std::span<const std::byte> seen) {
   const std::string_view text = as_text(seen);
-  std::size_t needed = 0;
+  bool may_fit = false;
   for (const auto& [beginning, protocol] : kBeginnings) {
     if (text.starts_with(beginning)) return protocol;
-    if (!beginning.starts_with(text)) continue;
-    needed = needed == 0 ? beginning.size() : std::min(needed, beginning.size());
+    may_fit = may_fit || beginning.starts_with(text);
   }
-  if (needed == 0) return Protocol::other;
-  return NeedsBytes{needed};
+  if (!may_fit) return Protocol::other;
+  // The next byte can decide: a short message must not wait for a longer one.
+  return NeedsBytes{text.size() + 1};
 }
 
 }  // namespace sluice::wire

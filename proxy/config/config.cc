@@ -267,7 +267,8 @@ void check_servers(const RouteConfig& route, std::size_t index,
     }
     any_weight = any_weight || server.weight > 0;
   }
-  if (route.health == Health::exchange && (!route.health_send || !route.health_expect)) {
+  if (!route.to.empty() && route.health == Health::exchange &&
+      (!route.health_send || !route.health_expect)) {
     conflicts.push_back({index, "health",
                          "exchange without " +
                              std::string(route.health_send ? "health-expect" : "health-send") +
@@ -290,8 +291,23 @@ void check_proxy(const RouteConfig& route, std::size_t index,
       {index, "proxy-in", "given without proxy-trust, expected both: who may send such headers"});
 }
 
+/// For each route, whether clients of unix sockets reach it: its own, or by a match.
+std::vector<bool> reached_from_unix(const Config& config) {
+  std::vector<bool> reached(config.routes.size());
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    const RouteConfig& route = config.routes[index];
+    const bool is_unix = std::ranges::any_of(route.listen, [](const ListenAddress& address) {
+      return std::holds_alternative<UnixEndpoint>(address);
+    });
+    if (!is_unix) continue;
+    reached[index] = true;
+    for (const RouteMatch& match : route.matches) reached[match.to_route] = true;
+  }
+  return reached;
+}
+
 /// Finds the conflicts between what a route records or mirrors and its addresses.
-void check_route(const RouteConfig& route, std::size_t index,
+void check_route(const RouteConfig& route, std::size_t index, bool is_unix,
                  std::vector<RouteConflict>& conflicts) {
   const auto add = [&](std::string_view option, std::string text) {
     conflicts.push_back({index, option, std::move(text)});
@@ -304,9 +320,6 @@ void check_route(const RouteConfig& route, std::size_t index,
                       "discard: or echo:");
   }
   if (route.capture.empty()) return;
-  const bool is_unix = std::ranges::any_of(route.listen, [](const ListenAddress& address) {
-    return std::holds_alternative<UnixEndpoint>(address);
-  });
   if (is_unix && is_discard) {
     add("listen",
         "a unix socket with discard: and capture, which cannot report a loss to its client, "
@@ -415,10 +428,11 @@ std::vector<RouteConflict> find_route_conflicts(const Config& config) {
   const ListenSet listens = listeners_of(config);
   find_routes_to_themselves(config, listens, conflicts);
   find_mirrors_of_itself(config, listens, conflicts);
+  const std::vector<bool> from_unix = reached_from_unix(config);
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     check_servers(config.routes[index], index, conflicts);
     check_proxy(config.routes[index], index, conflicts);
-    check_route(config.routes[index], index, conflicts);
+    check_route(config.routes[index], index, from_unix[index], conflicts);
   }
   check_shared_captures(config, conflicts);
   return conflicts;

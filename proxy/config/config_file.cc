@@ -379,6 +379,10 @@ void Reader::read_server_keys(const toml::table& table, ServerConfig& server) {
 void Reader::read_matches(const Entry& entry, RouteConfig& route) {
   const toml::array* array = entry.value->as_array();
   if (array == nullptr) return wrong_type(entry, *entry.value, "[[route.match]] tables");
+  if (array->empty()) {
+    return key_error(entry.value->source().begin, entry.key,
+                     "empty array, expected at least one match");
+  }
   for (const toml::node& node : *array) {
     const toml::table* table = node.as_table();
     if (table == nullptr) return wrong_type(entry, node, "[[route.match]] tables");
@@ -391,14 +395,15 @@ void Reader::read_match(const toml::table& table, RouteConfig& route) {
   for (const Entry& entry : entries_in_order(table)) {
     if (entry.key == "route") {
       const auto name = entry.value->value_exact<std::string>();
-      if (!name) return wrong_type(entry, *entry.value, "a string with the name of a route");
-      match.route = *name;
+      if (!name) wrong_type(entry, *entry.value, "a string with the name of a route");
+      match.route = name.value_or("?");
       continue;
     }
     if (std::ranges::find(kConditions, entry.key) == kConditions.end()) {
       std::vector<std::string_view> known(kConditions.begin(), kConditions.end());
       known.emplace_back("route");
-      return unknown_key(entry, known);
+      unknown_key(entry, known);
+      continue;
     }
     const auto read_one = [&](const toml::node& node) {
       const auto text = node.value_exact<std::string>();
@@ -409,6 +414,8 @@ void Reader::read_match(const toml::table& table, RouteConfig& route) {
     const toml::array* array = entry.value->as_array();
     if (array == nullptr) {
       read_one(*entry.value);
+    } else if (array->empty()) {
+      key_error(entry.value->source().begin, entry.key, "empty array, expected at least one value");
     } else {
       for (const toml::node& node : *array) read_one(node);
     }

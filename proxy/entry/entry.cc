@@ -16,9 +16,11 @@ bool is_trusted(const RouteConfig& route, const SocketAddress& peer) {
                              [&](const Prefix& each) { return each.contains(peer); });
 }
 
-// Whether the stream may be a hello that has not come whole.
-bool has_begun_hello(std::span<const std::byte> seen) {
-  return !seen.empty() && std::holds_alternative<wire::NeedsBytes>(wire::parse_client_hello(seen));
+// Whether the stream may be a hello that has not come whole, and a match looks at it.
+bool has_begun_hello(const RouteConfig& route, std::span<const std::byte> seen) {
+  const auto looks = [](const RouteMatch& each) { return !each.sni.empty() || !each.alpn.empty(); };
+  return !seen.empty() && std::ranges::any_of(route.matches, looks) &&
+         std::holds_alternative<wire::NeedsBytes>(wire::parse_client_hello(seen));
 }
 
 }  // namespace
@@ -76,7 +78,7 @@ Task<EndReason> Entry::choose_route(const SocketAddress& client, Choice& choice)
         is_all = true;
         break;
       case Peek::Outcome::late:
-        if (has_begun_hello(peek_.seen())) co_return EndReason::peek_timeout;
+        if (has_begun_hello(route_, peek_.seen())) co_return EndReason::peek_timeout;
         is_all = true;
         break;
       case Peek::Outcome::cancelled:

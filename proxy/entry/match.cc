@@ -37,7 +37,7 @@ class Looks {
     for (const Fit each : {source(match), protocol(match), prefix(match), hello(match)}) {
       if (each.state == State::no) return each;
       if (each.state == State::unknown) {
-        all = {State::unknown, std::max(all.needs, each.needs)};
+        all = {State::unknown, all.needs == 0 ? each.needs : std::min(all.needs, each.needs)};
       }
     }
     return all;
@@ -64,12 +64,12 @@ class Looks {
     if (match.prefix.empty()) return known(true);
     const std::string_view seen(reinterpret_cast<const char*>(first_.seen.data()),
                                 first_.seen.size());
-    std::size_t more = 0;
+    bool may_fit = false;
     for (const std::string& each : match.prefix) {
       if (seen.starts_with(each)) return known(true);
-      if (each.starts_with(seen)) more = more == 0 ? each.size() : std::min(more, each.size());
+      may_fit = may_fit || each.starts_with(seen);
     }
-    return more == 0 ? known(false) : needs(more);
+    return may_fit ? needs(seen.size() + 1) : known(false);
   }
   [[nodiscard]] Fit hello(const RouteMatch& match) {
     if (match.sni.empty() && match.alpn.empty()) return known(true);

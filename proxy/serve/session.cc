@@ -358,6 +358,7 @@ std::string Session::client_text() const {
 }
 
 std::string Session::upstream_text() const {
+  if (route_->config.to.empty()) return "-";
   if (upstream_.is_connected()) return upstream_.address().text;
   return upstream_.server ? upstream_.server->name : to_string(route_->config.target());
 }

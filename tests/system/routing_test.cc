@@ -133,6 +133,17 @@ TEST_P(RoutingTest, SilentClientsFitNoMatchAfterTheirTime) {
   expect_served(2, ended, "SSH");
 }
 
+/// Its first byte shows that it fits no match. The time is an hour, so it is not waited for.
+TEST_P(RoutingTest, AShortFirstMessageIsNotKeptWaiting) {
+  start_edge("peek-timeout = \"1h\"\n");
+  const std::string ssl_request("\x00\x00\x00\x08\x04\xd2\x16\x2f", 8);  // of PostgreSQL
+  for (const std::string& message :
+       {ssl_request, std::string("PING\r\n"), std::string("\x05\x01\x00", 3), std::string("X"),
+        std::string("SX")}) {
+    expect_served(2, say(message), message);
+  }
+}
+
 TEST_P(RoutingTest, AHelloThatStopsIsCutAtItsTime) {
   start_edge("peek-timeout = \"200ms\"\n");
   const std::string web = hello_for("web.example");

@@ -927,6 +927,16 @@ TEST_F(ConfigFile, MatchesNameOtherRoutes) {
   expect_error(edge + match("prefix = \"hex:0\"\nroute = \"web\"") + web,
                "no pairs of hexadecimal digits");
   expect_error(edge + "match = 5\n" + web, "expected [[route.match]] tables");
+  expect_error(edge + "match = []\n", "empty array, expected at least one match");
+  expect_error(edge + match("sni = []\nroute = \"web\"") + web,
+               "key \"sni\": empty array, expected at least one value");
+  expect_error("[[route]]\nname = \"edge\"\nlisten = \"unix:/s\"\n" + match("route = \"web\"") +
+                   "[[route]]\nname = \"web\"\nto = \"discard:\"\ncapture = \"/c\"\n",
+               "a unix socket with discard: and capture");
+  EXPECT_TRUE(load("[defaults]\nhealth = \"exchange\"\n" + edge + match("route = \"web\"") +
+                   "[[route]]\nname = \"web\"\nto = \"a:1\"\nhealth = \"none\"\n")
+                  .routes[0]
+                  .to.empty());
   expect_error(edge + "to = \"a:2\"\n" + web,
                "key \"listen\": missing in this route, and no match leads to it");
   expect_error(edge, "key \"to\": missing in this route");

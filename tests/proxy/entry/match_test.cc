@@ -64,8 +64,9 @@ TEST(RouteChoice, TheFirstMatchThatFitsCounts) {
 
 TEST(RouteChoice, ItWaitsOnlyForWhatCanChangeIt) {
   const std::vector<RouteMatch> matches{match({"prefix", "GET /a"}), match({"protocol", "http"})};
-  EXPECT_EQ(chosen(matches, ""), "+6");
+  EXPECT_EQ(chosen(matches, ""), "+1");
   EXPECT_EQ(chosen(matches, "GET /"), "+6") << "the first match could still fit";
+  EXPECT_EQ(chosen(matches, "GE"), "+3") << "the next byte can decide";
   EXPECT_EQ(chosen(matches, "GET /b"), "1");
   EXPECT_EQ(chosen(matches, "POST "), "1");
   EXPECT_EQ(chosen(matches, "x"), "none") << "no match can fit any more";
@@ -73,7 +74,9 @@ TEST(RouteChoice, ItWaitsOnlyForWhatCanChangeIt) {
   const std::string whole = hello("a");
   EXPECT_EQ(chosen(names, whole.substr(0, 20)), "+" + std::to_string(whole.size()));
   EXPECT_EQ(chosen(names, whole), "0");
-  EXPECT_EQ(chosen(names, "G"), "none") << "it is no hello";
+  EXPECT_EQ(chosen(names, ""), "+1");
+  EXPECT_EQ(chosen(names, std::string(1, '\0')), "none") << "it is no hello";
+  EXPECT_EQ(chosen({match({"prefix", "SSH-2.0-other", "protocol", "ssh"})}, "SSH-2"), "+6");
 }
 
 TEST(RouteChoice, AllConditionsOfAMatchHold) {
