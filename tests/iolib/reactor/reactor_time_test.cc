@@ -412,8 +412,9 @@ TYPED_TEST(ReactorTimeTest, ALoopThatPollsBusilyFindsBytesAndDeadlinesWithoutASl
     }
     return sleeps_so_far() - before;
   };
-  EXPECT_GE(sleeps_with(0ms), kTimes);
-  // A machine with other work may stop the thread for longer than it polls.
+  // A machine with other work may stop the thread until there is nothing to wait for, or for longer
+  // than it polls.
+  EXPECT_TRUE(test::wait_until([&] { return sleeps_with(0ms) >= kTimes; }));
   EXPECT_TRUE(test::wait_until([&] { return sleeps_with(1s) == 0; }));
 }
 
