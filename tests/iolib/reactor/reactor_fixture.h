@@ -101,11 +101,16 @@ class ReactorTest : public testing::Test {
   }
   /// Runs the loop for `time`; true if it slept for most of that.
   [[nodiscard]] bool sleeps_for(Duration time) {
-    const auto cpu_before = cpu_time();
-    Alarm alarm(*reactor_);
-    reactor_->set_timer(alarm, Clock::now() + time);
-    reactor_->run();
-    return cpu_time() - cpu_before < time / 5;
+    // The few calls of a short time can be slow on a loaded machine; a loop that spins always is.
+    constexpr int kTries = 3;
+    for (int i = 0; i < kTries; ++i) {
+      const auto cpu_before = cpu_time();
+      Alarm alarm(*reactor_);
+      reactor_->set_timer(alarm, Clock::now() + time);
+      reactor_->run();
+      if (cpu_time() - cpu_before < time / 5) return true;
+    }
+    return false;
   }
   /// Runs several turns, so that everything that can happen now happens.
   void settle() {
