@@ -43,17 +43,19 @@ bool is_ephemeral(std::uint16_t port) {
   return port >= range.first && port <= range.second;
 }
 
+template <class Ask>
+SocketAddress name_of(int fd, Ask ask) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  auto* address = reinterpret_cast<sockaddr*>(&name);
+  return ask(fd, address, &size) == 0 ? SocketAddress::from(address, size) : SocketAddress();
+}
+
 bool is_own_peer(int fd, const Endpoint& to) {
   const SocketAddress target = SocketAddress::from(to.data(), to.size_bytes);
   if (to.is_unix() || !is_ephemeral(target.port())) return false;
-  const auto name = [fd](auto* ask) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof address;
-    auto* plain = reinterpret_cast<sockaddr*>(&address);
-    return ask(fd, plain, &size) == 0 ? SocketAddress::from(plain, size) : SocketAddress();
-  };
-  const SocketAddress own = name(::getsockname);
-  return own.port() == target.port() && own == name(::getpeername);
+  const SocketAddress own = local_name(fd);
+  return own.port() == target.port() && own == peer_name(fd);
 }
 
 // The outcome of a connect that the kernel reports as successful.
@@ -64,6 +66,10 @@ int refused_if_own_peer(int fd, const Endpoint& to) {
 }
 
 }  // namespace
+
+SocketAddress local_name(int fd) { return name_of(fd, ::getsockname); }
+
+SocketAddress peer_name(int fd) { return name_of(fd, ::getpeername); }
 
 Endpoint make_endpoint(const SocketAddress& address) {
   Endpoint endpoint;

@@ -71,6 +71,11 @@ inline constexpr Duration kBacklogPause = std::chrono::milliseconds(5);
 /// Takes the pending error of the socket (SO_ERROR), which the kernel reports once: an errno, or 0.
 [[nodiscard]] int take_error(int fd);
 
+/// The addresses of a connected socket's two ends. Unnamed if it is a unix socket, or no longer
+/// connected.
+[[nodiscard]] SocketAddress local_name(int fd);
+[[nodiscard]] SocketAddress peer_name(int fd);
+
 /// The bytes that a TCP socket has sent or queued and the peer has not acknowledged; an
 /// unacknowledged FIN adds one. 0 for sockets that cannot tell.
 [[nodiscard]] std::uint64_t send_queue_bytes(int fd);

@@ -7,7 +7,7 @@
 
 namespace sluice::wire {
 
-// For the parsers of this folder.
+// For those who parse first bytes.
 
 [[nodiscard]] inline std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

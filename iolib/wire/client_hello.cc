@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "iolib/wire/bytes.h"
@@ -53,12 +52,15 @@ class Fields {
 
 using Message = std::variant<NeedsBytes, NotHello, std::string>;
 
-// The bytes of the message that are missing behind the first `there` ones, as far as they tell.
-std::size_t missing_of(std::string_view message, std::size_t there) {
-  const std::size_t whole = message.size() < kMessageHeader
-                                ? kMessageHeader
-                                : kMessageHeader + Fields(message.substr(1)).number(3);
-  return whole - std::min(whole, there);
+// The length of the message, as far as its first bytes tell.
+std::size_t whole_of(std::string_view message) {
+  if (message.size() < kMessageHeader) return kMessageHeader;
+  return kMessageHeader + Fields(message.substr(1)).number(3);
+}
+
+std::size_t missing_of(std::string_view message) {
+  const std::size_t whole = whole_of(message);
+  return whole - std::min(whole, message.size());
 }
 
 // More bytes, unless that would be too many.
@@ -79,7 +81,7 @@ Message message_of(std::string_view seen) {
     // Until here the next byte can show that it is none: a short message must not wait for more.
     if (at == 0 && record.size() < kRecordHeader) return needs(seen.size() + 1);
     if (record.size() < kRecordHeader) {
-      return needs(at + kRecordHeader + missing_of(message, message.size()));
+      return needs(at + kRecordHeader + missing_of(message));
     }
     const std::size_t length = Fields(record.substr(3)).number(2);
     if (length == 0 || length > kLongestRecord) return NotHello{};
@@ -87,9 +89,9 @@ Message message_of(std::string_view seen) {
     const std::size_t before = message.size();
     message += record.substr(kRecordHeader, length);
     if (!message.empty() && byte_at(message, 0) != kClientHello) return NotHello{};
-    const std::size_t missing = missing_of(message, message.size());
+    const std::size_t missing = missing_of(message);
     if (missing == 0 && message.size() >= kMessageHeader) {
-      return message.substr(0, kMessageHeader + Fields(message.substr(1)).number(3));
+      return message.substr(0, whole_of(message));
     }
     const std::size_t of_record = before + length - message.size();
     at += kRecordHeader + length;
@@ -99,7 +101,7 @@ Message message_of(std::string_view seen) {
   }
 }
 
-std::optional<std::string> server_name_of(Fields extension) {
+std::string server_name_of(Fields extension) {
   Fields names = extension.vector(2);
   while (names.good() && !names.empty()) {
     const std::size_t type = names.number(1);
@@ -107,7 +109,7 @@ std::optional<std::string> server_name_of(Fields extension) {
     if (!names.good()) break;
     if (type == kHostName) return normal_host_name(name.bytes());
   }
-  return std::nullopt;
+  return "";
 }
 
 std::vector<std::string> protocols_of(Fields extension) {
@@ -134,7 +136,7 @@ std::variant<NeedsBytes, NotHello, ClientHello> read_hello(std::string_view mess
     const std::size_t type = extensions.number(2);
     const Fields extension = extensions.vector(2);
     if (!extensions.good()) break;
-    if (type == kServerNameExtension) found.server_name = server_name_of(extension).value_or("");
+    if (type == kServerNameExtension) found.server_name = server_name_of(extension);
     if (type == kAlpnExtension) found.protocols = protocols_of(extension);
   }
   if (!hello.good() || !extensions.good()) return NotHello{};

@@ -22,6 +22,9 @@ struct RouteMatch {
   std::vector<Prefix> source;
   std::string route;         ///< its name
   std::size_t to_route = 0;  ///< its index; set once all routes are known
+
+  /// Whether it takes a TLS hello to tell.
+  [[nodiscard]] bool reads_hello() const { return !sni.empty() || !alpn.empty(); }
 };
 
 /// The keys of a match but `route`.

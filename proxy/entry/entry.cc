@@ -1,7 +1,6 @@
 #include "proxy/entry/entry.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 #include <variant>
 
@@ -18,17 +17,14 @@ bool is_trusted(const RouteConfig& route, const SocketAddress& peer) {
 
 // Whether the stream may be a hello that has not come whole, and a match looks at it.
 bool has_begun_hello(const RouteConfig& route, std::span<const std::byte> seen) {
-  const auto looks = [](const RouteMatch& each) { return !each.sni.empty() || !each.alpn.empty(); };
-  return !seen.empty() && std::ranges::any_of(route.matches, looks) &&
+  return !seen.empty() && std::ranges::any_of(route.matches, &RouteMatch::reads_hello) &&
          std::holds_alternative<wire::NeedsBytes>(wire::parse_client_hello(seen));
 }
 
 }  // namespace
 
 Entry::Entry(Reactor& reactor, const RouteConfig& route, int fd)
-    : route_(route),
-      peek_(reactor, fd, reactor.now() + std::chrono::duration_cast<Duration>(route.peek_timeout)) {
-}
+    : route_(route), peek_(reactor, fd, reactor.now() + to_duration(route.peek_timeout)) {}
 
 // Whether a header is expected depends on the peer alone, never on the bytes: else any client could
 // send one.

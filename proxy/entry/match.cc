@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "iolib/wire/bytes.h"
 #include "iolib/wire/client_hello.h"
 #include "iolib/wire/first_bytes.h"
 
@@ -62,8 +63,7 @@ class Looks {
   }
   [[nodiscard]] Fit prefix(const RouteMatch& match) const {
     if (match.prefix.empty()) return known(true);
-    const std::string_view seen(reinterpret_cast<const char*>(first_.seen.data()),
-                                first_.seen.size());
+    const std::string_view seen = wire::as_text(first_.seen);
     bool may_fit = false;
     for (const std::string& each : match.prefix) {
       if (seen.starts_with(each)) return known(true);
@@ -72,7 +72,7 @@ class Looks {
     return may_fit ? needs(seen.size() + 1) : known(false);
   }
   [[nodiscard]] Fit hello(const RouteMatch& match) {
-    if (match.sni.empty() && match.alpn.empty()) return known(true);
+    if (!match.reads_hello()) return known(true);
     if (!looked_) {
       looked_ = true;
       auto parsed = wire::parse_client_hello(first_.seen);

@@ -1,7 +1,6 @@
 #include "proxy/health/check.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -10,7 +9,6 @@
 #include <utility>
 
 #include "iolib/base/text.h"
-#include "iolib/base/units.h"
 #include "iolib/reactor/connector.h"
 #include "iolib/wire/proxy_header.h"
 #include "proxy/upstream/blame.h"

@@ -9,10 +9,6 @@
 namespace sluice {
 namespace {
 
-Duration to_duration(std::chrono::nanoseconds time) {
-  return std::chrono::duration_cast<Duration>(time);
-}
-
 // Checks begin at multiples of this part of their interval, so that with many servers one turn
 // begins several.
 constexpr int kGrid = 1'000;

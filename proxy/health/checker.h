@@ -33,16 +33,17 @@ class HealthChecker {
 
   struct Hooks {
     /// What a check does; see check(). Tests replace it.
-    std::function<Task<CheckOutcome>(Reactor&, const Server&, const RouteConfig&, TimePoint)> check;
+    std::function<Task<CheckOutcome>(Reactor&, const Server&, const RouteConfig&, TimePoint)>
+        check = {};
     /// Whether the server is one of this process's own listeners, which do not listen yet when the
     /// first checks begin.
-    std::function<bool(const Server&)> listens_here;
+    std::function<bool(const Server&)> listens_here = {};
     /// A check failed: the server's addresses may be outdated.
-    std::function<void(const Route&, const Server&)> failed;
+    std::function<void(const Route&, const Server&)> failed = {};
     /// Every server has been checked once.
-    std::function<void()> checked_once;
+    std::function<void()> checked_once = {};
     /// A server of a route with `on-down = "reset"` went down: its sessions end.
-    std::function<void()> end_sessions;
+    std::function<void()> end_sessions = {};
   };
 
   /// Borrows the routes and `changes`.

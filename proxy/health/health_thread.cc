@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 
-#include <algorithm>
 #include <chrono>
 #include <future>
 #include <random>
@@ -19,8 +18,12 @@ constexpr auto kFirstChecks = std::chrono::seconds(1);
 
 }  // namespace
 
-HealthThread::HealthThread(const std::vector<Route>& routes, ServerChanges& changes, Hooks hooks)
-    : routes_(routes), changes_(changes), hooks_(std::move(hooks)) {}
+HealthThread::HealthThread(const std::vector<Route>& routes, ServerChanges& changes,
+                           HealthChecker::Hooks hooks)
+    : routes_(routes), changes_(changes), hooks_(std::move(hooks)) {
+  hooks_.check = check;
+  hooks_.checked_once = [this] { checked_.set_value(); };
+}
 
 HealthThread::~HealthThread() {
   if (!thread_.joinable()) return;
@@ -48,8 +51,7 @@ Result<> HealthThread::open() {
   if (reactor.has_error()) return reactor.error();
   reactor_ = std::move(*reactor);
   checker_.emplace(*reactor_, routes_, changes_, balance::Random(std::random_device()()),
-                   HealthChecker::Hooks{check, hooks_.listens_here, hooks_.failed,
-                                        [this] { checked_.set_value(); }, hooks_.end_sessions});
+                   std::move(hooks_));
   return {};
 }
 

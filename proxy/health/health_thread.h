@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -18,14 +17,10 @@ namespace sluice {
 /// The thread that checks the servers, with its own reactor. Only the control thread uses it.
 class HealthThread {
  public:
-  /// What it tells others; all are called on its thread. See HealthChecker::Hooks.
-  struct Hooks {
-    std::function<bool(const Server&)> listens_here;
-    std::function<void(const Route&, const Server&)> failed;
-    std::function<void()> end_sessions;
-  };
-  /// Borrows the routes and `changes`.
-  HealthThread(const std::vector<Route>& routes, ServerChanges& changes, Hooks hooks);
+  /// Borrows the routes and `changes`. The hooks are called on its thread; `check` and
+  /// `checked_once` are its own.
+  HealthThread(const std::vector<Route>& routes, ServerChanges& changes,
+               HealthChecker::Hooks hooks);
   /// Gives up the checks that are under way.
   ~HealthThread();
   HealthThread(const HealthThread&) = delete;
@@ -42,7 +37,7 @@ class HealthThread {
 
   const std::vector<Route>& routes_;
   ServerChanges& changes_;
-  Hooks hooks_;
+  HealthChecker::Hooks hooks_;
   std::promise<void> checked_;  ///< each server once
   std::unique_ptr<Reactor> reactor_;
   std::optional<HealthChecker> checker_;

@@ -62,7 +62,7 @@ void Control::handle(int signal) {
   }
   draining_ = true;
   actions_.begin_drain();
-  set_drain_deadline(std::chrono::duration_cast<Duration>(config_.drain_timeout),
+  set_drain_deadline(to_duration(config_.drain_timeout),
                      [this] { end_drain(kLastGrace, "drain timeout"); });
 }
 

@@ -164,8 +164,7 @@ void LookUps::begin_waiting() {
 }
 
 void LookUps::look_up_at_interval(LookUp& name) {
-  const auto interval =
-      std::chrono::duration_cast<Duration>(config_.routes[name.route].resolve_interval);
+  const auto interval = to_duration(config_.routes[name.route].resolve_interval);
   if (!name.again) name.again.emplace(*context_);
   name.again->expires_after(name.set.empty() ? std::min(interval, kResolvePause) : interval);
   name.again->async_wait([this, &name](const boost::system::error_code& error) {

@@ -184,14 +184,16 @@ Result<> Daemon::prepare() {
   if (std::ranges::none_of(routes_, checks_servers)) return {};
   health_ = std::make_unique<HealthThread>(
       routes_, server_changes_,
-      HealthThread::Hooks{[this](const Server& server) { return control_.listens_here(server); },
-                          [this](const Route& route, const Server& server) {
-                            // A name of many is looked up at its interval anyway.
-                            const bool is_name = server.endpoints.front().text != server.name &&
-                                                 is_server(route.config.to[server.index].address);
-                            if (is_name) control_.upstream_failed(route.index, server.index);
-                          },
-                          [this] { control_.server_fell(); }});
+      HealthChecker::Hooks{
+          .listens_here = [this](const Server& server) { return control_.listens_here(server); },
+          .failed =
+              [this](const Route& route, const Server& server) {
+                // A name of many is looked up at its interval anyway.
+                const bool is_name = server.endpoints.front().text != server.name &&
+                                     is_server(route.config.to[server.index].address);
+                if (is_name) control_.upstream_failed(route.index, server.index);
+              },
+          .end_sessions = [this] { control_.server_fell(); }});
   return health_->start();
 }
 
@@ -235,7 +237,7 @@ Result<> Daemon::make_workers() {
     WorkerOptions options;
     options.index = index;
     options.uring = machine_.uring;
-    options.busy_poll = std::chrono::duration_cast<Duration>(config_.busy_poll);
+    options.busy_poll = to_duration(config_.busy_poll);
     options.cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
     options.routes = routes_;
     workers_.push_back(std::make_unique<WorkerThread>(*shared_, std::move(options)));

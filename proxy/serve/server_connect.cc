@@ -24,10 +24,6 @@ constexpr Duration kLongestRest = std::chrono::seconds(1);
 // How soon a pause notices that it is cancelled.
 constexpr Duration kRestPart = std::chrono::milliseconds(20);
 
-Duration to_duration(std::chrono::nanoseconds time) {
-  return std::chrono::duration_cast<Duration>(time);
-}
-
 }  // namespace
 
 // A connect to a server that was picked, and its hedge.

@@ -75,21 +75,13 @@ const Ending& ending_of(EndReason reason) {
 // accepting is tried again.
 constexpr Duration kShortagePause = std::chrono::milliseconds(20);
 
-SocketAddress name_of(int (*ask)(int, sockaddr*, socklen_t*), int fd) {
-  sockaddr_storage name{};
-  socklen_t size = sizeof name;
-  auto* address = reinterpret_cast<sockaddr*>(&name);
-  if (ask(fd, address, &size) != 0) return {};
-  return SocketAddress::from(address, size);
-}
-
 // Unnamed where nobody asks for it: that saves a system call.
 SocketAddress client_of(const Route& route, int fd) {
   const RouteConfig& config = route.config;
   const bool needed = route.tapped() || config.balance == Balance::source_hash ||
                       Entry::is_needed(config) || config.proxy_out != ProxyOut::off;
   if (!needed && !log::enabled(LogLevel::info)) return {};
-  return name_of(::getpeername, fd);
+  return peer_name(fd);
 }
 
 void attach(capture::Recording& recording, capture::Side side, Pump& pump) {
@@ -253,7 +245,7 @@ Result<OwnedFd> Session::introduced(OwnedFd upstream, int client) const {
   const std::string id = has(ProxyTlv::unique_id) ? worker_->session_id(number_) : "";
   const bool declared = entrance_ && entrance_->target.family() != AF_UNSPEC;
   const wire::ProxyOut out{.client = client_,
-                           .target = declared ? entrance_->target : name_of(::getsockname, client),
+                           .target = declared ? entrance_->target : local_name(client),
                            .authority = has(ProxyTlv::authority) ? server_name() : "",
                            .unique_id = id,
                            .crc32c = has(ProxyTlv::crc32c)};

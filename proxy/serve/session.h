@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -14,7 +13,6 @@
 #include "iolib/base/address.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/capture/recorder.h"
-#include "iolib/reactor/connector.h"
 #include "iolib/reactor/reactor.h"
 #include "iolib/reactor/task.h"
 #include "iolib/relay/relay.h"

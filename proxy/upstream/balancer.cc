@@ -18,6 +18,12 @@ bool is_in(std::span<const ServerRef> list, const Server& server) {
                              [&](const ServerRef& each) { return each->load == server.load; });
 }
 
+auto unusable_or_tried(std::span<const ServerRef> tried, TimePoint now) {
+  return [tried, now](const Server& server) {
+    return !is_usable(*server.load, now) || is_in(tried, server);
+  };
+}
+
 // The member for a client; if it is skipped, that for other hashes of the client in turn, so that
 // the client always comes to the same one of those that are left.
 template <class Skip>
@@ -56,10 +62,7 @@ void Balancer::use(std::shared_ptr<const ServerSet> set) {
 Balancer::Pick Balancer::pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
                               Duration trial) {
   const auto was_tried = [&](const Server& server) { return is_in(tried, server); };
-  const auto unusable = [&](const Server& server) {
-    return !is_usable(*server.load, now) || was_tried(server);
-  };
-  Pick pick = pick_on_trial(set_->balance, source, unusable, now, trial);
+  Pick pick = pick_on_trial(set_->balance, source, unusable_or_tried(tried, now), now, trial);
   if (pick.server != nullptr) return pick;
   // Checks can be wrong. What connects have found is newer.
   const auto ejected = [&](const Server& server) {
@@ -73,11 +76,8 @@ Balancer::Pick Balancer::pick(std::uint64_t source, std::span<const ServerRef> t
 Balancer::Pick Balancer::pick_hedge(std::uint64_t source, std::span<const ServerRef> tried,
                                     TimePoint now, Duration trial) {
   const bool has_turns = set_->balance == Balance::round_robin;
-  const auto unusable = [&](const Server& server) {
-    return !is_usable(*server.load, now) || is_in(tried, server);
-  };
-  return pick_on_trial(has_turns ? Balance::two_choices : set_->balance, source, unusable, now,
-                       trial);
+  return pick_on_trial(has_turns ? Balance::two_choices : set_->balance, source,
+                       unusable_or_tried(tried, now), now, trial);
 }
 
 // Begins a trial if the server needs one.

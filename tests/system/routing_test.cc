@@ -13,6 +13,7 @@
 
 #include "iolib/base/readiness.h"
 #include "iolib/wire/proxy_header.h"
+#include "tests/support/client_hello.h"
 #include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/outcome.h"
@@ -26,18 +27,7 @@ using namespace std::chrono_literals;
 
 /// What OpenSSL sends for `-servername web.example`, shortened to the name.
 std::string hello_for(const std::string& name) {
-  const auto vector = [](std::size_t bytes, const std::string& content) {
-    std::string text;
-    for (std::size_t i = bytes; i > 0; --i) {
-      text += static_cast<char>(content.size() >> (8 * (i - 1)) & 0xff);
-    }
-    return text + content;
-  };
-  const std::string zero(1, '\0');
-  const std::string extensions = zero + zero + vector(2, vector(2, zero + vector(2, name)));
-  const std::string body = "\x03\x03" + std::string(32, 'r') + vector(1, "") + vector(2, "cc") +
-                           vector(1, zero) + vector(2, extensions);
-  return "\x16\x03\x01" + vector(2, '\x01' + vector(3, body));
+  return in_tls_records(client_hello_with(server_name_extension(name)));
 }
 
 /// Server 0 is for web.example, server 1 for ssh, server 2 for those that no match fits.

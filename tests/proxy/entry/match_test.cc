@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "tests/support/client_hello.h"
+
 namespace sluice {
 namespace {
 
@@ -33,21 +35,8 @@ std::string chosen(const std::vector<RouteMatch>& matches, std::string_view seen
 
 /// A hello for this name, with these protocols.
 std::string hello(const std::string& name, const std::vector<std::string>& protocols = {}) {
-  const auto vector = [](std::size_t bytes, const std::string& content) {
-    std::string text;
-    for (std::size_t i = bytes; i > 0; --i) {
-      text += static_cast<char>(content.size() >> (8 * (i - 1)) & 0xff);
-    }
-    return text + content;
-  };
-  const std::string zero(1, '\0');
-  std::string extensions = zero + zero + vector(2, vector(2, zero + vector(2, name)));
-  std::string names;
-  for (const std::string& each : protocols) names += vector(1, each);
-  extensions += zero + '\x10' + vector(2, vector(2, names));
-  const std::string body = "\x03\x03" + std::string(32, 'r') + vector(1, "") + vector(2, "cc") +
-                           vector(1, zero) + vector(2, extensions);
-  return "\x16\x03\x01" + vector(2, '\x01' + vector(3, body));
+  return test::in_tls_records(
+      test::client_hello_with(test::server_name_extension(name) + test::alpn_extension(protocols)));
 }
 
 TEST(RouteChoice, TheFirstMatchThatFitsCounts) {

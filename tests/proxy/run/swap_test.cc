@@ -92,8 +92,9 @@ class SwapTest : public testing::TestWithParam<Balance> {
     routes_.push_back(make_route(0, config_.routes[0]));
     health_ = std::make_unique<HealthThread>(
         routes_, server_changes_,
-        HealthThread::Hooks{[](const Server&) { return false; }, [](const Route&, const Server&) {},
-                            [] {}});
+        HealthChecker::Hooks{.listens_here = [](const Server&) { return false; },
+                             .failed = [](const Route&, const Server&) {},
+                             .end_sessions = [] {}});
     ASSERT_TRUE(health_->start().has_value());
     current_ = routes_[0];
     shared_.files.resize(1);
