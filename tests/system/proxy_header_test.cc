@@ -156,7 +156,8 @@ TEST_P(ProxyHeaderTest, OneThatNeverEndsIsCutAtItsTime) {
   const OwnedFd begun = say("PROXY TCP4 1.2.3.4");
   const OwnedFd slow = connect_tcp(daemon_->port());
   std::jthread drip([&](const std::stop_token& stop) {
-    const std::string header = v2_header();
+    std::string header = v2_header();
+    header.pop_back();  // so that it stays unfinished, however late the daemon looks
     for (const char byte : header) {
       if (stop.stop_requested() || !send_all(slow.get(), {&byte, 1})) return;
       std::this_thread::sleep_for(10ms);

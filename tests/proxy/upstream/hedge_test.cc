@@ -350,7 +350,7 @@ TYPED_TEST(HedgeTest, IfBothFailTheOutcomeIsTheLater) {
   const test::BlackHole other;
   for (const bool first_is_later : {false, true}) {
     const Duration sooner = 3 * kSoon;
-    const Duration later = 5 * kSoon;
+    const Duration later = 30 * kSoon;  // so that a hedge that begins late changes nothing
     const ServerRef a = this->server("a", one.endpoint());
     const ServerRef b = this->server("b", other.endpoint());
     const std::size_t before = test::open_descriptors();
