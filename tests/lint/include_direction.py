@@ -62,6 +62,7 @@ LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "prox
 ROWS = {
     BASE: row(libraries=("Boost.System", "ISA-L")),
     "iolib/balance/": row(BASE),
+    "iolib/json/": row(libraries=("Boost.JSON",)),
     "iolib/wire/": row(BASE),
     REACTOR: row(BASE, libraries=("Boost.System", "Boost.Asio", "Boost.Intrusive", "liburing")),
     PIPE: row(BASE),
@@ -86,7 +87,7 @@ ROWS = {
                           libraries=("Boost.System", "Boost.Asio")),
     UPSTREAM + "resolve": row("iolib/", CONFIG, LOG, NAMES, libraries=("Boost.System", "Boost.Asio")),
     "proxy/": row("iolib/"),  # including all its folders
-    "tools/": row("iolib/", libraries=("Boost.JSON",)),
+    "tools/": row("iolib/"),
     "tests/": row("iolib/", "proxy/", "tools/", libraries=tuple(LIBRARIES)),
 }
 

@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cstddef>
 
-#include "tools/common/json.h"
+#include "iolib/json/json.h"
 
 namespace sluice::test {
 namespace {

@@ -19,6 +19,7 @@
 #include <tuple>
 #include <vector>
 
+#include "iolib/json/json.h"
 #include "tests/support/pattern.h"
 #include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
@@ -26,7 +27,6 @@
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
 #include "tests/system/recorded.h"
-#include "tools/common/json.h"
 
 namespace sluice::test {
 namespace {

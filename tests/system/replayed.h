@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "iolib/json/json.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 #include "tests/system/programs.h"
-#include "tools/common/json.h"
 
 namespace sluice::test {
 

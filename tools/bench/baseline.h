@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "tools/common/json.h"
+#include "iolib/json/json.h"
 
 namespace sluice::bench {
 

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "iolib/base/error.h"
+#include "iolib/json/json.h"
 #include "tools/bench/calls.h"
 #include "tools/bench/contender.h"
 #include "tools/bench/workload.h"
-#include "tools/common/json.h"
 
 namespace sluice::bench {
 

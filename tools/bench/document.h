@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "iolib/base/error.h"
+#include "iolib/json/json.h"
 #include "tools/bench/workload.h"
-#include "tools/common/json.h"
 
 namespace sluice::bench {
 

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "iolib/json/json.h"
 #include "tools/common/html_curves.h"
-#include "tools/common/json.h"
 
 /// The data that the HTML report shows. It is read leniently: a field that is missing or has the
 /// wrong type is empty.

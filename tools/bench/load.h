@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "iolib/json/json.h"
 #include "tools/bench/calls.h"
 #include "tools/bench/net.h"
 #include "tools/bench/workload.h"
-#include "tools/common/json.h"
 
 namespace sluice::bench {
 

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "iolib/base/owned_fd.h"
+#include "iolib/json/json.h"
 #include "tools/bench/net.h"
 #include "tools/bench/sample.h"
-#include "tools/common/json.h"
 
 namespace sluice::bench {
 

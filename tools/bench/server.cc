@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "iolib/base/shortage.h"
+#include "iolib/json/json.h"
 #include "tools/bench/blocking.h"
 #include "tools/bench/engine.h"
 #include "tools/bench/message.h"
@@ -24,7 +25,6 @@
 #include "tools/bench/protocol.h"
 #include "tools/bench/sample.h"
 #include "tools/bench/stream.h"
-#include "tools/common/json.h"
 
 namespace sluice::bench {
 namespace {

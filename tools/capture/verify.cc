@@ -3,10 +3,10 @@
 #include <string>
 #include <utility>
 
+#include "iolib/json/json.h"
 #include "tools/capture/commands.h"
 #include "tools/capture/findings.h"
 #include "tools/common/connections.h"
-#include "tools/common/json.h"
 #include "tools/common/text.h"
 #include "tools/common/walk.h"
 

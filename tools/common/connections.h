@@ -9,7 +9,7 @@
 
 #include "iolib/base/error.h"
 #include "iolib/capture/reader.h"
-#include "tools/common/json.h"
+#include "iolib/json/json.h"
 #include "tools/common/walk.h"
 
 namespace sluice::capture {

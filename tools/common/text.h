@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "tools/common/json.h"
+#include "iolib/json/json.h"
 
 namespace sluice::capture {
 

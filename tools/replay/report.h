@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "iolib/json/json.h"
 #include "tools/common/histogram.h"
-#include "tools/common/json.h"
 #include "tools/replay/options.h"
 #include "tools/replay/plan.h"
 #include "tools/replay/tally.h"

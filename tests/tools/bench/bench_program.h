@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "iolib/json/json.h"
 #include "tests/support/process.h"
-#include "tools/common/json.h"
 
 namespace sluice::test {
 

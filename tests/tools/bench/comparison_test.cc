@@ -15,12 +15,12 @@
 #include <thread>
 #include <vector>
 
+#include "iolib/json/json.h"
 #include "tests/support/process.h"
 #include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/tools/bench/bench_program.h"
-#include "tools/common/json.h"
 
 namespace sluice::test {
 namespace {

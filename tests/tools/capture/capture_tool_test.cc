@@ -21,6 +21,7 @@
 #include "iolib/base/owned_fd.h"
 #include "iolib/capture/format.h"
 #include "iolib/disk/volume.h"
+#include "iolib/json/json.h"
 #include "tests/support/capture_builder.h"
 #include "tests/support/process.h"
 #include "tests/support/regex.h"
@@ -30,7 +31,6 @@
 #include "tests/support/terminal.h"
 #include "tests/support/wait.h"
 #include "tests/tools/capture/tool.h"
-#include "tools/common/json.h"
 
 namespace sluice::test {
 namespace {

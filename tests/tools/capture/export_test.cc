@@ -15,12 +15,12 @@
 #include <vector>
 
 #include "iolib/capture/format.h"
+#include "iolib/json/json.h"
 #include "tests/support/capture_builder.h"
 #include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/tools/capture/tool.h"
-#include "tools/common/json.h"
 #include "tools/common/text.h"
 
 namespace sluice::test {
