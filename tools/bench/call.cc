@@ -13,9 +13,9 @@ std::uint32_t source_address(std::uint32_t number, std::uint64_t call) {
 
 }  // namespace
 
-Caller::Caller(Control& control, const Pace& pace, const Endpoint& to, std::uint64_t run,
-               std::uint32_t number, bool threaded)
-    : Exchanger(control, pace), to_(to) {
+Caller::Caller(Control& control, const Pace& pace, const Endpoint& to, const Opening& opening,
+               std::uint64_t run, std::uint32_t number, bool threaded)
+    : Exchanger(control, pace), to_(to), opening_(opening) {
   hello_.role = Role::call;
   hello_.run = run;
   hello_.number = number;
@@ -27,9 +27,9 @@ Caller::Caller(Control& control, const Pace& pace, const Endpoint& to, std::uint
 }
 
 void Caller::exchange() {
-  const OwnedFd fd = connect_from(to_, source_address(hello_.number, calls_++));
-  const Hello::Bytes hello = encode(hello_);
-  send_all(fd.get(), hello, "client");
+  const std::uint32_t source = source_address(hello_.number, calls_);
+  const OwnedFd fd = connect_from(to_, source);
+  send_all(fd.get(), first_bytes(opening_, hello_, hello_.number + calls_++, source), "client");
   const char answer = receive_byte(fd.get(), "client");
   if (answer != static_cast<char>(hello_.number)) throw Failure("client: a wrong byte came back");
   if (hello_.closes) receive_end(fd.get(), "client");

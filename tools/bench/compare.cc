@@ -137,6 +137,7 @@ json::object run_here(const CompareOptions& options, const Contender& contender,
     load.threads = options.threads;
     load.verify_bytes = options.verify_bytes;
     load.verify_all = options.verify_all;
+    load.opening = {options.names, contender.proxy_header};
     load.path = forwarder.pid();
     load.all_known = true;
     load.call_tool = options.call_tool;
@@ -413,6 +414,7 @@ json::object compare(const CompareOptions& options) {
                           {"threads", options.threads},
                           {"workers", options.workers},
                           {"servers", options.servers},
+                          {"names", options.names},
                           {"network", own_network() ? "own" : "shared"}};
   document["machine"].as_object()["filesystem"] = filesystem_of(options.directory);
   document["baseline"] = options.baseline;

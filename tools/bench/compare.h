@@ -25,6 +25,7 @@ struct CompareOptions {
   std::size_t threads = 0;
   std::size_t workers = 2;  ///< per contender, for the report
   std::size_t servers = 1;  ///< that the contenders balance over
+  std::size_t names = 0;    ///< of the servers, which connections ask for by a TLS hello
   std::uint64_t verify_bytes = 64 << 20;
   bool verify_all = false;
   /// Counts the system calls of each forwarder, in one more run of each workload.

@@ -168,6 +168,9 @@ void Forwarder::start(const Contender& contender, const std::vector<std::uint16_
     text = replaced(std::move(text), "{listen}", std::to_string(port_));
     text = replaced(std::move(text), "{mirror}", std::to_string(mirror_port_));
     text = replaced(std::move(text), "{dir}", directory_);
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      text = replaced(std::move(text), "{to:" + std::to_string(i) + '}', std::to_string(to[i]));
+    }
     return replaced(std::move(text), "{config}", directory_ + "/config");
   };
   if (!contender.config.empty()) {

@@ -16,17 +16,20 @@ namespace sluice::bench {
 struct Contender {
   std::string name;
   /// The program and its arguments; empty: no forwarder. {listen}, {to} and {mirror} stand for
-  /// ports of 127.0.0.1, {config} for the file that holds `config`, and {dir} for the run's own
-  /// directory. An argument with {to} is repeated for each server.
+  /// ports of 127.0.0.1, {to:N} for the port of server N, {config} for the file that holds
+  /// `config`, and {dir} for the run's own directory. An argument with {to} is repeated for each
+  /// server.
   std::vector<std::string> command = {};
   std::string config = {};   ///< a line with {to} is repeated for each server
   std::string version = {};  ///< as the program reports it
   /// A file below {dir} to which the contender's tcpdump reports, at its end, how many packets it
   /// lost; empty: no tcpdump runs.
   std::string dump_log = {};
-  bool whole_mirror = false;  ///< a run is void if the log says that the mirror missed bytes
-  bool records = false;       ///< it records the traffic to {dir}, which takes space there
-  bool balances = true;       ///< it can forward to several servers
+  bool whole_mirror = false;      ///< a run is void if the log says that the mirror missed bytes
+  bool records = false;           ///< it records the traffic to {dir}, which takes space there
+  bool balances = true;           ///< it can forward to several servers
+  bool routes = false;            ///< it forwards by the name in a TLS hello
+  std::uint8_t proxy_header = 0;  ///< version of the PROXY header that it adds; 0: none
   /// At {mirror}, this program listens and never accepts; if false, `command` starts the mirror.
   bool stuck_mirror = false;
   [[nodiscard]] bool direct() const { return command.empty(); }
@@ -37,6 +40,7 @@ struct ContenderOptions {
   std::string sluice;       ///< the sluice binary
   std::size_t workers = 2;  ///< threads or processes of each contender that has such a setting
   std::size_t servers = 1;  ///< if several, the contenders check them, and balance over them
+  std::size_t names = 0;    ///< of the servers, for contenders that route; 0: none do
 };
 
 /// The installed contenders, in the order in which they are shown:
@@ -47,11 +51,15 @@ struct ContenderOptions {
 /// 3. those that also record: haproxy-tcpdump (as root only); sluice-capture-none, -interval,
 ///    -batch and -before-forward, named after `--durability`; and -buffered, which is `none`
 ///    through the page cache
-/// 4. those that also mirror: sluice-mirror, to another sluice that reads and discards; and
+/// 4. those that add a PROXY header: haproxy-proxy-v2, nginx-proxy-v1 (nginx knows no other), and
+///    sluice-proxy-v2; and with `names` those that route by them: haproxy-sni, nginx-sni,
+///    sluice-sni
+/// 5. those that also mirror: sluice-mirror, to another sluice that reads and discards; and
 ///    sluice-mirror-stuck, to a server that never accepts
 [[nodiscard]] std::vector<Contender> installed_contenders(const ContenderOptions& options);
 
-/// Parses `NAME=COMMAND` as another contender. The command is split at spaces.
+/// Parses `NAME=COMMAND` as another contender. The command is split at spaces. If the name ends in
+/// -proxy-v1 or -proxy-v2, it must add that PROXY header.
 [[nodiscard]] Result<Contender> parse_contender(const std::string& text);
 
 /// A running contender, in its own process group. The destructor ends the group.

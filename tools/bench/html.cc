@@ -320,6 +320,7 @@ std::string repeat(const Report& report, const Looks& looks) {
                                    {"seconds", "seconds measured"},
                                    {"warmup_seconds", "seconds of warm-up"},
                                    {"servers", "servers"},
+                                   {"names", "names in TLS hellos"},
                                    {"network", "network namespace"},
                                    {"verify_bytes", "verified at most, each stream"},
                                    {"verify_all", "everything verified"},

@@ -4,15 +4,22 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <span>
 #include <sstream>
 #include <string_view>
 
 #include "iolib/base/text.h"
 #include "tools/bench/contender.h"
+#include "tools/bench/opening.h"
 #include "tools/bench/workload.h"
 
 namespace sluice::bench {
 namespace {
+
+// The name of a contender says which PROXY header it adds.
+std::uint8_t proxy_header_of(const std::string& name) {
+  return name.ends_with("-proxy-v1") ? 1 : name.ends_with("-proxy-v2") ? 2 : 0;
+}
 
 Most most_of_each(const ContenderOptions& options) {
   rlimit files{};
@@ -22,9 +29,30 @@ Most most_of_each(const ContenderOptions& options) {
   return most_within(files.rlim_max - std::min(checks, files.rlim_max / 2));
 }
 
+/// What a forwarder does besides.
+enum class Extra : std::uint8_t { none, proxy_header, routes };
+
+// The placeholder for the port of the server that the name belongs to.
+std::string port_of(const ContenderOptions& options, std::size_t name) {
+  return "{to:" + std::to_string(name % options.servers) + '}';
+}
+
+// A hello that has come in part is waited for. A backend has the name that leads to it.
+std::string haproxy_routes(const ContenderOptions& options) {
+  std::string config =
+      "frontend forward\n  bind 127.0.0.1:{listen}\n  tcp-request inspect-delay 5s\n"
+      "  tcp-request content accept if { req.ssl_hello_type 1 }\n"
+      "  use_backend %[req.ssl_sni,lower]\n";
+  for (std::size_t i = 0; i < options.names; ++i) {
+    config +=
+        "backend " + server_name(i) + "\n  server upstream 127.0.0.1:" + port_of(options, i) + '\n';
+  }
+  return config;
+}
+
 // Tuned: splices in both directions, with 1 MiB pipes, and as many pipes as the largest bulk run
 // needs.
-std::string haproxy_config(const ContenderOptions& options, bool tuned) {
+std::string haproxy_config(const ContenderOptions& options, bool tuned, Extra extra = Extra::none) {
   std::string config = "global\n  nbthread " + std::to_string(options.workers) + "\n  maxconn " +
                        std::to_string(most_of_each(options).connections) + '\n';
   if (tuned) {
@@ -34,9 +62,12 @@ std::string haproxy_config(const ContenderOptions& options, bool tuned) {
   config +=
       "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n";
   if (tuned) config += "  option splice-request\n  option splice-response\n";
+  if (extra == Extra::routes) return config + haproxy_routes(options);
+  const std::string more = extra == Extra::proxy_header ? " send-proxy-v2\n" : "\n";
   config += "listen forward\n  bind 127.0.0.1:{listen}\n";
-  if (options.servers == 1) return config + "  server upstream 127.0.0.1:{to}\n";
-  return config + "  balance leastconn\n  server upstream-{to} 127.0.0.1:{to} check inter 2s\n";
+  if (options.servers == 1) return config + "  server upstream 127.0.0.1:{to}" + more;
+  return config + "  balance leastconn\n  server upstream-{to} 127.0.0.1:{to} check inter 2s" +
+         more;
 }
 
 // Debian ships stream support as a dynamic module; other builds have it built in.
@@ -49,7 +80,7 @@ bool has_streams(const std::string& nginx) {
 
 // nginx cannot check the servers of a stream actively: max_fails and fail_timeout, at their
 // defaults, leave out a server after a failed connect. Each process balances on its own.
-std::string nginx_config(const ContenderOptions& options, bool tuned) {
+std::string nginx_config(const ContenderOptions& options, bool tuned, Extra extra = Extra::none) {
   std::string config = "worker_processes " + std::to_string(options.workers) +
                        ";\npid {dir}/pid;\nerror_log stderr;\n";
   if (::geteuid() == 0) config += "user root;\n";
@@ -58,12 +89,24 @@ std::string nginx_config(const ContenderOptions& options, bool tuned) {
   }
   config += "events { worker_connections " + std::to_string(2 * most_of_each(options).connections) +
             "; }\nstream {\n";
-  const bool several = options.servers > 1;
+  const bool routes = extra == Extra::routes;
+  const bool several = options.servers > 1 && !routes;
+  if (routes) {
+    config += "  map $ssl_preread_server_name $server {\n";
+    for (std::size_t i = 0; i < options.names; ++i) {
+      config += "    " + server_name(i) + " 127.0.0.1:" + port_of(options, i) + ";\n";
+    }
+    config += "  }\n";
+  }
   if (several) config += "  upstream servers {\n    least_conn;\n    server 127.0.0.1:{to};\n  }\n";
   config += "  server {\n    listen 127.0.0.1:{listen};\n    proxy_pass " +
-            std::string(several ? "servers" : "127.0.0.1:{to}") +
+            std::string(routes    ? "$server"
+                        : several ? "servers"
+                                  : "127.0.0.1:{to}") +
             ";\n    proxy_timeout 1h;\n    proxy_half_close on;\n    tcp_nodelay on;\n";
   if (tuned) config += "    proxy_buffer_size 256k;\n";
+  if (routes) config += "    ssl_preread on;\n";
+  if (extra == Extra::proxy_header) config += "    proxy_protocol on;\n";
   return config + "  }\n}\n";
 }
 
@@ -79,6 +122,31 @@ Contender sluice(const ContenderOptions& options, const std::string& name, const
   if (options.servers > 1) {
     contender.command.insert(contender.command.end(),
                              {"--balance", "two-choices", "--health", "tcp"});
+  }
+  contender.version = first_line({options.sluice, "--version"});
+  return contender;
+}
+
+Contender sluice_with_proxy_header(const ContenderOptions& options) {
+  Contender contender = sluice(options, "sluice-proxy-v2", "auto", "auto");
+  contender.command.insert(contender.command.end(), {"--proxy-out", "v2"});
+  return contender;
+}
+
+// Each name has its own route. A client that asks for none of them is refused.
+Contender sluice_that_routes(const ContenderOptions& options) {
+  Contender contender{.name = "sluice-sni"};
+  contender.command = {
+      options.sluice, "--config", "{config}", "--workers", std::to_string(options.workers),
+      "--log-level",  "warn"};
+  contender.config = "[[route]]\nname = \"forward\"\nlisten = \"127.0.0.1:{listen}\"\n";
+  for (std::size_t i = 0; i < options.names; ++i) {
+    contender.config +=
+        "[[route.match]]\nsni = \"" + server_name(i) + "\"\nroute = \"" + server_name(i) + "\"\n";
+  }
+  for (std::size_t i = 0; i < options.names; ++i) {
+    contender.config += "[[route]]\nname = \"" + server_name(i) +
+                        "\"\nto = \"127.0.0.1:" + port_of(options, i) + "\"\n";
   }
   contender.version = first_line({options.sluice, "--version"});
   return contender;
@@ -154,6 +222,35 @@ bool builds_in_streams(const std::string& line) {
          std::istream_iterator<std::string>();
 }
 
+namespace {
+
+// Adds the forwarders that do one thing more.
+void add_with(const ContenderOptions& options, Extra extra, std::vector<Contender>& found) {
+  const bool routes = extra == Extra::routes;
+  const std::size_t first = found.size();
+  if (const std::string haproxy = find_program("haproxy"); !haproxy.empty()) {
+    found.push_back({.name = routes ? "haproxy-sni" : "haproxy-proxy-v2",
+                     .command = {haproxy, "-db", "-f", "{config}"},
+                     .config = haproxy_config(options, true, extra),
+                     .version = first_line({haproxy, "-v"})});
+  }
+  if (const std::string nginx = find_program("nginx"); !nginx.empty() && has_streams(nginx)) {
+    found.push_back({.name = routes ? "nginx-sni" : "nginx-proxy-v1",
+                     .command = {nginx, "-p", "{dir}", "-c", "{config}", "-g", "daemon off;"},
+                     .config = nginx_config(options, true, extra),
+                     .version = first_line({nginx, "-v"})});
+  }
+  if (!options.sluice.empty()) {
+    found.push_back(routes ? sluice_that_routes(options) : sluice_with_proxy_header(options));
+  }
+  for (Contender& each : std::span(found).subspan(first)) {
+    each.routes = routes;
+    each.proxy_header = proxy_header_of(each.name);
+  }
+}
+
+}  // namespace
+
 std::vector<Contender> installed_contenders(const ContenderOptions& options) {
   std::vector<Contender> found{{.name = "direct"}};
   if (const std::string haproxy = find_program("haproxy"); !haproxy.empty()) {
@@ -198,6 +295,8 @@ std::vector<Contender> installed_contenders(const ContenderOptions& options) {
   if (!haproxy.empty() && !tcpdump.empty() && ::geteuid() == 0) {
     found.push_back(haproxy_with_tcpdump(options, haproxy, tcpdump));
   }
+  add_with(options, Extra::proxy_header, found);
+  if (options.names > 0) add_with(options, Extra::routes, found);
   if (!options.sluice.empty()) {
     for (const char* level : {"none", "interval", "batch", "before-forward"}) {
       found.push_back(recording(options, level, false));
@@ -219,6 +318,8 @@ Result<Contender> parse_contender(const std::string& text) {
     return text.find(placeholder) != std::string::npos;
   };
   contender.records = has("{dir}");
+  contender.routes = true;  // or not, which its runs show
+  contender.proxy_header = proxy_header_of(contender.name);
   if (contender.name.empty() || contender.command.empty() || !has("{listen}") || !has("{to}")) {
     return Error{0, "contender " + in_quotes(text) +
                         ": expected NAME=COMMAND with {listen} and {to} for the ports"};

@@ -76,12 +76,14 @@ Pace pace_of(const Part& part, std::size_t index) {
 class LoadRun {
  public:
   LoadRun(const LoadOptions& options, const Workload& workload)
-      : options_(options), workload_(workload), remote_(options.to, run_) {}
+      : options_(options), workload_(workload), remote_(options.to, run_, options.opening) {}
   ~LoadRun();
   LoadRun(const LoadRun&) = delete;
   LoadRun& operator=(const LoadRun&) = delete;
 
   [[nodiscard]] json::object run();
+  /// After a failure of run(): what the serving end found, if that is why; otherwise empty.
+  [[nodiscard]] std::string complaint() { return control_.failed() ? remote_.complaint() : ""; }
 
  private:
   void open(LoadPart& part);
@@ -156,7 +158,7 @@ OwnedFd LoadRun::connect(Hello hello) {
   hello.run = run_;
   hello.number = next_number_++;
   OwnedFd fd = connect_to(options_.to);
-  send_all(fd.get(), encode(hello), kLoadEnd);
+  send_all(fd.get(), first_bytes(options_.opening, hello, hello.number, INADDR_LOOPBACK), kLoadEnd);
   counts_.push_back(std::make_unique<StreamCounts>());
   ++opened_;
   if (opened_ % kConnectBatch == 0) await_arrivals();
@@ -244,8 +246,8 @@ void LoadRun::open_callers(LoadPart& part) {
   const Part& what = *part.part;
   for (std::size_t i = 0; i < what.connections; ++i) {
     part.exchangers.push_back(
-        std::make_unique<Caller>(control_, pace_of(what, i), options_.to, run_, next_number_++,
-                                 what.threading == Threading::per_connection));
+        std::make_unique<Caller>(control_, pace_of(what, i), options_.to, options_.opening, run_,
+                                 next_number_++, what.threading == Threading::per_connection));
     counts_.push_back(std::make_unique<StreamCounts>());
   }
   start_exchangers(part);
@@ -607,7 +609,12 @@ void LoadRun::report_path(json::object& metrics) const {
 
 json::object run_load(const LoadOptions& options, const Workload& workload) {
   LoadRun run(options, workload);
-  return run.run();
+  try {
+    return run.run();
+  } catch (const Failure&) {
+    if (const std::string complaint = run.complaint(); !complaint.empty()) throw Failure(complaint);
+    throw;
+  }
 }
 
 }  // namespace sluice::bench

@@ -9,6 +9,7 @@
 #include "iolib/json/json.h"
 #include "tools/bench/calls.h"
 #include "tools/bench/net.h"
+#include "tools/bench/opening.h"
 #include "tools/bench/workload.h"
 
 namespace sluice::bench {
@@ -20,6 +21,7 @@ struct LoadOptions {
   std::size_t threads = 0;                ///< of each end; 0: the workload's usual number
   std::uint64_t verify_bytes = 64 << 20;  ///< compared before a workload with streams
   bool verify_all = false;                ///< compare every byte of every stream, at some cost
+  Opening opening = {};                   ///< what connections have before their Hello
   pid_t path = 0;                         ///< the forwarder, with its descendants; 0: unknown
   /// On this machine, only `path` and this program, which includes the serving end, take part in
   /// the run. Then "other_cpus" is known. If false, it is known only where the path leads to

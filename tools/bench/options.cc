@@ -34,7 +34,7 @@ struct Words {
   std::string peers, workloads, relative_to, sluice, directory, time,
       warmup = "300ms", size = "1B", ends = "loop", verify = "64MiB";
   std::vector<std::string> contenders;
-  std::size_t rounds = 0, connections = 1, workers = 2, servers = 1, threads = 0;
+  std::size_t rounds = 0, connections = 1, workers = 2, servers = 1, names = 0, threads = 0;
   int path = 0;
   bool quick = false, verify_all = false;
 };
@@ -108,6 +108,7 @@ std::vector<Contender> contenders_of(const Words& words) {
   ContenderOptions options;
   options.workers = words.workers;
   options.servers = words.servers;
+  options.names = words.names;
   options.sluice = words.sluice.empty() ? own_sluice() : words.sluice;
   if (!words.sluice.empty() && !is_program(words.sluice)) {
     throw Wrong{"--sluice: " + in_quotes(words.sluice) +
@@ -130,7 +131,9 @@ std::vector<Contender> contenders_of(const Words& words) {
     known.push_back(std::move(contender));
     if (!all) wanted.push_back(known.back().name);
   }
-  const auto unable = [&](const Contender& each) { return words.servers > 1 && !each.balances; };
+  const auto unable = [&](const Contender& each) {
+    return words.servers > 1 && !(words.names > 0 ? each.routes : each.balances);
+  };
   if (all) {
     std::erase_if(known, unable);
     return known;
@@ -143,8 +146,10 @@ std::vector<Contender> contenders_of(const Words& words) {
     }
     if (const auto at = named(name); at != known.end()) {
       if (unable(*at)) {
-        throw Wrong{"--peers: " + in_quotes(name) +
-                    ": forwards to one server only, expected another contender or --servers 1"};
+        throw Wrong{
+            "--peers: " + in_quotes(name) +
+            (words.names > 0 ? ": does not route by names" : ": forwards to one server only") +
+            ", expected another contender or --servers 1"};
       }
       chosen.push_back(*at);
     } else if (name != kControlName && !(words.quick && words.peers.empty())) {
@@ -218,6 +223,7 @@ CompareOptions compare_options(const Words& words) {
   options.threads = words.threads;
   options.workers = words.workers;
   options.servers = words.servers;
+  options.names = words.names;
   options.directory = directory_of(words);
   options.verify_bytes = value_of("--verify", parse_size_bytes(words.verify));
   options.verify_all = words.verify_all;
@@ -318,6 +324,10 @@ void add_comparison(Command& program, Words& words, bool& syscalls) {
       "--servers", "N", 1, kMostServers, words.servers,
       "Let each contender balance over this many servers, and check their health, where it can. "
       "Default: 1.");
+  program.add_number<std::size_t>(
+      "--sni", "N", 1, kMaxNames, words.names,
+      "Begin each connection with a TLS hello that asks for one of this many names, of which each "
+      "belongs to one server. Adds contenders that route by them. Default: no TLS hello.");
   program.add_text("--sluice", "PATH", words.sluice,
                    "Use this sluice. Default: the one beside this program.");
   program.add_text("--dir", "DIR", words.directory,

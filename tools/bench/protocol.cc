@@ -13,6 +13,9 @@ constexpr std::size_t kSizeAt = 8;
 constexpr std::size_t kNumberAt = 12;
 constexpr std::size_t kRunAt = 16;
 constexpr std::size_t kLimitAt = 24;
+constexpr std::size_t kProxyHeaderAt = 32;
+constexpr std::size_t kNameAt = 34;
+constexpr std::size_t kClientAt = 36;
 
 constexpr unsigned kSend = 1;
 constexpr unsigned kReceive = 2;
@@ -45,6 +48,9 @@ Hello::Bytes encode(const Hello& hello) {
   put(&bytes[kNumberAt], hello.number, 4);
   put(&bytes[kRunAt], hello.run, 8);
   put(&bytes[kLimitAt], hello.limit, 8);
+  put(&bytes[kProxyHeaderAt], hello.proxy_header, 1);
+  put(&bytes[kNameAt], hello.name, 2);
+  put(&bytes[kClientAt], hello.client, 4);
   return bytes;
 }
 
@@ -64,9 +70,12 @@ std::optional<Hello> decode(const Hello::Bytes& bytes) {
   hello.number = static_cast<std::uint32_t>(get(&bytes[kNumberAt], 4));
   hello.run = get(&bytes[kRunAt], 8);
   hello.limit = get(&bytes[kLimitAt], 8);
+  hello.proxy_header = static_cast<std::uint8_t>(get(&bytes[kProxyHeaderAt], 1));
+  hello.name = static_cast<std::uint16_t>(get(&bytes[kNameAt], 2));
+  hello.client = static_cast<std::uint32_t>(get(&bytes[kClientAt], 4));
   if (role > static_cast<unsigned char>(Role::call) || encode(hello) != bytes) return std::nullopt;
   if (hello.size_bytes == 0 || hello.size_bytes > kMaxMessageBytes ||
-      hello.number >= kMaxRunConnections) {
+      hello.number >= kMaxRunConnections || hello.name > kMaxNames) {
     return std::nullopt;
   }
   return hello;

@@ -8,6 +8,7 @@ namespace {
 constexpr const char* kRemoteEnd = "client";
 constexpr int kAnswerTimeoutMs = 60'000;
 constexpr int kStopTimeoutMs = 600'000;
+constexpr int kComplaintTimeoutMs = 1'000;
 
 Mark mark_of(const json::object& said) {
   Mark mark;
@@ -21,18 +22,24 @@ Mark mark_of(const json::object& said) {
 
 }  // namespace
 
-Remote::Remote(const Endpoint& to, std::uint64_t run) : fd_(connect_to(to)), to_(to.text) {
+Remote::Remote(const Endpoint& to, std::uint64_t run, const Opening& opening)
+    : fd_(connect_to(to)), to_(to.text) {
   Hello hello;
   hello.run = run;
-  send_all(fd_.get(), encode(hello), kRemoteEnd);
+  send_all(fd_.get(), first_bytes(opening, hello, 0, INADDR_LOOPBACK), kRemoteEnd);
 }
 
-json::object Remote::ask(const std::string& request, int timeout_ms) {
+// Returns the answer, which can be an error.
+json::object Remote::exchange(const std::string& request, int timeout_ms) {
   send_all(fd_.get(), request + '\n', kRemoteEnd);
   boost::system::error_code wrong;
   const json::value answer = json::parse(lines_.read(fd_.get(), timeout_ms, "serving end"), wrong);
   if (wrong || !answer.is_object()) fail_to_understand();
-  const json::object& said = answer.as_object();
+  return answer.as_object();
+}
+
+json::object Remote::ask(const std::string& request, int timeout_ms) {
+  json::object said = exchange(request, timeout_ms);
   if (const json::value* error = said.if_contains("error")) {
     if (!error->is_string()) fail_to_understand();
     throw Failure(std::string(error->as_string()));
@@ -53,6 +60,16 @@ void Remote::await(std::size_t connections) {
 }
 
 void Remote::alive() { ask("alive", kAnswerTimeoutMs); }
+
+std::string Remote::complaint() {
+  try {
+    const json::object said = exchange("alive", kComplaintTimeoutMs);
+    const json::value* error = said.if_contains("error");
+    return error != nullptr && error->is_string() ? std::string(error->as_string()) : "";
+  } catch (const Failure&) {
+    return "";
+  }
+}
 
 Mark Remote::mark() { return mark_of(ask("mark", kAnswerTimeoutMs)); }
 

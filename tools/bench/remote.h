@@ -7,6 +7,7 @@
 #include "iolib/base/owned_fd.h"
 #include "iolib/json/json.h"
 #include "tools/bench/net.h"
+#include "tools/bench/opening.h"
 #include "tools/bench/sample.h"
 
 namespace sluice::bench {
@@ -23,7 +24,7 @@ struct Mark {
 /// serving end reports an error or does not answer in time, and Interrupted. One thread.
 class Remote {
  public:
-  Remote(const Endpoint& to, std::uint64_t run);
+  Remote(const Endpoint& to, std::uint64_t run, const Opening& opening);
 
   /// Whether its peer, which is the path or the serving end, is on this machine.
   [[nodiscard]] bool on_this_machine() const { return leads_to_this_machine(fd_.get()); }
@@ -33,6 +34,8 @@ class Remote {
   void await(std::size_t connections);
   /// Checks that nothing has gone wrong at the serving end.
   void alive();
+  /// What has gone wrong at the serving end, if it says so soon; empty otherwise.
+  [[nodiscard]] std::string complaint();
   [[nodiscard]] Mark mark();
   /// The CPU time of the serving end's threads.
   [[nodiscard]] ThreadSample threads();
@@ -42,6 +45,7 @@ class Remote {
 
  private:
   json::object ask(const std::string& request, int timeout_ms);
+  json::object exchange(const std::string& request, int timeout_ms);
   [[noreturn]] void fail_to_understand() const;
 
   OwnedFd fd_;

@@ -22,6 +22,7 @@
 #include "tools/bench/engine.h"
 #include "tools/bench/message.h"
 #include "tools/bench/net.h"
+#include "tools/bench/opening.h"
 #include "tools/bench/protocol.h"
 #include "tools/bench/sample.h"
 #include "tools/bench/stream.h"
@@ -201,15 +202,21 @@ class Server::State {
 
 namespace {
 
-// Reads a connection's Hello, answers calls itself unless they are to have a thread each, and hands
-// other connections over.
+// One of the servers at this end.
+struct Door {
+  std::size_t index = 0;
+  std::size_t servers = 1;
+  std::atomic<std::uint64_t>& greeted;  ///< connections that have sent a Hello
+};
+
+// Reads a connection's Hello and what is before it, answers calls itself unless they are to have a
+// thread each, and hands other connections over.
 class Greeter final : public Connection {
  public:
   using Take = std::function<void(OwnedFd, const Hello&)>;
   using Find = std::function<std::shared_ptr<ServedRun>(std::uint64_t)>;
-  /// `greeted` counts the connections that have sent a Hello.
-  Greeter(OwnedFd fd, const Take& take, const Find& find, std::atomic<std::uint64_t>& greeted)
-      : Connection(std::move(fd)), take_(take), find_(find), greeted_(greeted) {}
+  Greeter(OwnedFd fd, const Take& take, const Find& find, const Door& door)
+      : Connection(std::move(fd)), take_(take), find_(find), door_(door) {}
 
  private:
   bool start() override {
@@ -231,13 +238,24 @@ class Greeter final : public Connection {
   }
 
   bool greet() {
-    const Received got = receive_some(fd(), std::span(bytes_).subspan(done_), kWho);
-    done_ += got.bytes;
-    if (got.ended) return false;
-    if (done_ < bytes_.size()) return true;
-    const std::optional<Hello> hello = decode(bytes_);
+    Preface preface;
+    // What follows a Hello is not for this object, so it never reads more than may be needed.
+    for (std::size_t whole = seen_.size(); done_ < whole;) {
+      const Received got = receive_some(fd(), std::span(seen_).subspan(done_), kWho);
+      done_ += got.bytes;
+      if (got.ended) return false;
+      if (done_ < whole) return true;
+      preface = read_preface(seen_);
+      whole = preface.size_bytes() + Hello::kBytes;
+      seen_.resize(whole);
+    }
+    Hello::Bytes bytes{};
+    std::ranges::copy(std::span(seen_).last(bytes.size()), bytes.begin());
+    const std::optional<Hello> hello = decode(bytes);
     if (!hello) return false;
-    ++greeted_;
+    const std::string fault = fault_of(preface, seen_, *hello, door_.index, door_.servers);
+    if (!fault.empty()) return refuse(*hello, fault);
+    ++door_.greeted;
     loop().set_alarm(*this, 0);
     if (hello->role != Role::call || hello->threaded) {
       take_(loop().release_fd(*this), *hello);
@@ -245,10 +263,19 @@ class Greeter final : public Connection {
     }
     if (!find_(hello->run)) return false;
     call_of_ = hello->run;
-    if (send_some(fd(), {bytes_.data() + kAnswerAt, 1}, kWho) != 1) return false;
+    if (send_some(fd(), {bytes.data() + kAnswerAt, 1}, kWho) != 1) return false;
     if (hello->closes) ::shutdown(fd(), SHUT_WR);
     loop().set_alarm(*this, now_ns() + kHelloTimeoutNs);
     return true;
+  }
+
+  // Fails the run. If it has not begun, only the connection that would begin it learns why.
+  bool refuse(const Hello& hello, const std::string& fault) {
+    if (const std::shared_ptr<ServedRun> run = find_(hello.run)) run->control().fail(fault);
+    if (hello.role != Role::control) return false;
+    const json::object said{{"error", fault}};
+    static_cast<void>(send_some(fd(), json::serialize(said) + '\n', kWho));
+    return false;
   }
 
   // Waits until the client has closed.
@@ -264,19 +291,16 @@ class Greeter final : public Connection {
 
   const Take& take_;
   const Find& find_;
-  std::atomic<std::uint64_t>& greeted_;
-  Hello::Bytes bytes_{};
+  const Door& door_;
+  std::string seen_ = std::string(Hello::kBytes, '\0');
   std::size_t done_ = 0;
   std::optional<std::uint64_t> call_of_;  ///< the call's run, which may end before the call
 };
 
 class Listener final : public Connection {
  public:
-  Listener(OwnedFd fd, Greeter::Take take, Greeter::Find find, std::atomic<std::uint64_t>& greeted)
-      : Connection(std::move(fd)),
-        take_(std::move(take)),
-        find_(std::move(find)),
-        greeted_(greeted) {}
+  Listener(OwnedFd fd, Greeter::Take take, Greeter::Find find, const Door& door)
+      : Connection(std::move(fd)), take_(std::move(take)), find_(std::move(find)), door_(door) {}
 
  private:
   bool on_ready(std::uint32_t /*events*/) override {
@@ -284,7 +308,7 @@ class Listener final : public Connection {
       OwnedFd accepted(::accept4(fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (accepted) {
         set_no_delay(accepted.get());
-        loop().add(std::make_unique<Greeter>(std::move(accepted), take_, find_, greeted_));
+        loop().add(std::make_unique<Greeter>(std::move(accepted), take_, find_, door_));
         continue;
       }
       if (errno == EINTR || errno == ECONNABORTED) continue;
@@ -304,7 +328,7 @@ class Listener final : public Connection {
 
   Greeter::Take take_;
   Greeter::Find find_;
-  std::atomic<std::uint64_t>& greeted_;
+  Door door_;
 };
 
 }  // namespace
@@ -315,7 +339,7 @@ Server::State::State(std::vector<OwnedFd> listeners)
     front_->add(std::make_unique<Listener>(
         std::move(listeners[i]),
         [this](OwnedFd fd, const Hello& hello) { take(std::move(fd), hello); },
-        [this](std::uint64_t run) { return find(run); }, greeted_[i]));
+        [this](std::uint64_t run) { return find(run); }, Door{i, listeners.size(), greeted_[i]}));
   }
 }
 

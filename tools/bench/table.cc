@@ -256,6 +256,8 @@ std::string method_of(const json::object& document) {
   if (!settings.contains("workers")) return text;
   text += "; contenders in turn, each started afresh, with workers: " + field(settings, "workers");
   if (settings.contains("servers")) text += "; servers: " + field(settings, "servers");
+  const json::value* names = settings.if_contains("names");
+  if (names != nullptr && *names != 0) text += "; names in TLS hellos: " + field(settings, "names");
   return text;
 }
 

@@ -19,6 +19,9 @@ TEST(HelloTest, ComesBackAsItWasSent) {
   hello.number = 12'345;
   hello.run = 0x0123456789abcdef;
   hello.limit = 1ULL << 40;
+  hello.proxy_header = 2;
+  hello.name = kMaxNames;
+  hello.client = 0x7f000105;
   EXPECT_EQ(decode(encode(hello)), hello);
   EXPECT_EQ(decode(encode(Hello{})), Hello{});
 }
@@ -37,8 +40,8 @@ TEST(HelloTest, AnythingElseIsNone) {
   const Hello::Bytes good = encode(Hello{});
   std::mt19937 random(1);
   for (std::size_t i = 0; i < good.size(); ++i) {
-    // The run and the limit may have any value.
-    if (i >= 16 && i < 32) continue;
+    // The run, the limit and the client may have any value.
+    if ((i >= 16 && i < 32) || i >= 36) continue;
     for (int tries = 0; tries < 20; ++tries) {
       Hello::Bytes bad = good;
       bad[i] = static_cast<char>(random());
@@ -56,7 +59,7 @@ TEST(HelloTest, AnythingElseIsNone) {
   bad[5] = 64;
   EXPECT_FALSE(decode(bad).has_value()) << "an unknown flag";
   bad = good;
-  bad[39] = 1;
+  bad[33] = 1;
   EXPECT_FALSE(decode(bad).has_value()) << "what has to be zero";
 }
 
@@ -68,6 +71,9 @@ TEST(HelloTest, BeyondTheBoundsIsNone) {
   EXPECT_FALSE(decode(encode(hello)).has_value());
   hello = {};
   hello.number = kMaxRunConnections;
+  EXPECT_FALSE(decode(encode(hello)).has_value());
+  hello = {};
+  hello.name = kMaxNames + 1;
   EXPECT_FALSE(decode(encode(hello)).has_value());
 }
 
