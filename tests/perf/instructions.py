@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """Counts the instructions that the daemon runs in user space for a trip and for a connection.
 
-usage: tests/perf/instructions.py SLUICE [OPTIONS OF SLUICE]
+usage: tests/perf/instructions.py SLUICE [--sni N] [OPTIONS OF SLUICE]
+
+With --sni, connections begin with a TLS hello for one of N names, which each have a route; with
+--sni 0 there are no routes, so that the difference is what routing costs. With --proxy-out v2 the
+server takes the header before anything else.
 
 Each kind of work is done few times and many times under callgrind; the difference gives the cost
 of one. Needs valgrind, and Linux 5.6 for pidfd_getfd.
@@ -9,6 +13,7 @@ of one. Needs valgrind, and Linux 5.6 for pidfd_getfd.
 import ctypes
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -48,13 +53,53 @@ def wait_until(condition, what, pid):
             pass  # it ends
 
 
+def name(index):
+    return f"n{index}.bench.test"
+
+
+def hello_for(server_name):
+    """What OpenSSL says first."""
+    said = ssl.MemoryBIO()
+    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), said, server_hostname=server_name)
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        return said.read()
+
+
+class Opening:
+    """What connections begin with, and what the daemon adds."""
+    hellos = [b""]
+    turn = 0
+    header_bytes = 0
+
+
 def connect(port, server):
+    hello = Opening.hellos[Opening.turn % len(Opening.hellos)]
+    Opening.turn += 1
     client = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    client.sendall(hello)
     upstream, _ = server.accept()
     for end in (client, upstream):
         end.settimeout(PATIENCE)
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    missing = Opening.header_bytes + len(hello)
+    while missing > 0:
+        missing -= len(upstream.recv(missing))
     return client, upstream
+
+
+def addresses(folder, names, listen, to):
+    """The options that say where the daemon listens, and where it forwards."""
+    if names == 0:
+        return ["--listen", f"127.0.0.1:{listen}", "--to", f"127.0.0.1:{to}"]
+    with open(f"{folder}/sluice.toml", "w") as config:
+        print(f'[[route]]\nname = "front"\nlisten = "127.0.0.1:{listen}"', file=config)
+        for each in map(name, range(names)):
+            print(f'[[route.match]]\nsni = "{each}"\nroute = "{each}"', file=config)
+        for each in map(name, range(names)):
+            print(f'[[route]]\nname = "{each}"\nto = "127.0.0.1:{to}"', file=config)
+    return ["--config", f"{folder}/sluice.toml"]
 
 
 def exchange(client, upstream):
@@ -84,7 +129,7 @@ def connections(port, server, count):
         close(*ends)
 
 
-def instructions(command, work, count):
+def instructions(command, names, work, count):
     server = socket.create_server(("127.0.0.1", 0), backlog=64)
     server.settimeout(PATIENCE)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -93,9 +138,8 @@ def instructions(command, work, count):
         counts, log = f"{folder}/counts", f"{folder}/log"
         daemon = subprocess.Popen(
             ["valgrind", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={counts}",
-             command[0], "--listen", f"127.0.0.1:{port}",
-             "--to", f"127.0.0.1:{server.getsockname()[1]}", "--workers", "1",
-             "--log-file", log, *command[1:]],
+             command[0], *addresses(folder, names, port, server.getsockname()[1]),
+             "--workers", "1", "--log-file", log, *command[1:]],
             stderr=subprocess.DEVNULL)
         try:
             started = lambda: os.path.exists(log) and " started " in open(log).read()
@@ -115,9 +159,18 @@ def instructions(command, work, count):
 def main():
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
+    command = sys.argv[1:]
+    names = 0
+    if "--sni" in command:
+        at = command.index("--sni")
+        names = int(command[at + 1])
+        del command[at:at + 2]
+        Opening.hellos = [hello_for(name(each)) for each in range(max(names, 1))]
+    if "--proxy-out" in command:
+        Opening.header_bytes = 28  # version 2, IPv4
     for work, few, many in ((trips, 200, 1200), (connections, 50, 350)):
-        fewer = instructions(sys.argv[1:], work, few)
-        more = instructions(sys.argv[1:], work, many)
+        fewer = instructions(command, names, work, few)
+        more = instructions(command, names, work, many)
         print(f"{work.__name__}: {(more - fewer) / (many - few):.0f} instructions each", flush=True)
 
 
