@@ -1,5 +1,7 @@
 #include "proxy/names/name_set.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <tuple>
@@ -38,10 +40,13 @@ void NameSet::take(std::vector<NameRecord> answer, TimePoint now) {
     return std::tie(record.priority, record.target.host, record.target.port);
   });
   Members known = std::exchange(members_, {});
-  std::map<std::pair<std::string, std::uint16_t>, const NameRecord*> unknown;
+  std::map<std::tuple<std::string, std::uint16_t, int>, const NameRecord*> unknown;
   for (NameRecord& record : answer) {
     const std::vector<SocketAddress> addresses = std::exchange(record.addresses, {});
-    if (addresses.empty()) unknown.try_emplace({record.target.host, record.target.port}, &record);
+    for (const int family : {AF_INET, AF_INET6}) {
+      if (!addresses.empty() && record.unknown_family != family) continue;
+      unknown.try_emplace({record.target.host, record.target.port, family}, &record);
+    }
     for (const SocketAddress& address : addresses) {
       if (members_.size() == kMost) break;
       members_.try_emplace(address.to_string(), Member{record, address, std::nullopt});
@@ -49,7 +54,7 @@ void NameSet::take(std::vector<NameRecord> answer, TimePoint now) {
   }
   for (auto& [address, member] : known) {
     const HostPort& target = member.record.target;
-    const auto found = unknown.find({target.host, target.port});
+    const auto found = unknown.find({target.host, target.port, member.address.family()});
     if (found != unknown.end()) {
       member.record = *found->second;
     } else {
@@ -58,6 +63,24 @@ void NameSet::take(std::vector<NameRecord> answer, TimePoint now) {
     }
     if (members_.size() < kMost) members_.try_emplace(address, std::move(member));
   }
+}
+
+std::optional<TimePoint> NameSet::next_to_go() const {
+  std::optional<TimePoint> first;
+  for (const auto& [address, member] : members_) {
+    if (!member.missing_since) continue;
+    const TimePoint goes = *member.missing_since + kLinger;
+    if (!first || goes < *first) first = goes;
+  }
+  return first;
+}
+
+KnownFamilies NameSet::families() const {
+  KnownFamilies families;
+  for (const auto& [address, member] : members_) {
+    families.emplace(member.record.target.host, member.address.family());
+  }
+  return families;
 }
 
 std::vector<NamedServer> NameSet::servers() const {

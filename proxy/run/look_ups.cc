@@ -152,7 +152,7 @@ void LookUps::begin_waiting() {
     waiting_.pop_front();
     name.state = LookUp::State::under_way;
     ++under_way_;
-    look_up_apart(name.name, context_, [this, &name](const Found& found) {
+    look_up_apart(name.name, name.set.families(), context_, [this, &name](const Found& found) {
       name.state = LookUp::State::idle;
       --under_way_;
       name.not_before = Clock::now() + kResolvePause;
@@ -164,9 +164,14 @@ void LookUps::begin_waiting() {
 }
 
 void LookUps::look_up_at_interval(LookUp& name) {
-  const auto interval = to_duration(config_.routes[name.route].resolve_interval);
+  Duration pause = to_duration(config_.routes[name.route].resolve_interval);
+  if (name.set.empty()) pause = std::min(pause, kResolvePause);
+  // An answer decides whether a missing server goes.
+  const TimePoint now = Clock::now();
+  const std::optional<TimePoint> goes = name.set.next_to_go();
+  if (goes && *goes > now) pause = std::min(pause, *goes - now);
   if (!name.again) name.again.emplace(*context_);
-  name.again->expires_after(name.set.empty() ? std::min(interval, kResolvePause) : interval);
+  name.again->expires_after(pause);
   name.again->async_wait([this, &name](const boost::system::error_code& error) {
     if (!error) look_up(name);
   });

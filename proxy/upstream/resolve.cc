@@ -3,6 +3,7 @@
 #include <arpa/nameser.h>
 #include <netdb.h>
 #include <resolv.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <atomic>
@@ -11,6 +12,8 @@
 #include <chrono>
 #include <csignal>
 #include <exception>
+#include <iterator>
+#include <random>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -26,6 +29,10 @@ namespace {
 using Resolver = boost::asio::ip::tcp::resolver;
 
 std::atomic<int> threads = 0;
+
+Error unresolved(const HostPort& name, const std::string& why) {
+  return Error{0, "resolve " + name.host + ": " + why};
+}
 
 // In the resolver's order, without duplicates: hosts files and servers may list an address twice.
 std::vector<SocketAddress> addresses_of(const Resolver::results_type& results) {
@@ -77,32 +84,63 @@ Result<Records> srv_records(const SrvName& name) {
   return records;
 }
 
+// Looks a family up on its own: if only its answer failed, getaddrinfo() returns the others as if
+// there were no more.
+void add_family(NameRecord& record, const HostPort& name, int family) {
+  boost::asio::io_context context;
+  Resolver resolver(context);
+  boost::system::error_code error;
+  const auto protocol = family == AF_INET ? boost::asio::ip::tcp::v4() : boost::asio::ip::tcp::v6();
+  const auto results = resolver.resolve(protocol, name.host, std::to_string(name.port),
+                                        Resolver::address_configured, error);
+  if (!error) {
+    std::ranges::copy(addresses_of(results), std::back_inserter(record.addresses));
+  } else if (error != boost::asio::error::host_not_found) {
+    record.unknown_family = family;
+    record.unusable = unresolved(name, error.message()).to_string();
+  }
+}
+
+void add_addresses(NameRecord& record, const HostPort& name, const KnownFamilies& known) {
+  Result<std::vector<SocketAddress>> found = resolve(name, false);
+  if (!found) {
+    record.unusable = found.error().to_string();
+    return;
+  }
+  record.addresses = *std::move(found);
+  for (const int family : {AF_INET, AF_INET6}) {
+    if (!known.contains({record.target.host, family})) continue;
+    const bool is_there = std::ranges::any_of(
+        record.addresses, [&](const SocketAddress& each) { return each.family() == family; });
+    if (!is_there) add_family(record, name, family);
+  }
+}
+
 // Adds the addresses of the records' targets, as far as they are found in time. Fails if there are
-// none.
-Result<Records> with_addresses(Records records) {
+// none. The order is random, so that targets whose name servers are silent do not always take the
+// time of the same others.
+Result<Records> with_addresses(Records records, const KnownFamilies& known) {
   constexpr auto kPatience = std::chrono::seconds(30);
   const TimePoint deadline = Clock::now() + kPatience;
+  std::ranges::shuffle(records, std::minstd_rand(std::random_device()()));
   for (NameRecord& record : records) {
     // With the dot, no domain of resolv.conf(5) is tried behind it.
     const HostPort target{record.target.host + ".", record.target.port};
-    Result<std::vector<SocketAddress>> found =
-        Clock::now() < deadline ? resolve(target, false)
-                                : Error{0, "resolve " + target.host + ": no time is left"};
-    if (found.has_error()) {
-      record.unusable = found.error().to_string();
+    if (Clock::now() < deadline) {
+      add_addresses(record, target, known);
     } else {
-      record.addresses = std::move(*found);
+      record.unusable = unresolved(target, "no time is left").to_string();
     }
   }
   const auto has_addresses = [](const NameRecord& each) { return !each.addresses.empty(); };
-  if (std::ranges::none_of(records, has_addresses)) return Error{0, records.front().unusable};
-  return records;
+  if (std::ranges::any_of(records, has_addresses)) return records;
+  return Error{0, std::ranges::min_element(records, {}, &NameRecord::unusable)->unusable};
 }
 
 // Asio throws if no descriptor is free, which would end the process.
-Result<Records> look_up_or_fail(const TargetAddress& name) {
+Result<Records> look_up_or_fail(const TargetAddress& name, const KnownFamilies& known) {
   try {
-    return look_up_name(name);
+    return look_up_name(name, known);
   } catch (const std::exception& error) {
     return Error{0, "resolve " + to_string(name) + ": " + error.what()};
   }
@@ -116,32 +154,34 @@ Result<std::vector<SocketAddress>> resolve(const HostPort& name, bool to_listen)
   boost::system::error_code error;
   const auto flags = to_listen ? Resolver::passive : Resolver::address_configured;
   const auto results = resolver.resolve(name.host, std::to_string(name.port), flags, error);
-  if (error) return Error{0, "resolve " + name.host + ": " + error.message()};
+  if (error) return unresolved(name, error.message());
   return addresses_of(results);
 }
 
-Result<std::vector<NameRecord>> look_up_name(const TargetAddress& name) {
+Result<std::vector<NameRecord>> look_up_name(const TargetAddress& name,
+                                             const KnownFamilies& known) {
   if (const auto* srv = std::get_if<SrvName>(&name)) {
     Result<Records> records = srv_records(*srv);
-    return records ? with_addresses(*std::move(records)) : records;
+    return records ? with_addresses(*std::move(records), known) : records;
   }
   const auto* dns = std::get_if<DnsName>(&name);
-  Result<std::vector<SocketAddress>> addresses =
-      resolve(dns == nullptr ? std::get<HostPort>(name) : HostPort{dns->host, dns->port}, false);
-  if (!addresses) return addresses.error();
-  return Records{{.addresses = *std::move(addresses)}};
+  NameRecord record;
+  add_addresses(record, dns == nullptr ? std::get<HostPort>(name) : HostPort{dns->host, dns->port},
+                known);
+  if (record.addresses.empty()) return Error{0, record.unusable};
+  return Records{std::move(record)};
 }
 
-void look_up_apart(const TargetAddress& name,
+void look_up_apart(const TargetAddress& name, const KnownFamilies& known,
                    const std::shared_ptr<boost::asio::io_context>& context,
                    std::function<void(const Result<std::vector<NameRecord>>&)> then) {
-  auto work = [name, context = context, then]() mutable {
+  auto work = [name, known, context = context, then]() mutable {
     // Signals are for the control thread.
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
-    boost::asio::post(*context,
-                      [then = std::move(then), found = look_up_or_fail(name)] { then(found); });
+    boost::asio::post(
+        *context, [then = std::move(then), found = look_up_or_fail(name, known)] { then(found); });
     context.reset();
     --threads;
   };

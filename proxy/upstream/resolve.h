@@ -16,12 +16,15 @@ namespace sluice {
 [[nodiscard]] Result<std::vector<SocketAddress>> resolve(const HostPort& name, bool to_listen);
 
 /// Looks up a HOST:PORT or dns: target, which gives one record, or the records of a srv: target and
-/// the addresses of their targets. Blocks like resolve().
-[[nodiscard]] Result<std::vector<NameRecord>> look_up_name(const TargetAddress& name);
+/// the addresses of their targets. `known`: what the answers so far had; if a family is missing
+/// now, a further look-up finds out whether that is so or its answer failed. Blocks like
+/// resolve().
+[[nodiscard]] Result<std::vector<NameRecord>> look_up_name(const TargetAddress& name,
+                                                           const KnownFamilies& known = {});
 
 /// Looks `name` up on its own thread, so that a name whose servers are silent delays no other.
 /// Calls `then` with the result on `context`'s thread.
-void look_up_apart(const TargetAddress& name,
+void look_up_apart(const TargetAddress& name, const KnownFamilies& known,
                    const std::shared_ptr<boost::asio::io_context>& context,
                    std::function<void(const Result<std::vector<NameRecord>>&)> then);
 /// Whether such a thread still runs, as it does while name servers are silent. exit(3) would

@@ -65,6 +65,34 @@ bool mount_over(const TempDir& folder, const char* name, std::string_view conten
          0;
 }
 
+OwnedFd socket_at_53(int type) {
+  OwnedFd fd(::socket(AF_INET, type | SOCK_CLOEXEC, 0));
+  const int reuse = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(53);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    throw std::runtime_error(errno_error("bind to port 53").to_string());
+  }
+  return fd;
+}
+
+void add_record(std::string& message, std::uint16_t type, const std::string& host) {
+  std::array<char, 16> data;
+  const bool is_four = type == kTypeA;
+  if (::inet_pton(is_four ? AF_INET : AF_INET6, host.c_str(), data.data()) != 1) {
+    throw std::runtime_error("no address: " + host);
+  }
+  const std::uint16_t size = is_four ? 4 : 16;
+  // The question's name, class IN, a TTL of 0.
+  for (const int number : {0xc00c, int{type}, 1, 0, 0, int{size}}) {
+    add_number(message, static_cast<std::uint16_t>(number));
+  }
+  message.append(data.data(), size);
+}
+
 }  // namespace
 
 std::string enter_own_network() {
@@ -188,6 +216,54 @@ void DnsmasqServer::change(const std::string& hosts) {
   process_->signal(SIGHUP);
   if (!process_->wait_for_error_line(Regex("read .*hosts"), logged)) {
     throw std::runtime_error("dnsmasq does not reload: " + process_->standard_error());
+  }
+}
+
+BadNameServer::BadNameServer(const Answers& answers)
+    : answers_(answers), udp_(socket_at_53(SOCK_DGRAM)), tcp_(socket_at_53(SOCK_STREAM)) {
+  // The kernel accepts, and nobody answers.
+  if (::listen(tcp_.get(), 100) != 0) throw std::runtime_error("listen");
+  thread_ = std::thread([this] { serve(); });
+}
+
+BadNameServer::~BadNameServer() {
+  ends_ = true;
+  thread_.join();
+}
+
+void BadNameServer::change(const Answers& answers) {
+  const std::lock_guard guard(mutex_);
+  answers_ = answers;
+}
+
+void BadNameServer::serve() {
+  while (!ends_) {
+    if (!readable_within(udp_.get(), std::chrono::milliseconds(50))) continue;
+    std::array<char, 512> asked;
+    sockaddr_in from{};
+    socklen_t from_size = sizeof from;
+    const ssize_t size = ::recvfrom(udp_.get(), asked.data(), asked.size(), 0,
+                                    reinterpret_cast<sockaddr*>(&from), &from_size);
+    if (size < 17) continue;
+    const Answers answers = [this] {
+      const std::lock_guard guard(mutex_);
+      return answers_;
+    }();
+    const auto type = static_cast<unsigned char>(asked[static_cast<std::size_t>(size) - 3]);
+    const bool is_four = type == kTypeA;
+    const bool fails = !is_four && answers.six_fails;
+    const std::vector<std::string>& hosts = is_four ? answers.four : answers.six;
+    const std::size_t count = fails || answers.truncated ? 0 : hosts.size();
+    std::string message(asked.data(), 2);
+    for (const int number : {0x8180 + (fails ? 2 : 0) + (answers.truncated ? 0x200 : 0), 1,
+                             static_cast<int>(count), 0, 0}) {
+      add_number(message, static_cast<std::uint16_t>(number));
+    }
+    message.append(asked.data() + 12, static_cast<std::size_t>(size) - 12);
+    for (std::size_t i = 0; i < count; ++i) add_record(message, type, hosts[i]);
+    ::sendto(udp_.get(), message.data(), message.size(), 0, reinterpret_cast<sockaddr*>(&from),
+             from_size);
+    ++questions_;
   }
 }
 

@@ -1,10 +1,15 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
+#include <vector>
 
+#include "iolib/base/owned_fd.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 
@@ -60,6 +65,37 @@ class DnsmasqServer {
  private:
   TempDir folder_;
   std::unique_ptr<Process> process_;
+};
+
+/// A name server that knows one name, and can do what no good one does.
+class BadNameServer {
+ public:
+  /// What it answers with over UDP.
+  struct Answers {
+    std::vector<std::string> four = {};  ///< IPv4 addresses
+    std::vector<std::string> six = {};
+    bool six_fails = false;  ///< SERVFAIL
+    bool truncated = false;  ///< the whole answer is there over TCP, where it never comes
+  };
+  explicit BadNameServer(const Answers& answers);
+  ~BadNameServer();
+  BadNameServer(const BadNameServer&) = delete;
+  BadNameServer& operator=(const BadNameServer&) = delete;
+
+  void change(const Answers& answers);
+  /// Questions that it has answered over UDP.
+  [[nodiscard]] int questions() const { return questions_; }
+
+ private:
+  void serve();
+
+  std::mutex mutex_;
+  Answers answers_;
+  std::atomic<int> questions_ = 0;
+  std::atomic<bool> ends_ = false;
+  OwnedFd udp_;
+  OwnedFd tcp_;
+  std::thread thread_;
 };
 
 }  // namespace sluice::test

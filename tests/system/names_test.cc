@@ -11,6 +11,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -298,6 +299,34 @@ TEST_P(ManyNamesTest, AServerThatIsMissingGoesAndItsConnectionsStay) {
   names.change(addresses_of("web", {0, 1}));
   EXPECT_TRUE(daemon_->wait_for_log(Regex("server_down .*server=" + at(0)))) << "a new server";
   EXPECT_EQ(count_lines(daemon_->log(), Regex("server_down")), 1U);
+}
+
+/// Before the interval is over, since the name is looked up when a server may go.
+TEST_P(ManyNamesTest, AServerGoesInTimeAndThoseOfAFamilyWhoseAnswersFailStay) {
+  SLUICE_NEEDS_PROGRAM("ip");
+  // getaddrinfo() asks for the families of which the machine has more than loopback addresses.
+  for (const char* address : {"10.9.9.9/32", "fd00::9/128"}) {
+    Process ip({"ip", "addr", "replace", address, "dev", "lo"});
+    if (ip.wait() != 0) GTEST_SKIP() << "no address " << address << ": " << ip.standard_error();
+  }
+  add_hosts(2);
+  stop_listening(0);
+  const std::string six = "[fd00::9]:9000";
+  BadNameServer names({.four = {host(0), host(1)}, .six = {"fd00::9"}});
+  start_with_file("\"dns:web.test:9000\"",
+                  "resolve-interval = \"1h\"\nbalance = \"round-robin\"\n");
+  EXPECT_EQ(servers_now(), (std::set<std::string>{at(0), at(1), six}));
+  names.change({.four = {host(1)}, .six_fails = true});
+  // A failed connect looks the name up.
+  const int before = names.questions();
+  ASSERT_TRUE(wait_until([&] {
+    EXPECT_EQ(serve_one().server, 1U);
+    std::this_thread::sleep_for(100ms);  // slowly, since the budget of retries is limited
+    return names.questions() > before;
+  }));
+  ASSERT_TRUE(daemon_->wait_for_log(Regex("resolved .* servers=2$"), 120s));
+  EXPECT_EQ(servers_now(), (std::set<std::string>{at(1), six}));
+  EXPECT_TRUE(unresolved("try again later"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Epoll, ManyNamesTest, testing::Values("epoll"));

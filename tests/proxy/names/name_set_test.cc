@@ -1,8 +1,10 @@
 #include "proxy/names/name_set.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -154,6 +156,38 @@ TEST_F(NameSetTest, ATargetWithoutAnAnswerKeepsItsAddresses) {
   EXPECT_EQ(servers(), "a/10.0.0.1:80*1 b/10.0.0.2:80*1! a/10.0.0.3:80*1");
   take({srv(1, 1, "a", {"10.0.0.3"}), srv(2, 1, "b", {"10.0.0.2"})});
   EXPECT_EQ(servers(), "b/10.0.0.2:80*1! a/10.0.0.3:80*1");
+}
+
+TEST_F(NameSetTest, AFamilyWithoutAnAnswerKeepsItsAddresses) {
+  take(addresses({"10.0.0.1", "10.0.0.2", "::1"}));
+  std::vector<NameRecord> partial = addresses({"10.0.0.1"});
+  partial[0].unknown_family = AF_INET6;
+  for (int i = 0; i < 3; ++i) {
+    take(partial);
+    now_ += 20s;
+  }
+  EXPECT_EQ(servers(), "10.0.0.1:80*1 [::1]:80*1");
+  EXPECT_EQ(set_.families(), (KnownFamilies{{"", AF_INET}, {"", AF_INET6}}));
+  // If it is known again, the time of those that are missing begins.
+  take(addresses({"10.0.0.1"}));
+  now_ += NameSet::kLinger;
+  take(addresses({"10.0.0.1"}));
+  EXPECT_EQ(servers(), "10.0.0.1:80*1");
+  EXPECT_EQ(set_.families(), (KnownFamilies{{"", AF_INET}}));
+}
+
+TEST_F(NameSetTest, TheNextToGoIsTheOneThatIsMissingLongest) {
+  take(addresses({"10.0.0.1", "10.0.0.2", "10.0.0.3"}));
+  EXPECT_EQ(set_.next_to_go(), std::nullopt);
+  const TimePoint first = now_;
+  take(addresses({"10.0.0.2", "10.0.0.3"}));
+  now_ += 10s;
+  take(addresses({"10.0.0.3"}));
+  EXPECT_EQ(set_.next_to_go(), first + NameSet::kLinger);
+  take(addresses({"10.0.0.1", "10.0.0.3"}));
+  EXPECT_EQ(set_.next_to_go(), now_ + NameSet::kLinger);
+  take(addresses({"10.0.0.1", "10.0.0.2", "10.0.0.3"}));
+  EXPECT_EQ(set_.next_to_go(), std::nullopt);
 }
 
 TEST_F(NameSetTest, ThereIsABound) {
