@@ -16,6 +16,10 @@ namespace {
 constexpr Duration kResolvePause = std::chrono::seconds(1);
 // Each look-up has a thread.
 constexpr std::size_t kMostLookUps = 64;
+// The C library waits for an answer over TCP for ever, so a look-up that takes longer than this is
+// repeated. Its thread remains until the name server's connection ends.
+constexpr Duration kLongestLookUp = std::chrono::minutes(1);
+constexpr std::size_t kMostThreadsOfName = 4;
 // How long a start waits for the names of mirrors and of many servers, so that the first
 // connections are mirrored, too, and find servers.
 constexpr Duration kPatience = std::chrono::seconds(1);
@@ -152,15 +156,37 @@ void LookUps::begin_waiting() {
     waiting_.pop_front();
     name.state = LookUp::State::under_way;
     ++under_way_;
-    look_up_apart(name.name, name.set.families(), context_, [this, &name](const Found& found) {
-      name.state = LookUp::State::idle;
-      --under_way_;
-      name.not_before = Clock::now() + kResolvePause;
-      answered(name, found);
-      if (name.is_of_many()) look_up_at_interval(name);
-      begin_waiting();
-    });
+    ++name.threads;
+    const std::uint64_t turn = ++name.turn;
+    repeat_if_it_hangs(name);
+    look_up_apart(name.name, name.set.families(), context_,
+                  [this, &name, turn](const Found& found) {
+                    --name.threads;
+                    const bool hung = name.turn != turn || name.state != LookUp::State::under_way;
+                    if (!hung) return ended(name, found);
+                    if (found) answered(name, found);
+                  });
   }
+}
+
+void LookUps::ended(LookUp& name, const Found& found) {
+  name.state = LookUp::State::idle;
+  --under_way_;
+  name.not_before = Clock::now() + kResolvePause;
+  answered(name, found);
+  name.timer->cancel();
+  if (name.is_of_many()) look_up_at_interval(name);
+  begin_waiting();
+}
+
+void LookUps::repeat_if_it_hangs(LookUp& name) {
+  if (!name.timer) name.timer.emplace(*context_);
+  name.timer->expires_after(kLongestLookUp);
+  name.timer->async_wait([this, &name, turn = name.turn](const boost::system::error_code& error) {
+    if (error || name.turn != turn || name.state != LookUp::State::under_way) return;
+    if (name.threads == kMostThreadsOfName) return repeat_if_it_hangs(name);
+    ended(name, Error{0, "resolve " + host_of(name.name) + ": no answer for 1min"});
+  });
 }
 
 void LookUps::look_up_at_interval(LookUp& name) {
@@ -170,9 +196,8 @@ void LookUps::look_up_at_interval(LookUp& name) {
   const TimePoint now = Clock::now();
   const std::optional<TimePoint> goes = name.set.next_to_go();
   if (goes && *goes > now) pause = std::min(pause, *goes - now);
-  if (!name.again) name.again.emplace(*context_);
-  name.again->expires_after(pause);
-  name.again->async_wait([this, &name](const boost::system::error_code& error) {
+  name.timer->expires_after(pause);
+  name.timer->async_wait([this, &name](const boost::system::error_code& error) {
     if (!error) look_up(name);
   });
 }

@@ -3,6 +3,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -65,10 +66,12 @@ class LookUps {
     std::string unusable = {};  // why the last look-up missed an address
     TimePoint not_before = {};  // earliest time of the next look-up
     enum class State : std::uint8_t { idle, waiting, under_way } state = State::idle;
+    std::uint64_t turn = 0;   // number of the last look-up
+    std::size_t threads = 0;  // of the last look-up, and of earlier ones that hang
+    std::optional<boost::asio::steady_timer> timer = {};  // until the next one, or until it hangs
     // Of a name of many servers.
     NameSet set = {};
     std::vector<NamedServer> servers = {};
-    std::optional<boost::asio::steady_timer> again = {};
 
     [[nodiscard]] bool is_mirrors() const { return !mirror.empty(); }
     [[nodiscard]] bool is_of_many() const { return names_servers(name); }
@@ -83,6 +86,8 @@ class LookUps {
   void look_up_again(LookUp& name);
   void look_up(LookUp& name);
   void begin_waiting();
+  void ended(LookUp& name, const Found& found);
+  void repeat_if_it_hangs(LookUp& name);
   void answered(LookUp& name, const Found& found);
   void look_up_at_interval(LookUp& name);
   [[nodiscard]] Found usable(const LookUp& name, Found found) const;

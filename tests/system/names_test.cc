@@ -329,6 +329,17 @@ TEST_P(ManyNamesTest, AServerGoesInTimeAndThoseOfAFamilyWhoseAnswersFailStay) {
   EXPECT_TRUE(unresolved("try again later"));
 }
 
+TEST_P(ManyNamesTest, ALookUpThatHangsIsRepeated) {
+  add_hosts(1);
+  BadNameServer names({.four = {host(0)}, .truncated = true});
+  start_route("\"dns:web.test:9000\"");
+  ASSERT_TRUE(wait_until([&] { return names.questions() > 0; }));
+  names.change({.four = {host(0)}});
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("name_unresolved .*no answer for 1min"), 180s));
+  EXPECT_TRUE(has_servers(1));
+  EXPECT_EQ(serve_one().server, 0U);
+}
+
 INSTANTIATE_TEST_SUITE_P(Epoll, ManyNamesTest, testing::Values("epoll"));
 
 }  // namespace
