@@ -67,7 +67,11 @@ void Connector::go_on(int outcome) {
 bool Connector::pursue(int outcome) {
   if (was_connected(outcome)) {
     if (!endpoint().is_unix() && !options_.half_open) {
-      reactor_.set_flag(fd_.get(), IPPROTO_TCP, TCP_NODELAY);
+      if (options_.sends_directly) {
+        set_flag(fd_.get(), IPPROTO_TCP, TCP_NODELAY);
+      } else {
+        reactor_.set_flag(fd_.get(), IPPROTO_TCP, TCP_NODELAY);
+      }
       reactor_.set_flag(fd_.get(), SOL_SOCKET, SO_KEEPALIVE);
     }
     end(Connected{std::move(fd_), which(), outcome});

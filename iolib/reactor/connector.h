@@ -31,6 +31,9 @@ struct ConnectOptions {
   TimePoint deadline;                   ///< for all endpoints together
   bool choose_congestion = false;       ///< see choose_congestion_control()
   bool half_open = false;               ///< see hold_half_open(); no other option is then set
+  /// The owner sends before its requests to the reactor are carried out. Without it, TCP_NODELAY
+  /// can come after that, and sends what was to wait for more (MSG_MORE).
+  bool sends_directly = false;
 };
 
 /// Tries endpoints in turn until one accepts. Each attempt gets an equal share of the remaining

@@ -50,7 +50,7 @@ class Fields {
   bool good_ = true;
 };
 
-using Message = std::variant<NeedsBytes, NotHello, std::string>;
+using Message = std::variant<NeedsBytes, NotHello, std::string_view>;
 
 // The length of the message, as far as its first bytes tell.
 std::size_t whole_of(std::string_view message) {
@@ -69,11 +69,11 @@ Message needs(std::size_t total) {
   return NeedsBytes{total};
 }
 
-// Joins the records that carry the first message. Refuses as soon as it cannot be a hello. What is
+// The first message, without a copy if one record carries it all, which is usual. Otherwise joins
+// its records in `message`. Refuses as soon as it cannot be a hello. What is
 // missing of the message needs at least one more record. Asking for all of it makes the looks few,
 // however small the records are.
-Message message_of(std::string_view seen) {
-  std::string message;
+Message message_of(std::string_view seen, std::string& message) {
   for (std::size_t at = 0;;) {
     const std::string_view record = seen.substr(at);
     if (!record.empty() && byte_at(record, 0) != kHandshake) return NotHello{};
@@ -87,11 +87,14 @@ Message message_of(std::string_view seen) {
     if (length == 0 || length > kLongestRecord) return NotHello{};
     if (at == 0 && record.size() == kRecordHeader) return needs(seen.size() + 1);
     const std::size_t before = message.size();
-    message += record.substr(kRecordHeader, length);
+    const std::string_view part = record.substr(kRecordHeader, length);
+    const bool is_all = at == 0 && part.size() >= kMessageHeader && missing_of(part) == 0;
+    if (is_all && byte_at(part, 0) == kClientHello) return part.substr(0, whole_of(part));
+    message += part;
     if (!message.empty() && byte_at(message, 0) != kClientHello) return NotHello{};
     const std::size_t missing = missing_of(message);
     if (missing == 0 && message.size() >= kMessageHeader) {
-      return message.substr(0, whole_of(message));
+      return std::string_view(message).substr(0, whole_of(message));
     }
     const std::size_t of_record = before + length - message.size();
     at += kRecordHeader + length;
@@ -147,10 +150,11 @@ std::variant<NeedsBytes, NotHello, ClientHello> read_hello(std::string_view mess
 
 std::variant<NeedsBytes, NotHello, ClientHello> parse_client_hello(
     std::span<const std::byte> seen) {
-  Message message = message_of(as_text(seen));
+  std::string joined;
+  const Message message = message_of(as_text(seen), joined);
   if (const auto* needs = std::get_if<NeedsBytes>(&message)) return *needs;
   if (std::holds_alternative<NotHello>(message)) return NotHello{};
-  return read_hello(std::get<std::string>(message));
+  return read_hello(std::get<std::string_view>(message));
 }
 
 std::string normal_host_name(std::string_view name) {

@@ -7,14 +7,16 @@
 #include <cassert>
 #include <cerrno>
 #include <chrono>
+#include <utility>
 
 #include "iolib/base/readiness.h"
 
 namespace sluice {
 namespace {
 
-// The least that is asked for, so that a short stream takes one look.
-constexpr std::size_t kLeastBuffer = 512;
+// The least that is asked for, so that a hello takes one look: most have 517 bytes, and those with
+// a post-quantum key about 1,800.
+constexpr std::size_t kLeastBuffer = 2048;
 // Unix sockets ignore the mark, and so does TCP under memory pressure. Then the next look is after
 // a pause, so that a slow client does not keep the thread busy.
 constexpr Duration kFirstPause = std::chrono::milliseconds(1);
@@ -53,21 +55,30 @@ Task<Peek::Outcome> Peek::wait_for(std::size_t total) {
 // Returns whether `total` bytes are there.
 bool Peek::look(std::size_t total) {
   if (seen_bytes_ >= total) return true;
-  if (buffer_.size() < total) buffer_.resize(std::max(total, kLeastBuffer));
+  make_room(total);
   ssize_t count = 0;
   do {
-    count = ::recv(fd_, buffer_.data(), buffer_.size(), MSG_PEEK | MSG_DONTWAIT);
+    count = ::recv(fd_, buffer_.get(), buffer_bytes_, MSG_PEEK | MSG_DONTWAIT);
   } while (count < 0 && errno == EINTR);
   if (count == 0 || (count < 0 && errno != EAGAIN)) ended_ = true;
   if (count > 0) seen_bytes_ = static_cast<std::size_t>(count);
   return seen_bytes_ >= total;
 }
 
+// Keeps what has been seen: the next look can fail.
+void Peek::make_room(std::size_t bytes) {
+  if (bytes <= buffer_bytes_) return;
+  buffer_bytes_ = std::max(bytes, kLeastBuffer);
+  auto room = std::make_unique_for_overwrite<std::byte[]>(buffer_bytes_);
+  std::ranges::copy(seen(), room.get());
+  buffer_ = std::move(room);
+}
+
 void Peek::take(std::size_t bytes) {
   assert(bytes <= seen_bytes_);
   std::size_t taken = 0;
   while (taken < bytes) {
-    const ssize_t count = ::recv(fd_, buffer_.data(), bytes - taken, MSG_DONTWAIT);
+    const ssize_t count = ::recv(fd_, buffer_.get(), bytes - taken, MSG_DONTWAIT);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) break;  // reset since: the relay finds that
     taken += static_cast<std::size_t>(count);

@@ -2,8 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <vector>
 
 #include "iolib/base/clock.h"
 #include "iolib/reactor/reactor.h"
@@ -30,9 +30,7 @@ class Peek {
   /// Waits until at least `total` bytes are there. seen() then has them, and more if they are
   /// there.
   [[nodiscard]] Task<Outcome> wait_for(std::size_t total);
-  [[nodiscard]] std::span<const std::byte> seen() const {
-    return std::span(buffer_).first(seen_bytes_);
-  }
+  [[nodiscard]] std::span<const std::byte> seen() const { return {buffer_.get(), seen_bytes_}; }
   /// Takes the first bytes out of the stream. They are there.
   void take(std::size_t bytes);
   /// Makes wait_for() end soon.
@@ -40,12 +38,14 @@ class Peek {
 
  private:
   [[nodiscard]] bool look(std::size_t total);
+  void make_room(std::size_t bytes);
   void wake_at(std::size_t bytes);
 
   Reactor& reactor_;
   const int fd_;
   const TimePoint deadline_;
-  std::vector<std::byte> buffer_;
+  std::unique_ptr<std::byte[]> buffer_;
+  std::size_t buffer_bytes_ = 0;
   std::size_t seen_bytes_ = 0;
   std::size_t mark_ = 1;  ///< bytes at which the socket wakes its reader (SO_RCVLOWAT)
   Reactor::Wait* wait_ = nullptr;

@@ -1,6 +1,7 @@
 #include "proxy/serve/session.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <utility>
 
 #include "iolib/base/hash.h"
+#include "iolib/base/readiness.h"
 #include "iolib/mirror/sample.h"
 #include "iolib/wire/proxy_header.h"
 #include "proxy/entry/entry.h"
@@ -235,7 +237,8 @@ void Session::take_route(RouteSnapshot route) {
 }
 
 // Tells the server which client it serves, if the route says so. The header fits into the empty
-// buffer of a new socket.
+// buffer of a new socket. If the client has sent something, the header leaves together with that
+// (MSG_MORE; after 200 ms the kernel sends it in any case).
 Result<OwnedFd> Session::introduced(OwnedFd upstream, int client) const {
   const RouteConfig& config = route_->config;
   if (config.proxy_out == ProxyOut::off || !upstream_.is_connected()) return upstream;
@@ -251,8 +254,9 @@ Result<OwnedFd> Session::introduced(OwnedFd upstream, int client) const {
                            .crc32c = has(ProxyTlv::crc32c)};
   const std::string header =
       config.proxy_out == ProxyOut::v1 ? wire::proxy_header_v1(out) : wire::proxy_header_v2(out);
+  const int more = ready_events(client, POLLIN) == POLLIN ? MSG_MORE : 0;
   const ssize_t sent =
-      ::send(upstream.get(), header.data(), header.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      ::send(upstream.get(), header.data(), header.size(), MSG_DONTWAIT | MSG_NOSIGNAL | more);
   // If the server has reset the connection, the relay finds that, and what it sent before.
   const bool is_reset = sent < 0 && (errno == EPIPE || errno == ECONNRESET);
   if (is_reset || sent == static_cast<ssize_t>(header.size())) return upstream;
