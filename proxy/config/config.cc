@@ -462,6 +462,10 @@ Invocation parse_command_line(int argc, const char* const* argv) {
     const Error error = option_error(blamed, fits.error().to_string());
     return usage_error({&error, 1});
   }
+  if (const Result<> apart = check_admin_addresses(config); !apart) {
+    const Error error = option_error("admin", apart.error().to_string());
+    return usage_error({&error, 1});
+  }
   Invocation invocation;
   if (line.has("check")) invocation.action = Invocation::Action::check;
   invocation.config = std::move(config);

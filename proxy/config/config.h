@@ -138,14 +138,18 @@ struct Config {
   CpuAffinity cpu_affinity;
   std::chrono::nanoseconds busy_poll{0};  ///< see Reactor::set_busy_poll()
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(30);  ///< 0: end at once
-  std::uint64_t max_connections = 100'000;                            ///< of all routes together
+  std::chrono::nanoseconds lame_duck{0};    ///< accept this long after SIGTERM
+  std::uint64_t max_connections = 100'000;  ///< of all routes together
   std::uint64_t pipe_size_bytes = 1 << 20;
   std::uint64_t pipe_budget_slots = 65'536;        ///< a slot can pin 32 KiB, see PipePool
   std::uint64_t capture_buffers_bytes = 32 << 20;  ///< of each worker
   std::uint64_t mirror_buffers_bytes = 64 << 20;   ///< of each worker
   LogLevel log_level = LogLevel::info;
   LogFormat log_format = LogFormat::text;
-  std::string log_file;  ///< empty: stderr; "-": stdout
+  std::string log_file;                  ///< empty: stderr; "-": stdout
+  std::vector<ListenAddress> admin;      ///< where HTTP is served; none is abstract
+  std::vector<std::string> admin_hosts;  ///< further names allowed in `Host`, in lower case
+  std::string admin_token_file;          ///< empty: no token is needed
   std::vector<RouteConfig> routes;
 };
 

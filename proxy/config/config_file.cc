@@ -133,6 +133,7 @@ class Reader {
   void apply_given();
   void check_recording();
   void check_pipes();
+  void check_admin();
 
   struct Mistake {
     Position position;
@@ -150,6 +151,7 @@ class Reader {
                                                      // recording
   std::optional<Position> pipe_position_;  // of the later one of pipe-size and pipe-budget
   std::string_view pipe_key_;
+  std::optional<Position> admin_position_;
 };
 
 Result<Config> Reader::read(const toml::table& root) {
@@ -190,6 +192,7 @@ void Reader::check_together() {
   if (!find_matched_routes()) return;
   check_recording();
   check_pipes();
+  check_admin();
   for (const RouteConflict& each : find_route_conflicts(config_)) {
     key_error(route_positions_[each.route], each.option, each.text);
   }
@@ -225,6 +228,7 @@ void Reader::read_defaults(const Entry& entry) {
       pipe_position_ = key.value->source().begin;
       pipe_key_ = option->name;
     }
+    if (key.key == "admin") admin_position_ = key.value->source().begin;
   }
 }
 
@@ -461,11 +465,12 @@ bool Reader::find_matched_routes() {
 
 /// Replaces the addresses of a repeated option with one address or an array of them.
 void Reader::read_repeated(const Entry& entry, const Option& option, RouteConfig& route) {
-  clear_option(option, route);
+  clear_option(option, config_, route);
   const auto read_one = [&](const toml::node& node) {
     const auto text = node.value_exact<std::string>();
     const std::string_view what = option.kind == OptionKind::choice   ? "a string"
                                   : option.kind == OptionKind::prefix ? "a string with a block"
+                                  : option.kind == OptionKind::name   ? "a string with a name"
                                                                       : "a string with an address";
     if (!text) return wrong_type(entry, node, std::string(what) + ", or an array of them");
     const Result<> done = set_option(option, *text, config_, route);
@@ -529,6 +534,15 @@ void Reader::check_pipes() {
   if (!pipe_position_) return;
   const Result<> done = check_pipe_budget(config_);
   if (!done) key_error(*pipe_position_, pipe_key_, done.error().to_string());
+}
+
+/// Checks the admin addresses of this file only. The caller checks those of the command line.
+void Reader::check_admin() {
+  const bool given = std::ranges::any_of(
+      given_, [](const GivenOption& each) { return each.option->name == "admin"; });
+  if (!admin_position_ || given) return;
+  const Result<> done = check_admin_addresses(config_);
+  if (!done) key_error(*admin_position_, "admin", done.error().to_string());
 }
 
 }  // namespace

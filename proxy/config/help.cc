@@ -10,7 +10,7 @@ namespace sluice {
 namespace {
 
 // In the order of the enumerators of Topic.
-constexpr std::array<std::string_view, 11> kTitles{
+constexpr std::array<std::string_view, 12> kTitles{
     "all of these",
     "where to listen, and where to forward to",
     "servers: which one a connection gets, and what it is told",
@@ -19,6 +19,7 @@ constexpr std::array<std::string_view, 11> kTitles{
     "record what is forwarded",
     "send a copy to other servers",
     "what is logged, and where to",
+    "see what it does while it runs, over HTTP",
     "threads, CPUs, and the limit on connections",
     "how bytes are moved",
     "help, version, and checking a configuration",

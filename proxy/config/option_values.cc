@@ -213,9 +213,51 @@ Result<> add_tlv(const Option& option, std::string_view text, std::vector<ProxyT
   return {};
 }
 
+/// Adds an address of the admin thread. An abstract socket has no mode to keep others away.
+Result<> add_admin_address(std::string_view text, std::vector<ListenAddress>& addresses) {
+  Result<ListenAddress> address = parse_listen_address(text);
+  if (!address) return address.error();
+  const auto* path = std::get_if<UnixEndpoint>(&*address);
+  if (path != nullptr && path->is_abstract()) {
+    return wrong_value("an abstract socket, which anybody may use,", text,
+                       "unix:/path or a TCP address");
+  }
+  if (addresses.size() == kMostAddresses) {
+    return Error{0, in_quotes(text) + " is one address too many, expected at most " +
+                        std::to_string(kMostAddresses)};
+  }
+  addresses.push_back(*std::move(address));
+  return {};
+}
+
+/// Adds the name of a host, in lower case.
+Result<> add_host(std::string_view text, std::vector<std::string>& hosts) {
+  constexpr std::size_t kLongestHostBytes = 253;
+  std::string host(text);
+  for (char& c : host) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || is_digit(c) || c == '.' || c == '-' || c == '_';
+  };
+  if (host.empty() || host.size() > kLongestHostBytes || !std::ranges::all_of(host, allowed)) {
+    return wrong_value("no host name", text, "letters, digits, '.', '-' and '_', without a port");
+  }
+  if (hosts.size() == kMostAddresses) {
+    return Error{0, in_quotes(text) + " is one name too many, expected at most " +
+                        std::to_string(kMostAddresses)};
+  }
+  hosts.push_back(std::move(host));
+  return {};
+}
+
 /// Clears the member that a repeated option sets.
 struct ClearList {
+  Config& config;
   RouteConfig& route;
+
+  template <class Member>
+  void operator()(std::vector<Member> Config::*field) const {
+    (config.*field).clear();
+  }
 
   template <class Member>
   void operator()(std::vector<Member> RouteConfig::*field) const {
@@ -240,6 +282,12 @@ Result<> set_option(const Option& option, std::string_view text, Config& config,
   if (const auto* field = std::get_if<std::vector<ProxyTlv> RouteConfig::*>(&option.field)) {
     return add_tlv(option, text, route.*(*field));
   }
+  if (const auto* field = std::get_if<std::vector<ListenAddress> Config::*>(&option.field)) {
+    return add_admin_address(text, config.*(*field));
+  }
+  if (const auto* field = std::get_if<std::vector<std::string> Config::*>(&option.field)) {
+    return add_host(text, config.*(*field));
+  }
   if (const auto* field = std::get_if<bool RouteConfig::*>(&option.field)) {
     route.*(*field) = text == "true";
     return {};
@@ -256,12 +304,12 @@ Result<> set_option(const Option& option, std::string_view text, Config& config,
   return {};
 }
 
-void clear_option(const Option& option, RouteConfig& route) {
-  std::visit(ClearList{route}, option.field);
+void clear_option(const Option& option, Config& config, RouteConfig& route) {
+  std::visit(ClearList{config, route}, option.field);
 }
 
 void apply_options(std::span<const GivenOption> given, Config& config, RouteConfig& route) {
-  for (const GivenOption& each : given) clear_option(*each.option, route);
+  for (const GivenOption& each : given) clear_option(*each.option, config, route);
   // These values were checked when the command line was parsed.
   for (const GivenOption& each : given) {
     static_cast<void>(set_option(*each.option, each.text, config, route));
@@ -292,6 +340,16 @@ Result<> check_pipe_budget(const Config& config) {
                       format_size_bytes(config.pipe_size_bytes) +
                       ": expected a pipe-budget of at least " + std::to_string(granted) +
                       " or a smaller pipe-size"};
+}
+
+Result<> check_admin_addresses(const Config& config) {
+  ListenSet listens = listeners_of(config);
+  for (const ListenAddress& address : config.admin) {
+    if (listens.insert(address)) continue;
+    return Error{
+        0, in_quotes(to_string(address)) + " is listened on already, expected each address once"};
+  }
+  return {};
 }
 
 }  // namespace sluice

@@ -88,9 +88,9 @@ constexpr std::array<std::string_view, 2> kCongestions{"auto", "system"};
 constexpr std::array<std::string_view, 6> kLogLevels{"trace", "debug", "info",
                                                      "warn",  "error", "off"};
 constexpr std::array<std::string_view, 2> kLogFormats{"text", "json"};
-constexpr std::array<std::string_view, 11> kTopics{"all",      "routes",   "servers", "clients",
-                                                   "timeouts", "capture",  "mirror",  "log",
-                                                   "workers",  "transfer", "general"};
+constexpr std::array<std::string_view, 12> kTopics{"all",      "routes",  "servers",  "clients",
+                                                   "timeouts", "capture", "mirror",   "log",
+                                                   "admin",    "workers", "transfer", "general"};
 
 constexpr unsigned kGlobal = kOnCommandLine | kInDefaults;
 constexpr unsigned kEverywhere = kOnCommandLine | kInDefaults | kInRoute;
@@ -598,6 +598,19 @@ constexpr auto kOptions = std::to_array<Option>({
          "After SIGTERM or SIGINT, reset connections that are left after this time. The process "
          "can take up to 15 seconds more, mostly to write the capture. Raise the systemd unit's "
          "TimeoutStopSec with it."},
+    {.name = "lame-duck",
+     .kind = OptionKind::duration,
+     .places = kGlobal,
+     .topic = Topic::timeouts,
+     .field = &Config::lame_duck,
+     .value = "DURATION",
+     .default_text = "0",
+     .lowest = kShortestTimeout,
+     .highest = kLongestDrainTimeout,
+     .zero = "drain at once",
+     .help = "After SIGTERM, accept clients for this long before the drain. Meanwhile /readyz of "
+             "the admin addresses answers 503, so that load balancers go elsewhere. Raise the "
+             "systemd unit's TimeoutStopSec with it."},
     {.name = "workers",
      .kind = OptionKind::count,
      .places = kGlobal,
@@ -726,6 +739,35 @@ constexpr auto kOptions = std::to_array<Option>({
      .default_text = "standard error",
      .help = "Append the log to this file. - prints it to standard output. SIGHUP opens the file "
              "again."},
+    {.name = "admin",
+     .kind = OptionKind::address,
+     .places = kGlobal,
+     .topic = Topic::admin,
+     .common = true,
+     .field = &Config::admin,
+     .value = "ADDR",
+     .repeated = true,
+     .help = "Serve metrics and health over HTTP at this address. It is unix:/path (its owner and "
+             "group may use it) or a TCP address. A TCP address that is not loopback "
+             "serves /metrics, /livez and /readyz only. The option can be repeated."},
+    {.name = "admin-host",
+     .kind = OptionKind::name,
+     .places = kGlobal,
+     .topic = Topic::admin,
+     .field = &Config::admin_hosts,
+     .value = "NAME",
+     .repeated = true,
+     .help = "Also answer HTTP requests for this host name. IP addresses and localhost are always "
+             "answered. The option can be repeated."},
+    {.name = "admin-token-file",
+     .kind = OptionKind::path,
+     .places = kGlobal,
+     .topic = Topic::admin,
+     .field = &Config::admin_token_file,
+     .value = "FILE",
+     .help = "Require the token in this file over TCP. It has at least 32 characters, and only the "
+             "file's owner and group may read it. /metrics, /livez, /readyz and the page itself "
+             "need none, and neither do unix sockets."},
     {.name = "version",
      .kind = OptionKind::flag,
      .places = kOnCommandLine,

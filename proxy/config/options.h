@@ -41,6 +41,7 @@ enum class Topic : std::uint8_t {
   capture,
   mirror,
   log,
+  admin,
   workers,
   transfer,
   general
@@ -62,7 +63,8 @@ using OptionField = std::variant<
     Balance RouteConfig::*, Health RouteConfig::*, OnDown RouteConfig::*,
     std::optional<std::uint64_t> RouteConfig::*, std::optional<std::string> RouteConfig::*,
     Engine Config::*, ZeroCopy RouteConfig::*, Congestion RouteConfig::*, CpuAffinity Config::*,
-    LogLevel Config::*, LogFormat Config::*>;
+    LogLevel Config::*, LogFormat Config::*, std::vector<ListenAddress> Config::*,
+    std::vector<std::string> Config::*>;
 
 /// A row of the table of options. The command line, the TOML keys, their checks and the help all
 /// come from this table.
@@ -107,7 +109,7 @@ struct GivenOption {
 /// Stores the options in place of the values that were there.
 void apply_options(std::span<const GivenOption> given, Config& config, RouteConfig& route);
 /// Clears the values of a repeated option; no effect on others.
-void clear_option(const Option& option, RouteConfig& route);
+void clear_option(const Option& option, Config& config, RouteConfig& route);
 
 /// The allowed values, as errors, the help and the man page write them: "0 (never), or 1ms to
 /// 365d".
@@ -128,5 +130,8 @@ inline constexpr std::uint64_t kPipePageBytes = 4'096;
 /// An error if a single pipe exceeds the budget: no pipe could ever be created, and every
 /// connection would copy without a warning.
 [[nodiscard]] Result<> check_pipe_budget(const Config& config);
+
+/// An error if an address of `admin` is given twice, or is also a route's.
+[[nodiscard]] Result<> check_admin_addresses(const Config& config);
 
 }  // namespace sluice

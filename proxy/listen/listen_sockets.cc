@@ -3,32 +3,23 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <cstring>
 #include <set>
 #include <span>
-#include <thread>
 #include <utility>
 
+#include "proxy/listen/unix_socket.h"
 #include "proxy/upstream/resolve.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice {
 namespace {
 
-// The kernel limits it to net.core.somaxconn.
-constexpr int kBacklog = 4096;
-// How often, and at which interval, a start tries to lock the folder of a unix socket.
-constexpr int kStartLooks = 30;
-constexpr std::chrono::milliseconds kStartLook(10);
+// The owner and the group may use the admin thread's sockets.
+constexpr mode_t kAdminMode = 0660;
 
 enum class Sharing { alone, reuse_port };
 
@@ -133,75 +124,6 @@ Result<std::vector<Error>> open_each(const HostPort& address, const Open& open) 
   return std::vector<Error>();
 }
 
-// What is at the path of a unix listener.
-enum class UnixPath { nothing, leftover, in_use };
-
-// Examines the path. A file that is no socket is an error. `leftover` is a socket on which no
-// process listens. A process that does listen there sees one connection, which closes at once.
-Result<UnixPath> look_at(const UnixEndpoint& address) {
-  const Endpoint endpoint = make_endpoint(address);
-  struct stat about {};
-  if (::lstat(address.path.c_str(), &about) != 0) return UnixPath::nothing;
-  if (!S_ISSOCK(about.st_mode)) return Error{EEXIST, "bind " + endpoint.text};
-  const OwnedFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!probe) return errno_error("socket for " + endpoint.text);
-  if (::connect(probe.get(), endpoint.data(), endpoint.size_bytes) == 0) return UnixPath::in_use;
-  if (errno == ENOENT) return UnixPath::nothing;  // removed since lstat()
-  return errno == ECONNREFUSED ? UnixPath::leftover : UnixPath::in_use;
-}
-
-Result<OwnedFd> unix_socket(const Endpoint& endpoint) {
-  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return errno_error("socket for " + endpoint.text);
-  return fd;
-}
-
-Result<> bind_unix(const OwnedFd& fd, const Endpoint& endpoint) {
-  if (::bind(fd.get(), endpoint.data(), endpoint.size_bytes) == 0) return {};
-  return errno_error("bind " + endpoint.text);
-}
-
-// Examines an abstract name, which is either in use or free.
-Result<UnixPath> look_at_name(const UnixEndpoint& address) {
-  const Endpoint endpoint = make_endpoint(address);
-  const Result<OwnedFd> fd = unix_socket(endpoint);
-  if (fd.has_error()) return fd.error();
-  const Result<> bound = bind_unix(*fd, endpoint);
-  if (bound.has_value()) return UnixPath::nothing;
-  if (bound.error().code != EADDRINUSE) return bound.error();
-  return UnixPath::in_use;
-}
-
-enum class Leftover : bool { stays, goes };
-
-Result<> find_free(const UnixEndpoint& address, Leftover leftover) {
-  const std::optional<FileIdentity> seen = identity_at(AT_FDCWD, address.path);
-  const Result<UnixPath> found = look_at(address);
-  if (found.has_error()) return found.error();
-  if (*found == UnixPath::in_use) return Error{EADDRINUSE, "bind unix:" + address.path};
-  if (*found == UnixPath::leftover && leftover == Leftover::goes) {
-    unlink_if_same(AT_FDCWD, address.path, seen);
-  }
-  return {};
-}
-
-std::string folder_of(const UnixEndpoint& address) {
-  const std::size_t slash = address.path.rfind('/');
-  return slash == std::string::npos ? "." : address.path.substr(0, slash + 1);
-}
-
-// Locks the folder of a unix socket, so that starts run one after the other. Between bind and
-// listen, two concurrent starts would mistake each other's socket for a leftover. If another
-// program holds the lock, the wait ends after 300 ms.
-OwnedFd wait_for_other_starts(const UnixEndpoint& address) {
-  OwnedFd folder(::open(folder_of(address).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  for (int look = 0; look < kStartLooks && folder && ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0;
-       ++look) {
-    std::this_thread::sleep_for(kStartLook);
-  }
-  return folder;
-}
-
 // Fails if another process listens at `place`. The probe binds without SO_REUSEPORT; with it, a
 // second daemon of the same user would bind without an error. Sockets that are bound but do not
 // listen do not conflict.
@@ -211,80 +133,80 @@ Result<> find_free(const Place& place) {
   return {};
 }
 
-// Binds all listeners of a configuration.
+// What the sockets of an address are for.
+struct Use {
+  std::size_t route = ListenSocket::kNoRoute;
+  Congestion congestion = Congestion::system;
+  bool sink = false;
+  std::optional<mode_t> mode = {};  // of a path; nullopt: as the umask has it
+};
+
+// Binds addresses: a TCP address once for each worker.
 class Opener {
  public:
-  Opener(const Config& config, std::size_t workers) : config_(config), workers_(workers) {}
+  explicit Opener(std::size_t workers) : workers_(workers) {}
 
-  Result<> open_all() {
-    for (std::size_t route = 0; route < config_.routes.size(); ++route) {
-      for (const ListenAddress& address : config_.routes[route].listen) {
-        const auto* path = std::get_if<UnixEndpoint>(&address);
-        Result<> opened = path != nullptr ? open_unix(*path, route)
-                                          : open_tcp(std::get<HostPort>(address), route);
-        if (opened.has_error()) return opened;
-      }
-    }
-    return {};
+  Result<> open(const ListenAddress& address, const Use& use) {
+    const auto* path = std::get_if<UnixEndpoint>(&address);
+    return path != nullptr ? open_unix(*path, use) : open_tcp(std::get<HostPort>(address), use);
   }
   [[nodiscard]] ListenSockets& opened() { return opened_; }
 
  private:
-  Result<> open_tcp(const HostPort& address, std::size_t route);
-  Result<> open_group(Place place, std::size_t route);
-  Result<> open_unix(const UnixEndpoint& address, std::size_t route);
+  Result<> open_tcp(const HostPort& address, const Use& use);
+  Result<> open_group(Place place, const Use& use);
+  Result<> open_unix(const UnixEndpoint& address, const Use& use);
 
-  const Config& config_;
   std::size_t workers_;
   std::size_t unix_sockets_ = 0;
   ListenSockets opened_;
 };
 
 // Binds one socket for each worker to one address.
-Result<> Opener::open_group(Place place, std::size_t route) {
-  const Congestion congestion = config_.routes[route].congestion;
+Result<> Opener::open_group(Place place, const Use& use) {
   if (place.address.port() != 0) {
     if (Result<> found = find_free(place); found.has_error()) return found;
   }
   for (std::size_t worker = 0; worker < workers_; ++worker) {
-    Result<OwnedFd> fd = bind_tcp(place, Sharing::reuse_port, congestion);
+    Result<OwnedFd> fd = bind_tcp(place, Sharing::reuse_port, use.congestion);
     if (fd.has_error()) return fd.error();
     // Set before any client connects: a killed sink must never seem to confirm what it received.
-    if (is_sink(config_.routes[route])) reset_on_close(fd->get());
+    if (use.sink) reset_on_close(fd->get());
     if (worker == 0) {
       Result<SocketAddress> local = local_address(fd->get());
       if (local.has_error()) return local.error();
       place.address = *local;  // the chosen port, if it was 0, for the other sockets
-      opened_.bound.push_back({route, place.address.to_string()});
+      opened_.bound.push_back({use.route, place.address.to_string()});
     }
-    opened_.sockets.push_back(
-        {std::move(*fd), std::nullopt, route, worker, Leg::Kind::tcp, nullptr});
+    ListenSocket& socket = opened_.sockets.emplace_back();
+    socket.fd = std::move(*fd);
+    socket.route = use.route;
+    socket.worker = worker;
   }
   return {};
 }
 
-Result<> Opener::open_tcp(const HostPort& address, std::size_t route) {
+Result<> Opener::open_tcp(const HostPort& address, const Use& use) {
   const Result<std::vector<Error>> lacking =
-      open_each(address, [this, route](const Place& place) { return open_group(place, route); });
+      open_each(address, [this, &use](const Place& place) { return open_group(place, use); });
   if (lacking.has_error()) return lacking.error();
   for (const Error& each : *lacking) {
-    opened_.passed_over.push_back({route, to_string(ListenAddress(address)), each.to_string()});
+    opened_.passed_over.push_back({use.route, to_string(ListenAddress(address)), each.to_string()});
   }
   return {};
 }
 
-Result<> Opener::open_unix(const UnixEndpoint& address, std::size_t route) {
-  const Endpoint endpoint = make_endpoint(address);
-  Result<OwnedFd> fd = unix_socket(endpoint);
+Result<> Opener::open_unix(const UnixEndpoint& address, const Use& use) {
+  Result<OwnedFd> fd = open_unix_socket(address);
   if (fd.has_error()) return fd.error();
-  // Bind an abstract name at once: it leaves no file behind.
-  const Result<> free =
-      address.is_abstract() ? bind_unix(*fd, endpoint) : find_free(address, Leftover::stays);
-  if (free.has_error()) return free;
-  opened_.bound.push_back({route, endpoint.text});
-  const std::size_t worker = unix_sockets_++ % workers_;
-  opened_.sockets.push_back(
-      {*std::move(fd), address, route, worker, Leg::Kind::unix_stream, nullptr});
+  opened_.bound.push_back({use.route, make_endpoint(address).text});
+  ListenSocket& socket = opened_.sockets.emplace_back();
+  socket.fd = *std::move(fd);
+  socket.unix_address = address;
+  socket.mode = use.mode;
+  socket.route = use.route;
+  socket.worker = unix_sockets_++ % workers_;
+  socket.kind = Leg::Kind::unix_stream;
   return {};
 }
 
@@ -301,7 +223,7 @@ Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
       ::getsockopt(group.front().fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_alone, &size));
   if (Result<> found = find_free(Place{*address, v6_alone == 0}); found.has_error()) return found;
   for (const ListenSocket& each : group) {
-    if (::listen(each.fd.get(), kBacklog) != 0) {
+    if (::listen(each.fd.get(), kListenBacklog) != 0) {
       return errno_error("listen " + address->to_string());
     }
   }
@@ -312,20 +234,6 @@ Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
   if (steer_by_cpu(group.back().fd.get(), cpus).has_error()) return {};
   const auto steering = std::make_shared<Steering>(address->to_string(), group.size());
   for (ListenSocket& each : group) each.steering = steering;
-  return {};
-}
-
-Result<> listen_unix(const ListenSocket& socket, std::vector<ListenSockets::UnixPath>& paths) {
-  const UnixEndpoint& address = *socket.unix_address;
-  const Endpoint endpoint = make_endpoint(address);
-  OwnedFd alone;
-  if (!address.is_abstract()) {
-    alone = wait_for_other_starts(address);
-    if (Result<> found = find_free(address, Leftover::goes); found.has_error()) return found;
-    if (Result<> bound = bind_unix(socket.fd, endpoint); bound.has_error()) return bound;
-    paths.push_back({address.path, identity_at(AT_FDCWD, address.path)});
-  }
-  if (::listen(socket.fd.get(), kBacklog) != 0) return errno_error("listen " + endpoint.text);
   return {};
 }
 
@@ -359,15 +267,9 @@ class Prober {
 };
 
 Result<> Prober::probe_unix(const UnixEndpoint& address) {
-  const Result<UnixPath> found = address.is_abstract() ? look_at_name(address) : look_at(address);
-  if (found.has_error()) return found.error();
-  if (*found == UnixPath::in_use) {
-    remarks_.push_back("unix:" + address.path + " is in use at the moment");
-    return {};
-  }
-  if (!address.is_abstract() && ::access(folder_of(address).c_str(), W_OK | X_OK) != 0) {
-    return errno_error("bind unix:" + address.path);
-  }
+  const Result<bool> in_use = probe_unix_socket(address);
+  if (in_use.has_error()) return in_use.error();
+  if (*in_use) remarks_.push_back("unix:" + address.path + " is in use at the moment");
   return {};
 }
 
@@ -401,8 +303,23 @@ Result<> Prober::probe_place(const Place& place) {
 }  // namespace
 
 Result<ListenSockets> open_listeners(const Config& config, std::size_t workers) {
-  Opener opener(config, workers);
-  if (const Result<> opened = opener.open_all(); opened.has_error()) return opened.error();
+  Opener opener(workers);
+  for (std::size_t index = 0; index < config.routes.size(); ++index) {
+    const RouteConfig& route = config.routes[index];
+    for (const ListenAddress& address : route.listen) {
+      const Result<> opened = opener.open(address, {index, route.congestion, is_sink(route)});
+      if (opened.has_error()) return opened.error();
+    }
+  }
+  return std::move(opener.opened());
+}
+
+Result<ListenSockets> open_admin_listeners(const Config& config) {
+  Opener opener(1);
+  for (const ListenAddress& address : config.admin) {
+    const Result<> opened = opener.open(address, {.mode = kAdminMode});
+    if (opened.has_error()) return opened.error();
+  }
   return std::move(opener.opened());
 }
 
@@ -412,8 +329,9 @@ Result<> ListenSockets::listen(const std::vector<int>& cpus) {
       return socket.worker == 0 || socket.unix_address;
     };
     const auto end = std::find_if(each + 1, sockets.end(), begins);
-    Result<> listening =
-        each->unix_address ? listen_unix(*each, unix_paths) : listen_tcp(Group(each, end), cpus);
+    Result<> listening = each->unix_address ? listen_unix(each->fd.get(), *each->unix_address,
+                                                          each->mode, unix_paths)
+                                            : listen_tcp(Group(each, end), cpus);
     if (listening.has_error()) return listening;
     each = end;
   }
@@ -421,7 +339,7 @@ Result<> ListenSockets::listen(const std::vector<int>& cpus) {
 }
 
 void ListenSockets::remove_unix_paths() {
-  for (const UnixPath& each : std::exchange(unix_paths, {})) {
+  for (const SocketPath& each : std::exchange(unix_paths, {})) {
     unlink_if_same(AT_FDCWD, each.path, each.socket);
   }
 }
@@ -432,6 +350,9 @@ Result<std::vector<std::string>> probe_listeners(const Config& config) {
     for (const ListenAddress& address : route.listen) {
       if (Result<> probed = prober.probe(address); probed.has_error()) return probed.error();
     }
+  }
+  for (const ListenAddress& address : config.admin) {
+    if (Result<> probed = prober.probe(address); probed.has_error()) return probed.error();
   }
   return prober.remarks();
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -7,11 +9,11 @@
 #include <vector>
 
 #include "iolib/base/error.h"
-#include "iolib/base/file_identity.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/relay/leg.h"
 #include "proxy/config/config.h"
 #include "proxy/listen/steering.h"
+#include "proxy/listen/unix_socket.h"
 
 namespace sluice {
 
@@ -20,7 +22,9 @@ struct ListenSocket {
   OwnedFd fd;
   /// nullopt for TCP. A path is bound only by listen(); all other sockets are already bound.
   std::optional<UnixEndpoint> unix_address;
-  std::size_t route = 0;
+  std::optional<mode_t> mode = {};  ///< permissions of the path; nullopt: as the umask has it
+  static constexpr std::size_t kNoRoute = static_cast<std::size_t>(-1);
+  std::size_t route = kNoRoute;
   std::size_t worker = 0;  ///< the worker that accepts from it
   Leg::Kind kind = Leg::Kind::tcp;
   std::shared_ptr<Steering> steering;  ///< of the address; null: the kernel's hash spreads its
@@ -42,11 +46,7 @@ struct ListenSockets {
     std::string reason;
   };
   std::vector<PassedOver> passed_over;
-  struct UnixPath {
-    std::string path;
-    std::optional<FileIdentity> socket;  ///< the bound socket
-  };
-  std::vector<UnixPath> unix_paths;  ///< the paths that remove_unix_paths() removes
+  std::vector<SocketPath> unix_paths;  ///< the paths that remove_unix_paths() removes
 
   /// Makes all sockets listen: from now on clients can connect. If `cpus` is not empty, a
   /// connection goes to the worker on the CPU where it arrives, while that spreads the connections;
@@ -62,6 +62,10 @@ struct ListenSockets {
 /// except for addresses of a name that this machine lacks. No socket listens yet, and no file is
 /// created.
 [[nodiscard]] Result<ListenSockets> open_listeners(const Config& config, std::size_t workers);
+
+/// The same for the addresses of the admin thread: one socket for each, without a route. Paths of
+/// unix sockets get mode 0660.
+[[nodiscard]] Result<ListenSockets> open_admin_listeners(const Config& config);
 
 /// Checks whether this machine can open the listeners of `config`, without listening anywhere. The
 /// error is that of the first listener that fails. A process that listens on a unix socket of

@@ -28,7 +28,7 @@ Control::Control(const Config& config, Actions actions)
       context_(std::make_shared<boost::asio::io_context>(1)),
       work_(context_->get_executor()),
       signals_(*context_),
-      drain_deadline_(*context_),
+      deadline_(*context_),
       look_ups_(config, context_, actions_.update_route) {}
 
 void Control::catch_signals() {
@@ -56,24 +56,34 @@ void Control::await_signal() {
 void Control::handle(int signal) {
   if (signal == SIGHUP) return actions_.reopen_log();
   if (signal == SIGUSR1) return actions_.print_stats();
-  if (draining_) {
+  if (phase_ == Phase::draining) {
     return end_drain(records(config_) ? kSecondSignalCaptureGrace : kSecondSignalGrace,
                      "second signal");
   }
-  draining_ = true;
+  const Duration lame_duck = to_duration(config_.lame_duck);
+  if (phase_ == Phase::lame_duck || signal == SIGINT || lame_duck == Duration::zero()) {
+    return begin_drain();
+  }
+  phase_ = Phase::lame_duck;
+  actions_.begin_lame_duck();
+  set_deadline(lame_duck, [this] { begin_drain(); });
+}
+
+void Control::begin_drain() {
+  phase_ = Phase::draining;
   actions_.begin_drain();
-  set_drain_deadline(to_duration(config_.drain_timeout),
-                     [this] { end_drain(kLastGrace, "drain timeout"); });
+  set_deadline(to_duration(config_.drain_timeout),
+               [this] { end_drain(kLastGrace, "drain timeout"); });
 }
 
 // Calls `then` after `time`. If the process was stopped at the deadline, the workers must first
 // handle the input of that time: the deadline then moves by kLateDeadline.
-void Control::set_drain_deadline(Duration time, const std::function<void()>& then) {
-  drain_deadline_.expires_after(time);
-  drain_deadline_.async_wait([this, then](const boost::system::error_code& error) {
+void Control::set_deadline(Duration time, const std::function<void()>& then) {
+  deadline_.expires_after(time);
+  deadline_.async_wait([this, then](const boost::system::error_code& error) {
     if (error) return;
-    const bool stood_still = Clock::now() - drain_deadline_.expiry() >= kLateDeadline;
-    stood_still ? set_drain_deadline(kLateDeadline, then) : then();
+    const bool stood_still = Clock::now() - deadline_.expiry() >= kLateDeadline;
+    stood_still ? set_deadline(kLateDeadline, then) : then();
   });
 }
 
@@ -82,7 +92,7 @@ void Control::set_drain_deadline(Duration time, const std::function<void()>& the
 void Control::end_drain(Duration grace, std::string_view why) {
   ending_ = why;
   actions_.end_drain();
-  set_drain_deadline(grace, [this] { actions_.exit_now(); });
+  set_deadline(grace, [this] { actions_.exit_now(); });
 }
 
 void Control::upstream_failed(std::size_t route, std::size_t server) {

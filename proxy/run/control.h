@@ -5,6 +5,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,6 +26,7 @@ class Control {
  public:
   /// What Control asks of the server. All are called on the control thread.
   struct Actions {
+    std::function<void()> begin_lame_duck;  ///< clients are accepted for --lame-duck more
     std::function<void()> begin_drain;
     std::function<void()> end_drain;  ///< the drain deadline has passed
     std::function<void()> exit_now;   ///< a worker does not finish
@@ -47,7 +49,8 @@ class Control {
 
   /// Catches SIGTERM, SIGINT, SIGHUP and SIGUSR1 from now on, for run().
   void catch_signals();
-  /// Handles signals until finish(). A second SIGTERM or SIGINT ends the process at once.
+  /// Handles signals until finish(). SIGTERM and SIGINT end the process in steps, and each further
+  /// one begins the next step at once.
   void run();
 
   /// The routes with their current addresses.
@@ -73,8 +76,11 @@ class Control {
  private:
   void await_signal();
   void handle(int signal);
+  void begin_drain();
   void end_drain(Duration grace, std::string_view why);
-  void set_drain_deadline(Duration time, const std::function<void()>& then);
+  void set_deadline(Duration time, const std::function<void()>& then);
+
+  enum class Phase : std::uint8_t { running, lame_duck, draining };
 
   const Config& config_;
   Actions actions_;
@@ -82,9 +88,9 @@ class Control {
   const std::shared_ptr<boost::asio::io_context> context_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   boost::asio::signal_set signals_;
-  boost::asio::steady_timer drain_deadline_;
+  boost::asio::steady_timer deadline_;  ///< of the phase
   LookUps look_ups_;
-  bool draining_ = false;
+  Phase phase_ = Phase::running;
   std::string_view ending_ = "drained";
 };
 

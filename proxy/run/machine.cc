@@ -21,6 +21,8 @@ namespace {
 // copied.
 constexpr std::uint64_t kOwnDescriptors = 64;
 constexpr std::uint64_t kWorkerDescriptors = 16;
+// The admin thread has at most 32 connections.
+constexpr std::uint64_t kAdminDescriptors = 40;
 constexpr std::uint64_t kPipeShare = 8;
 // The share of the descriptors that mirrors may take, so that connections can still be accepted.
 constexpr std::uint64_t kMirrorShare = 4;
@@ -107,6 +109,7 @@ std::uint64_t connections_that_fit(const Config& config, const Machine& machine)
   const std::uint64_t pipes =
       std::min(2 * config.pipe_budget_slots / pipe_slots, left / kPipeShare);
   const std::uint64_t own = kOwnDescriptors + (kWorkerDescriptors + listeners) * machine.workers +
+                            (config.admin.empty() ? 0 : kAdminDescriptors + config.admin.size()) +
                             pipes + std::min<std::uint64_t>(checks, HealthChecker::kMostAtOnce);
   left = std::max(left / 2, left - std::min(left, own));
   return std::min(config.max_connections, std::max<std::uint64_t>(1, left / each));

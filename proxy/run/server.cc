@@ -21,9 +21,11 @@
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "iolib/pipe/pipe_pool.h"
+#include "proxy/admin/admin_thread.h"
 #include "proxy/health/health_thread.h"
 #include "proxy/listen/listen_sockets.h"
 #include "proxy/log/log.h"
+#include "proxy/run/admin_source.h"
 #include "proxy/run/control.h"
 #include "proxy/run/machine.h"
 #include "proxy/run/start_watch.h"
@@ -108,8 +110,8 @@ class Daemon {
       : config_(config),
         machine_(std::move(machine)),
         pool_({config.pipe_size_bytes, config.pipe_budget_slots, PipePool::Options{}.thread_pipes}),
-        control_(config, {[this] { begin_drain(); }, [this] { end_drain(); },
-                          [this] { exit_now(); }, [] { log::reopen(); },
+        control_(config, {[this] { begin_lame_duck(); }, [this] { begin_drain(); },
+                          [this] { end_drain(); }, [this] { exit_now(); }, [] { log::reopen(); },
                           [this] {
                             print_all_servers();
                             print_stats();
@@ -124,6 +126,7 @@ class Daemon {
 
   ~Daemon() {
     listeners_.remove_unix_paths();
+    admin_.end();  // it reads what the workers count
     end_workers();
   }
   Daemon(const Daemon&) = delete;
@@ -135,6 +138,8 @@ class Daemon {
   /// Begins to accept clients.
   Result<> listen();
   int run();
+  /// Leaves no path of the admin thread behind when a signal ends the start. Any thread.
+  void before_early_end() { admin_.remove_unix_paths(); }
 
  private:
   Result<> prepare();
@@ -143,12 +148,14 @@ class Daemon {
   Result<> make_workers();
   void end_workers();
   void close_captures();
+  void begin_lame_duck();
   void begin_drain();
   void end_drain();
   [[noreturn]] void exit_now();
   void print_stats() const;
   void print_all_servers() const;
   void print_servers(const Route& route) const;
+  void log_start() const;
 
   const Config& config_;
   Machine machine_;
@@ -161,6 +168,8 @@ class Daemon {
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
   ListenSockets listeners_;  ///< hold the sockets until the workers take them
+  DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_};
+  admin::AdminThread admin_{config_, source_};
   bool incomplete_ = false;  ///< recorded bytes did not reach the disk
 };
 
@@ -198,6 +207,8 @@ Result<> Daemon::prepare() {
 }
 
 Result<> Daemon::start() {
+  // First, so that it answers while the rest may take long.
+  if (Result<> started = admin_.start(); started.has_error()) return started;
   if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
   const std::string run = run_id();
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
@@ -260,6 +271,7 @@ Result<> Daemon::listen() {
   for (std::size_t index = 0; index < workers_.size(); ++index) {
     workers_[index]->accept_from(std::move(of_workers[index]));
   }
+  source_.enter(admin::RunState::ready);
   return {};
 }
 
@@ -287,7 +299,7 @@ void Daemon::share(const std::string& run) {
   shared_->on_drained = [this] { control_.finish(); };
 }
 
-int Daemon::run() {
+void Daemon::log_start() const {
   if (!machine_.uring_refused.empty()) {
     log::warn("engine_fallback", {{"engine", "epoll"}, {"reason", machine_.uring_refused}});
   }
@@ -301,6 +313,9 @@ int Daemon::run() {
     log::info("listening",
               {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
   }
+  for (const ListenSockets::Bound& bound : admin_.addresses()) {
+    log::info("admin_listening", {{"address", bound.address}});
+  }
   if (machine_.connections < config_.max_connections) {
     log::warn("connections_bounded",
               {{"max_connections", machine_.connections}, {"descriptors", machine_.descriptors}});
@@ -309,6 +324,10 @@ int Daemon::run() {
   log::info("started", {{"workers", std::uint64_t{machine_.workers}},
                         {"engine", machine_.uring ? "uring" : "epoll"},
                         {"pinned", machine_.cpus.empty() ? "no" : "yes"}});
+}
+
+int Daemon::run() {
+  log_start();
   control_.catch_signals();
   mask_signals(SIG_UNBLOCK, {SIGTERM, SIGINT, SIGHUP, SIGUSR1});
   control_.run();
@@ -336,10 +355,17 @@ void Daemon::close_captures() {
   for (const auto& worker : workers_) worker->give_up_capture();
   if (closed_within(kCaptureLastGrace)) return;
   static_cast<void>(log::close());
+  admin_.remove_unix_paths();
   std::_Exit(kExitFailed);
 }
 
+void Daemon::begin_lame_duck() {
+  log::info("lame_duck", {{"time", format_duration(config_.lame_duck)}});
+  source_.enter(admin::RunState::lame_duck);
+}
+
 void Daemon::begin_drain() {
+  source_.enter(admin::RunState::draining);
   log::info("draining", {{"timeout", format_duration(config_.drain_timeout)}});
   listeners_.remove_unix_paths();
   for (const auto& worker : workers_) worker->drain();
@@ -356,6 +382,7 @@ void Daemon::exit_now() {
     log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
   }
   log::flush();
+  admin_.remove_unix_paths();
   std::_Exit(records(config_) ? kExitFailed : kExitDone);
 }
 
@@ -443,8 +470,8 @@ int run_server(const Config& config) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a write beyond RLIMIT_FSIZE then fails with EFBIG
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
-  StartWatch watch;
   Daemon daemon(config, std::move(*machine));
+  StartWatch watch([&daemon] { daemon.before_early_end(); });
   Result<> started = daemon.start();
   if (started.has_value()) {
     // listen() waits for nothing, and it creates paths that only the destructor of `daemon`
@@ -479,6 +506,7 @@ int check_server(const Config& config) {
   Result<std::vector<std::string>> remarks = probe_listeners(config);
   if (remarks.has_error()) return fail(remarks.error());
   for (const std::string& each : *remarks) std::printf("listen: %s\n", one_line(each).c_str());
+  if (Result<> admin = admin::probe_admin(config); admin.has_error()) return fail(admin.error());
   if (Result<> files = probe_files(config); files.has_error()) return fail(files.error());
   if (Result<> log_file = log::probe(config); log_file.has_error()) return fail(log_file.error());
   std::printf("configuration: good, %zu route%s\n", config.routes.size(),

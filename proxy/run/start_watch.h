@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <thread>
 
 namespace sluice {
@@ -12,8 +13,8 @@ namespace sluice {
 class StartWatch {
  public:
   /// Blocks these signals for this thread and its later threads. Throws std::system_error if no
-  /// thread can start.
-  StartWatch();
+  /// thread can start. `before_end` is called on the watching thread.
+  explicit StartWatch(std::function<void()> before_end);
   ~StartWatch() { stop(); }
   StartWatch(const StartWatch&) = delete;
   StartWatch& operator=(const StartWatch&) = delete;

@@ -21,6 +21,7 @@ SUFFIXES = {".h", ".hh", ".hpp", ".ipp", ".inc", ".c", ".cc", ".cpp", ".cxx"}
 # The external libraries, with patterns of their angled includes.
 LIBRARIES = {
     "Boost.System": r"boost/system(/.*|\.hpp)",
+    "Boost.Beast": r"boost/beast(/.*|\.hpp)",
     "Boost.Asio": r"boost/asio(/.*|\.hpp)",
     "Boost.Intrusive": r"boost/intrusive/.*",
     "Boost.JSON": r"boost/json(/.*|\.hpp)",
@@ -56,7 +57,7 @@ def row(*files: str, libraries: tuple[str, ...] = ()) -> Row:
 BASE, REACTOR, PIPE, DISK = "iolib/base/", "iolib/reactor/", "iolib/pipe/", "iolib/disk/"
 TAP = "iolib/relay/tap.h"
 CONFIG, LOG, NAMES, UPSTREAM = "proxy/config/", "proxy/log/", "proxy/names/", "proxy/upstream/"
-ENTRY, HEALTH = "proxy/entry/", "proxy/health/"
+ENTRY, HEALTH, ADMIN = "proxy/entry/", "proxy/health/", "proxy/admin/"
 LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "proxy/run/"
 # A file's row is the longest prefix of its path.
 ROWS = {
@@ -77,9 +78,12 @@ ROWS = {
     ENTRY: row("iolib/", CONFIG),
     HEALTH: row("iolib/", CONFIG, LOG, UPSTREAM),
     LISTEN: row("iolib/", CONFIG, LOG, UPSTREAM),
+    ADMIN: row("iolib/", CONFIG, LISTEN),
+    # Beast takes long to compile, so only this file includes it.
+    ADMIN + "http_server": row("iolib/", libraries=("Boost.System", "Boost.Asio", "Boost.Beast")),
     TAPS: row("iolib/", CONFIG, LOG, UPSTREAM),
     SERVE: row("iolib/", CONFIG, LOG, UPSTREAM, ENTRY, LISTEN, TAPS, libraries=("Boost.Intrusive",)),
-    RUN: row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, LISTEN, TAPS, SERVE),
+    RUN: row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, ADMIN, LISTEN, TAPS, SERVE),
     # Only the control thread of the daemon runs on an io_context.
     RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, LISTEN, TAPS, SERVE,
                          libraries=("Boost.System", "Boost.Asio")),

@@ -1,0 +1,88 @@
+#include "proxy/admin/admin_thread.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "iolib/base/endpoint.h"
+#include "iolib/base/shortage.h"
+#include "proxy/admin/token.h"
+
+namespace sluice::admin {
+namespace {
+
+bool is_loopback(const SocketAddress& address) {
+  const std::span<const std::byte> bytes = address.host_bytes();
+  constexpr std::byte kLoopbackNet{127};  // 127.0.0.0/8
+  if (address.family() == AF_INET) return bytes.front() == kLoopbackNet;
+  in6_addr v6{};
+  if (bytes.size() != sizeof v6) return false;
+  std::memcpy(&v6, bytes.data(), sizeof v6);
+  return IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+Peer peer_of(const ListenSocket& socket) {
+  if (socket.unix_address) return Peer::unix_socket;
+  return is_loopback(local_name(socket.fd.get())) ? Peer::loopback : Peer::remote;
+}
+
+Result<std::string> token_of(const Config& config) {
+  return config.admin_token_file.empty() ? Result<std::string>(std::string())
+                                         : read_token(config.admin_token_file);
+}
+
+}  // namespace
+
+Result<> AdminThread::start() {
+  if (config_.admin.empty()) return {};
+  Result<std::string> token = token_of(config_);
+  if (token.has_error()) return token.error();
+  Result<ListenSockets> listeners = open_admin_listeners(config_);
+  if (listeners.has_error()) return listeners.error();
+  server_ =
+      std::make_unique<HttpServer>([this](HttpRequest request, const HttpServer::Reply& reply) {
+        reply(endpoints_->answer(request));
+      });
+  endpoints_ =
+      std::make_unique<Endpoints>(GuardRules{config_.admin_hosts, *std::move(token)}, source_,
+                                  [this](Rejection why) { return server_->rejected(why); });
+
+  const std::lock_guard lock(mutex_);
+  if (ended_) return {};
+  listeners_ = std::move(*listeners);
+  if (Result<> listening = listeners_.listen({}); listening.has_error()) return listening;
+  for (ListenSocket& socket : std::exchange(listeners_.sockets, {})) {
+    const Peer peer = peer_of(socket);
+    server_->accept_from(std::move(socket.fd), peer);
+  }
+  thread_ = start_thread([this] {
+    pthread_setname_np(pthread_self(), "admin");
+    server_->run();
+  });
+  return {};
+}
+
+void AdminThread::end() {
+  remove_unix_paths();
+  if (!thread_.joinable()) return;
+  server_->stop();
+  thread_.join();
+}
+
+void AdminThread::remove_unix_paths() {
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  listeners_.remove_unix_paths();
+}
+
+Result<> probe_admin(const Config& config) {
+  const Result<std::string> token = token_of(config);
+  return token.has_error() ? Result<>(token.error()) : Result<>();
+}
+
+}  // namespace sluice::admin

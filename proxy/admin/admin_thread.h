@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "proxy/admin/endpoints.h"
+#include "proxy/admin/http_server.h"
+#include "proxy/admin/source.h"
+#include "proxy/config/config.h"
+#include "proxy/listen/listen_sockets.h"
+
+namespace sluice::admin {
+
+/// The thread that answers HTTP requests about the daemon. It does nothing else, and waits for no
+/// other thread.
+class AdminThread {
+ public:
+  /// Borrows both.
+  AdminThread(const Config& config, const AdminSource& source) : config_(config), source_(source) {}
+  ~AdminThread() { end(); }
+  AdminThread(const AdminThread&) = delete;
+  AdminThread& operator=(const AdminThread&) = delete;
+
+  /// Reads the token, listens at the configured addresses and starts the thread. No effect if there
+  /// is no address, or after remove_unix_paths().
+  [[nodiscard]] Result<> start();
+  /// The addresses at which it listens. Valid after start().
+  [[nodiscard]] const std::vector<ListenSockets::Bound>& addresses() const {
+    return listeners_.bound;
+  }
+  /// Ends the thread, after remove_unix_paths(). From then on it uses neither source nor
+  /// configuration.
+  void end();
+  /// Removes the paths of its unix sockets, for good, because the process is about to end. Any
+  /// thread.
+  void remove_unix_paths();
+
+ private:
+  const Config& config_;
+  const AdminSource& source_;
+  std::unique_ptr<HttpServer> server_;
+  std::unique_ptr<Endpoints> endpoints_;
+  std::mutex mutex_;  ///< guards the rest while start() and remove_unix_paths() may both run
+  ListenSockets listeners_;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+/// Checks what start() reads and finds out about this machine, except for its addresses.
+[[nodiscard]] Result<> probe_admin(const Config& config);
+
+}  // namespace sluice::admin

@@ -1,0 +1,86 @@
+#include "proxy/admin/http.h"
+
+#include <ctime>
+
+#include "iolib/json/json.h"
+
+namespace sluice::admin {
+namespace {
+
+std::string http_date(std::int64_t now) {
+  const std::time_t time = now;
+  std::tm parts{};
+  ::gmtime_r(&time, &parts);
+  char text[32];
+  // The daemon never calls setlocale(), so the names are English.
+  std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  return text;
+}
+
+}  // namespace
+
+HttpResponse make_response(std::string content_type, std::string body) {
+  HttpResponse response;
+  response.content_type = std::move(content_type);
+  response.body = std::make_shared<const std::string>(std::move(body));
+  return response;
+}
+
+HttpResponse make_problem(unsigned status, std::string_view detail) {
+  json::object problem;
+  problem["type"] = "about:blank";
+  problem["title"] = std::string(reason_phrase(status));
+  problem["status"] = status;
+  problem["detail"] = std::string(detail);
+  HttpResponse response =
+      make_response("application/problem+json", json::serialize(problem) + "\n");
+  response.status = status;
+  return response;
+}
+
+std::string_view reason_phrase(unsigned status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 421:
+      return "Misdirected Request";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "Error";
+  }
+}
+
+std::string response_header(const HttpResponse& response, bool keep_alive, std::int64_t now) {
+  std::string text = "HTTP/1.1 " + std::to_string(response.status) + " " +
+                     std::string(reason_phrase(response.status)) + "\r\n";
+  const auto add = [&text](std::string_view name, std::string_view value) {
+    text.append(name).append(": ").append(value).append("\r\n");
+  };
+  add("Date", http_date(now));
+  add("Content-Type", response.content_type);
+  add("Content-Length", std::to_string(response.body ? response.body->size() : 0));
+  add("Cache-Control", "no-store");
+  add("X-Content-Type-Options", "nosniff");
+  for (const auto& [name, value] : response.fields) add(name, value);
+  add("Connection", keep_alive ? "keep-alive" : "close");
+  return text + "\r\n";
+}
+
+}  // namespace sluice::admin

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "iolib/base/owned_fd.h"
+#include "proxy/admin/http.h"
+
+namespace sluice::admin {
+
+/// Why a connection was closed, or a request not passed on.
+enum class Rejection : std::uint8_t {
+  replaced,   ///< it waited longest, and another peer came
+  busy,       ///< no connection could make room for it
+  timeout,    ///< no complete request, or the response was not read, in time
+  malformed,  ///< no valid HTTP
+  too_large,  ///< its header or body
+};
+inline constexpr std::size_t kRejections = 5;
+inline constexpr std::array<std::string_view, kRejections> kRejectionNames = {
+    "replaced", "busy", "timeout", "malformed", "too_large"};
+
+/// Serves HTTP/1.1 and 1.0 on one thread, within fixed bounds on connections, sizes and times: see
+/// kMost... in http_server.cc. Once a peer is over a bound it waits for nobody.
+class HttpServer {
+ public:
+  /// Takes the response, once. Any thread.
+  using Reply = std::function<void(HttpResponse)>;
+  /// Is called for each request, on the thread of run(). It must not block, and must see to it that
+  /// the reply is called soon, at once or later.
+  using Handler = std::function<void(HttpRequest, Reply)>;
+
+  explicit HttpServer(Handler handler);
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  /// Accepts from a listening socket. Call it before run().
+  void accept_from(OwnedFd listener, Peer peer);
+  /// Serves until stop().
+  void run();
+  /// Lets run() return; connections are left as they are, and close with the server. Any thread.
+  void stop();
+
+  /// How often something was rejected. On the thread of run() only.
+  [[nodiscard]] std::uint64_t rejected(Rejection why) const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice::admin

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace sluice::admin {
+
+/// How far the daemon is.
+enum class RunState : std::uint8_t {
+  starting,   ///< not every listener accepts yet
+  ready,      ///< every listener accepts
+  lame_duck,  ///< likewise, but clients are asked to go elsewhere
+  draining,   ///< no listener accepts; connections end
+};
+[[nodiscard]] constexpr std::string_view name_of(RunState state) {
+  constexpr std::string_view kNames[] = {"starting", "ready", "lame_duck", "draining"};
+  return kNames[static_cast<std::size_t>(state)];
+}
+
+/// What is known of the whole process once it has started.
+struct Figures {
+  std::string_view engine;  ///< "uring" or "epoll"
+  std::uint64_t workers = 0;
+  std::uint64_t connections = 0;  ///< now
+  std::uint64_t connections_limit = 0;
+  std::uint64_t pipe_slots = 0;
+  std::uint64_t pipe_slots_limit = 0;
+  std::uint64_t pipe_shortages = 0;
+  std::uint64_t accept_pauses = 0;
+  std::uint64_t log_lines_dropped = 0;
+};
+
+/// Where the admin thread gets its data. It calls these at any time; they never wait.
+class AdminSource {
+ public:
+  AdminSource() = default;
+  virtual ~AdminSource() = default;
+  AdminSource(const AdminSource&) = delete;
+  AdminSource& operator=(const AdminSource&) = delete;
+
+  [[nodiscard]] virtual RunState state() const = 0;
+  /// nullopt while the daemon starts.
+  [[nodiscard]] virtual std::optional<Figures> figures() const = 0;
+};
+
+}  // namespace sluice::admin

@@ -1,0 +1,28 @@
+#include "proxy/run/admin_source.h"
+
+#include "proxy/log/log.h"
+
+namespace sluice {
+
+std::optional<admin::Figures> DaemonSource::figures() const {
+  if (state() == admin::RunState::starting) return std::nullopt;
+  admin::Figures figures;
+  figures.engine = machine_.uring ? "uring" : "epoll";
+  figures.workers = machine_.workers;
+  figures.connections = sum_of(Counter::active);
+  figures.connections_limit = machine_.connections;
+  figures.pipe_slots = pool_.slots_in_use();
+  figures.pipe_slots_limit = pipe_slots_limit_;
+  figures.pipe_shortages = sum_of(Counter::pipe_shortages);
+  figures.accept_pauses = sum_of(Counter::accept_pauses);
+  figures.log_lines_dropped = log::dropped_lines();
+  return figures;
+}
+
+std::uint64_t DaemonSource::sum_of(Counter counter) const {
+  std::uint64_t sum = 0;
+  for (const auto& worker : workers_) sum += worker->worker().stats().get(counter);
+  return sum;
+}
+
+}  // namespace sluice

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "iolib/pipe/pipe_pool.h"
+#include "proxy/admin/source.h"
+#include "proxy/run/machine.h"
+#include "proxy/run/worker_thread.h"
+
+namespace sluice {
+
+/// What the admin thread may know of the daemon. The control thread says how far the daemon is;
+/// from ready on, the rest stays as it is until the admin thread has ended.
+class DaemonSource final : public admin::AdminSource {
+ public:
+  /// Borrows all of them.
+  DaemonSource(const Machine& machine, const PipePool& pool, std::uint64_t pipe_slots_limit,
+               const std::vector<std::unique_ptr<WorkerThread>>& workers)
+      : machine_(machine), pool_(pool), pipe_slots_limit_(pipe_slots_limit), workers_(workers) {}
+
+  /// Control thread.
+  void enter(admin::RunState state) { state_.store(state, std::memory_order_release); }
+
+  // Any thread.
+  [[nodiscard]] admin::RunState state() const override {
+    return state_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] std::optional<admin::Figures> figures() const override;
+
+ private:
+  [[nodiscard]] std::uint64_t sum_of(Counter counter) const;
+
+  const Machine& machine_;
+  const PipePool& pool_;
+  const std::uint64_t pipe_slots_limit_;
+  const std::vector<std::unique_ptr<WorkerThread>>& workers_;
+  std::atomic<admin::RunState> state_{admin::RunState::starting};
+};
+
+}  // namespace sluice

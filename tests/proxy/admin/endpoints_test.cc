@@ -1,0 +1,131 @@
+#include "proxy/admin/endpoints.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "iolib/json/json.h"
+
+namespace sluice::admin {
+namespace {
+
+struct FakeSource final : AdminSource {
+  [[nodiscard]] RunState state() const override { return its_state; }
+  [[nodiscard]] std::optional<Figures> figures() const override {
+    ++asked;
+    return its_figures;
+  }
+  RunState its_state = RunState::ready;
+  std::optional<Figures> its_figures = Figures{.engine = "uring",
+                                               .workers = 2,
+                                               .connections = 3,
+                                               .connections_limit = 9'007'199'254'740'993};
+  mutable int asked = 0;
+};
+
+class EndpointsTest : public testing::Test {
+ protected:
+  HttpResponse ask(std::string method, std::string target) {
+    HttpRequest request;
+    request.method = std::move(method);
+    request.target = std::move(target);
+    request.peer = Peer::unix_socket;
+    request.host = "localhost";
+    request.x_sluice = "1";
+    request.content_type = "application/json";
+    return endpoints_.answer(request);
+  }
+  std::string metrics() { return *ask("GET", "/metrics").body; }
+
+  FakeSource source_;
+  Endpoints endpoints_{{}, source_, [](Rejection why) {
+                         return std::uint64_t{why == Rejection::timeout ? 7U : 0U};
+                       }};
+};
+
+TEST_F(EndpointsTest, LivezAnswersInEveryState) {
+  for (const RunState state :
+       {RunState::starting, RunState::ready, RunState::lame_duck, RunState::draining}) {
+    source_.its_state = state;
+    EXPECT_EQ(ask("GET", "/livez").status, 200U);
+    EXPECT_EQ(ask("GET", "/readyz").status, state == RunState::ready ? 200U : 503U);
+  }
+}
+
+TEST_F(EndpointsTest, WhatIsNotThereIs404AndWhatOnlyReadsAllowsNothingElse) {
+  for (const char* path : {"/nothing", "/livez/", "/v1", "/v1/status/x", "/LIVEZ"}) {
+    EXPECT_EQ(ask("GET", path).status, 404U) << path;
+    EXPECT_EQ(ask("POST", path).status, 404U) << path;
+  }
+  for (const char* path : {"/livez", "/readyz", "/metrics", "/v1/status?x=1"}) {
+    EXPECT_EQ(ask("GET", path).status, 200U) << path;
+    EXPECT_EQ(ask("HEAD", path).status, 200U) << path;
+    const HttpResponse response = ask("POST", path);
+    EXPECT_EQ(response.status, 405U) << path;
+    EXPECT_EQ(response.fields.at(0), std::pair(std::string("Allow"), std::string("GET, HEAD")));
+  }
+}
+
+TEST_F(EndpointsTest, ErrorsAreProblems) {
+  const HttpResponse response = ask("GET", "/nothing");
+  EXPECT_EQ(response.content_type, "application/problem+json");
+  const json::value problem = json::parse(*response.body);
+  EXPECT_EQ(problem.at("status"), 404);
+  EXPECT_EQ(problem.at("title"), "Not Found");
+  EXPECT_EQ(problem.at("type"), "about:blank");
+}
+
+TEST_F(EndpointsTest, StatusSaysWhatRuns) {
+  const HttpResponse response = ask("GET", "/v1/status");
+  EXPECT_EQ(response.content_type, "application/json");
+  const json::value status = json::parse(*response.body);
+  EXPECT_EQ(status.at("version"), SLUICE_VERSION);
+  EXPECT_EQ(status.at("pid"), ::getpid());
+  EXPECT_EQ(status.at("state"), "ready");
+  EXPECT_EQ(status.at("engine"), "uring");
+  EXPECT_EQ(status.at("workers"), 2);
+  EXPECT_EQ(status.at("connections"), 3);
+  EXPECT_EQ(status.at("connections_limit"), 9'007'199'254'740'993);
+  EXPECT_GE(status.at("uptime_seconds").to_number<int>(), 0);
+}
+
+TEST_F(EndpointsTest, ADaemonThatStartsHasNoFigures) {
+  source_.its_state = RunState::starting;
+  source_.its_figures.reset();
+  const json::value status = json::parse(*ask("GET", "/v1/status").body);
+  EXPECT_EQ(status.at("state"), "starting");
+  EXPECT_FALSE(status.as_object().contains("engine"));
+  EXPECT_NE(metrics().find("sluice_ready 0\n"), std::string::npos);
+  EXPECT_EQ(metrics().find("sluice_build_info"), std::string::npos);
+}
+
+TEST_F(EndpointsTest, MetricsSayWhatRunsAndWhatWasRejected) {
+  HttpRequest strange;
+  strange.method = "GET";
+  strange.target = "/livez";
+  strange.host = "evil.example";
+  EXPECT_EQ(endpoints_.answer(strange).status, 421U);
+  const std::string text = metrics();
+  for (const char* line :
+       {"sluice_build_info{version=\"" SLUICE_VERSION "\",engine=\"uring\"} 1\n",
+        "sluice_ready 1\n", "sluice_connections_limit 9007199254740993\n",
+        "sluice_admin_rejected_total{reason=\"timeout\"} 7\n",
+        "sluice_admin_rejected_total{reason=\"host\"} 1\n",
+        "sluice_admin_rejected_total{reason=\"token\"} 0\n", "# TYPE process_open_fds gauge\n",
+        "# TYPE process_start_time_seconds"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  }
+}
+
+TEST_F(EndpointsTest, ManyWhoAskAtOnceGetTheSameRendering) {
+  const auto first = ask("GET", "/metrics").body;
+  const TimePoint begin = Clock::now();
+  while (ask("GET", "/metrics").body == first) {
+  }
+  EXPECT_EQ(source_.asked, 2);
+  EXPECT_LT(begin, Clock::now());
+}
+
+}  // namespace
+}  // namespace sluice::admin
