@@ -1,4 +1,5 @@
-// The files of tools/deploy/examples with real servers. Only addresses and intervals are replaced.
+// What holds for every file of tools/deploy/examples, and those for databases with real servers.
+// Only addresses and intervals are replaced.
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -6,28 +7,21 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "tests/support/regex.h"
 #include "tests/support/wait.h"
+#include "tests/system/example.h"
 #include "tests/system/outcome.h"
 #include "tests/system/postgres.h"
 #include "tests/system/programs.h"
 
 namespace sluice::test {
 namespace {
-
-std::filesystem::path examples() {
-  const char* folder = std::getenv("SLUICE_EXAMPLES");
-  return folder != nullptr ? folder : "tools/deploy/examples";
-}
 
 /// What a client printed, without the last newline. It can fail.
 std::string answer_of(const std::vector<std::string>& argv) {
@@ -50,34 +44,12 @@ class Frozen {
   pid_t pid_;
 };
 
-class ExamplesTest : public ProgramTest {
+class ExamplesTest : public ExampleTest {
  protected:
-  // Checks come and go, so descriptors are not counted.
-  void TearDown() override {
-    if (!daemon_) return;
-    EXPECT_EQ(daemon_->terminate(), 0);
-    if (HasFailure()) std::printf("the daemon's log:\n%s\n", daemon_->log().c_str());
-  }
-
-  /// Pairs of an address in the file and its port here.
-  using Ports = std::vector<std::pair<std::string, std::uint16_t>>;
-
-  /// Starts a daemon with this file. Its checks are ten times as frequent, and the kernel chooses
-  /// the ports of its `routes`.
-  void start_example(const std::string& name, const Ports& servers, std::size_t routes) {
-    std::string text = read_text(examples() / name);
-    text = Regex("(listen +=) \"[^\"]*\"").replaced(text, "$1 \"127.0.0.1:0\"");
-    const std::string interval = "health-interval = \"1s\"";
-    ASSERT_NE(text.find(interval), text.npos) << text;
-    text = Regex(interval).replaced(text, "health-interval = \"100ms\"");
-    for (const auto& [address, port] : servers) {
-      ASSERT_NE(text.find('"' + address + '"'), text.npos) << address << " in\n" << text;
-      text = Regex('"' + address + '"').replaced(text, '"' + loopback_address(port) + '"');
-    }
-    DaemonOptions options;
-    options.listeners = routes;
-    daemon_ = std::make_unique<Daemon>(
-        std::vector<std::string>{"--config", folder_.write(name, text)}, options);
+  /// Starts a daemon whose checks are ten times as frequent.
+  void start_checking(const std::string& name, Replacements replaced, std::size_t listeners) {
+    replaced.emplace_back("1s", "100ms");
+    start_example(name, replaced, listeners);
   }
   [[nodiscard]] bool is_logged(const std::string& event, std::uint16_t port) {
     return daemon_->wait_for_log(Regex(event + " route=.* server=" + loopback_address(port)));
@@ -85,9 +57,9 @@ class ExamplesTest : public ProgramTest {
 };
 
 TEST_P(ExamplesTest, EachIsAcceptedAndListed) {
-  const std::string list = read_text(examples() / "README.md");
+  const std::string list = read_text(example_folder() / "README.md");
   std::size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(examples())) {
+  for (const auto& entry : std::filesystem::directory_iterator(example_folder())) {
     if (entry.path().extension() != ".toml") continue;
     ++count;
     const Outcome outcome = run_to_end({"--config", entry.path(), "--check"});
@@ -115,8 +87,10 @@ TEST_P(ExamplesTest, APostgresStandbyServesWhileThePrimaryIsAway) {
   }
   Postgres primary(folder_, Postgres::owner());
   const auto standby = primary.make_standby(folder_);
-  start_example("postgres-standby.toml",
-                {{"10.0.0.2:5432", primary.port()}, {"10.0.0.3:5432", standby->port()}}, 1);
+  start_checking("postgres-standby.toml",
+                 {{"10.0.0.2:5432", loopback_address(primary.port())},
+                  {"10.0.0.3:5432", loopback_address(standby->port())}},
+                 1);
   const auto which = [this] { return ask_postgres(daemon_->port(), kWhich); };
   EXPECT_EQ(which(), primary_at(primary.port()));
 
@@ -148,8 +122,10 @@ TEST_P(ExamplesTest, ClientsFollowThePostgresPrimary) {
   EXPECT_EQ(ask_postgres(primary.port(), "CREATE ROLE sluice_check LOGIN CONNECTION LIMIT 10"), "");
   const auto standby = primary.make_standby(folder_);
   const std::string logged = primary.log();
-  start_example("postgres-primary.toml",
-                {{"10.0.0.2:5432", primary.port()}, {"10.0.0.3:5432", standby->port()}}, 1);
+  start_checking("postgres-primary.toml",
+                 {{"10.0.0.2:5432", loopback_address(primary.port())},
+                  {"10.0.0.3:5432", loopback_address(standby->port())}},
+                 1);
   const auto which = [this] { return ask_postgres(daemon_->port(), kWhich); };
   EXPECT_TRUE(is_logged("server_down", standby->port()));
   for (int i = 0; i < 10; ++i) EXPECT_EQ(which(), primary_at(primary.port())) << i;
@@ -199,10 +175,11 @@ class RedisExampleTest : public ExamplesTest {
       if (i > 0) replicate(ports_[i], ports_[0]);
     }
     ASSERT_TRUE(is_in_sync(1) && is_in_sync(2));
-    start_example(
-        "redis.toml",
-        {{"10.0.0.2:6379", ports_[0]}, {"10.0.0.3:6379", ports_[1]}, {"10.0.0.4:6379", ports_[2]}},
-        2);
+    start_checking("redis.toml",
+                   {{"10.0.0.2:6379", loopback_address(ports_[0])},
+                    {"10.0.0.3:6379", loopback_address(ports_[1])},
+                    {"10.0.0.4:6379", loopback_address(ports_[2])}},
+                   2);
     EXPECT_TRUE(is_logged("server_down", ports_[1])) << "it is not the primary";
     EXPECT_TRUE(is_logged("server_down", ports_[2]));
     writes_ = daemon_->port_of("writes");

@@ -1,13 +1,11 @@
 // Names that stand for many servers, as real name servers answer them.
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <chrono>
 #include <cstddef>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -18,85 +16,14 @@
 #include "tests/support/daemon.h"
 #include "tests/support/regex.h"
 #include "tests/support/wait.h"
+#include "tests/system/many_names.h"
 #include "tests/system/name_server.h"
 #include "tests/system/outcome.h"
-#include "tests/system/servers.h"
 
 namespace sluice::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr std::uint16_t kPort = 9000;
-
-/// Servers 0, 1, ... are 127.0.0.10, 127.0.0.11, ... at kPort.
-class ManyNamesTest : public ServersTest {
- protected:
-  static void SetUpTestSuite() { refused_ = enter_own_network(); }
-  void SetUp() override {
-    if (!refused_.empty()) GTEST_SKIP() << refused_;
-    SLUICE_NEEDS_PROGRAM("knotd");
-    SLUICE_NEEDS_PROGRAM("dnsmasq");
-    ServersTest::SetUp();
-  }
-
-  static std::string host(std::size_t server) { return "127.0.0." + std::to_string(10 + server); }
-  static std::string at(std::size_t server) { return host(server) + ":9000"; }
-  /// Lines of a zone that give the name these addresses.
-  static std::string addresses_of(const std::string& name,
-                                  const std::vector<std::size_t>& servers) {
-    std::string lines;
-    for (const std::size_t server : servers) lines += name + " A " + host(server) + "\n";
-    return lines;
-  }
-  void add_hosts(std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) {
-      Listener& server = servers_.emplace_back();
-      server.port = kPort;
-      server.fd = OwnedFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-      sockaddr_in address{};
-      address.sin_family = AF_INET;
-      address.sin_port = htons(kPort);
-      ASSERT_EQ(::inet_pton(AF_INET, host(servers_.size() - 1).c_str(), &address.sin_addr), 1);
-      const int reuse = 1;
-      ::setsockopt(server.fd.get(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
-      ASSERT_EQ(
-          ::bind(server.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-      ASSERT_EQ(::listen(server.fd.get(), 1'000), 0);
-    }
-  }
-  void start_route(const std::string& to, const std::string& more = "") {
-    start_with_file(to, "resolve-interval = \"100ms\"\n" + more);
-  }
-  /// The names of the route's servers, as SIGUSR1 prints them.
-  [[nodiscard]] std::set<std::string> servers_now() {
-    const std::size_t before = daemon_->log().size();
-    static_cast<void>(counters_of(*daemon_));
-    std::set<std::string> names;
-    for (const std::string& line : lines_of(daemon_->log().substr(before))) {
-      if (line.find(" server route=") != line.npos) names.insert(parse_text_line(line)["server"]);
-    }
-    return names;
-  }
-  /// Waits until the route has this number of servers.
-  [[nodiscard]] bool has_servers(std::size_t count) {
-    return wait_until([&] { return servers_now().size() == count; }, 60s);
-  }
-  /// Waits until the daemon has looked names up again, and has got the answers if there are any.
-  static void wait_for_look_ups() {
-    const std::uint64_t before = sent_datagrams();
-    ASSERT_TRUE(wait_until([&] { return sent_datagrams() > before + 20; }));
-  }
-  [[nodiscard]] LogFields summary_of_host(std::size_t server) {
-    static_cast<void>(counters_of(*daemon_));
-    return parse_text_line(line_of(daemon_->log(), " server=" + at(server) + " state="));
-  }
-  [[nodiscard]] bool unresolved(const std::string& reason) {
-    return daemon_->wait_for_log(Regex("name_unresolved route=a name=.* reason=\".*" + reason));
-  }
-
-  static inline std::string refused_;
-};
 
 TEST_P(ManyNamesTest, EachAddressIsAServerAndNewOnesAreUsed) {
   add_hosts(3);

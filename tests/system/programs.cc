@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "tests/support/wait.h"
+#include "tests/system/outcome.h"
 
 namespace sluice::test {
 namespace {
@@ -75,11 +76,27 @@ std::unique_ptr<Process> ProgramTest::start_redis(std::uint16_t port,
   return server;
 }
 
+std::unique_ptr<Process> ProgramTest::start_haproxy(std::uint16_t port,
+                                                    const std::string& config) const {
+  auto haproxy = std::make_unique<Process>(std::vector<std::string>{
+      "haproxy", "-db", "-f",
+      folder_.write(
+          "haproxy.cfg",
+          "defaults\n  timeout connect 5s\n  timeout client 9s\n  timeout server 9s\n" + config)});
+  wait_for_listener(*haproxy, port);
+  return haproxy;
+}
+
 void ProgramTest::make_certificate() const {
   static_cast<void>(
       run_program({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                    "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-days", "2",
                    "-keyout", folder_.file("key"), "-out", folder_.file("certificate")}));
+}
+
+LogFields ProgramTest::last_end(std::size_t count) const {
+  EXPECT_EQ(daemon_->wait_for_ends(count).size(), count);
+  return parse_text_line(line_of(daemon_->log(), " connection id="));
 }
 
 void wait_for_listener(Process& program, std::uint16_t port) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/log_line.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 #include "tests/system/forwarding.h"
@@ -29,8 +30,14 @@ class ProgramTest : public ForwardingTest {
                                                      const std::string& root) const;
   [[nodiscard]] std::unique_ptr<Process> start_redis(
       std::uint16_t port, const std::vector<std::string>& more = {}) const;
+  /// `config`: sections with a `bind` for that port; `defaults` has the time-outs.
+  [[nodiscard]] std::unique_ptr<Process> start_haproxy(std::uint16_t port,
+                                                       const std::string& config) const;
   /// Makes the files `key` and `certificate` for localhost, in the test's folder.
   void make_certificate() const;
+
+  /// Waits until this number of connections has ended. Returns the fields of the last one's line.
+  [[nodiscard]] LogFields last_end(std::size_t count) const;
 
   TempDir folder_;
 };

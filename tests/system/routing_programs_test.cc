@@ -58,10 +58,6 @@ class RoutingProgramsTest : public ProgramTest {
     if (HasFailure()) std::printf("the daemon's log:\n%s\n", daemon_->log().c_str());
     EXPECT_EQ(daemon_->terminate(), 0);
   }
-  [[nodiscard]] LogFields last_end(std::size_t count) {
-    EXPECT_EQ(daemon_->wait_for_ends(count).size(), count);
-    return parse_text_line(line_of(daemon_->log(), " connection id="));
-  }
 
   std::vector<std::uint16_t> ports_;
   std::unique_ptr<Process> nginx_;
