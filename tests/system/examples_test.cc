@@ -66,7 +66,7 @@ TEST_P(ExamplesTest, EachIsAcceptedAndListed) {
     EXPECT_EQ(outcome.status, 0) << entry.path() << '\n' << outcome.output << outcome.error;
     EXPECT_NE(list.find(entry.path().filename()), list.npos) << entry.path();
   }
-  EXPECT_GE(count, 5U);
+  EXPECT_GE(count, 7U);
 }
 
 // --- PostgreSQL
