@@ -119,10 +119,13 @@ Reply ask(const std::string& name, std::uint16_t type) {
   server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const std::string message = question(name, type);
   std::array<unsigned char, 65'536> answer;
+  // The question is sent again while there is neither an answer nor a refusal.
+  const auto answered = [&] {
+    return ::send(fd.get(), message.data(), message.size(), 0) < 0 ||
+           readable_within(fd.get(), std::chrono::seconds(1));
+  };
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&server), sizeof server) != 0 ||
-      ::send(fd.get(), message.data(), message.size(), 0) < 0 ||
-      !readable_within(fd.get(), std::chrono::seconds(1)) ||
-      ::recv(fd.get(), answer.data(), answer.size(), 0) < 12) {
+      !wait_until(answered) || ::recv(fd.get(), answer.data(), answer.size(), MSG_DONTWAIT) < 12) {
     return {};
   }
   return {answer[3] & 0xf, (answer[2] & 2) != 0, answer[6] * 256 + answer[7]};
