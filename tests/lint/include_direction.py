@@ -65,6 +65,7 @@ ROWS = {
     "iolib/balance/": row(BASE),
     "iolib/json/": row(libraries=("Boost.JSON",)),
     "iolib/wire/": row(BASE),
+    "iolib/page/": row(),
     REACTOR: row(BASE, libraries=("Boost.System", "Boost.Asio", "Boost.Intrusive", "liburing")),
     PIPE: row(BASE),
     "iolib/relay/": row(BASE, REACTOR, PIPE),

@@ -64,6 +64,7 @@ class IncludeDirection(unittest.TestCase):
     def test_lower_row_includes_a_row_below_it(self):
         for path, name in [
             ("iolib/base/a.h", "iolib/pipe/pipe.h"),
+            ("iolib/page/a.h", "iolib/base/error.h"),
             ("iolib/pipe/a.h", "iolib/relay/tap.h"),
             ("iolib/reactor/a.h", "iolib/pipe/pipe.h"),
             ("iolib/disk/a.h", "iolib/pipe/pipe.h"),

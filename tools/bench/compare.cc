@@ -37,7 +37,6 @@
 #include "tools/bench/sample.h"
 #include "tools/bench/server.h"
 #include "tools/common/command_line.h"
-#include "tools/common/html_text.h"
 
 namespace sluice::bench {
 namespace {
@@ -378,9 +377,9 @@ Result<> check_space(const CompareOptions& options) {
   for (const Contender& each : options.contenders) {
     if (each.records) names += (names.empty() ? "" : ", ") + each.name;
   }
-  return Error{0, options.directory + ": " + html::as_bytes(static_cast<double>(space.available)) +
+  return Error{0, options.directory + ": " + as_bytes(static_cast<double>(space.available)) +
                       " are free, and a run that records (" + names + ") may need " +
-                      html::as_bytes(static_cast<double>(needed)) +
+                      as_bytes(static_cast<double>(needed)) +
                       ": name another directory with --dir, or other --peers"};
 }
 

@@ -14,8 +14,8 @@
 #include "iolib/base/units.h"
 #include "tools/bench/best.h"
 #include "tools/bench/document.h"
+#include "tools/bench/metric.h"
 #include "tools/bench/names.h"
-#include "tools/common/html_text.h"
 
 namespace sluice::bench {
 namespace {
@@ -151,13 +151,6 @@ std::string void_runs(const json::object& workload) {
     text += "VOID: " + text_of(run.at("contender")) + ", round " +
             json::serialize(run.at("round")) + ": " + text_of(run.at("reason")) + '\n';
   }
-  if (const json::value* calls = workload.if_contains("syscalls")) {
-    for (const json::value& run : calls->as_array()) {
-      if (run.at("valid").as_bool()) continue;
-      text += "System calls not counted: " + text_of(run.at("contender")) + ": " +
-              text_of(run.at("reason")) + '\n';
-    }
-  }
   return text;
 }
 
@@ -179,29 +172,30 @@ std::string where_high(const json::object& workload, const char* key, double lea
   return text;
 }
 
-// Reasons to distrust the figures.
-std::string doubts(const json::object& workload) {
-  std::string text;
-  if (const std::string high = where_high(workload, "other_cpus", kMuchOfOthers); !high.empty()) {
-    text +=
-        "Not quiet: CPUs that were busy with neither the ends nor the contender (other "
-        "programs, or the kernel's own threads): " +
-        high + ".\n";
-  }
-  if (const std::string high = where_high(workload, "ends_busiest_thread", kSaturated, kDirectName);
-      !high.empty()) {
-    text +=
-        "Saturated: one thread of the tool's own ends was busy nearly all the time, and may "
-        "be the limit: " +
-        high + ".\n";
-  }
-  if (const std::string lost = where_high(workload, "dump_lost_percent", 0); !lost.empty()) {
-    text += "Lost: percent of the packets that its tcpdump did not record: " + lost + ".\n";
-  }
-  return text;
-}
-
 }  // namespace
+
+std::vector<std::string> doubts(const json::object& workload) {
+  std::vector<std::string> lines;
+  if (const json::value* calls = workload.if_contains("syscalls")) {
+    for (const json::value& run : calls->as_array()) {
+      if (run.at("valid").as_bool()) continue;
+      lines.push_back("System calls not counted: " + text_of(run.at("contender")) + ": " +
+                      text_of(run.at("reason")));
+    }
+  }
+  const auto add = [&](const char* what, const std::string& high) {
+    if (!high.empty()) lines.push_back(what + high + '.');
+  };
+  add("Not quiet: CPUs that were busy with neither the ends nor the contender (other programs, or "
+      "the kernel's own threads): ",
+      where_high(workload, "other_cpus", kMuchOfOthers));
+  add("Saturated: one thread of the tool's own ends was busy nearly all the time, and may be the "
+      "limit: ",
+      where_high(workload, "ends_busiest_thread", kSaturated, kDirectName));
+  add("Lost: percent of the packets that its tcpdump did not record: ",
+      where_high(workload, "dump_lost_percent", 0));
+  return lines;
+}
 
 std::string to_table(const json::object& document, TableStyle style) {
   const std::string baseline = text_of(document.at("baseline"));
@@ -217,7 +211,8 @@ std::string to_table(const json::object& document, TableStyle style) {
     if (const std::vector<Row> rows = ratios(workload, baseline); rows.size() > 1) {
       text += '\n' + render(rows, style);
     }
-    const std::string notes = void_runs(workload) + doubts(workload);
+    std::string notes = void_runs(workload);
+    for (const std::string& line : doubts(workload)) notes += line + '\n';
     if (!notes.empty()) text += (markdown ? "\n" : "") + notes;
   }
   return text;
@@ -235,7 +230,7 @@ std::string machine_of(const json::object& document) {
   const json::object& machine = document.at("machine").as_object();
   std::string text = field(machine, "cpus") + " × " + field(machine, "cpu") + ", ";
   if (const json::value* memory = machine.if_contains("memory_bytes")) {
-    text += html::as_bytes(number(*memory)) + " of memory, ";
+    text += as_bytes(number(*memory)) + " of memory, ";
   }
   text += field(machine, "kernel") + ", congestion control " +
           field(machine, "congestion_control") + ", a pipe of 1 MiB is granted " +

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "iolib/json/json.h"
 
@@ -23,5 +24,8 @@ enum class TableStyle : std::uint8_t {
 /// What a reader needs to judge the tables and to repeat the run, as a Markdown list: the command,
 /// the machine, the settings, and each contender's version, command and configuration.
 [[nodiscard]] std::string describe_conditions(const json::object& document);
+
+/// The reasons to distrust a workload's figures, one a line, except its void runs.
+[[nodiscard]] std::vector<std::string> doubts(const json::object& workload);
 
 }  // namespace sluice::bench

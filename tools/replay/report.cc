@@ -4,8 +4,7 @@
 #include <cstdio>
 
 #include "iolib/base/units.h"
-#include "tools/common/html_page.h"
-#include "tools/common/html_text.h"
+#include "tools/common/report_page.h"
 #include "tools/common/text.h"
 
 namespace sluice::replay {
@@ -13,7 +12,6 @@ namespace {
 
 using capture::printable;
 using capture::SideEnd;
-using html::counted;
 
 constexpr double kNsPerUs = 1e3;
 constexpr double kNsPerMs = 1e6;
@@ -29,6 +27,10 @@ constexpr double kNsPerMs = 1e6;
 
 const char* name_of(SideEnd end) {
   return end == SideEnd::eof ? "eof" : end == SideEnd::reset ? "reset" : "no end";
+}
+
+std::string counted(std::uint64_t count, const std::string& what) {
+  return std::to_string(count) + ' ' + what + (count == 1 ? "" : "s");
 }
 
 double seconds_of(const Tally& tally) {
@@ -101,6 +103,16 @@ json::object lag_of_connections(const Tally& tally) {
   json::object object = percentiles_of(tally.start_lag);
   object["last"] = static_cast<double>(tally.last_start_lag_ns) / kNsPerUs;
   return object;
+}
+
+// The points of a chart: percentiles with their values in µs.
+json::array curve_of(const Histogram& of) {
+  json::array curve;
+  for (const double rank : {50.0, 60.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8,
+                            99.9, 99.95, 99.98, 99.99}) {
+    curve.push_back(json::array{rank, percentile(of, rank)});
+  }
+  return curve;
 }
 
 json::object settings_of(const Outcome& outcome) {
@@ -271,6 +283,16 @@ json::object to_json(const Outcome& outcome) {
                            {"differences", std::move(differences)}};
   }
   return document;
+}
+
+std::string to_html(const Outcome& outcome) {
+  json::object document = to_json(outcome);
+  if (json::value* compare = document.if_contains("compare")) compare->as_object().erase("answers");
+  json::array& lines = document["remarks"].emplace_array();
+  for (const std::string& line : remarks(outcome)) lines.push_back(json::string(line));
+  document["curves"] = {{"then", curve_of(outcome.tally.then)},
+                        {"now", curve_of(outcome.tally.now)}};
+  return report_page("sluice-replay", kReportScript, document);
 }
 
 }  // namespace sluice::replay

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "iolib/json/json.h"
+#include "iolib/page/page.h"
 #include "tools/common/histogram.h"
 #include "tools/replay/options.h"
 #include "tools/replay/plan.h"
@@ -49,5 +50,7 @@ inline constexpr std::pair<double, const char*> kPercentiles[] = {
 [[nodiscard]] std::string to_text(const Outcome& outcome);
 [[nodiscard]] json::object to_json(const Outcome& outcome);
 [[nodiscard]] std::string to_html(const Outcome& outcome);
+/// report.js, which draws the page.
+extern const page::Asset kReportScript;
 
 }  // namespace sluice::replay

@@ -167,7 +167,7 @@ TEST(TableTest, WhatATcpdumpHasLostIsSaid) {
   summarize(workload, {"a", "b"}, "a");
   EXPECT_NE(to_table(document, TableStyle::plain).find("did not record: a 12.50.\n"),
             std::string::npos);
-  EXPECT_NE(to_html(document).find("in percent of them, median: a 12.50."), std::string::npos);
+  EXPECT_NE(to_html(document).find("did not record: a 12.50."), std::string::npos);
 }
 
 TEST(TableTest, SystemCallsHaveAColumnOrAReason) {
@@ -186,7 +186,7 @@ TEST(TableTest, SystemCallsHaveAColumnOrAReason) {
   EXPECT_NE(table.find("system calls/trip"), std::string::npos) << table;
   EXPECT_NE(table.find("4.25"), std::string::npos) << table;
   EXPECT_NE(table.find("System calls not counted: b: it was slow\n"), std::string::npos) << table;
-  EXPECT_NE(to_html(document).find("system calls/<wbr>trip"), std::string::npos);
+  EXPECT_NE(to_html(document).find("system calls/trip"), std::string::npos);
   const test::TempDir folder;
   const Result<json::object> read = read_document(folder.write("x.json", to_text(document)));
   ASSERT_TRUE(read.has_value()) << read.error().to_string();
