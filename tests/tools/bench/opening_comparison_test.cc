@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "iolib/json/json.h"
 #include "tests/support/process.h"
 #include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 #include "tests/tools/bench/bench_program.h"
-#include "tools/common/json.h"
 
 namespace sluice::test {
 namespace {
