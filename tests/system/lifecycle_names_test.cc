@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 #include <string>
 
 #include "tests/support/daemon.h"
 #include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
+#include "tests/system/http.h"
 #include "tests/system/outcome.h"
 
 namespace sluice::test {
@@ -118,6 +120,24 @@ TEST_F(NamesTest, AServerThatItsChecksFindDownIsFoundWhereItMoves) {
   EXPECT_TRUE(daemon.wait_for_log(Regex("resolved route=a")));
   EXPECT_TRUE(daemon.wait_for_log(Regex("server_up route=a server=upstream.test")));
   EXPECT_EQ(daemon.terminate(kSoon), 0);
+}
+
+TEST_F(NamesTest, AStartThatWaitsForANameIsAliveAndNotReady) {
+  know("");
+  const std::string path = folder_.file("admin.sock");
+  Process start({wrapper_, "--listen", "127.0.0.1:0", "--to", "upstream.test:1", "--admin",
+                 "unix:" + path});
+  ASSERT_TRUE(asked()) << start.standard_error();
+  const auto ask = [&](std::string_view at) {
+    return exchange(connect_unix(path).get(), http_request("GET", at));
+  };
+  EXPECT_EQ(ask("/livez").status, 200);
+  EXPECT_EQ(ask("/readyz").status, 503);
+  EXPECT_NE(ask("/v1/status").body.find("\"state\":\"starting\""), std::string::npos);
+  EXPECT_NE(ask("/metrics").body.find("\nsluice_ready 0\n"), std::string::npos);
+  start.signal(SIGTERM);
+  EXPECT_EQ(start.wait(kSoon), 0);
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST_F(NamesTest, SignalEndsAStartThatWaitsForAName) {
