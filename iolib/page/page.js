@@ -67,7 +67,8 @@ function duration(seconds) {
   const parts = [['d', 86400], ['h', 3600], ['min', 60], ['s', 1]].map(([unit, size], i, units) =>
     [Math.floor(value % (i > 0 ? units[i - 1][1] : Infinity) / size), unit]);
   const first = parts.findIndex(([count]) => count > 0);
-  return parts.slice(first, first + 2).map(part => part.join(' ')).join(' ');
+  return parts.slice(first, first + 2).filter(([count]) => count > 0).map(part => part.join(' '))
+    .join(' ');
 }
 
 /** "1 round", "2 rounds". */
@@ -201,7 +202,7 @@ function ticksAround(least, most) {
 
 function digitsOf(step) { return Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)); }
 
-const unplaced = [];  // of each view that mount() has not placed yet: its ruler, and what resizes it
+let unplaced = [];  // of each chart that mount() has not placed yet: its ruler, and what resizes it
 
 /** A view that `paint(data, width)` draws: for new data, and when the width of `element` changes. */
 function fitted(element, paint) {
@@ -215,7 +216,7 @@ function fitted(element, paint) {
   // Has no height, so that what is painted does not change what is observed.
   const ruler = make('div');
   element.prepend(ruler);
-  unplaced.push([ruler, resize]);
+  unplaced.push({ruler, resize});
   new ResizeObserver(() => resize(ruler.clientWidth)).observe(ruler);
   return {element, show(next) { data = next; paint(data, width); return this; }};
 }
@@ -223,8 +224,10 @@ function fitted(element, paint) {
 /** Appends to an element of the page, and fits the charts into their places. */
 function mount(parent, ...children) {
   append(parent, children);
-  const placed = unplaced.splice(0).map(([ruler, resize]) => [ruler.clientWidth, resize]);
-  for (const [width, resize] of placed) resize(width);
+  const placed = unplaced.filter(({ruler}) => ruler.isConnected);
+  unplaced = unplaced.filter(({ruler}) => !ruler.isConnected);
+  const widths = placed.map(({ruler}) => ruler.clientWidth);
+  placed.forEach(({resize}, i) => resize(widths[i]));
 }
 
 /**
@@ -346,9 +349,14 @@ function plotOf(lines, width, options) {
 
 function drawAxes({left, top, right, bottom, place, height, ticks, x, log, base, show, unit}) {
   const shown = tick => base === 10 ? grouped(tick, digitsOf(log ? tick : ticks[1])) : show(tick);
+  // The ticks whose texts do not touch, from the last one on.
+  const labelled = x.ticks.reduceRight(([kept, limit], tick) => {
+    const half = kCharacter * x.show(tick).length / 2;
+    return place(tick) + half > limit ? [kept, limit] : [[...kept, tick], place(tick) - half];
+  }, [[], Infinity])[0];
   return draw('g', {class: 'axis'},
-    x.ticks.map(tick => [line('grid', place(tick), top, place(tick), bottom),
-                         text('middle', place(tick), bottom + 17, x.show(tick))]),
+    x.ticks.map(tick => line('grid', place(tick), top, place(tick), bottom)),
+    labelled.map(tick => text('middle', place(tick), bottom + 17, x.show(tick))),
     ticks.map(tick => [line('grid', left, height(tick), right, height(tick)),
                        text('end', left - 8, height(tick) + 4, shown(tick))]),
     text('middle', (left + right) / 2, bottom + 36, x.title),

@@ -141,10 +141,11 @@ function workloadSection(report, workload, columns, number, looks) {
 // --- The page ---
 
 function lead({started, contenders, workloads, settings, machine}) {
+  const fact = name => machine[name] ?? '?';
   return make('p', {class: 'lead'}, `On ${when(started)}, ${counted(contenders.length, 'contender')} ` +
     `carried ${counted(workloads.length, 'workload')}, ${counted(settings.rounds, 'round')} of ` +
     `${settings.seconds} s each after ${settings.warmup_seconds} s of warm-up, on a machine with ` +
-    `${machine.cpus} × ${machine.cpu} and ${bytes(machine.memory_bytes)} of memory (${machine.kernel}).`,
+    `${fact('cpus')} × ${fact('cpu')} and ${bytes(machine.memory_bytes)} of memory (${fact('kernel')}).`,
     contenders.length > 1 &&
       ' The contenders took turns within each round, every run in a process of its own.');
 }

@@ -48,6 +48,12 @@ mount(document.querySelector('main'), note('now ', make('b', {}, hostile)), view
       figure('bars', '', barChart({title: hostile, digits: 1}).show([
         {name: hostile, look, value: {median: 2, least: 1, most: 3}, best: true},
         {name: 'none', look: other, value: null}])));
+const place = make('div');
+place.style.width = '260px';
+const narrow = lineChart({title: 'narrow', unit: 'ms', x: {
+  from: -600, to: 0, ticks: [-600, -480, -360, -240, -120, 0], title: '', show: at => `${at} seconds`}});
+mount(document.querySelector('main'), place);
+mount(place, narrow.show(lines(1)).element);
 const rows = () => [...document.querySelectorAll('tbody tr')].map(tr => tr.cells[0].textContent);
 const heads = () => [...document.querySelectorAll('thead tr')].map(
   tr => [...tr.cells].map(th => [th.textContent, th.rowSpan, th.colSpan]));
@@ -55,7 +61,9 @@ const curves = chart.element.querySelector('svg');
 const tip = () => chart.element.querySelector('.tip').textContent;
 const ticks = () => [...curves.querySelectorAll('.axis text')].map(each => each.textContent);
 const press = (to, name) => to.dispatchEvent(new KeyboardEvent('keydown', {key: name}));
-const seen = {heads: heads(), ticks: ticks(), rows: [rows()]};
+const seen = {heads: heads(), thinned: [...narrow.element.querySelectorAll('.axis text')].map(
+  each => each.textContent).filter(each => each.endsWith('seconds')),
+  legend: [...narrow.element.querySelectorAll('.legend li')].map(each => each.textContent), ticks: ticks(), rows: [rows()]};
 document.querySelectorAll('th button')[1].click();
 seen.rows.push(rows());
 view.show([{name: 'a', bytes: 1}, {name: 'b', bytes: 2}, {name: 'c', bytes: 3}]);
@@ -143,8 +151,8 @@ class Page(unittest.TestCase):
     def test_the_policy_is_kept(self):
         self.assertEqual(self.seen["violations"], [])
         self.assertEqual(self.seen["styled"], "none", "the style sheet applies")
-        # Only the tip's place is set, by script.
-        self.assertEqual(self.seen["attributes"], 1)
+        # By script: the place of the tip, and the width of the narrow place.
+        self.assertEqual(self.seen["attributes"], 2)
 
     def test_hostile_names_are_text(self):
         self.assertEqual(self.seen["title"], "test")
@@ -175,6 +183,10 @@ class Page(unittest.TestCase):
         self.assertEqual(self.seen["laterTicks"][3:-2],
                          ["0 bytes", "512 bytes", "1 KiB", "1.5 KiB", "2 KiB"])
 
+    def test_a_narrow_chart_has_fewer_texts_at_its_axis_and_a_legend(self):
+        self.assertEqual(self.seen["thinned"], ["0 seconds", "-360 seconds"])
+        self.assertEqual(self.seen["legend"], ["idle", HOSTILE])
+
     def test_numbers_and_times(self):
         text = self.seen["text"]
         self.assertEqual(text["grouped"], ["1,234,568", "18,446,744,073,709,551,615", "-1,234",
@@ -183,7 +195,7 @@ class Page(unittest.TestCase):
         self.assertEqual(text["bytes"], ["0 bytes", "1 byte", "1,023 bytes", "1 KiB", "1.5 KiB",
                                          "1 TiB", "23.5 GiB"])
         self.assertEqual(text["duration"], ["0 s", "2 ns", "350 µs", "12.5 ms", "1.25 s", "59.9 s",
-                                            "1 min 0 s", "3 min 20 s", "1 h 0 min", "2 d 4 h"])
+                                            "1 min", "3 min 20 s", "1 h", "2 d 4 h"])
         self.assertEqual(text["brief"], ["0", "12,346", "12.3", "0.0123"])
         self.assertEqual(text["counted"], ["1 round", "2,000 rounds"])
         self.assertEqual(text["ratio"], ["×1.23", "×0.057"])
