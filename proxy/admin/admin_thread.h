@@ -3,7 +3,6 @@
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 #include "iolib/base/error.h"
 #include "proxy/admin/endpoints.h"
@@ -27,10 +26,9 @@ class AdminThread {
   /// Reads the token, listens at the configured addresses and starts the thread. No effect if there
   /// is no address, or after remove_unix_paths().
   [[nodiscard]] Result<> start();
-  /// The addresses at which it listens. Valid after start().
-  [[nodiscard]] const std::vector<ListenSockets::Bound>& addresses() const {
-    return listeners_.bound;
-  }
+  /// Where it listens, and which addresses it passed over. Valid after start(); the thread has the
+  /// sockets.
+  [[nodiscard]] const ListenSockets& listeners() const { return listeners_; }
   /// Ends the thread, after remove_unix_paths(). From then on it uses neither source nor
   /// configuration.
   void end();

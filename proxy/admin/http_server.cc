@@ -273,6 +273,7 @@ asio::awaitable<HttpServer::Impl::Next> HttpServer::Impl::serve_request(Connecti
   HttpRequest request = request_of(parser, connection.peer);
   const bool with_body = request.method != "HEAD";
   connection.enter(State::answering);
+  stream.expires_never();
   const HttpResponse response = co_await answer(request);
   co_return co_await write(connection, response, with_body, keep_alive);
 }

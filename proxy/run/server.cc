@@ -313,8 +313,11 @@ void Daemon::log_start() const {
     log::info("listening",
               {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
   }
-  for (const ListenSockets::Bound& bound : admin_.addresses()) {
+  for (const ListenSockets::Bound& bound : admin_.listeners().bound) {
     log::info("admin_listening", {{"address", bound.address}});
+  }
+  for (const ListenSockets::PassedOver& each : admin_.listeners().passed_over) {
+    log::warn("address_passed_over", {{"name", each.name}, {"reason", each.reason}});
   }
   if (machine_.connections < config_.max_connections) {
     log::warn("connections_bounded",

@@ -124,6 +124,16 @@ TEST(AdminHttpTest, ABodyIsReadBeforeTheNextRequest) {
   EXPECT_EQ(receive_answer(client.get()).body, "ready\n");
 }
 
+TEST(AdminHttpTest, WhoWaitsToSendABodyIsAskedForIt) {
+  AdminDaemon admin;
+  const OwnedFd client = connect_tcp(admin.port());
+  ASSERT_TRUE(send_all(client.get(),
+                       "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: "
+                       "100-continue\r\n\r\n"));
+  EXPECT_EQ(receive_answer(client.get()).header, "HTTP/1.1 100 Continue\r\n\r\n");
+  EXPECT_EQ(exchange(client.get(), "{}").body, "alive\n");
+}
+
 TEST(AdminHttpTest, AHeaderBeyond8KiBIsRefused) {
   AdminDaemon admin;
   const auto ask = [&](std::size_t bytes) {
