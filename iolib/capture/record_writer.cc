@@ -152,7 +152,7 @@ void RecordWriter::block_written() {
 }
 
 void RecordWriter::block_free(Block& block) {
-  counters_.lag_bytes.set(counters_.lag_bytes.load(std::memory_order_relaxed) - block.data_bytes);
+  counters_.lag_bytes.subtract(block.data_bytes);
   if (!pool_.put_back(block)) table_.release(block);
   count_blocks();
   block_written();

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +15,7 @@
 #include "iolib/base/clock.h"
 #include "iolib/base/endpoint.h"
 #include "iolib/base/error.h"
+#include "iolib/base/tally.h"
 #include "iolib/mirror/breaker.h"
 #include "iolib/mirror/pace.h"
 #include "iolib/mirror/shedding.h"
@@ -166,18 +166,18 @@ class Mirror : private Timer {
 
   /// The current value of a counter. Any thread.
   [[nodiscard]] std::uint64_t count(Count what) const {
-    return counts_[static_cast<std::size_t>(what)].load(std::memory_order_relaxed);
+    return counts_[static_cast<std::size_t>(what)].get();
   }
 
  private:
   friend class Stream;
 
   void add(Count what, std::uint64_t amount = 1) {
-    std::atomic<std::uint64_t>& value = counts_[static_cast<std::size_t>(what)];
-    // Only this thread writes, so no locked instruction is needed.
-    value.store(value.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+    counts_[static_cast<std::size_t>(what)].add(amount);
   }
-  void subtract(Count what, std::uint64_t amount = 1) { add(what, ~amount + 1); }
+  void subtract(Count what, std::uint64_t amount = 1) {
+    counts_[static_cast<std::size_t>(what)].subtract(amount);
+  }
 
   /// Whether the breaker is closed.
   [[nodiscard]] bool is_well() const { return breaker_.state() == Breaker::State::closed; }
@@ -223,7 +223,7 @@ class Mirror : private Timer {
   bool crowded_ = false;
   bool broken_off_ = false;       ///< the last stream that ended was broken off at once
   std::vector<std::byte> waste_;  ///< buffer for bytes that are discarded
-  std::array<std::atomic<std::uint64_t>, kCounts> counts_{};
+  std::array<Tally, kCounts> counts_;
 };
 
 }  // namespace sluice::mirror

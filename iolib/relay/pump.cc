@@ -98,8 +98,7 @@ void Pump::sent(int result, std::span<const std::byte> data) {
   // A turn begins, and what happens in it must not begin another.
   if (wait_ == Wait::tap) wait_ = Wait::nothing;
   const auto taken = static_cast<std::size_t>(std::max(result, 0));
-  forwarded_bytes_ += taken;
-  assert(forwarded_bytes_ <= received_bytes_);
+  count(taken);
   if (result < 0 && !is_refused(result)) target_.mark_reset();
   if (taken < data.size() && !is_cut()) {
     held_.append(data.subspan(taken));
@@ -287,10 +286,17 @@ void Pump::flush_held() {
   }
 }
 
-void Pump::moved_out(std::size_t bytes) {
+void Pump::moved_out(std::size_t bytes, bool spliced) {
+  count(bytes, spliced);
+  last_activity_ = relay_.context_->reactor.now();
+}
+
+void Pump::count(std::size_t bytes, bool spliced) {
   forwarded_bytes_ += bytes;
   assert(forwarded_bytes_ <= received_bytes_);
-  last_activity_ = relay_.context_->reactor.now();
+  const std::size_t spliced_bytes = spliced ? bytes : 0;
+  spliced_bytes_ += spliced_bytes;
+  relay_.count(*this, bytes, spliced_bytes);
 }
 
 // --- Taps and bounds ---

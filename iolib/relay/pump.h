@@ -156,7 +156,8 @@ class Pump final : private Operation, private Sender {
   [[nodiscard]] std::size_t forwardable_bytes() const;
   [[nodiscard]] std::size_t below_watermark(std::size_t bytes) const;
   void flush_gathered();
-  void moved_out(std::size_t bytes);
+  void moved_out(std::size_t bytes, bool spliced = false);
+  void count(std::size_t bytes, bool spliced = false);
 
   Relay& relay_;
   Leg& source_;

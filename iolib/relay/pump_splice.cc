@@ -91,8 +91,7 @@ void Pump::flush_pipe() {
     const Transfer out = splice_out(*pipe_, target_.fd(), may_go);
     if (out.status == Transfer::Status::would_block) return;
     if (out.status != Transfer::Status::moved) return target_.mark_reset();
-    moved_out(out.bytes);
-    spliced_bytes_ += out.bytes;
+    moved_out(out.bytes, true);
     if (taps_) shown_bytes_ -= out.bytes;
     if (out.bytes < may_go) return;
   }

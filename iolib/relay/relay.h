@@ -16,6 +16,7 @@
 #include "iolib/relay/end_reason.h"
 #include "iolib/relay/leg.h"
 #include "iolib/relay/pump.h"
+#include "iolib/relay/traffic.h"
 
 namespace sluice {
 
@@ -31,6 +32,8 @@ struct RelayOptions {
   /// Set if the client's FIN is a promise. The client's socket then resets on every close, unless
   /// the relay ends it in order.
   bool fin_confirms = false;
+  /// Where the relays count what they move: one element for each thread. Borrowed; may be null.
+  Traffic* traffic = nullptr;
 };
 
 /// What the relays of one thread share. Belongs to that thread, except `streams`.
@@ -39,6 +42,7 @@ struct RelayContext {
 
   Reactor& reactor;
   PipePool& pool;
+  std::size_t thread = 0;  ///< the thread's number, for RelayOptions::traffic
   /// Called each time that no pipe is available and a direction copies instead.
   std::function<void(PipeShortage)> on_shortage = {};
   /// The pipe for tees; empty between turns. Taken at the first tee.
@@ -121,6 +125,14 @@ class Relay final : private Timer, private Deferral {
   [[nodiscard]] bool begin_move();
   /// `pump` reads nothing now.
   void pump_paused(const Pump& pump);
+  /// `pump` has forwarded bytes, some of them spliced.
+  void count(const Pump& pump, std::size_t bytes, std::size_t spliced_bytes) {
+    if (options_.traffic == nullptr) return;
+    Traffic& traffic = options_.traffic[context_->thread];
+    Moved& moved = &pump == &to_upstream_ ? traffic.to_upstream : traffic.to_client;
+    moved.forwarded_bytes.add(bytes);
+    if (spliced_bytes > 0) moved.spliced_bytes.add(spliced_bytes);
+  }
 
   void begin(std::span<const std::byte> held);
   void count_in(RelayContext* context);

@@ -18,7 +18,7 @@ constexpr Duration kCalm = std::chrono::milliseconds(500);
 
 }  // namespace
 
-Admission::Admission(Reactor& reactor, Places& places, Stats& stats,
+Admission::Admission(Reactor& reactor, Places& places, WorkerStats& stats,
                      std::function<void(Accepted)> on_admitted, std::function<void()> on_closed)
     : reactor_(reactor),
       places_(places),
@@ -86,7 +86,7 @@ void Admission::leave() {
 void Admission::pause() {
   if (state_ == State::open) {
     state_ = State::paused;
-    stats_.add(Counter::accept_pauses);
+    stats_.accept_pauses.add();
   }
   for (const auto& listener : listeners_) listener->pause();
   reactor_.set_timer(*this, reactor_.now() + Listener::kPause);

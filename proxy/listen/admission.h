@@ -30,7 +30,7 @@ class Admission final : private Timer, private Deferral {
  public:
   /// Everything is borrowed. `on_admitted` gets each admitted client; its place is taken until
   /// leave(). `on_closed` is called once, after drain(), when no further client can be admitted.
-  Admission(Reactor& reactor, Places& places, Stats& stats,
+  Admission(Reactor& reactor, Places& places, WorkerStats& stats,
             std::function<void(Accepted)> on_admitted, std::function<void()> on_closed);
 
   /// Adds a listening socket; start() begins to accept from it. Any thread, but before start().
@@ -59,7 +59,7 @@ class Admission final : private Timer, private Deferral {
 
   [[nodiscard]] Reactor& reactor() { return reactor_; }
   /// The connections that this worker serves now.
-  [[nodiscard]] std::uint64_t live() const { return stats_.get(Counter::active); }
+  [[nodiscard]] std::uint64_t live() const { return stats_.active; }
   /// Admits `client` if a place is free; otherwise the client waits for one.
   void accepted(Accepted client);
   /// Pauses all listeners after accept(2) failed with `error`, an errno.
@@ -88,7 +88,7 @@ class Admission final : private Timer, private Deferral {
 
   Reactor& reactor_;
   Places& places_;
-  Stats& stats_;
+  WorkerStats& stats_;
   const std::function<void(Accepted)> on_admitted_;
   const std::function<void()> on_closed_;
   std::vector<std::unique_ptr<Listener>> listeners_;

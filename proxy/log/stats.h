@@ -1,53 +1,77 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
+#include <vector>
+
+#include "iolib/base/clock.h"
+#include "iolib/base/tally.h"
+#include "iolib/relay/traffic.h"
+#include "proxy/log/ending.h"
 
 namespace sluice {
 
-/// What each worker counts.
-enum class Counter : std::uint8_t {
-  accepted,
-  active,  ///< connections that are served now
-  closed,  ///< ended without an error
-  client_resets,
-  upstream_resets,
-  connect_failures,
-  timeouts,  ///< idle or half-closed for too long
-  stopped,   ///< ended by a drain deadline, a failed capture or a server that is down
-  refused,   ///< not served: whoever connected may not, or did not say who it is
-  bytes_to_upstream,
-  bytes_to_client,
-  bytes_spliced,
-  pipe_shortages,
-  accept_pauses,
-};
-inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::accept_pauses) + 1;
-inline constexpr std::array<std::string_view, kCounters> kCounterNames = {
-    "accepted",         "active",        "closed",         "client_resets", "upstream_resets",
-    "connect_failures", "timeouts",      "stopped",        "refused",       "bytes_to_upstream",
-    "bytes_to_client",  "bytes_spliced", "pipe_shortages", "accept_pauses",
-};
-
-/// The counters of one worker. Only that worker writes them; any thread may read them. They have
-/// cache lines of their own.
-class alignas(64) Stats {
+/// How many of some durations were at most as long as each bound. One thread adds; any may read.
+class DurationCounts {
  public:
-  void add(Counter counter, std::uint64_t amount = 1) {
-    std::atomic<std::uint64_t>& value = values_[static_cast<std::size_t>(counter)];
-    // There is one writer, so no locked instruction is needed.
-    value.store(value.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  /// In seconds.
+  static constexpr auto kBounds =
+      std::to_array({0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,   0.1,
+                     0.25,   0.5,     1.0,    2.5,   5.0,    10.0,  60.0, 600.0, 3600.0, 36000.0});
+
+  void add(Duration duration) {
+    const double seconds = std::chrono::duration<double>(duration).count();
+    const auto bound = std::ranges::lower_bound(kBounds, seconds);
+    counts_[static_cast<std::size_t>(bound - kBounds.begin())].add();
+    total_ns_.add(static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count()));
   }
-  void subtract(Counter counter) { add(counter, ~std::uint64_t{0}); }
-  [[nodiscard]] std::uint64_t get(Counter counter) const {
-    return values_[static_cast<std::size_t>(counter)].load(std::memory_order_relaxed);
-  }
+  /// Of those that are longer than the bound before, and at most as long as this one; the last: of
+  /// those that are longer than all bounds.
+  [[nodiscard]] std::uint64_t count(std::size_t bound) const { return counts_[bound]; }
+  [[nodiscard]] std::uint64_t total_ns() const { return total_ns_; }
 
  private:
-  std::array<std::atomic<std::uint64_t>, kCounters> values_{};
+  std::array<Tally, kBounds.size() + 1> counts_;
+  Tally total_ns_;
 };
+
+/// What one worker counts, apart from what it counts for each route. It has a cache line of its
+/// own.
+struct alignas(64) WorkerStats {
+  Tally active;  ///< connections that it serves now
+  Tally pipe_shortages;
+  Tally accept_pauses;
+};
+
+/// What one worker counts for one route, besides Traffic.
+struct alignas(64) RouteCounts {
+  Tally accepted;  ///< by the route's listeners
+  Tally active;   ///< current connections; a connection that moved to another worker ends there, so
+                  ///< only the sum of all workers counts
+  Tally retries;  ///< connects to another server, or to the same once more
+  std::array<Tally, kEndings.size()> ended;  ///< by ending_index()
+  DurationCounts connects;                   ///< times until a server was connected
+  DurationCounts connections;                ///< times from accept to end
+};
+
+/// What all workers count for one route. Each writes its own element; any thread may read all.
+struct RouteStats {
+  explicit RouteStats(std::size_t workers) : traffic(workers), counts(workers) {}
+
+  std::vector<Traffic> traffic;
+  std::vector<RouteCounts> counts;
+};
+
+/// The sum over all workers of what `get` finds in each element.
+template <class Element, class Get>
+[[nodiscard]] std::uint64_t sum_over(const std::vector<Element>& elements, const Get& get) {
+  std::uint64_t total = 0;
+  for (const Element& element : elements) total += get(element);
+  return total;
+}
 
 }  // namespace sluice

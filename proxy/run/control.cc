@@ -22,14 +22,14 @@ constexpr Duration kLateDeadline = std::chrono::milliseconds(200);
 
 }  // namespace
 
-Control::Control(const Config& config, Actions actions)
+Control::Control(const Config& config, std::size_t workers, Actions actions)
     : config_(config),
       actions_(std::move(actions)),
       context_(std::make_shared<boost::asio::io_context>(1)),
       work_(context_->get_executor()),
       signals_(*context_),
       deadline_(*context_),
-      look_ups_(config, context_, actions_.update_route) {}
+      look_ups_(config, workers, context_, actions_.update_route) {}
 
 void Control::catch_signals() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) signals_.add(signal);

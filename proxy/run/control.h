@@ -35,7 +35,8 @@ class Control {
     std::function<void(const Route&)> update_route;  ///< its upstream or a mirror has new addresses
     std::function<void()> end_lost_sessions;         ///< a server went down
   };
-  Control(const Config& config, Actions actions);
+  /// For this many workers.
+  Control(const Config& config, std::size_t workers, Actions actions);
 
   /// Resolves all names and returns the routes with their addresses. A name of a single server that
   /// does not resolve is an error. Names of mirrors and of many servers resolve in the background,

@@ -44,9 +44,11 @@ std::string why_unusable(const Result<std::vector<NameRecord>>& records) {
 
 }  // namespace
 
-LookUps::LookUps(const Config& config, std::shared_ptr<boost::asio::io_context> context,
+LookUps::LookUps(const Config& config, std::size_t workers,
+                 std::shared_ptr<boost::asio::io_context> context,
                  std::function<void(const Route&)> update_route)
     : config_(config),
+      workers_(workers),
       listens_(listeners_of(config)),
       context_(std::move(context)),
       update_route_(std::move(update_route)),
@@ -75,7 +77,7 @@ void LookUps::start() {
 
 void LookUps::add_route(const RouteConfig& config) {
   const std::size_t index = routes_.size();
-  Route& route = routes_.emplace_back(make_route(index, config));
+  Route& route = routes_.emplace_back(make_route(index, config, workers_));
   for (std::size_t server = 0; server < config.to.size(); ++server) {
     note_name(config.to[server].address, index, server, "");
   }

@@ -27,7 +27,8 @@ namespace sluice {
 class LookUps {
  public:
   /// `update_route`: a route has new addresses or servers. Called only after start().
-  LookUps(const Config& config, std::shared_ptr<boost::asio::io_context> context,
+  LookUps(const Config& config, std::size_t workers,
+          std::shared_ptr<boost::asio::io_context> context,
           std::function<void(const Route&)> update_route);
   LookUps(const LookUps&) = delete;
   LookUps& operator=(const LookUps&) = delete;
@@ -100,6 +101,7 @@ class LookUps {
   void report_left_out(const Route& route) const;
 
   const Config& config_;
+  const std::size_t workers_;
   const ListenSet listens_;
   const std::shared_ptr<boost::asio::io_context> context_;  // shared with the threads
   std::function<void(const Route&)> update_route_;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -34,6 +35,7 @@
 #include "proxy/serve/shared.h"
 #include "proxy/taps/capture.h"
 #include "proxy/upstream/ejection.h"
+#include "proxy/upstream/route_totals.h"
 
 namespace sluice {
 namespace {
@@ -103,6 +105,29 @@ std::string_view state_name(const ServerLoad& load) {
   return is_ejected(load, Clock::now()) ? "ejected" : "up";
 }
 
+// The part of the summary about connections.
+std::vector<log::Field> route_sums(const std::vector<Route>& routes) {
+  RouteTotals sums;
+  std::array<std::uint64_t, kEndGroupNames.size()> ended{};
+  for (const Route& route : routes) {
+    const RouteTotals totals = totals_of(route);
+    sums.accepted += totals.accepted;
+    sums.active += totals.active;
+    for (std::size_t i = 0; i < kEndings.size(); ++i) {
+      ended.at(static_cast<std::size_t>(kEndings[i].group)) += totals.ended[i];
+    }
+    sums.to_upstream.forwarded += totals.to_upstream.forwarded;
+    sums.to_client.forwarded += totals.to_client.forwarded;
+    sums.to_upstream.spliced += totals.to_upstream.spliced + totals.to_client.spliced;
+  }
+  std::vector<log::Field> fields = {{"accepted", sums.accepted}, {"active", sums.active}};
+  for (std::size_t i = 0; i < ended.size(); ++i) fields.push_back({kEndGroupNames[i], ended[i]});
+  fields.push_back({"bytes_to_upstream", sums.to_upstream.forwarded});
+  fields.push_back({"bytes_to_client", sums.to_client.forwarded});
+  fields.push_back({"bytes_spliced", sums.to_upstream.spliced});
+  return fields;
+}
+
 // The running daemon. The control thread owns it.
 class Daemon {
  public:
@@ -110,19 +135,20 @@ class Daemon {
       : config_(config),
         machine_(std::move(machine)),
         pool_({config.pipe_size_bytes, config.pipe_budget_slots, PipePool::Options{}.thread_pipes}),
-        control_(config, {[this] { begin_lame_duck(); }, [this] { begin_drain(); },
-                          [this] { end_drain(); }, [this] { exit_now(); }, [] { log::reopen(); },
-                          [this] {
-                            print_all_servers();
-                            print_stats();
-                          },
-                          [this](const Route& route) {
-                            for (const auto& worker : workers_) worker->update_route(route);
-                            if (health_) health_->update(route);
-                          },
-                          [this] {
-                            for (const auto& worker : workers_) worker->end_lost_sessions();
-                          }}) {}
+        control_(config, machine_.workers,
+                 {[this] { begin_lame_duck(); }, [this] { begin_drain(); }, [this] { end_drain(); },
+                  [this] { exit_now(); }, [] { log::reopen(); },
+                  [this] {
+                    print_all_servers();
+                    print_stats();
+                  },
+                  [this](const Route& route) {
+                    for (const auto& worker : workers_) worker->update_route(route);
+                    if (health_) health_->update(route);
+                  },
+                  [this] {
+                    for (const auto& worker : workers_) worker->end_lost_sessions();
+                  }}) {}
 
   ~Daemon() {
     listeners_.remove_unix_paths();
@@ -396,13 +422,15 @@ void Daemon::print_all_servers() const {
 }
 
 void Daemon::print_stats() const {
-  std::vector<log::Field> fields;
-  for (std::size_t counter = 0; counter < kCounters; ++counter) {
-    std::uint64_t sum = 0;
-    for (const auto& worker : workers_)
-      sum += worker->worker().stats().get(static_cast<Counter>(counter));
-    fields.push_back({kCounterNames[counter], sum});
+  std::vector<log::Field> fields = route_sums(routes_);
+  std::uint64_t shortages = 0;
+  std::uint64_t pauses = 0;
+  for (const auto& worker : workers_) {
+    shortages += worker->worker().stats().pipe_shortages;
+    pauses += worker->worker().stats().accept_pauses;
   }
+  fields.push_back({"pipe_shortages", shortages});
+  fields.push_back({"accept_pauses", pauses});
   std::vector<const WorkerCapture*> captures;
   for (const auto& worker : workers_) {
     if (const auto* capture = worker->worker().capture()) captures.push_back(capture);
@@ -490,7 +518,7 @@ int check_server(const Config& config) {
   Result<Machine> machine = probe_machine(config);
   if (machine.has_error()) return fail(machine.error());
   report(config, *machine);
-  Control control(config, {});
+  Control control(config, machine->workers, {});
   if (Result<std::vector<Route>> routes = control.resolve_routes(); routes.has_error()) {
     return fail(routes.error());
   }

@@ -148,10 +148,18 @@ Task<EndReason> FileSource::send_parts() {
       copies_ = true;
       at_hand = sent_;
     }
-    sent_ += sent.bytes;
-    if (!copies_) spliced_ += sent.bytes;
+    count(sent.bytes);
   }
   co_return EndReason::none;
+}
+
+void FileSource::count(std::size_t bytes) {
+  Moved& moved = worker_.traffic(route_).to_client;
+  sent_ += bytes;
+  moved.forwarded_bytes.add(bytes);
+  if (copies_) return;
+  spliced_ += bytes;
+  moved.spliced_bytes.add(bytes);
 }
 
 // Whether all of the file is sent and nothing was appended meanwhile.

@@ -49,6 +49,7 @@ class FileSource {
   };
 
   [[nodiscard]] Task<EndReason> send_parts();
+  void count(std::size_t bytes);
   [[nodiscard]] bool is_whole() const;
   [[nodiscard]] FileRange next_part();
   [[nodiscard]] bool brings_in_now(const FileRange& part);

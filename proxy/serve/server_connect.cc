@@ -80,6 +80,7 @@ Task<Result<OwnedFd>> ServerConnect::run() {
     const ServerRef& server = upstream_.server.get();
     note_failed(*server, last.code, outcome.on_trial);
     if (!pay_retry()) break;
+    worker_.counts(route_).retries.add();
     worker_.upstream_failed(route_, server.get(), last);
     tried_.push_back(server);
   }
@@ -128,6 +129,8 @@ void ServerConnect::note_connected(const Connected& connected) {
   if (server.preferred.load(std::memory_order_relaxed) != upstream_.endpoint) {
     server.preferred.store(upstream_.endpoint, std::memory_order_relaxed);
   }
+  const TimePoint began = deadline_ - to_duration(route_.config.connect_timeout);
+  worker_.counts(route_).connects.add(now() - began);
   if (!note_success(*server.load)) return;
   worker_.server_changes().log(now(), LogLevel::info, "server_back",
                                {{"route", route_.config.name}, {"server", server.name}});

@@ -18,6 +18,7 @@
 #include "iolib/mirror/sample.h"
 #include "iolib/wire/proxy_header.h"
 #include "proxy/entry/entry.h"
+#include "proxy/log/ending.h"
 #include "proxy/log/log.h"
 #include "proxy/serve/file_source.h"
 #include "proxy/serve/worker.h"
@@ -26,52 +27,6 @@
 namespace sluice {
 
 namespace {
-
-// The name of each end in the log, and its counter: one entry per reason but `none`, in their
-// order.
-struct Ending {
-  EndReason reason;
-  std::string_view name;
-  Counter counter;
-};
-constexpr auto kEndings = std::to_array<Ending>({
-    {EndReason::closed, "closed", Counter::closed},
-    {EndReason::client_reset, "client_reset", Counter::client_resets},
-    {EndReason::upstream_reset, "upstream_reset", Counter::upstream_resets},
-    {EndReason::idle_timeout, "idle_timeout", Counter::timeouts},
-    {EndReason::half_close_timeout, "half_close_timeout", Counter::timeouts},
-    {EndReason::left, "left", Counter::closed},
-    {EndReason::denied, "denied", Counter::refused},
-    {EndReason::proxy_header, "proxy_header", Counter::refused},
-    {EndReason::peek_timeout, "peek_timeout", Counter::timeouts},
-    {EndReason::no_route, "no_route", Counter::refused},
-    {EndReason::connect_refused, "connect_refused", Counter::connect_failures},
-    {EndReason::connect_timeout, "connect_timeout", Counter::connect_failures},
-    {EndReason::connect_failed, "connect_failed", Counter::connect_failures},
-    {EndReason::no_server, "no_server", Counter::connect_failures},
-    {EndReason::file_failed, "file_failed", Counter::connect_failures},
-    {EndReason::capture_failed, "capture_failed", Counter::stopped},
-    {EndReason::server_down, "server_down", Counter::stopped},
-    {EndReason::drain_timeout, "drain_timeout", Counter::stopped},
-});
-
-constexpr std::size_t ending_index(EndReason reason) {
-  return static_cast<std::size_t>(reason) - 1;
-}
-static_assert(
-    [] {
-      for (std::size_t i = 0; i < kEndings.size(); ++i) {
-        if (ending_index(kEndings[i].reason) != i) return false;
-      }
-      return ending_index(EndReason::drain_timeout) == kEndings.size() - 1;
-    }(),
-    "in the order of the reasons, from the first to the last");
-
-// Of a session that has ended.
-const Ending& ending_of(EndReason reason) {
-  assert(reason != EndReason::none);
-  return kEndings[ending_index(reason)];
-}
 
 // How often a session that waits for a descriptor tries again. Shorter than the pause after which
 // accepting is tried again.
@@ -107,9 +62,13 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
       client_(client_kind == Leg::Kind::tcp ? client_of(*route_, client) : SocketAddress()),
       client_kind_(client_kind) {
   worker_->session_began(*this);
+  worker_->counts(*route_).active.add();
 }
 
-Session::~Session() { worker_->session_ended(*this); }
+Session::~Session() {
+  worker_->counts(*route_).active.subtract();
+  worker_->session_ended(*this);
+}
 
 bool Session::has_lost_its_server() const {
   return !has_ended() && upstream_.is_connected() && upstream_.server.has_fallen() &&
@@ -232,7 +191,9 @@ Task<bool> Session::enter(int client) {
 // It is counted with the worker where it is, if it is recorded or mirrored now.
 void Session::take_route(RouteSnapshot route) {
   const bool was_tapped = tapped();
+  worker_->counts(*route_).active.subtract();
   route_ = std::move(route);
+  worker_->counts(*route_).active.add();
   if (tapped() != was_tapped) worker_->session_tapped(tapped());
 }
 
@@ -391,16 +352,15 @@ void Session::relayed(EndReason end, Relay& relay, capture::Recording* recording
 
 void Session::log_end(const Totals& totals) {
   const Ending& ending = ending_of(end_);
-  Stats& stats = worker_->stats();
-  stats.add(ending.counter);
-  stats.add(Counter::bytes_to_upstream, totals.to_upstream);
-  stats.add(Counter::bytes_to_client, totals.to_client);
-  stats.add(Counter::bytes_spliced, totals.spliced_to_upstream + totals.spliced_to_client);
+  const Duration lasted = worker_->reactor().now() - began_;
+  RouteCounts& counts = worker_->counts(*route_);
+  counts.ended[ending_index(end_)].add();
+  counts.connections.add(lasted);
   if (!log::enabled(LogLevel::info) || end_ == EndReason::left) return;
   const std::string id = worker_->session_id(number_);
   const std::string client = client_text();
   const std::string upstream = upstream_text();
-  const std::chrono::duration<double> duration = worker_->reactor().now() - began_;
+  const std::chrono::duration<double> duration = lasted;
   const ServerUse& used = upstream_.server;
   const std::string_view server = used ? std::string_view(used->name) : "";
   std::array<log::Field, 13> fields{{{"id", id},

@@ -47,6 +47,7 @@ Worker::Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<
             shared_.workers_closed.fetch_add(1);
             check_drained();
           }) {
+  relay_context_.thread = index_;
   relay_context_.on_shortage = [this](PipeShortage why) { note_shortage(why); };
   relay_context_.choose_thread = [this] {
     return admission_.draining() ? -1 : shared_.placement.with_fewer_streams(index_);
@@ -107,7 +108,7 @@ void Worker::admitted(Accepted client) {
 }
 
 void Worker::begin(Accepted client) {
-  stats_.add(Counter::accepted);
+  counts(*routes_.at(client.route)).accepted.add();
   if (client.kind == Leg::Kind::unix_stream) {
     // A TCP socket inherits this from its listener: urgent data keeps its place in the stream.
     const int on = 1;
@@ -118,7 +119,7 @@ void Worker::begin(Accepted client) {
 
 void Worker::session_began(Session& session) {
   sessions_.push_front(session);
-  stats_.add(Counter::active);
+  stats_.active.add();
   if (stopping_) session.stop(*stopping_);
   if (session.has_lost_its_server()) session.stop(EndReason::server_down);
 }
@@ -136,7 +137,7 @@ void Worker::session_ended(Session& session) {
 
 void Worker::session_leaves(Session& session) {
   sessions_.erase(sessions_.iterator_to(session));
-  stats_.subtract(Counter::active);
+  stats_.active.subtract();
   if (session.tapped()) shared_.placement.left(index_);
 }
 
@@ -166,7 +167,7 @@ void Worker::expired() {
 }
 
 void Worker::note_shortage(PipeShortage shortage) {
-  stats_.add(Counter::pipe_shortages);
+  stats_.pipe_shortages.add();
   const auto times = shared_.pipe_shortages.happened(reactor_.now());
   if (!times) return;
   log::warn("copying_for_lack_of_pipes",

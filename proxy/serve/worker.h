@@ -52,8 +52,7 @@ class Worker final : private Timer {
   [[nodiscard]] RelayContext& relay_context() { return relay_context_; }
   [[nodiscard]] Admission& admission() { return admission_; }
   [[nodiscard]] WorkerRoutes& routes() { return routes_; }
-  [[nodiscard]] Stats& stats() { return stats_; }
-  [[nodiscard]] const Stats& stats() const { return stats_; }
+  [[nodiscard]] const WorkerStats& stats() const { return stats_; }
   [[nodiscard]] WorkerMirrors& mirrors() { return mirrors_; }
   [[nodiscard]] const WorkerMirrors& mirrors() const { return mirrors_; }
   /// Null if nothing is recorded.
@@ -68,6 +67,9 @@ class Worker final : private Timer {
   [[nodiscard]] capture::Recorder* recorder(const RouteConfig& route) {
     return route.capture.empty() ? nullptr : capture_->recorder(route.capture);
   }
+  /// Where this worker counts what happens to connections of the route.
+  [[nodiscard]] RouteCounts& counts(const Route& route) { return route.stats->counts[index_]; }
+  [[nodiscard]] Traffic& traffic(const Route& route) { return route.stats->traffic[index_]; }
   [[nodiscard]] ServerChanges& server_changes() { return shared_.server_changes; }
   /// `server`: the one that could not be connected to; null if there is none.
   void upstream_failed(const Route& route, const Server* server, const Error& error);
@@ -106,7 +108,7 @@ class Worker final : private Timer {
   Shared& shared_;
   Reactor& reactor_;
   const std::size_t index_;
-  Stats stats_;
+  WorkerStats stats_;
   std::unique_ptr<WorkerCapture> capture_;
   WorkerMirrors mirrors_;
   RelayContext relay_context_;

@@ -242,21 +242,21 @@ std::vector<log::Field> capture_sums(const CaptureDirectories& directories,
       for (const auto& recorder : worker->recorders()) take(recorder->counters());
     }
   };
-  const auto sum = [&](Counters::Count Counters::*count) {
+  const auto sum = [&](Tally Counters::*count) {
     std::uint64_t total = 0;
-    for_each([&](const Counters& each) { total += (each.*count).load(std::memory_order_relaxed); });
+    for_each([&](const Counters& each) { total += (each.*count); });
     return total;
   };
   const auto dropped = [&](capture::GapReason reason) {
     std::uint64_t total = 0;
     for_each([&](const Counters& each) {
-      total += each.dropped_bytes[static_cast<std::size_t>(reason)].load(std::memory_order_relaxed);
+      total += each.dropped_bytes[static_cast<std::size_t>(reason)];
     });
     return total;
   };
   std::uint64_t longest_sync_ns = 0;
   for_each([&](const Counters& each) {
-    longest_sync_ns = std::max(longest_sync_ns, each.longest_sync_ns.load());
+    longest_sync_ns = std::max(longest_sync_ns, each.longest_sync_ns.get());
   });
   std::uint64_t detours = 0;
   for (const WorkerCapture* worker : workers) detours += worker->detours();

@@ -43,11 +43,13 @@ void WorkerRoutes::update(const Route& route) {
   entry.snapshot = std::move(snapshot);
 }
 
-Route make_route(std::size_t index, const RouteConfig& config) {
+Route make_route(std::size_t index, const RouteConfig& config, std::size_t workers) {
   Route route;
   route.index = index;
   route.config = config;
   route.servers = make_server_set(config);
+  route.stats = std::make_shared<RouteStats>(workers);
+  route.relay.traffic = route.stats->traffic.data();
   route.relay.splice = splice_mode(config.zero_copy);
   route.relay.idle_timeout = config.idle_timeout;
   route.relay.half_close_timeout = config.half_close_timeout;

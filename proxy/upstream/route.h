@@ -10,6 +10,7 @@
 #include "iolib/base/endpoint.h"
 #include "iolib/relay/relay.h"
 #include "proxy/config/config.h"
+#include "proxy/log/stats.h"
 #include "proxy/upstream/balancer.h"
 #include "proxy/upstream/server_set.h"
 
@@ -33,6 +34,7 @@ struct Route {
   /// server.
   std::shared_ptr<const ServerSet> servers;
   std::vector<MirrorTarget> mirrors;
+  std::shared_ptr<RouteStats> stats;  ///< shared by all copies of the route
 
   /// A name can stand for several, even if it does not at the moment.
   [[nodiscard]] bool has_several_servers() const {
@@ -70,7 +72,9 @@ class WorkerRoutes {
   std::vector<Entry> routes_;
 };
 
-[[nodiscard]] Route make_route(std::size_t index, const RouteConfig& config);
+/// A route without the servers of names, for this many workers.
+[[nodiscard]] Route make_route(std::size_t index, const RouteConfig& config,
+                               std::size_t workers = 1);
 
 /// Whether the route ends a connection in order only once everything that it received is durable.
 [[nodiscard]] inline bool is_sink(const RouteConfig& route) {

@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <coroutine>
 #include <csignal>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -21,9 +23,12 @@ namespace sluice {
 /// One of two threads, and what its relays use.
 class Thread {
  public:
-  Thread(Engine engine, PipePool& pool) : loop(engine) {
+  Thread(Engine engine, PipePool& pool, std::size_t number) : loop(engine) {
     if (!loop.refusal().empty()) return;
-    loop.call([&] { context = std::make_unique<RelayContext>(loop.reactor(), pool); });
+    loop.call([&] {
+      context = std::make_unique<RelayContext>(loop.reactor(), pool);
+      context->thread = number;
+    });
   }
   ~Thread() {
     if (context) loop.call([this] { context.reset(); });
@@ -58,8 +63,8 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
 
   void SetUp() override {
     std::signal(SIGPIPE, SIG_IGN);
-    first_ = std::make_unique<Thread>(GetParam().engine, pool_);
-    second_ = std::make_unique<Thread>(GetParam().engine, pool_);
+    first_ = std::make_unique<Thread>(GetParam().engine, pool_, 0);
+    second_ = std::make_unique<Thread>(GetParam().engine, pool_, 1);
     if (!first_->loop.refusal().empty()) GTEST_SKIP() << first_->loop.refusal();
     first_->context->choose_thread = [this] { return chosen_; };
     first_->context->of_thread = [this](int) -> auto& { return *second_->context; };
@@ -108,6 +113,8 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
     upstream_ = std::move(upstream_pair.far);
     here_ = first_.get();
     relay_started_ = true;
+    traffic_.emplace();
+    options_.traffic = traffic_->data();
     first_->loop.call([&] {
       relay_ =
           std::make_unique<Relay>(*first_->context, options_, std::move(client_pair.near),
@@ -176,12 +183,27 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
       here_ = second_.get();
       how = co_await relay_->run();
     }
+    expect_counted();
     relay_.reset();
     how_ = how;
     ended_ = true;
   }
 
+  /// Each thread has counted what the relay moved there.
+  void expect_counted() {
+    const auto& [here, there] = *traffic_;
+    const Pump& up = relay_->to_upstream();
+    const Pump& down = relay_->to_client();
+    EXPECT_EQ(here.to_upstream.forwarded_bytes + there.to_upstream.forwarded_bytes,
+              up.forwarded_bytes());
+    EXPECT_EQ(here.to_client.forwarded_bytes + there.to_client.forwarded_bytes,
+              down.forwarded_bytes());
+    EXPECT_EQ(here.to_upstream.spliced_bytes + there.to_upstream.spliced_bytes, up.spliced_bytes());
+    EXPECT_TRUE(moves_ > 0 || there.to_upstream.forwarded_bytes == 0);
+  }
+
   static constexpr std::size_t kPipeBytes = 256 << 10;
+  std::optional<std::array<Traffic, 2>> traffic_;  ///< by thread
   PipePool pool_{{.pipe_bytes = kPipeBytes, .budget_slots = 16 * kPipeBytes / 4096}};
   std::unique_ptr<Thread> first_;
   std::unique_ptr<Thread> second_;

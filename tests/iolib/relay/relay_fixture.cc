@@ -109,7 +109,8 @@ RelaySession::RelaySession(LoopThread& loop, RelayContext& context, SpliceMode s
     : loop_(loop),
       relay_options_{.splice = splice,
                      .idle_timeout = options.idle_timeout,
-                     .half_close_timeout = options.half_close_timeout},
+                     .half_close_timeout = options.half_close_timeout,
+                     .traffic = &traffic_},
       held_(std::move(options.held)) {
   const auto kind = options.unix_sockets ? Leg::Kind::unix_stream : Leg::Kind::tcp;
   test::SocketPair client_pair =
@@ -157,6 +158,11 @@ Task<> RelaySession::serve() {
       .to_client_bytes = relay_->to_client().forwarded_bytes(),
       .spliced_bytes = relay_->to_upstream().spliced_bytes() + relay_->to_client().spliced_bytes(),
       .unacknowledged_bytes = relay_->unacknowledged_bytes()};
+  // What was counted while the bytes moved is what the directions moved.
+  EXPECT_EQ(traffic_.to_upstream.forwarded_bytes, report_.to_upstream_bytes);
+  EXPECT_EQ(traffic_.to_client.forwarded_bytes, report_.to_client_bytes);
+  EXPECT_EQ(traffic_.to_upstream.spliced_bytes + traffic_.to_client.spliced_bytes,
+            report_.spliced_bytes);
   relay_.reset();
   ended_ = true;
 }

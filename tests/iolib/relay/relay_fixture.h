@@ -150,6 +150,7 @@ class RelaySession {
   [[nodiscard]] Task<> serve();
 
   LoopThread& loop_;
+  Traffic traffic_;
   RelayOptions relay_options_;
   std::string held_;
   std::unique_ptr<Relay> relay_;  ///< used on the loop's thread only

@@ -89,7 +89,7 @@ class SwapTest : public testing::TestWithParam<Balance> {
     route.health = Health::tcp;
     route.health_interval = 10ms;
     config_.routes.push_back(route);
-    routes_.push_back(make_route(0, config_.routes[0]));
+    routes_.push_back(make_route(0, config_.routes[0], kWorkers));
     health_ = std::make_unique<HealthThread>(
         routes_, server_changes_,
         HealthChecker::Hooks{.listens_here = [](const Server&) { return false; },

@@ -62,7 +62,7 @@ class WorkerTest : public ReactorTest<Engine> {
       RouteConfig config;
       config.to = {{to}};
       config.connect_timeout = std::chrono::hours(1);
-      routes.push_back(make_route(routes.size(), config));
+      routes.push_back(make_route(routes.size(), config, 2));
       routes.back().mirrors.push_back({kMirror, {}});
     }
     return routes;
@@ -72,8 +72,11 @@ class WorkerTest : public ReactorTest<Engine> {
   [[nodiscard]] OwnedFd send_over(std::size_t route) {
     test::SocketPair pair = test::tcp_pair();
     first_->admission().accepted({std::move(pair.near), route, Leg::Kind::tcp});
-    EXPECT_EQ(first_->stats().get(Counter::accepted), 0U);
+    EXPECT_EQ(counts(*first_, route).accepted, 0U);
     return std::move(pair.far);
+  }
+  static const RouteCounts& counts(Worker& worker, std::size_t route) {
+    return worker.counts(*worker.routes().at(route));
   }
   void drain() {
     for (Worker* worker : shared_.workers) worker->admission().drain();
@@ -87,10 +90,11 @@ class WorkerTest : public ReactorTest<Engine> {
     run_until_drained();
     std::array<std::byte, 1> into{};
     EXPECT_EQ(test::receive_some(client.get(), into).ending, test::Ending::reset);
-    const Stats& stats = second_->stats();
-    EXPECT_EQ(stats.get(Counter::accepted), 1U);
-    EXPECT_EQ(stats.get(Counter::active), 0U);
-    EXPECT_EQ(stats.get(Counter::stopped), 1U);
+    const RouteCounts& seen = counts(*second_, route);
+    EXPECT_EQ(seen.accepted, 1U);
+    EXPECT_EQ(seen.active, 0U);
+    EXPECT_EQ(second_->stats().active, 0U);
+    EXPECT_EQ(seen.ended[ending_index(EndReason::drain_timeout)], 1U);
   }
   /// Runs the second worker until nothing is left of what both were to do.
   void run_until_drained() {
@@ -133,7 +137,7 @@ TYPED_TEST(WorkerTest, ASessionThatGoesToAnotherWorkerIsServedThereAlsoWhileBoth
   test::finish_sending(client.get());
   this->run_until_drained();
   EXPECT_EQ(test::receive_text(client.get(), 8), "content");
-  EXPECT_EQ(this->second_->stats().get(Counter::closed), 1U);
+  EXPECT_EQ(this->counts(*this->second_, kToFile).ended[ending_index(EndReason::closed)], 1U);
 }
 
 TYPED_TEST(WorkerTest, AFileSessionStoppedOnItsWayToAnotherWorkerWaitsForNoMount) {

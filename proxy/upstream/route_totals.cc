@@ -1,0 +1,38 @@
+#include "proxy/upstream/route_totals.h"
+
+#include <variant>
+
+namespace sluice {
+namespace {
+
+RouteTotals::Bytes bytes_of(const RouteStats& stats, Moved Traffic::*direction) {
+  return {sum_over(stats.traffic,
+                   [&](const Traffic& each) -> std::uint64_t {
+                     return (each.*direction).forwarded_bytes;
+                   }),
+          sum_over(stats.traffic, [&](const Traffic& each) -> std::uint64_t {
+            return (each.*direction).spliced_bytes;
+          })};
+}
+
+}  // namespace
+
+RouteTotals totals_of(const Route& route) {
+  const RouteStats& stats = *route.stats;
+  const auto total = [&](const auto& get) { return sum_over(stats.counts, get); };
+  RouteTotals totals;
+  totals.accepted = total([](const RouteCounts& each) { return each.accepted.get(); });
+  totals.active = total([](const RouteCounts& each) { return each.active.get(); });
+  totals.retries = total([](const RouteCounts& each) { return each.retries.get(); });
+  for (std::size_t end = 0; end < kEndings.size(); ++end) {
+    totals.ended[end] = total([end](const RouteCounts& each) { return each.ended[end].get(); });
+  }
+  totals.to_upstream = bytes_of(stats, &Traffic::to_upstream);
+  // An echo's only direction moves the client's bytes to the upstream and back.
+  const bool echoes =
+      !route.config.to.empty() && std::holds_alternative<EchoEndpoint>(route.config.target());
+  totals.to_client = echoes ? totals.to_upstream : bytes_of(stats, &Traffic::to_client);
+  return totals;
+}
+
+}  // namespace sluice
