@@ -163,13 +163,13 @@ void CaptureModel::append(Connection& connection, std::size_t side) {
   if (allowed == 0 && !late) return;
   if (!late) size = std::min(size, allowed);
   const auto& counted = recorder_->counters().recorded_bytes;
-  const std::uint64_t before = counted.load();
+  const std::uint64_t before = counted.get();
   const std::uint64_t begin = stream.appended;
   stream.appended += size;
   stream.dropping_from = begin;
   tap.append(begin, {content(connection.id, side, begin), size});
   stream.dropping_from = kNowhere;
-  const std::uint64_t recorded = counted.load() - before;
+  const std::uint64_t recorded = counted.get() - before;
   if (options_.recorder.when_full != WhenFull::block) {
     if (recorded == size) {
       stream.marks.push_back({recorder_->last_sequence(), stream.appended});
