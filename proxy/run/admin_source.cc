@@ -9,19 +9,19 @@ std::optional<admin::Figures> DaemonSource::figures() const {
   admin::Figures figures;
   figures.engine = machine_.uring ? "uring" : "epoll";
   figures.workers = machine_.workers;
-  figures.connections = sum_of(Counter::active);
+  figures.connections = sum_of(&WorkerStats::active);
   figures.connections_limit = machine_.connections;
   figures.pipe_slots = pool_.slots_in_use();
   figures.pipe_slots_limit = pipe_slots_limit_;
-  figures.pipe_shortages = sum_of(Counter::pipe_shortages);
-  figures.accept_pauses = sum_of(Counter::accept_pauses);
+  figures.pipe_shortages = sum_of(&WorkerStats::pipe_shortages);
+  figures.accept_pauses = sum_of(&WorkerStats::accept_pauses);
   figures.log_lines_dropped = log::dropped_lines();
   return figures;
 }
 
-std::uint64_t DaemonSource::sum_of(Counter counter) const {
+std::uint64_t DaemonSource::sum_of(Tally WorkerStats::*count) const {
   std::uint64_t sum = 0;
-  for (const auto& worker : workers_) sum += worker->worker().stats().get(counter);
+  for (const auto& worker : workers_) sum += worker->worker().stats().*count;
   return sum;
 }
 

@@ -31,7 +31,7 @@ class DaemonSource final : public admin::AdminSource {
   [[nodiscard]] std::optional<admin::Figures> figures() const override;
 
  private:
-  [[nodiscard]] std::uint64_t sum_of(Counter counter) const;
+  [[nodiscard]] std::uint64_t sum_of(Tally WorkerStats::*count) const;
 
   const Machine& machine_;
   const PipePool& pool_;
