@@ -263,7 +263,8 @@ asio::awaitable<HttpServer::Impl::Next> HttpServer::Impl::serve_request(Connecti
   if (error) co_return co_await refuse(connection, error, false);
   if (const std::string_view fault = fault_of(parser); !fault.empty()) {
     reject(Rejection::malformed);
-    co_return co_await write(connection, make_problem(400, fault), true, false);
+    const HttpResponse response = make_problem(400, fault);
+    co_return co_await write(connection, response, true, false);
   }
   if (!parser.is_done()) {
     const Next read = co_await read_body(connection, parser);
@@ -313,7 +314,8 @@ asio::awaitable<HttpServer::Impl::Next> HttpServer::Impl::refuse(Connection& con
   const bool closed = error == http::error::end_of_stream || error == http::error::partial_message;
   if (error.category() != of_http || closed) co_return Next::close_at_once;
   reject(Rejection::malformed);
-  co_return co_await write(connection, make_problem(400, "This is no valid HTTP."), true, false);
+  const HttpResponse response = make_problem(400, "This is no valid HTTP.");
+  co_return co_await write(connection, response, true, false);
 }
 
 // Calls the handler, whose reply resumes the coroutine in a later turn of the loop.
