@@ -100,11 +100,6 @@ Result<> find_descriptors(std::size_t recorders) {
   return {};
 }
 
-std::string_view state_name(const ServerLoad& load) {
-  if (load.down.load(std::memory_order_relaxed)) return "down";
-  return is_ejected(load, Clock::now()) ? "ejected" : "up";
-}
-
 // The part of the summary about connections.
 std::vector<log::Field> route_sums(const std::vector<Route>& routes) {
   RouteTotals sums;
@@ -417,7 +412,9 @@ void Daemon::exit_now() {
 
 void Daemon::print_all_servers() const {
   for (const Route& route : control_.routes()) {
-    if (route.has_several_servers() || checks_servers(route)) print_servers(route);
+    const bool has_orders = std::ranges::any_of(
+        route.servers->servers, [](const ServerRef& each) { return !each->load->is_allowed(); });
+    if (route.has_several_servers() || checks_servers(route) || has_orders) print_servers(route);
   }
 }
 
@@ -461,9 +458,12 @@ void Daemon::print_servers(const Route& route) const {
     std::vector<log::Field> fields = {
         {"route", route.config.name},
         {"server", server->name},
-        {"state", state_name(load)},
+        {"state", state_name(load, Clock::now())},
         {"active", std::uint64_t{load.active.load(std::memory_order_relaxed)}},
         {"failures", load.failures.load(std::memory_order_relaxed)}};
+    if (!load.is_allowed()) {
+      fields.push_back({"ordered", name_of(load.order.load(std::memory_order_relaxed))});
+    }
     const auto check = checks.find(server->load.get());
     if (check != checks.end()) {
       const std::chrono::duration<double> age = check->second.age;

@@ -24,6 +24,12 @@ auto unusable_or_tried(std::span<const ServerRef> tried, TimePoint now) {
   };
 }
 
+// An operator is never wrong.
+auto forbidden_or_tried(std::span<const ServerRef> tried) {
+  return
+      [tried](const Server& server) { return !server.load->is_allowed() || is_in(tried, server); };
+}
+
 // The member for a client; if it is skipped, that for other hashes of the client in turn, so that
 // the client always comes to the same one of those that are left.
 template <class Skip>
@@ -61,16 +67,16 @@ void Balancer::use(std::shared_ptr<const ServerSet> set) {
 
 Balancer::Pick Balancer::pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
                               Duration trial) {
-  const auto was_tried = [&](const Server& server) { return is_in(tried, server); };
+  const auto excluded = forbidden_or_tried(tried);
   Pick pick = pick_on_trial(set_->balance, source, unusable_or_tried(tried, now), now, trial);
   if (pick.server != nullptr) return pick;
   // Checks can be wrong. What connects have found is newer.
   const auto ejected = [&](const Server& server) {
-    return is_ejected(*server.load, now) || was_tried(server);
+    return is_ejected(*server.load, now) || excluded(server);
   };
   pick = pick_on_trial(set_->balance, source, ejected, now, trial);
   if (pick.server != nullptr) return pick;
-  return {pick_if_not(set_->balance, source, was_tried), false};
+  return {pick_if_not(set_->balance, source, excluded), false};
 }
 
 Balancer::Pick Balancer::pick_hedge(std::uint64_t source, std::span<const ServerRef> tried,

@@ -28,7 +28,7 @@ class Balancer {
     bool on_trial = false;  ///< see begin_trial()
   };
   /// Picks a usable server that is not in `tried`; if there is none, one that is down; if all are
-  /// ejected, one of these.
+  /// ejected, one of these. Never one that an operator has drained or taken down.
   /// Picks a backup only if no other server is left. `source` is a hash of the client's address,
   /// `trial` the longest time that a trial takes.
   [[nodiscard]] Pick pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,

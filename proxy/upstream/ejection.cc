@@ -22,7 +22,8 @@ bool may_be_ejected(const ServerSet& set, const Server& server, TimePoint now) {
   std::size_t ejected = 1;
   bool other_usable = false;
   for (const ServerRef& other : set.servers) {
-    if (other->weight == 0 || (server.backup && !other->backup)) continue;
+    const bool gets_none = other->weight == 0 || !other->load->is_allowed();
+    if (gets_none || (server.backup && !other->backup)) continue;
     ++count;
     if (other->load == server.load) continue;
     if (was_ejected(*other->load)) ++ejected;
@@ -45,7 +46,14 @@ bool is_ejected(const ServerLoad& load, TimePoint now) {
 }
 
 bool is_usable(const ServerLoad& load, TimePoint now) {
-  return !load.down.load(kRelaxed) && !is_ejected(load, now);
+  return load.is_allowed() && !load.down.load(kRelaxed) && !is_ejected(load, now);
+}
+
+std::string_view state_name(const ServerLoad& load, TimePoint now) {
+  const Order order = load.order.load(kRelaxed);
+  if (load.down.load(kRelaxed) || order == Order::down) return name_of(Order::down);
+  if (order == Order::drain) return name_of(order);
+  return is_ejected(load, now) ? "ejected" : name_of(Order::up);
 }
 
 std::optional<bool> begin_trial(ServerLoad& load, TimePoint now, Duration time) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "iolib/balance/random.h"
 #include "iolib/base/clock.h"
@@ -20,9 +21,11 @@ struct EjectionPolicy {
 
 /// Whether it gets no connections at this time.
 [[nodiscard]] bool is_ejected(const ServerLoad& load, TimePoint now);
-/// Whether it gets connections at this time, as long as any server of its route does: its health
-/// checks have not found it down, and it is not ejected.
+/// Whether it gets connections at this time, as long as any server of its route does: an operator
+/// allows it, its health checks have not found it down, and it is not ejected.
 [[nodiscard]] bool is_usable(const ServerLoad& load, TimePoint now);
+/// "down" if its health checks or an operator took it down, else "drain", "ejected" or "up".
+[[nodiscard]] std::string_view state_name(const ServerLoad& load, TimePoint now);
 /// The caller is about to connect. True if its connect is the trial of a server whose ejection is
 /// over: then it is ejected for all others until the trial is decided, or for `time`. Nothing if
 /// another caller was faster: the server is ejected.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,17 @@
 #include "iolib/base/endpoint.h"
 
 namespace sluice {
+
+/// What an operator has ordered for a server. It wins over everything that sluice finds out itself.
+enum class Order : std::uint8_t {
+  up,     ///< nothing
+  drain,  ///< it gets no new connections; those that it has go on
+  down,   ///< as if its health checks had found it down, for good
+};
+[[nodiscard]] constexpr std::string_view name_of(Order order) {
+  constexpr std::string_view kNames[] = {"up", "drain", "down"};
+  return kNames[static_cast<std::size_t>(order)];
+}
 
 /// What all threads know of one server; one cache line. It identifies the server: it outlives
 /// changes of the server's addresses, name and weight.
@@ -23,7 +35,14 @@ struct alignas(64) ServerLoad {
   std::atomic<Duration::rep> ejected_until{0};  ///< time since the epoch of TimePoint; 0: it is not
   std::atomic<bool> down{false};                ///< found by its health checks
   std::atomic<std::uint8_t> falls{0};           ///< how often it went down, modulo 256
+  std::atomic<Order> order{Order::up};          ///< the control thread sets it
+
+  /// Whether an operator lets it have new connections.
+  [[nodiscard]] bool is_allowed() const {
+    return order.load(std::memory_order_relaxed) == Order::up;
+  }
 };
+static_assert(sizeof(ServerLoad) == 64);
 
 /// A server of a route. It never changes, except for `preferred`: a new look-up of its name makes a
 /// new one with the same load. All workers share it.
@@ -65,9 +84,13 @@ class ServerUse {
   [[nodiscard]] const ServerRef& get() const { return server_; }
   const Server* operator->() const { return server_.get(); }
   explicit operator bool() const { return server_ != nullptr; }
-  /// Whether health checks have found the server down since the use began.
+  /// Whether health checks or an operator took the server down since the use began.
   [[nodiscard]] bool has_fallen() const {
-    return server_ != nullptr && server_->load->falls.load(std::memory_order_acquire) != falls_;
+    if (server_ == nullptr) return false;
+    const ServerLoad& load = *server_->load;
+    // The order alone counts if the server was picked just before it.
+    return load.falls.load(std::memory_order_acquire) != falls_ ||
+           load.order.load(std::memory_order_relaxed) == Order::down;
   }
 
  private:

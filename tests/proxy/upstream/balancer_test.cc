@@ -124,6 +124,44 @@ TEST_P(BalancerTest, AServerThatIsDownIsPickedOnlyIfNoOtherIsLeft) {
   }
 }
 
+TEST_P(BalancerTest, AServerThatAnOperatorDrainsOrTakesDownIsNeverPicked) {
+  const auto set = servers({1, 1, -1});
+  Balancer picks = balancer(set);
+  const auto all_go_to = [&](const std::string& name) {
+    for (std::uint64_t source = 0; source < 50; ++source) {
+      if (name_of(pick(picks, source)) != name) return false;
+      if (name_of(picks.pick_hedge(source, {}, TimePoint(1h), 5s).server) != name) return false;
+    }
+    return true;
+  };
+  set->servers[0]->load->order = Order::drain;
+  EXPECT_TRUE(all_go_to("b:1"));
+  set->servers[1]->load->order = Order::down;
+  EXPECT_TRUE(all_go_to("c:1"));
+  set->servers[2]->load->order = Order::drain;
+  EXPECT_TRUE(all_go_to("none")) << "not even if no other is left";
+  set->servers[1]->load->order = Order::up;
+  EXPECT_TRUE(all_go_to("b:1"));
+}
+
+TEST_P(BalancerTest, OneThatIsDownIsBetterThanOneThatAnOperatorDrains) {
+  const auto set = servers({1, 1, 1});
+  Balancer picks = balancer(set);
+  set->servers[0]->load->order = Order::drain;
+  set->servers[1]->load->down = true;
+  set->servers[2]->load->down = true;
+  set->servers[2]->load->ejected_until = (TimePoint(1h) + 1s).time_since_epoch().count();
+  for (std::uint64_t source = 0; source < 50; ++source) {
+    std::vector<ServerRef> tried;
+    std::string names;
+    while (const ServerRef picked = pick(picks, source, tried)) {
+      names += picked->name[0];
+      tried.push_back(picked);
+    }
+    EXPECT_EQ(names, "bc");
+  }
+}
+
 /// Else all workers and all hosts would begin with the same server.
 TEST_P(BalancerTest, ThoseThatStartTogetherBeginWithDifferentServers) {
   constexpr int kStarts = 1'000;
@@ -217,6 +255,24 @@ TEST(ServerUse, CountsWhileItLasts) {
     EXPECT_EQ(load->active, 1U);
   }
   EXPECT_EQ(load->active, 0U);
+}
+
+TEST(ServerUse, FallsWithItsServer) {
+  auto server = std::make_shared<Server>();
+  server->load = std::make_shared<ServerLoad>();
+  ServerLoad& load = *server->load;
+  EXPECT_FALSE(ServerUse().has_fallen());
+  ServerUse use(server);
+  load.order = Order::drain;
+  EXPECT_FALSE(use.has_fallen());
+  load.order = Order::down;
+  EXPECT_TRUE(use.has_fallen());
+  EXPECT_TRUE(ServerUse(server).has_fallen()) << "it was picked just before";
+  load.order = Order::up;
+  EXPECT_FALSE(use.has_fallen());
+  ++load.falls;
+  EXPECT_TRUE(use.has_fallen());
+  EXPECT_FALSE(ServerUse(server).has_fallen());
 }
 
 TEST(ServerSet, NewAddressesKeepTheLoad) {

@@ -155,5 +155,34 @@ TEST_F(EjectionTest, NeverTakesTheLastThatIsUsable) {
   EXPECT_TRUE(ejected(0));
 }
 
+TEST_F(EjectionTest, ServersThatAnOperatorDrainsAreNone) {
+  have_servers(4);
+  load(1).order = Order::drain;
+  load(2).order = Order::down;
+  load(3).order = Order::drain;
+  eject(0);
+  EXPECT_FALSE(ejected(0)) << "no other gets connections";
+  load(3).order = Order::up;
+  eject(0);
+  EXPECT_TRUE(ejected(0));
+  eject(3);
+  EXPECT_FALSE(ejected(3)) << "half of two are ejected";
+}
+
+TEST_F(EjectionTest, TheNameOfAStateIsTheStrongest) {
+  have_servers(2);
+  EXPECT_EQ(state_name(load(0), now_), "up");
+  eject(0);
+  EXPECT_EQ(state_name(load(0), now_), "ejected");
+  load(0).order = Order::drain;
+  EXPECT_EQ(state_name(load(0), now_), "drain");
+  load(0).down = true;
+  EXPECT_EQ(state_name(load(0), now_), "down");
+  load(0).order = Order::down;
+  load(0).down = false;
+  EXPECT_EQ(state_name(load(0), now_), "down");
+  EXPECT_EQ(state_name(load(1), now_), "up");
+}
+
 }  // namespace
 }  // namespace sluice
