@@ -15,6 +15,10 @@ namespace sluice {
 /// contain a path or text from outside.
 [[nodiscard]] std::string one_line(std::string_view text);
 
+/// `text` as valid UTF-8 for JSON: each byte of an invalid sequence, or of a control character from
+/// U+0080 to U+009F, becomes U+FFFD.
+[[nodiscard]] std::string valid_utf8(std::string_view text);
+
 /// A parse error: `what` is wrong in `text`, and `expected` says what to write instead.
 [[nodiscard]] Error bad_text(std::string_view what, std::string_view text,
                              std::string_view expected);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "iolib/base/text.h"
 #include "iolib/capture/capture_set.h"
 #include "tools/capture/commands.h"
 #include "tools/capture/export_frames.h"

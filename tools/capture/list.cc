@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "tools/capture/commands.h"
 #include "tools/capture/findings.h"

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <string_view>
 
+#include "iolib/base/text.h"
 #include "tools/common/text.h"
 
 namespace sluice::capture {

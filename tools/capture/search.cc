@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "iolib/base/text.h"
 #include "tools/capture/commands.h"
 #include "tools/capture/findings.h"
 #include "tools/capture/stream_match.h"

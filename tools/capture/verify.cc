@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "iolib/base/text.h"
 #include "iolib/json/json.h"
 #include "tools/capture/commands.h"
 #include "tools/capture/findings.h"

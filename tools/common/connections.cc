@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "iolib/base/text.h"
 #include "tools/common/text.h"
 
 namespace sluice::capture {

@@ -12,9 +12,6 @@ namespace sluice::capture {
 /// `text` with everything but printable ASCII escaped, so that bytes from a peer or a capture
 /// cannot control the terminal.
 [[nodiscard]] std::string printable(std::string_view text);
-/// `text` as valid UTF-8 for JSON: each byte of an invalid sequence, or of a control character from
-/// U+0080 to U+009F, becomes U+FFFD.
-[[nodiscard]] std::string valid_utf8(std::string_view text);
 /// Formats nanoseconds since the epoch as "2026-11-24T09:30:00.000000001Z".
 [[nodiscard]] std::string format_time(std::uint64_t wall_ns);
 /// Two lowercase hexadecimal digits for each byte.

@@ -3,6 +3,7 @@
 #include <cstdarg>
 #include <cstdio>
 
+#include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "tools/common/report_page.h"
 #include "tools/common/text.h"
@@ -67,7 +68,7 @@ json::object percentiles_of(const Histogram& of) {
 }
 
 json::object to_json(const Difference& difference) {
-  json::object object{{"connection", capture::valid_utf8(difference.id)},
+  json::object object{{"connection", valid_utf8(difference.id)},
                       {"then_bytes", difference.then_bytes},
                       {"now_bytes", difference.now_bytes},
                       {"then_end", name_of(difference.then_end)},
@@ -86,7 +87,7 @@ json::object to_json(const Difference& difference) {
 
 json::object to_json(const Plan& plan, const Compared& answer) {
   const PlannedConnection& planned = plan.connections[answer.connection];
-  json::object object{{"connection", capture::valid_utf8(plan.name_of(planned))},
+  json::object object{{"connection", valid_utf8(plan.name_of(planned))},
                       {"differs", answer.differs},
                       {"then_bytes", planned.answer_bytes},
                       {"now_bytes", answer.now_bytes},
@@ -117,7 +118,7 @@ json::array curve_of(const Histogram& of) {
 
 json::object settings_of(const Outcome& outcome) {
   const Invocation& asked = outcome.invocation;
-  return {{"to", capture::valid_utf8(asked.to)},
+  return {{"to", valid_utf8(asked.to)},
           {"speed", speed_text(asked.pace.speed)},
           {"connections", asked.pace.most_connections},
           {"repeat", asked.pace.repeat},
@@ -240,7 +241,7 @@ json::object to_json(const Outcome& outcome) {
       {"version", 1},
       {"tool", SLUICE_VERSION},
       {"began", outcome.began},
-      {"command", capture::valid_utf8(outcome.invocation.command)},
+      {"command", valid_utf8(outcome.invocation.command)},
       {"interrupted", outcome.interrupted},
       {"exit_status", status_of(outcome)},
       {"settings", settings_of(outcome)},

@@ -27,5 +27,15 @@ TEST(OneLine, EscapesControlCharactersOnly) {
   EXPECT_EQ(one_line(std::string(1'000, 'x')), std::string(1'000, 'x'));
 }
 
+TEST(ValidUtf8, ReplacesWhatIsNoCharacter) {
+  const std::string replaced = "\xef\xbf\xbd";
+  EXPECT_EQ(valid_utf8("a\n\x7f \u00e9 \u20ac \U0001f600"), "a\n\x7f \u00e9 \u20ac \U0001f600");
+  EXPECT_EQ(valid_utf8("\xff("), replaced + "(");
+  EXPECT_EQ(valid_utf8("\xc0\xaf"), replaced + replaced);                 // overlong
+  EXPECT_EQ(valid_utf8("\xed\xa0\x80"), replaced + replaced + replaced);  // a surrogate
+  EXPECT_EQ(valid_utf8("\xe2\x82"), replaced + replaced);                 // cut short
+  EXPECT_EQ(valid_utf8("\xc2\x9b"), replaced + replaced);                 // a control character
+}
+
 }  // namespace
 }  // namespace sluice
