@@ -44,10 +44,9 @@ Result<> AdminThread::start() {
   if (token.has_error()) return token.error();
   Result<ListenSockets> listeners = open_admin_listeners(config_);
   if (listeners.has_error()) return listeners.error();
-  server_ =
-      std::make_unique<HttpServer>([this](HttpRequest request, const HttpServer::Reply& reply) {
-        reply(endpoints_->answer(request));
-      });
+  server_ = std::make_unique<HttpServer>([this](HttpRequest request, HttpServer::Reply reply) {
+    endpoints_->answer(std::move(request), std::move(reply));
+  });
   endpoints_ =
       std::make_unique<Endpoints>(GuardRules{config_.admin_hosts, *std::move(token)}, source_,
                                   [this](Rejection why) { return server_->rejected(why); });

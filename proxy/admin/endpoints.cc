@@ -4,8 +4,10 @@
 #include <string_view>
 #include <utility>
 
+#include "proxy/admin/answer.h"
 #include "proxy/admin/metrics.h"
 #include "proxy/admin/process_metrics.h"
+#include "proxy/admin/routes.h"
 #include "proxy/admin/status.h"
 
 namespace sluice::admin {
@@ -37,37 +39,31 @@ void add_figures(MetricsWriter& metrics, const Figures& figures) {
 
 Endpoints::Endpoints(GuardRules rules, const AdminSource& source,
                      std::function<std::uint64_t(Rejection)> rejected)
-    : rules_(std::move(rules)), source_(source), rejected_(std::move(rejected)) {}
+    : rules_(std::move(rules)), source_(source), rejected_(std::move(rejected)) {
+  add_paths();
+}
 
-HttpResponse Endpoints::answer(const HttpRequest& request) {
+void Endpoints::add_paths() {
+  paths_.add_read("/livez", [] { return make_response("text/plain; charset=utf-8", "alive\n"); });
+  paths_.add_read("/readyz", [this] { return readyz(); });
+  paths_.add_read("/metrics", [this] { return metrics(); });
+  paths_.add_read("/v1/status", [this] {
+    return make_response("application/json",
+                         status_json(source_.state(), source_.figures(), Clock::now() - start_));
+  });
+  paths_.add_read("/v1/routes",
+                  [this] { return make_list(routes_json(source_.routes(), Clock::now())); });
+}
+
+void Endpoints::answer(HttpRequest request, HttpServer::Reply reply) {
   if (std::optional<HttpResponse> refused = refusal(request, rules_)) {
     count(refused->status);
-    return *std::move(refused);
+    return reply(*std::move(refused));
   }
-  const Answer found = find(request.path());
-  if (found == nullptr) return make_problem(404, "There is nothing at this path.");
-  if (request.only_reads()) return (this->*found)();
-  HttpResponse response = make_problem(405, "This path can only be read.");
-  response.fields.emplace_back("Allow", "GET, HEAD");
-  return response;
+  paths_.answer(std::move(request), std::move(reply));
 }
 
-Endpoints::Answer Endpoints::find(std::string_view path) {
-  static constexpr std::pair<std::string_view, Answer> kPaths[] = {
-      {"/livez", &Endpoints::livez},
-      {"/readyz", &Endpoints::readyz},
-      {"/metrics", &Endpoints::metrics},
-      {"/v1/status", &Endpoints::status},
-  };
-  for (const auto& [name, its_answer] : kPaths) {
-    if (name == path) return its_answer;
-  }
-  return nullptr;
-}
-
-HttpResponse Endpoints::livez() { return make_response("text/plain; charset=utf-8", "alive\n"); }
-
-HttpResponse Endpoints::readyz() {
+HttpResponse Endpoints::readyz() const {
   const RunState state = source_.state();
   if (state == RunState::ready) return make_response("text/plain; charset=utf-8", "ready\n");
   return make_problem(503, "The state is " + std::string(name_of(state)) + ".");
@@ -82,11 +78,6 @@ HttpResponse Endpoints::metrics() {
   response.content_type = MetricsWriter::kContentType;
   response.body = rendering_;
   return response;
-}
-
-HttpResponse Endpoints::status() {
-  return make_response("application/json",
-                       status_json(source_.state(), source_.figures(), Clock::now() - start_));
 }
 
 std::string Endpoints::render_metrics() const {

@@ -11,6 +11,7 @@
 #include "proxy/admin/guard.h"
 #include "proxy/admin/http.h"
 #include "proxy/admin/http_server.h"
+#include "proxy/admin/paths.h"
 #include "proxy/admin/source.h"
 
 namespace sluice::admin {
@@ -23,22 +24,23 @@ class Endpoints {
   Endpoints(GuardRules rules, const AdminSource& source,
             std::function<std::uint64_t(Rejection)> rejected);
 
-  [[nodiscard]] HttpResponse answer(const HttpRequest& request);
+  Endpoints(const Endpoints&) = delete;
+  Endpoints& operator=(const Endpoints&) = delete;
+
+  /// The response can come later.
+  void answer(HttpRequest request, HttpServer::Reply reply);
 
  private:
-  using Answer = HttpResponse (Endpoints::*)();
-  [[nodiscard]] static Answer find(std::string_view path);
-
-  [[nodiscard]] HttpResponse livez();
-  [[nodiscard]] HttpResponse readyz();
+  void add_paths();
+  [[nodiscard]] HttpResponse readyz() const;
   [[nodiscard]] HttpResponse metrics();
-  [[nodiscard]] HttpResponse status();
   [[nodiscard]] std::string render_metrics() const;
   void count(unsigned status);
 
   const GuardRules rules_;
   const AdminSource& source_;
   const std::function<std::uint64_t(Rejection)> rejected_;
+  Paths paths_;
   const TimePoint start_ = Clock::now();
   std::uint64_t wrong_hosts_ = 0;
   std::uint64_t wrong_tokens_ = 0;

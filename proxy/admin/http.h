@@ -45,6 +45,9 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> fields = {};  ///< further ones of the header
 };
 
+/// A part of a path without its percent encoding; nullopt if that is broken.
+[[nodiscard]] std::optional<std::string> percent_decoded(std::string_view part);
+
 [[nodiscard]] HttpResponse make_response(std::string content_type, std::string body);
 
 /// An error as `application/problem+json` (RFC 9457). `detail` is a sentence for people.

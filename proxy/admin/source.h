@@ -2,8 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
+
+#include "proxy/upstream/route.h"
 
 namespace sluice::admin {
 
@@ -32,6 +36,9 @@ struct Figures {
   std::uint64_t log_lines_dropped = 0;
 };
 
+/// The routes in the order of the configuration, each with its current servers.
+using Routes = std::vector<std::shared_ptr<const Route>>;
+
 /// Where the admin thread gets its data. It calls these at any time; they never wait.
 class AdminSource {
  public:
@@ -43,6 +50,8 @@ class AdminSource {
   [[nodiscard]] virtual RunState state() const = 0;
   /// nullopt while the daemon starts.
   [[nodiscard]] virtual std::optional<Figures> figures() const = 0;
+  /// Empty while the daemon starts.
+  [[nodiscard]] virtual Routes routes() const = 0;
 };
 
 }  // namespace sluice::admin

@@ -1,5 +1,7 @@
 #include "proxy/run/admin_source.h"
 
+#include <utility>
+
 #include "proxy/log/log.h"
 
 namespace sluice {
@@ -17,6 +19,25 @@ std::optional<admin::Figures> DaemonSource::figures() const {
   figures.accept_pauses = sum_of(&WorkerStats::accept_pauses);
   figures.log_lines_dropped = log::dropped_lines();
   return figures;
+}
+
+void DaemonSource::set_routes(const std::vector<Route>& routes) {
+  admin::Routes copies;
+  for (const Route& route : routes) copies.push_back(std::make_shared<const Route>(route));
+  const std::lock_guard lock(mutex_);
+  routes_ = std::move(copies);
+}
+
+void DaemonSource::update_route(const Route& route) {
+  auto copy = std::make_shared<const Route>(route);
+  const std::lock_guard lock(mutex_);
+  // The old one goes after the lock.
+  routes_[route.index].swap(copy);
+}
+
+admin::Routes DaemonSource::routes() const {
+  const std::lock_guard lock(mutex_);
+  return routes_;
 }
 
 std::uint64_t DaemonSource::sum_of(Tally WorkerStats::*count) const {

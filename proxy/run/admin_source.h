@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -24,11 +25,17 @@ class DaemonSource final : public admin::AdminSource {
   /// Control thread.
   void enter(admin::RunState state) { state_.store(state, std::memory_order_release); }
 
+  /// The routes at the start. Control thread.
+  void set_routes(const std::vector<Route>& routes);
+  /// A route has other servers or mirrors. Control thread.
+  void update_route(const Route& route);
+
   // Any thread.
   [[nodiscard]] admin::RunState state() const override {
     return state_.load(std::memory_order_acquire);
   }
   [[nodiscard]] std::optional<admin::Figures> figures() const override;
+  [[nodiscard]] admin::Routes routes() const override;
 
  private:
   [[nodiscard]] std::uint64_t sum_of(Tally WorkerStats::*count) const;
@@ -38,6 +45,8 @@ class DaemonSource final : public admin::AdminSource {
   const std::uint64_t pipe_slots_limit_;
   const std::vector<std::unique_ptr<WorkerThread>>& workers_;
   std::atomic<admin::RunState> state_{admin::RunState::starting};
+  mutable std::mutex mutex_;  ///< guards the rest
+  admin::Routes routes_;
 };
 
 }  // namespace sluice

@@ -140,6 +140,7 @@ class Daemon {
                   [this](const Route& route) {
                     for (const auto& worker : workers_) worker->update_route(route);
                     if (health_) health_->update(route);
+                    source_.update_route(route);
                   },
                   [this] {
                     for (const auto& worker : workers_) worker->end_lost_sessions();
@@ -198,6 +199,7 @@ Result<> Daemon::prepare() {
   Result<std::vector<Route>> routes = control_.resolve_routes();
   if (routes.has_error()) return routes.error();
   routes_ = std::move(*routes);
+  source_.set_routes(routes_);
   Result<ListenSockets> listeners = open_listeners(config_, machine_.workers);
   if (listeners.has_error()) return listeners.error();
   listeners_ = std::move(*listeners);

@@ -79,7 +79,7 @@ ROWS = {
     ENTRY: row("iolib/", CONFIG),
     HEALTH: row("iolib/", CONFIG, LOG, UPSTREAM),
     LISTEN: row("iolib/", CONFIG, LOG, UPSTREAM),
-    ADMIN: row("iolib/", CONFIG, LISTEN),
+    ADMIN: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN),
     # Beast takes long to compile, so only this file includes it.
     ADMIN + "http_server": row("iolib/", libraries=("Boost.System", "Boost.Asio", "Boost.Beast")),
     TAPS: row("iolib/", CONFIG, LOG, UPSTREAM),

@@ -16,6 +16,8 @@ struct FakeSource final : AdminSource {
     ++asked;
     return its_figures;
   }
+  [[nodiscard]] Routes routes() const override { return its_routes; }
+  Routes its_routes = {};
   RunState its_state = RunState::ready;
   std::optional<Figures> its_figures = Figures{.engine = "uring",
                                                .workers = 2,
@@ -34,7 +36,12 @@ class EndpointsTest : public testing::Test {
     request.host = "localhost";
     request.x_sluice = "1";
     request.content_type = "application/json";
-    return endpoints_.answer(request);
+    return answer_to(request);
+  }
+  HttpResponse answer_to(const HttpRequest& request) {
+    HttpResponse answer;
+    endpoints_.answer(request, [&answer](HttpResponse response) { answer = std::move(response); });
+    return answer;
   }
   std::string metrics() { return *ask("GET", "/metrics").body; }
 
@@ -105,7 +112,7 @@ TEST_F(EndpointsTest, MetricsSayWhatRunsAndWhatWasRejected) {
   strange.method = "GET";
   strange.target = "/livez";
   strange.host = "evil.example";
-  EXPECT_EQ(endpoints_.answer(strange).status, 421U);
+  EXPECT_EQ(answer_to(strange).status, 421U);
   const std::string text = metrics();
   for (const char* line :
        {"sluice_build_info{version=\"" SLUICE_VERSION "\",engine=\"uring\"} 1\n",

@@ -1,0 +1,69 @@
+#include "proxy/admin/routes.h"
+
+#include <algorithm>
+
+#include "proxy/admin/answer.h"
+#include "proxy/log/ending.h"
+#include "proxy/upstream/ejection.h"
+#include "proxy/upstream/route_totals.h"
+
+namespace sluice::admin {
+namespace {
+
+json::object by_direction(std::uint64_t to_upstream, std::uint64_t to_client) {
+  json::object object;
+  object["to_upstream"] = json_decimal(to_upstream);
+  object["to_client"] = json_decimal(to_client);
+  return object;
+}
+
+json::object closed_json(const RouteTotals& totals) {
+  json::object closed;
+  for (std::size_t i = 0; i < kEndings.size(); ++i) {
+    if (totals.ended[i] > 0) closed[kEndings[i].name] = json_decimal(totals.ended[i]);
+  }
+  return closed;
+}
+
+std::size_t usable_servers(const ServerSet& set, TimePoint now) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      set.servers, [now](const ServerRef& server) { return is_usable(*server->load, now); }));
+}
+
+json::object route_json(const Route& route, TimePoint now) {
+  const RouteConfig& config = route.config;
+  const RouteTotals totals = totals_of(route);
+  json::object object;
+  object["name"] = json_text(config.name);
+  json::array& listen = object["listen"].emplace_array();
+  for (const ListenAddress& each : config.listen) listen.emplace_back(json_text(to_string(each)));
+  json::array& to = object["to"].emplace_array();
+  for (const ServerConfig& each : config.to) to.emplace_back(json_text(to_string(each.address)));
+  object["accepted"] = json_decimal(totals.accepted);
+  object["connections"] = totals.active;
+  object["closed"] = closed_json(totals);
+  object["retries"] = json_decimal(totals.retries);
+  object["bytes"] = by_direction(totals.to_upstream.forwarded, totals.to_client.forwarded);
+  object["spliced_bytes"] = by_direction(totals.to_upstream.spliced, totals.to_client.spliced);
+  if (config.capture.empty()) {
+    object["capture"] = nullptr;
+  } else {
+    object["capture"] = json_text(config.capture);
+  }
+  object["capture_enabled"] = !config.capture.empty();
+  json::array& mirrors = object["mirrors"].emplace_array();
+  for (const MirrorTarget& each : route.mirrors) mirrors.emplace_back(json_text(each.address));
+  object["servers"] = route.servers->servers.size();
+  object["servers_usable"] = usable_servers(*route.servers, now);
+  return object;
+}
+
+}  // namespace
+
+json::array routes_json(const Routes& routes, TimePoint now) {
+  json::array items;
+  for (const auto& route : routes) items.push_back(route_json(*route, now));
+  return items;
+}
+
+}  // namespace sluice::admin
