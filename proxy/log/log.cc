@@ -202,9 +202,9 @@ struct State {
   std::shared_ptr<spdlog::details::thread_pool> pool;
   std::shared_ptr<spdlog::async_logger> logger;
   LogFormat format = LogFormat::text;
-  LogLevel level = LogLevel::off;
 };
 State state;  // written by open() before other threads log, and by close() after
+std::atomic<LogLevel> lowest_level{LogLevel::off};  // stays as it is once the log is closed
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
   switch (level) {
@@ -354,7 +354,7 @@ Result<> open(const Config& config) {
   sink->set_pool(state.pool.get());
   state.logger = std::make_shared<spdlog::async_logger>(
       "sluice", sink, state.pool, spdlog::async_overflow_policy::overrun_oldest);
-  state.level = config.log_level;
+  set_level(config.log_level);
   state.logger->set_level(spdlog::level::trace);  // enabled() filters by level
   return {};
 }
@@ -406,7 +406,11 @@ Result<> probe(const Config& config) {
   return errno_error("open " + path);
 }
 
-bool enabled(LogLevel level) { return state.logger && level >= state.level; }
+bool enabled(LogLevel level) { return state.logger && level >= log::level(); }
+
+LogLevel level() { return lowest_level.load(std::memory_order_relaxed); }
+
+void set_level(LogLevel level) { lowest_level.store(level, std::memory_order_relaxed); }
 
 void write(LogLevel level, std::string_view event, Fields fields) {
   if (enabled(level)) queue(level, event, fields);

@@ -42,6 +42,9 @@ void write(LogLevel level, std::string_view event, Fields fields);
 void print(std::string_view event, Fields fields);
 /// Whether lines of `level` are logged. Any thread.
 [[nodiscard]] bool enabled(LogLevel level);
+/// The lowest level that is logged: as configured, until it is set. Any thread.
+[[nodiscard]] LogLevel level();
+void set_level(LogLevel level);
 
 inline void info(std::string_view event, std::initializer_list<Field> fields = {}) {
   write(LogLevel::info, event, {fields.begin(), fields.size()});
