@@ -94,6 +94,14 @@ struct Connection {
 };
 using State = Connection::State;
 
+// For the handler's reply.
+struct Waiting {
+  explicit Waiting(asio::io_context& context)
+      : replied(context, asio::steady_timer::time_point::max()) {}
+  asio::steady_timer replied;  // cancelled by the reply
+  HttpResponse response;
+};
+
 std::optional<std::string> field_of(const Parser& parser, std::string_view name) {
   const auto found = parser.get().find(beast::string_view(name.data(), name.size()));
   if (found == parser.get().end()) return std::nullopt;
@@ -318,19 +326,21 @@ asio::awaitable<HttpServer::Impl::Next> HttpServer::Impl::refuse(Connection& con
   co_return co_await write(connection, response, true, false);
 }
 
-// Calls the handler, whose reply resumes the coroutine in a later turn of the loop.
+// Calls the handler, whose reply resumes the coroutine in a later turn of the loop. The coroutine
+// owns what waits, so that any thread can drop the reply at any time.
 asio::awaitable<HttpResponse> HttpServer::Impl::answer(HttpRequest& request) {
-  const auto ask = [this, &request](auto completion) {
-    using Completion = decltype(completion);
-    auto resume = std::make_shared<Completion>(std::move(completion));
-    handler_(std::move(request), [this, resume = std::move(resume)](HttpResponse response) {
-      asio::post(context_, [resume, response = std::move(response)]() mutable {
-        std::move (*resume)(std::move(response));
-      });
-    });
-  };
-  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(HttpResponse)>(
-      ask, asio::use_awaitable);
+  const auto waiting = std::make_shared<Waiting>(context_);
+  handler_(std::move(request),
+           [this, waiter = std::weak_ptr<Waiting>(waiting)](HttpResponse response) {
+             asio::post(context_, [waiter, response = std::move(response)]() mutable {
+               const auto still = waiter.lock();
+               if (still == nullptr) return;
+               still->response = std::move(response);
+               still->replied.cancel();
+             });
+           });
+  co_await waiting->replied.async_wait(kAwait);
+  co_return std::move(waiting->response);
 }
 
 asio::awaitable<HttpServer::Impl::Next> HttpServer::Impl::write(Connection& connection,

@@ -28,10 +28,10 @@ inline constexpr std::array<std::string_view, kRejections> kRejectionNames = {
 /// kMost... in http_server.cc. Once a peer is over a bound it waits for nobody.
 class HttpServer {
  public:
-  /// Takes the response, once. Any thread.
+  /// Takes the response, once, before the server is destroyed. Any thread.
   using Reply = std::function<void(HttpResponse)>;
   /// Is called for each request, on the thread of run(). It must not block, and must see to it that
-  /// the reply is called soon, at once or later.
+  /// the reply is called soon, at once or later. Only as the server ends may it never be called.
   using Handler = std::function<void(HttpRequest, Reply)>;
 
   explicit HttpServer(Handler handler);
