@@ -47,9 +47,10 @@ Result<> AdminThread::start() {
   server_ = std::make_unique<HttpServer>([this](HttpRequest request, HttpServer::Reply reply) {
     endpoints_->answer(std::move(request), std::move(reply));
   });
-  endpoints_ =
-      std::make_unique<Endpoints>(GuardRules{config_.admin_hosts, *std::move(token)}, source_,
-                                  [this](Rejection why) { return server_->rejected(why); });
+  endpoints_ = std::make_unique<Endpoints>(
+      GuardRules{config_.admin_hosts, *std::move(token)}, source_,
+      Endpoints::Hooks{[this](Rejection why) { return server_->rejected(why); },
+                       [this](std::function<void()> task) { server_->post(std::move(task)); }});
 
   const std::lock_guard lock(mutex_);
   if (ended_) return {};

@@ -8,13 +8,11 @@
 #include "proxy/admin/metrics.h"
 #include "proxy/admin/process_metrics.h"
 #include "proxy/admin/routes.h"
+#include "proxy/admin/servers.h"
 #include "proxy/admin/status.h"
 
 namespace sluice::admin {
 namespace {
-
-// However many scrape, the metrics are rendered once in this time.
-constexpr Duration kRenderingTime = std::chrono::milliseconds(250);
 
 void add_figures(MetricsWriter& metrics, const Figures& figures) {
   metrics.begin("sluice_build_info", MetricType::gauge, "Always 1; the labels tell what runs.");
@@ -37,22 +35,26 @@ void add_figures(MetricsWriter& metrics, const Figures& figures) {
 
 }  // namespace
 
-Endpoints::Endpoints(GuardRules rules, const AdminSource& source,
-                     std::function<std::uint64_t(Rejection)> rejected)
-    : rules_(std::move(rules)), source_(source), rejected_(std::move(rejected)) {
+Endpoints::Endpoints(GuardRules rules, const AdminSource& source, Hooks hooks)
+    : rules_(std::move(rules)),
+      source_(source),
+      hooks_(std::move(hooks)),
+      scrape_(
+          source, [this] { return render_metrics(); }, hooks_.post) {
   add_paths();
 }
 
 void Endpoints::add_paths() {
   paths_.add_read("/livez", [] { return make_response("text/plain; charset=utf-8", "alive\n"); });
   paths_.add_read("/readyz", [this] { return readyz(); });
-  paths_.add_read("/metrics", [this] { return metrics(); });
+  paths_.add("GET", "/metrics", [this](const Paths::Call& call) { scrape_.answer(call.reply); });
   paths_.add_read("/v1/status", [this] {
     return make_response("application/json",
                          status_json(source_.state(), source_.figures(), Clock::now() - start_));
   });
   paths_.add_read("/v1/routes",
                   [this] { return make_list(routes_json(source_.routes(), Clock::now())); });
+  paths_.add("GET", "/v1/servers", [this](const Paths::Call& call) { servers(call); });
 }
 
 void Endpoints::answer(HttpRequest request, HttpServer::Reply reply) {
@@ -69,15 +71,13 @@ HttpResponse Endpoints::readyz() const {
   return make_problem(503, "The state is " + std::string(name_of(state)) + ".");
 }
 
-HttpResponse Endpoints::metrics() {
-  if (!rendering_ || Clock::now() - rendered_ >= kRenderingTime) {
-    rendering_ = std::make_shared<const std::string>(render_metrics());
-    rendered_ = Clock::now();
-  }
-  HttpResponse response;
-  response.content_type = MetricsWriter::kContentType;
-  response.body = rendering_;
-  return response;
+// Waits for the thread that checks them.
+void Endpoints::servers(const Paths::Call& call) const {
+  source_.get_checks([this, reply = call.reply](Checks checks) {
+    hooks_.post([this, reply, checks = std::move(checks)] {
+      reply(make_list(servers_json(source_.routes(), checks, Clock::now())));
+    });
+  });
 }
 
 std::string Endpoints::render_metrics() const {
@@ -88,7 +88,7 @@ std::string Endpoints::render_metrics() const {
   metrics.begin("sluice_admin_rejected_total", MetricType::counter,
                 "Connections and requests that the admin thread rejected.");
   for (std::size_t i = 0; i < kRejections; ++i) {
-    metrics.add(rejected_(static_cast<Rejection>(i)), {{"reason", kRejectionNames.at(i)}});
+    metrics.add(hooks_.rejected(static_cast<Rejection>(i)), {{"reason", kRejectionNames.at(i)}});
   }
   metrics.add(wrong_hosts_, {{"reason", "host"}});
   metrics.add(wrong_tokens_, {{"reason", "token"}});

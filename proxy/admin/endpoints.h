@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
 
 #include "iolib/base/clock.h"
@@ -12,6 +11,7 @@
 #include "proxy/admin/http.h"
 #include "proxy/admin/http_server.h"
 #include "proxy/admin/paths.h"
+#include "proxy/admin/scrape.h"
 #include "proxy/admin/source.h"
 
 namespace sluice::admin {
@@ -20,9 +20,13 @@ namespace sluice::admin {
 /// Belongs to the admin thread.
 class Endpoints {
  public:
-  /// `rejected`: what the server itself has rejected. `source` is borrowed.
-  Endpoints(GuardRules rules, const AdminSource& source,
-            std::function<std::uint64_t(Rejection)> rejected);
+  /// What it needs of the server, on the admin thread.
+  struct Hooks {
+    std::function<std::uint64_t(Rejection)> rejected;  ///< see HttpServer
+    std::function<void(std::function<void()>)> post;   ///< likewise; any thread
+  };
+  /// Borrows `source`.
+  Endpoints(GuardRules rules, const AdminSource& source, Hooks hooks);
 
   Endpoints(const Endpoints&) = delete;
   Endpoints& operator=(const Endpoints&) = delete;
@@ -33,20 +37,19 @@ class Endpoints {
  private:
   void add_paths();
   [[nodiscard]] HttpResponse readyz() const;
-  [[nodiscard]] HttpResponse metrics();
+  void servers(const Paths::Call& call) const;
   [[nodiscard]] std::string render_metrics() const;
   void count(unsigned status);
 
   const GuardRules rules_;
   const AdminSource& source_;
-  const std::function<std::uint64_t(Rejection)> rejected_;
+  const Hooks hooks_;
   Paths paths_;
   const TimePoint start_ = Clock::now();
   std::uint64_t wrong_hosts_ = 0;
   std::uint64_t wrong_tokens_ = 0;
   std::uint64_t forbidden_ = 0;
-  std::shared_ptr<const std::string> rendering_;  ///< of the metrics, for those who ask soon after
-  TimePoint rendered_{};
+  Scrape scrape_;
 };
 
 }  // namespace sluice::admin

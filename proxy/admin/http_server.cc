@@ -150,6 +150,10 @@ class HttpServer::Impl {
   }
   void run() { context_.run(); }
   void stop() { context_.stop(); }
+  void post(std::function<void()> task) { asio::post(context_, std::move(task)); }
+  void repeat(Duration interval, std::function<void()> task) {
+    asio::co_spawn(context_, run_at_each(interval, std::move(task)), asio::detached);
+  }
   [[nodiscard]] std::uint64_t rejected(Rejection why) const {
     return rejected_[static_cast<std::size_t>(why)];
   }
@@ -162,6 +166,7 @@ class HttpServer::Impl {
   void reject(Rejection why) { ++rejected_[static_cast<std::size_t>(why)]; }
 
   asio::awaitable<void> accept(asio::posix::stream_descriptor& listener, Peer peer);
+  asio::awaitable<void> run_at_each(Duration interval, std::function<void()> task);
   void admit(OwnedFd socket, Peer peer);
   [[nodiscard]] bool make_room(Peer newcomer);
   asio::awaitable<void> serve(Shared connection);
@@ -374,6 +379,18 @@ asio::awaitable<void> HttpServer::Impl::linger(Connection& connection) {
   }
 }
 
+// Without drift. What a standstill has missed is not made up for.
+asio::awaitable<void> HttpServer::Impl::run_at_each(Duration interval, std::function<void()> task) {
+  asio::steady_timer timer(context_);
+  TimePoint next = Clock::now();
+  while (true) {
+    next = std::max(next + interval, Clock::now());
+    timer.expires_at(next);
+    co_await timer.async_wait(kAwait);
+    task();
+  }
+}
+
 HttpServer::HttpServer(Handler handler) : impl_(std::make_unique<Impl>(std::move(handler))) {}
 HttpServer::~HttpServer() = default;
 
@@ -382,6 +399,10 @@ void HttpServer::accept_from(OwnedFd listener, Peer peer) {
 }
 void HttpServer::run() { impl_->run(); }
 void HttpServer::stop() { impl_->stop(); }
+void HttpServer::post(std::function<void()> task) { impl_->post(std::move(task)); }
+void HttpServer::repeat(std::chrono::nanoseconds interval, std::function<void()> task) {
+  impl_->repeat(to_duration(interval), std::move(task));
+}
 std::uint64_t HttpServer::rejected(Rejection why) const { return impl_->rejected(why); }
 
 }  // namespace sluice::admin

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -45,6 +46,11 @@ class HttpServer {
   void run();
   /// Lets run() return; connections are left as they are, and close with the server. Any thread.
   void stop();
+
+  /// Runs `task` in a later turn of run(). Any thread.
+  void post(std::function<void()> task);
+  /// Runs `task` on the thread of run() about once in `interval`. Call it before run().
+  void repeat(std::chrono::nanoseconds interval, std::function<void()> task);
 
   /// How often something was rejected. On the thread of run() only.
   [[nodiscard]] std::uint64_t rejected(Rejection why) const;

@@ -2,11 +2,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
+#include "iolib/base/clock.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice::admin {
@@ -39,6 +43,14 @@ struct Figures {
 /// The routes in the order of the configuration, each with its current servers.
 using Routes = std::vector<std::shared_ptr<const Route>>;
 
+/// The last check of a server that has been checked.
+struct Check {
+  std::string text;  ///< "passed", or why it did not pass
+  Duration age{};    ///< since it ended
+};
+/// By the loads of their servers.
+using Checks = std::unordered_map<const ServerLoad*, Check>;
+
 /// Where the admin thread gets its data. It calls these at any time; they never wait.
 class AdminSource {
  public:
@@ -52,6 +64,8 @@ class AdminSource {
   [[nodiscard]] virtual std::optional<Figures> figures() const = 0;
   /// Empty while the daemon starts.
   [[nodiscard]] virtual Routes routes() const = 0;
+  /// Passes the last checks of all servers to `take`, at once or soon, on any thread.
+  virtual void get_checks(std::function<void(Checks)> take) const = 0;
 };
 
 }  // namespace sluice::admin

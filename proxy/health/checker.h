@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -58,10 +59,11 @@ class HealthChecker {
   /// checked at once.
   void update(const Route& route);
 
+  static constexpr std::string_view kNoCheck = "none";
   /// The last check of a server.
   struct LastCheck {
-    std::string text = "none";  ///< "passed", or why it did not pass
-    Duration age{};             ///< since it ended; 0 if there is none
+    std::string text{kNoCheck};  ///< "passed", or why it did not pass
+    Duration age{};              ///< since it ended; 0 if there is none
   };
   /// Of the servers of the route, by their loads; empty if it has no checks.
   using LastChecks = std::unordered_map<const ServerLoad*, LastCheck>;

@@ -65,4 +65,13 @@ HealthChecker::LastChecks HealthThread::last_checks(std::size_t route) {
   return promise.get_future().get();
 }
 
+void HealthThread::get_last_checks(
+    std::function<void(std::vector<HealthChecker::LastChecks>)> take) {
+  reactor_->post([this, take = std::move(take)] {
+    std::vector<HealthChecker::LastChecks> checks;
+    for (const Route& route : routes_) checks.push_back(checker_->last_checks(route.index));
+    take(std::move(checks));
+  });
+}
+
 }  // namespace sluice

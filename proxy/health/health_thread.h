@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -14,7 +15,8 @@
 
 namespace sluice {
 
-/// The thread that checks the servers, with its own reactor. Only the control thread uses it.
+/// The thread that checks the servers, with its own reactor. Only the control thread uses it,
+/// unless noted otherwise.
 class HealthThread {
  public:
   /// Borrows the routes and `changes`. The hooks are called on its thread; `check` and
@@ -31,6 +33,8 @@ class HealthThread {
   /// See HealthChecker.
   void update(const Route& route);
   [[nodiscard]] HealthChecker::LastChecks last_checks(std::size_t route);
+  /// Passes the last checks of each route to `take`, on its own thread. Any thread.
+  void get_last_checks(std::function<void(std::vector<HealthChecker::LastChecks>)> take);
 
  private:
   [[nodiscard]] Result<> open();

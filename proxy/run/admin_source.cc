@@ -40,6 +40,21 @@ admin::Routes DaemonSource::routes() const {
   return routes_;
 }
 
+void DaemonSource::get_checks(std::function<void(admin::Checks)> take) const {
+  if (state() == admin::RunState::starting || health_ == nullptr) return take({});
+  health_->get_last_checks([take = std::move(take)](std::vector<HealthChecker::LastChecks> routes) {
+    admin::Checks checks;
+    for (HealthChecker::LastChecks& route : routes) {
+      for (auto& [load, check] : route) {
+        if (check.text != HealthChecker::kNoCheck) {
+          checks[load] = {std::move(check.text), check.age};
+        }
+      }
+    }
+    take(std::move(checks));
+  });
+}
+
 std::uint64_t DaemonSource::sum_of(Tally WorkerStats::*count) const {
   std::uint64_t sum = 0;
   for (const auto& worker : workers_) sum += worker->worker().stats().*count;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -8,6 +9,7 @@
 
 #include "iolib/pipe/pipe_pool.h"
 #include "proxy/admin/source.h"
+#include "proxy/health/health_thread.h"
 #include "proxy/run/machine.h"
 #include "proxy/run/worker_thread.h"
 
@@ -19,8 +21,13 @@ class DaemonSource final : public admin::AdminSource {
  public:
   /// Borrows all of them.
   DaemonSource(const Machine& machine, const PipePool& pool, std::uint64_t pipe_slots_limit,
-               const std::vector<std::unique_ptr<WorkerThread>>& workers)
-      : machine_(machine), pool_(pool), pipe_slots_limit_(pipe_slots_limit), workers_(workers) {}
+               const std::vector<std::unique_ptr<WorkerThread>>& workers,
+               const std::unique_ptr<HealthThread>& health)
+      : machine_(machine),
+        pool_(pool),
+        pipe_slots_limit_(pipe_slots_limit),
+        workers_(workers),
+        health_(health) {}
 
   /// Control thread.
   void enter(admin::RunState state) { state_.store(state, std::memory_order_release); }
@@ -36,6 +43,7 @@ class DaemonSource final : public admin::AdminSource {
   }
   [[nodiscard]] std::optional<admin::Figures> figures() const override;
   [[nodiscard]] admin::Routes routes() const override;
+  void get_checks(std::function<void(admin::Checks)> take) const override;
 
  private:
   [[nodiscard]] std::uint64_t sum_of(Tally WorkerStats::*count) const;
@@ -44,6 +52,7 @@ class DaemonSource final : public admin::AdminSource {
   const PipePool& pool_;
   const std::uint64_t pipe_slots_limit_;
   const std::vector<std::unique_ptr<WorkerThread>>& workers_;
+  const std::unique_ptr<HealthThread>& health_;
   std::atomic<admin::RunState> state_{admin::RunState::starting};
   mutable std::mutex mutex_;  ///< guards the rest
   admin::Routes routes_;

@@ -150,6 +150,7 @@ class Daemon {
     listeners_.remove_unix_paths();
     admin_.end();  // it reads what the workers count
     end_workers();
+    health_.reset();  // it may hold a reply, which needs the loop of the admin thread
   }
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -190,7 +191,7 @@ class Daemon {
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
   ListenSockets listeners_;  ///< hold the sockets until the workers take them
-  DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_};
+  DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_, health_};
   admin::AdminThread admin_{config_, source_};
   bool incomplete_ = false;  ///< recorded bytes did not reach the disk
 };

@@ -22,7 +22,9 @@ RouteTotals totals_of(const Route& route) {
   const auto total = [&](const auto& get) { return sum_over(stats.counts, get); };
   RouteTotals totals;
   totals.accepted = total([](const RouteCounts& each) { return each.accepted.get(); });
-  totals.active = total([](const RouteCounts& each) { return each.active.get(); });
+  const std::uint64_t active = total([](const RouteCounts& each) { return each.active.get(); });
+  // Below zero if a connection began and ended elsewhere while the workers were looked at.
+  totals.active = static_cast<std::int64_t>(active) < 0 ? 0 : active;
   totals.retries = total([](const RouteCounts& each) { return each.retries.get(); });
   for (std::size_t end = 0; end < kEndings.size(); ++end) {
     totals.ended[end] = total([end](const RouteCounts& each) { return each.ended[end].get(); });

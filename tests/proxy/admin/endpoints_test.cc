@@ -6,25 +6,10 @@
 #include <string>
 
 #include "iolib/json/json.h"
+#include "tests/proxy/admin/fake_source.h"
 
 namespace sluice::admin {
 namespace {
-
-struct FakeSource final : AdminSource {
-  [[nodiscard]] RunState state() const override { return its_state; }
-  [[nodiscard]] std::optional<Figures> figures() const override {
-    ++asked;
-    return its_figures;
-  }
-  [[nodiscard]] Routes routes() const override { return its_routes; }
-  Routes its_routes = {};
-  RunState its_state = RunState::ready;
-  std::optional<Figures> its_figures = Figures{.engine = "uring",
-                                               .workers = 2,
-                                               .connections = 3,
-                                               .connections_limit = 9'007'199'254'740'993};
-  mutable int asked = 0;
-};
 
 class EndpointsTest : public testing::Test {
  protected:
@@ -46,9 +31,11 @@ class EndpointsTest : public testing::Test {
   std::string metrics() { return *ask("GET", "/metrics").body; }
 
   FakeSource source_;
-  Endpoints endpoints_{{}, source_, [](Rejection why) {
-                         return std::uint64_t{why == Rejection::timeout ? 7U : 0U};
-                       }};
+  Endpoints endpoints_{
+      {},
+      source_,
+      {[](Rejection why) { return std::uint64_t{why == Rejection::timeout ? 7U : 0U}; },
+       [](const std::function<void()>& task) { task(); }}};
 };
 
 TEST_F(EndpointsTest, LivezAnswersInEveryState) {
@@ -123,15 +110,6 @@ TEST_F(EndpointsTest, MetricsSayWhatRunsAndWhatWasRejected) {
         "# TYPE process_start_time_seconds"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
   }
-}
-
-TEST_F(EndpointsTest, ManyWhoAskAtOnceGetTheSameRendering) {
-  const auto first = ask("GET", "/metrics").body;
-  const TimePoint begin = Clock::now();
-  while (ask("GET", "/metrics").body == first) {
-  }
-  EXPECT_EQ(source_.asked, 2);
-  EXPECT_LT(begin, Clock::now());
 }
 
 }  // namespace

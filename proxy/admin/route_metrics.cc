@@ -1,0 +1,130 @@
+#include "proxy/admin/route_metrics.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "proxy/log/ending.h"
+#include "proxy/upstream/ejection.h"
+#include "proxy/upstream/route_totals.h"
+
+namespace sluice::admin {
+namespace {
+
+struct FamilyText {
+  std::string_view name;
+  MetricType type;
+  std::string_view help;
+};
+
+enum Family : std::size_t {
+  kAccepted,
+  kActive,
+  kClosed,
+  kForwarded,
+  kSpliced,
+  kRetries,
+  kDuration,
+  kConnectDuration,
+  kServerUp,
+  kServerConnections,
+  kServerFailures,
+};
+// By Family.
+constexpr auto kFamilies = std::to_array<FamilyText>({
+    {"sluice_connections_accepted_total", MetricType::counter,
+     "Connections that the route's listeners accepted."},
+    {"sluice_connections_active", MetricType::gauge, "Connections that are served now."},
+    {"sluice_connections_closed_total", MetricType::counter,
+     "Connections that ended, by the reason that the log has."},
+    {"sluice_forwarded_bytes_total", MetricType::counter, "Bytes that were forwarded."},
+    {"sluice_spliced_bytes_total", MetricType::counter,
+     "Those of the forwarded bytes that were not copied."},
+    {"sluice_retries_total", MetricType::counter,
+     "Connects to a server after an earlier one of the same connection failed."},
+    {"sluice_connection_duration_seconds", MetricType::histogram,
+     "Times from a connection's accept to its end."},
+    {"sluice_upstream_connect_duration_seconds", MetricType::histogram,
+     "Times until a connection had its server."},
+    {"sluice_server_up", MetricType::gauge,
+     "1 if the server gets connections, 0 if it is down, drained or ejected."},
+    {"sluice_server_connections", MetricType::gauge, "Connections and connects to the server now."},
+    {"sluice_server_connect_failures_total", MetricType::counter,
+     "Connects that failed through the server's fault."},
+});
+static_assert(kFamilies.size() == kServerFailures + 1);
+
+// A histogram of all workers.
+void add_histogram(MetricsWriter& metrics, const RouteStats& stats,
+                   DurationCounts RouteCounts::*which, std::string_view route) {
+  std::array<std::uint64_t, DurationCounts::kBounds.size() + 1> counts{};
+  std::uint64_t total_ns = 0;
+  for (const RouteCounts& worker : stats.counts) {
+    const DurationCounts& durations = worker.*which;
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += durations.count(i);
+    total_ns += durations.total_ns();
+  }
+  metrics.add_histogram(DurationCounts::kBounds, counts, static_cast<double>(total_ns) / 1e9,
+                        {{"route", route}});
+}
+
+}  // namespace
+
+RouteMetrics::RouteMetrics() : families_(kFamilies.size()) {
+  for (std::size_t i = 0; i < kFamilies.size(); ++i) {
+    families_[i].begin(kFamilies[i].name, kFamilies[i].type, kFamilies[i].help);
+  }
+}
+
+void RouteMetrics::add(const Route& route, TimePoint now) {
+  add_counts(route);
+  add_durations(route);
+  add_servers(route, now);
+}
+
+void RouteMetrics::append_to(std::string& text) {
+  std::size_t size_bytes = text.size();
+  for (const MetricsWriter& family : families_) size_bytes += family.text().size();
+  text.reserve(size_bytes);
+  for (const MetricsWriter& family : families_) text += family.text();
+  families_.clear();
+}
+
+void RouteMetrics::add_counts(const Route& route) {
+  const std::string_view name = route.config.name;
+  const RouteTotals totals = totals_of(route);
+  families_[kAccepted].add(totals.accepted, {{"route", name}});
+  families_[kActive].add(totals.active, {{"route", name}});
+  for (std::size_t i = 0; i < kEndings.size(); ++i) {
+    families_[kClosed].add(totals.ended[i], {{"route", name}, {"reason", kEndings[i].name}});
+  }
+  const auto add_bytes = [&](std::string_view direction, const RouteTotals::Bytes& bytes) {
+    families_[kForwarded].add(bytes.forwarded, {{"route", name}, {"dir", direction}});
+    families_[kSpliced].add(bytes.spliced, {{"route", name}, {"dir", direction}});
+  };
+  add_bytes("to_upstream", totals.to_upstream);
+  add_bytes("to_client", totals.to_client);
+  families_[kRetries].add(totals.retries, {{"route", name}});
+}
+
+void RouteMetrics::add_durations(const Route& route) {
+  const std::string_view name = route.config.name;
+  add_histogram(families_[kDuration], *route.stats, &RouteCounts::connections, name);
+  add_histogram(families_[kConnectDuration], *route.stats, &RouteCounts::connects, name);
+}
+
+void RouteMetrics::add_servers(const Route& route, TimePoint now) {
+  const std::vector<ServerRef>& servers = route.servers->servers;
+  for (const ServerRef& server : std::span(servers).first(std::min(servers.size(), kMostServers))) {
+    const ServerLoad& load = *server->load;
+    const MetricsWriter::Labels labels = {{"route", route.config.name}, {"server", server->name}};
+    families_[kServerUp].add(std::uint64_t{is_usable(load, now) ? 1U : 0U}, labels);
+    families_[kServerConnections].add(std::uint64_t{load.active.load(std::memory_order_relaxed)},
+                                      labels);
+    families_[kServerFailures].add(load.failures.load(std::memory_order_relaxed), labels);
+  }
+}
+
+}  // namespace sluice::admin

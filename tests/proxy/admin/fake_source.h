@@ -1,0 +1,34 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "proxy/admin/source.h"
+
+namespace sluice::admin {
+
+/// A source whose data a test sets.
+struct FakeSource final : AdminSource {
+  [[nodiscard]] RunState state() const override { return its_state; }
+  [[nodiscard]] std::optional<Figures> figures() const override { return its_figures; }
+  [[nodiscard]] Routes routes() const override { return its_routes; }
+  void get_checks(std::function<void(Checks)> take) const override { take(its_checks); }
+
+  /// The route that is added stays as it is, but what is counted for it goes on.
+  const Route& add_route(Route route) {
+    its_routes.push_back(std::make_shared<const Route>(std::move(route)));
+    return *its_routes.back();
+  }
+
+  RunState its_state = RunState::ready;
+  std::optional<Figures> its_figures = Figures{.engine = "uring",
+                                               .workers = 2,
+                                               .connections = 3,
+                                               .connections_limit = 9'007'199'254'740'993};
+  Routes its_routes = {};
+  Checks its_checks = {};
+};
+
+}  // namespace sluice::admin
