@@ -5,20 +5,20 @@
 namespace sluice::mirror {
 
 bool Breaker::admit(TimePoint now) {
-  if (state_ == State::closed) return true;
-  if (state_ == State::half_open || now < until_) return false;
-  state_ = State::half_open;
+  if (state() == State::closed) return true;
+  if (state() == State::half_open || now < until_) return false;
+  enter(State::half_open);
   return true;
 }
 
 void Breaker::succeeded() {
-  state_ = State::closed;
+  enter(State::closed);
   span_ = kFirstSpan;
 }
 
 void Breaker::failed(TimePoint now, bool probe) {
-  if (state_ != State::closed && !(probe && state_ == State::half_open)) return;
-  state_ = State::open;
+  if (state() != State::closed && !(probe && state() == State::half_open)) return;
+  enter(State::open);
   until_ = now + kLeastOpen + jitter(span_);
   span_ = std::min(2 * span_, kLongestSpan);
 }

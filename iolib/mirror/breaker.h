@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <random>
@@ -20,7 +21,7 @@ namespace sluice::mirror {
 /// hosts do not come back at the same moment. The range of the random time doubles with each
 /// failure in a row.
 ///
-/// Used by one thread. The caller passes the time.
+/// Used by one thread, unless noted otherwise. The caller passes the time.
 class Breaker {
  public:
   enum class State : std::uint8_t { closed, open, half_open };
@@ -38,7 +39,8 @@ class Breaker {
 
   explicit Breaker(std::uint32_t seed) : random_(seed) {}
 
-  [[nodiscard]] State state() const { return state_; }
+  /// Any thread.
+  [[nodiscard]] State state() const { return state_.load(std::memory_order_relaxed); }
   /// Whether a connection may connect now. One that is admitted while the breaker is not closed is
   /// the probe.
   [[nodiscard]] bool admit(TimePoint now);
@@ -54,12 +56,13 @@ class Breaker {
   [[nodiscard]] Duration retry_pause() { return jitter(kRetrySpan); }
 
  private:
+  void enter(State state) { state_.store(state, std::memory_order_relaxed); }
   [[nodiscard]] Duration jitter(Duration span);
 
   std::minstd_rand random_;
   TimePoint until_ = {};
   Duration span_ = kFirstSpan;
-  State state_ = State::closed;
+  std::atomic<State> state_{State::closed};
 };
 
 }  // namespace sluice::mirror

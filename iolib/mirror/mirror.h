@@ -99,8 +99,8 @@ struct Detail {
 /// the server, their common memory budget, and the breaker that keeps connections away while the
 /// server is down.
 ///
-/// Belongs to its reactor's thread, except count(). Must outlive its streams: destroy it after
-/// size() is 0, or after the reactor has run for the last time.
+/// Belongs to its reactor's thread, except count() and is_well(). Must outlive its streams: destroy
+/// it after size() is 0, or after the reactor has run for the last time.
 class Mirror : private Timer {
  public:
   /// How long a stream may outlive its connection. In this time it sends its backlog and waits for
@@ -169,6 +169,9 @@ class Mirror : private Timer {
     return counts_[static_cast<std::size_t>(what)].get();
   }
 
+  /// Whether the breaker is closed. Any thread.
+  [[nodiscard]] bool is_well() const { return breaker_.state() == Breaker::State::closed; }
+
  private:
   friend class Stream;
 
@@ -179,8 +182,6 @@ class Mirror : private Timer {
     counts_[static_cast<std::size_t>(what)].subtract(amount);
   }
 
-  /// Whether the breaker is closed.
-  [[nodiscard]] bool is_well() const { return breaker_.state() == Breaker::State::closed; }
   [[nodiscard]] bool silent() const;
   void connects();
   [[nodiscard]] bool admit();

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <cstring>
 #include <span>
 #include <string>
@@ -51,6 +52,7 @@ Result<> AdminThread::start() {
       GuardRules{config_.admin_hosts, *std::move(token)}, source_,
       Endpoints::Hooks{[this](Rejection why) { return server_->rejected(why); },
                        [this](std::function<void()> task) { server_->post(std::move(task)); }});
+  server_->repeat(std::chrono::seconds(1), [this] { endpoints_->sample(); });
 
   const std::lock_guard lock(mutex_);
   if (ended_) return {};

@@ -10,6 +10,7 @@
 #include "proxy/admin/routes.h"
 #include "proxy/admin/servers.h"
 #include "proxy/admin/status.h"
+#include "proxy/admin/taps.h"
 
 namespace sluice::admin {
 namespace {
@@ -31,6 +32,12 @@ void add_figures(MetricsWriter& metrics, const Figures& figures) {
                      figures.accept_pauses);
   metrics.add_single("sluice_log_lines_dropped_total", MetricType::counter,
                      "Log lines that were lost.", figures.log_lines_dropped);
+}
+
+// In seconds since the epoch.
+double wall_time() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
 }
 
 }  // namespace
@@ -55,7 +62,15 @@ void Endpoints::add_paths() {
   paths_.add_read("/v1/routes",
                   [this] { return make_list(routes_json(source_.routes(), Clock::now())); });
   paths_.add("GET", "/v1/servers", [this](const Paths::Call& call) { servers(call); });
+  paths_.add_read("/v1/captures", [this] {
+    return make_list(captures_json(source_.captures(), source_.routes()));
+  });
+  paths_.add_read("/v1/mirrors",
+                  [this] { return make_list(mirrors_json(source_.mirrors(), source_.routes())); });
+  paths_.add_read("/v1/history", [this] { return make_json(history_.to_json(wall_time())); });
 }
+
+void Endpoints::sample() { history_.add(wall_time(), history_totals(source_.routes())); }
 
 void Endpoints::answer(HttpRequest request, HttpServer::Reply reply) {
   if (std::optional<HttpResponse> refused = refusal(request, rules_)) {
@@ -85,6 +100,8 @@ std::string Endpoints::render_metrics() const {
   metrics.add_single("sluice_ready", MetricType::gauge, "1 while /readyz answers 200, otherwise 0.",
                      std::uint64_t{source_.state() == RunState::ready ? 1U : 0U});
   if (const std::optional<Figures> figures = source_.figures()) add_figures(metrics, *figures);
+  add_capture_metrics(metrics, source_.captures());
+  add_mirror_metrics(metrics, source_.mirrors());
   metrics.begin("sluice_admin_rejected_total", MetricType::counter,
                 "Connections and requests that the admin thread rejected.");
   for (std::size_t i = 0; i < kRejections; ++i) {

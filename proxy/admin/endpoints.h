@@ -8,6 +8,7 @@
 
 #include "iolib/base/clock.h"
 #include "proxy/admin/guard.h"
+#include "proxy/admin/history.h"
 #include "proxy/admin/http.h"
 #include "proxy/admin/http_server.h"
 #include "proxy/admin/paths.h"
@@ -34,6 +35,9 @@ class Endpoints {
   /// The response can come later.
   void answer(HttpRequest request, HttpServer::Reply reply);
 
+  /// Adds what happened since the last call to the history. Call it once a second.
+  void sample();
+
  private:
   void add_paths();
   [[nodiscard]] HttpResponse readyz() const;
@@ -50,6 +54,7 @@ class Endpoints {
   std::uint64_t wrong_tokens_ = 0;
   std::uint64_t forbidden_ = 0;
   Scrape scrape_;
+  History history_;
 };
 
 }  // namespace sluice::admin

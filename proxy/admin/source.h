@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "iolib/base/clock.h"
+#include "iolib/capture/format.h"
+#include "iolib/mirror/mirror.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice::admin {
@@ -51,6 +54,30 @@ struct Check {
 /// By the loads of their servers.
 using Checks = std::unordered_map<const ServerLoad*, Check>;
 
+/// What all workers have counted for a capture directory.
+struct CaptureFigures {
+  std::string directory;
+  std::uint64_t recorded_bytes = 0;
+  std::uint64_t lag_bytes = 0;
+  std::array<std::uint64_t, 6> dropped_bytes{};  ///< by GapReason
+  std::uint64_t lost_connections = 0;
+  std::uint64_t disk_failures = 0;
+  std::uint64_t segments = 0;
+  [[nodiscard]] std::uint64_t dropped(capture::GapReason reason) const {
+    return dropped_bytes.at(static_cast<std::size_t>(reason));
+  }
+};
+
+/// What all workers have counted for a mirror.
+struct MirrorFigures {
+  std::string address;
+  std::array<std::uint64_t, mirror::kCounts> counts{};  ///< by mirror::Count
+  bool breaker_open = false;                            ///< of any worker
+  [[nodiscard]] std::uint64_t count(mirror::Count what) const {
+    return counts.at(static_cast<std::size_t>(what));
+  }
+};
+
 /// Where the admin thread gets its data. It calls these at any time; they never wait.
 class AdminSource {
  public:
@@ -64,6 +91,9 @@ class AdminSource {
   [[nodiscard]] virtual std::optional<Figures> figures() const = 0;
   /// Empty while the daemon starts.
   [[nodiscard]] virtual Routes routes() const = 0;
+  /// In the order in which routes name them; empty while the daemon starts.
+  [[nodiscard]] virtual std::vector<CaptureFigures> captures() const = 0;
+  [[nodiscard]] virtual std::vector<MirrorFigures> mirrors() const = 0;
   /// Passes the last checks of all servers to `take`, at once or soon, on any thread.
   virtual void get_checks(std::function<void(Checks)> take) const = 0;
 };

@@ -1,10 +1,41 @@
 #include "proxy/run/admin_source.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <string>
 #include <utility>
 
 #include "proxy/log/log.h"
 
 namespace sluice {
+namespace {
+
+void add(admin::CaptureFigures& figures, const capture::RecorderCounters& counters) {
+  figures.recorded_bytes += counters.recorded_bytes;
+  figures.lag_bytes += counters.lag_bytes;
+  for (std::size_t i = 0; i < figures.dropped_bytes.size(); ++i) {
+    figures.dropped_bytes[i] += counters.dropped_bytes[i];
+  }
+  figures.lost_connections += counters.lost_connections;
+  figures.disk_failures += counters.disk_failures;
+  figures.segments += counters.segments;
+}
+
+void add(admin::MirrorFigures& figures, const mirror::Mirror& mirror) {
+  for (std::size_t i = 0; i < figures.counts.size(); ++i) {
+    figures.counts[i] += mirror.count(static_cast<mirror::Count>(i));
+  }
+  figures.breaker_open = figures.breaker_open || !mirror.is_well();
+}
+
+admin::MirrorFigures& figures_of(std::vector<admin::MirrorFigures>& mirrors,
+                                 const std::string& address) {
+  const auto found = std::ranges::find(mirrors, address, &admin::MirrorFigures::address);
+  if (found != mirrors.end()) return *found;
+  return mirrors.emplace_back(admin::MirrorFigures{.address = address});
+}
+
+}  // namespace
 
 std::optional<admin::Figures> DaemonSource::figures() const {
   if (state() == admin::RunState::starting) return std::nullopt;
@@ -38,6 +69,33 @@ void DaemonSource::update_route(const Route& route) {
 admin::Routes DaemonSource::routes() const {
   const std::lock_guard lock(mutex_);
   return routes_;
+}
+
+// A worker's recorders are in the order of the directories.
+std::vector<admin::CaptureFigures> DaemonSource::captures() const {
+  std::vector<admin::CaptureFigures> captures;
+  if (state() == admin::RunState::starting) return captures;
+  for (const auto& each : captures_.all()) captures.push_back({.directory = each->path});
+  for (const auto& worker : workers_) {
+    const WorkerCapture* const capture = worker->worker().capture();
+    if (capture == nullptr) continue;
+    for (std::size_t i = 0; i < captures.size(); ++i) {
+      add(captures[i], capture->recorders()[i]->counters());
+    }
+  }
+  return captures;
+}
+
+std::vector<admin::MirrorFigures> DaemonSource::mirrors() const {
+  std::vector<admin::MirrorFigures> mirrors;
+  if (state() == admin::RunState::starting) return mirrors;
+  for (const auto& worker : workers_) {
+    worker->worker().mirrors().for_each(
+        [&](const std::string& address, const mirror::Mirror& each) {
+          add(figures_of(mirrors, address), each);
+        });
+  }
+  return mirrors;
 }
 
 void DaemonSource::get_checks(std::function<void(admin::Checks)> take) const {

@@ -12,6 +12,7 @@
 #include "proxy/health/health_thread.h"
 #include "proxy/run/machine.h"
 #include "proxy/run/worker_thread.h"
+#include "proxy/taps/capture.h"
 
 namespace sluice {
 
@@ -22,11 +23,12 @@ class DaemonSource final : public admin::AdminSource {
   /// Borrows all of them.
   DaemonSource(const Machine& machine, const PipePool& pool, std::uint64_t pipe_slots_limit,
                const std::vector<std::unique_ptr<WorkerThread>>& workers,
-               const std::unique_ptr<HealthThread>& health)
+               const CaptureDirectories& captures, const std::unique_ptr<HealthThread>& health)
       : machine_(machine),
         pool_(pool),
         pipe_slots_limit_(pipe_slots_limit),
         workers_(workers),
+        captures_(captures),
         health_(health) {}
 
   /// Control thread.
@@ -43,6 +45,8 @@ class DaemonSource final : public admin::AdminSource {
   }
   [[nodiscard]] std::optional<admin::Figures> figures() const override;
   [[nodiscard]] admin::Routes routes() const override;
+  [[nodiscard]] std::vector<admin::CaptureFigures> captures() const override;
+  [[nodiscard]] std::vector<admin::MirrorFigures> mirrors() const override;
   void get_checks(std::function<void(admin::Checks)> take) const override;
 
  private:
@@ -52,6 +56,7 @@ class DaemonSource final : public admin::AdminSource {
   const PipePool& pool_;
   const std::uint64_t pipe_slots_limit_;
   const std::vector<std::unique_ptr<WorkerThread>>& workers_;
+  const CaptureDirectories& captures_;
   const std::unique_ptr<HealthThread>& health_;
   std::atomic<admin::RunState> state_{admin::RunState::starting};
   mutable std::mutex mutex_;  ///< guards the rest

@@ -191,7 +191,7 @@ class Daemon {
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
   ListenSockets listeners_;  ///< hold the sockets until the workers take them
-  DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_, health_};
+  DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_, captures_, health_};
   admin::AdminThread admin_{config_, source_};
   bool incomplete_ = false;  ///< recorded bytes did not reach the disk
 };

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "iolib/base/clock.h"
@@ -56,6 +57,11 @@ class WorkerMirrors {
 
   /// Any thread.
   [[nodiscard]] std::uint64_t count(mirror::Count what) const;
+  /// Calls `visit` with the address and the Mirror of each. Any thread.
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    for (const auto& entry : mirrors_) visit(entry->address, std::as_const(*entry->mirror));
+  }
 
  private:
   struct Entry {

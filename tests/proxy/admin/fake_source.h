@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "proxy/admin/source.h"
 
@@ -14,6 +15,8 @@ struct FakeSource final : AdminSource {
   [[nodiscard]] RunState state() const override { return its_state; }
   [[nodiscard]] std::optional<Figures> figures() const override { return its_figures; }
   [[nodiscard]] Routes routes() const override { return its_routes; }
+  [[nodiscard]] std::vector<CaptureFigures> captures() const override { return its_captures; }
+  [[nodiscard]] std::vector<MirrorFigures> mirrors() const override { return its_mirrors; }
   void get_checks(std::function<void(Checks)> take) const override { take(its_checks); }
 
   /// The route that is added stays as it is, but what is counted for it goes on.
@@ -28,6 +31,8 @@ struct FakeSource final : AdminSource {
                                                .connections = 3,
                                                .connections_limit = 9'007'199'254'740'993};
   Routes its_routes = {};
+  std::vector<CaptureFigures> its_captures = {};
+  std::vector<MirrorFigures> its_mirrors = {};
   Checks its_checks = {};
 };
 
