@@ -26,6 +26,7 @@ enum class EndReason : std::uint8_t {
   file_failed,
   capture_failed,
   server_down,
+  killed,  ///< on an order
   drain_timeout,
 };
 

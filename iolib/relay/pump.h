@@ -109,6 +109,8 @@ class Pump final : private Operation, private Sender {
   [[nodiscard]] bool holds_pipe() const { return static_cast<bool>(pipe_); }
   [[nodiscard]] std::size_t held_bytes() const;
   [[nodiscard]] bool tapped() const { return taps_ != nullptr; }
+  /// How many taps are attached.
+  [[nodiscard]] std::size_t taps() const { return taps_ ? taps_->size() : 0; }
 
  private:
   enum class Wait : std::uint8_t { nothing, receive, readable, writable, tap };

@@ -94,6 +94,8 @@ class Relay final : private Timer, private Deferral {
   /// The two directions, for taps and counters.
   [[nodiscard]] Pump& to_upstream() { return to_upstream_; }
   [[nodiscard]] Pump& to_client() { return to_client_; }
+  [[nodiscard]] const Pump& to_upstream() const { return to_upstream_; }
+  [[nodiscard]] const Pump& to_client() const { return to_client_; }
 
   /// `co_await run()`: relays until the end and returns its reason; both sockets are then closed.
   /// `held` are bytes already received from the client. EndReason::none means that the relay rests

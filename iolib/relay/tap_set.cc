@@ -31,6 +31,10 @@ void TapSet::call_first(std::size_t count, Call call) {
   }
 }
 
+std::size_t TapSet::size() const {
+  return taps_.size() - static_cast<std::size_t>(std::ranges::count(taps_, nullptr));
+}
+
 bool TapSet::empty() const {
   return std::all_of(taps_.begin(), taps_.end(), [](const Tap* tap) { return tap == nullptr; });
 }

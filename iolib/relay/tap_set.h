@@ -19,6 +19,7 @@ class TapSet {
   /// May be called from within a tap's own call.
   void detach(Tap& tap);
   [[nodiscard]] bool empty() const;
+  [[nodiscard]] std::size_t size() const;
 
   /// The smallest allowance of all taps.
   [[nodiscard]] std::size_t allowance();

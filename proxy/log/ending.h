@@ -17,7 +17,7 @@ enum class EndGroup : std::uint8_t {
   upstream_resets,
   connect_failures,
   timeouts,  ///< idle or half-closed for too long
-  stopped,   ///< ended by a drain deadline, a failed capture or a server that is down
+  stopped,   ///< ended by a drain deadline, an order, a failed capture or a server that is down
   refused,   ///< not served: whoever connected may not, or did not say who it is
 };
 inline constexpr std::array<std::string_view, 7> kEndGroupNames = {
@@ -49,6 +49,7 @@ inline constexpr auto kEndings = std::to_array<Ending>({
     {EndReason::file_failed, "file_failed", EndGroup::connect_failures},
     {EndReason::capture_failed, "capture_failed", EndGroup::stopped},
     {EndReason::server_down, "server_down", EndGroup::stopped},
+    {EndReason::killed, "killed", EndGroup::stopped},
     {EndReason::drain_timeout, "drain_timeout", EndGroup::stopped},
 });
 

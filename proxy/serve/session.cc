@@ -305,6 +305,7 @@ capture::Recording* Session::begin_recording() {
   info.route = config.name;
   info.client = client_text();
   info.upstream = upstream_text();
+  recorded_sides_ = options.sides;
   capture::Recording& recording = recorder->open(number_, std::move(info), options);
   recording.set_on_failed([this] { stop(EndReason::capture_failed); });
   return &recording;
@@ -344,10 +345,72 @@ void Session::relayed(EndReason end, Relay& relay, capture::Recording* recording
   running_ = {};
   if (!has_ended()) end_ = end;
   if (recording != nullptr) recording->close(ending_of(end_).name);
+  log_end(totals_of(relay));
+}
+
+Session::Totals Session::totals_of(const Relay& relay) const {
   const Pump& up = relay.to_upstream();
   const bool echoes = std::holds_alternative<EchoEndpoint>(route_->config.target());
   const Pump& down = echoes ? up : relay.to_client();
-  log_end({up.forwarded_bytes(), down.forwarded_bytes(), up.spliced_bytes(), down.spliced_bytes()});
+  return {up.forwarded_bytes(), down.forwarded_bytes(), up.spliced_bytes(), down.spliced_bytes()};
+}
+
+Session::Totals Session::totals() const {
+  if (const auto* relay = std::get_if<Relay*>(&running_)) return totals_of(**relay);
+  if (const auto* file = std::get_if<FileSource*>(&running_)) {
+    return {.to_client = (*file)->sent_bytes(), .spliced_to_client = (*file)->spliced_bytes()};
+  }
+  return {};
+}
+
+TimePoint Session::last_activity() const {
+  const auto* relay = std::get_if<Relay*>(&running_);
+  if (relay == nullptr) return began_;
+  return std::max((*relay)->to_upstream().last_activity(), (*relay)->to_client().last_activity());
+}
+
+// The smallest rank comes first.
+SessionPlace Session::place(SessionOrder order) const {
+  const auto ticks = [](TimePoint time) {
+    return static_cast<std::uint64_t>(time.time_since_epoch().count());
+  };
+  switch (order) {
+    case SessionOrder::bytes: {
+      const Totals now = totals();
+      return {~(now.to_upstream + now.to_client), number_};
+    }
+    case SessionOrder::age:
+      return {ticks(began_), number_};
+    case SessionOrder::idle:
+      return {ticks(last_activity()), number_};
+    case SessionOrder::id:
+      break;
+  }
+  return {0, number_};
+}
+
+SessionInfo Session::info() const {
+  const Totals moved = totals();
+  const TimePoint now = worker_->reactor().now();
+  SessionInfo info{.id = worker_->session_id(number_),
+                   .client = client_text(),
+                   .route = route_->config.name,
+                   .server = upstream_.server ? upstream_.server->name : "",
+                   .to_upstream_bytes = moved.to_upstream,
+                   .to_client_bytes = moved.to_client,
+                   .age = now - began_,
+                   .idle = now - last_activity(),
+                   .recorded = recorded_sides_ != 0};
+  if (const auto* relay = std::get_if<Relay*>(&running_)) {
+    const Pump& up = (*relay)->to_upstream();
+    const std::size_t recording = recorded_sides_ & 1;  // the client's side
+    info.mirrors = static_cast<std::uint32_t>(up.taps() - std::min(recording, up.taps()));
+    // Where nobody has asked for the address, it was not read.
+    if (!has_address() && client_kind_ == Leg::Kind::tcp) {
+      info.client = peer_name(up.source().fd()).to_string();
+    }
+  }
+  return info;
 }
 
 void Session::log_end(const Totals& totals) {

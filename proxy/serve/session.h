@@ -17,6 +17,7 @@
 #include "iolib/reactor/task.h"
 #include "iolib/relay/relay.h"
 #include "proxy/serve/server_connect.h"
+#include "proxy/serve/session_info.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice {
@@ -53,6 +54,11 @@ class Session : public boost::intrusive::list_base_hook<> {
   /// Whether it has not ended although its health checks have found its server down, and the route
   /// then ends its sessions.
   [[nodiscard]] bool has_lost_its_server() const;
+  [[nodiscard]] std::uint64_t number() const { return number_; }
+  [[nodiscard]] const std::string& route_name() const { return route_->config.name; }
+  /// Its place in a list of this order.
+  [[nodiscard]] SessionPlace place(SessionOrder order) const;
+  [[nodiscard]] SessionInfo info() const;
   /// Ends the session soon, with a reset in both directions.
   void stop(EndReason why);
 
@@ -98,6 +104,10 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] std::uint8_t recorded_sides() const;
   /// Whether the end of the session is known: it failed, was stopped, or is over.
   [[nodiscard]] bool has_ended() const { return end_ != EndReason::none; }
+  /// The bytes so far.
+  [[nodiscard]] Totals totals() const;
+  [[nodiscard]] Totals totals_of(const Relay& relay) const;
+  [[nodiscard]] TimePoint last_activity() const;
   void connect_failed(const Error& error);
   void relayed(EndReason end, Relay& relay, capture::Recording* recording);
   [[nodiscard]] Worker& destination(const Relay& relay) const;
@@ -115,6 +125,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[no_unique_address]] Upstream upstream_;  ///< the next members stand in its padding
   Leg::Kind client_kind_;
   EndReason end_ = EndReason::none;
+  std::uint8_t recorded_sides_ = 0;  ///< of its recording; 0: it is not recorded
 };
 
 /// The sessions of one worker; borrowed.

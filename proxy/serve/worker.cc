@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -89,6 +91,44 @@ void Worker::end_some_lost_sessions() {
   }
 }
 
+// Keeps the best places in a heap whose front is the last of them.
+void Worker::list_sessions(SessionQuery query, std::function<void(SessionPage)> done) {
+  auto page = std::make_shared<SessionPage>();
+  const auto before = [](const auto& a, const auto& b) { return a.place < b.place; };
+  walks_.begin(
+      [page, before, query = std::move(query)](const Session& session) {
+        if (query.route && session.route_name() != *query.route) return true;
+        const SessionPlace place = session.place(query.order);
+        if (query.after && place <= *query.after) return true;
+        std::vector<SessionPage::Item>& items = page->items;
+        if (items.size() == query.limit) {
+          page->more = true;
+          if (items.empty() || items.front().place < place) return true;
+          std::ranges::pop_heap(items, before);
+          items.pop_back();
+        }
+        items.push_back({place, session.info()});
+        std::ranges::push_heap(items, before);
+        return true;
+      },
+      [page, done = std::move(done)] {
+        std::ranges::sort(page->items, {}, &SessionPage::Item::place);
+        done(std::move(*page));
+      });
+}
+
+void Worker::kill_session(std::uint64_t number, const std::function<void(bool)>& done) {
+  auto found = std::make_shared<bool>(false);
+  walks_.begin(
+      [found, number](Session& session) {
+        if (session.number() != number) return true;
+        *found = true;
+        session.stop(EndReason::killed);
+        return false;
+      },
+      [found, done] { done(*found); });
+}
+
 void Worker::update_route(const Route& route) {
   mirrors_.update(route);
   routes_.update(route);
@@ -136,6 +176,7 @@ void Worker::session_ended(Session& session) {
 }
 
 void Worker::session_leaves(Session& session) {
+  walks_.leaves(session);
   sessions_.erase(sessions_.iterator_to(session));
   stats_.active.subtract();
   if (session.tapped()) shared_.placement.left(index_);

@@ -16,6 +16,7 @@
 #include "proxy/listen/admission.h"
 #include "proxy/log/stats.h"
 #include "proxy/serve/session.h"
+#include "proxy/serve/session_walk.h"
 #include "proxy/serve/shared.h"
 #include "proxy/taps/capture.h"
 #include "proxy/taps/mirrors.h"
@@ -43,6 +44,10 @@ class Worker final : private Timer {
   void stop_sessions(EndReason why);
   /// Ends the sessions that have lost their server, some in each turn from this one on.
   void end_lost_sessions() { reactor_.defer(ending_lost_); }
+  /// Calls `done` with the first connections that the query asks for, some turns later.
+  void list_sessions(SessionQuery query, std::function<void(SessionPage)> done);
+  /// Ends the session with this number. Calls `done` with whether it was here, some turns later.
+  void kill_session(std::uint64_t number, const std::function<void(bool)>& done);
   /// New connections of this route use its new addresses.
   void update_route(const Route& route);
 
@@ -115,6 +120,7 @@ class Worker final : private Timer {
   WorkerRoutes routes_;
   Admission admission_;
   SessionList sessions_;
+  SessionWalks walks_{reactor_, sessions_};
   CallingDeferral<&Worker::end_some_lost_sessions> ending_lost_{*this};
   std::uint64_t session_numbers_ = 0;
   std::optional<EndReason> stopping_;
