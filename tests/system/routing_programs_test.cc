@@ -106,6 +106,28 @@ TEST_P(RoutingProgramsTest, GnutlsWithProtocols) {
   EXPECT_EQ(last_end(1).at("route"), "one") << said;
 }
 
+// Its hello is larger than a segment of Ethernet, since it has a key share of a post-quantum
+// exchange.
+TEST_P(RoutingProgramsTest, ChromiumComesToTheServerThatItNames) {
+  SLUICE_NEEDS_PROGRAM("chromium");
+  for (const auto& [name, answer] : std::vector<std::pair<std::string, std::string>>{
+           {"one.example", "one"}, {"a.example", "two"}}) {
+    const std::string page = run_program(
+        {"chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+         "--disable-dev-shm-usage", "--disable-breakpad", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--user-data-dir=" + folder_.file("chromium-" + name), "--ignore-certificate-errors",
+         "--host-resolver-rules=MAP *.example 127.0.0.1:" + entrance(), "--dump-dom",
+         "https://" + name + "/"});
+    EXPECT_NE(page.find(">" + answer + "<"), std::string::npos) << page;
+    // It may open more connections than one.
+    EXPECT_TRUE(daemon_->wait_for_log(Regex("route=" + answer + " .*sni=" + name)))
+        << daemon_->log();
+  }
+  EXPECT_EQ(count_lines(daemon_->log(), Regex("route=edge ")), 1U)
+      << "only the address, at the start";
+}
+
 INSTANTIATE_TEST_SUITE_P(BothEngines, RoutingProgramsTest, testing::ValuesIn(both_engines()),
                          name_of_mode);
 
