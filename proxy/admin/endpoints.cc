@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "proxy/admin/answer.h"
+#include "proxy/admin/connections.h"
 #include "proxy/admin/metrics.h"
 #include "proxy/admin/process_metrics.h"
 #include "proxy/admin/routes.h"
@@ -59,6 +60,7 @@ void Endpoints::add_paths() {
     return make_response("application/json",
                          status_json(source_.state(), source_.figures(), Clock::now() - start_));
   });
+  add_connection_paths(paths_, source_);
   paths_.add_read("/v1/routes",
                   [this] { return make_list(routes_json(source_.routes(), Clock::now())); });
   paths_.add("GET", "/v1/servers", [this](const Paths::Call& call) { servers(call); });

@@ -14,6 +14,7 @@
 #include "iolib/base/clock.h"
 #include "iolib/capture/format.h"
 #include "iolib/mirror/mirror.h"
+#include "proxy/serve/session_info.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice::admin {
@@ -96,6 +97,13 @@ class AdminSource {
   [[nodiscard]] virtual std::vector<MirrorFigures> mirrors() const = 0;
   /// Passes the last checks of all servers to `take`, at once or soon, on any thread.
   virtual void get_checks(std::function<void(Checks)> take) const = 0;
+
+  // These ask the workers. `done` is called once, soon, on any thread.
+
+  virtual void list_connections(SessionQuery query,
+                                std::function<void(const SessionPage&)> done) const = 0;
+  /// Ends the connection with this id with a reset. `done`: whether there was one.
+  virtual void kill_connection(std::string id, std::function<void(bool)> done) const = 0;
 };
 
 }  // namespace sluice::admin

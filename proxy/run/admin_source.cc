@@ -35,6 +35,51 @@ admin::MirrorFigures& figures_of(std::vector<admin::MirrorFigures>& mirrors,
   return mirrors.emplace_back(admin::MirrorFigures{.address = address});
 }
 
+// Counts the workers that have answered.
+template <class Answer>
+struct Gathering {
+  explicit Gathering(std::size_t workers) : missing(workers) {}
+  std::mutex mutex;
+  std::vector<Answer> answers;
+  std::size_t missing;
+};
+
+using Workers = std::vector<std::unique_ptr<WorkerThread>>;
+
+// Asks each worker: `ask(worker, answer)` runs on its thread and calls `answer` once. `done` gets
+// all answers, on the thread of the last.
+template <class Answer, class Ask>
+void ask_all(const Workers& workers, const Ask& ask,
+             std::function<void(std::vector<Answer>)> done) {
+  auto gathering = std::make_shared<Gathering<Answer>>(workers.size());
+  for (const auto& thread : workers) {
+    Worker& worker = thread->worker();
+    worker.reactor().post([&worker, ask, gathering, done] {
+      ask(worker, [gathering, done](Answer answer) {
+        std::unique_lock lock(gathering->mutex);
+        gathering->answers.push_back(std::move(answer));
+        if (--gathering->missing > 0) return;
+        lock.unlock();
+        done(std::move(gathering->answers));
+      });
+    });
+  }
+}
+
+bool any(const std::vector<bool>& answers) {
+  return std::ranges::find(answers, true) != answers.end();
+}
+
+void kill_anywhere(const Workers& workers, std::uint64_t number,
+                   const std::function<void(bool)>& done) {
+  ask_all<bool>(
+      workers,
+      [number](Worker& worker, const std::function<void(bool)>& answer) {
+        worker.kill_session(number, answer);
+      },
+      [done](const std::vector<bool>& answers) { done(any(answers)); });
+}
+
 }  // namespace
 
 std::optional<admin::Figures> DaemonSource::figures() const {
@@ -110,6 +155,35 @@ void DaemonSource::get_checks(std::function<void(admin::Checks)> take) const {
       }
     }
     take(std::move(checks));
+  });
+}
+
+void DaemonSource::list_connections(SessionQuery query,
+                                    std::function<void(const SessionPage&)> done) const {
+  if (state() == admin::RunState::starting) return done({});
+  const std::size_t limit = query.limit;
+  ask_all<SessionPage>(
+      workers_,
+      [query = std::move(query)](Worker& worker, std::function<void(SessionPage)> answer) {
+        worker.list_sessions(query, std::move(answer));
+      },
+      [limit, done = std::move(done)](std::vector<SessionPage> pages) {
+        done(joined(std::move(pages), limit));
+      });
+}
+
+// One that is on its way from a worker to another is missed by both. It moves once, and the second
+// question comes after its arrival.
+void DaemonSource::kill_connection(std::string id, std::function<void(bool)> done) const {
+  if (state() == admin::RunState::starting) return done(false);
+  const std::optional<std::uint64_t> number = workers_.front()->worker().session_number(id);
+  if (!number) return done(false);
+  const auto found = [id = std::move(id), done = std::move(done)](bool was_there) {
+    if (was_there) log::info("operator", {{"order", "kill"}, {"connection", id}});
+    done(was_there);
+  };
+  kill_anywhere(workers_, *number, [this, number, found](bool was_there) {
+    was_there ? found(true) : kill_anywhere(workers_, *number, found);
   });
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "iolib/pipe/pipe_pool.h"
@@ -48,6 +49,9 @@ class DaemonSource final : public admin::AdminSource {
   [[nodiscard]] std::vector<admin::CaptureFigures> captures() const override;
   [[nodiscard]] std::vector<admin::MirrorFigures> mirrors() const override;
   void get_checks(std::function<void(admin::Checks)> take) const override;
+  void list_connections(SessionQuery query,
+                        std::function<void(const SessionPage&)> done) const override;
+  void kill_connection(std::string id, std::function<void(bool)> done) const override;
 
  private:
   [[nodiscard]] std::uint64_t sum_of(Tally WorkerStats::*count) const;

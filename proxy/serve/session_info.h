@@ -13,14 +13,14 @@ namespace sluice {
 
 /// What is known of a connection at a moment.
 struct SessionInfo {
-  std::string id;      ///< as in the log
-  std::string client;  ///< as in the log
-  std::string route;
-  std::string server;  ///< empty while there is none
+  std::string id = {};      ///< as in the log
+  std::string client = {};  ///< as in the log
+  std::string route = {};
+  std::string server = {};  ///< empty while there is none
   std::uint64_t to_upstream_bytes = 0;
   std::uint64_t to_client_bytes = 0;
-  Duration age{};
-  Duration idle{};  ///< since bytes moved last
+  Duration age = {};
+  Duration idle = {};  ///< since bytes moved last
   bool recorded = false;
   std::uint32_t mirrors = 0;  ///< that get a copy
 };
@@ -49,7 +49,7 @@ struct SessionPage {
     SessionPlace place;
     SessionInfo info;
   };
-  std::vector<Item> items;
+  std::vector<Item> items = {};
   bool more = false;  ///< there are others behind them
 };
 

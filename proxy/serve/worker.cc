@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <charconv>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -186,6 +187,18 @@ std::string Worker::session_id(std::uint64_t number) const {
   const std::uint64_t count = number & ((std::uint64_t{1} << kCountBits) - 1);
   return shared_.id_prefix + '-' + std::to_string(number >> kCountBits) + '-' +
          std::to_string(count);
+}
+
+std::optional<std::uint64_t> Worker::session_number(std::string_view id) const {
+  const std::string_view after = id.substr(std::min(id.size(), shared_.id_prefix.size() + 1));
+  std::uint64_t worker = 0;
+  std::uint64_t count = 0;
+  const char* const end = after.data() + after.size();
+  const char* const dash = std::from_chars(after.data(), end, worker).ptr;
+  if (dash == end) return std::nullopt;
+  std::from_chars(dash + 1, end, count);
+  const std::uint64_t number = (worker << kCountBits) | count;
+  return session_id(number) == id ? std::optional(number) : std::nullopt;
 }
 
 void Worker::upstream_failed(const Route& route, const Server* server, const Error& error) {

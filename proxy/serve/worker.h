@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "iolib/base/error.h"
@@ -99,6 +100,8 @@ class Worker final : private Timer {
     return (std::uint64_t{index_} << kCountBits) | ++session_numbers_;
   }
   [[nodiscard]] std::string session_id(std::uint64_t number) const;
+  /// The reverse; nullopt if no session of this run can have this id. Any thread.
+  [[nodiscard]] std::optional<std::uint64_t> session_number(std::string_view id) const;
 
  private:
   static constexpr unsigned kCountBits = 48;

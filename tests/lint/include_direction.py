@@ -79,11 +79,11 @@ ROWS = {
     ENTRY: row("iolib/", CONFIG),
     HEALTH: row("iolib/", CONFIG, LOG, UPSTREAM),
     LISTEN: row("iolib/", CONFIG, LOG, UPSTREAM),
-    ADMIN: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN),
-    # Beast takes long to compile, so only this file includes it.
-    ADMIN + "http_server": row("iolib/", libraries=("Boost.System", "Boost.Asio", "Boost.Beast")),
     TAPS: row("iolib/", CONFIG, LOG, UPSTREAM),
     SERVE: row("iolib/", CONFIG, LOG, UPSTREAM, ENTRY, LISTEN, TAPS, libraries=("Boost.Intrusive",)),
+    ADMIN: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, SERVE + "session_info.h"),
+    # Beast takes long to compile, so only this file includes it.
+    ADMIN + "http_server": row("iolib/", libraries=("Boost.System", "Boost.Asio", "Boost.Beast")),
     RUN: row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, ADMIN, LISTEN, TAPS, SERVE),
     # Only the control thread of the daemon runs on an io_context.
     RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, LISTEN, TAPS, SERVE,

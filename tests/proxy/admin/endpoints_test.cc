@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <functional>
 #include <string>
 
 #include "iolib/json/json.h"
@@ -10,6 +11,31 @@
 
 namespace sluice::admin {
 namespace {
+
+struct FakeSource final : AdminSource {
+  [[nodiscard]] RunState state() const override { return its_state; }
+  [[nodiscard]] std::optional<Figures> figures() const override {
+    ++asked;
+    return its_figures;
+  }
+  [[nodiscard]] Routes routes() const override { return its_routes; }
+  void list_connections(SessionQuery query,
+                        std::function<void(const SessionPage&)> done) const override {
+    SessionPage page{.more = true};
+    page.items.push_back({{query.limit, 5}, {.id = "run-0-5", .to_upstream_bytes = 1ULL << 53}});
+    done(page);
+  }
+  void kill_connection(std::string id, std::function<void(bool)> done) const override {
+    done(id == "run-0-5");
+  }
+  Routes its_routes = {};
+  RunState its_state = RunState::ready;
+  std::optional<Figures> its_figures = Figures{.engine = "uring",
+                                               .workers = 2,
+                                               .connections = 3,
+                                               .connections_limit = 9'007'199'254'740'993};
+  mutable int asked = 0;
+};
 
 class EndpointsTest : public testing::Test {
  protected:
@@ -110,6 +136,29 @@ TEST_F(EndpointsTest, MetricsSayWhatRunsAndWhatWasRejected) {
         "# TYPE process_start_time_seconds"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
   }
+}
+
+TEST_F(EndpointsTest, ManyWhoAskAtOnceGetTheSameRendering) {
+  const auto first = ask("GET", "/metrics").body;
+  const TimePoint begin = Clock::now();
+  while (ask("GET", "/metrics").body == first) {
+  }
+  EXPECT_EQ(source_.asked, 2);
+  EXPECT_LT(begin, Clock::now());
+}
+
+TEST_F(EndpointsTest, ConnectionsAreListedAndKilled) {
+  const HttpResponse list = ask("GET", "/v1/connections?limit=7");
+  EXPECT_EQ(list.status, 200U);
+  const json::value body = json::parse(*list.body);
+  EXPECT_EQ(body.at("next").as_string(), "7-5");
+  const json::object& item = body.at("items").at(0).as_object();
+  EXPECT_EQ(item.at("id").as_string(), "run-0-5");
+  EXPECT_EQ(item.at("bytes").as_string(), "9007199254740992");
+  EXPECT_EQ(ask("GET", "/v1/connections?limit=0").status, 400U);
+  EXPECT_EQ(ask("POST", "/v1/connections/run-0-5/kill").status, 204U);
+  EXPECT_EQ(ask("POST", "/v1/connections/run-0-6/kill").status, 404U);
+  EXPECT_EQ(ask("GET", "/v1/connections/run-0-5/kill").status, 405U);
 }
 
 }  // namespace
