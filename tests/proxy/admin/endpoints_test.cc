@@ -12,31 +12,6 @@
 namespace sluice::admin {
 namespace {
 
-struct FakeSource final : AdminSource {
-  [[nodiscard]] RunState state() const override { return its_state; }
-  [[nodiscard]] std::optional<Figures> figures() const override {
-    ++asked;
-    return its_figures;
-  }
-  [[nodiscard]] Routes routes() const override { return its_routes; }
-  void list_connections(SessionQuery query,
-                        std::function<void(const SessionPage&)> done) const override {
-    SessionPage page{.more = true};
-    page.items.push_back({{query.limit, 5}, {.id = "run-0-5", .to_upstream_bytes = 1ULL << 53}});
-    done(page);
-  }
-  void kill_connection(std::string id, std::function<void(bool)> done) const override {
-    done(id == "run-0-5");
-  }
-  Routes its_routes = {};
-  RunState its_state = RunState::ready;
-  std::optional<Figures> its_figures = Figures{.engine = "uring",
-                                               .workers = 2,
-                                               .connections = 3,
-                                               .connections_limit = 9'007'199'254'740'993};
-  mutable int asked = 0;
-};
-
 class EndpointsTest : public testing::Test {
  protected:
   HttpResponse ask(std::string method, std::string target) {

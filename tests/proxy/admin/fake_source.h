@@ -18,6 +18,16 @@ struct FakeSource final : AdminSource {
   [[nodiscard]] std::vector<CaptureFigures> captures() const override { return its_captures; }
   [[nodiscard]] std::vector<MirrorFigures> mirrors() const override { return its_mirrors; }
   void get_checks(std::function<void(Checks)> take) const override { take(its_checks); }
+  /// A page of one connection, which can be killed.
+  void list_connections(SessionQuery query,
+                        std::function<void(const SessionPage&)> done) const override {
+    SessionPage page{.more = true};
+    page.items.push_back({{query.limit, 5}, {.id = "run-0-5", .to_upstream_bytes = 1ULL << 53}});
+    done(page);
+  }
+  void kill_connection(std::string id, std::function<void(bool)> done) const override {
+    done(id == "run-0-5");
+  }
 
   /// The route that is added stays as it is, but what is counted for it goes on.
   const Route& add_route(Route route) {
