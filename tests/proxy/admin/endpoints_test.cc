@@ -113,15 +113,6 @@ TEST_F(EndpointsTest, MetricsSayWhatRunsAndWhatWasRejected) {
   }
 }
 
-TEST_F(EndpointsTest, ManyWhoAskAtOnceGetTheSameRendering) {
-  const auto first = ask("GET", "/metrics").body;
-  const TimePoint begin = Clock::now();
-  while (ask("GET", "/metrics").body == first) {
-  }
-  EXPECT_EQ(source_.asked, 2);
-  EXPECT_LT(begin, Clock::now());
-}
-
 TEST_F(EndpointsTest, ConnectionsAreListedAndKilled) {
   const HttpResponse list = ask("GET", "/v1/connections?limit=7");
   EXPECT_EQ(list.status, 200U);
