@@ -81,7 +81,7 @@ TEST(RouteMetricsTest, NothingThatIsCountedMakesASeries) {
         std::chrono::duration_cast<Duration>(std::chrono::duration<double>(bound)));
   }
   EXPECT_EQ(series_of(rendered({route})), before);
-  EXPECT_EQ(before.size(), 3 + 18 + 4 + 2 * 23 + 2 * 3U);
+  EXPECT_EQ(before.size(), 3 + kEndings.size() + 4 + 2 * 23 + 2 * 3U);
 }
 
 TEST(RouteMetricsTest, OnlyTheFirstServersHaveMetrics) {
