@@ -1,5 +1,7 @@
 #include "iolib/base/prefix.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -69,6 +71,14 @@ Result<Prefix> Prefix::parse(std::string_view text) {
     prefix.host_ = masked(unmapped.host_bytes(), prefix.bits_);
   }
   return prefix;
+}
+
+std::string Prefix::to_string() const {
+  if (family_ == AF_UNSPEC) return "unix:";
+  std::array<char, INET6_ADDRSTRLEN> host{};
+  ::inet_ntop(family_, host_.data(), host.data(), host.size());
+  const unsigned longest = family_ == AF_INET ? 32 : 128;
+  return bits_ == longest ? host.data() : std::string(host.data()) + "/" + std::to_string(bits_);
 }
 
 bool Prefix::contains(const SocketAddress& address) const {

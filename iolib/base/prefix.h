@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 #include "iolib/base/address.h"
@@ -17,6 +18,8 @@ class Prefix {
 
   /// Whether the address is in it. The unnamed address is that of a client of a unix socket.
   [[nodiscard]] bool contains(const SocketAddress& address) const;
+  /// The text that parses back to the same block.
+  [[nodiscard]] std::string to_string() const;
   friend bool operator==(const Prefix&, const Prefix&) = default;
 
  private:

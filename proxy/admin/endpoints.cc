@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "proxy/admin/answer.h"
+#include "proxy/admin/config_json.h"
 #include "proxy/admin/connections.h"
 #include "proxy/admin/metrics.h"
 #include "proxy/admin/process_metrics.h"
@@ -43,8 +44,9 @@ double wall_time() {
 
 }  // namespace
 
-Endpoints::Endpoints(GuardRules rules, const AdminSource& source, Hooks hooks)
-    : rules_(std::move(rules)),
+Endpoints::Endpoints(const Config& config, GuardRules rules, const AdminSource& source, Hooks hooks)
+    : config_(config),
+      rules_(std::move(rules)),
       source_(source),
       hooks_(std::move(hooks)),
       scrape_(
@@ -69,6 +71,7 @@ void Endpoints::add_paths() {
   });
   paths_.add_read("/v1/mirrors",
                   [this] { return make_list(mirrors_json(source_.mirrors(), source_.routes())); });
+  paths_.add_read("/v1/config", [this] { return make_json(config_json(config_)); });
   paths_.add_read("/v1/history", [this] { return make_json(history_.to_json(wall_time())); });
 }
 

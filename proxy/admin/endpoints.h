@@ -26,8 +26,8 @@ class Endpoints {
     std::function<std::uint64_t(Rejection)> rejected;  ///< see HttpServer
     std::function<void(std::function<void()>)> post;   ///< likewise; any thread
   };
-  /// Borrows `source`.
-  Endpoints(GuardRules rules, const AdminSource& source, Hooks hooks);
+  /// Borrows `config` and `source`.
+  Endpoints(const Config& config, GuardRules rules, const AdminSource& source, Hooks hooks);
 
   Endpoints(const Endpoints&) = delete;
   Endpoints& operator=(const Endpoints&) = delete;
@@ -45,6 +45,7 @@ class Endpoints {
   [[nodiscard]] std::string render_metrics() const;
   void count(unsigned status);
 
+  const Config& config_;
   const GuardRules rules_;
   const AdminSource& source_;
   const Hooks hooks_;

@@ -10,6 +10,7 @@
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "proxy/config/nearest.h"
+#include "proxy/config/option_text.h"
 #include "proxy/config/options.h"
 
 namespace sluice {
@@ -22,22 +23,6 @@ constexpr std::size_t kMostPrefixes = 64;
 
 Error wrong_value(std::string_view what, std::string_view text, std::string_view expected) {
   return bad_text(what, text, "expected " + std::string(expected));
-}
-
-/// Formats millionths as a decimal fraction: "0.1".
-std::string format_fraction(std::uint64_t millionths) {
-  std::string digits = std::to_string(mirror::kWholeShare + millionths % mirror::kWholeShare);
-  digits.erase(digits.find_last_not_of('0') + 1);
-  std::string text = std::to_string(millionths / mirror::kWholeShare);
-  if (digits.size() > 1) text += "." + digits.substr(1);
-  return text;
-}
-
-std::string format_number(const Option& option, std::uint64_t number) {
-  if (option.kind == OptionKind::size) return format_size_bytes(number);
-  if (option.kind == OptionKind::fraction) return format_fraction(number);
-  if (option.kind != OptionKind::duration) return std::to_string(number);
-  return format_duration(std::chrono::nanoseconds(static_cast<std::int64_t>(number)));
 }
 
 std::optional<std::uint64_t> whole_number(std::string_view text) {

@@ -7,6 +7,7 @@
 #include "iolib/base/text.h"
 #include "iolib/wire/client_hello.h"
 #include "proxy/config/nearest.h"
+#include "proxy/config/option_text.h"
 #include "proxy/config/options.h"
 
 namespace sluice {
@@ -79,6 +80,24 @@ Result<> add_source(std::string_view text, std::vector<Prefix>& sources) {
 }
 
 }  // namespace
+
+std::vector<std::string> condition_texts(const RouteMatch& match, std::string_view condition) {
+  if (condition == "sni") return match.sni;
+  std::vector<std::string> texts;
+  if (condition == "alpn" || condition == "prefix") {
+    const std::vector<std::string>& values = condition == "alpn" ? match.alpn : match.prefix;
+    for (const std::string& each : values) texts.push_back(format_bytes(each));
+  } else if (condition == "protocol") {
+    for (const wire::Protocol each : match.protocol) {
+      const auto* known =
+          std::ranges::find(kProtocols, each, &decltype(kProtocols)::value_type::second);
+      texts.emplace_back(known->first);
+    }
+  } else {
+    for (const Prefix& each : match.source) texts.push_back(each.to_string());
+  }
+  return texts;
+}
 
 Result<std::string> parse_bytes(std::string_view text, std::size_t least, std::size_t most) {
   constexpr std::string_view kHex = "hex:";

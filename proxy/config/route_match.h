@@ -33,6 +33,9 @@ inline constexpr std::array<std::string_view, 5> kConditions = {"sni", "alpn", "
 /// Adds a value to the condition of that name.
 [[nodiscard]] Result<> add_condition(RouteMatch& match, std::string_view condition,
                                      std::string_view text);
+/// The values of the condition of that name, as add_condition() takes them back.
+[[nodiscard]] std::vector<std::string> condition_texts(const RouteMatch& match,
+                                                       std::string_view condition);
 /// The bytes of an option: text as it is, or "hex:" and digits.
 [[nodiscard]] Result<std::string> parse_bytes(std::string_view text, std::size_t least,
                                               std::size_t most);

@@ -37,6 +37,14 @@ TEST(Prefix, MappedAddressesAreIPv4) {
   EXPECT_EQ(*Prefix::parse("::ffff:1.2.3.4"), *Prefix::parse("1.2.3.4"));
 }
 
+TEST(Prefix, ItsTextParsesBackToIt) {
+  for (const char* text :
+       {"10.0.0.0/8", "10.1.2.3", "0.0.0.0/0", "2001:db8::/33", "::1", "::/0", "unix:"}) {
+    EXPECT_EQ(Prefix::parse(text)->to_string(), text);
+  }
+  EXPECT_EQ(Prefix::parse("::ffff:1.2.3.4")->to_string(), "1.2.3.4");
+}
+
 TEST(Prefix, FamiliesAreApart) {
   EXPECT_FALSE(in("::/0", "10.0.0.1"));
   EXPECT_FALSE(in("0.0.0.0/0", "::1"));

@@ -31,8 +31,10 @@ class EndpointsTest : public testing::Test {
   }
   std::string metrics() { return *ask("GET", "/metrics").body; }
 
+  Config config_;
   FakeSource source_;
   Endpoints endpoints_{
+      config_,
       {},
       source_,
       {[](Rejection why) { return std::uint64_t{why == Rejection::timeout ? 7U : 0U}; },

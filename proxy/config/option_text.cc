@@ -1,0 +1,114 @@
+#include "proxy/config/option_text.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <variant>
+
+#include "iolib/base/units.h"
+
+namespace sluice {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+/// Formats millionths as a decimal fraction: "0.1".
+std::string format_fraction(std::uint64_t millionths) {
+  std::string digits = std::to_string(mirror::kWholeShare + millionths % mirror::kWholeShare);
+  digits.erase(digits.find_last_not_of('0') + 1);
+  std::string text = std::to_string(millionths / mirror::kWholeShare);
+  if (digits.size() > 1) text += "." + digits.substr(1);
+  return text;
+}
+
+/// The texts of a member, by its type.
+struct Formatter {
+  const Option& option;
+
+  [[nodiscard]] Texts operator()(std::uint64_t number) const {
+    return {format_number(option, number)};
+  }
+  [[nodiscard]] Texts operator()(std::chrono::nanoseconds time) const {
+    return (*this)(static_cast<std::uint64_t>(time.count()));
+  }
+  /// 0: not set.
+  [[nodiscard]] Texts operator()(int number) const {
+    return number == 0 ? Texts() : Texts{std::to_string(number)};
+  }
+  [[nodiscard]] Texts operator()(bool on) const { return {on ? "true" : "false"}; }
+  [[nodiscard]] Texts operator()(const std::string& text) const {
+    return text.empty() ? Texts() : Texts{text};
+  }
+  [[nodiscard]] Texts operator()(const std::optional<std::uint64_t>& number) const {
+    return number ? (*this)(*number) : Texts();
+  }
+  [[nodiscard]] Texts operator()(const std::optional<std::string>& bytes) const {
+    return bytes ? Texts{format_bytes(*bytes)} : Texts();
+  }
+  [[nodiscard]] Texts operator()(const CpuAffinity& affinity) const {
+    if (affinity.mode == CpuAffinity::Mode::automatic) return {"auto"};
+    if (affinity.mode == CpuAffinity::Mode::none) return {"none"};
+    std::string list;
+    for (const int cpu : affinity.cpus) list += (list.empty() ? "" : ",") + std::to_string(cpu);
+    return {list};
+  }
+  template <class Choice>
+  requires std::is_enum_v<Choice>
+  [[nodiscard]] Texts operator()(Choice choice) const {
+    return {std::string(option.choices[static_cast<std::size_t>(choice)])};
+  }
+  [[nodiscard]] Texts operator()(const Prefix& prefix) const { return {prefix.to_string()}; }
+  [[nodiscard]] Texts operator()(const ListenAddress& address) const {
+    return {to_string(address)};
+  }
+  [[nodiscard]] Texts operator()(const TargetAddress& address) const {
+    return {to_string(address)};
+  }
+  template <class Element>
+  [[nodiscard]] Texts operator()(const std::vector<Element>& elements) const {
+    Texts texts;
+    for (const Element& each : elements) texts.push_back((*this)(each).front());
+    return texts;
+  }
+};
+
+}  // namespace
+
+std::string format_number(const Option& option, std::uint64_t number) {
+  if (option.kind == OptionKind::size) return format_size_bytes(number);
+  if (option.kind == OptionKind::fraction) return format_fraction(number);
+  if (option.kind != OptionKind::duration) return std::to_string(number);
+  return format_duration(std::chrono::nanoseconds(static_cast<std::int64_t>(number)));
+}
+
+std::string format_bytes(std::string_view bytes) {
+  constexpr std::string_view kHex = "hex:";
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  const auto is_plain = [](char c) { return c >= ' ' && c <= '~'; };
+  if (std::ranges::all_of(bytes, is_plain) && !bytes.starts_with(kHex)) return std::string(bytes);
+  std::string text(kHex);
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 0xf];
+  }
+  return text;
+}
+
+std::vector<std::string> option_texts(const Option& option, const Config& config,
+                                      const RouteConfig& route) {
+  const Formatter format{option};
+  return std::visit(
+      [&](auto field) -> Texts {
+        using Field = decltype(field);
+        if constexpr (std::is_same_v<Field, std::monostate>) {
+          return {};
+        } else if constexpr (std::is_invocable_v<Field, const RouteConfig&>) {
+          return format(route.*field);
+        } else {
+          return format(config.*field);
+        }
+      },
+      option.field);
+}
+
+}  // namespace sluice
