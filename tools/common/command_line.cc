@@ -21,6 +21,17 @@ std::vector<std::string> split_names(std::string_view names) {
   return split;
 }
 
+// Stores one of `choices` in `target`; `name` is that of the option or word.
+void store_choice(std::string_view name, std::string_view text,
+                  const std::vector<std::string>& choices, std::string& target) {
+  if (std::ranges::find(choices, text) == choices.end()) {
+    std::string all;
+    for (const std::string& each : choices) all += (all.empty() ? "" : " or ") + each;
+    throw Wrong{std::string(name) + ": " + in_quotes(text) + ": expected " + all};
+  }
+  target = text;
+}
+
 }  // namespace
 
 Command::Command(std::string name, std::string about)
@@ -75,14 +86,30 @@ CommandOption& Command::add_choice(std::string_view names, std::string value,
                                    std::string help) {
   CommandOption& option = add(names, std::move(value), std::move(help), {});
   option.set_ = [&option, &target, choices = std::move(choices)](std::string_view text) {
-    if (std::ranges::find(choices, text) == choices.end()) {
-      std::string all;
-      for (const std::string& each : choices) all += (all.empty() ? "" : " or ") + each;
-      throw Wrong{option.name() + ": " + in_quotes(text) + ": expected " + all};
-    }
-    target = text;
+    store_choice(option.name(), text, choices, target);
   };
   return option;
+}
+
+CommandOption& Command::add_word(std::string name, std::string value, std::string& target,
+                                 std::string help) {
+  CommandOption& word = single_words_.emplace_back();
+  word.names_ = {std::move(name)};
+  word.value_ = std::move(value);
+  word.help_ = std::move(help);
+  word.set_ = [&target](std::string_view text) { target = text; };
+  return word;
+}
+
+CommandOption& Command::add_word(std::vector<std::string> choices, std::string& target,
+                                 std::string help) {
+  std::string name;
+  for (const std::string& each : choices) name += (name.empty() ? "" : "|") + each;
+  CommandOption& word = add_word(name, "", target, std::move(help));
+  word.set_ = [name, &target, choices = std::move(choices)](std::string_view text) {
+    store_choice(name, text, choices, target);
+  };
+  return word;
 }
 
 void Command::add_words(std::string name, std::string value, std::vector<std::string>& target,
@@ -99,7 +126,17 @@ CommandOption* Command::find(std::string_view name) {
   for (CommandOption& option : options_) {
     if (std::ranges::find(option.names_, name) != option.names_.end()) return &option;
   }
+  if (parent_ == nullptr) return nullptr;
+  for (CommandOption& option : parent_->options_) {
+    if (option.everywhere_ && std::ranges::find(option.names_, name) != option.names_.end()) {
+      return &option;
+    }
+  }
   return nullptr;
+}
+
+bool Command::is_everywhere() const {
+  return std::ranges::all_of(options_, &CommandOption::everywhere_);
 }
 
 const CommandOption* Command::first_given() const {
@@ -125,13 +162,7 @@ void Command::take(const Argument& argument) {
   const std::string name(argument.name);
   switch (argument.kind) {
     case Argument::Kind::word:
-      if (!words_) {
-        throw Wrong{"unexpected argument " + in_quotes(argument.value) + ", expected only options"};
-      }
-      if (argument.value.empty()) throw Wrong{words_->name() + ": empty, expected a path"};
-      ++words_->count_;
-      words_->set_(argument.value);
-      return;
+      return take_word(argument.value);
     case Argument::Kind::unknown:
       throw Wrong{"unknown option " + in_quotes(name) + ", see --help"};
     case Argument::Kind::value_missing:
@@ -150,10 +181,31 @@ void Command::take(const Argument& argument) {
   option.set_(argument.value);
 }
 
+void Command::take_word(std::string_view text) {
+  const auto next = std::ranges::find_if_not(single_words_, &CommandOption::given);
+  CommandOption* const word = next != single_words_.end() ? &*next : words_.get();
+  if (word == nullptr) {
+    const bool some = !single_words_.empty();
+    throw Wrong{"unexpected argument " + in_quotes(text) + ", expected " +
+                (some ? "nothing after " + single_words_.back().name() : "only options")};
+  }
+  if (text.empty()) {
+    throw Wrong{word->name() + ": empty, expected " +
+                (word->value_.empty() ? word->name() : word->value_)};
+  }
+  ++word->count_;
+  word->set_(text);
+}
+
 void Command::check_required() const {
   for (const CommandOption& option : options_) {
     if (option.required_ && !option.given())
       throw Wrong{option.name() + ": missing, expected " + option.value_};
+  }
+  for (const CommandOption& word : single_words_) {
+    if (!word.optional_ && !word.given()) {
+      throw Wrong{name_ + ": missing, expected " + word.name()};
+    }
   }
   if (words_ && !words_->given()) {
     throw Wrong{words_->name() + ": missing, expected " + words_->value_};
@@ -169,7 +221,8 @@ std::optional<std::string> Command::take_all(Arguments arguments) {
     if (name == "--version" && command == this) return ValueUse::none;
     const CommandOption* option = command->find(name);
     if (option == nullptr) return {};
-    return option->value_.empty() ? ValueUse::none : ValueUse::required;
+    if (option->value_.empty()) return ValueUse::none;
+    return option->optional_ ? ValueUse::optional : ValueUse::required;
   };
   while (const std::optional<Argument> argument = arguments.next(takes_value)) {
     const bool is_given =
@@ -201,25 +254,37 @@ std::optional<EarlyExit> Command::parse(int argc, const char* const* argv,
 
 std::string Command::usage() const {
   std::string text = about_ + "\nUsage: " + (parent_ ? parent_->name_ + ' ' : "") + name_;
-  if (!commands_.empty()) text += options_.empty() ? " COMMAND" : " [COMMAND]";
+  if (!commands_.empty()) text += is_everywhere() ? " COMMAND" : " [COMMAND]";
   text += " [OPTIONS]";
+  for (const CommandOption& word : single_words_) {
+    text += ' ' + (word.optional_ ? '[' + word.name() + ']' : word.name());
+  }
   if (words_) text += ' ' + words_->names_.front() + "...";
   text += '\n';
-  if (words_) text += '\n' + help_row(words_->name() + ' ' + words_->value_, words_->help_);
+  if (!single_words_.empty() || words_) text += '\n';
+  const auto row = [](const CommandOption& word) {
+    return help_row(word.name() + (word.value_.empty() ? "" : ' ' + word.value_), word.help_);
+  };
+  for (const CommandOption& word : single_words_) text += row(word);
+  if (words_) text += row(*words_);
   return text;
+}
+
+std::string Command::option_row(const CommandOption& option, bool whole) {
+  std::string left;
+  for (const std::string& each : option.names_) left += (left.empty() ? "" : ", ") + each;
+  if (!option.value_.empty())
+    left += ' ' + (option.optional_ ? '[' + option.value_ + ']' : option.value_);
+  std::string help(whole ? option.help_ : first_sentence(option.help_));
+  if (option.required_) help += " (required)";
+  return help_row(left, help);
 }
 
 // One row for each option. `whole`: all options with their whole text; otherwise the common ones.
 std::string Command::option_rows(bool whole) const {
   std::string text;
   for (const CommandOption& option : options_) {
-    if (!whole && !option.common_) continue;
-    std::string left;
-    for (const std::string& each : option.names_) left += (left.empty() ? "" : ", ") + each;
-    if (!option.value_.empty()) left += ' ' + option.value_;
-    std::string help(whole ? option.help_ : first_sentence(option.help_));
-    if (option.required_) help += " (required)";
-    text += help_row(left, help);
+    if (whole || option.common_) text += option_row(option, whole);
   }
   if (parent_ != nullptr) return text + help_row("-h, --help", "Print this help and exit.");
   return text + help_row("--version", "Print the version and exit.") +
@@ -251,7 +316,14 @@ std::string Command::long_help() const {
 
 // Throws Wrong if there is no such topic.
 std::string Command::help_on(std::string_view topic) const {
-  if (parent_ != nullptr) return own_help() + parent_->footer_;
+  if (parent_ != nullptr) {
+    std::string shared;
+    for (const CommandOption& option : parent_->options_) {
+      if (option.everywhere_) shared += option_row(option, true);
+    }
+    return own_help() + (shared.empty() ? "" : "\nOptions of every command:\n" + shared) +
+           parent_->footer_;
+  }
   if (topic.empty()) return short_help();
   if (topic == "all") return long_help();
   std::string names = "all";

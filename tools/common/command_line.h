@@ -44,6 +44,17 @@ class CommandOption {
     common_ = true;
     return *this;
   }
+  /// Lets the value be omitted, or the word. The target then gets an empty text; without a word it
+  /// stays as it is.
+  CommandOption& optional() {
+    optional_ = true;
+    return *this;
+  }
+  /// Accepts this option of a program behind the name of a subcommand, too.
+  CommandOption& everywhere() {
+    everywhere_ = true;
+    return *this;
+  }
   [[nodiscard]] const std::string& name() const { return names_.front(); }
   [[nodiscard]] bool given() const { return count_ > 0; }
 
@@ -56,6 +67,8 @@ class CommandOption {
   bool repeated_ = false;
   bool required_ = false;
   bool common_ = false;
+  bool optional_ = false;
+  bool everywhere_ = false;
   std::size_t count_ = 0;  ///< times that it was given
 };
 
@@ -109,7 +122,12 @@ class Command {
   template <std::integral T>
   CommandOption& add_numbers(std::string_view names, std::string value, T lowest, T highest,
                              std::vector<T>& target, std::string help);
-  /// Accepts the words that belong to no option; at least one is mandatory.
+  /// Accepts one word that belongs to no option. The first word goes to the first that was added.
+  CommandOption& add_word(std::string name, std::string value, std::string& target,
+                          std::string help);
+  /// The same for a word that is one of `choices`. The help shows them as "on|off".
+  CommandOption& add_word(std::vector<std::string> choices, std::string& target, std::string help);
+  /// Accepts all further words that belong to no option; at least one is mandatory.
   void add_words(std::string name, std::string value, std::vector<std::string>& target,
                  std::string help);
 
@@ -134,10 +152,13 @@ class Command {
   CommandOption& add(std::string_view names, std::string value, std::string help,
                      std::function<void(std::string_view)> set);
   [[nodiscard]] CommandOption* find(std::string_view name);
+  [[nodiscard]] bool is_everywhere() const;
   [[nodiscard]] std::optional<std::string> take_all(Arguments arguments);
   void take(const Argument& argument);
+  void take_word(std::string_view word);
   [[nodiscard]] Command& choose(std::string_view word);
   [[nodiscard]] std::string usage() const;
+  [[nodiscard]] static std::string option_row(const CommandOption& option, bool whole);
   [[nodiscard]] std::string option_rows(bool whole) const;
   [[nodiscard]] std::string help_on(std::string_view topic) const;
   [[nodiscard]] std::string short_help() const;
@@ -151,8 +172,9 @@ class Command {
 
   std::string name_, about_, version_, examples_, footer_;
   std::vector<Topic> topics_;
-  const Command* parent_ = nullptr;
+  Command* parent_ = nullptr;
   std::deque<CommandOption> options_;  ///< a deque, because callers keep references
+  std::deque<CommandOption> single_words_;
   std::unique_ptr<CommandOption> words_;
   std::deque<Command> commands_;
   bool chosen_ = false;

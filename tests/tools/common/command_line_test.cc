@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,89 @@ TEST_F(HelpTest, OfAnUnknownTopicNamesThemAll) {
   EXPECT_EQ(exit.status, 2);
   EXPECT_EQ(exit.message, "prog: --help: unknown topic \"moon\": expected all, stars, sub\n");
   EXPECT_EQ(run({"--help="}).message, "prog: --help: missing value, expected TOPIC\n");
+}
+
+/// A program with an option for every command, and commands with words.
+class WordsTest : public testing::Test {
+ protected:
+  WordsTest() {
+    program_.set_footer("\nThe footer.\n");
+    program_.add_flag("--fast", fast, "Hurry.").everywhere();
+    Command& set = program_.add_command("set", "Sets it.");
+    set.add_word({"on", "off"}, order, "Which.");
+    set.add_word("NAME", "", name, "Whose.");
+    Command& get = program_.add_command("get", "Gets it.");
+    get.add_word("NAME", "", name, "Whose.").optional();
+    get.add_text("--wait", "TIME", wait, "How long.").optional();
+  }
+
+  /// Empty if the command line is good.
+  std::string run(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "prog");
+    const auto exit = program_.parse(static_cast<int>(arguments.size()), arguments.data(), [] {});
+    return exit ? exit->message : "";
+  }
+
+  bool fast = false;
+  std::string order, name;
+  std::optional<std::string> wait;
+
+ private:
+  Command program_{"prog", "Does it."};
+};
+
+TEST_F(WordsTest, AreTakenInTheirOrder) {
+  EXPECT_EQ(run({"set", "off", "sun"}), "");
+  EXPECT_EQ(order, "off");
+  EXPECT_EQ(name, "sun");
+}
+
+TEST_F(WordsTest, ThatAreMissingWrongOrTooManyAreReported) {
+  EXPECT_EQ(run({"set"}), "prog: set: missing, expected on|off\n");
+  EXPECT_EQ(run({"set", "up", "sun"}), "prog: on|off: \"up\": expected on or off\n");
+}
+
+TEST_F(WordsTest, ThatAreMissingBehindAnotherAreReported) {
+  EXPECT_EQ(run({"set", "on"}), "prog: set: missing, expected NAME\n");
+}
+
+TEST_F(WordsTest, ThatAreEmptyOrBehindTheLastAreReported) {
+  EXPECT_EQ(run({"get", ""}), "prog: NAME: empty, expected NAME\n");
+  EXPECT_EQ(run({"get", "sun", "moon"}),
+            "prog: unexpected argument \"moon\", expected nothing after NAME\n");
+}
+
+TEST_F(WordsTest, ThatAreOptionalCanBeMissing) {
+  EXPECT_EQ(run({"get"}), "");
+  EXPECT_EQ(name, "");
+}
+
+TEST_F(WordsTest, AnOptionOfEveryCommandStandsOnEitherSideOfIt) {
+  EXPECT_EQ(run({"get", "--fast"}), "");
+  EXPECT_TRUE(fast);
+  fast = false;
+  EXPECT_EQ(run({"--fast", "get"}), "");
+  EXPECT_TRUE(fast);
+}
+
+TEST_F(WordsTest, AValueThatIsOptionalIsTheNextWordOrEmpty) {
+  EXPECT_EQ(run({"get", "--wait", "--fast"}), "");
+  EXPECT_EQ(wait, "");
+}
+
+TEST_F(WordsTest, AValueThatIsOptionalCanBeGivenEitherWay) {
+  EXPECT_EQ(run({"get", "--wait=1s"}), "");
+  EXPECT_EQ(wait, "1s");
+}
+
+TEST_F(WordsTest, TheHelpShowsWordsAndTheOptionsOfEveryCommand) {
+  const std::string help = run({"get", "--help"});
+  for (const char* text : {"Usage: prog get [OPTIONS] [NAME]\n", "\n  NAME ", "--wait [TIME]",
+                           "\nOptions of every command:\n  --fast "}) {
+    EXPECT_NE(help.find(text), std::string::npos) << text << "\n" << help;
+  }
+  EXPECT_NE(run({"set", "--help"}).find("\n  on|off "), std::string::npos);
+  EXPECT_NE(run({"--help"}).find("Usage: prog COMMAND [OPTIONS]\n"), std::string::npos);
 }
 
 }  // namespace
