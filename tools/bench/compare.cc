@@ -37,6 +37,7 @@
 #include "tools/bench/sample.h"
 #include "tools/bench/server.h"
 #include "tools/common/command_line.h"
+#include "tools/common/figures.h"
 
 namespace sluice::bench {
 namespace {

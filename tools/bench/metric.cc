@@ -1,9 +1,5 @@
 #include "tools/bench/metric.h"
 
-#include <array>
-#include <cmath>
-#include <cstdio>
-
 namespace sluice::bench {
 namespace {
 
@@ -105,17 +101,6 @@ std::vector<Metric> metrics_of(const Workload& workload, bool local, bool calls)
     metrics.push_back({"proxy_memory_mib", "proxy MiB", kLower, 1});
   }
   return metrics;
-}
-
-std::string as_bytes(double bytes) {
-  constexpr double kUnit = 1024;
-  constexpr std::array<const char*, 5> kNames{"bytes", "KiB", "MiB", "GiB", "TiB"};
-  std::size_t unit = 0;
-  for (; bytes >= kUnit && unit + 1 < kNames.size(); ++unit) bytes /= kUnit;
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%.*f %s", bytes == std::floor(bytes) ? 0 : 1, bytes,
-                kNames[unit]);
-  return text.data();
 }
 
 }  // namespace sluice::bench

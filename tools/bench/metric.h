@@ -32,7 +32,4 @@ struct Metric {
 inline constexpr double kPercentiles[] = {0,  10,   25,   50,    75,    90,     95,
                                           99, 99.5, 99.9, 99.95, 99.99, 99.999, 100};
 
-/// A size with a binary unit: "23.5 GiB".
-[[nodiscard]] std::string as_bytes(double bytes);
-
 }  // namespace sluice::bench

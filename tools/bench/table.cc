@@ -16,6 +16,7 @@
 #include "tools/bench/document.h"
 #include "tools/bench/metric.h"
 #include "tools/bench/names.h"
+#include "tools/common/figures.h"
 
 namespace sluice::bench {
 namespace {
