@@ -1,6 +1,10 @@
 #pragma once
 
+#include <sys/types.h>
+#include <termios.h>
+
 #include <string>
+#include <string_view>
 
 #include "iolib/base/owned_fd.h"
 
@@ -19,6 +23,14 @@ class Terminal {
   void close_program_end() { program_end_.reset(); }
   /// Everything that is written until the program ends.
   [[nodiscard]] std::string read_to_end() const;
+
+  /// Everything that is written up to `text` and a little behind it, from where the last call
+  /// ended. Without `text` if that does not come in time.
+  [[nodiscard]] std::string read_until(std::string_view text) const;
+  /// Presses keys.
+  void type(std::string_view keys) const;
+  void resize(unsigned short rows, unsigned short columns) const;
+  [[nodiscard]] termios settings() const;
 
  private:
   OwnedFd screen_;

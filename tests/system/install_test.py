@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 SKIP = 77  # meson's status for a test that was skipped
-PROGRAMS = ["sluice", "sluice-bench", "sluice-capture", "sluice-replay"]
-COMPLETED = ["sluice", "sluice-capture", "sluice-replay"]
+PROGRAMS = ["sluice", "sluice-bench", "sluice-capture", "sluice-ctl", "sluice-replay"]
+COMPLETED = ["sluice", "sluice-capture", "sluice-ctl", "sluice-replay"]
 EXAMPLES = ["README.md", "consul.toml", "kubernetes.toml", "postgres-primary.toml",
             "postgres-standby.toml", "redis.toml", "sites-behind-balancer.toml", "ssh-and-tls.toml"]
 ENVIRONMENT = os.environ | {"LC_ALL": "C", "MANWIDTH": "80"}

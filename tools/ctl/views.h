@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+
+#include "iolib/json/json.h"
+#include "tools/ctl/table.h"
+
+namespace sluice::ctl {
+
+/// The lists of the API as tables for people. Each takes the list's items; one that is no object
+/// has a row without values.
+[[nodiscard]] Table routes_table(const json::array& items);
+[[nodiscard]] Table servers_table(const json::array& items);
+[[nodiscard]] Table connections_table(const json::array& items);
+[[nodiscard]] Table captures_table(const json::array& items);
+[[nodiscard]] Table mirrors_table(const json::array& items);
+
+/// The status, one line for each figure.
+[[nodiscard]] std::string status_text(const json::object& status);
+
+/// An item as an object; an empty one if it is none.
+[[nodiscard]] const json::object& object_of(const json::value& item);
+/// "on" or "off"; "-" for a route that records nothing.
+[[nodiscard]] std::string capture_of(const json::object& route);
+/// How many servers can be used, of how many: "1/2"; "-" for a route without servers.
+[[nodiscard]] std::string servers_of(const json::object& route);
+
+}  // namespace sluice::ctl
