@@ -19,6 +19,8 @@ PROGRAMS = ["sluice", "sluice-bench", "sluice-capture", "sluice-ctl", "sluice-re
 COMPLETED = ["sluice", "sluice-capture", "sluice-ctl", "sluice-replay"]
 EXAMPLES = ["README.md", "consul.toml", "kubernetes.toml", "postgres-primary.toml",
             "postgres-standby.toml", "redis.toml", "sites-behind-balancer.toml", "ssh-and-tls.toml"]
+MONITORING = ["grafana/sluice.json", "prometheus/alerts.yml", "prometheus/alerts_test.yml",
+              "prometheus/scrape.yml"]
 ENVIRONMENT = os.environ | {"LC_ALL": "C", "MANWIDTH": "80"}
 
 
@@ -120,6 +122,17 @@ def check_example(there: Installed, folder: str, programs: str, name: str) -> No
         there.expect("configuration: good" in said, f"{path}: {said!r}")
 
 
+def check_monitoring(there: Installed, folder: str) -> None:
+    """The files are there, and find each other."""
+    folder = f"{folder}/doc/sluice"
+    texts = {name: there.text(f"{folder}/{name}") for name in MONITORING}
+    there.expect(all(texts.values()), f"{folder}: a file for monitoring is empty")
+    if shutil.which("promtool") is not None:
+        for action, name in (("check config", "scrape.yml"), ("test rules", "alerts_test.yml")):
+            said = output_of("promtool", *action.split(), there.file(f"{folder}/prometheus/{name}"))
+            there.expect("SUCCESS" in said, f"promtool {action}: {said!r}")
+
+
 def main() -> int:
     build, version, programs, data, man, units = Path(sys.argv[1]), *sys.argv[2:]
     if shutil.which("meson") is None:
@@ -138,6 +151,7 @@ def main() -> int:
             check_completions(there, data, name)
         for name in EXAMPLES:
             check_example(there, data, programs, name)
+        check_monitoring(there, data)
         check_unit(there, units, programs)
         there.wrong += [f"{path}: nobody expects it" for path in there.surplus()]
     print("\n".join(there.wrong) or f"{len(there.seen)} files")
