@@ -9,8 +9,6 @@ namespace sluice::ctl {
 namespace {
 
 constexpr std::size_t kMostDetailBytes = 500;
-// The most items of a page that the API has.
-constexpr std::uint64_t kMostPageItems = 1000;
 
 json::array& items_of(json::object& page, const std::string& path) {
   json::value* const items = page.if_contains("items");

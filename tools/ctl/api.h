@@ -13,6 +13,9 @@ namespace sluice::ctl {
 /// The most bytes of a list's pages together.
 inline constexpr std::size_t kMostListBytes = 256 << 20;
 
+/// The most items of a page that the API has.
+inline constexpr std::uint64_t kMostPageItems = 1000;
+
 /// The paths of the API, and what their answers mean. Every function throws Failure.
 class Api {
  public:

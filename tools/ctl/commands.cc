@@ -94,6 +94,8 @@ int run_servers(const Invocation& invocation, Client& client) {
 int run_connections(const Invocation& invocation, Client& client) {
   const Api api(client);
   std::string query = "sort=" + (invocation.sort.empty() ? "id" : invocation.sort);
+  // The largest pages.
+  if (invocation.limit == 0) query += "&limit=" + std::to_string(kMostPageItems);
   if (!invocation.route.empty()) query += "&route=" + percent_encoded(invocation.route);
   return list(invocation, api.list("/v1/connections", query, invocation.limit), connections_table);
 }

@@ -86,7 +86,8 @@ void Commands::add_reading() {
   add("servers", run_servers, "List the servers of the routes, and their health.");
   Command& connections = add("connections", run_connections, "List the connections.");
   connections.add_text("--route", "NAME", invocation_.route, "Select connections of this route.");
-  add_sort(connections, "Sort by id, bytes, age or idle, the largest first. Default: id.");
+  add_sort(connections,
+           "Sort by id, or by bytes, age or idle time, the largest first. Default: id.");
   connections.add_number<std::uint64_t>("--limit", "N", 1, kMostItems, invocation_.limit,
                                         "List at most this many. Default: all.");
   add("captures", run_captures, "List the capture directories.");
@@ -106,8 +107,9 @@ void Commands::add_changing() {
                      "Without a time, for as long as it takes.")
            .optional();
   add("undrain", run_undrain, "Undo `drain`.");
-  Command& capture = add("capture", run_capture, "Begin or stop the recording of a route.");
-  capture.add_word({"on", "off"}, invocation_.order, "Whether new bytes are recorded.");
+  Command& capture = add("capture", run_capture, "Record new connections of a route, or do not.");
+  capture.add_word({"on", "off"}, invocation_.order,
+                   "Whether connections that begin from now on are recorded.");
   add_route(capture);
   Command& server = add("server", run_server, "Take a server out of a route, or put it back.");
   server.add_word({"up", "drain", "down"}, invocation_.order,

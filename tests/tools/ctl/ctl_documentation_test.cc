@@ -9,7 +9,7 @@
 
 #include "tests/support/regex.h"
 #include "tests/support/temp_dir.h"
-#include "tests/tools/ctl/ctl_program.h"
+#include "tests/system/ctl_program.h"
 
 namespace sluice::test {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "tests/support/temp_dir.h"
-#include "tests/tools/ctl/ctl_program.h"
+#include "tests/system/ctl_program.h"
 #include "tests/tools/ctl/stub_server.h"
 
 namespace sluice::test {
@@ -137,7 +137,7 @@ TEST(CtlListTest, PagesAreJoined) {
   EXPECT_EQ(outcome.output,
             R"({"items":[{"id":"1"},{"id":"2"},{"id":"3"},{"id":"4"},{"id":"5"},{"id":"6"}],)"
             "\"next\":null}\n");
-  EXPECT_EQ(stub.lines()[0], "GET /v1/connections?sort=id&route=a%2Fb%20%C3%BC");
+  EXPECT_EQ(stub.lines()[0], "GET /v1/connections?sort=id&limit=1000&route=a%2Fb%20%C3%BC");
   EXPECT_EQ(stub.lines()[2], stub.lines()[0] + "&after=c%20%2B2");
 }
 

@@ -13,7 +13,7 @@
 #include "tests/support/temp_dir.h"
 #include "tests/support/terminal.h"
 #include "tests/support/wait.h"
-#include "tests/tools/ctl/ctl_program.h"
+#include "tests/system/ctl_program.h"
 #include "tests/tools/ctl/stub_server.h"
 
 namespace sluice::test {

@@ -35,7 +35,7 @@ _sluice_ctl() {
     drain) options+=" --wait" ;;
     capture) words="on off" ;;
     server) words="up drain down" ;;
-    log-level) words="debug info warn error" ;;
+    log-level) words="trace debug info warn error off" ;;
   esac
   [[ -n $order ]] && words=
   [[ $current == -* ]] && words=$options

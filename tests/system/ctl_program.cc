@@ -1,4 +1,4 @@
-#include "tests/tools/ctl/ctl_program.h"
+#include "tests/system/ctl_program.h"
 
 #include <cstdlib>
 #include <stdexcept>
