@@ -19,6 +19,7 @@ import chromium
 SECONDS = 110
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
           "img-src 'self' data:")
+FILES = {"page.js": ["page.js", "charts.js"], "page.css": ["page.css"]}
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>test</title>
 <link rel="stylesheet" href="page.css"></head><body><main></main>
 <script src="page.js"></script><script src="test.js"></script></body></html>
@@ -112,8 +113,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):  # pylint: disable=invalid-name
         name = self.path.removeprefix("/")
-        if name in ("page.js", "page.css"):
-            body = (self.folder / name).read_bytes()
+        if name in FILES:
+            body = b"".join((self.folder / file).read_bytes() for file in FILES[name])
         else:
             body = {"": PAGE, "test.js": chromium.probe(TEST)}.get(name, "").encode()
         kind = {"js": "text/javascript", "css": "text/css"}.get(name.rpartition(".")[2], "text/html")
