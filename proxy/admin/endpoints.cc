@@ -8,6 +8,7 @@
 #include "proxy/admin/config_json.h"
 #include "proxy/admin/connections.h"
 #include "proxy/admin/metrics.h"
+#include "proxy/admin/page_files.h"
 #include "proxy/admin/process_metrics.h"
 #include "proxy/admin/routes.h"
 #include "proxy/admin/servers.h"
@@ -55,6 +56,7 @@ Endpoints::Endpoints(const Config& config, GuardRules rules, const AdminSource& 
 }
 
 void Endpoints::add_paths() {
+  add_page(paths_);
   paths_.add_read("/livez", [] { return make_response("text/plain; charset=utf-8", "alive\n"); });
   paths_.add_read("/readyz", [this] { return readyz(); });
   paths_.add("GET", "/metrics", [this](const Paths::Call& call) { scrape_.answer(call.reply); });

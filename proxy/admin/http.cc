@@ -67,6 +67,8 @@ std::string_view reason_phrase(unsigned status) {
   switch (status) {
     case 200:
       return "OK";
+    case 304:
+      return "Not Modified";
     case 400:
       return "Bad Request";
     case 401:
@@ -99,9 +101,12 @@ std::string response_header(const HttpResponse& response, bool keep_alive, std::
     text.append(name).append(": ").append(value).append("\r\n");
   };
   add("Date", http_date(now));
-  add("Content-Type", response.content_type);
-  add("Content-Length", std::to_string(response.body ? response.body->size() : 0));
-  add("Cache-Control", "no-store");
+  if (!response.content_type.empty()) add("Content-Type", response.content_type);
+  // RFC 9110, section 8.6: a 304 would have to give the length of what it leaves out.
+  if (response.status != 304) {
+    add("Content-Length", std::to_string(response.body ? response.body->size() : 0));
+  }
+  add("Cache-Control", response.cache_control);
   add("X-Content-Type-Options", "nosniff");
   for (const auto& [name, value] : response.fields) add(name, value);
   add("Connection", keep_alive ? "keep-alive" : "close");

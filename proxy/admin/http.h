@@ -27,6 +27,7 @@ struct HttpRequest {
   std::optional<std::string> origin = {};
   std::optional<std::string> authorization = {};
   std::optional<std::string> content_type = {};
+  std::optional<std::string> if_none_match = {};
   std::optional<std::string> x_sluice = {};
   std::string body = {};
 
@@ -43,6 +44,7 @@ struct HttpResponse {
   std::string content_type = {};
   std::shared_ptr<const std::string> body = {};  ///< shared, so that many can be sent the same
   std::vector<std::pair<std::string, std::string>> fields = {};  ///< further ones of the header
+  std::string cache_control = "no-store";
 };
 
 /// A part of a path without its percent encoding; nullopt if that is broken.

@@ -130,6 +130,7 @@ HttpRequest request_of(Parser& parser, Peer peer) {
   request.origin = field_of(parser, "Origin");
   request.authorization = field_of(parser, "Authorization");
   request.content_type = field_of(parser, "Content-Type");
+  request.if_none_match = field_of(parser, "If-None-Match");
   request.x_sluice = field_of(parser, "X-Sluice");
   request.body = std::move(parser.get().body());
   return request;
