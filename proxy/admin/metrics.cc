@@ -1,17 +1,28 @@
 #include "proxy/admin/metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <charconv>
 #include <cmath>
+
+#include "iolib/base/text.h"
 
 namespace sluice::admin {
 namespace {
 
 constexpr std::array<std::string_view, 3> kTypes{"counter", "gauge", "histogram"};
 
-// Appends `text` with the escapes of the format; quotation marks are escaped only in labels.
-void append_escaped(std::string& to, std::string_view text, bool quoted) {
+bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; }
+
+// Appends `text`, as UTF-8, with the escapes of the format; quotation marks are escaped only in
+// labels.
+void append_escaped(std::string& to, std::string_view bytes, bool quoted) {
+  if (std::ranges::all_of(bytes, is_plain)) {
+    to += bytes;
+    return;
+  }
+  const std::string text = valid_utf8(bytes);
   for (const char c : text) {
     if (c == '\\') {
       to += "\\\\";
