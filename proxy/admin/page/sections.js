@@ -69,7 +69,8 @@ class ListSection {
   }, {class: 'all'});
 
   constructor(name, title, {noun, none, columns, rowKind, id}) {
-    this.#view = table(columns, {rowKind, id, kind: 'live', most: () => this.#all ? kMostRows : kFewRows});
+    this.#view = table(columns, {rowKind, id, kind: 'live',
+      most: () => this.#fits || this.#all ? kMostRows : kFewRows});
     this.#noun = noun;
     this.#none = none;
     this.section = new Section(name, title, this.#view.element, this.#more);
@@ -86,18 +87,21 @@ class ListSection {
     this.#fill();
   }
 
+  /** A button that shows few rows more would take their place. */
+  get #fits() { return this.#rows.length <= kFewRows + 4; }
+
   #fill() {
     const count = this.#rows.length;
     this.#view.element.hidden = count === 0;
     this.#view.show(this.#rows);
-    this.#more.hidden = count <= kFewRows;
+    this.#more.hidden = this.#fits;
     this.#more.textContent = this.#all ? `Show ${kFewRows} only` :
       count > kMostRows ? `Show ${kMostRows} of ${grouped(count)}` : `Show all ${count}`;
   }
 }
 
 /** Ends that are no trouble. All others count as failures. */
-const kOrderly = new Set(['closed', 'left', 'idle_timeout', 'denied']);
+const kOrderly = new Set(['closed', 'left', 'idle_timeout', 'denied', 'killed']);
 
 /** A switch for the recording of a route. */
 function captureSwitch() {
@@ -185,6 +189,9 @@ class RoutesSection extends ListSection {
 
 const kServerLevels = {down: 'bad', ejected: 'warn', drain: 'warn', up: 'good'};
 
+/** What the last check found, without the server's own name. */
+function checkText({check, server}) { return (check ?? '').replace(`connect ${server}: `, ''); }
+
 /** Buttons that order what a server is to do. */
 function serverButtons() {
   let row = null;
@@ -219,7 +226,7 @@ class ServersSection extends ListSection {
         chip(kServerLevels[row.state] ?? 'warn', row.state),
         row.ordered !== 'up' && make('span', {class: 's'}, ' ordered')]},
       {title: 'last check', class: 'text check', cell: row => row.check === null ? kNothing :
-        [row.check, typeof row.check_age_seconds === 'number' &&
+        [checkText(row), typeof row.check_age_seconds === 'number' &&
           make('span', {class: 's'}, `, ${row.check_age_seconds < 60 ?
             `${row.check_age_seconds.toFixed(1)} s` : duration(row.check_age_seconds)} ago`)]},
       {title: 'connections', down: true, sort: row => row.connections, cell: row => grouped(row.connections)},

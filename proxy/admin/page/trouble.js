@@ -29,7 +29,7 @@ function serverTroubles(rows) {
   return rows.filter(row => row.state !== 'up').map(row => {
     const name = `${row.server} of ${row.route}`;
     if (row.ordered === 'down') return trouble('note', 'servers', `${name} is down, as ordered`);
-    if (row.state === 'down') return trouble('bad', 'servers', `${name} is down${row.check ? `: ${row.check}` : ''}`);
+    if (row.state === 'down') return trouble('bad', 'servers', [`${name} is down`, checkText(row)].filter(Boolean).join(': '));
     if (row.state === 'ejected') return trouble('warn', 'servers', `${name} is ejected`, 'it only fails');
     return trouble('note', 'servers', `${name} drains`, `${grouped(row.connections)} left`);
   });
@@ -42,7 +42,8 @@ function routeTroubles(rows, servers) {
     // The servers themselves are listed, if they are known.
     !servers.section.open && row.servers_usable > 0 && row.servers_usable < row.servers &&
       trouble('warn', 'routes', `${row.name} has ${row.servers_usable} of ${row.servers} servers`),
-    row.failing > 0n && trouble('warn', 'routes',
+    // Clients reset for reasons of their own.
+    row.failing > 0n && trouble(row.failing > (row.lately.client_reset ?? 0n) ? 'warn' : 'note', 'routes',
       `${row.name}: ${reasons(row.lately)} in the last minute`),
     row.capture !== null && !row.capture_enabled &&
       trouble('warn', 'routes', `${row.name} is not recorded: switched off`),
@@ -63,7 +64,7 @@ function captureTroubles(rows) {
 function mirrorTroubles(rows) {
   return rows.flatMap(row => [
     row.breaker_open && trouble('warn', 'mirrors', `Mirror ${row.mirror} fails: its breaker is open`),
-    row.cutting > 0n && trouble('warn', 'mirrors',
+    !row.breaker_open && row.cutting > 0n && trouble('warn', 'mirrors',
       `Mirror ${row.mirror}: ${counted(String(row.cutting), 'stream')} cut in the last minute`),
   ]).filter(Boolean);
 }

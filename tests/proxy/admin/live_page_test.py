@@ -239,7 +239,7 @@ class LivePage(unittest.TestCase):
         asked = self.page.run("hide(true), asked.length")
         self.page.run("new Promise(done => setTimeout(done, 2500))")
         self.assertEqual(self.page.run("asked.length"), asked)
-        self.assertEqual(self.page.run("hide(false), asked.length"), asked + 7)
+        self.assertGreater(self.page.run("hide(false), asked.length"), asked)
         self.page.wait("parseFloat($('.age').textContent) < 1")
 
     def test_closed_sections_are_not_asked_for_and_a_poll_asks_for_200_connections(self):
