@@ -28,6 +28,22 @@ std::string next_of(const json::object& page, const std::string& path) {
   return std::string(next->as_string());
 }
 
+// The target of a page of a list. `limit` 0 and an empty `query` and `after` are left out.
+std::string target_of(const std::string& path, const std::string& query, std::uint64_t limit,
+                      const std::string& after) {
+  std::string target = path;
+  char separator = '?';
+  const auto add = [&](std::string_view key, const std::string& value) {
+    if (value.empty()) return;
+    target += std::exchange(separator, '&');
+    target.append(key).append(value);
+  };
+  add("", query);
+  add("limit=", limit > 0 ? std::to_string(limit) : "");
+  add("after=", percent_encoded(after));
+  return target;
+}
+
 }  // namespace
 
 std::string percent_encoded(std::string_view text) {
@@ -98,14 +114,9 @@ json::object Api::list(const std::string& path, const std::string& query,
   std::string cursor;
   std::size_t bytes = 0;
   for (;;) {
-    std::string target = path + '?' + query;
     const std::uint64_t have = all.empty() ? 0 : all["items"].as_array().size();
-    if (limit > 0) {
-      target += "&limit=" + std::to_string(std::min(kMostPageItems, limit - have));
-    }
-    if (!cursor.empty()) target += "&after=" + percent_encoded(cursor);
-    if (target.ends_with('?')) target.pop_back();
-    const Answer answer = ask({.target = target});
+    const std::uint64_t wanted = limit > 0 ? std::min(kMostPageItems, limit - have) : 0;
+    const Answer answer = ask({.target = target_of(path, query, wanted, cursor)});
     bytes += answer.body.size();
     if (bytes > kMostListBytes) {
       throw Failure{kRefused, "the list is over " + std::to_string(kMostListBytes >> 20) +

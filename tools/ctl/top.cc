@@ -15,6 +15,7 @@
 #include "tools/ctl/commands.h"
 #include "tools/ctl/fields.h"
 #include "tools/ctl/screen.h"
+#include "tools/ctl/table.h"
 #include "tools/ctl/top_model.h"
 
 namespace sluice::ctl {

@@ -153,6 +153,13 @@ TEST(CtlListTest, TheLimitEndsIt) {
   EXPECT_EQ(stub.lines(), expected);
 }
 
+TEST(CtlListTest, ACursorIsTheOnlyPartOfAQueryWhereThereIsNoOther) {
+  const StubServer stub(page);
+  EXPECT_EQ(lines_of(run_ctl_at(stub.path(), {"servers"}).output).size(), 7U);
+  EXPECT_EQ(stub.lines()[0], "GET /v1/servers");
+  EXPECT_EQ(stub.lines()[1], "GET /v1/servers?after=c1");
+}
+
 TEST(CtlListTest, APageThatComesAgainEndsIt) {
   const StubServer stub(always(stub_json(R"({"items":[{"id":"1"}],"next":"c"})")));
   const Outcome outcome = run_ctl_at(stub.path(), {"connections"});

@@ -97,8 +97,11 @@ void StubServer::answer(OwnedFd fd) {
   }
   // The tool may refuse the answer before it is whole.
   static_cast<void>(send_all(fd.get(), reply.bytes));
-  if (reply.then == StubReply::Then::hold) held_.push_back(std::move(fd));
-  if (reply.then == StubReply::Then::drip) dripping_.push_back(std::move(fd));
+  if (reply.then == StubReply::Then::hold) {
+    held_.push_back(std::move(fd));
+  } else if (reply.then == StubReply::Then::drip) {
+    dripping_.push_back(std::move(fd));
+  }
 }
 
 }  // namespace sluice::test
