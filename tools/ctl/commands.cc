@@ -58,8 +58,9 @@ int wait_for_drain(const Invocation& invocation, const Api& api) {
     }
     const TimePoint now = Clock::now();
     if (now >= end) {
-      throw Failure{kRefused, text_at(status, "connections") + " connections are left after " +
-                                  format_duration(*invocation.wait_at_most)};
+      throw Failure{kRefused, "connections left after " +
+                                  format_duration(*invocation.wait_at_most) + ": " +
+                                  text_at(status, "connections")};
     }
     ::poll(nullptr, 0,
            static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(
