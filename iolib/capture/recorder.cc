@@ -245,8 +245,8 @@ void Recorder::count_writer() {
   counters_.segments.set(counts.segments);
   counters_.disk_failures.set(counts.failures);
   counters_.syncs.set(counts.frames.syncs);
-  counters_.sync_ns.set(counts.frames.sync_time.count());
-  counters_.longest_sync_ns.set(counts.frames.longest_sync.count());
+  counters_.sync_ns.set(static_cast<std::uint64_t>(counts.frames.sync_time.count()));
+  counters_.longest_sync_ns.set(static_cast<std::uint64_t>(counts.frames.longest_sync.count()));
 }
 
 void Recorder::segment_refused(const Error& error) {
