@@ -325,6 +325,11 @@ void check_route(const RouteConfig& route, std::size_t index, bool is_unix,
         "a unix socket with discard: and capture, which cannot report a loss to its client, "
         "expected TCP addresses");
   }
+  if (is_discard && !route.capture_enabled) {
+    add("capture-enabled",
+        "false with discard: and capture, which confirms to its clients what is durable, expected "
+        "true");
+  }
   const bool answers = !is_discard && !std::holds_alternative<EchoEndpoint>(route.target());
   if (!answers && route.capture_direction == CaptureDirection::upstream) {
     add("capture-direction", "upstream with " + to_string(route.target()) +

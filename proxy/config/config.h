@@ -107,6 +107,7 @@ struct RouteConfig : CaptureConfig {
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);
   std::chrono::nanoseconds idle_timeout = std::chrono::hours(1);           ///< 0: never
   std::chrono::nanoseconds half_close_timeout = std::chrono::seconds(30);  ///< 0: never
+  bool capture_enabled = true;  ///< at the start; true in a route that is_sink()
   CaptureDirection capture_direction = CaptureDirection::both;
   std::uint64_t capture_limit_bytes = 0;  ///< per connection and direction; 0: no limit
   std::vector<TargetAddress> mirrors;     ///< each a HostPort or a UnixEndpoint

@@ -439,6 +439,14 @@ constexpr auto kOptions = std::to_array<Option>({
      .help = "Forward the recorded copy of the bytes. Record and forwarded bytes are then the same "
              "even if a sender on this host alters pages that it has given to sendfile or splice. "
              "With before-forward this is always on."},
+    {.name = "capture-enabled",
+     .kind = OptionKind::flag,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::capture,
+     .field = &RouteConfig::capture_enabled,
+     .default_text = "true",
+     .help = "Record the connections of the route from the start. With false, nothing is recorded "
+             "until that is asked for at an address of --admin."},
     {.name = "capture-io",
      .kind = OptionKind::choice,
      .places = kEverywhere,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -58,12 +59,16 @@ struct alignas(64) RouteCounts {
   DurationCounts connections;                ///< times from accept to end
 };
 
-/// What all workers count for one route. Each writes its own element; any thread may read all.
+/// What all workers count for one route, each in its own element, and what can be switched while
+/// they run. Any thread may read all.
 struct RouteStats {
   explicit RouteStats(std::size_t workers) : traffic(workers), counts(workers) {}
 
   std::vector<Traffic> traffic;
   std::vector<RouteCounts> counts;
+  /// Whether connections that begin are recorded, if the route has a capture. The control thread
+  /// sets it.
+  std::atomic<bool> capture_enabled{true};
 };
 
 /// The sum over all workers of what `get` finds in each element.

@@ -261,7 +261,7 @@ Leg::Kind Session::upstream_kind() const {
   return is_unix ? Leg::Kind::unix_stream : Leg::Kind::tcp;
 }
 
-// Attaches the recording and the mirrors. Returns null if the route is not recorded. The mirrors
+// Attaches the recording and the mirrors. Returns null if the session is not recorded. The mirrors
 // come after the recording, which decides how much of a tee is forwarded.
 capture::Recording* Session::begin_taps(Relay& relay) {
   capture::Recording* const recording = begin_recording();
@@ -291,10 +291,10 @@ std::uint8_t Session::recorded_sides() const {
   return sides;
 }
 
-// Returns null if the route is not recorded.
+// Returns null if the session is not recorded.
 capture::Recording* Session::begin_recording() {
   const RouteConfig& config = route_->config;
-  capture::Recorder* recorder = worker_->recorder(config);
+  capture::Recorder* recorder = worker_->recorder(*route_);
   if (recorder == nullptr) return nullptr;
   capture::RecordingOptions options;
   options.sides = recorded_sides();

@@ -69,9 +69,11 @@ class Worker final : private Timer {
 
   /// The file thread of a route that sends a file.
   [[nodiscard]] FileThread& files(const Route& route) { return *shared_.files[route.index]; }
-  /// The recorder for connections of this route; null if they are not recorded.
-  [[nodiscard]] capture::Recorder* recorder(const RouteConfig& route) {
-    return route.capture.empty() ? nullptr : capture_->recorder(route.capture);
+  /// The recorder for connections of this route that begin now; null if they are not recorded.
+  [[nodiscard]] capture::Recorder* recorder(const Route& route) {
+    const std::string& directory = route.config.capture;
+    if (directory.empty() || !route.stats->capture_enabled) return nullptr;
+    return capture_->recorder(directory);
   }
   /// Where this worker counts what happens to connections of the route.
   [[nodiscard]] RouteCounts& counts(const Route& route) { return route.stats->counts[index_]; }

@@ -49,6 +49,7 @@ Route make_route(std::size_t index, const RouteConfig& config, std::size_t worke
   route.config = config;
   route.servers = make_server_set(config);
   route.stats = std::make_shared<RouteStats>(workers);
+  route.stats->capture_enabled = config.capture_enabled;
   route.relay.traffic = route.stats->traffic.data();
   route.relay.splice = splice_mode(config.zero_copy);
   route.relay.idle_timeout = config.idle_timeout;

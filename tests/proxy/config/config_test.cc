@@ -902,6 +902,21 @@ TEST_F(ConfigFile, RoutesThatShareACaptureMustAgree) {
       "capture settings for both");
 }
 
+TEST_F(ConfigFile, ACaptureCanBeginSwitchedOff) {
+  const std::string route =
+      "[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\ncapture = \"/a\"\n";
+  EXPECT_TRUE(load(route).routes.at(0).capture_enabled);
+  EXPECT_FALSE(load(route + "capture-enabled = false\n").routes.at(0).capture_enabled);
+  EXPECT_FALSE(load("[defaults]\ncapture-enabled = false\n" + route).routes.at(0).capture_enabled);
+  EXPECT_EQ(load_error("[[route]]\nname = \"sink\"\nlisten = \":1\"\nto = \"discard:\"\n"
+                       "capture = \"/a\"\ncapture-enabled = false\n"),
+            "1:1: key \"capture-enabled\": false with discard: and capture, which confirms to its "
+            "clients what is durable, expected true");
+  EXPECT_EQ(load_error("[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\n"
+                       "capture-enabled = false\n"),
+            "5:1: key \"capture-enabled\": given without capture, expected both in this route");
+}
+
 TEST_F(ConfigFile, WhatCannotBeRecordedIsRefused) {
   EXPECT_EQ(load_error("[[route]]\nname = \"one\"\nlisten = \":1\"\nto = \":2\"\n"
                        "capture = \"/a\"\ndurability = \"before-forward\"\n"
@@ -1055,7 +1070,8 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
       "connect-timeout, "
       "idle-timeout, half-close-timeout, "
       "capture, "
-      "durability, capture-full, capture-exact, capture-io, capture-direction, capture-limit, "
+      "durability, capture-full, capture-exact, capture-enabled, capture-io, capture-direction, "
+      "capture-limit, "
       "flush-interval, "
       "sync-interval, segment-size, segment-time, retain-size, retain-age, mirror, mirror-max-lag, "
       "mirror-on-lag";
