@@ -120,8 +120,7 @@ void add_connection_paths(Paths& paths, const AdminSource& source) {
   });
   paths.add("POST", "/v1/connections/{id}/kill", [&source](Paths::Call call) {
     source.kill_connection(call.parameters.front(), [reply = std::move(call.reply)](bool found) {
-      reply(found ? HttpResponse{.status = 204}
-                  : make_problem(404, "There is no connection with this id."));
+      reply(found ? make_no_content() : make_problem(404, "There is no connection with this id."));
     });
   });
 }

@@ -2,10 +2,14 @@
 
 #include <ctime>
 
+#include "iolib/base/text.h"
 #include "iolib/json/json.h"
 
 namespace sluice::admin {
 namespace {
+
+constexpr unsigned kNoContent = 204;
+constexpr unsigned kNotModified = 304;
 
 std::string http_date(std::int64_t now) {
   const std::time_t time = now;
@@ -51,12 +55,18 @@ HttpResponse make_response(std::string content_type, std::string body) {
   return response;
 }
 
+HttpResponse make_no_content() {
+  HttpResponse response;
+  response.status = kNoContent;
+  return response;
+}
+
 HttpResponse make_problem(unsigned status, std::string_view detail) {
   json::object problem;
   problem["type"] = "about:blank";
   problem["title"] = std::string(reason_phrase(status));
   problem["status"] = status;
-  problem["detail"] = std::string(detail);
+  problem["detail"] = valid_utf8(detail);
   HttpResponse response =
       make_response("application/problem+json", json::serialize(problem) + "\n");
   response.status = status;
@@ -67,6 +77,8 @@ std::string_view reason_phrase(unsigned status) {
   switch (status) {
     case 200:
       return "OK";
+    case 204:
+      return "No Content";
     case 304:
       return "Not Modified";
     case 400:
@@ -79,6 +91,8 @@ std::string_view reason_phrase(unsigned status) {
       return "Not Found";
     case 405:
       return "Method Not Allowed";
+    case 409:
+      return "Conflict";
     case 413:
       return "Content Too Large";
     case 415:
@@ -102,8 +116,8 @@ std::string response_header(const HttpResponse& response, bool keep_alive, std::
   };
   add("Date", http_date(now));
   if (!response.content_type.empty()) add("Content-Type", response.content_type);
-  // RFC 9110, section 8.6: a 304 would have to give the length of what it leaves out.
-  if (response.status != 304) {
+  // RFC 9110, section 8.6: a 204 must not have a length, and a 304 only that of what it leaves out.
+  if (response.status != kNoContent && response.status != kNotModified) {
     add("Content-Length", std::to_string(response.body ? response.body->size() : 0));
   }
   add("Cache-Control", response.cache_control);

@@ -52,6 +52,9 @@ struct HttpResponse {
 
 [[nodiscard]] HttpResponse make_response(std::string content_type, std::string body);
 
+/// Says that it is done, and nothing else (204).
+[[nodiscard]] HttpResponse make_no_content();
+
 /// An error as `application/problem+json` (RFC 9457). `detail` is a sentence for people.
 [[nodiscard]] HttpResponse make_problem(unsigned status, std::string_view detail);
 

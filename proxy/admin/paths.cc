@@ -21,18 +21,21 @@ std::vector<std::string> parts_of(std::string_view path) {
 
 bool is_parameter(std::string_view part) { return part.starts_with('{'); }
 
-// The decoded values of the parameters; nullopt if the path is not like the pattern.
-std::optional<std::vector<std::string>> match(const std::vector<std::string>& pattern,
-                                              const std::vector<std::string>& path) {
-  if (pattern.size() != path.size()) return std::nullopt;
+bool is_like(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
+  return std::ranges::equal(pattern, path, [](const auto& expected, const auto& part) {
+    return is_parameter(expected) ? !part.empty() : expected == part;
+  });
+}
+
+// The decoded values of the parameters of a path that is like the pattern; nullopt if one is not
+// encoded correctly.
+std::optional<std::vector<std::string>> parameters_of(const std::vector<std::string>& pattern,
+                                                      const std::vector<std::string>& path) {
   std::vector<std::string> parameters;
   for (std::size_t i = 0; i < path.size(); ++i) {
-    if (!is_parameter(pattern[i])) {
-      if (pattern[i] != path[i]) return std::nullopt;
-      continue;
-    }
+    if (!is_parameter(pattern[i])) continue;
     std::optional<std::string> value = percent_decoded(path[i]);
-    if (!value || value->empty()) return std::nullopt;
+    if (!value) return std::nullopt;
     parameters.push_back(*std::move(value));
   }
   return parameters;
@@ -52,9 +55,12 @@ void Paths::answer(HttpRequest request, HttpServer::Reply reply) const {
   const std::vector<std::string> path = parts_of(request.path());
   std::string allowed;
   for (const Entry& entry : entries_) {
-    std::optional<std::vector<std::string>> parameters = match(entry.parts, path);
-    if (!parameters) continue;
+    if (!is_like(entry.parts, path)) continue;
     if (entry.method == (request.method == "HEAD" ? "GET" : request.method)) {
+      std::optional<std::vector<std::string>> parameters = parameters_of(entry.parts, path);
+      if (!parameters) {
+        return reply(make_problem(400, "The path has a % without two hexadecimal digits."));
+      }
       return entry.handler({std::move(request), *std::move(parameters), std::move(reply)});
     }
     allowed += (allowed.empty() ? "" : ", ") + (entry.method == "GET" ? "GET, HEAD" : entry.method);

@@ -62,9 +62,16 @@ TEST_F(PathsTest, PartsInBracesAreDecodedAfterTheSlashesAreFound) {
 }
 
 TEST_F(PathsTest, WhatFitsNoPatternIsNotFound) {
-  for (const char* path : {"/a//kill", "//b/kill", "/a/b/kill/", "/a/b", "/a/%/kill", "/a/%2/kill",
-                           "/a/%zz/kill", "/a/b/KILL", "/lo%67", "/log/"}) {
+  for (const char* path :
+       {"/a//kill", "//b/kill", "/a/b/kill/", "/a/b", "/a/b/KILL", "/lo%67", "/log/"}) {
     EXPECT_EQ(ask("POST", path), 404U) << path;
+  }
+}
+
+TEST_F(PathsTest, BrokenEncodingIsABadRequest) {
+  for (const char* part : {"%", "%2", "%zz", "%2z", "a%", "%%41", "%-1", "%+1", "% 1"}) {
+    EXPECT_EQ(ask("POST", "/a/" + std::string(part) + "/kill"), 400U) << part;
+    EXPECT_EQ(ask("POST", "/" + std::string(part) + "/b/kill"), 400U) << part;
   }
 }
 
