@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "iolib/base/error.h"
+#include "proxy/admin/commands.h"
 #include "proxy/admin/endpoints.h"
 #include "proxy/admin/http_server.h"
 #include "proxy/admin/source.h"
@@ -17,8 +18,9 @@ namespace sluice::admin {
 /// other thread.
 class AdminThread {
  public:
-  /// Borrows both.
-  AdminThread(const Config& config, const AdminSource& source) : config_(config), source_(source) {}
+  /// Borrows all of them.
+  AdminThread(const Config& config, const AdminSource& source, AdminCommands& commands)
+      : config_(config), source_(source), commands_(commands) {}
   ~AdminThread() { end(); }
   AdminThread(const AdminThread&) = delete;
   AdminThread& operator=(const AdminThread&) = delete;
@@ -29,8 +31,7 @@ class AdminThread {
   /// Where it listens, and which addresses it passed over. Valid after start(); the thread has the
   /// sockets.
   [[nodiscard]] const ListenSockets& listeners() const { return listeners_; }
-  /// Ends the thread, after remove_unix_paths(). From then on it uses neither source nor
-  /// configuration.
+  /// Ends the thread, after remove_unix_paths(). From then on it uses nothing that it borrows.
   void end();
   /// Removes the paths of its unix sockets, for good, because the process is about to end. Any
   /// thread.
@@ -39,6 +40,7 @@ class AdminThread {
  private:
   const Config& config_;
   const AdminSource& source_;
+  AdminCommands& commands_;
   std::unique_ptr<HttpServer> server_;
   std::unique_ptr<Endpoints> endpoints_;
   std::mutex mutex_;  ///< guards the rest while start() and remove_unix_paths() may both run

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "proxy/admin/answer.h"
+#include "proxy/admin/changes.h"
 #include "proxy/admin/config_json.h"
 #include "proxy/admin/connections.h"
 #include "proxy/admin/metrics.h"
@@ -45,7 +46,8 @@ double wall_time() {
 
 }  // namespace
 
-Endpoints::Endpoints(const Config& config, GuardRules rules, const AdminSource& source, Hooks hooks)
+Endpoints::Endpoints(const Config& config, GuardRules rules, const AdminSource& source,
+                     AdminCommands& commands, Hooks hooks)
     : config_(config),
       rules_(std::move(rules)),
       source_(source),
@@ -53,6 +55,7 @@ Endpoints::Endpoints(const Config& config, GuardRules rules, const AdminSource& 
       scrape_(
           source, [this] { return render_metrics(); }, hooks_.post) {
   add_paths();
+  add_changes(paths_, source, commands);
 }
 
 void Endpoints::add_paths() {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "iolib/base/clock.h"
+#include "proxy/admin/commands.h"
 #include "proxy/admin/guard.h"
 #include "proxy/admin/history.h"
 #include "proxy/admin/http.h"
@@ -26,8 +27,9 @@ class Endpoints {
     std::function<std::uint64_t(Rejection)> rejected;  ///< see HttpServer
     std::function<void(std::function<void()>)> post;   ///< likewise; any thread
   };
-  /// Borrows `config` and `source`.
-  Endpoints(const Config& config, GuardRules rules, const AdminSource& source, Hooks hooks);
+  /// Borrows `config`, `source` and `commands`.
+  Endpoints(const Config& config, GuardRules rules, const AdminSource& source,
+            AdminCommands& commands, Hooks hooks);
 
   Endpoints(const Endpoints&) = delete;
   Endpoints& operator=(const Endpoints&) = delete;

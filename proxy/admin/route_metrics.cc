@@ -26,6 +26,7 @@ enum Family : std::size_t {
   kForwarded,
   kSpliced,
   kRetries,
+  kCaptureEnabled,
   kDuration,
   kConnectDuration,
   kServerUp,
@@ -44,6 +45,8 @@ constexpr auto kFamilies = std::to_array<FamilyText>({
      "Those of the forwarded bytes that were not copied."},
     {"sluice_retries_total", MetricType::counter,
      "Connects to a server after an earlier one of the same connection failed."},
+    {"sluice_capture_enabled", MetricType::gauge,
+     "1 if connections that begin are recorded, 0 while the route's capture is switched off."},
     {"sluice_connection_duration_seconds", MetricType::histogram,
      "Times from a connection's accept to its end."},
     {"sluice_upstream_connect_duration_seconds", MetricType::histogram,
@@ -107,6 +110,10 @@ void RouteMetrics::add_counts(const Route& route) {
   add_bytes("to_upstream", totals.to_upstream);
   add_bytes("to_client", totals.to_client);
   families_[kRetries].add(totals.retries, {{"route", name}});
+  if (!route.config.capture.empty()) {
+    families_[kCaptureEnabled].add(std::uint64_t{route.stats->capture_enabled ? 1U : 0U},
+                                   {{"route", name}});
+  }
 }
 
 void RouteMetrics::add_durations(const Route& route) {

@@ -50,7 +50,7 @@ json::object route_json(const Route& route, TimePoint now) {
   } else {
     object["capture"] = json_text(config.capture);
   }
-  object["capture_enabled"] = !config.capture.empty();
+  object["capture_enabled"] = !config.capture.empty() && route.stats->capture_enabled;
   json::array& mirrors = object["mirrors"].emplace_array();
   for (const MirrorTarget& each : route.mirrors) mirrors.emplace_back(json_text(each.address));
   object["servers"] = route.servers->servers.size();

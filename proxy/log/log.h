@@ -46,6 +46,9 @@ void print(std::string_view event, Fields fields);
 [[nodiscard]] LogLevel level();
 void set_level(LogLevel level);
 
+inline void print(std::string_view event, std::initializer_list<Field> fields) {
+  print(event, Fields(fields.begin(), fields.size()));
+}
 inline void info(std::string_view event, std::initializer_list<Field> fields = {}) {
   write(LogLevel::info, event, {fields.begin(), fields.size()});
 }

@@ -179,7 +179,7 @@ void DaemonSource::kill_connection(std::string id, std::function<void(bool)> don
   const std::optional<std::uint64_t> number = workers_.front()->worker().session_number(id);
   if (!number) return done(false);
   const auto found = [id = std::move(id), done = std::move(done)](bool was_there) {
-    if (was_there) log::info("operator", {{"order", "kill"}, {"connection", id}});
+    if (was_there) log::print("operator", {{"change", "kill"}, {"connection", id}});
     done(was_there);
   };
   kill_anywhere(workers_, *number, [this, number, found](bool was_there) {

@@ -103,6 +103,15 @@ void Control::mirror_failed(const std::string& address) {
   boost::asio::post(*context_, [this, address] { look_ups_.mirror_failed(address); });
 }
 
+bool Control::set_lame_duck(bool lame_duck) {
+  if (phase_ != Phase::running && phase_ != Phase::set_aside) return false;
+  const Phase next = lame_duck ? Phase::set_aside : Phase::running;
+  if (std::exchange(phase_, next) != next) actions_.set_lame_duck(lame_duck);
+  return true;
+}
+
+void Control::post(std::function<void()> task) { boost::asio::post(*context_, std::move(task)); }
+
 void Control::server_fell() {
   boost::asio::post(*context_, [this] { actions_.end_lost_sessions(); });
 }

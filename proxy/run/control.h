@@ -34,6 +34,7 @@ class Control {
     std::function<void()> print_stats;
     std::function<void(const Route&)> update_route;  ///< its upstream or a mirror has new addresses
     std::function<void()> end_lost_sessions;         ///< a server went down
+    std::function<void(bool)> set_lame_duck;         ///< an operator wants it, or no longer
   };
   /// For this many workers.
   Control(const Config& config, std::size_t workers, Actions actions);
@@ -68,6 +69,11 @@ class Control {
   }
   /// A server went down, and its sessions end. Any thread.
   void server_fell();
+  /// Calls `task` on the control thread, while run() runs. Any thread.
+  void post(std::function<void()> task);
+  /// Asks clients to go elsewhere, or no longer, until the process ends. False if a signal has
+  /// begun that. On the control thread.
+  [[nodiscard]] bool set_lame_duck(bool lame_duck);
   /// Lets run() return. Any thread.
   void finish();
 
@@ -81,7 +87,12 @@ class Control {
   void end_drain(Duration grace, std::string_view why);
   void set_deadline(Duration time, const std::function<void()>& then);
 
-  enum class Phase : std::uint8_t { running, lame_duck, draining };
+  enum class Phase : std::uint8_t {
+    running,
+    set_aside,  ///< an operator asks clients to go elsewhere
+    lame_duck,  ///< a signal does, and begins the drain after a time
+    draining,
+  };
 
   const Config& config_;
   Actions actions_;

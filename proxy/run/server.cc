@@ -26,6 +26,7 @@
 #include "proxy/health/health_thread.h"
 #include "proxy/listen/listen_sockets.h"
 #include "proxy/log/log.h"
+#include "proxy/run/admin_commands.h"
 #include "proxy/run/admin_source.h"
 #include "proxy/run/control.h"
 #include "proxy/run/machine.h"
@@ -39,6 +40,8 @@
 
 namespace sluice {
 namespace {
+
+using admin::RunState;
 
 constexpr int kExitDone = 0;
 constexpr int kExitFailed = 1;
@@ -144,7 +147,8 @@ class Daemon {
                   },
                   [this] {
                     for (const auto& worker : workers_) worker->end_lost_sessions();
-                  }}) {}
+                  },
+                  [this](bool lame_duck) { set_lame_duck(lame_duck); }}) {}
 
   ~Daemon() {
     listeners_.remove_unix_paths();
@@ -171,6 +175,7 @@ class Daemon {
   Result<> make_workers();
   void end_workers();
   void close_captures();
+  void set_lame_duck(bool lame_duck);
   void begin_lame_duck();
   void begin_drain();
   void end_drain();
@@ -192,7 +197,8 @@ class Daemon {
   std::vector<std::unique_ptr<WorkerThread>> workers_;
   ListenSockets listeners_;  ///< hold the sockets until the workers take them
   DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_, captures_, health_};
-  admin::AdminThread admin_{config_, source_};
+  DaemonCommands commands_{control_, workers_};
+  admin::AdminThread admin_{config_, source_, commands_};
   bool incomplete_ = false;  ///< recorded bytes did not reach the disk
 };
 
@@ -231,6 +237,7 @@ Result<> Daemon::prepare() {
 }
 
 Result<> Daemon::start() {
+  log::set_level(config_.log_level);  // for those who ask during the start
   // First, so that it answers while the rest may take long.
   if (Result<> started = admin_.start(); started.has_error()) return started;
   if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
@@ -295,7 +302,7 @@ Result<> Daemon::listen() {
   for (std::size_t index = 0; index < workers_.size(); ++index) {
     workers_[index]->accept_from(std::move(of_workers[index]));
   }
-  source_.enter(admin::RunState::ready);
+  source_.enter(RunState::ready);
   return {};
 }
 
@@ -386,13 +393,20 @@ void Daemon::close_captures() {
   std::_Exit(kExitFailed);
 }
 
+void Daemon::set_lame_duck(bool lame_duck) {
+  const RunState next = lame_duck ? RunState::lame_duck : RunState::ready;
+  log::print("operator",
+             {{"change", "state"}, {"from", name_of(source_.state())}, {"to", name_of(next)}});
+  source_.enter(next);
+}
+
 void Daemon::begin_lame_duck() {
   log::info("lame_duck", {{"time", format_duration(config_.lame_duck)}});
-  source_.enter(admin::RunState::lame_duck);
+  source_.enter(RunState::lame_duck);
 }
 
 void Daemon::begin_drain() {
-  source_.enter(admin::RunState::draining);
+  source_.enter(RunState::draining);
   log::info("draining", {{"timeout", format_duration(config_.drain_timeout)}});
   listeners_.remove_unix_paths();
   for (const auto& worker : workers_) worker->drain();

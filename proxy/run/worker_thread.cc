@@ -81,6 +81,8 @@ void WorkerThread::join() {
   thread_.join();
 }
 
+void WorkerThread::after_turn(std::function<void()> done) { reactor_->post(std::move(done)); }
+
 void WorkerThread::update_route(const Route& route) {
   reactor_->post([this, route] { worker_->update_route(route); });
 }

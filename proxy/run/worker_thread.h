@@ -61,6 +61,8 @@ class WorkerThread {
   /// Stops the reactor, even with work pending, and joins the thread.
   void join();
 
+  /// Calls `done` on the worker's thread, in a turn after the one that it is in.
+  void after_turn(std::function<void()> done);
   /// Sends new connections of this route to its current addresses.
   void update_route(const Route& route);
   /// Valid after set_up().

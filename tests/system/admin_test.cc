@@ -72,8 +72,70 @@ TEST_P(AdminStateTest, LameDuckEndsByItself) {
   EXPECT_LT(log.find("lame_duck"), log.find("draining"));
 }
 
+TEST_P(AdminStateTest, AnOperatorMakesItALameDuckAndReadyAgain) {
+  AdminDaemon admin({"--engine", GetParam(), "--lame-duck", "1d"});
+  const auto change = [&](const std::string& path) {
+    return admin.ask_unix(change_request("POST", path)).status;
+  };
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(change("/v1/drain"), 204);
+    EXPECT_EQ(change("/v1/drain"), 204) << "it is one already";
+    EXPECT_EQ(admin.ask_tcp(kReadyz).status, 503);
+    EXPECT_EQ(state_of(admin), "lame_duck");
+    EXPECT_EQ(admin.metric("sluice_ready"), 0);
+    EXPECT_TRUE(echoes(connect_tcp(admin.daemon().port()).get()));
+    EXPECT_EQ(change("/v1/undrain"), 204);
+    EXPECT_EQ(change("/v1/undrain"), 204) << "it is ready already";
+    EXPECT_EQ(admin.ask_tcp(kReadyz).status, 200);
+    EXPECT_TRUE(echoes(connect_tcp(admin.daemon().port()).get()));
+  }
+  EXPECT_EQ(change("/v1/drain"), 204);
+
+  // A signal has its steps, and cannot be taken back.
+  admin.daemon().process().signal(SIGTERM);
+  ASSERT_TRUE(admin.daemon().wait_for_log(Regex(" lame_duck time=")));
+  EXPECT_EQ(change("/v1/undrain"), 409);
+  EXPECT_EQ(change("/v1/drain"), 409);
+  EXPECT_EQ(admin.ask_tcp(kReadyz).status, 503);
+  admin.daemon().process().signal(SIGTERM);
+  EXPECT_EQ(admin.daemon().process().wait(kLate), 0);
+  const std::string log = admin.daemon().log();
+  EXPECT_EQ(count_lines(log, Regex("operator change=state from=ready to=lame_duck")), 3U);
+  EXPECT_EQ(count_lines(log, Regex("operator change=state from=lame_duck to=ready")), 2U);
+}
+
+TEST_P(AdminStateTest, SigtermEndsAnOperatorsLameDuckAtOnceWithoutOneOfItsOwn) {
+  AdminDaemon admin({"--engine", GetParam()});
+  EXPECT_EQ(admin.ask_unix(change_request("POST", "/v1/drain")).status, 204);
+  EXPECT_EQ(admin.daemon().terminate(kLate), 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, AdminStateTest, testing::Values("uring", "epoll"),
                          [](const auto& engine) { return engine.param; });
+
+TEST(AdminLogTest, TheLevelChangesAtOnceAndStays) {
+  AdminDaemon admin;
+  const auto set = [&](const std::string& level) {
+    return admin.ask_unix(change_request("PUT", "/v1/log-level", "{\"level\":\"" + level + "\"}"))
+        .status;
+  };
+  const auto serve_one = [&] {
+    EXPECT_TRUE(echoes(connect_tcp(admin.daemon().port()).get()));
+    EXPECT_TRUE(wait_until(
+        [&] { return json::parse(admin.ask_unix(kStatus).body).at("connections") == 0; }, kLate));
+  };
+  EXPECT_EQ(set("warn"), 200);
+  serve_one();
+  admin.daemon().process().signal(SIGHUP);
+  EXPECT_EQ(counters_of(admin.daemon()).at("accepted"), "1");
+  EXPECT_EQ(admin.ask_tcp(http_request("GET", "/v1/log-level")).body, "{\"level\":\"warn\"}\n");
+  EXPECT_EQ(set("info"), 200);
+  serve_one();
+  EXPECT_EQ(admin.daemon().wait_for_ends(1).size(), 1U) << "the first one was not logged";
+  const std::string log = admin.daemon().log();
+  EXPECT_NE(log.find(" operator change=log_level from=info to=warn\n"), log.npos);
+  EXPECT_NE(log.find(" operator change=log_level from=warn to=info\n"), log.npos);
+}
 
 TEST(AdminEndTest, SigintDrainsAtOnce) {
   AdminDaemon admin({"--lame-duck", "1d"});

@@ -41,6 +41,10 @@ std::string http_request(std::string_view method, std::string_view path, std::st
   return text.append("\r\n").append(body);
 }
 
+std::string change_request(std::string_view method, std::string_view path, std::string_view body) {
+  return http_request(method, path, "X-Sluice: 1\r\nContent-Type: application/json\r\n", body);
+}
+
 HttpAnswer receive_answer(int fd, bool with_body, std::chrono::nanoseconds timeout) {
   HttpAnswer answer;
   while (!answer.header.ends_with("\r\n\r\n")) {

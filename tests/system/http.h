@@ -24,6 +24,9 @@ struct HttpAnswer {
 /// "METHOD PATH HTTP/1.1", `Host: localhost`, and `fields`, each with its line break.
 [[nodiscard]] std::string http_request(std::string_view method, std::string_view path,
                                        std::string_view fields = {}, std::string_view body = {});
+/// A request of http_request() that may change something.
+[[nodiscard]] std::string change_request(std::string_view method, std::string_view path,
+                                         std::string_view body = {});
 /// The next answer of a connection. `with_body`: false for HEAD.
 [[nodiscard]] HttpAnswer receive_answer(int fd, bool with_body = true,
                                         std::chrono::nanoseconds timeout = kLate);

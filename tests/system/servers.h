@@ -48,8 +48,9 @@ class ServersTest : public testing::TestWithParam<std::string> {
 
   /// Starts a daemon with all servers.
   void start(const std::vector<std::string>& more = {});
-  /// Starts a daemon whose file has this after `to = `, and more keys.
-  void start_with_file(const std::string& to, const std::string& more = "");
+  /// Starts a daemon whose file has this after `to = `, and more keys. `arguments`: further ones.
+  void start_with_file(const std::string& to, const std::string& more = "",
+                       const std::vector<std::string>& arguments = {});
 
   /// The next connection that any server gets.
   [[nodiscard]] Served accept_next(OwnedFd client);

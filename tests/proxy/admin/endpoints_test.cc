@@ -7,6 +7,7 @@
 #include <string>
 
 #include "iolib/json/json.h"
+#include "tests/proxy/admin/fake_commands.h"
 #include "tests/proxy/admin/fake_source.h"
 
 namespace sluice::admin {
@@ -33,10 +34,12 @@ class EndpointsTest : public testing::Test {
 
   Config config_;
   FakeSource source_;
+  FakeCommands commands_;
   Endpoints endpoints_{
       config_,
       {},
       source_,
+      commands_,
       {[](Rejection why) { return std::uint64_t{why == Rejection::timeout ? 7U : 0U}; },
        [](const std::function<void()>& task) { task(); }}};
 };

@@ -84,6 +84,20 @@ TEST(RouteMetricsTest, NothingThatIsCountedMakesASeries) {
   EXPECT_EQ(before.size(), 3 + kEndings.size() + 4 + 2 * 23 + 2 * 3U);
 }
 
+TEST(RouteMetricsTest, ARouteWithACaptureSaysWhetherItRecords) {
+  EXPECT_EQ(rendered({route_to(1)}).find("sluice_capture_enabled{"), std::string::npos);
+  RouteConfig config;
+  config.name = "web";
+  config.to = {{EchoEndpoint{}}};
+  config.capture = "/var/capture";
+  const Route route = make_route(0, config);
+  EXPECT_NE(rendered({route}).find("\nsluice_capture_enabled{route=\"web\"} 1\n"),
+            std::string::npos);
+  route.stats->capture_enabled = false;
+  EXPECT_NE(rendered({route}).find("\nsluice_capture_enabled{route=\"web\"} 0\n"),
+            std::string::npos);
+}
+
 TEST(RouteMetricsTest, OnlyTheFirstServersHaveMetrics) {
   const std::string text = rendered({route_to(RouteMetrics::kMostServers + 1)});
   EXPECT_NE(text.find("server=\"10.0.0.1:256\""), std::string::npos);
@@ -103,7 +117,7 @@ TEST(RouteMetricsTest, FamiliesStayTogether) {
       EXPECT_TRUE(line.starts_with(begun)) << line;
     }
   }
-  EXPECT_EQ(families, 11U);
+  EXPECT_EQ(families, 12U);
 }
 
 }  // namespace

@@ -53,6 +53,8 @@ TEST(RoutesTest, ARouteSaysWhereItIsRecordedAndMirrored) {
   EXPECT_EQ(item.at("to"), json::array({"echo:"}));
   EXPECT_EQ(item.at("capture"), "/var/capture");
   EXPECT_EQ(item.at("capture_enabled"), true);
+  route.stats->capture_enabled = false;
+  EXPECT_EQ(item_of(route).at("capture_enabled"), false);
   EXPECT_EQ(item.at("mirrors"), json::array({"m:1", "m:2"}));
   EXPECT_EQ(item.at("servers"), 0);
 }

@@ -123,6 +123,20 @@ TEST_F(CheckerTest, AServerFallsAfterThreeAndRisesAfterTwo) {
   EXPECT_EQ(resets_, 1);
 }
 
+TEST_F(CheckerTest, AnOrderOfAnOperatorChangesNoChecks) {
+  have_servers(2);
+  ServerLoad& load = *routes_[0].servers->servers[1]->load;
+  load.order = Order::down;
+  start();
+  reactor_.run_for(10s);
+  EXPECT_GE(times_[1].size(), 4U);
+  scripts_[1].outcome = kRefused;
+  while (!down(1)) reactor_.run_for(10ms);
+  scripts_[1].outcome = {};
+  while (down(1)) reactor_.run_for(10ms);
+  EXPECT_EQ(load.order, Order::down) << "good checks do not take it back";
+}
+
 TEST_F(CheckerTest, AtTheStartRefusingIsDownAndSilenceIsUp) {
   have_servers(3);
   scripts_[1].outcome = kRefused;

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -49,6 +50,7 @@ class Servers {
     const SocketAddress address = *numeric_address({"127.0.0.1", listeners_[i].port});
     return {address.to_string(), address};
   }
+  [[nodiscard]] int accepted(std::size_t i) const { return accepted_[i]; }
 
  private:
   void serve() {
@@ -61,6 +63,7 @@ class Servers {
         if (waiting[i].revents == 0) continue;
         if (i < kServers) {
           accepted.push_back(test::accept_from(waiting[i].fd));
+          ++accepted_[i];
           waiting.push_back({accepted.back().get(), POLLIN, 0});
           EXPECT_TRUE(test::send_all(accepted.back().get(), "x"));
           break;  // the list has moved
@@ -74,6 +77,7 @@ class Servers {
   }
 
   std::vector<test::Listener> listeners_;
+  std::array<std::atomic<int>, kServers> accepted_{};
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
 };
@@ -211,6 +215,25 @@ TEST_P(SwapTest, NoConnectionFailsAndNothingIsKept) {
   test::finish_sending(early.get());
   EXPECT_EQ(test::receive_text(early.get(), 1), "");
   EXPECT_TRUE(test::wait_until([&] { return is_served() && left() == 1; })) << left();
+}
+
+TEST_P(SwapTest, AnOrderHoldsWhateverOtherServersComeAndGo) {
+  start();
+  swap({0, 1});
+  current_.servers->servers[0]->load->order = Order::drain;
+  for (std::size_t i = 2; i < kServers; ++i) {
+    swap({0, i});
+    EXPECT_EQ(current_.servers->servers[0]->load->order, Order::drain);
+    for (int client = 0; client < 10; ++client) EXPECT_TRUE(is_served());
+  }
+  EXPECT_EQ(servers_.accepted(0), 0);
+  swap({0});
+  EXPECT_TRUE(test::wait_until([this] { return !is_served(); }))
+      << "an order holds even if no other server is left";
+  current_.servers->servers[0]->load->order = Order::up;
+  EXPECT_TRUE(is_served());
+  EXPECT_EQ(servers_.accepted(0), 1);
+  EXPECT_EQ(failures_, 0) << "no connect failed";
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, SwapTest,

@@ -1,0 +1,71 @@
+#include "proxy/run/admin_commands.h"
+
+#include <atomic>
+#include <string_view>
+#include <utility>
+
+#include "proxy/log/log.h"
+
+namespace sluice {
+namespace {
+
+std::string_view on_or_off(bool on) { return on ? "on" : "off"; }
+
+// Takes effect with the next pick of each worker.
+void give_order(const Route& route, const Server& server, Order order) {
+  ServerLoad& load = *server.load;
+  const Order before = load.order.exchange(order, std::memory_order_relaxed);
+  if (before == order) return;
+  if (order == Order::down) load.falls.fetch_add(1, std::memory_order_release);
+  log::print("operator", {{"change", "server"},
+                          {"route", route.config.name},
+                          {"server", server.name},
+                          {"from", name_of(before)},
+                          {"to", name_of(order)}});
+}
+
+}  // namespace
+
+void DaemonCommands::order(std::shared_ptr<const Route> route, std::vector<ServerRef> servers,
+                           Order order, Done done) {
+  control_.post([this, route = std::move(route), servers = std::move(servers), order,
+                 done = std::move(done)]() mutable {
+    for (const ServerRef& server : servers) give_order(*route, *server, order);
+    if (order == Order::down && route->config.on_down == OnDown::reset) {
+      for (const auto& worker : workers_) worker->end_lost_sessions();
+    }
+    after_turns(std::move(done));
+  });
+}
+
+void DaemonCommands::enable_capture(std::shared_ptr<const Route> route, bool enabled, Done done) {
+  control_.post([route = std::move(route), enabled, done = std::move(done)] {
+    const bool before = route->stats->capture_enabled.exchange(enabled);
+    if (before != enabled) {
+      log::print("operator", {{"change", "capture"},
+                              {"route", route->config.name},
+                              {"from", on_or_off(before)},
+                              {"to", on_or_off(enabled)}});
+    }
+    done();
+  });
+}
+
+void DaemonCommands::set_lame_duck(bool lame_duck, std::function<void(bool)> done) {
+  control_.post(
+      [this, lame_duck, done = std::move(done)] { done(control_.set_lame_duck(lame_duck)); });
+}
+
+// Calls `done` once the turn that each worker is in has ended: in it, a server may have been picked
+// before an order, and the connect begins in the same turn.
+void DaemonCommands::after_turns(Done done) {
+  const auto last = std::make_shared<const Done>(std::move(done));
+  const auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());
+  for (const auto& worker : workers_) {
+    worker->after_turn([last, left] {
+      if (left->fetch_sub(1) == 1) (*last)();
+    });
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "proxy/admin/commands.h"
+#include "proxy/run/control.h"
+#include "proxy/run/worker_thread.h"
+
+namespace sluice {
+
+/// Does on the control thread what an operator asks for.
+class DaemonCommands final : public admin::AdminCommands {
+ public:
+  /// Borrows both.
+  DaemonCommands(Control& control, const std::vector<std::unique_ptr<WorkerThread>>& workers)
+      : control_(control), workers_(workers) {}
+
+  void order(std::shared_ptr<const Route> route, std::vector<ServerRef> servers, Order order,
+             Done done) override;
+  void enable_capture(std::shared_ptr<const Route> route, bool enabled, Done done) override;
+  void set_lame_duck(bool lame_duck, std::function<void(bool)> done) override;
+
+ private:
+  void after_turns(Done done);
+
+  Control& control_;
+  const std::vector<std::unique_ptr<WorkerThread>>& workers_;
+};
+
+}  // namespace sluice
