@@ -109,6 +109,53 @@ TEST_F(CtlDaemonTest, KillResetsTheConnectionsThatAreNamed) {
   EXPECT_EQ(ctl({"kill", id}).status, 1);
 }
 
+TEST_F(CtlDaemonTest, ServersAreTakenOutAndPutBack) {
+  for (const std::string state : {"drain", "down", "up"}) {
+    const Outcome outcome = ctl({"server", state, "web", first()});
+    EXPECT_EQ(outcome.status, 0) << outcome.error;
+    EXPECT_EQ(outcome.output, first() + " of web: " + state + "\n");
+    EXPECT_EQ(items({"servers"}).at(0).at("ordered"), json::string(state));
+  }
+  for (const auto& [route, server] : {std::pair("web", "[::1]:1"), std::pair("none", "[::1]:1")}) {
+    const Outcome outcome = ctl({"server", "up", route, server});
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_TRUE(contains(outcome.error, route)) << outcome.error;
+  }
+}
+
+TEST_F(CtlDaemonTest, CapturesAreSwitched) {
+  for (const std::string order : {"off", "on"}) {
+    const Outcome outcome = ctl({"capture", order, "echo"});
+    EXPECT_EQ(outcome.status, 0) << outcome.error;
+    EXPECT_EQ(outcome.output, "capture of echo: " + order + "\n");
+    EXPECT_TRUE(Regex("\necho .* " + order + " ").is_in(ctl({"routes"}).output));
+  }
+  EXPECT_EQ(ctl({"capture", "off", "web"}).status, 1);
+}
+
+TEST_F(CtlDaemonTest, ADrainCanBeWaitedForAndUndone) {
+  OwnedFd client = echoed();
+  EXPECT_EQ(ctl({"drain", "--wait", "10ms"}).error,
+            "sluice-ctl: connections left after 10ms: 1\n");
+  EXPECT_EQ(ctl({"ready"}).status, 1);
+  Process waiting({ctl_program(), "drain", "--wait", "--socket", socket()});
+  ASSERT_TRUE(waiting.wait_for_output_line(Regex("503")));
+  client.reset();
+  EXPECT_EQ(waiting.wait(kLate), 0) << waiting.standard_error();
+  EXPECT_TRUE(echoes(echoed().get()));
+  EXPECT_EQ(ctl({"undrain"}).status, 0);
+  EXPECT_EQ(ctl({"ready"}).status, 0);
+}
+
+TEST_F(CtlDaemonTest, TheLogLevelIsPrintedAndSet) {
+  EXPECT_EQ(ctl({"log-level"}).output, "info\n");
+  EXPECT_EQ(ctl({"log-level", "debug"}).output, "debug\n");
+  EXPECT_EQ(ctl({"log-level", "--json"}).output, "{\"level\":\"debug\"}\n");
+  const Outcome outcome = ctl({"log-level", "loud"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_TRUE(contains(outcome.error, "level")) << outcome.error;
+}
+
 TEST_F(CtlDaemonTest, ReadyFollowsTheDaemonToItsEnd) {
   EXPECT_EQ(ctl({"ready"}).output, "ready\n");
   daemon_->process().signal(SIGTERM);
