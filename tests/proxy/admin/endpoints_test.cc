@@ -9,6 +9,8 @@
 #include "iolib/json/json.h"
 #include "tests/proxy/admin/fake_commands.h"
 #include "tests/proxy/admin/fake_source.h"
+#include "tests/proxy/admin/series.h"
+#include "tests/support/temp_dir.h"
 
 namespace sluice::admin {
 namespace {
@@ -130,6 +132,26 @@ TEST_F(EndpointsTest, ConnectionsAreListedAndKilled) {
   EXPECT_EQ(ask("POST", "/v1/connections/run-0-5/kill").status, 204U);
   EXPECT_EQ(ask("POST", "/v1/connections/run-0-6/kill").status, 404U);
   EXPECT_EQ(ask("GET", "/v1/connections/run-0-5/kill").status, 405U);
+}
+
+TEST_F(EndpointsTest, TheManualHasEveryFamilyOfMetrics) {
+  RouteConfig config;
+  config.capture = "/c";
+  config.to = {{HostPort{"10.0.0.1", 80}}};
+  source_.add_route(make_route(0, config));
+  source_.its_captures = {CaptureFigures{.directory = "/c"}};
+  source_.its_mirrors = {MirrorFigures{.address = "m:1"}};
+  const std::string manual = test::read_text(std::string(SLUICE_PROXY_DIR) + "/sluice.1");
+  std::size_t families = 0;
+  for (const std::string& line : lines_of(metrics())) {
+    if (!line.starts_with("# TYPE sluice_")) continue;
+    const std::string name = line.substr(7, line.find(' ', 7) - 7);
+    EXPECT_TRUE(manual.find("\n.BR " + name + "\n") != std::string::npos ||
+                manual.find("\n.BR " + name + " ") != std::string::npos)
+        << name;
+    ++families;
+  }
+  EXPECT_GT(families, 25U);
 }
 
 }  // namespace
