@@ -135,8 +135,7 @@ TEST_F(CtlDaemonTest, CapturesAreSwitched) {
 
 TEST_F(CtlDaemonTest, ADrainCanBeWaitedForAndUndone) {
   OwnedFd client = echoed();
-  EXPECT_EQ(ctl({"drain", "--wait", "10ms"}).error,
-            "sluice-ctl: connections left after 10ms: 1\n");
+  EXPECT_EQ(ctl({"drain", "--wait", "10ms"}).error, "sluice-ctl: connections left after 10ms: 1\n");
   EXPECT_EQ(ctl({"ready"}).status, 1);
   Process waiting({ctl_program(), "drain", "--wait", "--socket", socket()});
   ASSERT_TRUE(waiting.wait_for_output_line(Regex("503")));

@@ -266,7 +266,8 @@ TEST(CtlDrainTest, ATimeThatIsOverIsReported) {
   const StubServer stub(Draining(1'000'000));
   const Outcome outcome = run_ctl_at(stub.path(), {"drain", "--wait=10ms"});
   EXPECT_EQ(outcome.status, 1);
-  EXPECT_TRUE(contains(outcome.error, "sluice-ctl: connections left after 10ms: 9")) << outcome.error;
+  EXPECT_TRUE(contains(outcome.error, "sluice-ctl: connections left after 10ms: 9"))
+      << outcome.error;
 }
 
 TEST(CtlDrainTest, ADrainThatIsUndoneIsReported) {
