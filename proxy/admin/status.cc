@@ -3,8 +3,11 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
 
 #include "iolib/json/json.h"
+#include "proxy/config/options.h"
+#include "proxy/log/log.h"
 
 namespace sluice::admin {
 
@@ -19,6 +22,8 @@ std::string status_json(RunState state, const std::optional<Figures>& figures, D
     status["workers"] = figures->workers;
     status["connections"] = figures->connections;
     status["connections_limit"] = figures->connections_limit;
+    const auto level = static_cast<std::size_t>(log::level());
+    status["log_level"] = json::string(find_option("log-level")->choices[level]);
   }
   return json::serialize(status) + "\n";
 }

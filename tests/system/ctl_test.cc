@@ -148,7 +148,9 @@ TEST_F(CtlDaemonTest, ADrainCanBeWaitedForAndUndone) {
 
 TEST_F(CtlDaemonTest, TheLogLevelIsPrintedAndSet) {
   EXPECT_EQ(ctl({"log-level"}).output, "info\n");
+  EXPECT_TRUE(contains(ctl({"status"}).output, "log level    info\n"));
   EXPECT_EQ(ctl({"log-level", "debug"}).output, "debug\n");
+  EXPECT_TRUE(contains(ctl({"status"}).output, "log level    debug\n"));
   EXPECT_EQ(ctl({"log-level", "--json"}).output, "{\"level\":\"debug\"}\n");
   const Outcome outcome = ctl({"log-level", "loud"});
   EXPECT_EQ(outcome.status, 1);
