@@ -260,8 +260,11 @@ function lossCell(counts, lately, show) {
     make('span', {class: 's'}, ` ${reasons(counts, show)}`)];
 }
 
+const kStuck = 5000;  // ms
+
 class CapturesSection extends ListSection {
   #growth = new Growth();
+  #still = new Map();  // by directory: {lag, since}
   rows = [];
 
   constructor() {
@@ -269,8 +272,8 @@ class CapturesSection extends ListSection {
       rowKind: row => row.level, columns: [
       {title: 'directory', name: true, class: 'who', sort: row => row.directory, cell: row => [
         row.directory, make('span', {class: 'base'}, shortened(row.routes.join(', '), 80))]},
-      {title: 'lag', down: true, sort: row => Number(row.lag_bytes), cell: row => row.lagging ?
-        chip('warn', bytes(row.lag_bytes)) : size(row.lag_bytes)},
+      {title: 'lag', down: true, sort: row => Number(row.lag_bytes), cell: row => row.stuck || row.lagging ?
+        chip(row.stuck ? 'bad' : 'warn', bytes(row.lag_bytes)) : size(row.lag_bytes)},
       {title: 'dropped', class: 'text', down: true, sort: row => Number(total(row.dropped_bytes)),
        cell: row => lossCell(row.dropped_bytes, row.dropping, bytes)},
       {title: 'lost connections', down: true, sort: row => Number(row.lost_connections),
@@ -297,8 +300,12 @@ class CapturesSection extends ListSection {
       const failing = of('failed', item.disk_failures).lately;
       // More than a second of what it records, and not a mere block.
       const lagging = Number(item.lag_bytes) > Math.max(8 << 20, rateNow ?? 0);
-      return {...item, rate: rateNow, dropping, losing, failing, lagging,
-              level: dropping + losing + failing > 0n ? 'bad' :
+      const before = this.#still.get(item.directory);
+      const still = before?.lag === item.lag_bytes ? before : {lag: item.lag_bytes, since: time};
+      this.#still.set(item.directory, still);
+      const stuck = item.lag_bytes !== '0' && time - still.since >= kStuck;
+      return {...item, rate: rateNow, dropping, losing, failing, lagging, stuck,
+              level: stuck || dropping + losing + failing > 0n ? 'bad' :
                 lagging || total(item.dropped_bytes) > 0n ? 'warn' : ''};
     });
     this.draw(this.rows, row => ['bad', 'warn', ''].indexOf(row.level), '');

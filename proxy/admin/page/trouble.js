@@ -6,7 +6,8 @@ const kMostTroubles = 12;
 /** {level: bad, warn or note; where: a section; text} for each. */
 function troublesOf(status, {routes, servers, captures, mirrors}) {
   return [...statusTroubles(status), ...serverTroubles(servers.rows),
-          ...routeTroubles(routes.rows, servers), ...captureTroubles(captures.rows), ...mirrorTroubles(mirrors.rows)]
+          ...routeTroubles(routes.rows, servers), ...captureTroubles(captures.rows),
+          ...mirrorTroubles(mirrors.rows)]
     .sort((a, b) => kTroubleLevels.indexOf(a.level) - kTroubleLevels.indexOf(b.level));
 }
 const kTroubleLevels = ['bad', 'warn', 'note'];
@@ -29,7 +30,9 @@ function serverTroubles(rows) {
   return rows.filter(row => row.state !== 'up').map(row => {
     const name = `${row.server} of ${row.route}`;
     if (row.ordered === 'down') return trouble('note', 'servers', `${name} is down, as ordered`);
-    if (row.state === 'down') return trouble('bad', 'servers', [`${name} is down`, checkText(row)].filter(Boolean).join(': '));
+    if (row.state === 'down') {
+      return trouble('bad', 'servers', [`${name} is down`, checkText(row)].filter(Boolean).join(': '));
+    }
     if (row.state === 'ejected') return trouble('warn', 'servers', `${name} is ejected`, 'it only fails');
     return trouble('note', 'servers', `${name} drains`, `${grouped(row.connections)} left`);
   });
@@ -57,7 +60,11 @@ function captureTroubles(rows) {
     row.losing > 0n && trouble('bad', 'captures',
       `${row.directory} has lost ${counted(String(row.losing), 'connection')} in the last minute`),
     row.failing > 0n && trouble('bad', 'captures', `${row.directory}: the disk fails`),
-    row.lagging && trouble('warn', 'captures', `${row.directory} lags by ${bytes(row.lag_bytes)}`),
+    // With the policy `block`, its routes forward nothing then.
+    row.stuck && trouble('bad', 'captures',
+      `${row.directory} is stuck: ${bytes(row.lag_bytes)} wait for the disk`),
+    !row.stuck && row.lagging &&
+      trouble('warn', 'captures', `${row.directory} lags by ${bytes(row.lag_bytes)}`),
   ]).filter(Boolean);
 }
 

@@ -115,12 +115,17 @@ class LivePage(unittest.TestCase):
         self.assertIn("10.0.0.3:5432 of orders is down: Connection refused", self.texts(".troubles .bad"))
         self.assertTrue(any("has dropped" in text for text in self.page.wait(
             "(all => all.length > 1 && all)($$('.troubles .bad').map(each => each.textContent))")))
-        self.assertTrue(any("lags by 300 MiB" in text for text in self.texts(".troubles .warn")))
+        self.assertTrue(any("orders lags by 300" in text for text in self.texts(".troubles .warn")))
         self.page.wait("$('.troubles').textContent.includes('web: upstream reset')")
         self.assertIn("10.0.0.3:5432", self.texts("#servers tbody tr")[0])
         self.assertEqual(self.page.run("$('#servers tbody tr').className"), "bad")
         self.assertRegex(self.page.run("document.title"), "^✕ 2 · sluice ")
         self.assertEqual(self.page.run("$('header').textContent.includes('5,000 of 100,000 connections')"), True)
+
+    def test_a_capture_that_gets_nothing_to_the_disk_is_stuck(self):
+        self.page.run("post('/stub/stuck')")
+        self.page.wait("$('.troubles').textContent.includes('orders is stuck: 300 MiB wait for the disk')")
+        self.assertFalse(any("all is stuck" in text for text in self.texts(".troubles .bad")))
 
     def test_a_table_shows_few_rows_or_all(self):
         self.assertEqual(len(self.texts("#routes tbody tr")), 12)

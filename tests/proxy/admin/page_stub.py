@@ -43,7 +43,7 @@ class Daemon:
         self.capture_off: set[str] = set()
         self.orders: dict[tuple[str, str], str] = {}
         self.killed: set[str] = set()
-        self.crowded = False
+        self.stuck = False
 
     def seconds(self) -> float:
         return time.time() - self.begin
@@ -73,7 +73,7 @@ class Daemon:
         return {"version": "0.1.0", "pid": 4242, "uptime_seconds": int(self.seconds()) + 187_200,
                 "state": "ready", "engine": "uring", "workers": 4,
                 "connections": CONNECTIONS - len(self.killed),
-                "connections_limit": 5100 if self.crowded else 100_000, "log_level": "info"}
+                "connections_limit": 100_000, "log_level": "info"}
 
     def route(self, i: int) -> dict:
         name = self.routes[i]
@@ -113,11 +113,12 @@ class Daemon:
         none = {"full": "0", "disk_full": "0", "disk_failed": "0", "limit": "0", "not_duplicated": "0"}
         return [
             {"directory": "/var/lib/sluice/orders", "routes": ["orders"], "recorded_bytes": str(self.moved(0)),
-             "lag_bytes": str(300 << 20),
+             "lag_bytes": str((300 << 20) + (0 if self.stuck else int(self.seconds() * 1000) % 9973)),
              "dropped_bytes": none | {"full": str((4 << 20) + int(self.seconds()) * 65_536)},
              "lost_connections": "0", "disk_failures": "0", "segments": "412"},
             {"directory": "/var/lib/sluice/all", "routes": ["cache", "search", HOSTILE],
-             "recorded_bytes": str(BEYOND), "lag_bytes": "81920", "dropped_bytes": none,
+             "recorded_bytes": str(BEYOND), "lag_bytes": str(81_920 + int(self.seconds() * 1000) % 9973),
+             "dropped_bytes": none,
              "lost_connections": "0", "disk_failures": "0", "segments": "9"}]
 
     def mirrors(self) -> list[dict]:
@@ -177,6 +178,9 @@ class Daemon:
         raise Problem(404, "There is nothing at this path.")
 
     def change(self, path: str, body: dict) -> dict | None:
+        if path == "/stub/stuck":
+            self.stuck = True
+            return None
         parts = [urllib.parse.unquote(part) for part in path.split("/")[2:]]
         match parts:
             case ["connections", name, "kill"] if not body:
