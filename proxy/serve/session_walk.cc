@@ -1,5 +1,6 @@
 #include "proxy/serve/session_walk.h"
 
+#include <iterator>
 #include <utility>
 
 namespace sluice {
@@ -16,20 +17,25 @@ SessionWalks::Walk::Walk(SessionWalks& owner, Visit visit, std::function<void()>
     : owner_(owner),
       visit_(std::move(visit)),
       done_(std::move(done)),
-      next_(owner.sessions_.begin()) {}
+      next_(owner.sessions_.begin()),
+      last_(owner.sessions_.empty() ? nullptr : &owner.sessions_.back()) {}
 
-// New sessions are at the front of the list, so `next_` never meets them.
 void SessionWalks::Walk::leaves(const Session& session) {
-  if (next_ != owner_.sessions_.end() && &*next_ == &session) ++next_;
+  if (last_ == nullptr) return;
+  const bool is_next = &*next_ == &session;
+  if (last_ == &session)
+    last_ = is_next ? nullptr : &*std::prev(owner_.sessions_.iterator_to(*last_));
+  if (is_next) ++next_;
 }
 
 void SessionWalks::Walk::deferred() {
   bool goes_on = true;
   for (std::size_t left = kVisitsPerTurn; goes_on && left > 0; --left) {
-    if (next_ == owner_.sessions_.end()) {
+    if (last_ == nullptr) {
       goes_on = false;
     } else {
       Session& session = *next_++;
+      if (&session == last_) last_ = nullptr;
       goes_on = visit_(session);
     }
   }

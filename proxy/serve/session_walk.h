@@ -24,8 +24,9 @@ class SessionWalks {
   SessionWalks(const SessionWalks&) = delete;
   SessionWalks& operator=(const SessionWalks&) = delete;
 
-  /// Calls `visit` for each session, and then `done`. Sessions that begin or arrive later are not
-  /// visited, and neither are those that end or leave before their turn.
+  /// Calls `visit` for each session, and then `done`. The order is that of their arrival, so those
+  /// that began here come in the order of their numbers. Sessions that begin or arrive later are
+  /// not visited, and neither are those that end or leave before their turn.
   void begin(Visit visit, std::function<void()> done);
   /// The session is about to leave the list.
   void leaves(const Session& session) {
@@ -44,6 +45,7 @@ class SessionWalks {
     const Visit visit_;
     const std::function<void()> done_;
     SessionList::iterator next_;
+    Session* last_;  ///< to visit, at or behind `next_`; null: none is left
   };
   void end(const Walk& walk);
 

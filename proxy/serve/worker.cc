@@ -92,7 +92,8 @@ void Worker::end_some_lost_sessions() {
   }
 }
 
-// Keeps the best places in a heap whose front is the last of them.
+// Keeps the best places in a heap whose front is the last of them. The oldest sessions are visited
+// first: in the usual orders most of the others then have no place, and are not described.
 void Worker::list_sessions(SessionQuery query, std::function<void(SessionPage)> done) {
   auto page = std::make_shared<SessionPage>();
   const auto before = [](const auto& a, const auto& b) { return a.place < b.place; };
@@ -159,7 +160,7 @@ void Worker::begin(Accepted client) {
 }
 
 void Worker::session_began(Session& session) {
-  sessions_.push_front(session);
+  sessions_.push_back(session);  // where walks rely on it
   stats_.active.add();
   if (stopping_) session.stop(*stopping_);
   if (session.has_lost_its_server()) session.stop(EndReason::server_down);

@@ -124,7 +124,7 @@ class Worker final : private Timer {
   RelayContext relay_context_;
   WorkerRoutes routes_;
   Admission admission_;
-  SessionList sessions_;
+  SessionList sessions_;  ///< the oldest first
   SessionWalks walks_{reactor_, sessions_};
   CallingDeferral<&Worker::end_some_lost_sessions> ending_lost_{*this};
   std::uint64_t session_numbers_ = 0;

@@ -152,13 +152,34 @@ TYPED_TEST(SessionWalkTest, TheBusiestComeFirst) {
   }
 }
 
+TYPED_TEST(SessionWalkTest, WhoComesAfterTheBeginningIsNotVisited) {
+  constexpr std::size_t kClients = SessionWalks::kVisitsPerTurn + 3;
+  for (const std::size_t before : {std::size_t{0}, kClients}) {
+    this->add_clients(before);
+    std::optional<SessionPage> page;
+    this->worker_->list_sessions({.limit = 1'000},
+                                 [&](SessionPage found) { page = std::move(found); });
+    this->add_clients(1);
+    // All that are left for a second turn can leave before it.
+    for (std::size_t i = SessionWalks::kVisitsPerTurn; i < before; ++i) {
+      this->clients_[i + 1].reset();
+    }
+    this->run_until([&] { return page.has_value(); });
+    EXPECT_LE(page->items.size(), before == 0 ? 0 : kClients + 1);
+    EXPECT_GE(page->items.size(), before == 0 ? 0 : SessionWalks::kVisitsPerTurn + 1);
+    for (const SessionPage::Item& item : page->items) EXPECT_LE(item.place.number, kClients + 1);
+  }
+}
+
 TYPED_TEST(SessionWalkTest, WhoEndsDuringAWalkIsSteppedOver) {
   this->add_clients(SessionWalks::kVisitsPerTurn + 50);
-  // The walk stops before the 51st oldest; it and its neighbours leave before the next turn.
+  // The walk stops before the 50 youngest; they and their neighbours leave before the next turn.
   std::optional<SessionPage> page;
   this->worker_->list_sessions({.limit = 1'000},
                                [&](SessionPage found) { page = std::move(found); });
-  for (std::size_t i = 0; i < 60; ++i) this->clients_[i].reset();
+  for (std::size_t i = 0; i < 60; ++i) {
+    this->clients_[SessionWalks::kVisitsPerTurn - 10 + i].reset();
+  }
   this->run_until([&] { return page.has_value(); });
   EXPECT_LE(page->items.size(), SessionWalks::kVisitsPerTurn + 50);
   EXPECT_GE(page->items.size(), SessionWalks::kVisitsPerTurn - 10);
@@ -170,7 +191,7 @@ TYPED_TEST(SessionWalkTest, WhoEndsDuringAWalkIsSteppedOver) {
 TYPED_TEST(SessionWalkTest, AKillEndsThisConnectionAlone) {
   this->add_clients(SessionWalks::kVisitsPerTurn + 5);
   EXPECT_FALSE(this->kill(1U << 30));
-  EXPECT_TRUE(this->kill(1)) << "the oldest, which a walk visits last";
+  EXPECT_TRUE(this->kill(1)) << "the oldest, which a walk visits first";
   this->run_until(
       [&] { return this->worker_->stats().active == SessionWalks::kVisitsPerTurn + 4; });
   EXPECT_EQ(this->worker_->counts(*this->worker_->routes().at(kEcho))
