@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
+#include <utility>
+#include <vector>
 
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
@@ -43,6 +46,23 @@ int list(const Invocation& invocation, const json::object& found,
     print(table_of(found.at("items").as_array()).text());
   }
   return 0;
+}
+
+bool is_one_page(std::uint64_t limit) { return limit > 0 && limit <= kMostPageItems; }
+
+// Sorts all connections, and keeps those within the limit. Bytes and idle times change from one
+// page to the next, so pages in their order would have some connections twice and lack others.
+void sort(json::array& items, const Invocation& invocation) {
+  const std::string key = invocation.sort == "bytes" ? "bytes" : invocation.sort + "_seconds";
+  std::vector<std::pair<double, json::value>> keyed;
+  for (json::value& each : items) {
+    const double value = each.is_object() ? number_at(each.as_object(), key).value_or(0) : 0;
+    keyed.emplace_back(value, std::move(each));
+  }
+  std::ranges::stable_sort(keyed, std::greater<>(), [](const auto& each) { return each.first; });
+  if (invocation.limit > 0 && keyed.size() > invocation.limit) keyed.resize(invocation.limit);
+  items.clear();
+  for (auto& [value, item] : keyed) items.push_back(std::move(item));
 }
 
 // Waits until there is no connection. Returns the exit status.
@@ -94,11 +114,16 @@ int run_servers(const Invocation& invocation, Client& client) {
 
 int run_connections(const Invocation& invocation, Client& client) {
   const Api api(client);
-  std::string query = "sort=" + (invocation.sort.empty() ? "id" : invocation.sort);
+  const bool by_id = invocation.sort.empty() || invocation.sort == "id";
+  const bool sorts_here = !by_id && !is_one_page(invocation.limit);
+  const std::uint64_t limit = sorts_here ? 0 : invocation.limit;
+  std::string query = "sort=" + (by_id || sorts_here ? "id" : invocation.sort);
   // The largest pages.
-  if (invocation.limit == 0) query += "&limit=" + std::to_string(kMostPageItems);
+  if (limit == 0) query += "&limit=" + std::to_string(kMostPageItems);
   if (!invocation.route.empty()) query += "&route=" + percent_encoded(invocation.route);
-  return list(invocation, api.list("/v1/connections", query, invocation.limit), connections_table);
+  json::object found = api.list("/v1/connections", query, limit);
+  if (sorts_here) sort(found["items"].as_array(), invocation);
+  return list(invocation, found, connections_table);
 }
 
 int run_captures(const Invocation& invocation, Client& client) {

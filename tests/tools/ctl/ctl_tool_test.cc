@@ -160,6 +160,25 @@ TEST(CtlListTest, ACursorIsTheOnlyPartOfAQueryWhereThereIsNoOther) {
   EXPECT_EQ(stub.lines()[1], "GET /v1/servers?after=c1");
 }
 
+/// What they are sorted by can change from one page to the next.
+TEST(CtlListTest, SeveralPagesAreSortedHere) {
+  const StubServer stub([](const std::string& request) {
+    return stub_json(
+        contains(request, "after=c")
+            ? R"({"items":[{"id":"3","bytes":"30"},{"id":"4","bytes":"20"}],"next":null})"
+            : R"({"items":[{"id":"1","bytes":"4"},{"id":"2","bytes":"20"}],"next":"c"})");
+  });
+  const Outcome all = run_ctl_at(stub.path(), {"connections", "--json", "--sort", "bytes"});
+  EXPECT_EQ(all.output, R"({"items":[{"id":"3","bytes":"30"},{"id":"2","bytes":"20"},)"
+                        R"({"id":"4","bytes":"20"},{"id":"1","bytes":"4"}],"next":null})"
+                        "\n");
+  EXPECT_EQ(stub.lines()[0], "GET /v1/connections?sort=id&limit=1000");
+  const Outcome many =
+      run_ctl_at(stub.path(), {"connections", "--sort", "bytes", "--limit", "1001"});
+  EXPECT_EQ(many.status, 0) << many.error;
+  EXPECT_EQ(stub.lines()[2], stub.lines()[0]);
+}
+
 TEST(CtlListTest, APageThatComesAgainEndsIt) {
   const StubServer stub(always(stub_json(R"({"items":[{"id":"1"}],"next":"c"})")));
   const Outcome outcome = run_ctl_at(stub.path(), {"connections"});
