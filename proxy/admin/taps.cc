@@ -1,9 +1,9 @@
 #include "proxy/admin/taps.h"
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "iolib/capture/format.h"
@@ -35,20 +35,13 @@ constexpr auto kCutReasons = std::to_array<std::pair<std::string_view, Count>>({
     {"unfinished", Count::unfinished},
 });
 
-template <class Uses>
-json::array names_of(const Routes& routes, const Uses& uses) {
-  json::array names;
-  for (const auto& route : routes) {
-    if (uses(*route)) names.emplace_back(json_text(route->config.name));
-  }
-  return names;
-}
+// The names of routes, by what they use. One pass over the routes, of which there can be thousands.
+using Users = std::unordered_map<std::string_view, json::array>;
 
-json::object capture_json(const CaptureFigures& capture, const Routes& routes) {
+json::object capture_json(const CaptureFigures& capture, Users& users) {
   json::object object;
   object["directory"] = json_text(capture.directory);
-  object["routes"] = names_of(
-      routes, [&](const Route& route) { return route.config.capture == capture.directory; });
+  object["routes"] = std::move(users[capture.directory]);
   object["recorded_bytes"] = json_decimal(capture.recorded_bytes);
   object["lag_bytes"] = json_decimal(capture.lag_bytes);
   json::object dropped;
@@ -62,13 +55,10 @@ json::object capture_json(const CaptureFigures& capture, const Routes& routes) {
   return object;
 }
 
-json::object mirror_json(const MirrorFigures& mirror, const Routes& routes) {
+json::object mirror_json(const MirrorFigures& mirror, Users& users) {
   json::object object;
   object["mirror"] = json_text(mirror.address);
-  object["routes"] = names_of(routes, [&](const Route& route) {
-    return std::ranges::find(route.mirrors, mirror.address, &MirrorTarget::address) !=
-           route.mirrors.end();
-  });
+  object["routes"] = std::move(users[mirror.address]);
   object["streams"] = mirror.count(Count::active);
   object["streams_total"] = json_decimal(mirror.count(Count::streams));
   object["bytes"] = json_decimal(mirror.count(Count::bytes));
@@ -83,14 +73,24 @@ json::object mirror_json(const MirrorFigures& mirror, const Routes& routes) {
 }  // namespace
 
 json::array captures_json(const std::vector<CaptureFigures>& captures, const Routes& routes) {
+  Users users;
+  for (const auto& route : routes) {
+    users[route->config.capture].emplace_back(json_text(route->config.name));
+  }
   json::array items;
-  for (const CaptureFigures& each : captures) items.push_back(capture_json(each, routes));
+  for (const CaptureFigures& each : captures) items.push_back(capture_json(each, users));
   return items;
 }
 
 json::array mirrors_json(const std::vector<MirrorFigures>& mirrors, const Routes& routes) {
+  Users users;
+  for (const auto& route : routes) {
+    for (const MirrorTarget& each : route->mirrors) {
+      users[each.address].emplace_back(json_text(route->config.name));
+    }
+  }
   json::array items;
-  for (const MirrorFigures& each : mirrors) items.push_back(mirror_json(each, routes));
+  for (const MirrorFigures& each : mirrors) items.push_back(mirror_json(each, users));
   return items;
 }
 

@@ -1,6 +1,7 @@
 #include "proxy/run/admin_source.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -26,13 +27,6 @@ void add(admin::MirrorFigures& figures, const mirror::Mirror& mirror) {
     figures.counts[i] += mirror.count(static_cast<mirror::Count>(i));
   }
   figures.breaker_open = figures.breaker_open || !mirror.is_well();
-}
-
-admin::MirrorFigures& figures_of(std::vector<admin::MirrorFigures>& mirrors,
-                                 const std::string& address) {
-  const auto found = std::ranges::find(mirrors, address, &admin::MirrorFigures::address);
-  if (found != mirrors.end()) return *found;
-  return mirrors.emplace_back(admin::MirrorFigures{.address = address});
 }
 
 // Counts the workers that have answered.
@@ -131,13 +125,18 @@ std::vector<admin::CaptureFigures> DaemonSource::captures() const {
   return captures;
 }
 
+// All workers have the same mirrors in the same order.
 std::vector<admin::MirrorFigures> DaemonSource::mirrors() const {
   std::vector<admin::MirrorFigures> mirrors;
   if (state() == admin::RunState::starting) return mirrors;
   for (const auto& worker : workers_) {
+    std::size_t next = 0;
     worker->worker().mirrors().for_each(
         [&](const std::string& address, const mirror::Mirror& each) {
-          add(figures_of(mirrors, address), each);
+          if (next == mirrors.size()) mirrors.push_back({.address = address});
+          admin::MirrorFigures& figures = mirrors[next++];
+          assert(figures.address == address);
+          add(figures, each);
         });
   }
   return mirrors;

@@ -57,7 +57,8 @@ class WorkerMirrors {
 
   /// Any thread.
   [[nodiscard]] std::uint64_t count(mirror::Count what) const;
-  /// Calls `visit` with the address and the Mirror of each. Any thread.
+  /// Calls `visit` with the address and the Mirror of each, in the order in which routes name them.
+  /// Any thread.
   template <class Visit>
   void for_each(const Visit& visit) const {
     for (const auto& entry : mirrors_) visit(entry->address, std::as_const(*entry->mirror));
