@@ -1,5 +1,6 @@
 #include "proxy/admin/config_json.h"
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,8 +47,9 @@ json::object match_json(const RouteMatch& match) {
   return object;
 }
 
-json::object route_json(const Config& config, const RouteConfig& route) {
-  static const RouteConfig usual;
+// `usual`: the texts of each option where no route sets it.
+json::object route_json(const Config& config, const RouteConfig& route,
+                        const std::vector<Texts>& usual) {
   json::object object;
   object["name"] = json_text(route.name);
   json::array listen;
@@ -56,10 +58,11 @@ json::object route_json(const Config& config, const RouteConfig& route) {
   json::array to;
   for (const ServerConfig& each : route.to) to.push_back(target_json(each));
   object["to"] = std::move(to);
-  for (const Option& option : options()) {
+  for (std::size_t i = 0; i < usual.size(); ++i) {
+    const Option& option = options()[i];
     if ((option.places & kInRoute) == 0) continue;
     const Texts texts = option_texts(option, config, route);
-    if (texts != option_texts(option, config, usual)) object[option.name] = value_of(option, texts);
+    if (texts != usual[i]) object[option.name] = value_of(option, texts);
   }
   json::array matches;
   for (const RouteMatch& each : route.matches) matches.push_back(match_json(each));
@@ -71,12 +74,14 @@ json::object route_json(const Config& config, const RouteConfig& route) {
 
 json::object config_json(const Config& config) {
   json::object defaults;
+  std::vector<Texts> usual;
   for (const Option& option : options()) {
+    usual.push_back(option_texts(option, config, RouteConfig()));
     if ((option.places & kInDefaults) == 0) continue;
-    defaults[option.name] = value_of(option, option_texts(option, config, RouteConfig()));
+    defaults[option.name] = value_of(option, usual.back());
   }
   json::array routes;
-  for (const RouteConfig& each : config.routes) routes.push_back(route_json(config, each));
+  for (const RouteConfig& each : config.routes) routes.push_back(route_json(config, each, usual));
   json::object object;
   object["defaults"] = std::move(defaults);
   object["routes"] = std::move(routes);
