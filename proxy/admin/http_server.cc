@@ -75,8 +75,8 @@ struct Connection {
 
   enum class State : std::uint8_t {
     reading,    // waits for a complete request, or for the peer to close
-    answering,  // waits for the handler
     writing,    // waits for the peer to take the response
+    answering,  // waits for the handler
     closed,
   };
   void enter(State next) {
@@ -114,7 +114,8 @@ std::string_view fault_of(const Parser& parser) {
   const std::size_t hosts = request.count(http::field::host);
   if (hosts > 1) return "There is more than one Host field.";
   if (hosts == 0 && request.version() > 10) return "The Host field is missing.";
-  if (request.count(http::field::transfer_encoding) > 0 && !parser.chunked()) {
+  if (request.count(http::field::transfer_encoding) > 0 &&
+      !beast::iequals(request[http::field::transfer_encoding], "chunked")) {
     return "The only transfer coding that is known is chunked.";
   }
   if (!request.target().starts_with('/')) return "The target is no path.";
@@ -169,7 +170,7 @@ class HttpServer::Impl {
   asio::awaitable<void> accept(asio::posix::stream_descriptor& listener, Peer peer);
   asio::awaitable<void> run_at_each(Duration interval, std::function<void()> task);
   void admit(OwnedFd socket, Peer peer);
-  [[nodiscard]] bool make_room(Peer newcomer);
+  void make_room(Peer newcomer);
   asio::awaitable<void> serve(Shared connection);
   asio::awaitable<Next> serve_request(Connection& connection, bool first);
   asio::awaitable<Next> read_body(Connection& connection, Parser& parser);
@@ -213,7 +214,7 @@ asio::awaitable<void> HttpServer::Impl::accept(asio::posix::stream_descriptor& l
 }
 
 void HttpServer::Impl::admit(OwnedFd socket, Peer peer) {
-  if (!make_room(peer)) return reject(Rejection::busy);
+  make_room(peer);
   const int family = peer == Peer::unix_socket ? AF_UNIX : AF_INET;
   auto connection = std::make_shared<Connection>(context_.get_executor(), peer);
   ErrorCode error;
@@ -224,27 +225,26 @@ void HttpServer::Impl::admit(OwnedFd socket, Peer peer) {
   asio::co_spawn(context_, serve(std::move(connection)), asio::detached);
 }
 
-// If there is no room for the newcomer, closes the connection that has waited longest for its peer:
-// one that waits for a request, if there is one, or else one that waits for its response to be
-// taken. TCP peers never displace a unix peer from its share. False if no connection waits.
-bool HttpServer::Impl::make_room(Peer newcomer) {
+// If there is no room for the newcomer, closes the connection that has waited longest: one that
+// waits for a request, if there is one, or else for its response to be taken, or else for the
+// handler. So a handler that does not reply, because a worker hangs, keeps no newcomer out. TCP
+// peers never displace a unix peer from its share.
+void HttpServer::Impl::make_room(Peer newcomer) {
   const bool is_unix = newcomer == Peer::unix_socket;
   const auto unix_peers = static_cast<std::size_t>(
       std::ranges::count_if(connections_, [](const Shared& each) { return each->is_unix(); }));
   const bool share_taken = !is_unix && connections_.size() - unix_peers >= kMostTcpConnections;
-  if (connections_.size() < kMostConnections && !share_taken) return true;
+  if (connections_.size() < kMostConnections && !share_taken) return;
   Shared victim;
   for (const Shared& each : connections_) {
-    if (each->state == State::answering || (share_taken && each->is_unix())) continue;
+    if (share_taken && each->is_unix()) continue;
     const auto rank = [](const Connection& one) { return std::pair(one.state, one.since); };
     if (!victim || rank(*each) < rank(*victim)) victim = each;
   }
-  if (!victim) return false;
   reject(Rejection::replaced);
   victim->state = State::closed;
   victim->stream.close();
   std::erase(connections_, victim);
-  return true;
 }
 
 // --- The life of a connection ---

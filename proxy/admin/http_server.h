@@ -16,7 +16,7 @@ namespace sluice::admin {
 /// Why a connection was closed, or a request not passed on.
 enum class Rejection : std::uint8_t {
   replaced,   ///< it waited longest, and another peer came
-  busy,       ///< no connection could make room for it
+  busy,       ///< there is no memory to watch its socket
   timeout,    ///< no complete request, or the response was not read, in time
   malformed,  ///< no valid HTTP
   too_large,  ///< its header or body

@@ -93,6 +93,7 @@ TEST(AdminHttpTest, WhatIsAmbiguousIsRefusedAndEndsTheConnection) {
       line + host + "Content-Length: 0x5\r\n\r\n" + smuggled,
       line + host + "Transfer-Encoding: gzip\r\n\r\n" + smuggled,
       line + host + "Transfer-Encoding: chunked, gzip\r\n\r\n" + smuggled,
+      line + host + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + smuggled,
       line + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +
           smuggled,
       line + host + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n" + smuggled,

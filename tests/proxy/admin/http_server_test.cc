@@ -6,9 +6,11 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <semaphore>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "tests/support/sockets.h"
 
@@ -64,6 +66,39 @@ TEST_F(HttpServerTest, AReplyCanBeDroppedAfterTheEnd) {
   client.reset();
   end();
   reply.reset();
+}
+
+/// As if a worker hung, which they ask.
+TEST(HttpServerCrowdTest, RequestsWithoutAReplyKeepNobodyOut) {
+  constexpr std::size_t kWaiting = 40;
+  std::vector<HttpServer::Reply> replies;
+  std::counting_semaphore<> asked(0);
+  HttpServer server([&](const HttpRequest& request, HttpServer::Reply reply) {
+    if (request.path() == "/livez") return reply(make_response("text/plain", "alive"));
+    replies.push_back(std::move(reply));
+    asked.release();
+  });
+  test::Listener listener = test::listen_tcp();
+  server.accept_from(std::move(listener.fd), Peer::loopback);
+  std::thread thread([&] { server.run(); });
+  const std::string rest = " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  std::vector<OwnedFd> clients;
+  for (std::size_t i = 0; i < kWaiting; ++i) {
+    clients.push_back(test::connect_tcp(listener.port));
+    EXPECT_TRUE(test::send_all(clients.back().get(), "GET /waits" + rest));
+    asked.acquire();
+  }
+  const OwnedFd newcomer = test::connect_tcp(listener.port);
+  EXPECT_TRUE(test::send_all(newcomer.get(), "GET /livez" + rest));
+  EXPECT_TRUE(test::receive_text(newcomer.get(), 15).starts_with("HTTP/1.1 200 OK"));
+  EXPECT_EQ(test::receive_text(clients.front().get(), 1), "") << "the oldest one is closed";
+  // Both those that are closed and those that are not can get their replies.
+  server.post([&] {
+    for (const HttpServer::Reply& each : replies) each(make_response("text/plain", "late"));
+  });
+  EXPECT_TRUE(test::receive_text(clients.back().get(), 15).starts_with("HTTP/1.1 200 OK"));
+  server.stop();
+  thread.join();
 }
 
 TEST_F(HttpServerTest, AReplyThatIsDroppedLeavesTheConnectionOpen) {
