@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -31,12 +30,11 @@
 #include "proxy/run/control.h"
 #include "proxy/run/machine.h"
 #include "proxy/run/start_watch.h"
+#include "proxy/run/summary.h"
 #include "proxy/run/worker_thread.h"
 #include "proxy/serve/file_thread.h"
 #include "proxy/serve/shared.h"
 #include "proxy/taps/capture.h"
-#include "proxy/upstream/ejection.h"
-#include "proxy/upstream/route_totals.h"
 
 namespace sluice {
 namespace {
@@ -103,29 +101,6 @@ Result<> find_descriptors(std::size_t recorders) {
   return {};
 }
 
-// The part of the summary about connections.
-std::vector<log::Field> route_sums(const std::vector<Route>& routes) {
-  RouteTotals sums;
-  std::array<std::uint64_t, kEndGroupNames.size()> ended{};
-  for (const Route& route : routes) {
-    const RouteTotals totals = totals_of(route);
-    sums.accepted += totals.accepted;
-    sums.active += totals.active;
-    for (std::size_t i = 0; i < kEndings.size(); ++i) {
-      ended.at(static_cast<std::size_t>(kEndings[i].group)) += totals.ended[i];
-    }
-    sums.to_upstream.forwarded += totals.to_upstream.forwarded;
-    sums.to_client.forwarded += totals.to_client.forwarded;
-    sums.to_upstream.spliced += totals.to_upstream.spliced + totals.to_client.spliced;
-  }
-  std::vector<log::Field> fields = {{"accepted", sums.accepted}, {"active", sums.active}};
-  for (std::size_t i = 0; i < ended.size(); ++i) fields.push_back({kEndGroupNames[i], ended[i]});
-  fields.push_back({"bytes_to_upstream", sums.to_upstream.forwarded});
-  fields.push_back({"bytes_to_client", sums.to_client.forwarded});
-  fields.push_back({"bytes_spliced", sums.to_upstream.spliced});
-  return fields;
-}
-
 // The running daemon. The control thread owns it.
 class Daemon {
  public:
@@ -137,8 +112,8 @@ class Daemon {
                  {[this] { begin_lame_duck(); }, [this] { begin_drain(); }, [this] { end_drain(); },
                   [this] { exit_now(); }, [] { log::reopen(); },
                   [this] {
-                    print_all_servers();
-                    print_stats();
+                    print_servers(control_.routes(), health_.get());
+                    print_summary();
                   },
                   [this](const Route& route) {
                     for (const auto& worker : workers_) worker->update_route(route);
@@ -180,9 +155,7 @@ class Daemon {
   void begin_drain();
   void end_drain();
   [[noreturn]] void exit_now();
-  void print_stats() const;
-  void print_all_servers() const;
-  void print_servers(const Route& route) const;
+  void print_summary() const { sluice::print_summary(routes_, workers_, captures_, pool_); }
   void log_start() const;
 
   const Config& config_;
@@ -368,7 +341,7 @@ int Daemon::run() {
   close_captures();
   for (const auto& worker : workers_) worker->join();
   server_changes_.summarize();
-  if (log::enabled(LogLevel::info)) print_stats();
+  if (log::enabled(LogLevel::info)) print_summary();
   log::info("ended", {{"reason", control_.ending()}});
   return incomplete_ ? kExitFailed : kExitDone;
 }
@@ -425,70 +398,6 @@ void Daemon::exit_now() {
   log::flush();
   admin_.remove_unix_paths();
   std::_Exit(records(config_) ? kExitFailed : kExitDone);
-}
-
-void Daemon::print_all_servers() const {
-  for (const Route& route : control_.routes()) {
-    const bool has_orders = std::ranges::any_of(
-        route.servers->servers, [](const ServerRef& each) { return !each->load->is_allowed(); });
-    if (route.has_several_servers() || checks_servers(route) || has_orders) print_servers(route);
-  }
-}
-
-void Daemon::print_stats() const {
-  std::vector<log::Field> fields = route_sums(routes_);
-  std::uint64_t shortages = 0;
-  std::uint64_t pauses = 0;
-  for (const auto& worker : workers_) {
-    shortages += worker->worker().stats().pipe_shortages;
-    pauses += worker->worker().stats().accept_pauses;
-  }
-  fields.push_back({"pipe_shortages", shortages});
-  fields.push_back({"accept_pauses", pauses});
-  std::vector<const WorkerCapture*> captures;
-  for (const auto& worker : workers_) {
-    if (const auto* capture = worker->worker().capture()) captures.push_back(capture);
-  }
-  if (!captures.empty()) {
-    const std::vector<log::Field> sums = capture_sums(captures_, captures);
-    fields.insert(fields.end(), sums.begin(), sums.end());
-  }
-  std::vector<const WorkerMirrors*> mirrors;
-  for (const auto& worker : workers_) {
-    const WorkerMirrors& each = worker->worker().mirrors();
-    if (!each.empty()) mirrors.push_back(&each);
-  }
-  if (!mirrors.empty()) {
-    const std::vector<log::Field> sums = mirror_sums(mirrors);
-    fields.insert(fields.end(), sums.begin(), sums.end());
-  }
-  fields.push_back({"pipe_slots", std::uint64_t{pool_.slots_in_use()}});
-  fields.push_back({"log_lines_dropped", log::dropped_lines()});
-  log::print("stats", fields);
-}
-
-void Daemon::print_servers(const Route& route) const {
-  HealthChecker::LastChecks checks;
-  if (health_) checks = health_->last_checks(route.index);
-  for (const ServerRef& server : route.servers->servers) {
-    const ServerLoad& load = *server->load;
-    std::vector<log::Field> fields = {
-        {"route", route.config.name},
-        {"server", server->name},
-        {"state", state_name(load, Clock::now())},
-        {"active", std::uint64_t{load.active.load(std::memory_order_relaxed)}},
-        {"failures", load.failures.load(std::memory_order_relaxed)}};
-    if (!load.is_allowed()) {
-      fields.push_back({"ordered", name_of(load.order.load(std::memory_order_relaxed))});
-    }
-    const auto check = checks.find(server->load.get());
-    if (check != checks.end()) {
-      const std::chrono::duration<double> age = check->second.age;
-      fields.push_back({"check", check->second.text});
-      fields.push_back({"check_age", age.count()});
-    }
-    log::print("server", fields);
-  }
 }
 
 // Prints what --check reports about the machine.

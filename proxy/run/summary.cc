@@ -1,0 +1,104 @@
+#include "proxy/run/summary.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include "proxy/log/log.h"
+#include "proxy/upstream/ejection.h"
+#include "proxy/upstream/route_totals.h"
+
+namespace sluice {
+namespace {
+
+// The part of the summary about connections.
+std::vector<log::Field> route_sums(const std::vector<Route>& routes) {
+  RouteTotals sums;
+  std::array<std::uint64_t, kEndGroupNames.size()> ended{};
+  for (const Route& route : routes) {
+    const RouteTotals totals = totals_of(route);
+    sums.accepted += totals.accepted;
+    sums.active += totals.active;
+    for (std::size_t i = 0; i < kEndings.size(); ++i) {
+      ended.at(static_cast<std::size_t>(kEndings[i].group)) += totals.ended[i];
+    }
+    sums.to_upstream.forwarded += totals.to_upstream.forwarded;
+    sums.to_client.forwarded += totals.to_client.forwarded;
+    sums.to_upstream.spliced += totals.to_upstream.spliced + totals.to_client.spliced;
+  }
+  std::vector<log::Field> fields = {{"accepted", sums.accepted}, {"active", sums.active}};
+  for (std::size_t i = 0; i < ended.size(); ++i) fields.push_back({kEndGroupNames[i], ended[i]});
+  fields.push_back({"bytes_to_upstream", sums.to_upstream.forwarded});
+  fields.push_back({"bytes_to_client", sums.to_client.forwarded});
+  fields.push_back({"bytes_spliced", sums.to_upstream.spliced});
+  return fields;
+}
+
+void print_servers_of(const Route& route, HealthThread* health) {
+  HealthChecker::LastChecks checks;
+  if (health != nullptr) checks = health->last_checks(route.index);
+  for (const ServerRef& server : route.servers->servers) {
+    const ServerLoad& load = *server->load;
+    std::vector<log::Field> fields = {
+        {"route", route.config.name},
+        {"server", server->name},
+        {"state", state_name(load, Clock::now())},
+        {"active", std::uint64_t{load.active.load(std::memory_order_relaxed)}},
+        {"failures", load.failures.load(std::memory_order_relaxed)}};
+    if (!load.is_allowed()) {
+      fields.push_back({"ordered", name_of(load.order.load(std::memory_order_relaxed))});
+    }
+    const auto check = checks.find(server->load.get());
+    if (check != checks.end()) {
+      const std::chrono::duration<double> age = check->second.age;
+      fields.push_back({"check", check->second.text});
+      fields.push_back({"check_age", age.count()});
+    }
+    log::print("server", fields);
+  }
+}
+
+}  // namespace
+
+void print_summary(const std::vector<Route>& routes,
+                   const std::vector<std::unique_ptr<WorkerThread>>& workers,
+                   const CaptureDirectories& directories, const PipePool& pool) {
+  std::vector<log::Field> fields = route_sums(routes);
+  std::uint64_t shortages = 0;
+  std::uint64_t pauses = 0;
+  std::vector<const WorkerCapture*> captures;
+  std::vector<const WorkerMirrors*> mirrors;
+  for (const auto& thread : workers) {
+    const Worker& worker = thread->worker();
+    shortages += worker.stats().pipe_shortages;
+    pauses += worker.stats().accept_pauses;
+    if (worker.capture() != nullptr) captures.push_back(worker.capture());
+    if (!worker.mirrors().empty()) mirrors.push_back(&worker.mirrors());
+  }
+  fields.push_back({"pipe_shortages", shortages});
+  fields.push_back({"accept_pauses", pauses});
+  if (!captures.empty()) {
+    const std::vector<log::Field> sums = capture_sums(directories, captures);
+    fields.insert(fields.end(), sums.begin(), sums.end());
+  }
+  if (!mirrors.empty()) {
+    const std::vector<log::Field> sums = mirror_sums(mirrors);
+    fields.insert(fields.end(), sums.begin(), sums.end());
+  }
+  fields.push_back({"pipe_slots", std::uint64_t{pool.slots_in_use()}});
+  fields.push_back({"log_lines_dropped", log::dropped_lines()});
+  log::print("stats", fields);
+}
+
+void print_servers(const std::vector<Route>& routes, HealthThread* health) {
+  for (const Route& route : routes) {
+    const bool has_orders = std::ranges::any_of(
+        route.servers->servers, [](const ServerRef& each) { return !each->load->is_allowed(); });
+    const bool prints = route.has_several_servers() || checks_servers(route) || has_orders;
+    if (prints) print_servers_of(route, health);
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "iolib/pipe/pipe_pool.h"
+#include "proxy/health/health_thread.h"
+#include "proxy/run/worker_thread.h"
+#include "proxy/taps/capture.h"
+#include "proxy/upstream/route.h"
+
+namespace sluice {
+
+/// Logs the line `stats`: what was counted since the start. Once the workers are set up.
+void print_summary(const std::vector<Route>& routes,
+                   const std::vector<std::unique_ptr<WorkerThread>>& workers,
+                   const CaptureDirectories& directories, const PipePool& pool);
+
+/// Logs a line `server` for each server of the routes that have several, check them, or have
+/// orders about them. `health`: null if no route checks its servers. Waits for its thread.
+void print_servers(const std::vector<Route>& routes, HealthThread* health);
+
+}  // namespace sluice
