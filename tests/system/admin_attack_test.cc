@@ -143,8 +143,8 @@ int kill_connection_of(const ManyRoutes& routes, int client) {
 }
 
 TEST(AdminAttackTest, SlowClientsAndScrapersHoldUpNeitherProbesNorKillsNorForwarding) {
-  ManyRoutes routes(by_scale(64, 256, 4096));
-  const OwnedFd forwarded = connect_tcp(routes.echo_port());
+  ManyRoutes routes(by_scale(64, 512, 4096));
+  OwnedFd forwarded = connect_tcp(routes.echo_port());
   const OwnedFd victim = connect_tcp(routes.echo_port());
   ASSERT_TRUE(echoes(forwarded.get()) && echoes(victim.get()));
   SlowClients clients(routes.port());
@@ -181,6 +181,7 @@ TEST(AdminAttackTest, SlowClientsAndScrapersHoldUpNeitherProbesNorKillsNorForwar
   const std::string metrics = routes.ask_unix(kMetrics).body;
   EXPECT_TRUE(metrics.find(replaced) != metrics.npos &&
               metrics.find(replaced + "0\n") == metrics.npos);
+  forwarded.reset();
   EXPECT_EQ(routes.daemon().terminate(kLate), 0);
 }
 
