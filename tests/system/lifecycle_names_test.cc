@@ -125,8 +125,8 @@ TEST_F(NamesTest, AServerThatItsChecksFindDownIsFoundWhereItMoves) {
 TEST_F(NamesTest, AStartThatWaitsForANameIsAliveAndNotReady) {
   know("");
   const std::string path = folder_.file("admin.sock");
-  Process start({wrapper_, "--listen", "127.0.0.1:0", "--to", "upstream.test:1", "--admin",
-                 "unix:" + path});
+  Process start(
+      {wrapper_, "--listen", "127.0.0.1:0", "--to", "upstream.test:1", "--admin", "unix:" + path});
   ASSERT_TRUE(asked()) << start.standard_error();
   const auto ask = [&](std::string_view at) {
     return exchange(connect_unix(path).get(), http_request("GET", at));

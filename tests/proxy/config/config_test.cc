@@ -1181,8 +1181,9 @@ TEST_F(ConfigFile, TwoRoutesOfOneNameAreRefused) {
 }
 
 TEST_F(ConfigFile, ANameIsFitForALogLine) {
-  for (const std::string& name : {std::string(), std::string("a b"), std::string("a=b"),
-                                  std::string(65, 'x'), std::string("Grüße"), std::string("'><script>")}) {
+  for (const std::string& name :
+       {std::string(), std::string("a b"), std::string("a=b"), std::string(65, 'x'),
+        std::string("Grüße"), std::string("'><script>")}) {
     EXPECT_EQ(load_error("[[route]]\nname = \"" + name + "\"\n" + kAddresses),
               "2:8: key \"name\": bad name \"" + name +
                   "\", expected 1 to 64 letters, digits, '.', '_' and '-'");
