@@ -1,6 +1,7 @@
 #include "proxy/admin/body.h"
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -46,8 +47,8 @@ Result<json::object> parse_object(std::string_view body) {
   return std::move(value.as_object());
 }
 
-// Names the keys that are not `known`, if there are any.
-Result<> check_keys(const json::object& object, std::string_view known) {
+// Names the keys that are not `known`, if there are any. Without `known`, none is.
+Result<> check_keys(const json::object& object, std::optional<std::string_view> known) {
   std::string unknown;
   std::size_t count = 0;
   for (const auto& [key, value] : object) {
@@ -57,7 +58,7 @@ Result<> check_keys(const json::object& object, std::string_view known) {
   }
   if (count > kMostNamed) unknown += " and more";
   if (unknown.empty()) return {};
-  const std::string expected = known.empty() ? "none" : in_quotes(known);
+  const std::string expected = known ? in_quotes(*known) : "none";
   return sentence("The body has unknown keys: " + unknown + "; expected " + expected + ".");
 }
 
@@ -76,7 +77,7 @@ Result<> check_empty(std::string_view body) {
   if (body.empty()) return {};
   const Result<json::object> object = parse_object(body);
   if (object.has_error()) return object.error();
-  return check_keys(*object, "");
+  return check_keys(*object, std::nullopt);
 }
 
 }  // namespace sluice::admin

@@ -61,6 +61,8 @@ TEST(Body, CanBeNothing) {
   EXPECT_EQ(check_empty("[]").error().to_string(), "The body is no JSON object.");
   EXPECT_EQ(check_empty(R"({"timeout":"30s"})").error().to_string(),
             "The body has unknown keys: \"timeout\"; expected none.");
+  EXPECT_EQ(check_empty(R"({"":0})").error().to_string(),
+            "The body has unknown keys: \"\"; expected none.");
 }
 
 }  // namespace
