@@ -15,6 +15,7 @@ class Tally {
   /// right all the same.
   void subtract(std::uint64_t amount = 1) { set(get() - amount); }
   [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+  // NOLINTNEXTLINE(google-explicit-constructor): it is read like a number
   operator std::uint64_t() const { return get(); }
 
  private:

@@ -144,17 +144,18 @@ std::vector<admin::MirrorFigures> DaemonSource::mirrors() const {
 
 void DaemonSource::get_checks(std::function<void(admin::Checks)> take) const {
   if (state() == admin::RunState::starting || health_ == nullptr) return take({});
-  health_->get_last_checks([take = std::move(take)](std::vector<HealthChecker::LastChecks> routes) {
-    admin::Checks checks;
-    for (HealthChecker::LastChecks& route : routes) {
-      for (auto& [load, check] : route) {
-        if (check.text != HealthChecker::kNoCheck) {
-          checks[load] = {std::move(check.text), check.age};
+  health_->get_last_checks(
+      [take = std::move(take)](std::vector<HealthChecker::LastChecks>&& routes) {
+        admin::Checks checks;
+        for (HealthChecker::LastChecks& route : routes) {
+          for (auto& [load, check] : route) {
+            if (check.text != HealthChecker::kNoCheck) {
+              checks[load] = {std::move(check.text), check.age};
+            }
+          }
         }
-      }
-    }
-    take(std::move(checks));
-  });
+        take(std::move(checks));
+      });
 }
 
 void DaemonSource::list_connections(SessionQuery query,

@@ -32,6 +32,7 @@ enum class SessionOrder : std::uint8_t { id, bytes, age, idle };
 struct SessionPlace {
   std::uint64_t rank = 0;    ///< by what the list is sorted
   std::uint64_t number = 0;  ///< of the session, where ranks are equal
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the defaulted comparison for a 0
   friend auto operator<=>(const SessionPlace&, const SessionPlace&) = default;
 };
 
