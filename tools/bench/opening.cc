@@ -52,9 +52,10 @@ std::string tls_hello(const std::string& name) {
 }
 
 const std::string& tls_hello_for(std::size_t name) {
-  static const std::vector<std::string> hellos = [] {
-    std::vector<std::string> each;
-    for (std::size_t i = 0; i < kMaxNames; ++i) each.push_back(tls_hello(server_name(i)));
+  // Never destroyed: threads of a server that lives until the end of the program may use it.
+  static const std::vector<std::string>& hellos = *[] {
+    auto* each = new std::vector<std::string>;
+    for (std::size_t i = 0; i < kMaxNames; ++i) each->push_back(tls_hello(server_name(i)));
     return each;
   }();
   return hellos.at(name);

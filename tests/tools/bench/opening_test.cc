@@ -49,7 +49,7 @@ TEST(OpeningTest, ATlsHelloAsksForTheNamesInTurn) {
 
 TEST(OpeningTest, WhatIsRightHasNoFault) {
   for (std::uint8_t version = 0; version <= 2; ++version) {
-    for (const std::size_t names : {0, 3}) {
+    for (const std::size_t names : {std::size_t{0}, std::size_t{3}}) {
       std::string bytes = first_bytes({names, version}, {}, 1, kSource);
       if (version != 0) bytes.insert(0, header_from("127.0.2.3", version));
       EXPECT_EQ(fault_in(bytes, names == 0 ? 0 : 1, 2), "");
