@@ -225,7 +225,9 @@ std::vector<Workload> workloads() {
        {14.2 + direct_options(1), 28, 9, 9}},
       {"BulkUp", "GiB", kMiBs, 64, 320, megabytes_up, plain, {5'600, 12'000, 300, 300}},
       {"BulkDown", "GiB", kMiBs, 64, 320, megabytes_down, plain, {6'000, 12'000, 300, 300}},
-      {"Files", "GiB", kFiles, 1, 5, files_down, file, {2'700, 4'200, 1'400, 1'400}},
+      // Each wait for the client allocates. How often it is awaited depends on what else runs:
+      // 1,300 a GiB on a quiet machine, 1,624 seen beside other tests.
+      {"Files", "GiB", kFiles, 1, 5, files_down, file, {2'700, 4'200, 1'800, 1'800}},
       {"RecordedTrips", "trip", 1, 100, 600, trips, recorded, {2.1, 6.7, 0.5, 0.5}},
       {"RecordedConnections",
        "connection",
