@@ -21,14 +21,6 @@ std::string http_date(std::int64_t now) {
   return text;
 }
 
-// The value of a hexadecimal digit; nullopt if it is none.
-std::optional<unsigned> hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return std::nullopt;
-}
-
 }  // namespace
 
 std::optional<std::string> percent_decoded(std::string_view part) {
@@ -39,8 +31,8 @@ std::optional<std::string> percent_decoded(std::string_view part) {
       continue;
     }
     if (part.size() - i < 3) return std::nullopt;
-    const std::optional<unsigned> high = hex_value(part[i + 1]);
-    const std::optional<unsigned> low = hex_value(part[i + 2]);
+    const std::optional<unsigned> high = hex_digit(part[i + 1]);
+    const std::optional<unsigned> low = hex_digit(part[i + 2]);
     if (!high || !low) return std::nullopt;
     decoded += static_cast<char>(*high << 4 | *low);
     i += 2;

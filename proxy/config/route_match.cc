@@ -20,13 +20,6 @@ constexpr std::size_t kLongestProtocolName = 255;
 constexpr auto kProtocols = std::to_array<std::pair<std::string_view, wire::Protocol>>(
     {{"tls", wire::Protocol::tls}, {"ssh", wire::Protocol::ssh}, {"http", wire::Protocol::http}});
 
-std::optional<unsigned> hex_digit(char c) {
-  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
-  if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a' + 10);
-  if (c >= 'A' && c <= 'F') return static_cast<unsigned>(c - 'A' + 10);
-  return std::nullopt;
-}
-
 /// The bytes of "0aff".
 std::optional<std::string> parse_hex(std::string_view digits) {
   if (digits.size() % 2 != 0) return std::nullopt;

@@ -27,15 +27,14 @@ std::string bytes_of_hex(const std::string& text) {
   int high = -1;
   for (const char c : text) {
     if (c == ' ') continue;
-    const std::size_t digit = std::string_view("0123456789abcdef")
-                                  .find(c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c);
-    if (digit == std::string_view::npos) {
+    const std::optional<unsigned> digit = hex_digit(c);
+    if (!digit) {
       throw Wrong{"--hex: " + in_quotes(text) + ": expected pairs of hexadecimal digits"};
     }
     if (high < 0) {
-      high = static_cast<int>(digit);
+      high = static_cast<int>(*digit);
     } else {
-      bytes += static_cast<char>(high << 4 | static_cast<int>(digit));
+      bytes += static_cast<char>(high << 4 | static_cast<int>(*digit));
       high = -1;
     }
   }
@@ -96,10 +95,10 @@ clean, 3 a torn tail only, 4 gaps, 5 damage.
 )";
 
 // The subcommands.
-class Commands {
+class Commands : public Subcommands<Run> {
  public:
   Commands(Command& program, Words& words, Invocation& invocation)
-      : program_(program), words_(words), invocation_(invocation) {
+      : Subcommands(program), words_(words), invocation_(invocation) {
     add("ls", run_ls, "List the connections.");
     add("stat", run_stat, "Print counts of segments, records, bytes and gaps.");
     add_reading();
@@ -107,14 +106,6 @@ class Commands {
     add_search();
     add("verify", run_verify, "Check that nothing is missing or damaged.");
     add_out(add("recover", run_recover, "Write everything that is intact into a new capture."));
-  }
-
-  /// The subcommand that was chosen.
-  [[nodiscard]] Run* chosen() const {
-    for (const auto& [run, command] : all_) {
-      if (command->chosen()) return run;
-    }
-    return nullptr;
   }
 
  private:
@@ -129,18 +120,15 @@ class Commands {
         .required();
   }
 
-  Command& program_;
   Words& words_;
   Invocation& invocation_;
-  std::vector<std::pair<Run*, Command*>> all_;
 };
 
 Command& Commands::add(const char* word, Run* run, const char* about) {
-  Command& command = program_.add_command(word, about);
+  Command& command = Subcommands::add(word, run, about);
   command.add_words("PATH", "DIR|FILE", invocation_.paths,
                     "Directories of captures, or single segments.");
   if (run != run_export) command.add_flag("--json", invocation_.json, "Print JSON, for programs.");
-  all_.emplace_back(run, &command);
   return command;
 }
 
@@ -195,7 +183,6 @@ Invocation parse_command_line(int argc, char** argv) {
   const Commands commands(program, words, invocation);
   const auto exit = program.parse(argc, argv, [&] {
     invocation.run = commands.chosen();
-    if (invocation.run == nullptr) throw Wrong{"a command is missing, see sluice-capture --help"};
     understand(words, invocation);
   });
   if (exit) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "iolib/base/arguments.h"
@@ -178,6 +179,32 @@ class Command {
   std::unique_ptr<CommandOption> words_;
   std::deque<Command> commands_;
   bool chosen_ = false;
+};
+
+/// The subcommands of a program, each with the function that carries it out. Borrows the program.
+template <class Run>
+class Subcommands {
+ public:
+  explicit Subcommands(Command& program) : program_(program) {}
+
+  /// The one that the command line names. Throws Wrong if it names none.
+  [[nodiscard]] Run* chosen() const {
+    for (const auto& [run, command] : all_) {
+      if (command->chosen()) return run;
+    }
+    throw Wrong{"a command is missing, see " + program_.name() + " --help"};
+  }
+
+ protected:
+  Command& add(const char* word, Run* run, const char* about) {
+    Command& command = program_.add_command(word, about);
+    all_.emplace_back(run, &command);
+    return command;
+  }
+
+ private:
+  Command& program_;
+  std::vector<std::pair<Run*, Command*>> all_;
 };
 
 template <std::integral T>

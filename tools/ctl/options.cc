@@ -40,29 +40,16 @@ struct Words {
 };
 
 // The subcommands.
-class Commands {
+class Commands : public Subcommands<Run> {
  public:
   Commands(Command& program, Words& words, Invocation& invocation)
-      : program_(program), words_(words), invocation_(invocation) {
+      : Subcommands(program), words_(words), invocation_(invocation) {
     add_reading();
     add_changing();
     add_top();
   }
 
-  /// The subcommand that was chosen.
-  [[nodiscard]] Run* chosen() const {
-    for (const auto& [run, command] : all_) {
-      if (command->chosen()) return run;
-    }
-    return nullptr;
-  }
-
  private:
-  Command& add(const char* word, Run* run, const char* about) {
-    Command& command = program_.add_command(word, about);
-    all_.emplace_back(run, &command);
-    return command;
-  }
   void add_reading();
   void add_changing();
   void add_top();
@@ -74,10 +61,8 @@ class Commands {
     command.add_word("ROUTE", "", invocation_.route, "The name of a route.");
   }
 
-  Command& program_;
   Words& words_;
   Invocation& invocation_;
-  std::vector<std::pair<Run*, Command*>> all_;
 };
 
 void Commands::add_reading() {
@@ -204,7 +189,6 @@ Invocation parse_command_line(int argc, const char* const* argv) {
   const Commands commands(program, words, invocation);
   const auto exit = program.parse(argc, argv, [&] {
     invocation.run = commands.chosen();
-    if (invocation.run == nullptr) throw Wrong{"a command is missing, see sluice-ctl --help"};
     understand(words, invocation);
   });
   if (exit) {
