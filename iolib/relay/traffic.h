@@ -1,8 +1,5 @@
 #pragma once
 
-#include <array>
-#include <cstdint>
-
 #include "iolib/base/tally.h"
 
 namespace sluice {

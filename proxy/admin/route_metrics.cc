@@ -100,8 +100,9 @@ void RouteMetrics::add_counts(const Route& route) {
   const RouteTotals totals = totals_of(route);
   families_[kAccepted].add(totals.accepted, {{"route", name}});
   families_[kActive].add(totals.active, {{"route", name}});
-  for (std::size_t i = 0; i < kEndings.size(); ++i) {
-    families_[kClosed].add(totals.ended[i], {{"route", name}, {"reason", kEndings[i].name}});
+  const RouteEnds ends = ends_of(route);
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    families_[kClosed].add(ends[i], {{"route", name}, {"reason", kEndings[i].name}});
   }
   const auto add_bytes = [&](std::string_view direction, const RouteTotals::Bytes& bytes) {
     families_[kForwarded].add(bytes.forwarded, {{"route", name}, {"dir", direction}});

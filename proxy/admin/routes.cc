@@ -17,10 +17,10 @@ json::object by_direction(std::uint64_t to_upstream, std::uint64_t to_client) {
   return object;
 }
 
-json::object closed_json(const RouteTotals& totals) {
+json::object closed_json(const RouteEnds& ends) {
   json::object closed;
-  for (std::size_t i = 0; i < kEndings.size(); ++i) {
-    if (totals.ended[i] > 0) closed[kEndings[i].name] = json_decimal(totals.ended[i]);
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    if (ends[i] > 0) closed[kEndings[i].name] = json_decimal(ends[i]);
   }
   return closed;
 }
@@ -41,7 +41,7 @@ json::object route_json(const Route& route, TimePoint now) {
   for (const ServerConfig& each : config.to) to.emplace_back(json_text(to_string(each.address)));
   object["accepted"] = json_decimal(totals.accepted);
   object["connections"] = totals.active;
-  object["closed"] = closed_json(totals);
+  object["closed"] = closed_json(ends_of(route));
   object["retries"] = json_decimal(totals.retries);
   object["bytes"] = by_direction(totals.to_upstream.forwarded, totals.to_client.forwarded);
   object["spliced_bytes"] = by_direction(totals.to_upstream.spliced, totals.to_client.spliced);

@@ -13,8 +13,7 @@ namespace sluice {
 class DaemonCommands final : public admin::AdminCommands {
  public:
   /// Borrows both.
-  DaemonCommands(Control& control, const std::vector<std::unique_ptr<WorkerThread>>& workers)
-      : control_(control), workers_(workers) {}
+  DaemonCommands(Control& control, const Workers& workers) : control_(control), workers_(workers) {}
 
   void order(std::shared_ptr<const Route> route, std::vector<ServerRef> servers, Order order,
              Done done) override;
@@ -25,7 +24,7 @@ class DaemonCommands final : public admin::AdminCommands {
   void after_turns(Done done);
 
   Control& control_;
-  const std::vector<std::unique_ptr<WorkerThread>>& workers_;
+  const Workers& workers_;
 };
 
 }  // namespace sluice

@@ -38,8 +38,6 @@ struct Gathering {
   std::size_t missing;
 };
 
-using Workers = std::vector<std::unique_ptr<WorkerThread>>;
-
 // Asks each worker: `ask(worker, answer)` runs on its thread and calls `answer` once. `done` gets
 // all answers, on the thread of the last.
 template <class Answer, class Ask>
@@ -81,12 +79,12 @@ std::optional<admin::Figures> DaemonSource::figures() const {
   admin::Figures figures;
   figures.engine = machine_.uring ? "uring" : "epoll";
   figures.workers = machine_.workers;
-  figures.connections = sum_of(&WorkerStats::active);
+  figures.connections = sum_of(workers_, &WorkerStats::active);
   figures.connections_limit = machine_.connections;
   figures.pipe_slots = pool_.slots_in_use();
   figures.pipe_slots_limit = pipe_slots_limit_;
-  figures.pipe_shortages = sum_of(&WorkerStats::pipe_shortages);
-  figures.accept_pauses = sum_of(&WorkerStats::accept_pauses);
+  figures.pipe_shortages = sum_of(workers_, &WorkerStats::pipe_shortages);
+  figures.accept_pauses = sum_of(workers_, &WorkerStats::accept_pauses);
   figures.log_lines_dropped = log::dropped_lines();
   return figures;
 }
@@ -185,12 +183,6 @@ void DaemonSource::kill_connection(std::string id, std::function<void(bool)> don
   kill_anywhere(workers_, *number, [this, number, found](bool was_there) {
     was_there ? found(true) : kill_anywhere(workers_, *number, found);
   });
-}
-
-std::uint64_t DaemonSource::sum_of(Tally WorkerStats::*count) const {
-  std::uint64_t sum = 0;
-  for (const auto& worker : workers_) sum += worker->worker().stats().*count;
-  return sum;
 }
 
 }  // namespace sluice

@@ -23,8 +23,8 @@ class DaemonSource final : public admin::AdminSource {
  public:
   /// Borrows all of them.
   DaemonSource(const Machine& machine, const PipePool& pool, std::uint64_t pipe_slots_limit,
-               const std::vector<std::unique_ptr<WorkerThread>>& workers,
-               const CaptureDirectories& captures, const std::unique_ptr<HealthThread>& health)
+               const Workers& workers, const CaptureDirectories& captures,
+               const std::unique_ptr<HealthThread>& health)
       : machine_(machine),
         pool_(pool),
         pipe_slots_limit_(pipe_slots_limit),
@@ -54,12 +54,10 @@ class DaemonSource final : public admin::AdminSource {
   void kill_connection(std::string id, std::function<void(bool)> done) const override;
 
  private:
-  [[nodiscard]] std::uint64_t sum_of(Tally WorkerStats::*count) const;
-
   const Machine& machine_;
   const PipePool& pool_;
   const std::uint64_t pipe_slots_limit_;
-  const std::vector<std::unique_ptr<WorkerThread>>& workers_;
+  const Workers& workers_;
   const CaptureDirectories& captures_;
   const std::unique_ptr<HealthThread>& health_;
   std::atomic<admin::RunState> state_{admin::RunState::starting};

@@ -21,8 +21,9 @@ std::vector<log::Field> route_sums(const std::vector<Route>& routes) {
     const RouteTotals totals = totals_of(route);
     sums.accepted += totals.accepted;
     sums.active += totals.active;
-    for (std::size_t i = 0; i < kEndings.size(); ++i) {
-      ended.at(static_cast<std::size_t>(kEndings[i].group)) += totals.ended[i];
+    const RouteEnds ends = ends_of(route);
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      ended.at(static_cast<std::size_t>(kEndings[i].group)) += ends[i];
     }
     sums.to_upstream.forwarded += totals.to_upstream.forwarded;
     sums.to_client.forwarded += totals.to_client.forwarded;
@@ -62,23 +63,18 @@ void print_servers_of(const Route& route, HealthThread* health) {
 
 }  // namespace
 
-void print_summary(const std::vector<Route>& routes,
-                   const std::vector<std::unique_ptr<WorkerThread>>& workers,
+void print_summary(const std::vector<Route>& routes, const Workers& workers,
                    const CaptureDirectories& directories, const PipePool& pool) {
   std::vector<log::Field> fields = route_sums(routes);
-  std::uint64_t shortages = 0;
-  std::uint64_t pauses = 0;
   std::vector<const WorkerCapture*> captures;
   std::vector<const WorkerMirrors*> mirrors;
   for (const auto& thread : workers) {
     const Worker& worker = thread->worker();
-    shortages += worker.stats().pipe_shortages;
-    pauses += worker.stats().accept_pauses;
     if (worker.capture() != nullptr) captures.push_back(worker.capture());
     if (!worker.mirrors().empty()) mirrors.push_back(&worker.mirrors());
   }
-  fields.push_back({"pipe_shortages", shortages});
-  fields.push_back({"accept_pauses", pauses});
+  fields.push_back({"pipe_shortages", sum_of(workers, &WorkerStats::pipe_shortages)});
+  fields.push_back({"accept_pauses", sum_of(workers, &WorkerStats::accept_pauses)});
   if (!captures.empty()) {
     const std::vector<log::Field> sums = capture_sums(directories, captures);
     fields.insert(fields.end(), sums.begin(), sums.end());

@@ -12,8 +12,7 @@
 namespace sluice {
 
 /// Logs the line `stats`: what was counted since the start. Once the workers are set up.
-void print_summary(const std::vector<Route>& routes,
-                   const std::vector<std::unique_ptr<WorkerThread>>& workers,
+void print_summary(const std::vector<Route>& routes, const Workers& workers,
                    const CaptureDirectories& directories, const PipePool& pool);
 
 /// Logs a line `server` for each server of the routes that have several, check them, or have

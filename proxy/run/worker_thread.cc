@@ -124,4 +124,10 @@ void WorkerThread::pin() const {
   }
 }
 
+std::uint64_t sum_of(const Workers& workers, Tally WorkerStats::*count) {
+  std::uint64_t sum = 0;
+  for (const auto& worker : workers) sum += worker->worker().stats().*count;
+  return sum;
+}
+
 }  // namespace sluice

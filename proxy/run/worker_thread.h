@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -80,5 +81,10 @@ class WorkerThread {
   std::unique_ptr<Worker> worker_;
   std::thread thread_;
 };
+
+using Workers = std::vector<std::unique_ptr<WorkerThread>>;
+
+/// The sum over all workers of one of their counts. Any thread, once they are set up.
+[[nodiscard]] std::uint64_t sum_of(const Workers& workers, Tally WorkerStats::*count);
 
 }  // namespace sluice

@@ -26,15 +26,20 @@ RouteTotals totals_of(const Route& route) {
   // Below zero if a connection began and ended elsewhere while the workers were looked at.
   totals.active = static_cast<std::int64_t>(active) < 0 ? 0 : active;
   totals.retries = total([](const RouteCounts& each) { return each.retries.get(); });
-  for (std::size_t end = 0; end < kEndings.size(); ++end) {
-    totals.ended[end] = total([end](const RouteCounts& each) { return each.ended[end].get(); });
-  }
   totals.to_upstream = bytes_of(stats, &Traffic::to_upstream);
   // An echo's only direction moves the client's bytes to the upstream and back.
   const bool echoes =
       !route.config.to.empty() && std::holds_alternative<EchoEndpoint>(route.config.target());
   totals.to_client = echoes ? totals.to_upstream : bytes_of(stats, &Traffic::to_client);
   return totals;
+}
+
+RouteEnds ends_of(const Route& route) {
+  RouteEnds ends{};
+  for (const RouteCounts& worker : route.stats->counts) {
+    for (std::size_t i = 0; i < ends.size(); ++i) ends[i] += worker.ended[i];
+  }
+  return ends;
 }
 
 }  // namespace sluice

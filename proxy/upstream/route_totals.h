@@ -19,11 +19,15 @@ struct RouteTotals {
   std::uint64_t accepted = 0;
   std::uint64_t active = 0;
   std::uint64_t retries = 0;
-  std::array<std::uint64_t, kEndings.size()> ended{};  ///< by ending_index()
   Bytes to_upstream;
   Bytes to_client;
 };
-/// Any thread.
+/// How many connections of a route have ended, by ending_index().
+using RouteEnds = std::array<std::uint64_t, kEndings.size()>;
+
+// Any thread.
+
 [[nodiscard]] RouteTotals totals_of(const Route& route);
+[[nodiscard]] RouteEnds ends_of(const Route& route);
 
 }  // namespace sluice
