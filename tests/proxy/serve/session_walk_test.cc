@@ -77,21 +77,10 @@ class SessionWalkTest : public ReactorTest<Engine> {
   void run_until(const Condition& condition) {
     const TimePoint deadline = Clock::now() + test::kPatience;
     while (!condition() && Clock::now() < deadline) {
-      Stop stop(this->reactor());
-      this->reactor().set_timer(stop, Clock::now() + std::chrono::milliseconds(1));
-      this->reactor().run();
-      this->reactor().cancel_timer(stop);
+      this->run_for(std::chrono::milliseconds(1));
     }
     EXPECT_TRUE(condition());
   }
-  class Stop final : public Timer {
-   public:
-    explicit Stop(Reactor& reactor) : reactor_(reactor) {}
-
-   private:
-    void expired() override { reactor_.stop(); }
-    Reactor& reactor_;
-  };
 
   PipePool pool_{{}};
   ServerChanges server_changes_;

@@ -98,21 +98,12 @@ class WorkerTest : public ReactorTest<Engine> {
   }
   /// Runs the second worker until nothing is left of what both were to do.
   void run_until_drained() {
-    Stop stop(*second_reactor_);
+    Alarm stop(*second_reactor_);
     second_reactor_->set_timer(stop, Clock::now() + test::kPatience);
     second_reactor_->run();
     second_reactor_->cancel_timer(stop);
     EXPECT_TRUE(drained_);
   }
-
-  class Stop final : public Timer {
-   public:
-    explicit Stop(Reactor& reactor) : reactor_(reactor) {}
-
-   private:
-    void expired() override { reactor_.stop(); }
-    Reactor& reactor_;
-  };
 
   test::TempDir folder_;
   std::string file_ = folder_.write("file", "content");
