@@ -146,14 +146,19 @@ std::string find_program(std::string_view name) {
   return {};
 }
 
-std::size_t count_lines(const std::string& text, const Regex& pattern) {
-  std::size_t count = 0;
+std::vector<std::string> lines_with(const std::string& text, const Regex& pattern) {
+  std::vector<std::string> found;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
-    count += pattern.is_in(text.substr(at, end - at)) ? 1U : 0U;
+    std::string line = text.substr(at, end - at);
+    if (pattern.is_in(line)) found.push_back(std::move(line));
     at = end + 1;
   }
-  return count;
+  return found;
+}
+
+std::size_t count_lines(const std::string& text, const Regex& pattern) {
+  return lines_with(text, pattern).size();
 }
 
 std::string tracing_refused() {

@@ -92,7 +92,8 @@ class Process {
 /// missing.
 [[nodiscard]] std::string find_program(std::string_view name);
 
-/// The number of lines of `text` in which `pattern` is found.
+/// The lines of `text` in which `pattern` is found, and their number.
+[[nodiscard]] std::vector<std::string> lines_with(const std::string& text, const Regex& pattern);
 [[nodiscard]] std::size_t count_lines(const std::string& text, const Regex& pattern);
 
 /// Empty where strace may trace here, else its message.

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "tests/support/daemon.h"
+#include "tests/support/process.h"
 #include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/many_names.h"
@@ -150,13 +152,19 @@ TEST_P(ManyNamesTest, ATargetWithoutAddressesIsReportedAndTheOthersServe) {
   KnotServer names(records + addresses_of("a", {0}));
   start_route("\"srv:_web._tcp.test\"");
   EXPECT_TRUE(unresolved("resolve b.test.: Host not found"));
+  wait_for_look_ups();
   EXPECT_EQ(servers_now(), (std::set<std::string>{"a.test/" + at(0)}));
   names.change(records + addresses_of("b", {1}));
   EXPECT_TRUE(has_servers(2)) << "the other one stays";
   EXPECT_TRUE(unresolved("resolve a.test.: Host not found"));
   names.change(records + addresses_of("a", {0}) + addresses_of("b", {1}) + addresses_of("c", {2}));
   EXPECT_TRUE(has_servers(3));
-  EXPECT_EQ(count_lines(daemon_->log(), Regex("name_unresolved")), 2U);
+  // Once for each reason, however many look-ups have it. One that began before a change of the zone
+  // and ended after it may have a reason of its own.
+  const auto lines = lines_with(daemon_->log(), Regex("name_unresolved"));
+  const auto reason = [](const std::string& line) { return line.substr(line.find("reason=")); };
+  EXPECT_GE(lines.size(), 2U);
+  EXPECT_EQ(std::ranges::adjacent_find(lines, {}, reason), lines.end());
 }
 
 TEST_P(ManyNamesTest, SubsetsAddUp) {
