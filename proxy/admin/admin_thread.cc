@@ -49,7 +49,7 @@ Result<> AdminThread::start() {
     endpoints_->answer(std::move(request), std::move(reply));
   });
   endpoints_ = std::make_unique<Endpoints>(
-      config_, GuardRules{config_.admin_hosts, *std::move(token)}, source_, commands_,
+      GuardRules{config_.admin_hosts, *std::move(token)}, source_, commands_,
       Endpoints::Hooks{[this](Rejection why) { return server_->rejected(why); },
                        [this](std::function<void()> task) { server_->post(std::move(task)); }});
   server_->repeat(std::chrono::seconds(1), [this] { endpoints_->sample(); });

@@ -46,10 +46,9 @@ double wall_time() {
 
 }  // namespace
 
-Endpoints::Endpoints(const Config& config, GuardRules rules, const AdminSource& source,
-                     AdminCommands& commands, Hooks hooks)
-    : config_(config),
-      rules_(std::move(rules)),
+Endpoints::Endpoints(GuardRules rules, const AdminSource& source, AdminCommands& commands,
+                     Hooks hooks)
+    : rules_(std::move(rules)),
       source_(source),
       hooks_(std::move(hooks)),
       scrape_(
@@ -76,7 +75,7 @@ void Endpoints::add_paths() {
   });
   paths_.add_read("/v1/mirrors",
                   [this] { return make_list(mirrors_json(source_.mirrors(), source_.routes())); });
-  paths_.add_read("/v1/config", [this] { return make_json(config_json(config_)); });
+  paths_.add_read("/v1/config", [this] { return make_json(config_json(*source_.config())); });
   paths_.add_read("/v1/history", [this] { return make_json(history_.to_json(wall_time())); });
 }
 

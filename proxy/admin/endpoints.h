@@ -27,9 +27,8 @@ class Endpoints {
     std::function<std::uint64_t(Rejection)> rejected;  ///< see HttpServer
     std::function<void(std::function<void()>)> post;   ///< likewise; any thread
   };
-  /// Borrows `config`, `source` and `commands`.
-  Endpoints(const Config& config, GuardRules rules, const AdminSource& source,
-            AdminCommands& commands, Hooks hooks);
+  /// Borrows `source` and `commands`.
+  Endpoints(GuardRules rules, const AdminSource& source, AdminCommands& commands, Hooks hooks);
 
   Endpoints(const Endpoints&) = delete;
   Endpoints& operator=(const Endpoints&) = delete;
@@ -47,7 +46,6 @@ class Endpoints {
   [[nodiscard]] std::string render_metrics() const;
   void count(unsigned status);
 
-  const Config& config_;
   const GuardRules rules_;
   const AdminSource& source_;
   const Hooks hooks_;

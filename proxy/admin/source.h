@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,6 +15,8 @@
 #include "iolib/base/clock.h"
 #include "iolib/capture/format.h"
 #include "iolib/mirror/mirror.h"
+#include "proxy/admin/commands.h"
+#include "proxy/config/config.h"
 #include "proxy/serve/session_info.h"
 #include "proxy/upstream/route.h"
 
@@ -79,6 +82,30 @@ struct MirrorFigures {
   }
 };
 
+/// How reloads of the configuration went. Dry runs do not count.
+struct Reloads {
+  using Time = std::chrono::system_clock::time_point;
+  struct Last {
+    Time time;
+    ReloadResult::Outcome outcome{};
+    std::string error = {};  ///< the first; empty: none
+  };
+  std::optional<Last> last;  ///< nullopt: there was none
+  Time succeeded{};          ///< when the file was last read and held; at first, the start
+
+  /// Whether the running configuration is that of the file as it was last read.
+  [[nodiscard]] bool last_successful() const {
+    return !last || last->outcome == ReloadResult::Outcome::applied ||
+           last->outcome == ReloadResult::Outcome::unchanged;
+  }
+};
+
+/// A process that this one has taken over from, and that still has connections.
+struct Predecessor {
+  std::int64_t pid = 0;
+  std::uint64_t connections = 0;  ///< as it last reported
+};
+
 /// Where the admin thread gets its data. It calls these at any time; they never wait.
 class AdminSource {
  public:
@@ -88,6 +115,11 @@ class AdminSource {
   AdminSource& operator=(const AdminSource&) = delete;
 
   [[nodiscard]] virtual RunState state() const = 0;
+  /// What holds now. Never null.
+  [[nodiscard]] virtual std::shared_ptr<const Config> config() const = 0;
+  [[nodiscard]] virtual Reloads reloads() const = 0;
+  /// From the newest on.
+  [[nodiscard]] virtual std::vector<Predecessor> predecessors() const = 0;
   /// nullopt while the daemon starts.
   [[nodiscard]] virtual std::optional<Figures> figures() const = 0;
   /// Empty while the daemon starts.

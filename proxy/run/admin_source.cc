@@ -89,6 +89,39 @@ std::optional<admin::Figures> DaemonSource::figures() const {
   return figures;
 }
 
+void DaemonSource::set_config(std::shared_ptr<const Config> config) {
+  const std::lock_guard lock(mutex_);
+  config_.swap(config);
+}
+
+void DaemonSource::reloaded(const admin::ReloadResult& result) {
+  const auto now = std::chrono::system_clock::now();
+  const std::lock_guard lock(mutex_);
+  reloads_.last = {now, result.outcome,
+                   result.errors.empty() ? std::string() : result.errors.front()};
+  if (reloads_.last_successful()) reloads_.succeeded = now;
+}
+
+void DaemonSource::set_predecessors(std::vector<admin::Predecessor> predecessors) {
+  const std::lock_guard lock(mutex_);
+  predecessors_.swap(predecessors);
+}
+
+std::shared_ptr<const Config> DaemonSource::config() const {
+  const std::lock_guard lock(mutex_);
+  return config_;
+}
+
+admin::Reloads DaemonSource::reloads() const {
+  const std::lock_guard lock(mutex_);
+  return reloads_;
+}
+
+std::vector<admin::Predecessor> DaemonSource::predecessors() const {
+  const std::lock_guard lock(mutex_);
+  return predecessors_;
+}
+
 void DaemonSource::set_routes(const std::vector<Route>& routes) {
   admin::Routes copies;
   for (const Route& route : routes) copies.push_back(std::make_shared<const Route>(route));

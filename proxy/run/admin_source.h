@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -35,6 +36,12 @@ class DaemonSource final : public admin::AdminSource {
   /// Control thread.
   void enter(admin::RunState state) { state_.store(state, std::memory_order_release); }
 
+  /// The configuration that holds from now on; first, that of the start. Control thread.
+  void set_config(std::shared_ptr<const Config> config);
+  /// A reload that was no dry run has ended. Control thread.
+  void reloaded(const admin::ReloadResult& result);
+  /// Any thread.
+  void set_predecessors(std::vector<admin::Predecessor> predecessors);
   /// The routes at the start. Control thread.
   void set_routes(const std::vector<Route>& routes);
   /// A route has other servers or mirrors. Control thread.
@@ -44,6 +51,9 @@ class DaemonSource final : public admin::AdminSource {
   [[nodiscard]] admin::RunState state() const override {
     return state_.load(std::memory_order_acquire);
   }
+  [[nodiscard]] std::shared_ptr<const Config> config() const override;
+  [[nodiscard]] admin::Reloads reloads() const override;
+  [[nodiscard]] std::vector<admin::Predecessor> predecessors() const override;
   [[nodiscard]] std::optional<admin::Figures> figures() const override;
   [[nodiscard]] admin::Routes routes() const override;
   [[nodiscard]] std::vector<admin::CaptureFigures> captures() const override;
@@ -62,6 +72,9 @@ class DaemonSource final : public admin::AdminSource {
   const std::unique_ptr<HealthThread>& health_;
   std::atomic<admin::RunState> state_{admin::RunState::starting};
   mutable std::mutex mutex_;  ///< guards the rest
+  std::shared_ptr<const Config> config_;
+  admin::Reloads reloads_{.last = {}, .succeeded = std::chrono::system_clock::now()};
+  std::vector<admin::Predecessor> predecessors_;
   admin::Routes routes_;
 };
 

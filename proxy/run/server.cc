@@ -211,6 +211,7 @@ Result<> Daemon::prepare() {
 
 Result<> Daemon::start() {
   log::set_level(config_.log_level);  // for those who ask during the start
+  source_.set_config(std::make_shared<const Config>(config_));
   // First, so that it answers while the rest may take long.
   if (Result<> started = admin_.start(); started.has_error()) return started;
   if (Result<> prepared = prepare(); prepared.has_error()) return prepared;

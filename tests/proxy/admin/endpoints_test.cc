@@ -34,11 +34,9 @@ class EndpointsTest : public testing::Test {
   }
   std::string metrics() { return *ask("GET", "/metrics").body; }
 
-  Config config_;
   FakeSource source_;
   FakeCommands commands_;
   Endpoints endpoints_{
-      config_,
       {},
       source_,
       commands_,

@@ -29,10 +29,18 @@ struct FakeCommands final : AdminCommands {
     lame_duck = on;
     done(!ends);
   }
+  void reload(bool dry_run, std::function<void(ReloadResult)> done) override {
+    reloads.push_back(dry_run);
+    done(reload_result);
+  }
+  void take_over(std::function<void(TakeoverResult)> done) override { done(takeover_result); }
 
   std::vector<std::string> ordered = {};  ///< "ROUTE SERVER"
   std::optional<bool> lame_duck = {};     ///< the last that was asked for
   bool ends = false;
+  std::vector<bool> reloads = {};  ///< those that were asked for: whether each was a dry run
+  ReloadResult reload_result = {};
+  TakeoverResult takeover_result = {};
 };
 
 }  // namespace sluice::admin

@@ -13,6 +13,9 @@ namespace sluice::admin {
 /// A source whose data a test sets.
 struct FakeSource final : AdminSource {
   [[nodiscard]] RunState state() const override { return its_state; }
+  [[nodiscard]] std::shared_ptr<const Config> config() const override { return its_config; }
+  [[nodiscard]] Reloads reloads() const override { return its_reloads; }
+  [[nodiscard]] std::vector<Predecessor> predecessors() const override { return its_predecessors; }
   [[nodiscard]] std::optional<Figures> figures() const override { return its_figures; }
   [[nodiscard]] Routes routes() const override { return its_routes; }
   [[nodiscard]] std::vector<CaptureFigures> captures() const override { return its_captures; }
@@ -36,6 +39,9 @@ struct FakeSource final : AdminSource {
   }
 
   RunState its_state = RunState::ready;
+  std::shared_ptr<const Config> its_config = std::make_shared<const Config>();
+  Reloads its_reloads = {};
+  std::vector<Predecessor> its_predecessors = {};
   std::optional<Figures> its_figures = Figures{.engine = "uring",
                                                .workers = 2,
                                                .connections = 3,
