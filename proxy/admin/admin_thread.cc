@@ -39,11 +39,11 @@ Result<std::string> token_of(const Config& config) {
 
 }  // namespace
 
-Result<> AdminThread::start() {
+Result<> AdminThread::start(InheritedSockets& inherited) {
   if (config_.admin.empty()) return {};
   Result<std::string> token = token_of(config_);
   if (token.has_error()) return token.error();
-  Result<ListenSockets> listeners = open_admin_listeners(config_);
+  Result<ListenSockets> listeners = open_admin_listeners(config_, inherited);
   if (listeners.has_error()) return listeners.error();
   server_ = std::make_unique<HttpServer>([this](HttpRequest request, HttpServer::Reply reply) {
     endpoints_->answer(std::move(request), std::move(reply));

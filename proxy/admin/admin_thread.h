@@ -26,8 +26,8 @@ class AdminThread {
   AdminThread& operator=(const AdminThread&) = delete;
 
   /// Reads the token, listens at the configured addresses and starts the thread. No effect if there
-  /// is no address, or after remove_unix_paths().
-  [[nodiscard]] Result<> start();
+  /// is no address, or after remove_unix_paths(). Takes its addresses' sockets from `inherited`.
+  [[nodiscard]] Result<> start(InheritedSockets& inherited);
   /// Where it listens, and which addresses it passed over. Valid after start(); the thread has the
   /// sockets.
   [[nodiscard]] const ListenSockets& listeners() const { return listeners_; }

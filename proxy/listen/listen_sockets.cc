@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -11,8 +10,8 @@
 #include <span>
 #include <utility>
 
+#include "proxy/listen/tcp_socket.h"
 #include "proxy/listen/unix_socket.h"
-#include "proxy/upstream/resolve.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice {
@@ -21,116 +20,12 @@ namespace {
 // The owner and the group may use the admin thread's sockets.
 constexpr mode_t kAdminMode = 0660;
 
-enum class Sharing { alone, reuse_port };
-
-void set_option(int fd, int level, int option, int value) {
-  static_cast<void>(::setsockopt(fd, level, option, &value, sizeof value));
-}
-
-// Sets the options that accepted sockets inherit, so that no connection pays for them.
-void set_inherited_options(int fd) {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  // Urgent data stays in line.
-  set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
-}
-
-// An address to bind to, and whether an IPv6 socket there also accepts IPv4.
-struct Place {
-  SocketAddress address;
-  bool both_families = false;
-};
-
-Result<OwnedFd> bind_tcp(const Place& place, Sharing sharing, Congestion congestion) {
-  const SocketAddress& address = place.address;
-  const std::string name = address.to_string();
-  OwnedFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) return errno_error("socket for " + name);
-  set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-  if (sharing == Sharing::reuse_port) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
-  if (address.family() == AF_INET6) {
-    set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, place.both_families ? 0 : 1);
-  }
-  set_inherited_options(fd.get());
-  if (congestion == Congestion::automatic) choose_congestion_control(fd.get(), address.data());
-  if (::bind(fd.get(), address.data(), address.size_bytes()) != 0) {
-    return errno_error("bind " + name);
-  }
-  return fd;
-}
-
 Result<SocketAddress> local_address(int fd) {
   sockaddr_storage local{};
   socklen_t size = sizeof local;
   auto* address = reinterpret_cast<sockaddr*>(&local);
   if (::getsockname(fd, address, &size) != 0) return errno_error("getsockname");
   return SocketAddress::from(address, size);
-}
-
-SocketAddress any_v4(std::uint16_t port) {
-  sockaddr_in any{};
-  any.sin_family = AF_INET;
-  any.sin_port = htons(port);
-  return SocketAddress(any);
-}
-
-SocketAddress any_v6(std::uint16_t port) {
-  sockaddr_in6 any{};
-  any.sin6_family = AF_INET6;
-  any.sin6_port = htons(port);
-  return SocketAddress(any);
-}
-
-// Whether this machine lacks the address or its family.
-bool is_lacking(const Error& error) {
-  return error.code == EADDRNOTAVAIL || error.code == EAFNOSUPPORT;
-}
-
-// Opens `:PORT` with `open`: one socket for IPv6 and IPv4, or IPv4 alone if there is no IPv6.
-template <typename Open>
-Result<> open_any(std::uint16_t port, const Open& open) {
-  const Result<> both = open(Place{any_v6(port), true});
-  if (both.has_value() || both.error().code != EAFNOSUPPORT) return both;
-  return open(Place{any_v4(port)});
-}
-
-// Opens all addresses of a name with `open`, except those that this machine lacks, if it has at
-// least one. (A hosts file can list ::1 while IPv6 is off.) Returns the error of each address
-// passed over.
-template <typename Open>
-Result<std::vector<Error>> open_name(const HostPort& name, const Open& open) {
-  const Result<std::vector<SocketAddress>> addresses = resolve(name, true);
-  if (addresses.has_error()) return addresses.error();
-  std::vector<Error> lacking;
-  for (const SocketAddress& each : *addresses) {
-    const Result<> opened = open(Place{each});
-    if (opened.has_value()) continue;
-    if (!is_lacking(opened.error())) return opened.error();
-    lacking.push_back(opened.error());
-  }
-  if (lacking.size() == addresses->size() && !lacking.empty()) return lacking.front();
-  return lacking;
-}
-
-// Opens everything that a listening HOST:PORT means with `open`. Returns the error of each address
-// passed over.
-template <typename Open>
-Result<std::vector<Error>> open_each(const HostPort& address, const Open& open) {
-  const Result<SocketAddress> numeric = numeric_address(address);
-  if (!address.host.empty() && numeric.has_error()) return open_name(address, open);
-  const Result<> opened =
-      address.host.empty() ? open_any(address.port, open) : open(Place{*numeric});
-  if (opened.has_error()) return opened.error();
-  return std::vector<Error>();
-}
-
-// Fails if another process listens at `place`. The probe binds without SO_REUSEPORT; with it, a
-// second daemon of the same user would bind without an error. Sockets that are bound but do not
-// listen do not conflict.
-Result<> find_free(const Place& place) {
-  const Result<OwnedFd> probe = bind_tcp(place, Sharing::alone, Congestion::system);
-  if (probe.has_error()) return probe.error();
-  return {};
 }
 
 // What the sockets of an address are for.
@@ -141,10 +36,17 @@ struct Use {
   std::optional<mode_t> mode = {};  // of a path; nullopt: as the umask has it
 };
 
-// Binds addresses: a TCP address once for each worker.
+// Whether a socket that could not be bound beside an inherited one can be done without: the other
+// process did not allow it, or had rights that this one lacks.
+bool is_dispensable(const Error& error) {
+  return error.code == EADDRINUSE || error.code == EACCES || error.code == EADDRNOTAVAIL;
+}
+
+// Opens addresses: a TCP address once for each worker. Takes inherited sockets where it can.
 class Opener {
  public:
-  explicit Opener(std::size_t workers) : workers_(workers) {}
+  Opener(std::size_t workers, InheritedSockets& inherited)
+      : workers_(workers), inherited_(inherited) {}
 
   Result<> open(const ListenAddress& address, const Use& use) {
     const auto* path = std::get_if<UnixEndpoint>(&address);
@@ -155,33 +57,63 @@ class Opener {
  private:
   Result<> open_tcp(const HostPort& address, const Use& use);
   Result<> open_group(Place place, const Use& use);
+  Result<> bind_group(Place& place, const Use& use, std::size_t taken);
   Result<> open_unix(const UnixEndpoint& address, const Use& use);
+  ListenSocket& add(OwnedFd fd, const Use& use, std::size_t number);
+  void take(OwnedFd fd, const Use& use, std::size_t number);
+  void add_unix(OwnedFd fd, const UnixEndpoint& address, const Use& use, bool inherited);
 
   std::size_t workers_;
+  InheritedSockets& inherited_;
   std::size_t unix_sockets_ = 0;
   ListenSockets opened_;
 };
 
-// Binds one socket for each worker to one address.
+// Adds socket `number` of an address.
+ListenSocket& Opener::add(OwnedFd fd, const Use& use, std::size_t number) {
+  ListenSocket& socket = opened_.sockets.emplace_back();
+  socket.fd = std::move(fd);
+  socket.route = use.route;
+  socket.worker = number % workers_;
+  socket.first_of_address = number == 0;
+  return socket;
+}
+
+void Opener::take(OwnedFd fd, const Use& use, std::size_t number) {
+  set_accepted_options(fd.get(), local_name(fd.get()), use.congestion);
+  reset_on_close(fd.get(), use.sink);
+  add(std::move(fd), use, number).inherited = true;
+}
+
+// Opens one socket for each worker at one address. No inherited socket is left over, because
+// closing it would reset the clients in its queue.
 Result<> Opener::open_group(Place place, const Use& use) {
-  if (place.address.port() != 0) {
+  std::vector<OwnedFd> taken = inherited_.take(place.address, place.both_families);
+  for (std::size_t number = 0; number < taken.size(); ++number) {
+    take(std::move(taken[number]), use, number);
+  }
+  const Result<> bound = bind_group(place, use, taken.size());
+  if (bound.has_error() && (taken.empty() || !is_dispensable(bound.error()))) return bound;
+  opened_.bound.push_back({use.route, place.address.to_string()});
+  return {};
+}
+
+// Binds the sockets of an address beyond the first `taken`.
+Result<> Opener::bind_group(Place& place, const Use& use, std::size_t taken) {
+  if (place.address.port() != 0 && taken == 0) {
     if (Result<> found = find_free(place); found.has_error()) return found;
   }
-  for (std::size_t worker = 0; worker < workers_; ++worker) {
+  for (std::size_t number = taken; number < workers_; ++number) {
     Result<OwnedFd> fd = bind_tcp(place, Sharing::reuse_port, use.congestion);
     if (fd.has_error()) return fd.error();
     // Set before any client connects: a killed sink must never seem to confirm what it received.
     if (use.sink) reset_on_close(fd->get());
-    if (worker == 0) {
+    if (number == 0) {
       Result<SocketAddress> local = local_address(fd->get());
       if (local.has_error()) return local.error();
       place.address = *local;  // the chosen port, if it was 0, for the other sockets
-      opened_.bound.push_back({use.route, place.address.to_string()});
     }
-    ListenSocket& socket = opened_.sockets.emplace_back();
-    socket.fd = std::move(*fd);
-    socket.route = use.route;
-    socket.worker = worker;
+    add(std::move(*fd), use, number);
   }
   return {};
 }
@@ -196,56 +128,72 @@ Result<> Opener::open_tcp(const HostPort& address, const Use& use) {
   return {};
 }
 
-Result<> Opener::open_unix(const UnixEndpoint& address, const Use& use) {
-  Result<OwnedFd> fd = open_unix_socket(address);
-  if (fd.has_error()) return fd.error();
-  opened_.bound.push_back({use.route, make_endpoint(address).text});
+void Opener::add_unix(OwnedFd fd, const UnixEndpoint& address, const Use& use, bool inherited) {
   ListenSocket& socket = opened_.sockets.emplace_back();
-  socket.fd = *std::move(fd);
+  socket.fd = std::move(fd);
   socket.unix_address = address;
   socket.mode = use.mode;
   socket.route = use.route;
   socket.worker = unix_sockets_++ % workers_;
   socket.kind = Leg::Kind::unix_stream;
+  socket.inherited = inherited;
+  socket.first_of_address = true;
+}
+
+Result<> Opener::open_unix(const UnixEndpoint& address, const Use& use) {
+  std::vector<OwnedFd> taken = inherited_.take(address);
+  for (OwnedFd& each : taken) add_unix(std::move(each), address, use, true);
+  if (taken.empty()) {
+    Result<OwnedFd> fd = open_unix_socket(address);
+    if (fd.has_error()) return fd.error();
+    add_unix(*std::move(fd), address, use, false);
+  }
+  opened_.bound.push_back({use.route, make_endpoint(address).text});
   return {};
 }
 
 using Group = std::span<ListenSocket>;
 
-// Makes the sockets of one address listen, one for each worker. First checks again that no other
-// process has begun to listen there since they were bound.
+// Checks again that no other process has begun to listen there since the sockets were bound.
+Result<> find_still_free(int fd, const SocketAddress& address) {
+  int v6_alone = 0;
+  socklen_t size = sizeof v6_alone;
+  static_cast<void>(::getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_alone, &size));
+  return find_free(Place{address, v6_alone == 0});
+}
+
+// Makes the sockets of one TCP address listen.
 Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
   const Result<SocketAddress> address = local_address(group.front().fd.get());
   if (address.has_error()) return address.error();
-  int v6_alone = 0;
-  socklen_t size = sizeof v6_alone;
-  static_cast<void>(
-      ::getsockopt(group.front().fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_alone, &size));
-  if (Result<> found = find_free(Place{*address, v6_alone == 0}); found.has_error()) return found;
+  if (!group.front().inherited) {
+    const Result<> found = find_still_free(group.front().fd.get(), *address);
+    if (found.has_error()) return found;
+  }
   for (const ListenSocket& each : group) {
-    if (::listen(each.fd.get(), kListenBacklog) != 0) {
-      return errno_error("listen " + address->to_string());
-    }
+    if (each.inherited || ::listen(each.fd.get(), kListenBacklog) == 0) continue;
+    return errno_error("listen " + address->to_string());
   }
   // Without steering, the kernel's hash spreads the connections, which is correct as well. Steering
-  // needs a distinct CPU for each worker.
+  // needs a distinct CPU for each worker, and a socket of its own.
   const std::set<int> distinct(cpus.begin(), cpus.end());
-  if (group.size() == 1 || distinct.size() != group.size()) return {};
+  if (group.size() == 1) return {};
+  if (distinct.size() != group.size()) {
+    // The other process may have steered.
+    if (group.front().inherited) static_cast<void>(stop_steering(group.front().fd.get()));
+    return {};
+  }
   if (steer_by_cpu(group.back().fd.get(), cpus).has_error()) return {};
   const auto steering = std::make_shared<Steering>(address->to_string(), group.size());
   for (ListenSocket& each : group) each.steering = steering;
   return {};
 }
 
-bool is_any(const SocketAddress& address) {
-  return address == any_v4(address.port()) || address == any_v6(address.port());
-}
-
-// Whether a listener on one of the two prevents a listener on the other.
-bool exclude_each_other(const Place& a, const Place& b) {
-  if (a.address.port() != b.address.port() || a.address.port() == 0) return false;
-  if (a.address.family() != b.address.family()) return a.both_families || b.both_families;
-  return a.address == b.address || is_any(a.address) || is_any(b.address);
+Result<> listen_at(Group group, const std::vector<int>& cpus, std::vector<SocketPath>& paths) {
+  const ListenSocket& first = group.front();
+  if (!first.unix_address) return listen_tcp(group, cpus);
+  if (first.inherited) return {};
+  return listen_unix(first.fd.get(), *first.unix_address, first.mode, paths);
 }
 
 // Checks each listener as Opener would bind it. Leaves nothing behind.
@@ -302,8 +250,9 @@ Result<> Prober::probe_place(const Place& place) {
 
 }  // namespace
 
-Result<ListenSockets> open_listeners(const Config& config, std::size_t workers) {
-  Opener opener(workers);
+Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
+                                     InheritedSockets& inherited) {
+  Opener opener(workers, inherited);
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     const RouteConfig& route = config.routes[index];
     for (const ListenAddress& address : route.listen) {
@@ -314,8 +263,8 @@ Result<ListenSockets> open_listeners(const Config& config, std::size_t workers) 
   return std::move(opener.opened());
 }
 
-Result<ListenSockets> open_admin_listeners(const Config& config) {
-  Opener opener(1);
+Result<ListenSockets> open_admin_listeners(const Config& config, InheritedSockets& inherited) {
+  Opener opener(1, inherited);
   for (const ListenAddress& address : config.admin) {
     const Result<> opened = opener.open(address, {.mode = kAdminMode});
     if (opened.has_error()) return opened.error();
@@ -325,13 +274,10 @@ Result<ListenSockets> open_admin_listeners(const Config& config) {
 
 Result<> ListenSockets::listen(const std::vector<int>& cpus) {
   for (auto each = sockets.begin(); each != sockets.end();) {
-    const auto begins = [](const ListenSocket& socket) {
-      return socket.worker == 0 || socket.unix_address;
-    };
-    const auto end = std::find_if(each + 1, sockets.end(), begins);
-    Result<> listening = each->unix_address ? listen_unix(each->fd.get(), *each->unix_address,
-                                                          each->mode, unix_paths)
-                                            : listen_tcp(Group(each, end), cpus);
+    const auto end = std::find_if(each + 1, sockets.end(), [](const ListenSocket& socket) {
+      return socket.first_of_address;
+    });
+    Result<> listening = listen_at(Group(each, end), cpus, unix_paths);
     if (listening.has_error()) return listening;
     each = end;
   }

@@ -12,6 +12,7 @@
 #include "iolib/base/owned_fd.h"
 #include "iolib/relay/leg.h"
 #include "proxy/config/config.h"
+#include "proxy/listen/inherited.h"
 #include "proxy/listen/steering.h"
 #include "proxy/listen/unix_socket.h"
 
@@ -25,15 +26,18 @@ struct ListenSocket {
   std::optional<mode_t> mode = {};  ///< permissions of the path; nullopt: as the umask has it
   static constexpr std::size_t kNoRoute = static_cast<std::size_t>(-1);
   std::size_t route = kNoRoute;
-  std::size_t worker = 0;  ///< the worker that accepts from it
+  std::size_t worker = 0;  ///< the worker that accepts from it; it can have several of an address
   Leg::Kind kind = Leg::Kind::tcp;
+  /// Whether another process has bound it: it listens already, and a path is not this daemon's.
+  bool inherited = false;
+  bool first_of_address = false;       ///< the sockets up to the next such one share an address
   std::shared_ptr<Steering> steering;  ///< of the address; null: the kernel's hash spreads its
                                        ///< connections
 };
 
 /// All listening sockets of a configuration.
 struct ListenSockets {
-  std::vector<ListenSocket> sockets;  ///< grouped by address, ordered by worker
+  std::vector<ListenSocket> sockets;  ///< grouped by address
   struct Bound {
     std::size_t route;
     std::string address;  ///< with the chosen port, if it was 0
@@ -61,11 +65,17 @@ struct ListenSockets {
 /// worker (SO_REUSEPORT); a unix socket goes to one worker. Any failure fails the whole call,
 /// except for addresses of a name that this machine lacks. No socket listens yet, and no file is
 /// created.
-[[nodiscard]] Result<ListenSockets> open_listeners(const Config& config, std::size_t workers);
+///
+/// Sockets in `inherited` that are bound to an address of the configuration are taken instead,
+/// since clients may already be queued there. If there are more than workers, some workers have
+/// several. If there are fewer, the rest are bound beside them where that is possible.
+[[nodiscard]] Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
+                                                   InheritedSockets& inherited);
 
 /// The same for the addresses of the admin thread: one socket for each, without a route. Paths of
-/// unix sockets get mode 0660.
-[[nodiscard]] Result<ListenSockets> open_admin_listeners(const Config& config);
+/// unix sockets get mode 0660, except for inherited ones.
+[[nodiscard]] Result<ListenSockets> open_admin_listeners(const Config& config,
+                                                         InheritedSockets& inherited);
 
 /// Checks whether this machine can open the listeners of `config`, without listening anywhere. The
 /// error is that of the first listener that fails. A process that listens on a unix socket of

@@ -168,7 +168,8 @@ class Daemon {
   CaptureDirectories captures_;
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
-  ListenSockets listeners_;  ///< hold the sockets until the workers take them
+  InheritedSockets inherited_;  ///< that no listener has taken yet
+  ListenSockets listeners_;     ///< hold the sockets until the workers take them
   DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_, captures_, health_};
   DaemonCommands commands_{control_, workers_};
   admin::AdminThread admin_{config_, source_, commands_};
@@ -180,7 +181,7 @@ Result<> Daemon::prepare() {
   if (routes.has_error()) return routes.error();
   routes_ = std::move(*routes);
   source_.set_routes(routes_);
-  Result<ListenSockets> listeners = open_listeners(config_, machine_.workers);
+  Result<ListenSockets> listeners = open_listeners(config_, machine_.workers, inherited_);
   if (listeners.has_error()) return listeners.error();
   listeners_ = std::move(*listeners);
   if (Result<> opened = log::open(config_); opened.has_error()) return opened;
@@ -213,7 +214,7 @@ Result<> Daemon::start() {
   log::set_level(config_.log_level);  // for those who ask during the start
   source_.set_config(std::make_shared<const Config>(config_));
   // First, so that it answers while the rest may take long.
-  if (Result<> started = admin_.start(); started.has_error()) return started;
+  if (Result<> started = admin_.start(inherited_); started.has_error()) return started;
   if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
   const std::string run = run_id();
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);

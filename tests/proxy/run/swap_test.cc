@@ -105,7 +105,8 @@ class SwapTest : public testing::TestWithParam<Balance> {
     shared_.upstream_failures.resize(1);
     shared_.on_upstream_failed = [this](std::size_t, std::size_t) { ++failures_; };
     shared_.on_drained = [this] { drained_ = true; };
-    auto listeners = open_listeners(config_, kWorkers);
+    InheritedSockets none;
+    auto listeners = open_listeners(config_, kWorkers, none);
     ASSERT_TRUE(listeners.has_value());
     for (std::size_t i = 0; i < kWorkers; ++i) {
       WorkerOptions options;
