@@ -25,9 +25,11 @@
 namespace sluice::test {
 namespace {
 
-std::vector<std::string> comparison(const std::vector<std::string>& more) {
-  std::vector<std::string> arguments = bench(
-      {"--peers", "direct,sluice", "--sluice", environment("SLUICE_BINARY"), "--time", "200ms"});
+// `time`: of each run. A run that moves no byte in it is void.
+std::vector<std::string> comparison(const std::vector<std::string>& more,
+                                    const std::string& time = "200ms") {
+  std::vector<std::string> arguments =
+      bench({"--peers", "direct,sluice", "--sluice", environment("SLUICE_BINARY"), "--time", time});
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -37,7 +39,8 @@ TEST(ComparisonTest, RunsEveryContenderInTurn) {
   const std::string json_file = folder.file("result.json");
   const std::string markdown = folder.file("result.md");
   Process process(comparison({"--workloads", "bulk1,rr2,crr1,idle20", "--rounds", "2", "--json",
-                              json_file, "--markdown", markdown}));
+                              json_file, "--markdown", markdown},
+                             "500ms"));
   ASSERT_EQ(process.wait(kLong), 0) << process.standard_error();
   const json::value document = json::parse(read_text(json_file));
   EXPECT_EQ(document.at("format"), "sluice-bench");
