@@ -83,7 +83,8 @@ bool become(const Prepared& prepared) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::signal(SIGPIPE, SIG_DFL);
+  // Whoever runs the tests in the background, or with nohup(1), may have set some to be ignored.
+  for (const int each : {SIGPIPE, SIGINT, SIGQUIT, SIGHUP}) ::signal(each, SIG_DFL);
   if (::dup2(prepared.standard_input, STDIN_FILENO) >= 0 &&
       ::dup2(prepared.standard_output, STDOUT_FILENO) >= 0 &&
       ::dup2(prepared.standard_error, STDERR_FILENO) >= 0 && become(prepared)) {
