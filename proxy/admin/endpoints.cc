@@ -79,7 +79,7 @@ void Endpoints::add_paths() {
   paths_.add_read("/v1/history", [this] { return make_json(history_.to_json(wall_time())); });
 }
 
-void Endpoints::sample() { history_.add(wall_time(), history_totals(source_.routes())); }
+void Endpoints::sample() { history_.add(wall_time(), history_counts(source_.routes())); }
 
 void Endpoints::answer(HttpRequest request, HttpServer::Reply reply) {
   if (std::optional<HttpResponse> refused = refusal(request, rules_)) {

@@ -8,20 +8,25 @@
 namespace sluice::admin {
 namespace {
 
-// A route that is removed takes its counts away.
 std::uint64_t risen(std::uint64_t now, std::uint64_t before) {
   return now > before ? now - before : 0;
 }
 
 }  // namespace
 
-void History::add(double time, const Totals& totals) {
+void History::add(double time, Counts counts) {
+  Totals happened;
+  for (const auto& [route, now] : counts) {
+    const auto found = last_.find(route);
+    const Totals before = found == last_.end() ? Totals() : found->second;
+    happened.bytes_to_upstream += risen(now.bytes_to_upstream, before.bytes_to_upstream);
+    happened.bytes_to_client += risen(now.bytes_to_client, before.bytes_to_client);
+    happened.accepted += risen(now.accepted, before.accepted);
+    happened.connections += now.connections;
+  }
   if (points_.size() == kMostPoints) points_.pop_front();
-  points_.push_back({time,
-                     {risen(totals.bytes_to_upstream, last_.bytes_to_upstream),
-                      risen(totals.bytes_to_client, last_.bytes_to_client),
-                      risen(totals.accepted, last_.accepted), totals.connections}});
-  last_ = totals;
+  points_.push_back({time, happened});
+  last_ = std::move(counts);
 }
 
 json::object History::to_json(double now) const {
@@ -42,16 +47,14 @@ json::object History::to_json(double now) const {
   return object;
 }
 
-History::Totals history_totals(const Routes& routes) {
-  History::Totals sums;
+History::Counts history_counts(const Routes& routes) {
+  History::Counts counts;
   for (const auto& route : routes) {
     const RouteTotals totals = totals_of(*route);
-    sums.bytes_to_upstream += totals.to_upstream.forwarded;
-    sums.bytes_to_client += totals.to_client.forwarded;
-    sums.accepted += totals.accepted;
-    sums.connections += totals.active;
+    counts[route->stats] = {totals.to_upstream.forwarded, totals.to_client.forwarded,
+                            totals.accepted, totals.active};
   }
-  return sums;
+  return counts;
 }
 
 }  // namespace sluice::admin

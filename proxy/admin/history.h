@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
+#include <unordered_map>
 
 #include "iolib/json/json.h"
 #include "proxy/admin/source.h"
@@ -14,16 +16,18 @@ class History {
  public:
   static constexpr std::size_t kMostPoints = 600;
 
-  /// What has been counted so far.
+  /// What has been counted so far, of one route or of several.
   struct Totals {
     std::uint64_t bytes_to_upstream = 0;
     std::uint64_t bytes_to_client = 0;
     std::uint64_t accepted = 0;
     std::uint64_t connections = 0;  ///< now
   };
-  /// Adds what happened since the last call; the first time, since the start. `time`: of now, in
-  /// seconds since the epoch.
-  void add(double time, const Totals& totals);
+  /// Routes come and go, so each is known by its counters.
+  using Counts = std::unordered_map<std::shared_ptr<const RouteStats>, Totals>;
+  /// Adds what happened since the last call; for a route that was not there, since its start.
+  /// `time`: of now, in seconds since the epoch.
+  void add(double time, Counts counts);
   /// The body of /v1/history, from the oldest point on.
   [[nodiscard]] json::object to_json(double now) const;
 
@@ -32,11 +36,10 @@ class History {
     double time = 0;
     Totals happened;
   };
-  Totals last_;
+  Counts last_;
   std::deque<Point> points_;
 };
 
-/// Of all routes.
-[[nodiscard]] History::Totals history_totals(const Routes& routes);
+[[nodiscard]] History::Counts history_counts(const Routes& routes);
 
 }  // namespace sluice::admin
