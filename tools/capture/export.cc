@@ -5,12 +5,14 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "iolib/base/text.h"
 #include "iolib/capture/capture_set.h"
 #include "tools/capture/commands.h"
 #include "tools/capture/export_frames.h"
 #include "tools/capture/findings.h"
+#include "tools/capture/keylog.h"
 #include "tools/capture/out_stream.h"
 #include "tools/capture/pcapng.h"
 #include "tools/capture/printer.h"
@@ -127,6 +129,12 @@ Result<int> run_export(const Invocation& invocation) {
   if (const Result<std::vector<Chain>> found = list_capture(invocation.paths); !found) {
     return found.error();
   }
+  std::string secrets;
+  if (!invocation.keylog.empty()) {
+    Result<std::string> read = read_keylog(invocation.keylog);
+    if (!read) return read.error();
+    secrets = *std::move(read);
+  }
   Result<std::unique_ptr<OutStream>> out = OutStream::open(path);
   if (!out) return out.error();
   if (!frames) {
@@ -135,6 +143,7 @@ Result<int> run_export(const Invocation& invocation) {
     });
   }
   PcapngWriter writer(**out);
+  if (!secrets.empty()) writer.write_secrets(secrets);
   PeerNames names;
   return export_all<FrameExport>(invocation, **out, [&](const Chain& chain) {
     return std::make_unique<FrameExport>(invocation, chain, names, writer);

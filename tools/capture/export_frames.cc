@@ -103,8 +103,8 @@ struct FrameExport::Stream {
 };
 
 struct FrameExport::Exported {
-  Exported(const Connection& of, PeerNames::Peers peers)
-      : connection(of), path(peers.client, peers.upstream), key(std::move(peers.key)) {
+  Exported(const Connection& of, PeerNames::Peers peers, std::size_t mtu_bytes)
+      : connection(of), path(peers.client, peers.upstream, mtu_bytes), key(std::move(peers.key)) {
     for (std::size_t side = 0; side < streams.size(); ++side) {
       streams[side].first = peers.sequences[side];
       streams[side].offset = of.sides[side].begin;
@@ -169,7 +169,8 @@ FrameExport::Exported* FrameExport::find_or_begin(const Connection& connection) 
   if (!connection.introduced && !invocation_.filter.takes(connection.info)) return nullptr;
   const auto [place, is_new] = exported_.try_emplace(connection.number);
   if (is_new && invocation_.filter.takes(connection.info)) {
-    place->second = std::make_unique<Exported>(connection, names_.take(connection.info));
+    place->second =
+        std::make_unique<Exported>(connection, names_.take(connection.info), invocation_.mtu_bytes);
   }
   return place->second.get();
 }
@@ -211,7 +212,7 @@ void FrameExport::missing(const Gap& gap, Side side, Exported& exported) {
   stream.offset = gap.offset + gap.bytes;
   const bool wanted = !invocation_.side || *invocation_.side == side;
   if (gap.bytes == 0 || !exported.passes || !wanted) return;
-  stream.dropped += (gap.bytes - 1) / TcpPath::kMostPayloadBytes + 1;
+  stream.dropped += (gap.bytes - 1) / exported.path.most_payload_bytes() + 1;
   constexpr std::size_t kMostCommentBytes = 1024;
   if (stream.comment.size() > kMostCommentBytes) return;
   if (!stream.comment.empty()) stream.comment += "; ";
@@ -234,7 +235,7 @@ void FrameExport::send_data(const Event& event, Exported& exported) {
   stream.offset = offset + bytes.size();
   if (invocation_.side && *invocation_.side != side) return;
   while (!bytes.empty()) {
-    const auto part = bytes.first(std::min(bytes.size(), TcpPath::kMostPayloadBytes));
+    const auto part = bytes.first(std::min(bytes.size(), exported.path.most_payload_bytes()));
     bytes = bytes.subspan(part.size());
     const std::uint8_t push = bytes.empty() ? TcpSegment::kPsh : std::uint8_t{0};
     send(side, TcpSegment::kAck | push, offset, part, exported);

@@ -9,6 +9,7 @@
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
 #include "tools/capture/commands.h"
+#include "tools/capture/tcp_frame.h"
 #include "tools/common/command_line.h"
 #include "tools/common/filter_options.h"
 
@@ -69,6 +70,10 @@ void understand(const Words& words, Invocation& invocation) {
   const bool exports = invocation.run == run_export;
   if (exports && invocation.pcapng.empty() == invocation.jsonl.empty()) {
     throw Wrong{"export: expected one of --pcapng and --jsonl"};
+  }
+  if (exports && invocation.pcapng.empty()) {
+    if (invocation.mtu_bytes > 0) throw Wrong{"--mtu: given without --pcapng, expected both"};
+    if (!invocation.keylog.empty()) throw Wrong{"--keylog: given without --pcapng, expected both"};
   }
   if (invocation.run == run_search) invocation.pattern = pattern_of(words);
 }
@@ -154,6 +159,11 @@ void Commands::add_writing() {
   Command& exports = add("export", run_export, "Write frames for Wireshark, or lines of JSON.");
   exports.add_text("--pcapng", "FILE", invocation_.pcapng,
                    "Write Ethernet frames to this new file. - is stdout.");
+  exports.add_number<std::size_t>(
+      "--mtu", "BYTES", TcpPath::kLeastMtuBytes, TcpPath::kMostMtuBytes, invocation_.mtu_bytes,
+      "Write no IP packet larger than this, so that a network takes the frames.");
+  exports.add_text("--keylog", "FILE", invocation_.keylog,
+                   "Embed the TLS secrets of this file (SSLKEYLOGFILE), which decrypt the frames.");
   exports.add_text("--jsonl", "FILE", invocation_.jsonl,
                    "Write a JSON object for each record to this new file. - is stdout.");
   add_side(exports, words_);

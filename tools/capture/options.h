@@ -33,8 +33,10 @@ struct Invocation {
   Filter filter = {};
   Pattern pattern = {};
   std::string out = {};
-  std::string pcapng = {};  ///< for `export`: a pcapng file
-  std::string jsonl = {};   ///< for `export`: a JSON lines file
+  std::string pcapng = {};    ///< for `export`: a pcapng file
+  std::string jsonl = {};     ///< for `export`: a JSON lines file
+  std::size_t mtu_bytes = 0;  ///< for `export`, of the largest IP packet; 0: no limit
+  std::string keylog = {};    ///< for `export`: a file of TLS secrets
   std::optional<std::chrono::nanoseconds> until_idle = {};
   int exit_status = 0;       ///< without `run`
   std::string message = {};  ///< without `run`: goes to stdout if the status is 0, else to stderr

@@ -12,6 +12,7 @@ constexpr std::uint32_t kSectionHeader = 0x0A0D0D0A;
 constexpr std::uint32_t kInterface = 1;
 constexpr std::uint32_t kStatistics = 5;
 constexpr std::uint32_t kEnhancedPacket = 6;
+constexpr std::uint32_t kSecrets = 10;
 
 constexpr std::uint16_t kEndOfOptions = 0;
 constexpr std::uint16_t kComment = 1;
@@ -24,6 +25,8 @@ constexpr std::uint16_t kStatisticsFirst = 2;
 constexpr std::uint16_t kStatisticsLast = 3;
 constexpr std::uint16_t kStatisticsFrames = 4;
 constexpr std::uint16_t kStatisticsDropped = 5;
+
+constexpr std::uint32_t kTlsKeyLog = 0x544C534B;  // "TLSK"
 
 constexpr std::uint32_t kByteOrder = 0x1A2B3C4D;
 constexpr std::uint16_t kEthernet = 1;
@@ -90,6 +93,18 @@ PcapngWriter::PcapngWriter(OutStream& out) : out_(out) {
   body.u32(kByteOrder).u16(1).u16(0).u64(~std::uint64_t{0});  // the section's length is unspecified
   body.text_option(kSectionProgram, "sluice-capture " SLUICE_VERSION).option(kEndOfOptions, 0);
   write_block(out_, kSectionHeader, body);
+}
+
+void PcapngWriter::write_secrets(std::string_view keylog) {
+  constexpr std::size_t kFixedBytes = 8;  // the type and the length of the secrets
+  const std::size_t padding_bytes = padding(keylog.size());
+  const auto size =
+      static_cast<std::uint32_t>(kFrameOfBlock + kFixedBytes + keylog.size() + padding_bytes);
+  out_.append(Part().u32(kSecrets).u32(size).bytes());
+  out_.append(Part().u32(kTlsKeyLog).u32(static_cast<std::uint32_t>(keylog.size())).bytes());
+  out_.append(keylog);
+  out_.append(std::span(kZeros).first(padding_bytes));
+  out_.append(Part().u32(size).bytes());
 }
 
 std::uint32_t PcapngWriter::add_interface(std::string_view name) {

@@ -10,7 +10,7 @@
 namespace sluice::capture {
 
 /// Writes a pcapng file (draft-ietf-opsawg-pcapng) with one section of Ethernet frames, with times
-/// in nanoseconds. It uses four kinds of blocks.
+/// in nanoseconds. It uses five kinds of blocks.
 class PcapngWriter {
  public:
   enum class Direction : std::uint8_t { inbound = 1, outbound = 2 };
@@ -32,6 +32,8 @@ class PcapngWriter {
   /// Writes the section's header. `out` must outlive the writer; it keeps the errors.
   explicit PcapngWriter(OutStream& out);
 
+  /// Embeds TLS secrets, in the format of SSLKEYLOGFILE. They apply to the frames that follow.
+  void write_secrets(std::string_view keylog);
   /// Adds an interface, and returns its number for use in frames.
   [[nodiscard]] std::uint32_t add_interface(std::string_view name);
   void write(const Frame& frame);

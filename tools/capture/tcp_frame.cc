@@ -46,6 +46,12 @@ std::array<std::byte, 16> bytes_of(const SocketAddress& address, bool as_v6) {
   return bytes;
 }
 
+std::size_t payload_of(std::size_t mtu_bytes, bool v6) {
+  if (mtu_bytes == 0) return TcpPath::kMostPayloadBytes;
+  const std::size_t head_bytes = (v6 ? kIpv6Bytes : kIpv4Bytes) + kTcpBytes;
+  return std::min(mtu_bytes - head_bytes, TcpPath::kMostPayloadBytes);
+}
+
 void put_ethernet(Side from, bool v6, std::byte* to) {
   std::fill_n(to, kEthernetBytes, std::byte{0});
   to[0] = to[6] = std::byte{2};  // locally administered
@@ -75,8 +81,9 @@ std::uint16_t folded_checksum(std::uint64_t sum) {
   return static_cast<std::uint16_t>(~sum);
 }
 
-TcpPath::TcpPath(const SocketAddress& client, const SocketAddress& upstream)
+TcpPath::TcpPath(const SocketAddress& client, const SocketAddress& upstream, std::size_t mtu_bytes)
     : v6_(client.family() == AF_INET6 || upstream.family() == AF_INET6),
+      most_payload_bytes_(payload_of(mtu_bytes, v6_)),
       addresses_{bytes_of(client, v6_), bytes_of(upstream, v6_)},
       ports_{client.port(), upstream.port()} {}
 
@@ -125,7 +132,7 @@ std::span<const std::byte> TcpPath::head(const TcpSegment& segment, Head& to) co
     constexpr std::uint32_t kSegmentOption = 2U << 24 | 4U << 16;
     constexpr std::uint32_t kScaleOption = 1U << 24 | 3U << 16 | 3U << 8;
     constexpr std::uint32_t kMostScale = 14;
-    put32(kSegmentOption | kMostPayloadBytes, tcp + kTcpBytes);
+    put32(kSegmentOption | static_cast<std::uint32_t>(most_payload_bytes_), tcp + kTcpBytes);
     put32(kScaleOption | kMostScale, tcp + kTcpBytes + 4);
   }
   // The pseudo header that the checksum also covers (RFC 9293, section 3.1; RFC 8200, section 8.1).

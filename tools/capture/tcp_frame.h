@@ -36,8 +36,15 @@ class TcpPath {
   static constexpr std::size_t kMostHeadBytes = 14 + 40 + 20 + 8;
   using Head = std::array<std::byte, kMostHeadBytes>;
 
-  /// Both addresses are IPv4 or IPv6.
-  TcpPath(const SocketAddress& client, const SocketAddress& upstream);
+  /// The smallest MTU that every IPv4 host accepts (RFC 791).
+  static constexpr std::size_t kLeastMtuBytes = 576;
+  static constexpr std::size_t kMostMtuBytes = 65535;
+
+  /// Both addresses are IPv4 or IPv6. With `mtu_bytes`, kLeastMtuBytes to kMostMtuBytes, no IP
+  /// packet is larger; 0: only kMostPayloadBytes applies.
+  TcpPath(const SocketAddress& client, const SocketAddress& upstream, std::size_t mtu_bytes = 0);
+  /// The most bytes in a segment. The SYNs announce it.
+  [[nodiscard]] std::size_t most_payload_bytes() const { return most_payload_bytes_; }
   /// Writes the part of the segment's frame before its payload to `to`, and returns it.
   [[nodiscard]] std::span<const std::byte> head(const TcpSegment& segment, Head& to) const;
 
@@ -47,6 +54,7 @@ class TcpPath {
                                    std::span<std::byte> to) const;
 
   bool v6_;
+  std::size_t most_payload_bytes_;
   std::array<Address, 2> addresses_{};    // by Side; IPv4 in the first four
   std::array<std::uint16_t, 2> ports_{};  // by Side
 };

@@ -40,6 +40,8 @@ struct Frame {
   std::string addresses;  ///< in hexadecimal: source, target
   std::uint32_t source_port = 0, target_port = 0;
   std::uint32_t sequence = 0, acknowledged = 0, flags = 0;
+  std::size_t ip_bytes = 0;           ///< the size of the IP packet
+  std::uint32_t announced_bytes = 0;  ///< of a SYN: the largest segment
   std::string payload;
 };
 
@@ -47,6 +49,7 @@ struct File {
   std::vector<std::string> interfaces;
   std::vector<Frame> frames;
   std::vector<std::uint32_t> statistics;  ///< the interfaces that have them
+  std::string secrets;                    ///< embedded before the first interface
 };
 
 class Bytes {
@@ -86,6 +89,8 @@ void parse_tcp(const Bytes& frame, Frame& to) {
   to.sequence = frame.big(tcp + 4, 4);
   to.acknowledged = frame.big(tcp + 8, 4);
   to.flags = frame.big(tcp + 13, 1);
+  to.ip_bytes = frame.size() - 14;
+  if ((to.flags & 2) != 0) to.announced_bytes = frame.big(tcp + 22, 2);
   const std::size_t head = tcp + frame.big(tcp + 12, 1) / 16 * 4;
   to.payload = frame.part(head, frame.size() - head).text();
 }
@@ -141,6 +146,12 @@ File parse(const std::string& file) {
         break;
       case 5:
         result.statistics.push_back(static_cast<std::uint32_t>(body.little(0, 4)));
+        break;
+      case 10:
+        EXPECT_TRUE(result.interfaces.empty()) << "behind what it decrypts";
+        EXPECT_EQ(body.part(0, 4).text(), "KSLT") << "a TLS key log, little-endian";
+        result.secrets = body.part(8, body.little(4, 4)).text();
+        EXPECT_EQ(body.size(), 8 + (result.secrets.size() + 3) / 4 * 4);
         break;
       case 6:
         result.frames.push_back(parse_frame(body));
@@ -216,6 +227,90 @@ TEST(Export, MakesAWholeConnectionOfARecordedOne) {
   EXPECT_EQ(last_of_client.acknowledged,
             last_of_upstream.sequence + (last_of_upstream.flags & kFin));
   EXPECT_EQ(std::ranges::count_if(file.frames, [](const Frame& f) { return f.flags & kFin; }), 2);
+}
+
+TEST(Export, NoPacketIsLargerThanTheMtu) {
+  const TempDir folder;
+  const auto client = random_bytes(100'000, 1);
+  const auto upstream = random_bytes(1460 * 3, 2);
+  SegmentPlan plan;
+  plan.frame_bytes = 1 << 20;
+  std::vector<CaptureRecord> records = connection_records(1, client, upstream, 60'000);
+  capture::OpenInfo v6 = open_info(2);
+  v6.client = "[2001:db8::1]:4000";
+  for (CaptureRecord& record : connection_records(2, client, upstream, 60'000)) {
+    records.push_back(record.header.is(Kind::open) ? open_record(2, v6) : record);
+  }
+  write_segment(folder.path(), plan, records);
+  for (const std::size_t mtu : {576U, 1500U, 9000U, 65535U}) {
+    for (const char* connection : {"c1", "c2"}) {
+      const File file =
+          exported(folder.path(), {"--mtu", std::to_string(mtu), "--connection", connection});
+      const std::size_t heads = connection == std::string("c1") ? 40 : 60;
+      const std::size_t most = std::min<std::size_t>(mtu - heads, 32 << 10);
+      EXPECT_EQ(file.frames.at(0).announced_bytes, most);
+      EXPECT_EQ(file.frames.at(1).announced_bytes, most);
+      std::size_t largest = 0;
+      for (const Frame& frame : file.frames) largest = std::max(largest, frame.ip_bytes);
+      EXPECT_EQ(largest, most + heads) << "full, and no larger";
+      EXPECT_EQ(assembled(file, Side::client), string_of(client));
+      EXPECT_EQ(assembled(file, Side::upstream), string_of(upstream));
+    }
+  }
+}
+
+TEST(Export, AGapIsAsManyFramesAsTheMtuMakesOfIt) {
+  const TempDir folder;
+  write_segment(folder.path(), {},
+                {open_record(7), data_record(7, Side::client, 0, "hello"),
+                 gap_record(7, Side::client, 5, 14'601, GapReason::buffers_full),
+                 data_record(7, Side::client, 14'606, "world")});
+  const auto frames = of_side(exported(folder.path(), {"--mtu", "1500"}), Side::client);
+  ASSERT_EQ(frames.size(), 4U);
+  EXPECT_EQ(frames[3].dropped, 11U);
+}
+
+TEST(Export, EmbedsTheSecretsAsTheyAre) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, connection_records(1, bytes_of("x"), {}));
+  const TempDir other;
+  // The last line is being written.
+  for (const std::string text : {"# made by a test\r\n\r\nCLIENT_RANDOM 00 11\n",
+                                 "SERVER_TRAFFIC_SECRET_0 22 33\nCLIENT_RA", "# four\n"}) {
+    const File file = exported(folder.path(), {"--keylog", other.write("secrets", text)});
+    EXPECT_EQ(file.secrets, text);
+    EXPECT_FALSE(file.frames.empty());
+  }
+  EXPECT_EQ(exported(folder.path(), {"--keylog", other.write("secrets", "")}).secrets, "");
+}
+
+// A private key must not be published by a mistake in the name.
+TEST(Export, RefusesAnotherFileAsSecretsAndLeavesNone) {
+  const TempDir folder;
+  write_segment(folder.path(), {}, connection_records(1, bytes_of("x"), {}));
+  const TempDir other;
+  const std::string file = other.file("out.pcapng");
+  const std::string key =
+      other.write("key", "CLIENT_RANDOM 0 1\n-----BEGIN PRIVATE KEY-----\nMIG\n");
+  const Outcome refused = run({"export", "--pcapng", file, "--keylog", key, folder.path()});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_TRUE(has(refused.error, key + ", line 2: expected a TLS secret")) << refused.error;
+  const Outcome missing = run({"export", "--pcapng", file, "--keylog", "/none", folder.path()});
+  EXPECT_EQ(missing.status, 1);
+  EXPECT_TRUE(has(missing.error, "read /none: No such file")) << missing.error;
+  EXPECT_FALSE(std::filesystem::exists(file));
+}
+
+TEST(Export, LinesOfJsonHaveNeitherAnMtuNorSecrets) {
+  for (const std::vector<std::string>& option :
+       {std::vector<std::string>{"--mtu", "1500"}, {"--keylog", "secrets"}}) {
+    const Outcome outcome = run({"export", "--jsonl", "-", option[0], option[1], "capture"});
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_TRUE(has(outcome.error, option[0] + ": given without --pcapng, expected both"))
+        << outcome.error;
+  }
+  EXPECT_TRUE(has(run({"export", "--pcapng", "-", "--mtu", "575", "capture"}).error,
+                  "expected 576 to 65535"));
 }
 
 TEST(Export, SequenceNumbersGoOnPastFourGibibytes) {

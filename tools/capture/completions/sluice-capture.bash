@@ -22,7 +22,7 @@ _sluice_capture() {
       mapfile -t COMPREPLY < <(compgen -d -- "$current")
       return
       ;;
-    --connection | --peer | --port | --route | --from | --until | --to | --until-idle | --text | --regex) return ;;
+    --connection | --peer | --port | --route | --from | --until | --to | --until-idle | --text | --regex | --mtu) return ;;
   esac
   [[ $previous == --hex && $command == search ]] && return
   case $command in
@@ -30,7 +30,7 @@ _sluice_capture() {
     show) options="$filters --hex" ;;
     follow) options="$filters --hex --until-idle" ;;
     extract | recover) options="--out" ;;
-    export) options="$filters --pcapng --jsonl" common=--help ;;
+    export) options="$filters --pcapng --mtu --keylog --jsonl" common=--help ;;
     search) options="$filters --text --hex --regex" ;;
   esac
   compopt -o filenames

@@ -32,6 +32,8 @@ complete -c sluice-capture -n '__sluice_capture_in show follow' -l hex -d 'Print
 complete -c sluice-capture -n '__sluice_capture_in follow' -l until-idle -x -d 'End after this time without a new record, such as 5s'
 complete -c sluice-capture -n '__sluice_capture_in extract recover' -l out -x -a '(__fish_complete_directories)' -d 'Write to this directory, which must be new or empty'
 complete -c sluice-capture -n '__sluice_capture_in export' -l pcapng -r -F -d 'Write Ethernet frames to this new file'
+complete -c sluice-capture -n '__sluice_capture_in export' -l mtu -x -a 1500 -d 'Write no IP packet larger than this'
+complete -c sluice-capture -n '__sluice_capture_in export' -l keylog -r -F -d 'Embed the TLS secrets of this file'
 complete -c sluice-capture -n '__sluice_capture_in export' -l jsonl -r -F -d 'Write a JSON object for each record to this new file'
 complete -c sluice-capture -n '__sluice_capture_in search' -l text -x -d 'Find these bytes'
 complete -c sluice-capture -n '__sluice_capture_in search' -l hex -x -d 'Find these bytes, written as hexadecimal numbers'

@@ -1,0 +1,45 @@
+#include "tools/capture/keylog.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <fstream>
+#include <string_view>
+
+namespace sluice::capture {
+namespace {
+
+// A line is a comment, or a label followed by hexadecimal numbers.
+bool is_secret(std::string_view line) {
+  if (line.empty() || line == "\r" || line.starts_with('#')) return true;
+  const std::size_t label = line.find(' ');
+  return label != 0 && label != std::string_view::npos &&
+         std::ranges::all_of(line.substr(0, label), [](unsigned char c) {
+           return std::isupper(c) != 0 || std::isdigit(c) != 0 || c == '_';
+         });
+}
+
+}  // namespace
+
+Result<std::string> read_keylog(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(1 << 16, '\0');
+  std::string all;
+  while (file) {
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    all.append(text, 0, static_cast<std::size_t>(file.gcount()));
+    if (all.size() > kMostKeylogBytes) return Error{EFBIG, "read " + path};
+  }
+  if (!file.eof()) return errno_error("read " + path);
+  std::size_t number = 1;
+  for (std::size_t from = 0, end = 0; (end = all.find('\n', from)) != std::string::npos;
+       from = end + 1, ++number) {
+    if (!is_secret(std::string_view(all).substr(from, end - from))) {
+      return Error{0, "--keylog: " + path + ", line " + std::to_string(number) +
+                          ": expected a TLS secret, such as CLIENT_RANDOM with two numbers"};
+    }
+  }
+  return all;
+}
+
+}  // namespace sluice::capture
