@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 #include <utility>
 
 #include "proxy/upstream/ejection.h"
@@ -18,61 +19,94 @@ TimePoint rounded_up(TimePoint time, Duration step) {
   return TimePoint((since + step - Duration(1)) / step * step);
 }
 
+// Whether what a check does, when, and what follows is the same.
+bool checks_alike(const RouteConfig& a, const RouteConfig& b) {
+  const auto settings = [](const RouteConfig& each) {
+    return std::tie(each.health, each.health_send, each.health_expect, each.health_interval,
+                    each.health_timeout, each.health_rise, each.health_fall);
+  };
+  return settings(a) == settings(b);
+}
+
 }  // namespace
 
-HealthChecker::Target::Target(const Route& its_route, ServerRef its_server)
-    : route(its_route),
+HealthChecker::Target::Target(Group& its_group, ServerRef its_server)
+    : group(its_group),
       server(std::move(its_server)),
-      verdict(its_route.config.health_rise, its_route.config.health_fall) {}
+      verdict(its_group.route->config.health_rise, its_group.route->config.health_fall,
+              !server->load->down.load(std::memory_order_relaxed)) {}
 
 HealthChecker::HealthChecker(Reactor& reactor, const std::vector<Route>& routes,
                              ServerChanges& changes, balance::Random random, Hooks hooks)
-    : reactor_(reactor),
-      routes_(routes),
-      changes_(changes),
-      random_(random),
-      hooks_(std::move(hooks)),
-      groups_(routes.size()) {
-  std::size_t checked_routes = 0;
+    : reactor_(reactor), changes_(changes), random_(random), hooks_(std::move(hooks)) {
   for (const Route& route : routes) {
     if (!checks_servers(route)) continue;
-    ++checked_routes;
+    groups_[route.number].route = std::make_shared<const Route>(route);
     unchecked_ += route.servers->servers.size();
   }
-  most_at_once_ = std::max<std::size_t>(1, kMostAtOnce / std::max<std::size_t>(1, checked_routes));
+  share_places();
+}
+
+void HealthChecker::share_places() {
+  const auto routes =
+      std::ranges::count_if(groups_, [](const auto& each) { return each.second.route != nullptr; });
+  most_at_once_ = std::max<std::size_t>(
+      1, kMostAtOnce / std::max<std::size_t>(1, static_cast<std::size_t>(routes)));
 }
 
 void HealthChecker::start() {
   if (unchecked_ == 0) return hooks_.checked_once();
-  for (const Route& route : routes_) {
-    if (!checks_servers(route)) continue;
-    for (const ServerRef& server : route.servers->servers) begin(server, route.index, true);
+  for (auto& [number, group] : groups_) {
+    for (const ServerRef& server : group.route->servers->servers) begin(server, group, true);
   }
 }
 
 void HealthChecker::update(const Route& route) {
-  if (!checks_servers(route)) return;
-  Targets& targets = groups_[route.index].targets;
-  Targets before = std::exchange(targets, {});
+  if (!checks_servers(route)) return remove(route.number);
+  Group& group = groups_[route.number];
+  const std::shared_ptr<const Route> old =
+      std::exchange(group.route, std::make_shared<const Route>(route));
+  if (old == nullptr) share_places();
+  if (old != nullptr && !checks_alike(old->config, route.config)) end_all(group);
+  Targets before = std::exchange(group.targets, {});
   for (const ServerRef& server : route.servers->servers) {
     const auto known = before.find(server->load.get());
     if (known == before.end()) {
-      begin(server, route.index, false);
+      begin(server, group, false);
     } else {
       known->second->server = server;
-      targets.insert(before.extract(known));
+      group.targets.insert(before.extract(known));
     }
   }
   for (auto& [load, target] : before) end(std::move(target));
 }
 
-void HealthChecker::begin(const ServerRef& server, std::size_t route, bool at_start) {
-  auto target = std::make_unique<Target>(routes_[route], server);
+// What the checks have found counts no longer, if the route goes on without them.
+void HealthChecker::remove(std::size_t number) {
+  const auto found = groups_.find(number);
+  if (found == groups_.end() || found->second.route == nullptr) return;
+  Group& group = found->second;
+  for (const auto& [load, target] : group.targets) {
+    target->server->load->down.store(false, std::memory_order_relaxed);
+  }
+  end_all(group);
+  group.route.reset();
+  share_places();
+  reactor_.defer(watch_ended_);
+}
+
+void HealthChecker::begin(const ServerRef& server, Group& group, bool at_start) {
+  auto target = std::make_unique<Target>(group, server);
   target->awaited = at_start;
   Target& begun = *target;
-  groups_[route].targets.emplace(server->load.get(), std::move(target));
-  begun.watch = watch(groups_[route], begun);
+  group.targets.emplace(server->load.get(), std::move(target));
+  ++group.watches;
+  begun.watch = watch(begun);
   begun.watch.start();
+}
+
+void HealthChecker::end_all(Group& group) {
+  for (auto& [load, target] : std::exchange(group.targets, {})) end(std::move(target));
 }
 
 // Its pause ends now, if it is in one.
@@ -89,8 +123,10 @@ void HealthChecker::no_longer_awaited(Target& target) {
 
 // The checks of a server, as long as its route has it. The first check is at once; the second is at
 // a random time of the interval, so that the later ones are spread.
-Task<> HealthChecker::watch(Group& group, Target& target) {
-  const RouteConfig& config = target.route.config;
+Task<> HealthChecker::watch(Target& target) {
+  Group& group = target.group;
+  const std::shared_ptr<const Route> route = group.route;
+  const RouteConfig& config = route->config;
   const Duration interval = to_duration(config.health_interval);
   Duration pause = random_below(interval);
   while (!target.gone) {
@@ -112,7 +148,14 @@ Task<> HealthChecker::watch(Group& group, Target& target) {
 }
 
 void HealthChecker::forget_ended() {
-  std::erase_if(gone_, [](const auto& target) { return target->watch.done(); });
+  std::erase_if(gone_, [](const auto& target) {
+    if (!target->watch.done()) return false;
+    --target->group.watches;
+    return true;
+  });
+  std::erase_if(groups_, [](const auto& each) {
+    return each.second.route == nullptr && each.second.watches == 0;
+  });
 }
 
 void HealthChecker::leave_place(Group& group) {
@@ -122,7 +165,7 @@ void HealthChecker::leave_place(Group& group) {
 
 // In a deferral, so that checks that end at once do not resume each other ever deeper.
 void HealthChecker::serve_waiting() {
-  for (Group& group : groups_) {
+  for (auto& [number, group] : groups_) {
     while (!group.waiting.empty() && group.under_way < most_at_once_) {
       const std::coroutine_handle<> next = group.waiting.front();
       group.waiting.pop_front();
@@ -140,12 +183,12 @@ void HealthChecker::note(Target& target, CheckOutcome outcome) {
   if (target.verdict.note(outcome.result)) note_change(target);
   const bool wrong =
       outcome.result == CheckResult::failed || outcome.result == CheckResult::unanswered;
-  if (wrong) hooks_.failed(target.route, *target.server);
+  if (wrong) hooks_.failed(*target.group.route, *target.server);
   no_longer_awaited(target);
 }
 
 void HealthChecker::note_change(const Target& target) {
-  const RouteConfig& config = target.route.config;
+  const RouteConfig& config = target.group.route->config;
   ServerLoad& load = *target.server->load;
   const bool up = target.verdict.is_up();
   load.down.store(!up, std::memory_order_relaxed);
@@ -163,13 +206,24 @@ void HealthChecker::note_change(const Target& target) {
 
 HealthChecker::LastChecks HealthChecker::last_checks(std::size_t route) const {
   LastChecks checks;
-  for (const auto& [load, target] : groups_[route].targets) {
+  const auto found = groups_.find(route);
+  if (found != groups_.end()) add_last_checks(found->second, checks);
+  return checks;
+}
+
+HealthChecker::LastChecks HealthChecker::all_last_checks() const {
+  LastChecks checks;
+  for (const auto& [number, group] : groups_) add_last_checks(group, checks);
+  return checks;
+}
+
+void HealthChecker::add_last_checks(const Group& group, LastChecks& checks) const {
+  for (const auto& [load, target] : group.targets) {
     LastCheck& check = checks[load];
     if (!target->checked) continue;
     check.text = target->reason.empty() ? "passed" : target->reason;
     check.age = reactor_.now() - *target->checked;
   }
-  return checks;
 }
 
 bool checks_servers(const Route& route) {

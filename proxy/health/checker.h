@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,7 +48,7 @@ class HealthChecker {
     std::function<void()> end_sessions = {};
   };
 
-  /// Borrows the routes and `changes`.
+  /// Copies the routes, and borrows `changes`.
   HealthChecker(Reactor& reactor, const std::vector<Route>& routes, ServerChanges& changes,
                 balance::Random random, Hooks hooks);
   HealthChecker(const HealthChecker&) = delete;
@@ -55,9 +56,11 @@ class HealthChecker {
 
   /// Begins the first checks, all of them now. Call it once, on the running loop.
   void start();
-  /// From now on, checks the servers that this route has now, at their addresses. New ones are
-  /// checked at once.
+  /// From now on, checks the servers that this route has now, at their addresses and in its way, or
+  /// none if it has no checks. New ones are checked at once. The route may be new.
   void update(const Route& route);
+  /// Checks the servers of this route no longer.
+  void remove(std::size_t number);
 
   static constexpr std::string_view kNoCheck = "none";
   /// The last check of a server.
@@ -68,11 +71,14 @@ class HealthChecker {
   /// Of the servers of the route, by their loads; empty if it has no checks.
   using LastChecks = std::unordered_map<const ServerLoad*, LastCheck>;
   [[nodiscard]] LastChecks last_checks(std::size_t route) const;
+  /// Of the servers of all routes.
+  [[nodiscard]] LastChecks all_last_checks() const;
 
  private:
+  struct Group;
   struct Target {
-    Target(const Route& its_route, ServerRef its_server);
-    const Route& route;
+    Target(Group& its_group, ServerRef its_server);
+    Group& group;
     ServerRef server;
     Verdict verdict;
     std::optional<TimePoint> checked;  ///< when the last check ended
@@ -85,7 +91,9 @@ class HealthChecker {
   using Targets = std::unordered_map<const ServerLoad*, std::unique_ptr<Target>>;
   /// The servers of a route, and its places for checks.
   struct Group {
+    std::shared_ptr<const Route> route;  ///< null once its checks have ended
     Targets targets;
+    std::size_t watches = 0;  ///< of its targets, and of those that are gone
     std::size_t under_way = 0;
     std::deque<std::coroutine_handle<>> waiting;  ///< for a place, in order
   };
@@ -104,10 +112,13 @@ class HealthChecker {
     std::size_t most_;
   };
 
-  void begin(const ServerRef& server, std::size_t route, bool at_start);
+  void begin(const ServerRef& server, Group& group, bool at_start);
   void end(std::unique_ptr<Target> target);
+  void end_all(Group& group);
+  void share_places();
+  void add_last_checks(const Group& group, LastChecks& checks) const;
   void no_longer_awaited(Target& target);
-  [[nodiscard]] Task<> watch(Group& group, Target& target);
+  [[nodiscard]] Task<> watch(Target& target);
   void leave_place(Group& group);
   void serve_waiting();
   void forget_ended();
@@ -116,12 +127,11 @@ class HealthChecker {
   [[nodiscard]] Duration random_below(Duration bound);
 
   Reactor& reactor_;
-  const std::vector<Route>& routes_;
   ServerChanges& changes_;
   balance::Random random_;
   Hooks hooks_;
-  std::vector<Group> groups_;                  ///< by route
-  std::size_t most_at_once_;                   ///< checks of a route
+  std::map<std::size_t, Group> groups_;        ///< of the routes with checks, by number
+  std::size_t most_at_once_ = kMostAtOnce;     ///< checks of a route
   std::vector<std::unique_ptr<Target>> gone_;  ///< until their checks have ended
   std::size_t unchecked_ = 0;                  ///< servers that the start waits for
   CallingDeferral<&HealthChecker::serve_waiting> place_left_{*this};

@@ -59,19 +59,18 @@ void HealthThread::update(const Route& route) {
   reactor_->post([this, route] { checker_->update(route); });
 }
 
+void HealthThread::remove(std::size_t number) {
+  reactor_->post([this, number] { checker_->remove(number); });
+}
+
 HealthChecker::LastChecks HealthThread::last_checks(std::size_t route) {
   std::promise<HealthChecker::LastChecks> promise;
   reactor_->post([&] { promise.set_value(checker_->last_checks(route)); });
   return promise.get_future().get();
 }
 
-void HealthThread::get_last_checks(
-    std::function<void(std::vector<HealthChecker::LastChecks>)> take) {
-  reactor_->post([this, take = std::move(take)] {
-    std::vector<HealthChecker::LastChecks> checks;
-    for (const Route& route : routes_) checks.push_back(checker_->last_checks(route.index));
-    take(std::move(checks));
-  });
+void HealthThread::get_last_checks(std::function<void(HealthChecker::LastChecks)> take) {
+  reactor_->post([this, take = std::move(take)] { take(checker_->all_last_checks()); });
 }
 
 }  // namespace sluice

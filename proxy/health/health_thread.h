@@ -19,8 +19,8 @@ namespace sluice {
 /// unless noted otherwise.
 class HealthThread {
  public:
-  /// Borrows the routes and `changes`. The hooks are called on its thread; `check` and
-  /// `checked_once` are its own.
+  /// Borrows `changes`, and the routes until start() has returned. The hooks are called on its
+  /// thread; `check` and `checked_once` are its own.
   HealthThread(const std::vector<Route>& routes, ServerChanges& changes,
                HealthChecker::Hooks hooks);
   /// Gives up the checks that are under way.
@@ -32,9 +32,10 @@ class HealthThread {
   [[nodiscard]] Result<> start();
   /// See HealthChecker.
   void update(const Route& route);
+  void remove(std::size_t number);
   [[nodiscard]] HealthChecker::LastChecks last_checks(std::size_t route);
-  /// Passes the last checks of each route to `take`, on its own thread. Any thread.
-  void get_last_checks(std::function<void(std::vector<HealthChecker::LastChecks>)> take);
+  /// Passes the last checks of all routes to `take`, on its own thread. Any thread.
+  void get_last_checks(std::function<void(HealthChecker::LastChecks)> take);
 
  private:
   [[nodiscard]] Result<> open();

@@ -18,7 +18,9 @@ enum class CheckResult : std::uint8_t {
 /// it is unanswered: a slow server counts as up until it has failed `fall` times.
 class Verdict {
  public:
-  Verdict(std::uint64_t rise, std::uint64_t fall) : rise_(rise), fall_(fall) {}
+  /// `up`: what is known before the first check.
+  Verdict(std::uint64_t rise, std::uint64_t fall, bool up = true)
+      : rise_(rise), fall_(fall), up_(up) {}
 
   [[nodiscard]] bool is_up() const { return up_; }
   /// Takes a result. Returns whether the server's state has changed.
@@ -41,7 +43,7 @@ class Verdict {
   std::uint64_t rise_;
   std::uint64_t fall_;
   std::uint64_t in_row_ = 0;  ///< checks that contradict the state
-  bool up_ = true;
+  bool up_;
   bool first_ = true;
 };
 

@@ -12,6 +12,7 @@
 #include "iolib/base/tally.h"
 #include "iolib/relay/traffic.h"
 #include "proxy/log/ending.h"
+#include "proxy/log/repeated.h"
 
 namespace sluice {
 
@@ -69,6 +70,7 @@ struct RouteStats {
   /// Whether connections that begin are recorded, if the route has a capture. The control thread
   /// sets it.
   std::atomic<bool> capture_enabled{true};
+  Repeated upstream_failures;
 };
 
 /// The sum over all workers of what `get` finds in each element.

@@ -132,8 +132,10 @@ void DaemonSource::set_routes(const std::vector<Route>& routes) {
 void DaemonSource::update_route(const Route& route) {
   auto copy = std::make_shared<const Route>(route);
   const std::lock_guard lock(mutex_);
+  const auto known =
+      std::ranges::find(routes_, route.number, [](const auto& each) { return each->number; });
   // The old one goes after the lock.
-  routes_[route.index].swap(copy);
+  if (known != routes_.end()) known->swap(copy);
 }
 
 admin::Routes DaemonSource::routes() const {
@@ -175,18 +177,15 @@ std::vector<admin::MirrorFigures> DaemonSource::mirrors() const {
 
 void DaemonSource::get_checks(std::function<void(admin::Checks)> take) const {
   if (state() == admin::RunState::starting || health_ == nullptr) return take({});
-  health_->get_last_checks(
-      [take = std::move(take)](std::vector<HealthChecker::LastChecks>&& routes) {
-        admin::Checks checks;
-        for (HealthChecker::LastChecks& route : routes) {
-          for (auto& [load, check] : route) {
-            if (check.text != HealthChecker::kNoCheck) {
-              checks[load] = {std::move(check.text), check.age};
-            }
-          }
-        }
-        take(std::move(checks));
-      });
+  health_->get_last_checks([take = std::move(take)](HealthChecker::LastChecks&& last) {
+    admin::Checks checks;
+    for (auto& [load, check] : last) {
+      if (check.text != HealthChecker::kNoCheck) {
+        checks[load] = {std::move(check.text), check.age};
+      }
+    }
+    take(std::move(checks));
+  });
 }
 
 void DaemonSource::list_connections(SessionQuery query,

@@ -44,6 +44,8 @@ class Control {
   /// and get up to a second more; the rest have no addresses yet and are in unresolved(). Blocks.
   /// Call it before run().
   [[nodiscard]] Result<std::vector<Route>> resolve_routes() { return look_ups_.resolve_routes(); }
+  /// See LookUps.
+  void start_file_threads() { look_ups_.start_file_threads(); }
   /// The mirrors and names of many servers that have no addresses yet.
   [[nodiscard]] std::vector<LookUps::Unresolved> unresolved() const {
     return look_ups_.unresolved();
@@ -58,8 +60,8 @@ class Control {
   /// The routes with their current addresses.
   [[nodiscard]] const std::vector<Route>& routes() const { return look_ups_.routes(); }
 
-  /// All addresses of a server failed, which comes from this element of `to`: look its name up
-  /// again soon. Any thread.
+  /// All addresses of a server failed, which comes from this element of `to` of the route with this
+  /// number: look its name up again soon. Any thread.
   void upstream_failed(std::size_t route, std::size_t server);
   /// The same for a mirror. Any thread.
   void mirror_failed(const std::string& address);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "proxy/log/log.h"
+#include "proxy/serve/file_thread.h"
 #include "proxy/upstream/resolve.h"
 
 namespace sluice {
@@ -70,9 +71,16 @@ Result<std::vector<Route>> LookUps::resolve_routes() {
   return routes_;
 }
 
+void LookUps::start_file_threads() {
+  for (Route& route : routes_) {
+    const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.target());
+    if (sends_file && route.files == nullptr) route.files = std::make_shared<FileThread>();
+  }
+}
+
 void LookUps::start() {
   running_ = true;
-  for (const Route& route : routes_) report_left_out(route);
+  for (std::size_t index = 0; index < routes_.size(); ++index) report_left_out(index);
 }
 
 void LookUps::add_route(const RouteConfig& config) {
@@ -124,7 +132,8 @@ std::vector<LookUps::Unresolved> LookUps::unresolved() const {
 
 void LookUps::upstream_failed(std::size_t route, std::size_t server) {
   for (LookUp& each : names_) {
-    if (each.route == route && each.server == server && !each.is_mirrors()) look_up_again(each);
+    const bool is_it = routes_[each.route].number == route && each.server == server;
+    if (is_it && !each.is_mirrors()) look_up_again(each);
   }
 }
 
@@ -251,15 +260,15 @@ bool LookUps::leads_back(const LookUp& name, const SocketAddress& address) const
   const std::vector<std::size_t> to = routes_at(address.to_string());
   if (name.is_mirrors() || to.empty()) return !to.empty();
   std::vector<std::vector<std::size_t>> reached(routes_.size());
-  for (const Route& route : routes_) {
-    for (const RouteMatch& match : route.config.matches) {
-      reached[route.index].push_back(match.to_route);
+  for (std::size_t index = 0; index < routes_.size(); ++index) {
+    for (const RouteMatch& match : config_.routes[index].matches) {
+      reached[index].push_back(match.to_route);
     }
-    if (route.index == name.route) continue;
-    for (const ServerRef& server : route.servers->servers) {
+    if (index == name.route) continue;
+    for (const ServerRef& server : routes_[index].servers->servers) {
       for (const Endpoint& endpoint : server->endpoints) {
         const std::vector<std::size_t> further = routes_at(endpoint.text);
-        reached[route.index].insert(reached[route.index].end(), further.begin(), further.end());
+        reached[index].insert(reached[index].end(), further.begin(), further.end());
       }
     }
   }
@@ -286,7 +295,7 @@ void LookUps::replace(const LookUp& name, const std::vector<SocketAddress>& addr
                                          [](const ServerRef& server) { return server->index; });
     if ((*known)->endpoints != endpoints) {
       route.servers = with_endpoints(*route.servers, name.server, endpoints);
-      if (has_names_of_many(route)) rebuild(route);
+      if (has_names_of_many(route)) rebuild(name.route);
       changed.push_back(&route);
     }
   }
@@ -307,8 +316,8 @@ void LookUps::replace(const LookUp& name, const std::vector<SocketAddress>& addr
 void LookUps::replace_servers(LookUp& name) {
   const std::vector<NamedServer> before = std::exchange(name.servers, name.set.servers());
   if (name.servers == before) return;
-  Route& route = routes_[name.route];
-  rebuild(route);
+  const Route& route = routes_[name.route];
+  rebuild(name.route);
   if (!running_) return;
   log::info("resolved", {{"route", route.config.name},
                          {"name", name.text()},
@@ -320,21 +329,23 @@ bool LookUps::has_names_of_many(const Route& route) const {
   return std::ranges::any_of(route.config.to, names_servers, &ServerConfig::address);
 }
 
-void LookUps::rebuild(Route& route) {
+void LookUps::rebuild(std::size_t index) {
+  Route& route = routes_[index];
   std::vector<std::span<const NamedServer>> found(route.config.to.size());
   for (const LookUp& each : names_) {
-    if (each.route == route.index && each.is_of_many()) found[each.server] = each.servers;
+    if (each.route == index && each.is_of_many()) found[each.server] = each.servers;
   }
   BoundedSet bounded = with_named_servers(*route.servers, route.config, found);
   route.servers = std::move(bounded.set);
   const std::size_t left_out = bounded.unbounded - route.servers->servers.size();
-  if (std::exchange(left_out_[route.index], left_out) != left_out && running_) {
-    report_left_out(route);
+  if (std::exchange(left_out_[index], left_out) != left_out && running_) {
+    report_left_out(index);
   }
 }
 
-void LookUps::report_left_out(const Route& route) const {
-  const std::size_t left_out = left_out_[route.index];
+void LookUps::report_left_out(std::size_t index) const {
+  const Route& route = routes_[index];
+  const std::size_t left_out = left_out_[index];
   if (left_out == 0) return;
   log::warn("servers_left_out", {{"route", route.config.name},
                                  {"servers", std::uint64_t{route.servers->servers.size()}},

@@ -42,6 +42,8 @@ class LookUps {
   };
   /// See Control::resolve_routes().
   [[nodiscard]] Result<std::vector<Route>> resolve_routes();
+  /// Starts a thread for each route that sends a file. Throws std::system_error.
+  void start_file_threads();
   [[nodiscard]] std::vector<Unresolved> unresolved() const;
   /// Changes are logged and passed on from now on.
   void start();
@@ -49,8 +51,8 @@ class LookUps {
   /// The routes with their current addresses.
   [[nodiscard]] const std::vector<Route>& routes() const { return routes_; }
 
-  /// All addresses of a server failed, which comes from this element of `to`: its name is looked up
-  /// again soon.
+  /// All addresses of a server failed, which comes from this element of `to` of the route with this
+  /// number: its name is looked up again soon.
   void upstream_failed(std::size_t route, std::size_t server);
   /// The same for a mirror.
   void mirror_failed(const std::string& address);
@@ -61,7 +63,7 @@ class LookUps {
   // A name to look up, and whose name it is.
   struct LookUp {
     TargetAddress name;
-    std::size_t route = 0;      // for a mirror: the first route that has it
+    std::size_t route = 0;      // index; for a mirror: of the first route that has it
     std::size_t server = 0;     // index in `to`, if it is not a mirror's
     std::string mirror = {};    // the mirror's address as configured; empty for a server
     std::string unusable = {};  // why the last look-up missed an address
@@ -97,15 +99,15 @@ class LookUps {
   void replace(const LookUp& name, const std::vector<SocketAddress>& addresses);
   void replace_servers(LookUp& name);
   [[nodiscard]] bool has_names_of_many(const Route& route) const;
-  void rebuild(Route& route);
-  void report_left_out(const Route& route) const;
+  void rebuild(std::size_t index);
+  void report_left_out(std::size_t index) const;
 
   const Config& config_;
   const std::size_t workers_;
   const ListenSet listens_;
   const std::shared_ptr<boost::asio::io_context> context_;  // shared with the threads
   std::function<void(const Route&)> update_route_;
-  std::vector<Route> routes_;
+  std::vector<Route> routes_;          // in the order of the configuration
   std::vector<std::size_t> left_out_;  // servers beyond the bound, by route
   std::deque<LookUp> names_;
   std::deque<LookUp*> waiting_;

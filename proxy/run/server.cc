@@ -32,7 +32,6 @@
 #include "proxy/run/start_watch.h"
 #include "proxy/run/summary.h"
 #include "proxy/run/worker_thread.h"
-#include "proxy/serve/file_thread.h"
 #include "proxy/serve/shared.h"
 #include "proxy/taps/capture.h"
 
@@ -204,7 +203,7 @@ Result<> Daemon::prepare() {
                 // A name of many is looked up at its interval anyway.
                 const bool is_name = server.endpoints.front().text != server.name &&
                                      is_server(route.config.to[server.index].address);
-                if (is_name) control_.upstream_failed(route.index, server.index);
+                if (is_name) control_.upstream_failed(route.number, server.index);
               },
           .end_sessions = [this] { control_.server_fell(); }});
   return health_->start();
@@ -216,6 +215,8 @@ Result<> Daemon::start() {
   // First, so that it answers while the rest may take long.
   if (Result<> started = admin_.start(inherited_); started.has_error()) return started;
   if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
+  control_.start_file_threads();
+  routes_ = control_.routes();
   const std::string run = run_id();
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
   if (captures.has_error()) return captures.error();
@@ -284,10 +285,6 @@ Result<> Daemon::listen() {
 void Daemon::share(const std::string& run) {
   const bool one_by_one = machine_.connections < std::min(config_.max_connections, kLongestBurst);
   shared_ = std::make_unique<Shared>(pool_, server_changes_, machine_.connections, one_by_one);
-  for (const Route& route : routes_) {
-    const bool sends_file = std::holds_alternative<FileEndpoint>(route.config.target());
-    shared_->files.push_back(sends_file ? std::make_unique<FileThread>() : nullptr);
-  }
   shared_->id_prefix = run;
   shared_->captures = &captures_;
   shared_->on_upstream_failed = [this](std::size_t route, std::size_t server) {
@@ -296,7 +293,6 @@ void Daemon::share(const std::string& run) {
   shared_->on_mirror_failed = [this](const std::string& address) {
     control_.mirror_failed(address);
   };
-  shared_->upstream_failures.resize(routes_.size());
   for (const Route& route : routes_) {
     for (const MirrorTarget& target : route.mirrors) shared_->mirror_shedding[target.address];
   }

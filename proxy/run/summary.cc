@@ -39,7 +39,7 @@ std::vector<log::Field> route_sums(const std::vector<Route>& routes) {
 
 void print_servers_of(const Route& route, HealthThread* health) {
   HealthChecker::LastChecks checks;
-  if (health != nullptr) checks = health->last_checks(route.index);
+  if (health != nullptr) checks = health->last_checks(route.number);
   for (const ServerRef& server : route.servers->servers) {
     const ServerLoad& load = *server->load;
     std::vector<log::Field> fields = {

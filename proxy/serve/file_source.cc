@@ -85,7 +85,7 @@ FileSource::FileSource(Worker& worker, const Route& route, int client)
     : worker_(worker),
       route_(route),
       client_(client),
-      errand_(worker.files(route)),
+      errand_(*route.files),
       file_(std::make_shared<OpenedFile>(std::get<FileEndpoint>(route.config.target()).path)) {}
 
 FileSource::~FileSource() { worker_.reactor().forget(errand_.done_fd()); }

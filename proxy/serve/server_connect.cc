@@ -52,7 +52,7 @@ ServerConnect::ServerConnect(Worker& worker, const Route& route, std::uint64_t s
       upstream_(upstream),
       deadline_(now() + to_duration(route.config.connect_timeout)),
       longest_rest_(kFirstRest) {
-  if (retries() > 0 || hedge_after() > Duration::zero()) budget().add(WorkerRoutes::kRetryShare);
+  if (retries() > 0 || hedge_after() > Duration::zero()) budget().add(RoutePicks::kRetryShare);
 }
 
 Task<Result<OwnedFd>> ServerConnect::run() {
@@ -103,7 +103,7 @@ std::optional<ServerConnect::Contender> ServerConnect::pick_hedge(const ServerRe
   Balancer::Pick picked = balancer().pick_hedge(source_, others_than, now(),
                                                 to_duration(route_.config.connect_timeout));
   if (picked.server != nullptr) return contender(std::move(picked));
-  budget().add(WorkerRoutes::kRetry);
+  budget().add(RoutePicks::kRetry);
   return std::nullopt;
 }
 
@@ -168,7 +168,7 @@ bool ServerConnect::pay_retry() const { return upstream_.attempts <= retries() &
 
 // Takes a connect from the route's budget.
 bool ServerConnect::pay() const {
-  return now() < deadline_ && budget().take(now(), WorkerRoutes::kRetry);
+  return now() < deadline_ && budget().take(now(), RoutePicks::kRetry);
 }
 
 // Waits before the servers are tried once more, so that many connections do not do so together.
@@ -193,8 +193,8 @@ Duration ServerConnect::hedge_after() const {
   return route_.has_several_servers() ? to_duration(route_.config.hedge_after) : Duration::zero();
 }
 
-Balancer& ServerConnect::balancer() const { return worker_.routes().balancer(route_); }
+Balancer& ServerConnect::balancer() const { return route_.picks->balancer; }
 
-balance::TokenBucket& ServerConnect::budget() const { return worker_.routes().retries(route_); }
+balance::TokenBucket& ServerConnect::budget() const { return route_.picks->retries; }
 
 }  // namespace sluice

@@ -3,16 +3,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "iolib/pipe/pipe_pool.h"
 #include "proxy/listen/places.h"
 #include "proxy/log/repeated.h"
-#include "proxy/serve/file_thread.h"
 #include "proxy/serve/placement.h"
 #include "proxy/taps/capture.h"
 #include "proxy/taps/mirrors.h"
@@ -33,9 +30,6 @@ struct Shared {
   ServerChanges& server_changes;
   Places places;
   Placement placement = {};
-  /// By route; null if the route sends no file. One thread per route, so that a hanging mount
-  /// blocks only the routes on it.
-  std::vector<std::unique_ptr<FileThread>> files = {};
   const CaptureDirectories* captures = nullptr;  ///< null or empty: nothing is recorded
   std::string id_prefix = {};  ///< prefix of connection ids; unique to this run of the program
   /// Called when all addresses of a server failed: they may be outdated. Any thread.
@@ -51,7 +45,6 @@ struct Shared {
   std::atomic<std::uint64_t> mirror_streams{0};  ///< current streams of all workers
   std::atomic<std::size_t> workers_closed{0};    ///< number of workers that no longer accept
   Repeated pipe_shortages = {};
-  std::deque<Repeated> upstream_failures = {};  ///< by route
 };
 
 }  // namespace sluice

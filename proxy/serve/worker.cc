@@ -203,8 +203,8 @@ std::optional<std::uint64_t> Worker::session_number(std::string_view id) const {
 }
 
 void Worker::upstream_failed(const Route& route, const Server* server, const Error& error) {
-  if (server != nullptr) shared_.on_upstream_failed(route.index, server->index);
-  const auto times = shared_.upstream_failures[route.index].happened(reactor_.now());
+  if (server != nullptr) shared_.on_upstream_failed(route.number, server->index);
+  const auto times = route.stats->upstream_failures.happened(reactor_.now());
   if (!times) return;
   const std::string reason = error.to_string();
   log::warn("upstream_failed",

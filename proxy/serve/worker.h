@@ -67,8 +67,6 @@ class Worker final : private Timer {
 
   // For sessions.
 
-  /// The file thread of a route that sends a file.
-  [[nodiscard]] FileThread& files(const Route& route) { return *shared_.files[route.index]; }
   /// The recorder for connections of this route that begin now; null if they are not recorded.
   [[nodiscard]] capture::Recorder* recorder(const Route& route) {
     const std::string& directory = route.config.capture;

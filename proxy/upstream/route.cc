@@ -1,5 +1,6 @@
 #include "proxy/upstream/route.h"
 
+#include <cassert>
 #include <random>
 #include <utility>
 
@@ -24,28 +25,38 @@ SpliceMode splice_mode(ZeroCopy zero_copy) {
 
 }  // namespace
 
+RoutePicks::RoutePicks(std::shared_ptr<const ServerSet> servers)
+    : balancer(std::move(servers), balance::Random(std::random_device()())),
+      retries(kRetriesPerSecond * kRetry, kMostRetries * kRetry) {}
+
 WorkerRoutes::WorkerRoutes(std::vector<Route> routes) {
-  std::random_device entropy;
   for (Route& route : routes) {
-    Balancer balancer(std::exchange(route.servers, nullptr), balance::Random(entropy()));
-    routes_.push_back({std::make_shared<const Route>(std::move(route)), std::move(balancer),
-                       balance::TokenBucket(kRetriesPerSecond * kRetry, kMostRetries * kRetry)});
+    route.picks = std::make_shared<RoutePicks>(std::exchange(route.servers, nullptr));
+    routes_[route.number] = std::make_shared<const Route>(std::move(route));
   }
+}
+
+const RouteSnapshot& WorkerRoutes::at(std::size_t number) const {
+  const auto found = routes_.find(number);
+  assert(found != routes_.end());
+  return found->second;
 }
 
 // A snapshot has the whole configuration of its route, so sessions keep few different ones.
 void WorkerRoutes::update(const Route& route) {
-  Entry& entry = routes_[route.index];
-  if (route.servers.get() != &entry.balancer.set()) entry.balancer.use(route.servers);
-  if (route.mirrors == entry.snapshot->mirrors) return;
+  RouteSnapshot& known = routes_.at(route.number);
+  Balancer& balancer = known->picks->balancer;
+  if (route.servers.get() != &balancer.set()) balancer.use(route.servers);
+  if (route.mirrors == known->mirrors) return;
   auto snapshot = std::make_shared<Route>(route);
   snapshot->servers.reset();
-  entry.snapshot = std::move(snapshot);
+  snapshot->picks = known->picks;
+  known = std::move(snapshot);
 }
 
-Route make_route(std::size_t index, const RouteConfig& config, std::size_t workers) {
+Route make_route(std::size_t number, const RouteConfig& config, std::size_t workers) {
   Route route;
-  route.index = index;
+  route.number = number;
   route.config = config;
   route.servers = make_server_set(config);
   route.stats = std::make_shared<RouteStats>(workers);

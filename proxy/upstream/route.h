@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -23,18 +24,37 @@ struct MirrorTarget {
   friend bool operator==(const MirrorTarget&, const MirrorTarget&) = default;
 };
 
+class FileThread;
+
+/// What a worker uses to pick the servers of a route. Belongs to its thread.
+struct RoutePicks {
+  /// Tokens of `retries` are thousandths of a retry.
+  static constexpr std::uint64_t kRetry = 1'000;
+  static constexpr std::uint64_t kRetryShare = kRetry / 5;
+
+  explicit RoutePicks(std::shared_ptr<const ServerSet> servers);
+  Balancer balancer;
+  /// Pays for the retries and hedges of the route's connects, so that they cannot multiply the
+  /// connects while all servers are down. Each connection adds kRetryShare.
+  balance::TokenBucket retries;
+};
+
 /// A route as sessions use it: a snapshot that never changes. A session keeps the one that it began
 /// with. Each worker has its own copies, so that their reference counts are not shared between
 /// threads.
 struct Route {
-  std::size_t index = 0;  ///< index in the configuration
-  RouteConfig config;
+  std::size_t number = 0;  ///< stays the same when the route changes; never reused
+  RouteConfig config;      ///< with the numbers of the routes that its matches choose
   RelayOptions relay;
   /// Its servers at this moment. Null in the snapshots of sessions, which keep only their own
   /// server.
   std::shared_ptr<const ServerSet> servers;
   std::vector<MirrorTarget> mirrors;
   std::shared_ptr<RouteStats> stats;  ///< shared by all copies of the route
+  /// Reads the route's file; null if it sends none. Shared by all copies of the route. One per
+  /// route, so that a hanging mount blocks only the routes on it.
+  std::shared_ptr<FileThread> files;
+  std::shared_ptr<RoutePicks> picks;  ///< the worker's; null in copies that no worker has
 
   /// A name can stand for several, even if it does not at the moment.
   [[nodiscard]] bool has_several_servers() const {
@@ -45,35 +65,20 @@ struct Route {
 };
 using RouteSnapshot = std::shared_ptr<const Route>;
 
-/// The routes of one worker, by number, and what it uses to pick their servers.
+/// The routes of one worker, by number. Belongs to its thread.
 class WorkerRoutes {
  public:
   explicit WorkerRoutes(std::vector<Route> routes);
-  [[nodiscard]] const RouteSnapshot& at(std::size_t index) const { return routes_[index].snapshot; }
-  /// New connections use this snapshot and its servers.
+  [[nodiscard]] const RouteSnapshot& at(std::size_t number) const;
+  /// The route has other servers or mirrors, which new connections use.
   void update(const Route& route);
-  [[nodiscard]] Balancer& balancer(const Route& route) { return routes_[route.index].balancer; }
-  /// Pays for the retries and hedges of this route's connects, so that they cannot multiply the
-  /// connects while all servers are down. Each connection adds kRetryShare.
-  [[nodiscard]] balance::TokenBucket& retries(const Route& route) {
-    return routes_[route.index].retries;
-  }
-
-  /// Tokens are thousandths of a retry.
-  static constexpr std::uint64_t kRetry = 1'000;
-  static constexpr std::uint64_t kRetryShare = kRetry / 5;
 
  private:
-  struct Entry {
-    RouteSnapshot snapshot;
-    Balancer balancer;
-    balance::TokenBucket retries;
-  };
-  std::vector<Entry> routes_;
+  std::unordered_map<std::size_t, RouteSnapshot> routes_;
 };
 
 /// A route without the servers of names, for this many workers.
-[[nodiscard]] Route make_route(std::size_t index, const RouteConfig& config,
+[[nodiscard]] Route make_route(std::size_t number, const RouteConfig& config,
                                std::size_t workers = 1);
 
 /// Whether the route ends a connection in order only once everything that it received is durable.

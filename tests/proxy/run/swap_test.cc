@@ -101,8 +101,6 @@ class SwapTest : public testing::TestWithParam<Balance> {
                              .end_sessions = [] {}});
     ASSERT_TRUE(health_->start().has_value());
     current_ = routes_[0];
-    shared_.files.resize(1);
-    shared_.upstream_failures.resize(1);
     shared_.on_upstream_failed = [this](std::size_t, std::size_t) { ++failures_; };
     shared_.on_drained = [this] { drained_ = true; };
     InheritedSockets none;

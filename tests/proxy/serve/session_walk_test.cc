@@ -37,7 +37,6 @@ class SessionWalkTest : public ReactorTest<Engine> {
       config.to = {{EchoEndpoint{}}};
       routes.push_back(make_route(routes.size(), config));
     }
-    shared_.files.resize(2);
     shared_.id_prefix = "run";
     shared_.on_drained = [this] {
       drained_ = true;

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/serve/file_thread.h"
 #include "proxy/serve/shared.h"
 #include "tests/iolib/reactor/reactor_fixture.h"
 #include "tests/support/socket_pair.h"
@@ -40,9 +41,6 @@ class WorkerTest : public ReactorTest<Engine> {
     second_reactor_ = std::move(*second);
     ASSERT_EQ(::listen(listener_.get(), 0), 0);  // of one place, which is taken
     queued_ = test::connect_unix(busy_.path);
-    shared_.files.resize(2);
-    shared_.files[kToFile] = std::make_unique<FileThread>();
-    shared_.upstream_failures.resize(2);
     shared_.on_upstream_failed = [](std::size_t, std::size_t) {};
     shared_.on_drained = [this] {
       drained_ = true;
@@ -65,6 +63,7 @@ class WorkerTest : public ReactorTest<Engine> {
       routes.push_back(make_route(routes.size(), config, 2));
       routes.back().mirrors.push_back({kMirror, {}});
     }
+    routes[kToFile].files = files_;
     return routes;
   }
   /// The first worker has accepted a client, whose session is on its way to the second; returns the
@@ -110,6 +109,7 @@ class WorkerTest : public ReactorTest<Engine> {
   UnixEndpoint busy_{folder_.file("busy")};
   OwnedFd listener_ = test::listen_unix(busy_.path);
   OwnedFd queued_;
+  std::shared_ptr<FileThread> files_ = std::make_shared<FileThread>();
   PipePool pool_{{}};
   ServerChanges server_changes_;
   Shared shared_{pool_, server_changes_, 10, false};
@@ -133,7 +133,7 @@ TYPED_TEST(WorkerTest, ASessionThatGoesToAnotherWorkerIsServedThereAlsoWhileBoth
 
 TYPED_TEST(WorkerTest, AFileSessionStoppedOnItsWayToAnotherWorkerWaitsForNoMount) {
   std::promise<void> hung;
-  FileThread::Errand errand(*this->shared_.files[0]);
+  FileThread::Errand errand(*this->files_);
   errand.begin([hang = hung.get_future().share()] { hang.wait(); },
                FileThread::Errand::Place::first);
   this->stop_on_the_way(kToFile);
