@@ -19,6 +19,12 @@ TimePoint rounded_up(TimePoint time, Duration step) {
   return TimePoint((since + step - Duration(1)) / step * step);
 }
 
+std::shared_ptr<const Route> without_servers(const Route& route) {
+  auto copy = std::make_shared<Route>(route);
+  copy->servers.reset();
+  return copy;
+}
+
 // Whether what a check does, when, and what follows is the same.
 bool checks_alike(const RouteConfig& a, const RouteConfig& b) {
   const auto settings = [](const RouteConfig& each) {
@@ -41,7 +47,9 @@ HealthChecker::HealthChecker(Reactor& reactor, const std::vector<Route>& routes,
     : reactor_(reactor), changes_(changes), random_(random), hooks_(std::move(hooks)) {
   for (const Route& route : routes) {
     if (!checks_servers(route)) continue;
-    groups_[route.number].route = std::make_shared<const Route>(route);
+    Group& group = groups_[route.number];
+    group.route = without_servers(route);
+    group.first = route.servers;
     unchecked_ += route.servers->servers.size();
   }
   share_places();
@@ -57,15 +65,15 @@ void HealthChecker::share_places() {
 void HealthChecker::start() {
   if (unchecked_ == 0) return hooks_.checked_once();
   for (auto& [number, group] : groups_) {
-    for (const ServerRef& server : group.route->servers->servers) begin(server, group, true);
+    const std::shared_ptr<const ServerSet> first = std::exchange(group.first, nullptr);
+    for (const ServerRef& server : first->servers) begin(server, group, true);
   }
 }
 
 void HealthChecker::update(const Route& route) {
   if (!checks_servers(route)) return remove(route.number);
   Group& group = groups_[route.number];
-  const std::shared_ptr<const Route> old =
-      std::exchange(group.route, std::make_shared<const Route>(route));
+  const std::shared_ptr<const Route> old = std::exchange(group.route, without_servers(route));
   if (old == nullptr) share_places();
   if (old != nullptr && !checks_alike(old->config, route.config)) end_all(group);
   Targets before = std::exchange(group.targets, {});

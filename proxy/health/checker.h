@@ -91,7 +91,8 @@ class HealthChecker {
   using Targets = std::unordered_map<const ServerLoad*, std::unique_ptr<Target>>;
   /// The servers of a route, and its places for checks.
   struct Group {
-    std::shared_ptr<const Route> route;  ///< null once its checks have ended
+    std::shared_ptr<const Route> route;      ///< without servers; null once its checks have ended
+    std::shared_ptr<const ServerSet> first;  ///< the servers that start() begins with
     Targets targets;
     std::size_t watches = 0;  ///< of its targets, and of those that are gone
     std::size_t under_way = 0;
