@@ -45,6 +45,14 @@ void bound_connections(Pace& pace) {
   pace.most_connections = pace.most_connections == 0 ? most : std::min(most, pace.most_connections);
 }
 
+// The recorded time that --max-gap is at this speed.
+std::uint64_t longest_gap_ns(const Pace& pace) {
+  if (!pace.max_gap || pace.speed == 0) return kNone;
+  constexpr double kMostNs = 1e18;  // 30 years
+  const double ns = static_cast<double>(pace.max_gap->count()) * pace.speed;
+  return static_cast<std::uint64_t>(std::min(ns, kMostNs));
+}
+
 // Prints and writes the report; returns the exit status.
 int report(const Outcome& outcome) {
   int status = status_of(outcome);
@@ -92,8 +100,8 @@ int run(Invocation& invocation) {
   }
   catch_interrupts();
   Plan plan;
-  const Result<> planned =
-      make_plan(invocation.paths, invocation.filter, invocation.settings.compare, plan);
+  const Purpose purpose{invocation.settings.compare, longest_gap_ns(invocation.pace)};
+  const Result<> planned = make_plan(invocation.paths, invocation.filter, purpose, plan);
   if (!planned) return fail(planned.error().to_string());
   Tally tally;
   const std::string began = utc_now();

@@ -40,7 +40,7 @@ interrupted, after the report was printed.
 
 // The values of options before they are parsed further.
 struct Words {
-  std::string speed = "1x", response_timeout = "10s";
+  std::string speed = "1x", response_timeout = "10s", max_gap;
   std::vector<std::string> ignored;
   capture::FilterWords filter;
 };
@@ -66,6 +66,9 @@ void add_options(Command& program, Words& words, Invocation& invocation) {
       .add_text("--speed", "SPEED", words.speed,
                 "Replay at this speed: 1x, 10x, 0.5x, or max. Default: 1x.")
       .common();
+  program.add_text("--max-gap", "TIME", words.max_gap,
+                   "Shorten longer times in which nothing is due to this, for all connections at "
+                   "once. Without it, only the times between runs are skipped.");
   program
       .add_number<std::size_t>(
           "--connections", "N", 1, kMostConnections, invocation.pace.most_connections,
@@ -101,9 +104,20 @@ void add_options(Command& program, Words& words, Invocation& invocation) {
   capture::add_filter(program, words.filter, invocation.filter, false);
 }
 
+std::optional<std::chrono::nanoseconds> max_gap_of(const std::string& text) {
+  if (text.empty()) return {};
+  const std::chrono::nanoseconds gap = value_of("--max-gap", parse_duration(text));
+  constexpr std::chrono::hours kMost{24 * 365};
+  if (gap < std::chrono::milliseconds(1) || gap > kMost) {
+    throw Wrong{"--max-gap: " + in_quotes(text) + ": expected 1ms to 365d"};
+  }
+  return gap;
+}
+
 void understand(const Words& words, Invocation& invocation) {
   value_of("--to", parse_server_address(invocation.to));
   invocation.pace.speed = speed_of(words.speed);
+  invocation.pace.max_gap = max_gap_of(words.max_gap);
   invocation.settings.response_timeout =
       value_of("--response-timeout", parse_duration(words.response_timeout));
   constexpr std::chrono::hours kMost{1};

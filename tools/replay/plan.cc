@@ -28,8 +28,11 @@ class Timeline {
   void look_at(const std::string& run, const RecordHeader& header) {
     if (run_ && *run_ == run) return;
     run_ = run;
-    base_ = bases_.try_emplace(run, Base{header.monotonic_ns, header.wall_ns}).first->second;
+    const Base base{header.monotonic_ns, header.wall_ns, bases_.size()};
+    base_ = bases_.try_emplace(run, base).first->second;
   }
+  /// The number of the current run.
+  [[nodiscard]] std::size_t run() const { return base_.number; }
   [[nodiscard]] std::uint64_t at(std::uint64_t monotonic_ns) const {
     constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
     // The capture's numbers are untrusted, so this saturates instead of overflowing.
@@ -44,6 +47,7 @@ class Timeline {
   struct Base {
     std::uint64_t monotonic_ns = 0;
     std::uint64_t wall_ns = 0;
+    std::size_t number = 0;
   };
   std::map<std::string, Base, std::less<>> bases_;
   std::optional<std::string> run_;
@@ -61,8 +65,11 @@ std::uint32_t milliseconds_between(std::uint64_t from_ns, std::uint64_t to_ns) {
 
 class Planner {
  public:
-  Planner(const capture::Filter& filter, bool with_answers, Plan& plan)
-      : filter_(filter), with_answers_(with_answers), plan_(plan) {}
+  Planner(const capture::Filter& filter, const Purpose& purpose, Plan& plan)
+      : filter_(filter),
+        with_answers_(purpose.compare),
+        plan_(plan),
+        activity_(purpose.longest_gap_ns) {}
 
   Result<bool> take(const Event& event, const At& at) {
     if (interrupted()) {
@@ -96,6 +103,7 @@ class Planner {
                 return std::pair(a.start_ns, a.name) < std::pair(b.start_ns, b.name);
               });
     if (plan_.connections.size() > 0) plan_.first_ns = plan_.connections[0].start_ns;
+    plan_.gaps = activity_.gaps();
     return {};
   }
 
@@ -138,6 +146,7 @@ class Planner {
     live.last_ns = std::max(live.last_ns, at_ns);
     plan_.connections[live.planned].end_ns = live.last_ns;
     plan_.last_ns = std::max(plan_.last_ns, live.last_ns);
+    if (const Result<> noted = activity_.note(timeline_.run(), at_ns); !noted) return noted;
     return event.header.side() == Side::client || event.header.is(Kind::close)
                ? follow_client(event, at_ns, live)
                : follow_upstream(event, at_ns, live);
@@ -163,6 +172,8 @@ class Planner {
     }
     PlannedConnection planned;
     planned.start_ns = timeline_.at(connection.info.began_monotonic_ns);
+    const Result<> noted = activity_.note(timeline_.run(), planned.start_ns);
+    if (!noted) return noted;
     planned.end_ns = live.last_ns = live.acted_ns = planned.start_ns;
     planned.answer_recorded = (connection.info.sides & 2U) != 0;
     planned.name = plan_.names.size();
@@ -305,13 +316,14 @@ class Planner {
   std::size_t chain_index_ = 0;
   std::unordered_map<std::uint64_t, Live> live_;  // by connection number
   Timeline timeline_;
+  Activity activity_;
 };
 
 }  // namespace
 
 Result<> make_plan(const std::vector<std::string>& paths, const capture::Filter& filter,
-                   bool with_answers, Plan& plan) {
-  Planner planner(filter, with_answers, plan);
+                   const Purpose& purpose, Plan& plan) {
+  Planner planner(filter, purpose, plan);
   const Result<> walked = capture::walk(
       paths, [&](const Event& event, const At& at) { return planner.take(event, at); });
   return walked ? planner.finish() : walked;

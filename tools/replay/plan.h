@@ -9,6 +9,7 @@
 #include "iolib/capture/capture_set.h"
 #include "iolib/capture/filter.h"
 #include "iolib/capture/format.h"
+#include "tools/replay/gaps.h"
 #include "tools/replay/mapped_array.h"
 
 namespace sluice::replay {
@@ -85,6 +86,7 @@ struct Plan {
   std::uint64_t client_bytes = 0;
   std::uint64_t first_ns = 0;  ///< the earliest `start_ns`
   std::uint64_t last_ns = 0;   ///< time of the last record
+  Gaps gaps;                   ///< times that the replay skips
   std::uint64_t damaged = 0;   ///< findings in the capture that report damage
   std::uint64_t lost = 0;      ///< connections that ended without being recorded
   bool interrupted = false;
@@ -94,10 +96,15 @@ struct Plan {
   }
 };
 
+/// What a plan is made for.
+struct Purpose {
+  bool compare = false;                  ///< fills Plan::answers
+  std::uint64_t longest_gap_ns = kNone;  ///< recorded time to which longer gaps are shortened
+};
+
 /// Reads the capture in `paths` once, and fills `plan`, which must be empty. The filter's times
-/// apply to the beginnings of connections. `with_answers`: also fills Plan::answers. Ends early
-/// after a signal, with `plan.interrupted` set.
+/// apply to the beginnings of connections. Ends early after a signal, with `plan.interrupted` set.
 [[nodiscard]] Result<> make_plan(const std::vector<std::string>& paths,
-                                 const capture::Filter& filter, bool with_answers, Plan& plan);
+                                 const capture::Filter& filter, const Purpose& purpose, Plan& plan);
 
 }  // namespace sluice::replay

@@ -20,6 +20,7 @@ class Progress {
     std::size_t open = 0;
     std::uint64_t sent_bytes = 0;
     std::uint64_t lag_ns = 0;
+    Duration next{};  ///< how long nothing will happen
   };
   void show(const Figures& figures);
 

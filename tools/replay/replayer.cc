@@ -24,7 +24,7 @@ void Replayer::run() {
 }
 
 void Replayer::begin_pass() {
-  schedule_.emplace(stage_.plan.first_ns, pace_.speed, Clock::now());
+  schedule_.emplace(stage_.plan.first_ns, pace_.speed, Clock::now(), stage_.plan.gaps);
   next_ = 0;
   stage_.reactor.defer(sweeper_);
 }
@@ -97,8 +97,12 @@ void Replayer::sweep() {
 
 void Replayer::tick() {
   if (interrupted()) return stop();
+  Duration next{};
+  if (live_.empty() && next_ < stage_.plan.connections.size()) {
+    next = schedule_->due(stage_.plan.connections[next_].start_ns) - Clock::now();
+  }
   progress_.show({stage_.tally.connections, stage_.plan.connections.size() * pace_.repeat,
-                  live_.size(), stage_.tally.sent_bytes, stage_.tally.last_lag_ns});
+                  live_.size(), stage_.tally.sent_bytes, stage_.tally.last_lag_ns, next});
   stage_.reactor.set_timer(ticker_, Clock::now() + kTick);
 }
 

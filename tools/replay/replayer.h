@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -18,7 +19,8 @@ namespace sluice::replay {
 
 /// The repetitions, the speed and the concurrency of a replay.
 struct Pace {
-  double speed = 1;  ///< a factor; 0: as fast as possible
+  double speed = 1;                                 ///< a factor; 0: as fast as possible
+  std::optional<std::chrono::nanoseconds> max_gap;  ///< the longest wait while nothing is due
   std::size_t most_connections = 0;
   std::uint64_t repeat = 1;
 };

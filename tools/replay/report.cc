@@ -42,6 +42,18 @@ double recorded_seconds(const Plan& plan) {
   return static_cast<double>(plan.last_ns - plan.first_ns) / 1e9;
 }
 
+// In recorded time, as people read it: without its small parts.
+std::string time_text(std::uint64_t ns) {
+  using namespace std::chrono;
+  const nanoseconds time(static_cast<std::int64_t>(ns));
+  return time < minutes(1) ? format_duration(floor<milliseconds>(time))
+                           : format_duration(floor<seconds>(time));
+}
+
+json::object to_json(const SkippedGaps& gaps) {
+  return {{"count", gaps.count}, {"seconds", static_cast<double>(gaps.ns) / 1e9}};
+}
+
 std::string speed_text(double speed) { return speed == 0 ? "max" : formatted("%gx", speed); }
 
 std::string latency_table(const Tally& tally) {
@@ -118,8 +130,11 @@ json::array curve_of(const Histogram& of) {
 
 json::object settings_of(const Outcome& outcome) {
   const Invocation& asked = outcome.invocation;
+  json::value max_gap_ns;
+  if (asked.pace.max_gap) max_gap_ns = asked.pace.max_gap->count();
   return {{"to", valid_utf8(asked.to)},
           {"speed", speed_text(asked.pace.speed)},
+          {"max_gap_ns", max_gap_ns},
           {"connections", asked.pace.most_connections},
           {"repeat", asked.pace.repeat},
           {"wait_responses", asked.settings.wait_responses},
@@ -152,6 +167,16 @@ std::vector<std::string> remarks(const Outcome& outcome) {
   const auto say = [&](std::uint64_t number, const char* what, const std::string& then) {
     if (number > 0) lines.push_back(counted(number, what) + ' ' + then);
   };
+  const auto skipped = [](const SkippedGaps& gaps, const char* how) {
+    return how + (": " + time_text(gaps.ns)) + " of the recording in all";
+  };
+  // At full speed there is nothing to skip.
+  if (outcome.invocation.pace.speed > 0) {
+    say(plan.gaps.between_runs().count, "gap",
+        skipped(plan.gaps.between_runs(), "between runs skipped"));
+    say(plan.gaps.shortened().count, "gap",
+        skipped(plan.gaps.shortened(), "shortened by --max-gap"));
+  }
   say(plan.without_beginning, "connection", "left out: the beginning is not in the capture");
   say(plan.without_client, "connection", "left out: only the upstream's side was recorded");
   say(plan.lost, "connection", "lost: ended while nothing could be recorded");
@@ -268,6 +293,9 @@ json::object to_json(const Outcome& outcome) {
         {"most_at_once", tally.most_at_once},
         {"sent_bytes", tally.sent_bytes},
         {"received_bytes", tally.received_bytes}}},
+      {"gaps",
+       {{"between_runs", to_json(plan.gaps.between_runs())},
+        {"shortened", to_json(plan.gaps.shortened())}}},
       {"lag_us", {{"connections", lag_of_connections(tally)}, {"rest", percentiles_of(tally.lag)}}},
       {"latency_us",
        {{"requests", tally.now.total()},

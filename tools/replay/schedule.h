@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "iolib/base/clock.h"
+#include "tools/replay/gaps.h"
 #include "tools/replay/plan.h"
 
 namespace sluice::replay {
@@ -21,12 +22,14 @@ namespace sluice::replay {
 class Schedule {
  public:
   /// `first_ns` is the recorded time that is due at `start`. With a speed of 0 everything is due at
-  /// once.
-  Schedule(std::uint64_t first_ns, double speed, TimePoint start)
-      : first_ns_(first_ns), speed_(speed), start_(start) {}
+  /// once. Skips `gaps`, which must outlive it.
+  Schedule(std::uint64_t first_ns, double speed, TimePoint start, const Gaps& gaps)
+      : first_ns_(gaps.without(first_ns)), speed_(speed), start_(start), gaps_(gaps) {}
 
   [[nodiscard]] TimePoint due(std::uint64_t at_ns) const {
-    if (speed_ == 0 || at_ns <= first_ns_) return start_;
+    if (speed_ == 0) return start_;
+    at_ns = gaps_.without(at_ns);
+    if (at_ns <= first_ns_) return start_;
     // A mantissa of 64 bits is exact to the nanosecond for centuries.
     const long double after =
         static_cast<long double>(at_ns - first_ns_) / static_cast<long double>(speed_);
@@ -41,6 +44,7 @@ class Schedule {
   std::uint64_t first_ns_;
   double speed_;
   TimePoint start_;
+  const Gaps& gaps_;
 };
 
 /// What a connection has to do before its next action.

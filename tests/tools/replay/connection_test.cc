@@ -25,7 +25,7 @@ class OneConnection final : public Connection::Owner {
   explicit OneConnection(std::vector<Endpoint> to) {
     test::write_segment(folder_.path(), {},
                         test::connection_records(1, test::bytes_of("hello"), {}));
-    EXPECT_TRUE(make_plan({folder_.path()}, {}, false, plan_));
+    EXPECT_TRUE(make_plan({folder_.path()}, {}, {}, plan_));
     settings_.to = std::move(to);
     settings_.response_timeout = test::kPatience;
     files_.emplace(plan_.segments);
@@ -48,7 +48,8 @@ class OneConnection final : public Connection::Owner {
   std::size_t address_ = 0;
   std::optional<SegmentFiles> files_;
   std::unique_ptr<AsioReactor> reactor_ = *AsioReactor::create();
-  const Schedule schedule_{0, 0, Clock::now()};
+  const Gaps gaps_;
+  const Schedule schedule_{0, 0, Clock::now(), gaps_};
   std::optional<Stage> stage_;
   std::optional<Connection> connection_;
 };

@@ -54,7 +54,7 @@ class PlanTest : public testing::Test {
     make(filter);
   }
   void make(const capture::Filter& filter = {}) {
-    const Result<> made = make_plan({folder_.path()}, filter, true, plan_);
+    const Result<> made = make_plan({folder_.path()}, filter, {true, longest_gap_ns_}, plan_);
     ASSERT_TRUE(made) << made.error().to_string();
   }
   [[nodiscard]] std::vector<Action> actions(std::uint64_t connection) const {
@@ -78,6 +78,7 @@ class PlanTest : public testing::Test {
   }
 
   test::TempDir folder_;
+  std::uint64_t longest_gap_ns_ = kNone;
   Plan plan_;
 };
 
@@ -197,6 +198,23 @@ TEST_F(PlanTest, PutsRunsBehindEachOtherByTheWallClock) {
   ASSERT_EQ(plan_.connections.size(), 2U);
   EXPECT_EQ(plan_.connections[1].start_ns - plan_.first_ns, 5'000'000'000U);
   EXPECT_EQ(plan_.connections[1].end_ns - plan_.first_ns, 6'000'000'000U);
+}
+
+// In one run, 2 s pass twice without anything. Another run comes 5 s later.
+TEST_F(PlanTest, KnowsTheGapsOfAllConnectionsTogether) {
+  write_segment(folder_.path(), {},
+                {opened(0, 1), opened(500, 2), closed(600, 2),
+                 at(2600, data_record(1, Side::upstream, 0, "late")), closed(4600, 1)});
+  test::SegmentPlan later;
+  later.run = "run2";
+  later.id = 2;
+  write_segment(folder_.path(), later, {opened(9600, 3), closed(9700, 3)});
+  longest_gap_ns_ = 1'900'000'000;
+  make();
+  EXPECT_EQ(plan_.gaps.between_runs().count, 1U);
+  EXPECT_EQ(plan_.gaps.between_runs().ns, 5'000'000'000U);
+  EXPECT_EQ(plan_.gaps.shortened().count, 2U);
+  EXPECT_EQ(plan_.gaps.shortened().ns, 200'000'000U);
 }
 
 TEST_F(PlanTest, TakesConnectionsThatPassTheFilter) {

@@ -162,6 +162,77 @@ TEST(ReplayTime, NothingComesBeforeItIsDue) {
   }
 }
 
+/// The records of a run whose clock is `days` ahead.
+void write_run(const std::string& folder, const std::string& run, std::uint8_t number, int days,
+               std::vector<CaptureRecord> records) {
+  const auto ahead = static_cast<std::uint64_t>(days) * 24 * 3600 * 1'000'000'000;
+  for (CaptureRecord& record : records) {
+    if (record.header.is(Kind::open)) {
+      capture::OpenInfo info = *capture::decode_open(record.payload);
+      info.began_wall_ns += ahead;
+      record.payload = open_record(record.header.connection, info).payload;
+    }
+    record.header.wall_ns += ahead;
+  }
+  SegmentPlan plan;
+  plan.run = run;
+  plan.id = number;
+  write_segment(folder, plan, records);
+}
+
+// The first run's clock was wrong, as on a machine that has no clock while it is off.
+TEST(ReplayGapsInTime, BetweenRunsNothingWaits) {
+  const TempDir folder;
+  write_run(folder.path(), "run1", 1, 0, simple(1, "first"));
+  write_run(folder.path(), "run2", 2, 300, simple(2, "second"));
+  Keeper target;
+  const Replayed replayed = replay({folder.path(), "--to", target.address()});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_EQ(target.wait_for(2).size(), 2U);
+  EXPECT_TRUE(
+      has(replayed.output, "1 gap between runs skipped: 299d23h59m59s of the recording in all\n"))
+      << replayed.output;
+  const json::value& gaps = replayed.report.at("gaps");
+  EXPECT_EQ(gaps.at("between_runs").at("count").to_number<int>(), 1);
+  EXPECT_NEAR(gaps.at("between_runs").at("seconds").to_number<double>(), 300 * 24 * 3600.0, 1);
+  EXPECT_EQ(gaps.at("shortened").at("count").to_number<int>(), 0);
+}
+
+// The outer connection is idle for a day, in which nothing else happens. The inner one begins and
+// ends behind that, while the outer one is open.
+TEST(ReplayGapsInTime, ALongOneIsShortenedForAllConnections) {
+  const TempDir folder;
+  const std::chrono::hours day(24);
+  write_segment(
+      folder.path(), {},
+      joined({{opened(milliseconds(0), 1),
+               after(milliseconds(0), data_record(1, Side::client, 0, "outer"))},
+              simple(2, "inner", day),
+              {after(day + milliseconds(500), end_record(Kind::eof, 1, Side::client, 5)),
+               after(day + milliseconds(500), end_record(Kind::eof, 1, Side::upstream, 0)),
+               closed(day + milliseconds(500), 1, "outer")}}));
+  for (const auto& [speed, least] :
+       {std::pair{"1x", milliseconds(400)}, std::pair{"1000x", milliseconds(200)}}) {
+    Keeper target;
+    const auto began = steady_clock::now();
+    const Replayed replayed =
+        replay({folder.path(), "--to", target.address(), "--speed", speed, "--max-gap", "200ms"});
+    EXPECT_GE(steady_clock::now() - began, least);
+    EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+    const std::vector<Keeper::Kept> kept = target.wait_for(2);
+    EXPECT_EQ(kept.at(0).bytes, "outer");
+    EXPECT_EQ(kept.at(1).bytes, "inner");
+    const json::value& gaps = replayed.report.at("gaps").at("shortened");
+    EXPECT_EQ(gaps.at("count").to_number<int>(), speed == std::string("1x") ? 2 : 1);
+    EXPECT_TRUE(
+        Regex("(2 gaps shortened by --max-gap: 1d|1 gap shortened by --max-gap: 23h56m40s) of "
+              "the recording in all\n")
+            .is_in(replayed.output))
+        << replayed.output;
+    EXPECT_EQ(replayed.report.at("settings").at("max_gap_ns").to_number<int>(), 200'000'000);
+  }
+}
+
 /// Measures how late a thread that only sleeps is woken here meanwhile.
 class Sleeper {
  public:

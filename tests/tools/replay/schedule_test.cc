@@ -22,23 +22,26 @@ using std::chrono::seconds;
 const TimePoint kStart = TimePoint(hours(1000));
 constexpr std::uint64_t kFirst = 1'790'000'000'000'000'000;  // nanoseconds of a wall clock
 
+const Gaps kNoGaps;
+
 std::uint64_t ns(nanoseconds time) { return static_cast<std::uint64_t>(time.count()); }
 
 TEST(Schedule, IsCountedFromOneStart) {
-  const Schedule schedule(kFirst, 1, kStart);
+  const Schedule schedule(kFirst, 1, kStart, kNoGaps);
   EXPECT_EQ(schedule.due(kFirst), kStart);
   EXPECT_EQ(schedule.due(kFirst + 1), kStart + nanoseconds(1));
   EXPECT_EQ(schedule.due(kFirst + ns(hours(1)) + 1), kStart + hours(1) + nanoseconds(1));
 }
 
 TEST(Schedule, GoesAsFastAsItIsTold) {
-  EXPECT_EQ(Schedule(kFirst, 10, kStart).due(kFirst + ns(hours(1))), kStart + seconds(360));
-  EXPECT_EQ(Schedule(kFirst, 0.5, kStart).due(kFirst + ns(hours(1))), kStart + hours(2));
-  EXPECT_EQ(Schedule(kFirst, 0, kStart).due(kFirst + ns(hours(1))), kStart);
+  EXPECT_EQ(Schedule(kFirst, 10, kStart, kNoGaps).due(kFirst + ns(hours(1))),
+            kStart + seconds(360));
+  EXPECT_EQ(Schedule(kFirst, 0.5, kStart, kNoGaps).due(kFirst + ns(hours(1))), kStart + hours(2));
+  EXPECT_EQ(Schedule(kFirst, 0, kStart, kNoGaps).due(kFirst + ns(hours(1))), kStart);
 }
 
 TEST(Schedule, OfTimesThatCannotBeIsNeitherBeforeTheStartNorBeyondTheClock) {
-  const Schedule schedule(kFirst, 0.001, kStart);
+  const Schedule schedule(kFirst, 0.001, kStart, kNoGaps);
   EXPECT_EQ(schedule.due(0), kStart);
   EXPECT_GT(schedule.due(~std::uint64_t{0}), kStart + hours(24 * 365));
 }
@@ -47,7 +50,7 @@ TEST(Schedule, OfTimesThatCannotBeIsNeitherBeforeTheStartNorBeyondTheClock) {
 TEST(Schedule, DoesNotDriftOverAnHour) {
   std::mt19937_64 random(test::seed());
   for (const double speed : {1.0, 0.5, 7.3, 60.0}) {
-    const Schedule schedule(kFirst, speed, kStart);
+    const Schedule schedule(kFirst, speed, kStart, kNoGaps);
     TimePoint now = kStart;
     constexpr int kConnections = 36'000;
     nanoseconds most(0);

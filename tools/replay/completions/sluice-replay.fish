@@ -3,6 +3,7 @@
 complete -c sluice-replay -F
 complete -c sluice-replay -l to -x -a 'unix:' -d 'Connect to this address'
 complete -c sluice-replay -l speed -x -a '1x 10x 0.5x max' -d 'Replay at this speed: 1x, 10x, 0.5x, or max'
+complete -c sluice-replay -l max-gap -x -d 'Shorten longer times in which nothing is due to this'
 complete -c sluice-replay -l connections -x -d 'Open at most this many connections at once'
 complete -c sluice-replay -l repeat -x -d 'Replay everything this many times'
 complete -c sluice-replay -l wait-responses -d 'Send the next bytes only after the recorded answer'
