@@ -236,6 +236,55 @@ TEST_F(ReplayTest, AShortAnswerDoesNotHoldTheReplayForEver) {
   EXPECT_NE(replayed.output.find(told), std::string::npos) << replayed.output;
 }
 
+// Each answer is shorter than it was. Waiting for the rest would take an hour each time.
+TEST_F(ReplayTest, AnAnswerOfAnotherLengthIsCompleteOnceTheServerIsSilent) {
+  constexpr std::size_t kRequests = 20;
+  const auto with = [](const std::string& what) {
+    return [what](const std::string& so_far, bool ended) {
+      const std::string answer = count_requests(so_far, ended);
+      return answer.empty() ? answer : answer + what;
+    };
+  };
+  start_recording(with("seven b"));
+  const OwnedFd client = connect();
+  for (std::size_t i = 1; i <= kRequests; ++i) {
+    ASSERT_TRUE(send_all(client.get(), std::to_string(i) + ';'));
+    const std::string answer = '<' + std::to_string(i) + ">seven b";
+    ASSERT_EQ(receive_text(client.get(), answer.size()), answer);
+  }
+  finish_sending(client.get());
+  static_cast<void>(end_recording(1));
+  for (const char* speed : {"1x", "max"}) {
+    Keeper shorter(with(""));
+    const Replayed replayed = replay_to(
+        shorter.address(), {"--speed", speed, "--wait-responses", "--response-timeout", "1h"});
+    EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+    EXPECT_EQ(shorter.wait_for(1).at(0).bytes,
+              "1;2;3;4;5;6;7;8;9;10;11;12;13;14;15;16;17;18;19;20;");
+    EXPECT_EQ(replayed.count("answers_by_silence"), kRequests);
+    EXPECT_EQ(replayed.count("short_answers"), 0U);
+    const std::string told =
+        "20 times an answer that was shorter than recorded counted as complete, since the server "
+        "was silent\n";
+    EXPECT_NE(replayed.output.find(told), std::string::npos) << replayed.output;
+  }
+}
+
+// It has not begun to answer, so that silence says nothing.
+TEST_F(ReplayTest, AServerThatTakesLongToBeginIsNotSilent) {
+  start_recording(count_requests);
+  converse(2);
+  static_cast<void>(end_recording(1));
+  Keeper slow([](const std::string& so_far, bool ended) {
+    if (!ended) std::this_thread::sleep_for(milliseconds(400));
+    return count_requests(so_far, ended);
+  });
+  const Replayed replayed =
+      replay_to(slow.address(), {"--speed", "max", "--wait-responses", "--compare"});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_EQ(replayed.count("answers_by_silence"), 0U);
+}
+
 TEST_F(ReplayTest, ComparingFindsTheFirstByteThatDiffers) {
   start_recording(count_requests);
   converse(3);

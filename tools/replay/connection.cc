@@ -124,8 +124,8 @@ Action::Kind Connection::current_kind() const {
 }
 
 AnswerState Connection::answer_state() const {
-  return {stage_.settings.wait_responses, received_bytes_ + forgiven_bytes_,
-          answer_end_ != SideEnd::none};
+  return {stage_.settings.wait_responses && answering_now_ != Answering::silent,
+          received_bytes_ + forgiven_bytes_, answer_end_ != SideEnd::none};
 }
 
 void Connection::proceed() {
@@ -148,6 +148,7 @@ void Connection::proceed() {
     if (acts > 0) cork.set();
     if (stage_.settings.wait_responses) do_without_answer(action);
     if (!act(action, now)) return;
+    answering_now_ = Answering::not_begun;
     action_ = action.next;
     part_bytes_ = 0;
     lag_noted_ = false;
@@ -280,13 +281,26 @@ void Connection::give_time_to_answer() {
   // The server may have to answer everything that was sent without waiting before it ends the
   // answer.
   if (state_ == State::draining) then = std::max(then, began_ + answering_);
-  set_limit(then - now + stage_.settings.response_timeout);
+  const std::chrono::nanoseconds time = then - now + stage_.settings.response_timeout;
+  const std::chrono::nanoseconds silence = longest_silence();
+  limit_is_silence_ =
+      state_ == State::running && answering_now_ == Answering::begun && silence < time;
+  set_limit(limit_is_silence_ ? silence : time);
+}
+
+// An answer that has begun counts as complete once the server has been silent for this long: its
+// length can differ from the recorded one's.
+std::chrono::nanoseconds Connection::longest_silence() const {
+  constexpr milliseconds kLeast{100};
+  constexpr int kPauses = 4;
+  return std::max(kLeast, kPauses * milliseconds(planned().pause_ms));
 }
 
 void Connection::answered(const Completion& completion) {
   if (completion.result > 0) {
     const TimePoint now = Clock::now();
     received_bytes_ += completion.data.size();
+    answering_now_ = Answering::begun;
     stage_.tally.received_bytes += completion.data.size();
     turns_.answered(received_bytes_ + forgiven_bytes_, now);
     if (check_) {
@@ -317,10 +331,11 @@ void Connection::answered(const Completion& completion) {
   out_of_time();
 }
 
-// The answer is late or shorter than recorded. The next answers are measured from where it ended.
+// The answer is late, or shorter than recorded. The next answers are measured from where it ended.
 void Connection::do_without_answer(const Action& action) {
   if (received_bytes_ + forgiven_bytes_ >= action.answers_before) return;
-  ++stage_.tally.short_answers;
+  ++(answering_now_ == Answering::silent ? stage_.tally.silent_answers
+                                         : stage_.tally.short_answers);
   forgiven_bytes_ = action.answers_before - received_bytes_;
   turns_.answered(received_bytes_ + forgiven_bytes_, {});
 }
@@ -342,6 +357,11 @@ void Connection::out_of_time() {
     case State::running:
       if (answer_end_ == SideEnd::none && writable_.in_flight()) {
         return fail("the server stopped reading", How::by_reset);
+      }
+      if (answer_end_ == SideEnd::none && limit_is_silence_) {
+        // More can still come before the next action is due.
+        answering_now_ = Answering::silent;
+        return proceed();
       }
       if (answer_end_ == SideEnd::none) {
         do_without_answer(stage_.plan.actions[action_]);

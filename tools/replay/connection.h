@@ -74,6 +74,12 @@ class Connection {
     closing,   ///< waits until nothing is in flight
   };
   enum class How : std::uint8_t { in_order, by_reset };
+  /// What an answer that is waited for does.
+  enum class Answering : std::uint8_t {
+    not_begun,  ///< nothing has come since the last action
+    begun,
+    silent,  ///< nothing more has come for so long that it counts as complete
+  };
 
   void became_writable(const Completion& completion);
   void received(const Completion& completion);
@@ -98,6 +104,7 @@ class Connection {
   void wait_for_answer();
   /// Restarts the time limit for the next part of the answer, or its end.
   void give_time_to_answer();
+  [[nodiscard]] std::chrono::nanoseconds longest_silence() const;
   void answered(const Completion& completion);
   [[nodiscard]] bool can_go_on() const;
   void out_of_time();
@@ -123,7 +130,9 @@ class Connection {
   capture::SideEnd answer_end_ = capture::SideEnd::none;
   bool client_ended_ = false;  // in order
   bool cut_at_gap_ = false;
-  bool lag_noted_ = false;        // of the current action
+  bool lag_noted_ = false;         // of the current action
+  bool limit_is_silence_ = false;  // the limit is how long the server may be silent
+  Answering answering_now_ = Answering::not_begun;
   std::uint64_t action_;          // the current or next one
   std::uint32_t part_bytes_ = 0;  // bytes of it that were sent
   std::uint64_t received_bytes_ = 0;

@@ -117,6 +117,7 @@ class Planner {
     std::uint64_t answers = 0;         ///< offset that the upstream's stream has reached
     std::uint64_t acted_ns = 0;        ///< time of the last action, or of the beginning
     std::uint64_t answered_ns = 0;     ///< when the last part of the answer, or its end, came
+    bool answering = false;            ///< part of an answer has come since the last send
     std::uint64_t last_ns = 0;
     bool begun = false;         ///< its first record has been read
     bool client_ended = false;  ///< the client sends no more
@@ -204,9 +205,12 @@ class Planner {
 
   Result<> follow_upstream(const Event& event, std::uint64_t at_ns, Live& live) {
     PlannedConnection& planned = plan_.connections[live.planned];
-    live.answered_ns = at_ns;
+    const std::uint64_t before_ns = std::exchange(live.answered_ns, at_ns);
     switch (static_cast<Kind>(event.header.kind)) {
       case Kind::data:
+        if (std::exchange(live.answering, true)) {
+          planned.pause_ms = std::max(planned.pause_ms, milliseconds_between(before_ns, at_ns));
+        }
         return answer(event, at_ns, live);
       case Kind::eof:
         planned.answer_end = SideEnd::eof;
@@ -233,6 +237,7 @@ class Planner {
     action.segment = static_cast<std::uint32_t>(plan_.segments.size() - 1);
     action.bytes = static_cast<std::uint32_t>(bytes);
     live.unanswered = plan_.actions.size();
+    live.answering = false;
     plan_.connections[live.planned].client_bytes += bytes;
     plan_.client_bytes += bytes;
     return append(action, live);

@@ -63,15 +63,16 @@ struct PlannedConnection {
   std::uint64_t answer_missing = 0;  ///< bytes of them that were not recorded
   std::uint64_t name = 0;            ///< position of its id in Plan::names
   std::uint32_t name_bytes = 0;      ///< length of its id
+  std::uint32_t pause_ms = 0;        ///< the longest pause inside an answer
   capture::SideEnd answer_end = capture::SideEnd::none;
   bool answer_recorded = false;
 };
 
-static_assert(sizeof(Action) == 64 && sizeof(Answer) == 32 && sizeof(PlannedConnection) == 80,
+static_assert(sizeof(Action) == 64 && sizeof(Answer) == 32 && sizeof(PlannedConnection) == 88,
               "the man page says so");
 
 /// Everything that a replay sends. Its size grows with the capture: 64 bytes for each record of a
-/// client, 32 for each record of an upstream (with answers), and 80 plus the id for each
+/// client, 32 for each record of an upstream (with answers), and 88 plus the id for each
 /// connection, all in files without names. In memory are only the segments' names and, while the
 /// plan is made, the connections that were alive at the same time.
 struct Plan {

@@ -187,6 +187,8 @@ std::vector<std::string> remarks(const Outcome& outcome) {
       "whose answers were not awaited, since they were not recorded completely");
   for (const auto& [why, number] : tally.failures) say(number, "connection", "failed: " + why);
   say(tally.short_answers, "time", "an answer did not come in time, or not completely");
+  say(tally.silent_answers, "time",
+      "an answer that was shorter than recorded counted as complete, since the server was silent");
   say(tally.interrupted, "connection", "interrupted");
   say(tally.waited, "time", "a connection had to wait for another to end (--connections)");
   say(tally.incomparable, "connection",
@@ -289,6 +291,7 @@ json::object to_json(const Outcome& outcome) {
         {"not_waited_for", tally.not_waited_for},
         {"interrupted", tally.interrupted},
         {"short_answers", tally.short_answers},
+        {"answers_by_silence", tally.silent_answers},
         {"waited", tally.waited},
         {"most_at_once", tally.most_at_once},
         {"sent_bytes", tally.sent_bytes},

@@ -52,7 +52,8 @@ struct Tally {
   std::uint64_t cut_at_end = 0;      ///< ended by a reset where their recording ends
   std::uint64_t not_waited_for = 0;  ///< their answers were not completely recorded
   std::uint64_t interrupted = 0;
-  std::uint64_t short_answers = 0;  ///< answers that came late or not completely
+  std::uint64_t short_answers = 0;   ///< answers that came late or not completely
+  std::uint64_t silent_answers = 0;  ///< answers that silence completed
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_bytes = 0;
   std::size_t most_at_once = 0;

@@ -113,6 +113,17 @@ TEST_F(PlanTest, KnowsWhenAndWhereEachRecordIsAndWhatHadBeenAnswered) {
   EXPECT_FALSE(all[1].ends_turn);
 }
 
+// Neither the time until an answer begins nor that until the next request is inside an answer.
+TEST_F(PlanTest, KnowsTheLongestPauseInsideAnAnswer) {
+  make({opened(0, 1), at(10, data_record(1, Side::client, 0, "a")),
+        at(90, data_record(1, Side::upstream, 0, "1")),
+        at(97, data_record(1, Side::upstream, 1, "2")),
+        at(100, data_record(1, Side::upstream, 2, "3")),
+        at(300, data_record(1, Side::client, 1, "b")),
+        at(500, data_record(1, Side::upstream, 3, "4")), closed(900, 1)});
+  EXPECT_EQ(plan_.connections[0].pause_ms, 7U);
+}
+
 TEST_F(PlanTest, EndsAConnectionAtAGapOfItsClient) {
   make({opened(0, 1), at(1, data_record(1, Side::client, 0, "hello")),
         at(2, test::gap_record(1, Side::client, 5, 50, GapReason::buffers_full)),
