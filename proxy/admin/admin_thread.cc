@@ -1,5 +1,6 @@
 #include "proxy/admin/admin_thread.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -39,7 +40,7 @@ Result<std::string> token_of(const Config& config) {
 
 }  // namespace
 
-Result<> AdminThread::start(InheritedSockets& inherited) {
+Result<> AdminThread::start(InheritedSockets& inherited, bool accepts) {
   if (config_.admin.empty()) return {};
   Result<std::string> token = token_of(config_);
   if (token.has_error()) return token.error();
@@ -60,13 +61,49 @@ Result<> AdminThread::start(InheritedSockets& inherited) {
   if (Result<> listening = listeners_.listen({}); listening.has_error()) return listening;
   for (ListenSocket& socket : std::exchange(listeners_.sockets, {})) {
     const Peer peer = peer_of(socket);
+    sockets_.push_back(socket.fd.get());
     server_->accept_from(std::move(socket.fd), peer);
   }
+  if (!accepts) server_->hold();
   thread_ = start_thread([this] {
     pthread_setname_np(pthread_self(), "admin");
     server_->run();
   });
   return {};
+}
+
+void AdminThread::hold() {
+  if (server_) server_->hold();
+}
+
+void AdminThread::release() {
+  if (server_) server_->release();
+}
+
+void AdminThread::own_paths(const std::vector<SocketPath>& paths) {
+  const std::lock_guard lock(mutex_);
+  listeners_.own_paths(paths);
+}
+
+std::vector<SocketPath> AdminThread::paths() const {
+  const std::lock_guard lock(mutex_);
+  return listeners_.unix_paths;
+}
+
+void AdminThread::let_go() {
+  const std::lock_guard lock(mutex_);
+  listeners_.unix_paths.clear();
+  sockets_.clear();
+  if (server_) server_->let_go();
+}
+
+Result<std::vector<OwnedFd>> AdminThread::copy_sockets() const {
+  std::vector<OwnedFd> copies;
+  for (const int each : sockets_) {
+    copies.emplace_back(::fcntl(each, F_DUPFD_CLOEXEC, 0));
+    if (!copies.back()) return errno_error("copy a listening socket");
+  }
+  return copies;
 }
 
 void AdminThread::end() {

@@ -3,8 +3,10 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
 #include "proxy/admin/commands.h"
 #include "proxy/admin/endpoints.h"
 #include "proxy/admin/http_server.h"
@@ -27,7 +29,18 @@ class AdminThread {
 
   /// Reads the token, listens at the configured addresses and starts the thread. No effect if there
   /// is no address, or after remove_unix_paths(). Takes its addresses' sockets from `inherited`.
-  [[nodiscard]] Result<> start(InheritedSockets& inherited);
+  /// `accepts`: at once; otherwise from release() on.
+  [[nodiscard]] Result<> start(InheritedSockets& inherited, bool accepts = true);
+  /// See HttpServer. Any thread, between start() and end(). No effect if there is no address.
+  void hold();
+  void release();
+  /// See ListenSockets. Control thread.
+  void own_paths(const std::vector<SocketPath>& paths);
+  [[nodiscard]] std::vector<SocketPath> paths() const;
+  /// Also forgets the paths of its unix sockets, which another process owns from now on.
+  void let_go();
+  /// Copies of its listening sockets. Control thread, before let_go().
+  [[nodiscard]] Result<std::vector<OwnedFd>> copy_sockets() const;
   /// Where it listens, and which addresses it passed over. Valid after start(); the thread has the
   /// sockets.
   [[nodiscard]] const ListenSockets& listeners() const { return listeners_; }
@@ -43,7 +56,9 @@ class AdminThread {
   AdminCommands& commands_;
   std::unique_ptr<HttpServer> server_;
   std::unique_ptr<Endpoints> endpoints_;
-  std::mutex mutex_;  ///< guards the rest while start() and remove_unix_paths() may both run
+  std::vector<int> sockets_;  ///< the server's; they stay open until let_go()
+  mutable std::mutex
+      mutex_;  ///< guards the rest while start() and remove_unix_paths() may both run
   ListenSockets listeners_;
   bool ended_ = false;
   std::thread thread_;

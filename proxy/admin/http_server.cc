@@ -88,6 +88,7 @@ struct Connection {
 
   Stream stream;
   const Peer peer;
+  bool idle = false;  // no byte of the next request has come
   beast::flat_buffer buffer{kMostBufferBytes};
   State state = State::reading;
   TimePoint since = Clock::now();
@@ -141,6 +142,8 @@ HttpRequest request_of(Parser& parser, Peer peer) {
 
 class HttpServer::Impl {
  public:
+  enum class Accepting : std::uint8_t { yes, held, no_more };
+
   explicit Impl(Handler handler) : handler_(std::move(handler)) {}
   ~Impl() { connections_.clear(); }
   Impl(const Impl&) = delete;
@@ -150,6 +153,7 @@ class HttpServer::Impl {
     listeners_.emplace_back(context_, listener.release());
     asio::co_spawn(context_, accept(listeners_.back(), peer), asio::detached);
   }
+  void enter(Accepting next);
   void run() { context_.run(); }
   void stop() { context_.stop(); }
   void post(std::function<void()> task) { asio::post(context_, std::move(task)); }
@@ -181,11 +185,13 @@ class HttpServer::Impl {
   asio::awaitable<void> linger(Connection& connection);
 
   Handler handler_;
+  Accepting accepting_ = Accepting::yes;
   std::array<std::uint64_t, kRejections> rejected_{};
   std::vector<Shared> connections_;
   // Destroyed first, with all coroutines that wait.
   asio::io_context context_{1};
   std::list<asio::posix::stream_descriptor> listeners_;
+  asio::steady_timer changed_{context_, asio::steady_timer::time_point::max()};  // accepting_ was
 };
 
 // --- Accepting ---
@@ -193,11 +199,15 @@ class HttpServer::Impl {
 asio::awaitable<void> HttpServer::Impl::accept(asio::posix::stream_descriptor& listener,
                                                Peer peer) {
   asio::steady_timer pause(context_);
-  while (true) {
+  while (accepting_ != Accepting::no_more) {
+    if (accepting_ == Accepting::held) {
+      co_await changed_.async_wait(kAwait);
+      continue;
+    }
     const auto [error] =
         co_await listener.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
-    if (error) co_return;
-    for (int i = 0; i < kAcceptsAtOnce; ++i) {
+    if (error && error != asio::error::operation_aborted) co_return;
+    for (int i = 0; i < kAcceptsAtOnce && accepting_ == Accepting::yes; ++i) {
       OwnedFd socket(
           ::accept4(listener.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (socket) {
@@ -210,6 +220,20 @@ asio::awaitable<void> HttpServer::Impl::accept(asio::posix::stream_descriptor& l
       co_await pause.async_wait(kAwait);
       break;
     }
+  }
+}
+
+void HttpServer::Impl::enter(Accepting next) {
+  if (accepting_ == Accepting::no_more) return;
+  accepting_ = next;
+  changed_.cancel();
+  ErrorCode ignored;
+  for (asio::posix::stream_descriptor& each : listeners_) {
+    next == Accepting::no_more ? each.close(ignored) : each.cancel(ignored);
+  }
+  if (next != Accepting::no_more) return;
+  for (const Shared& each : connections_) {
+    if (each->idle) each->stream.close();
   }
 }
 
@@ -263,8 +287,10 @@ asio::awaitable<HttpServer::Impl::Next> HttpServer::Impl::serve_request(Connecti
   Stream& stream = connection.stream;
   if (!first && connection.buffer.size() == 0) {
     stream.expires_after(kIdleTime);
+    connection.idle = true;
     const auto [error, bytes] =
         co_await stream.async_read_some(connection.buffer.prepare(kMostHeaderBytes / 2), kAwait);
+    connection.idle = false;
     if (error) co_return co_await refuse(connection, error, true);
     connection.buffer.commit(bytes);
   }
@@ -290,7 +316,8 @@ asio::awaitable<HttpServer::Impl::Next> HttpServer::Impl::serve_request(Connecti
   connection.enter(State::answering);
   stream.expires_never();
   const HttpResponse response = co_await answer(request);
-  co_return co_await write(connection, response, with_body, keep_alive);
+  co_return co_await write(connection, response, with_body,
+                           keep_alive && accepting_ != Accepting::no_more);
 }
 
 asio::awaitable<HttpServer::Impl::Next> HttpServer::Impl::read_body(Connection& connection,
@@ -397,6 +424,15 @@ HttpServer::~HttpServer() = default;
 
 void HttpServer::accept_from(OwnedFd listener, Peer peer) {
   impl_->accept_from(std::move(listener), peer);
+}
+void HttpServer::hold() {
+  impl_->post([this] { impl_->enter(Impl::Accepting::held); });
+}
+void HttpServer::release() {
+  impl_->post([this] { impl_->enter(Impl::Accepting::yes); });
+}
+void HttpServer::let_go() {
+  impl_->post([this] { impl_->enter(Impl::Accepting::no_more); });
 }
 void HttpServer::run() { impl_->run(); }
 void HttpServer::stop() { impl_->stop(); }

@@ -42,6 +42,13 @@ class HttpServer {
 
   /// Accepts from a listening socket. Call it before run().
   void accept_from(OwnedFd listener, Peer peer);
+  /// From a later turn on, accepts nobody; peers stay queued in the kernel. Any thread. So are the
+  /// next two.
+  void hold();
+  /// Accepts again after hold().
+  void release();
+  /// Closes the listeners for good, and each connection once its request is answered.
+  void let_go();
   /// Serves until stop().
   void run();
   /// Lets run() return; connections are left as they are, and close with the server. Any thread.

@@ -24,7 +24,7 @@ _sluice() {
   case $previous in
     --listen | --admin) _sluice_address ;;
     --to) _sluice_address "dns:" "srv:" "file:" "discard:" "echo:" ;;
-    --config | --log-file | --admin-token-file) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    --config | --log-file | --admin-token-file | --takeover-socket) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --capture) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     --durability)
       mapfile -t COMPREPLY < <(compgen -W "none interval batch before-forward" -- "$current")
@@ -55,7 +55,7 @@ _sluice() {
     -h | --help)
       mapfile -t COMPREPLY < <(compgen -W "all routes servers clients timeouts capture mirror log admin workers transfer general" -- "$current")
       ;;
-    --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout | --lame-duck | --busy-poll | --hedge-after) ;;
+    --connect-timeout | --idle-timeout | --half-close-timeout | --drain-timeout | --lame-duck | --takeover-drain | --busy-poll | --hedge-after) ;;
     --capture-limit | --capture-buffers | --segment-size | --retain-size) ;;
     --flush-interval | --sync-interval | --segment-time | --retain-age) ;;
     --workers | --retries | --max-connections | --pipe-size | --pipe-budget) ;;
@@ -64,8 +64,8 @@ _sluice() {
         --half-close-timeout --capture --durability --capture-full --capture-exact
         --capture-io --capture-direction --capture-limit --flush-interval --sync-interval --segment-size
         --segment-time --retain-size --retain-age --mirror --mirror-max-lag --mirror-on-lag
-        --mirror-sample --mirror-buffers --capture-buffers --drain-timeout --lame-duck --workers --engine --busy-poll --max-connections --cpu-affinity
-        --pipe-size --pipe-budget --log-level --log-format --log-file --admin --admin-host --admin-token-file --version --help"
+        --mirror-sample --mirror-buffers --capture-buffers --drain-timeout --lame-duck --takeover-drain --workers --engine --busy-poll --max-connections --cpu-affinity
+        --pipe-size --pipe-budget --log-level --log-format --log-file --admin --admin-host --admin-token-file --takeover-socket --takeover --version --help"
       mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
       ;;
   esac

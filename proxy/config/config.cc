@@ -471,7 +471,13 @@ Invocation parse_command_line(int argc, const char* const* argv) {
     const Error error = option_error("admin", apart.error().to_string());
     return usage_error({&error, 1});
   }
+  if (line.has("takeover") && config.takeover_socket.empty()) {
+    const Error error =
+        option_error("takeover", "given without takeover-socket, expected both: where to ask");
+    return usage_error({&error, 1});
+  }
   Invocation invocation;
+  invocation.takes_over = line.has("takeover");
   if (line.has("check")) invocation.action = Invocation::Action::check;
   invocation.config = std::move(config);
   return invocation;

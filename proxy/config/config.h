@@ -139,8 +139,9 @@ struct Config {
   CpuAffinity cpu_affinity;
   std::chrono::nanoseconds busy_poll{0};  ///< see Reactor::set_busy_poll()
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(30);  ///< 0: end at once
-  std::chrono::nanoseconds lame_duck{0};    ///< accept this long after SIGTERM
-  std::uint64_t max_connections = 100'000;  ///< of all routes together
+  std::chrono::nanoseconds lame_duck{0};       ///< accept this long after SIGTERM
+  std::chrono::nanoseconds takeover_drain{0};  ///< once another process has taken over; 0: no limit
+  std::uint64_t max_connections = 100'000;     ///< of all routes together
   std::uint64_t pipe_size_bytes = 1 << 20;
   std::uint64_t pipe_budget_slots = 65'536;        ///< a slot can pin 32 KiB, see PipePool
   std::uint64_t capture_buffers_bytes = 32 << 20;  ///< of each worker
@@ -151,6 +152,7 @@ struct Config {
   std::vector<ListenAddress> admin;      ///< where HTTP is served; none is abstract
   std::vector<std::string> admin_hosts;  ///< further names allowed in `Host`, in lower case
   std::string admin_token_file;          ///< empty: no token is needed
+  std::string takeover_socket;           ///< a path; empty: nobody can take over
   std::vector<RouteConfig> routes;
 };
 
@@ -181,6 +183,7 @@ struct Invocation {
   std::string message;  ///< exit only: the text to print unchanged, with its newline: to stdout if
                         ///< exit_status is 0, otherwise to stderr
   Config config;
+  bool takes_over = false;  ///< run only: take over from the process at Config::takeover_socket
 };
 
 /// Parses the command line and the configuration file that it names.

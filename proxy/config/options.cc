@@ -619,6 +619,18 @@ constexpr auto kOptions = std::to_array<Option>({
      .help = "After SIGTERM, accept clients for this long before the drain. Meanwhile /readyz of "
              "the admin addresses answers 503, so that load balancers go elsewhere. Raise the "
              "systemd unit's TimeoutStopSec with it."},
+    {.name = "takeover-drain",
+     .kind = OptionKind::duration,
+     .places = kGlobal,
+     .topic = Topic::timeouts,
+     .field = &Config::takeover_drain,
+     .value = "DURATION",
+     .default_text = "0",
+     .lowest = kShortestTimeout,
+     .highest = kLongestTimeout,
+     .zero = "never",
+     .help = "After another process has taken over, reset connections that are left after this "
+             "time. The option of the process that was replaced counts."},
     {.name = "workers",
      .kind = OptionKind::count,
      .places = kGlobal,
@@ -776,6 +788,21 @@ constexpr auto kOptions = std::to_array<Option>({
      .help = "Require the token in this file over TCP. It has at least 32 characters, and only the "
              "file's owner and group may read it. /metrics, /livez, /readyz and the page itself "
              "need none, and neither do unix sockets."},
+    {.name = "takeover-socket",
+     .kind = OptionKind::path,
+     .places = kGlobal,
+     .topic = Topic::admin,
+     .field = &Config::takeover_socket,
+     .value = "FILE",
+     .help = "Let another process of this user, or of root, take over at this unix socket, without "
+             "a lost connection. See --takeover."},
+    {.name = "takeover",
+     .kind = OptionKind::flag,
+     .places = kOnCommandLine,
+     .topic = Topic::general,
+     .help = "Take over from the process that runs. It hands over its listeners and what operators "
+             "changed, and keeps its connections until they end; if this process fails, it "
+             "accepts again. Needs --takeover-socket."},
     {.name = "version",
      .kind = OptionKind::flag,
      .places = kOnCommandLine,

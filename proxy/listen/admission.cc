@@ -1,5 +1,6 @@
 #include "proxy/listen/admission.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 
 #include <cassert>
@@ -39,6 +40,28 @@ void Admission::drain() {
   state_ = State::draining;
   for (const auto& listener : listeners_) listener->drain();
   check_closed();
+}
+
+void Admission::hold() {
+  if (draining()) return;
+  state_ = State::held;
+  for (const auto& listener : listeners_) listener->pause();
+}
+
+void Admission::release() {
+  if (state_ != State::held) return;
+  state_ = State::open;
+  must_wait() ? pause() : start();
+}
+
+Result<std::vector<OwnedFd>> Admission::copy_sockets() const {
+  std::vector<OwnedFd> copies;
+  for (const auto& listener : listeners_) {
+    if (listener->closed()) continue;
+    copies.emplace_back(::fcntl(listener->fd(), F_DUPFD_CLOEXEC, 0));
+    if (!copies.back()) return errno_error("copy a listening socket");
+  }
+  return copies;
 }
 
 void Admission::turn_away() {

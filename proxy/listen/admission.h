@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/reactor/reactor.h"
 #include "iolib/relay/leg.h"
@@ -40,6 +41,14 @@ class Admission final : private Timer, private Deferral {
   /// Accepts the clients that are already queued, then closes the listeners.
   void drain();
   [[nodiscard]] bool draining() const { return state_ >= State::draining; }
+  /// Stops accepting: clients stay queued in the kernel, where another process with copies of the
+  /// sockets may take them. No effect while draining.
+  void hold();
+  /// Accepts again after hold().
+  void release();
+  /// Copies of the listening sockets, in the order in which they were added. An error if there are
+  /// no descriptors.
+  [[nodiscard]] Result<std::vector<OwnedFd>> copy_sockets() const;
   /// Resets all waiting clients and those that are still accepted later. Only after drain().
   void turn_away();
   /// True once no further client can be admitted.
@@ -71,6 +80,7 @@ class Admission final : private Timer, private Deferral {
   enum class State : std::uint8_t {
     open,          ///< the listeners accept; no client waits
     paused,        ///< the listeners are paused until no client waits
+    held,          ///< the listeners are paused until release()
     draining,      ///< the listeners close
     turning_away,  ///< as `draining`, and new clients are reset
     closed,

@@ -19,6 +19,8 @@ namespace {
 
 // The owner and the group may use the admin thread's sockets.
 constexpr mode_t kAdminMode = 0660;
+// Whoever may take over could read everything that is forwarded.
+constexpr mode_t kTakeoverMode = 0600;
 
 Result<SocketAddress> local_address(int fd) {
   sockaddr_storage local{};
@@ -263,6 +265,15 @@ Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
   return std::move(opener.opened());
 }
 
+Result<ListenSockets> open_takeover_socket(const Config& config, InheritedSockets& inherited) {
+  Opener opener(1, inherited);
+  if (config.takeover_socket.empty()) return ListenSockets{};
+  const Result<> opened =
+      opener.open(UnixEndpoint{config.takeover_socket}, {.mode = kTakeoverMode});
+  if (opened.has_error()) return opened.error();
+  return std::move(opener.opened());
+}
+
 Result<ListenSockets> open_admin_listeners(const Config& config, InheritedSockets& inherited) {
   Opener opener(1, inherited);
   for (const ListenAddress& address : config.admin) {
@@ -282,6 +293,15 @@ Result<> ListenSockets::listen(const std::vector<int>& cpus) {
     each = end;
   }
   return {};
+}
+
+void ListenSockets::own_paths(const std::vector<SocketPath>& paths) {
+  for (const SocketPath& each : paths) {
+    const std::string address = make_endpoint(UnixEndpoint{each.path}).text;
+    if (std::ranges::find(bound, address, &Bound::address) != bound.end()) {
+      unix_paths.push_back(each);
+    }
+  }
 }
 
 void ListenSockets::remove_unix_paths() {

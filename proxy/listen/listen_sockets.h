@@ -56,6 +56,9 @@ struct ListenSockets {
   /// connection goes to the worker on the CPU where it arrives, while that spreads the connections;
   /// cpus[i] is the CPU of worker i. On failure some sockets may already listen.
   [[nodiscard]] Result<> listen(const std::vector<int>& cpus);
+  /// Takes over the paths of inherited sockets: those of `paths` at which one of these listens are
+  /// removed from now on, too.
+  void own_paths(const std::vector<SocketPath>& paths);
   /// Removes the paths of the unix sockets, once. A path that another file has taken, such as a
   /// successor's listener, stays. The sockets must still be open.
   void remove_unix_paths();
@@ -75,6 +78,11 @@ struct ListenSockets {
 /// The same for the addresses of the admin thread: one socket for each, without a route. Paths of
 /// unix sockets get mode 0660, except for inherited ones.
 [[nodiscard]] Result<ListenSockets> open_admin_listeners(const Config& config,
+                                                         InheritedSockets& inherited);
+
+/// The same for the socket at which another process can take over, with mode 0600; none if there is
+/// no such option.
+[[nodiscard]] Result<ListenSockets> open_takeover_socket(const Config& config,
                                                          InheritedSockets& inherited);
 
 /// Checks whether this machine can open the listeners of `config`, without listening anywhere. The

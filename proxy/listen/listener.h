@@ -29,6 +29,8 @@ class Listener final : private Operation {
   void pause();
   /// Accepts all queued clients, because close() would reset them, then closes the socket.
   void drain();
+  /// The borrowed socket; -1 once it is closed.
+  [[nodiscard]] int fd() const { return socket_.fd.get(); }
   [[nodiscard]] bool closed() const { return !socket_.fd && !in_flight(); }
 
  private:

@@ -60,6 +60,11 @@ void Control::handle(int signal) {
     return end_drain(records(config_) ? kSecondSignalCaptureGrace : kSecondSignalGrace,
                      "second signal");
   }
+  if (phase_ == Phase::handed_over) {
+    phase_ = Phase::draining;
+    return set_deadline(to_duration(config_.drain_timeout),
+                        [this] { end_drain(kLastGrace, "drain timeout"); });
+  }
   const Duration lame_duck = to_duration(config_.lame_duck);
   if (phase_ == Phase::lame_duck || signal == SIGINT || lame_duck == Duration::zero()) {
     return begin_drain();
@@ -67,6 +72,20 @@ void Control::handle(int signal) {
   phase_ = Phase::lame_duck;
   actions_.begin_lame_duck();
   set_deadline(lame_duck, [this] { begin_drain(); });
+}
+
+void Control::hand_over() {
+  if (phase_ == Phase::draining) return;
+  phase_ = Phase::handed_over;
+  ending_ = "handed over";
+  deadline_.cancel();
+  actions_.begin_drain();
+  const Duration time = to_duration(config_.takeover_drain);
+  if (time == Duration::zero()) return;
+  set_deadline(time, [this] {
+    phase_ = Phase::draining;
+    end_drain(kLastGrace, "takeover drain");
+  });
 }
 
 void Control::begin_drain() {

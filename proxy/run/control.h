@@ -76,6 +76,12 @@ class Control {
   /// Asks clients to go elsewhere, or no longer, until the process ends. False if a signal has
   /// begun that. On the control thread.
   [[nodiscard]] bool set_lame_duck(bool lame_duck);
+  /// Another process accepts from now on: drains, with the deadline of --takeover-drain only. A
+  /// signal then begins the drain with its usual deadline. On the control thread.
+  void hand_over();
+  [[nodiscard]] bool is_handed_over() const { return phase_ == Phase::handed_over; }
+  /// Whether the process is about to end. On the control thread.
+  [[nodiscard]] bool is_ending() const { return phase_ >= Phase::lame_duck; }
   /// Lets run() return. Any thread.
   void finish();
 
@@ -91,8 +97,9 @@ class Control {
 
   enum class Phase : std::uint8_t {
     running,
-    set_aside,  ///< an operator asks clients to go elsewhere
-    lame_duck,  ///< a signal does, and begins the drain after a time
+    set_aside,    ///< an operator asks clients to go elsewhere
+    lame_duck,    ///< a signal does, and begins the drain after a time
+    handed_over,  ///< another process accepts; connections end when they end
     draining,
   };
 

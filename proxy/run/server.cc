@@ -31,6 +31,7 @@
 #include "proxy/run/machine.h"
 #include "proxy/run/start_watch.h"
 #include "proxy/run/summary.h"
+#include "proxy/run/takeovers.h"
 #include "proxy/run/worker_thread.h"
 #include "proxy/serve/shared.h"
 #include "proxy/taps/capture.h"
@@ -125,6 +126,8 @@ class Daemon {
                   [this](bool lame_duck) { set_lame_duck(lame_duck); }}) {}
 
   ~Daemon() {
+    takeovers_.end();
+    takeovers_.remove_unix_paths();
     listeners_.remove_unix_paths();
     admin_.end();  // it reads what the workers count
     end_workers();
@@ -135,10 +138,12 @@ class Daemon {
 
   /// Does everything that can take long: resolves names, binds the listeners, recovers captures,
   /// and creates the workers. A signal can end the process at any point.
-  Result<> start();
+  Result<> start(bool takes_over);
   /// Begins to accept clients.
   Result<> listen();
   int run();
+  /// Tells the process that this one was to replace.
+  void tell_failure(const Error& error) { takeovers_.fail(error); }
   /// Leaves no path of the admin thread behind when a signal ends the start. Any thread.
   void before_early_end() { admin_.remove_unix_paths(); }
 
@@ -152,6 +157,7 @@ class Daemon {
   void set_lame_duck(bool lame_duck);
   void begin_lame_duck();
   void begin_drain();
+  void give_up();
   void end_drain();
   [[noreturn]] void exit_now();
   void print_summary() const { sluice::print_summary(routes_, workers_, captures_, pool_); }
@@ -172,7 +178,11 @@ class Daemon {
   DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_, captures_, health_};
   DaemonCommands commands_{control_, workers_};
   admin::AdminThread admin_{config_, source_, commands_};
+  Takeovers takeovers_{config_,    control_,
+                       workers_,   admin_,
+                       listeners_, {[this] { control_.hand_over(); }, [this] { give_up(); }}};
   bool incomplete_ = false;  ///< recorded bytes did not reach the disk
+  bool given_up_ = false;    ///< the process that was to be replaced goes on
 };
 
 Result<> Daemon::prepare() {
@@ -209,11 +219,15 @@ Result<> Daemon::prepare() {
   return health_->start();
 }
 
-Result<> Daemon::start() {
+Result<> Daemon::start(bool takes_over) {
   log::set_level(config_.log_level);  // for those who ask during the start
   source_.set_config(std::make_shared<const Config>(config_));
+  if (takes_over) {
+    if (Result<> asked = takeovers_.ask(inherited_); asked.has_error()) return asked;
+  }
   // First, so that it answers while the rest may take long.
-  if (Result<> started = admin_.start(inherited_); started.has_error()) return started;
+  if (Result<> started = admin_.start(inherited_, !takes_over); started.has_error()) return started;
+  if (Result<> opened = takeovers_.open(inherited_); opened.has_error()) return opened;
   if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
   control_.start_file_threads();
   routes_ = control_.routes();
@@ -221,7 +235,10 @@ Result<> Daemon::start() {
   Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
   if (captures.has_error()) return captures.error();
   captures_ = std::move(*captures);
-  return start_workers(run);
+  if (Result<> started = start_workers(run); started.has_error()) return started;
+  const std::size_t recorders = captures_.all().size() * workers_.size();
+  if (Result<> found = find_descriptors(recorders); found.has_error()) return found;
+  return takeovers_.pending() ? takeovers_.await_go() : Result<>();
 }
 
 // If one worker cannot have io_uring although the probe could, all workers use epoll.
@@ -265,8 +282,6 @@ Result<> Daemon::make_workers() {
 }
 
 Result<> Daemon::listen() {
-  const std::size_t recorders = captures_.all().size() * workers_.size();
-  if (Result<> found = find_descriptors(recorders); found.has_error()) return found;
   if (Result<> listening = listeners_.listen(machine_.cpus); listening.has_error()) {
     return listening;
   }
@@ -279,7 +294,8 @@ Result<> Daemon::listen() {
     workers_[index]->accept_from(std::move(of_workers[index]));
   }
   source_.enter(RunState::ready);
-  return {};
+  admin_.release();
+  return takeovers_.listen();
 }
 
 void Daemon::share(const std::string& run) {
@@ -333,15 +349,17 @@ void Daemon::log_start() const {
 
 int Daemon::run() {
   log_start();
+  takeovers_.settle();
   control_.catch_signals();
   mask_signals(SIG_UNBLOCK, {SIGTERM, SIGINT, SIGHUP, SIGUSR1});
   control_.run();
+  takeovers_.end();
   close_captures();
   for (const auto& worker : workers_) worker->join();
   server_changes_.summarize();
   if (log::enabled(LogLevel::info)) print_summary();
   log::info("ended", {{"reason", control_.ending()}});
-  return incomplete_ ? kExitFailed : kExitDone;
+  return incomplete_ || given_up_ ? kExitFailed : kExitDone;
 }
 
 // Writes and seals all captures, in bounded time.
@@ -378,9 +396,16 @@ void Daemon::begin_lame_duck() {
 
 void Daemon::begin_drain() {
   source_.enter(RunState::draining);
-  log::info("draining", {{"timeout", format_duration(config_.drain_timeout)}});
+  const auto timeout = control_.is_handed_over() ? config_.takeover_drain : config_.drain_timeout;
+  const bool forever = control_.is_handed_over() && timeout == Duration::zero();
+  log::info("draining", {{"timeout", forever ? "none" : format_duration(timeout)}});
   listeners_.remove_unix_paths();
   for (const auto& worker : workers_) worker->drain();
+}
+
+void Daemon::give_up() {
+  given_up_ = true;
+  control_.hand_over();
 }
 
 void Daemon::end_drain() {
@@ -419,7 +444,7 @@ void report(const Config& config, const Machine& machine) {
 
 }  // namespace
 
-int run_server(const Config& config) {
+int run_server(const Config& config, bool takes_over) {
   Result<Machine> machine = probe_machine(config);
   if (machine.has_error()) return fail(machine.error());
   ::signal(SIGPIPE, SIG_IGN);
@@ -427,7 +452,7 @@ int run_server(const Config& config) {
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
   Daemon daemon(config, std::move(*machine));
   StartWatch watch([&daemon] { daemon.before_early_end(); });
-  Result<> started = daemon.start();
+  Result<> started = daemon.start(takes_over);
   if (started.has_value()) {
     // listen() waits for nothing, and it creates paths that only the destructor of `daemon`
     // removes.
@@ -435,6 +460,7 @@ int run_server(const Config& config) {
     started = daemon.listen();
   }
   if (started.has_value()) return daemon.run();
+  daemon.tell_failure(started.error());
   return fail(started.error());
 }
 

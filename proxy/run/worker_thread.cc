@@ -50,6 +50,24 @@ void WorkerThread::accept_from(std::vector<ListenSocket> sockets) {
   reactor_->post([this] { worker_->admission().start(); });
 }
 
+void WorkerThread::hold_accepting(std::function<void()> done) {
+  reactor_->post([this, done = std::move(done)] {
+    worker_->admission().hold();
+    done();
+  });
+}
+
+void WorkerThread::release_accepting(std::function<void()> done) {
+  reactor_->post([this, done = std::move(done)] {
+    worker_->admission().release();
+    done();
+  });
+}
+
+void WorkerThread::copy_sockets(std::function<void(Result<std::vector<OwnedFd>>)> done) {
+  reactor_->post([this, done = std::move(done)] { done(worker_->admission().copy_sockets()); });
+}
+
 void WorkerThread::drain() {
   reactor_->post([this] { worker_->admission().drain(); });
 }

@@ -48,6 +48,10 @@ class WorkerThread {
   void start_capture();
   /// Gives the worker its listening sockets; it begins to accept.
   void accept_from(std::vector<ListenSocket> sockets);
+  /// See Admission. `done` is called on the worker's thread, once that holds.
+  void hold_accepting(std::function<void()> done);
+  void release_accepting(std::function<void()> done);
+  void copy_sockets(std::function<void(Result<std::vector<OwnedFd>>)> done);
   /// Stops accepting. Sessions go on until they end; then Shared::on_drained is called.
   void drain();
   /// Resets all sessions and mirrored streams.

@@ -149,7 +149,9 @@ std::vector<Topic> topics() {
 /// Whether a line of the help begins with this option.
 bool has_line_of(const std::string& help, const Option& option) {
   const std::string name = (option.name == "help" ? "  -h, --" : "  --") + std::string(option.name);
-  return ("\n" + help).find("\n" + name) != std::string::npos;
+  const std::string lines = "\n" + help;
+  return lines.find("\n" + name + " ") != lines.npos ||
+         lines.find("\n" + name + "\n") != lines.npos;
 }
 
 TEST(Help, OfAllTopicsHasEveryOptionWithItsTextDefaultAndBounds) {

@@ -1075,13 +1075,14 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
       "flush-interval, "
       "sync-interval, segment-size, segment-time, retain-size, retain-age, mirror, mirror-max-lag, "
       "mirror-on-lag";
-  EXPECT_EQ(
-      load_error(with_defaults("idle-timeut = \"1h\"")),
-      "2:1: key \"idle-timeut\": unknown key, expected one of " + of_routes +
-          ", mirror-sample, drain-timeout, lame-duck, workers, engine, busy-poll, max-connections, "
-          "cpu-affinity, pipe-size, pipe-budget, capture-buffers, mirror-buffers, log-level, "
-          "log-format, log-file, admin, admin-host or admin-token-file; did you mean "
-          "\"idle-timeout\"?");
+  EXPECT_EQ(load_error(with_defaults("idle-timeut = \"1h\"")),
+            "2:1: key \"idle-timeut\": unknown key, expected one of " + of_routes +
+                ", mirror-sample, drain-timeout, lame-duck, takeover-drain, workers, engine, "
+                "busy-poll, max-connections, "
+                "cpu-affinity, pipe-size, pipe-budget, capture-buffers, mirror-buffers, log-level, "
+                "log-format, log-file, admin, admin-host, admin-token-file or takeover-socket; did "
+                "you mean "
+                "\"idle-timeout\"?");
   EXPECT_EQ(load_error(with_route("  lsten = \":2\"\n")),
             "5:3: key \"lsten\": unknown key, expected one of listen, to, name, " + of_routes +
                 ", mirror-sample or match; did you mean \"listen\"?");

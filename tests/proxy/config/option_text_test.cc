@@ -47,6 +47,8 @@ const std::map<std::string_view, Texts> kValues = {
     {"admin", {"unix:/a", "127.0.0.1:9090"}},
     {"admin-host", {"a.example"}},
     {"admin-token-file", {"/t"}},
+    {"takeover-drain", {"1m30s"}},
+    {"takeover-socket", {"/run/t"}},
 };
 
 TEST(OptionText, IsWhatSetsTheOption) {

@@ -1,0 +1,284 @@
+#include "proxy/run/takeovers.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "iolib/base/file_identity.h"
+#include "proxy/log/log.h"
+
+namespace sluice {
+namespace {
+
+// How long the control thread and the workers may take for an answer, and how often a wait for them
+// looks whether the daemon ends.
+constexpr Duration kAnswerTime = std::chrono::seconds(5);
+constexpr Duration kLook = std::chrono::milliseconds(20);
+
+// An answer that says only that it has come.
+struct Said {};
+
+// Waits for an answer until its time is over, or the daemon ends.
+template <class Answer>
+Result<Answer> await(std::future<Answer> answer, const takeover::StopSignal& stop) {
+  const TimePoint deadline = Clock::now() + kAnswerTime;
+  while (answer.wait_for(kLook) != std::future_status::ready) {
+    if (stop.stopped()) return Error{ECANCELED, "takeover"};
+    if (Clock::now() >= deadline) return Error{0, "a thread of the daemon does not answer"};
+  }
+  return answer.get();
+}
+
+// The sockets of all workers in the order in which they were bound: socket i of an address is with
+// worker i % n.
+std::vector<OwnedFd> in_order(std::vector<std::vector<OwnedFd>> of_workers) {
+  std::vector<OwnedFd> sockets;
+  std::size_t most = 0;
+  for (const auto& each : of_workers) most = std::max(most, each.size());
+  for (std::size_t i = 0; i < most; ++i) {
+    for (auto& each : of_workers) {
+      if (i < each.size()) sockets.push_back(std::move(each[i]));
+    }
+  }
+  return sockets;
+}
+
+}  // namespace
+
+Takeovers::Takeovers(const Config& config, Control& control, const Workers& workers,
+                     admin::AdminThread& admin, ListenSockets& listeners, Actions actions)
+    : config_(config),
+      control_(control),
+      workers_(workers),
+      admin_(admin),
+      listeners_(listeners),
+      actions_(std::move(actions)),
+      predecessor_({
+          .refusal = [this] { return refusal(); },
+          .hand_over = [this] { return hand_over(); },
+          .hold = [this] { return hold(); },
+          .release = [this](pid_t pid, const std::string& reason) { release(pid, reason); },
+          .let_go = [this](pid_t pid) { return let_go(pid); },
+          .report = [] { return json::object{}; },
+      }) {}
+
+// --- As a successor ---
+
+Result<> Takeovers::ask(InheritedSockets& inherited) {
+  Result<takeover::Handover> handover = successor_.ask(config_.takeover_socket);
+  if (handover.has_error()) return handover.error();
+  for (OwnedFd& each : handover->sockets) inherited.add(std::move(each));
+  handed_paths_ = std::move(handover->paths);
+  return {};
+}
+
+Result<> Takeovers::await_go() {
+  const Result<json::object> go = successor_.await_go();
+  if (go.has_error()) return go.error();
+  return {};
+}
+
+void Takeovers::settle() {
+  if (!pending()) return;
+  successor_.settle({
+      .answers = [this] { return answers(); },
+      .settled =
+          [this](const json::object&, takeover::Link link) {
+            const auto shared = std::make_shared<takeover::Link>(std::move(link));
+            control_.post([this, shared] { settled(std::move(*shared)); });
+          },
+      .lost = [this](const Error& why) { control_.post([this, why] { lost(why); }); },
+  });
+}
+
+// On the successor's thread.
+bool Takeovers::answers() {
+  return ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
+           worker.after_turn([answer] { answer(Said{}); });
+         })
+      .has_value();
+}
+
+void Takeovers::settled(takeover::Link) {
+  log::info("taken_over");
+  listeners_.own_paths(handed_paths_);
+  admin_.own_paths(handed_paths_);
+  sockets_.own_paths(handed_paths_);
+  // What this process does not listen on is nobody's any more.
+  const std::vector<SocketPath> owned = own_paths();
+  for (const SocketPath& each : std::exchange(handed_paths_, {})) {
+    if (std::ranges::find(owned, each.path, &SocketPath::path) != owned.end()) continue;
+    unlink_if_same(AT_FDCWD, each.path, each.socket);
+  }
+  listen_for_successors();
+}
+
+void Takeovers::lost(const Error& why) {
+  const std::string reason = why.to_string();
+  log::error("takeover_failed", {{"reason", reason}});
+  admin_.remove_unix_paths();
+  admin_.let_go();
+  actions_.give_up();
+}
+
+// --- As a predecessor ---
+
+Result<> Takeovers::open(InheritedSockets& inherited) {
+  Result<ListenSockets> sockets = open_takeover_socket(config_, inherited);
+  if (sockets.has_error()) return sockets.error();
+  sockets_ = *std::move(sockets);
+  return {};
+}
+
+Result<> Takeovers::listen() {
+  if (Result<> listening = sockets_.listen({}); listening.has_error()) return listening;
+  if (!pending()) listen_for_successors();
+  return {};
+}
+
+void Takeovers::listen_for_successors() {
+  if (sockets_.sockets.empty()) return;
+  predecessor_.start(std::move(sockets_.sockets.front().fd));
+  sockets_.sockets.clear();
+}
+
+void Takeovers::remove_unix_paths() { sockets_.remove_unix_paths(); }
+
+void Takeovers::end() {
+  successor_.end();
+  predecessor_.end({});
+}
+
+// Calls `question` on the control thread, and waits for its answer.
+template <class Answer>
+Result<Answer> Takeovers::ask_control(std::function<void(std::function<void(Answer)>)> question) {
+  const auto promise = std::make_shared<std::promise<Answer>>();
+  std::future<Answer> answer = promise->get_future();
+  control_.post([question = std::move(question), promise] {
+    question([promise](Answer given) { promise->set_value(std::move(given)); });
+  });
+  return await(std::move(answer), predecessor_.stop());
+}
+
+// The same with each worker.
+template <class Answer>
+Result<std::vector<Answer>> Takeovers::ask_workers(
+    std::function<void(WorkerThread&, std::function<void(Answer)>)> question) {
+  struct Gathering {
+    std::mutex mutex;
+    std::vector<std::optional<Answer>> answers;
+    std::size_t missing = 0;
+  };
+  return ask_control<std::vector<Answer>>(
+      [this, question = std::move(question)](std::function<void(std::vector<Answer>)> done) {
+        const auto gathering = std::make_shared<Gathering>();
+        gathering->answers.resize(workers_.size());
+        gathering->missing = workers_.size();
+        for (std::size_t i = 0; i < workers_.size(); ++i) {
+          question(*workers_[i], [gathering, i, done](Answer answer) {
+            const std::lock_guard lock(gathering->mutex);
+            gathering->answers[i] = std::move(answer);
+            if (--gathering->missing > 0) return;
+            std::vector<Answer> all;
+            for (auto& each : gathering->answers) all.push_back(*std::move(each));
+            done(std::move(all));
+          });
+        }
+      });
+}
+
+std::string Takeovers::refusal() {
+  const Result<std::string> reason =
+      ask_control<std::string>([this](const std::function<void(std::string)>& answer) {
+        answer(control_.is_ending() ? "the running process ends" : "");
+      });
+  if (reason.has_error()) return reason.error().to_string();
+  if (records(config_)) return "the running process records, and cannot hand a capture over";
+  return *reason;
+}
+
+Result<takeover::Handover> Takeovers::hand_over() {
+  takeover::Handover handover;
+  handover.pid = ::getpid();
+  handover.process = takeover::open_process(::getpid());
+  using Copies = Result<std::vector<OwnedFd>>;
+  using Some = std::shared_ptr<Copies>;
+  const Result<std::vector<Some>> copies =
+      ask_workers<Some>([](WorkerThread& worker, const std::function<void(Some)>& answer) {
+        worker.copy_sockets(
+            [answer](Copies some) { answer(std::make_shared<Copies>(std::move(some))); });
+      });
+  if (copies.has_error()) return copies.error();
+  std::vector<std::vector<OwnedFd>> of_workers;
+  for (const Some& each : *copies) {
+    if (each->has_error()) return each->error();
+    of_workers.push_back(std::move(**each));
+  }
+  handover.sockets = in_order(std::move(of_workers));
+  const Result<Some> of_admin = ask_control<Some>([this](const std::function<void(Some)>& answer) {
+    answer(std::make_shared<Copies>(admin_.copy_sockets()));
+  });
+  if (of_admin.has_error()) return of_admin.error();
+  if ((*of_admin)->has_error()) return (*of_admin)->error();
+  for (OwnedFd& each : **of_admin.value()) handover.sockets.push_back(std::move(each));
+  OwnedFd own = predecessor_.copy_listener();
+  if (!own) return errno_error("copy a listening socket");
+  handover.sockets.push_back(std::move(own));
+  Result<std::vector<SocketPath>> owned = ask_control<std::vector<SocketPath>>(
+      [this](const std::function<void(std::vector<SocketPath>)>& answer) { answer(own_paths()); });
+  if (owned.has_error()) return owned.error();
+  handover.paths = *std::move(owned);
+  return handover;
+}
+
+std::vector<SocketPath> Takeovers::own_paths() const {
+  std::vector<SocketPath> paths = listeners_.unix_paths;
+  for (const SocketPath& each : admin_.paths()) paths.push_back(each);
+  for (const SocketPath& each : sockets_.unix_paths) paths.push_back(each);
+  return paths;
+}
+
+Result<json::object> Takeovers::hold() {
+  admin_.hold();
+  const Result<std::vector<Said>> held =
+      ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
+        worker.hold_accepting([answer] { answer(Said{}); });
+      });
+  if (held.has_error()) return held.error();
+  return json::object{};
+}
+
+void Takeovers::release(pid_t successor, const std::string& reason) {
+  admin_.release();
+  const Result<std::vector<Said>> released =
+      ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
+        worker.release_accepting([answer] { answer(Said{}); });
+      });
+  static_cast<void>(released);
+  log::warn("takeover_failed",
+            {{"pid", static_cast<std::uint64_t>(successor)}, {"reason", reason}});
+}
+
+json::object Takeovers::let_go(pid_t successor) {
+  const Result<Said> gone =
+      ask_control<Said>([this, successor](const std::function<void(Said)>& answer) {
+        log::info("handed_over", {{"pid", static_cast<std::uint64_t>(successor)}});
+        listeners_.unix_paths.clear();
+        sockets_.unix_paths.clear();
+        admin_.let_go();
+        actions_.drain();
+        answer(Said{});
+      });
+  static_cast<void>(gone);
+  return {};
+}
+
+}  // namespace sluice

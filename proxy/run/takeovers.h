@@ -1,0 +1,91 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "iolib/base/error.h"
+#include "iolib/base/owned_fd.h"
+#include "proxy/admin/admin_thread.h"
+#include "proxy/config/config.h"
+#include "proxy/listen/inherited.h"
+#include "proxy/listen/listen_sockets.h"
+#include "proxy/run/control.h"
+#include "proxy/run/worker_thread.h"
+#include "proxy/takeover/predecessor.h"
+#include "proxy/takeover/successor.h"
+
+namespace sluice {
+
+/// The daemon's part in takeovers: first it may be a successor, then another process may take over
+/// from it. The control thread calls everything here, unless it says otherwise.
+class Takeovers {
+ public:
+  /// What the daemon does. Control thread.
+  struct Actions {
+    /// Another process accepts: drain, without touching its paths.
+    std::function<void()> drain;
+    /// Another process accepts again: end with status 1.
+    std::function<void()> give_up;
+  };
+  /// Borrows all of them.
+  Takeovers(const Config& config, Control& control, const Workers& workers,
+            admin::AdminThread& admin, ListenSockets& listeners, Actions actions);
+
+  // As a successor, during the start. These block.
+
+  /// Gets the sockets of the running process.
+  [[nodiscard]] Result<> ask(InheritedSockets& inherited);
+  /// Whether this is a successor that has not settled yet.
+  [[nodiscard]] bool pending() const { return successor_.pending(); }
+  /// Everything is prepared: waits until the running process accepts no more.
+  [[nodiscard]] Result<> await_go();
+  /// The start has failed.
+  void fail(const Error& error) { successor_.fail(error); }
+
+  // As a predecessor.
+
+  /// Opens the takeover socket, if one is configured.
+  [[nodiscard]] Result<> open(InheritedSockets& inherited);
+  /// Listens there, unless pending(): then settle() does.
+  [[nodiscard]] Result<> listen();
+  /// The daemon accepts, and the control thread runs.
+  void settle();
+  /// Removes the path of the takeover socket. Any thread.
+  void remove_unix_paths();
+  /// Before the daemon's parts end.
+  void end();
+
+ private:
+  void listen_for_successors();
+  [[nodiscard]] std::vector<SocketPath> own_paths() const;
+  [[nodiscard]] bool answers();
+  void settled(takeover::Link link);
+  void lost(const Error& why);
+  [[nodiscard]] std::string refusal();
+  [[nodiscard]] Result<takeover::Handover> hand_over();
+  [[nodiscard]] Result<json::object> hold();
+  void release(pid_t successor, const std::string& reason);
+  [[nodiscard]] json::object let_go(pid_t successor);
+  template <class Answer>
+  [[nodiscard]] Result<Answer> ask_control(
+      std::function<void(std::function<void(Answer)>)> question);
+  template <class Answer>
+  [[nodiscard]] Result<std::vector<Answer>> ask_workers(
+      std::function<void(WorkerThread&, std::function<void(Answer)>)> question);
+
+  const Config& config_;
+  Control& control_;
+  const Workers& workers_;
+  admin::AdminThread& admin_;
+  ListenSockets& listeners_;
+  const Actions actions_;
+  std::vector<SocketPath> handed_paths_;  ///< of the running process, until it lets go
+  ListenSockets sockets_;                 ///< the takeover socket
+  takeover::Successor successor_;
+  takeover::Predecessor predecessor_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,206 @@
+#include "proxy/takeover/predecessor.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <span>
+#include <utility>
+
+#include "iolib/base/shortage.h"
+#include "proxy/log/log.h"
+
+namespace sluice::takeover {
+namespace {
+
+// How long a peer may take for its first message, and for an answer that must be at hand.
+constexpr Duration kHelloTime = std::chrono::seconds(5);
+constexpr Duration kAnswerTime = std::chrono::seconds(5);
+constexpr Duration kReportInterval = std::chrono::seconds(1);
+// A report that its reader does not take within this time is sent later.
+constexpr Duration kReportTime = std::chrono::seconds(30);
+// The last report must not hold up the end.
+constexpr Duration kLastReportTime = std::chrono::milliseconds(200);
+
+// Why a successor's message does not continue the takeover.
+Error unexpected(const Message& message) {
+  if (message.type == MessageType::failed) return Error{0, text_of(message.body, "reason")};
+  return Error{0, "the successor sent " + std::string(name_of(message.type)) + " out of turn"};
+}
+
+std::string reason_of(const Error& error) {
+  if (error.code == ECONNRESET) return "the successor has ended, or closed the link";
+  if (error.code == ETIMEDOUT) return "the successor took too long";
+  if (error.code == ECANCELED) return "the daemon ends";
+  return error.to_string();
+}
+
+Result<> expect(Link& link, MessageType type, TimePoint deadline) {
+  const Result<Link::Received> received = link.receive(kLongestAnswer, deadline);
+  if (received.has_error()) return received.error();
+  if (received->message.type != type) return unexpected(received->message);
+  return {};
+}
+
+void refuse(Link& link, std::string_view reason) {
+  static_cast<void>(
+      link.send(with_reason(MessageType::refused, reason), Clock::now() + kAnswerTime));
+}
+
+}  // namespace
+
+void Predecessor::start(OwnedFd listener) {
+  listener_ = std::move(listener);
+  thread_ = start_thread([this] {
+    pthread_setname_np(pthread_self(), "takeover");
+    run();
+  });
+}
+
+void Predecessor::end(json::object last_report) {
+  if (!thread_.joinable()) return;
+  last_report_ = std::move(last_report);
+  stop_.stop();
+  thread_.join();
+}
+
+OwnedFd Predecessor::copy_listener() const {
+  return OwnedFd(::fcntl(listener_.get(), F_DUPFD_CLOEXEC, 0));
+}
+
+void Predecessor::run() {
+  while (listener_) {
+    std::array<pollfd, 2> fds{{{listener_.get(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}}};
+    wait_for(fds, Clock::now() + std::chrono::hours(1));
+    if (fds[1].revents != 0) return;
+    if (fds[0].revents != 0) take_newcomer();
+  }
+}
+
+void Predecessor::take_newcomer() {
+  OwnedFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!socket) {
+    // For lack of descriptors: the peer waits.
+    if (errno != EAGAIN && errno != EINTR) wait_for({}, Clock::now() + kReportInterval);
+    return;
+  }
+  const Result<Peer> peer = peer_of(socket.get());
+  Link link(std::move(socket), [this](int fd, short events, TimePoint deadline) {
+    return wait(fd, events, deadline);
+  });
+  if (peer.has_error()) return refuse(link, peer.error().to_string());
+  if (peer->uid != 0 && peer->uid != ::geteuid()) {
+    log::warn("takeover_refused", {{"pid", static_cast<std::uint64_t>(peer->pid)},
+                                   {"uid", std::uint64_t{peer->uid}},
+                                   {"reason", "another user"}});
+    return refuse(link, "only root and the user of the running process can take over");
+  }
+  talk(std::move(link), *peer);
+}
+
+// While another takeover goes on.
+void Predecessor::refuse_newcomer() {
+  OwnedFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!socket) return;
+  Link link(std::move(socket), wait_or_stop(stop_));
+  refuse(link, "another takeover is going on");
+}
+
+Result<> Predecessor::wait(int fd, short events, TimePoint deadline) {
+  while (true) {
+    std::array<pollfd, 3> fds{
+        {{fd, events, 0}, {stop_.fd(), POLLIN, 0}, {listener_.get(), POLLIN, 0}}};
+    wait_for(fds, deadline);
+    if (fds[1].revents != 0) return Error{ECANCELED, "takeover link"};
+    if (fds[0].revents != 0) return {};
+    if (fds[2].revents == 0) return Error{ETIMEDOUT, "takeover link"};
+    refuse_newcomer();
+  }
+}
+
+void Predecessor::talk(Link link, const Peer& peer) {
+  const TimePoint began = Clock::now();
+  const Result<Link::Received> hello = link.receive(kLongestAnswer, began + kHelloTime);
+  // Whoever only looks whether somebody listens says nothing.
+  if (hello.has_error()) return;
+  const bool fits = hello->message.type == MessageType::hello &&
+                    number_of(hello->message.body, "version") == kWireVersion;
+  if (!fits) return refuse(link, "the running process speaks another version of the takeover");
+  if (const std::string reason = hooks_.refusal(); !reason.empty()) {
+    log::warn("takeover_refused",
+              {{"pid", static_cast<std::uint64_t>(peer.pid)}, {"reason", reason}});
+    return refuse(link, reason);
+  }
+  log::info("takeover_began", {{"pid", static_cast<std::uint64_t>(peer.pid)}});
+  const TimePoint deadline = began + kTakeoverTime;
+  Result<> taken = offer(link, deadline);
+  if (taken.has_value()) taken = give(link, peer, deadline);
+  if (taken.has_value()) return report_until_end(link);
+  const std::string reason = reason_of(taken.error());
+  // First of all.
+  hooks_.release(peer.pid, reason);
+  refuse(link, reason);
+}
+
+// Sends everything, and waits until the successor could accept.
+Result<> Predecessor::offer(Link& link, TimePoint deadline) {
+  Result<Handover> handover = hooks_.hand_over();
+  if (handover.has_error()) return handover.error();
+  HandoverMessage message = to_message(*std::move(handover));
+  std::span<const OwnedFd> left = message.descriptors;
+  while (!left.empty()) {
+    const auto some = left.first(std::min(left.size(), kMostDescriptors));
+    Result<> sent = link.send({MessageType::descriptors}, deadline, some);
+    if (sent.has_error()) return sent;
+    left = left.subspan(some.size());
+  }
+  Result<> sent = link.send({MessageType::state, std::move(message.body)}, deadline);
+  if (sent.has_error()) return sent;
+  return expect(link, MessageType::ready, deadline);
+}
+
+Result<> Predecessor::give(Link& link, const Peer& peer, TimePoint deadline) {
+  Result<json::object> held = hooks_.hold();
+  if (held.has_error()) return held.error();
+  Result<> sent = link.send({MessageType::go, *std::move(held)}, deadline);
+  if (sent.has_error()) return sent;
+  Result<> done = expect(link, MessageType::done, deadline);
+  if (done.has_error()) return done;
+  // It is over, even if the successor does not hear of it.
+  Message released{MessageType::released, hooks_.let_go(peer.pid)};
+  listener_.reset();
+  static_cast<void>(link.send(released, Clock::now() + kAnswerTime));
+  return {};
+}
+
+// Until the daemon ends, or nobody listens.
+void Predecessor::report_until_end(Link& link) {
+  TimePoint next = Clock::now() + kReportInterval;
+  while (true) {
+    std::array<pollfd, 2> fds{{{stop_.fd(), POLLIN, 0}, {link.fd(), POLLRDHUP, 0}}};
+    wait_for(fds, next);
+    if (fds[0].revents != 0) {
+      Link last(link.release(), [](int fd, short events, TimePoint deadline) -> Result<> {
+        std::array<pollfd, 1> one{{{fd, events, 0}}};
+        wait_for(one, deadline);
+        return one[0].revents != 0 ? Result<>() : Error{ETIMEDOUT, "takeover link"};
+      });
+      static_cast<void>(last.send({MessageType::report, std::move(last_report_)},
+                                  Clock::now() + kLastReportTime));
+      return;
+    }
+    if (fds[1].revents != 0) return;
+    next = std::max(next + kReportInterval, Clock::now());
+    // Half a report would make the rest unreadable.
+    const Result<> sent =
+        link.send({MessageType::report, hooks_.report()}, Clock::now() + kReportTime);
+    if (sent.has_error() && sent.error().code != ECANCELED) return;
+  }
+}
+
+}  // namespace sluice::takeover

@@ -1,0 +1,151 @@
+#include "proxy/takeover/successor.h"
+
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "iolib/base/endpoint.h"
+#include "iolib/base/shortage.h"
+
+namespace sluice::takeover {
+namespace {
+
+// How long the other process may take for what it has at hand.
+constexpr Duration kOtherAnswerTime = std::chrono::seconds(10);
+// Beyond the time that it allows for the whole takeover: then it hangs.
+constexpr Duration kPatience = std::chrono::seconds(40);
+// How long this process accepts and answers before the other one lets go.
+constexpr Duration kLife = std::chrono::seconds(3);
+// Between a process's close of the link, as it dies, and its end.
+constexpr Duration kDeathTime = std::chrono::seconds(2);
+
+Result<OwnedFd> connect_to(const std::string& path) {
+  const Endpoint endpoint = make_endpoint(UnixEndpoint{path});
+  Result<OwnedFd> fd = open_socket(endpoint, false);
+  if (fd.has_error()) return fd;
+  while (true) {
+    const int outcome = begin_connect(fd->get(), endpoint);
+    if (outcome == 0) return fd;
+    if (outcome != EAGAIN) return Error{outcome, "takeover: connect " + endpoint.text};
+    wait_for({}, Clock::now() + kBacklogPause);
+  }
+}
+
+Error explained(const Error& error) {
+  if (error.code == ECONNRESET) return Error{0, "takeover: the running process closed the link"};
+  if (error.code == ETIMEDOUT) return Error{0, "takeover: the running process does not answer"};
+  return Error{error.code, "takeover: " + error.context};
+}
+
+Error refusal_or_fault(const Message& message) {
+  if (message.type == MessageType::refused) {
+    return Error{0, "takeover: refused: " + text_of(message.body, "reason")};
+  }
+  return Error{0, "takeover: the running process sent " + std::string(name_of(message.type)) +
+                      " out of turn"};
+}
+
+}  // namespace
+
+Result<Handover> Successor::ask(const std::string& path) {
+  Result<OwnedFd> socket = connect_to(path);
+  if (socket.has_error()) return socket.error();
+  Link link(*std::move(socket), wait_or_stop(stop_));
+  // Whether it was sent shows in the answer.
+  static_cast<void>(link.send(
+      {MessageType::hello, {{"version", kWireVersion}, {"pid", std::int64_t{::getpid()}}}},
+      Clock::now() + kOtherAnswerTime));
+  HandoverMessage message;
+  while (true) {
+    Result<Link::Received> received = link.receive(kLongestState, Clock::now() + kPatience);
+    if (received.has_error()) return explained(received.error());
+    const MessageType type = received->message.type;
+    if (type != MessageType::descriptors && type != MessageType::state) {
+      return refusal_or_fault(received->message);
+    }
+    for (OwnedFd& each : received->descriptors) message.descriptors.push_back(std::move(each));
+    if (type == MessageType::descriptors) continue;
+    message.body = std::move(received->message.body);
+    break;
+  }
+  Result<Handover> handover = from_message(std::move(message));
+  if (handover.has_error()) return explained(handover.error());
+  process_ = std::move(handover->process);
+  link_ = std::move(link);
+  return handover;
+}
+
+Result<json::object> Successor::await_go() {
+  Result<> sent = link_.send({MessageType::ready}, Clock::now() + kOtherAnswerTime);
+  Result<Link::Received> received = link_.receive(kLongestState, Clock::now() + kPatience);
+  if (received.has_error()) {
+    if (other_has_died(received.error())) return json::object{};
+    return explained(received.error());
+  }
+  if (received->message.type != MessageType::go) return refusal_or_fault(received->message);
+  return std::move(received->message.body);
+}
+
+void Successor::fail(const Error& why) {
+  if (!pending()) return;
+  static_cast<void>(link_.send(with_reason(MessageType::failed, why.to_string()),
+                               Clock::now() + std::chrono::seconds(1)));
+  link_ = {};
+}
+
+void Successor::settle(Hooks hooks) {
+  hooks_ = std::move(hooks);
+  thread_ = start_thread([this] {
+    pthread_setname_np(pthread_self(), "successor");
+    run();
+  });
+}
+
+void Successor::end() {
+  stop_.stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Successor::run() {
+  Result<json::object> released = live_and_confirm();
+  if (released.has_value()) return hooks_.settled(*std::move(released), std::move(link_));
+  if (released.error().code == ECANCELED) return;
+  if (other_has_died(released.error())) return hooks_.settled({}, {});
+  hooks_.lost(explained(released.error()));
+}
+
+// Until the other process has let go. It says nothing before `done`, unless it gives up.
+Result<json::object> Successor::live_and_confirm() {
+  const TimePoint alive = Clock::now() + kLife;
+  if (!hooks_.answers()) return Error{0, "a worker of the new process does not answer"};
+  Result<Link::Received> received = link_.receive(kLongestState, alive);
+  if (received.has_value()) return refusal_or_fault(received->message);
+  if (received.error().code != ETIMEDOUT) return received.error();
+  if (!hooks_.answers()) return Error{0, "a worker of the new process does not answer"};
+  Result<> sent = link_.send({MessageType::done}, Clock::now() + kOtherAnswerTime);
+  received = link_.receive(kLongestState, Clock::now() + kOtherAnswerTime);
+  if (received.has_error()) return received.error();
+  if (received->message.type != MessageType::released) return refusal_or_fault(received->message);
+  return std::move(received->message.body);
+}
+
+// Only the end of the process leaves this one alone with the sockets.
+bool Successor::other_has_died(const Error& error) const {
+  return error.code == ECONNRESET && has_ended(process_, Clock::now() + kDeathTime);
+}
+
+void report_failure(const std::string& path, const std::string& reason) {
+  Result<OwnedFd> socket = connect_to(path);
+  if (socket.has_error()) return;
+  const StopSignal never;
+  Link link(*std::move(socket), wait_or_stop(never));
+  static_cast<void>(
+      link.send(with_reason(MessageType::failed, reason), Clock::now() + std::chrono::seconds(1)));
+}
+
+}  // namespace sluice::takeover
