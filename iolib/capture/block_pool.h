@@ -23,6 +23,9 @@ class BlockPool {
   /// memory for `disk`. Fails with ENOMEM. At least kLeastBlocks blocks of two grid blocks are
   /// made, even if that is more than `all_bytes`.
   [[nodiscard]] Result<> allocate(std::uint64_t all_bytes, std::size_t grid_bytes, Disk& disk);
+  /// Ends the use of the blocks' memory by `disk`. Call it before the pool is destroyed, unless the
+  /// disk goes first.
+  void release(Disk& disk) { disk.release_buffer(memory_.bytes()); }
 
   /// Takes a free block and empties it; null if there is none.
   [[nodiscard]] Block* take();

@@ -20,6 +20,7 @@ RecordWriter::RecordWriter(Reactor& reactor, Disk& disk, Store& store,
                            const SegmentWriter::Options& options, Duration flush_interval,
                            RecorderCounters& counters, Client& client)
     : reactor_(reactor),
+      disk_(disk),
       durability_(options.durability),
       flush_interval_(flush_interval),
       counters_(counters),
@@ -29,8 +30,13 @@ RecordWriter::RecordWriter(Reactor& reactor, Disk& disk, Store& store,
 
 RecordWriter::~RecordWriter() { reactor_.cancel_timer(*this); }
 
-Result<> RecordWriter::allocate(std::uint64_t all_bytes, Disk& disk) {
-  return pool_.allocate(all_bytes, writer_.grid_bytes(), disk);
+Result<> RecordWriter::allocate(std::uint64_t all_bytes) {
+  return pool_.allocate(all_bytes, writer_.grid_bytes(), disk_);
+}
+
+void RecordWriter::stop() {
+  reactor_.cancel_timer(*this);
+  pool_.release(disk_);
 }
 
 // --- Records ---

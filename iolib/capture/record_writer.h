@@ -34,7 +34,7 @@ class RecordWriter final : private Timer {
                Duration flush_interval, RecorderCounters& counters, Client& client);
   ~RecordWriter() override;
   /// Allocates blocks of `all_bytes` together. Fails with ENOMEM.
-  [[nodiscard]] Result<> allocate(std::uint64_t all_bytes, Disk& disk);
+  [[nodiscard]] Result<> allocate(std::uint64_t all_bytes);
 
   /// The frame in which to put the payload of a data record; call recorded() afterwards. Null if
   /// there is no room.
@@ -68,8 +68,8 @@ class RecordWriter final : private Timer {
   void block_written();
   void block_free(Block& block);
 
-  /// Stops the timer. The segments must be closed.
-  void stop() { reactor_.cancel_timer(*this); }
+  /// Stops the timer and releases the blocks. The segments must be closed.
+  void stop();
 
   [[nodiscard]] SegmentWriter& segments() { return writer_; }
   [[nodiscard]] const SegmentWriter& segments() const { return writer_; }
@@ -85,6 +85,7 @@ class RecordWriter final : private Timer {
   void count_blocks() { counters_.blocks_in_use.set(pool_.used_blocks()); }
 
   Reactor& reactor_;
+  Disk& disk_;
   Durability durability_;
   Duration flush_interval_;
   RecorderCounters& counters_;

@@ -31,10 +31,11 @@ std::uint64_t blocks_bytes(const RecorderOptions& options) {
 Result<std::unique_ptr<Recorder>> Recorder::create(Reactor& reactor, Disk& disk, Store& store,
                                                    const RecorderOptions& options) {
   std::unique_ptr<Recorder> recorder(new Recorder(reactor, disk, store, options));
-  const Result<> allocated = recorder->records_.allocate(blocks_bytes(options), disk);
-  if (allocated.has_error()) return allocated.error();
   recorder->null_ = OwnedFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
   if (!recorder->null_) return errno_error("open /dev/null");
+  // The last step that can fail: from here on, only close() releases the blocks.
+  const Result<> allocated = recorder->records_.allocate(blocks_bytes(options));
+  if (allocated.has_error()) return allocated.error();
   reactor.set_timer(*recorder, reactor.now() + kHousekeeping);
   return recorder;
 }

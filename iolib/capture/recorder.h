@@ -75,10 +75,13 @@ class Recorder final : private RecordWriter::Client, private Timer, private Defe
                                 const RecordingOptions& options);
 
   /// Writes everything, seals the segment, then calls `done`. Every Recording must have been
-  /// closed.
+  /// closed. A recorder that was not started creates no file.
   void close(std::function<void()> done);
   /// While close() is in progress: drops what cannot be written now.
   void give_up() { records_.segments().give_up(); }
+
+  /// Whether any connection is being recorded, or has records that wait to be written.
+  [[nodiscard]] bool is_recording() const { return !recordings_.empty(); }
 
   [[nodiscard]] const RecorderCounters& counters() const { return counters_; }
   /// The number of the block that holds what was recorded last. Blocks are numbered in order.

@@ -78,6 +78,7 @@ class UringDisk final : public RealDisk {
     ring_.sync_file(file, request);
   }
   void prepare_buffer(std::span<std::byte> buffer) override { ring_.register_buffer(buffer); }
+  void release_buffer(std::span<std::byte> buffer) override { ring_.unregister_buffer(buffer); }
 
  private:
   // One request in the ring. It stands in for the caller's Operation.

@@ -40,6 +40,8 @@ class Disk {
   virtual void run(std::function<int()> work, Operation& operation) = 0;
   /// Announces that most writes come from `buffer`, so that the kernel can keep its pages pinned.
   virtual void prepare_buffer(std::span<std::byte> /*buffer*/) {}
+  /// The reverse. Call it before the buffer's memory is freed, with no write of it in flight.
+  virtual void release_buffer(std::span<std::byte> /*buffer*/) {}
 
  protected:
   Disk() = default;

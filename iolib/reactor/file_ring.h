@@ -21,10 +21,13 @@ class FileRing {
                           bool durable, Operation& operation) = 0;
   /// fdatasync(2). The result is 0 or -errno.
   virtual void sync_file(int file, Operation& operation) = 0;
-  /// Registers `buffer` with the kernel, which then keeps its pages mapped for writes until this
-  /// ring is destroyed. Called once. Has no effect if the kernel refuses, for example beyond
-  /// RLIMIT_MEMLOCK.
+  /// Registers `buffer` with the kernel, which then keeps its pages mapped for writes until
+  /// unregister_buffer(). Has no effect if another one is registered, or if the kernel refuses, for
+  /// example beyond RLIMIT_MEMLOCK.
   virtual void register_buffer(std::span<std::byte> buffer) = 0;
+  /// Call it before the memory of `buffer` is freed, with nothing of it in flight: other memory at
+  /// its address would otherwise be written from the old pages. No effect if it is not registered.
+  virtual void unregister_buffer(std::span<std::byte> buffer) = 0;
 
  protected:
   FileRing() = default;

@@ -247,6 +247,12 @@ void UringReactor::register_buffer(std::span<std::byte> buffer) {
   if (io_uring_register_buffers(&ring_, &whole, 1) == 0) file_buffer_ = buffer;
 }
 
+void UringReactor::unregister_buffer(std::span<std::byte> buffer) {
+  if (file_buffer_.empty() || buffer.data() != file_buffer_.data()) return;
+  file_buffer_ = {};
+  static_cast<void>(io_uring_unregister_buffers(&ring_));
+}
+
 void UringReactor::write_file(int file, std::span<const std::byte> bytes, std::uint64_t offset,
                               bool durable, Operation& operation) {
   prepare(operation, file, kFile);

@@ -44,6 +44,7 @@ class UringReactor final : public Reactor, public FileRing {
                   Operation& operation) override;
   void sync_file(int file, Operation& operation) override;
   void register_buffer(std::span<std::byte> buffer) override;
+  void unregister_buffer(std::span<std::byte> buffer) override;
 
  private:
   // What an operation waits for.

@@ -31,6 +31,7 @@ class RefusingRing final : public FileRing {
   }
   void sync_file(int /*file*/, Operation& operation) override { begin(operation); }
   void register_buffer(std::span<std::byte> /*buffer*/) override {}
+  void unregister_buffer(std::span<std::byte> /*buffer*/) override {}
 
   /// Ends the request that waits longest.
   void complete(int result) {

@@ -1,6 +1,7 @@
 #include "iolib/disk/disk.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cstring>
 #include <memory>
@@ -84,6 +85,28 @@ TYPED_TEST(DiskTest, WritesManyBlocksAtOnceFromABufferItKnowsOrNot) {
     EXPECT_EQ(std::memcmp(read.data(), this->buffer_.bytes().data(), read.size()), 0);
     this->directory_->close(*reader);
   }
+}
+
+TYPED_TEST(DiskTest, NewMemoryAtTheAddressOfAReleasedBufferIsWrittenAsItIs) {
+  this->disk_->prepare_buffer(this->buffer_.bytes());
+  std::memset(this->block(0).data(), 'a', kBlockBytes);
+  this->disk_->release_buffer(this->buffer_.bytes());
+  const std::span<std::byte> memory = this->buffer_.bytes();
+  ASSERT_EQ(::mmap(memory.data(), memory.size(), PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+            memory.data());
+  this->disk_->prepare_buffer(memory);
+  std::memset(this->block(0).data(), 'b', kBlockBytes);
+  const auto probe = this->probe();
+  this->disk_->write(this->file_, this->block(0), 0, Disk::Durable::no, *probe);
+  ASSERT_TRUE(this->run_until_complete(*probe));
+  ASSERT_EQ(probe->last().result, static_cast<int>(kBlockBytes));
+  std::vector<std::byte> read(kBlockBytes);
+  const Result<int> reader = this->directory_->open_existing("a");
+  ASSERT_TRUE(reader.has_value());
+  ASSERT_EQ(*this->directory_->read(*reader, read, 0), read.size());
+  EXPECT_EQ(std::memcmp(read.data(), this->block(0).data(), read.size()), 0);
+  this->directory_->close(*reader);
 }
 
 TYPED_TEST(DiskTest, TellsOfErrors) {
