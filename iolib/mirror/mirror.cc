@@ -13,6 +13,11 @@ constexpr std::size_t kWasteBytes = 64 << 10;
 // The most waiting streams that connect in one turn.
 constexpr int kServedInATurn = 16;
 
+// Of Pace: while a server hangs, so many connect that their places are free again in time.
+Duration interval(Duration drain_time, std::size_t most_streams) {
+  return drain_time / std::max<Duration::rep>(static_cast<Duration::rep>(most_streams), 1);
+}
+
 }  // namespace
 
 Mirror::Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options& options)
@@ -22,12 +27,18 @@ Mirror::Mirror(Reactor& reactor, std::vector<Endpoint> addresses, const Options&
       drain_time_(options.drain_time),
       budget_{options.budget_bytes},
       breaker_(options.seed),
-      pace_(options.drain_time /
-            std::max<Duration::rep>(static_cast<Duration::rep>(options.most_streams), 1)),
+      pace_(interval(options.drain_time, options.most_streams)),
       shedding_(options.shedding != nullptr ? *options.shedding : own_shedding_),
       waste_(kWasteBytes) {}
 
 Mirror::~Mirror() = default;
+
+void Mirror::set_limits(std::size_t budget_bytes, std::size_t most_streams) {
+  budget_.limit_bytes = budget_bytes;
+  most_streams_ = most_streams;
+  pace_.set_interval(interval(drain_time_, most_streams));
+  let_in();
+}
 
 Stream* Mirror::open(const StreamOptions& options) {
   if (shedding_.active()) return add(Count::shed), nullptr;

@@ -147,6 +147,9 @@ class Mirror : private Timer {
     addresses_ = std::make_shared<const std::vector<Endpoint>>(std::move(addresses));
   }
 
+  /// Sets other limits: see Options. Streams that exceed them stay.
+  void set_limits(std::size_t budget_bytes, std::size_t most_streams);
+
   /// Begins a stream, which the caller attaches as a tap. Returns null if the connection is not
   /// mirrored. The Mirror owns the stream.
   [[nodiscard]] Stream* open(const StreamOptions& options);

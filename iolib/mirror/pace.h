@@ -18,6 +18,8 @@ class Pace {
   static constexpr Duration kSlack = std::chrono::milliseconds(10);
 
   explicit Pace(Duration interval) : interval_(interval) {}
+  /// From the next stream on.
+  void set_interval(Duration interval) { interval_ = interval; }
 
   /// Whether a stream may connect now. If so, it is counted as connected.
   [[nodiscard]] bool admit(TimePoint now) {

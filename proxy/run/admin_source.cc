@@ -1,7 +1,6 @@
 #include "proxy/run/admin_source.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -143,33 +142,33 @@ admin::Routes DaemonSource::routes() const {
   return routes_;
 }
 
-// A worker's recorders are in the order of the directories.
+// One that has no recorder any more on one worker may still have one on another.
 std::vector<admin::CaptureFigures> DaemonSource::captures() const {
   std::vector<admin::CaptureFigures> captures;
   if (state() == admin::RunState::starting) return captures;
-  for (const auto& each : captures_.all()) captures.push_back({.directory = each->path});
+  for (const auto& each : captures_.all()) captures.push_back({.directory = each->path()});
   for (const auto& worker : workers_) {
-    const WorkerCapture* const capture = worker->worker().capture();
-    if (capture == nullptr) continue;
-    for (std::size_t i = 0; i < captures.size(); ++i) {
-      add(captures[i], capture->recorders()[i]->counters());
-    }
+    worker->worker().capture().for_each(
+        [&](const std::string& path, const capture::RecorderCounters& counters) {
+          const auto figures = std::ranges::find(captures, path, &admin::CaptureFigures::directory);
+          if (figures != captures.end()) add(*figures, counters);
+        });
   }
   return captures;
 }
 
-// All workers have the same mirrors in the same order.
+// The same holds for mirrors.
 std::vector<admin::MirrorFigures> DaemonSource::mirrors() const {
   std::vector<admin::MirrorFigures> mirrors;
   if (state() == admin::RunState::starting) return mirrors;
   for (const auto& worker : workers_) {
-    std::size_t next = 0;
     worker->worker().mirrors().for_each(
         [&](const std::string& address, const mirror::Mirror& each) {
-          if (next == mirrors.size()) mirrors.push_back({.address = address});
-          admin::MirrorFigures& figures = mirrors[next++];
-          assert(figures.address == address);
-          add(figures, each);
+          auto figures = std::ranges::find(mirrors, address, &admin::MirrorFigures::address);
+          if (figures == mirrors.end()) {
+            figures = mirrors.insert(figures, {.address = address});
+          }
+          add(*figures, each);
         });
   }
   return mirrors;

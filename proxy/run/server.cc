@@ -149,7 +149,7 @@ class Daemon {
 
  private:
   Result<> prepare();
-  Result<> start_workers(const std::string& run);
+  Result<> start_workers(const CapturePlan& captures);
   void share(const std::string& run);
   Result<> make_workers();
   void end_workers();
@@ -161,7 +161,7 @@ class Daemon {
   void end_drain();
   [[noreturn]] void exit_now();
   void print_summary() const { sluice::print_summary(routes_, workers_, captures_, pool_); }
-  void log_start() const;
+  void log_start();
 
   const Config& config_;
   Machine machine_;
@@ -232,18 +232,17 @@ Result<> Daemon::start(bool takes_over) {
   control_.start_file_threads();
   routes_ = control_.routes();
   const std::string run = run_id();
-  Result<CaptureDirectories> captures = CaptureDirectories::open(config_, run);
+  Result<CapturePlan> captures = captures_.prepare(config_, run);
   if (captures.has_error()) return captures.error();
-  captures_ = std::move(*captures);
-  if (Result<> started = start_workers(run); started.has_error()) return started;
-  const std::size_t recorders = captures_.all().size() * workers_.size();
+  if (Result<> started = start_workers(*captures); started.has_error()) return started;
+  const std::size_t recorders = captures->directories.size() * workers_.size();
   if (Result<> found = find_descriptors(recorders); found.has_error()) return found;
   return takeovers_.pending() ? takeovers_.await_go() : Result<>();
 }
 
 // If one worker cannot have io_uring although the probe could, all workers use epoll.
-Result<> Daemon::start_workers(const std::string& run) {
-  share(run);
+Result<> Daemon::start_workers(const CapturePlan& captures) {
+  share(captures.run);
   Result<> made = make_workers();
   if (made.has_error() && machine_.uring && config_.engine == Engine::automatic) {
     machine_.uring = false;
@@ -252,11 +251,11 @@ Result<> Daemon::start_workers(const std::string& run) {
   }
   if (made.has_error()) return made;
   for (const auto& worker : workers_) {
-    if (Result<> set_up = worker->set_up(); set_up.has_error()) return set_up;
+    if (Result<> set_up = worker->set_up(captures); set_up.has_error()) return set_up;
     shared_->workers.push_back(&worker->worker());
     shared_->placement.add(worker->worker().relay_context());
   }
-  captures_.keep();
+  captures_.commit(captures);
   return {};
 }
 
@@ -289,7 +288,7 @@ Result<> Daemon::listen() {
   for (ListenSocket& socket : std::exchange(listeners_.sockets, {})) {
     of_workers[socket.worker].push_back(std::move(socket));
   }
-  for (const auto& worker : workers_) worker->start_capture();
+  for (const auto& worker : workers_) worker->start_capture(captures_.plan());
   for (std::size_t index = 0; index < workers_.size(); ++index) {
     workers_[index]->accept_from(std::move(of_workers[index]));
   }
@@ -302,22 +301,18 @@ void Daemon::share(const std::string& run) {
   const bool one_by_one = machine_.connections < std::min(config_.max_connections, kLongestBurst);
   shared_ = std::make_unique<Shared>(pool_, server_changes_, machine_.connections, one_by_one);
   shared_->id_prefix = run;
-  shared_->captures = &captures_;
   shared_->on_upstream_failed = [this](std::size_t route, std::size_t server) {
     control_.upstream_failed(route, server);
   };
   shared_->on_mirror_failed = [this](const std::string& address) {
     control_.mirror_failed(address);
   };
-  for (const Route& route : routes_) {
-    for (const MirrorTarget& target : route.mirrors) shared_->mirror_shedding[target.address];
-  }
   shared_->mirror_buffers_bytes = config_.mirror_buffers_bytes;
   shared_->mirror_descriptors = machine_.mirror_descriptors;
   shared_->on_drained = [this] { control_.finish(); };
 }
 
-void Daemon::log_start() const {
+void Daemon::log_start() {
   if (!machine_.uring_refused.empty()) {
     log::warn("engine_fallback", {{"engine", "epoll"}, {"reason", machine_.uring_refused}});
   }
@@ -341,7 +336,7 @@ void Daemon::log_start() const {
     log::warn("connections_bounded",
               {{"max_connections", machine_.connections}, {"descriptors", machine_.descriptors}});
   }
-  captures_.log();
+  captures_.log_new();
   log::info("started", {{"workers", std::uint64_t{machine_.workers}},
                         {"engine", machine_.uring ? "uring" : "epoll"},
                         {"pinned", machine_.cpus.empty() ? "no" : "yes"}});
@@ -364,7 +359,6 @@ int Daemon::run() {
 
 // Writes and seals all captures, in bounded time.
 void Daemon::close_captures() {
-  if (captures_.empty()) return;
   std::latch open(static_cast<std::ptrdiff_t>(workers_.size()));
   for (const auto& worker : workers_) worker->close_capture([&open] { open.count_down(); });
   const auto closed_within = [&open](Duration grace) {

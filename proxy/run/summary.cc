@@ -70,8 +70,8 @@ void print_summary(const std::vector<Route>& routes, const Workers& workers,
   std::vector<const WorkerMirrors*> mirrors;
   for (const auto& thread : workers) {
     const Worker& worker = thread->worker();
-    if (worker.capture() != nullptr) captures.push_back(worker.capture());
-    if (!worker.mirrors().empty()) mirrors.push_back(&worker.mirrors());
+    if (worker.capture().is_used()) captures.push_back(&worker.capture());
+    if (worker.mirrors().is_used()) mirrors.push_back(&worker.mirrors());
   }
   fields.push_back({"pipe_shortages", sum_of(workers, &WorkerStats::pipe_shortages)});
   fields.push_back({"accept_pauses", sum_of(workers, &WorkerStats::accept_pauses)});

@@ -32,17 +32,16 @@ Result<> WorkerThread::start() {
   return started.get();
 }
 
-Result<> WorkerThread::set_up() {
+Result<> WorkerThread::set_up(const CapturePlan& captures) {
   std::promise<Result<>> promise;
-  reactor_->post(
-      [this, &promise] { promise.set_value(or_shortage([this] { return make_worker(); })); });
+  reactor_->post([this, &captures, &promise] {
+    promise.set_value(or_shortage([&] { return make_worker(captures); }));
+  });
   return promise.get_future().get();
 }
 
-void WorkerThread::start_capture() {
-  reactor_->post([this] {
-    if (worker_->capture() != nullptr) worker_->capture()->start();
-  });
+void WorkerThread::start_capture(const CapturePlan& captures) {
+  reactor_->post([this, captures] { worker_->capture().commit(captures); });
 }
 
 void WorkerThread::accept_from(std::vector<ListenSocket> sockets) {
@@ -81,16 +80,11 @@ void WorkerThread::end_lost_sessions() {
 }
 
 void WorkerThread::close_capture(std::function<void()> done) {
-  reactor_->post([this, done = std::move(done)] {
-    if (worker_->capture() != nullptr) return worker_->capture()->close(done);
-    done();
-  });
+  reactor_->post([this, done = std::move(done)] { worker_->capture().close(done); });
 }
 
 void WorkerThread::give_up_capture() {
-  reactor_->post([this] {
-    if (worker_->capture() != nullptr) worker_->capture()->give_up();
-  });
+  reactor_->post([this] { worker_->capture().give_up(); });
 }
 
 void WorkerThread::join() {
@@ -121,11 +115,11 @@ Result<> WorkerThread::open_reactor() {
   return {};
 }
 
-Result<> WorkerThread::make_worker() {
+Result<> WorkerThread::make_worker(const CapturePlan& captures) {
   reactor_->set_busy_poll(options_.busy_poll);
-  worker_ =
-      std::make_unique<Worker>(shared_, *reactor_, options_.index, std::move(options_.routes));
-  return worker_->open_capture(ring_);
+  worker_ = std::make_unique<Worker>(shared_, *reactor_, options_.index, std::move(options_.routes),
+                                     ring_);
+  return worker_->prepare_taps(captures);
 }
 
 void WorkerThread::pin() const {

@@ -42,10 +42,10 @@ class WorkerThread {
 
   /// Starts the thread with its reactor.
   [[nodiscard]] Result<> start();
-  /// Creates the worker on its thread.
-  [[nodiscard]] Result<> set_up();
-  /// Starts the recorders, if there are any.
-  void start_capture();
+  /// Creates the worker on its thread, with recorders for `captures`.
+  [[nodiscard]] Result<> set_up(const CapturePlan& captures = {});
+  /// Starts these recorders.
+  void start_capture(const CapturePlan& captures);
   /// Gives the worker its listening sockets; it begins to accept.
   void accept_from(std::vector<ListenSocket> sockets);
   /// See Admission. `done` is called on the worker's thread, once that holds.
@@ -75,7 +75,7 @@ class WorkerThread {
 
  private:
   [[nodiscard]] Result<> open_reactor();
-  [[nodiscard]] Result<> make_worker();
+  [[nodiscard]] Result<> make_worker(const CapturePlan& captures);
   void pin() const;
 
   Shared& shared_;

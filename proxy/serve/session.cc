@@ -75,6 +75,11 @@ bool Session::has_lost_its_server() const {
          route_->config.on_down == OnDown::reset;
 }
 
+bool Session::may_yet_record_to(std::string_view path) const {
+  const bool relays = std::holds_alternative<Relay*>(running_);
+  return !has_ended() && recorded_sides_ == 0 && !relays && route_->config.capture == path;
+}
+
 void Session::stop(EndReason why) {
   if (has_ended()) return;
   end_ = why;
@@ -291,11 +296,15 @@ std::uint8_t Session::recorded_sides() const {
   return sides;
 }
 
-// Returns null if the session is not recorded.
+// Returns null if the session is not recorded. It then ends if its route wants that.
 capture::Recording* Session::begin_recording() {
+  if (!Worker::records(*route_)) return nullptr;
   const RouteConfig& config = route_->config;
   capture::Recorder* recorder = worker_->recorder(*route_);
-  if (recorder == nullptr) return nullptr;
+  if (recorder == nullptr) {
+    stop(EndReason::capture_failed);
+    return nullptr;
+  }
   capture::RecordingOptions options;
   options.sides = recorded_sides();
   options.sink = is_sink(config);

@@ -56,6 +56,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] bool has_lost_its_server() const;
   [[nodiscard]] std::uint64_t number() const { return number_; }
   [[nodiscard]] const std::string& route_name() const { return route_->config.name; }
+  /// Whether its route records to `path`, but it has not yet begun what is recorded.
+  [[nodiscard]] bool may_yet_record_to(std::string_view path) const;
   /// Its place in a list of this order.
   [[nodiscard]] SessionPlace place(SessionOrder order) const;
   [[nodiscard]] SessionInfo info() const;

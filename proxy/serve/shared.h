@@ -30,7 +30,6 @@ struct Shared {
   ServerChanges& server_changes;
   Places places;
   Placement placement = {};
-  const CaptureDirectories* captures = nullptr;  ///< null or empty: nothing is recorded
   std::string id_prefix = {};  ///< prefix of connection ids; unique to this run of the program
   /// Called when all addresses of a server failed: they may be outdated. Any thread.
   std::function<void(std::size_t route, std::size_t server)> on_upstream_failed = {};

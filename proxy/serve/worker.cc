@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "iolib/base/shortage.h"
 #include "proxy/log/log.h"
 
 namespace sluice {
@@ -35,10 +36,13 @@ std::string_view describe(PipeShortage shortage) {
 
 }  // namespace
 
-Worker::Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<Route> routes)
+Worker::Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<Route> routes,
+               FileRing* ring)
     : shared_(shared),
       reactor_(reactor),
+      ring_(ring),
       index_(index),
+      capture_(reactor, index),
       mirrors_(reactor, routes,
                MirrorOptions{index, shared.mirror_buffers_bytes, shared.mirror_descriptors,
                              &shared.mirror_shedding}),
@@ -58,6 +62,9 @@ Worker::Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<
   relay_context_.of_thread = [this](int thread) -> auto& {
     return worker(static_cast<std::size_t>(thread)).relay_context();
   };
+  capture_.ask_sessions = [this](const std::string& path, std::function<void(bool)> answer) {
+    look_for_sessions_to_record(path, std::move(answer));
+  };
   mirrors_.id_of = [this](std::uint64_t number) { return session_id(number); };
   mirrors_.on_failed = shared_.on_mirror_failed;
   mirrors_.on_began = [this] { ++shared_.mirror_streams; };
@@ -68,10 +75,25 @@ Worker::Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<
   reactor_.set_timer(*this, reactor_.now() + kTrimInterval);
 }
 
-Result<> Worker::open_capture(FileRing* ring) {
-  if (shared_.captures == nullptr || shared_.captures->empty()) return {};
-  capture_ = std::make_unique<WorkerCapture>(reactor_);
-  return capture_->open(ring, *shared_.captures, index_);
+Result<> Worker::prepare_taps(const CapturePlan& plan) {
+  return or_shortage([&] { return capture_.prepare(ring_, plan); });
+}
+
+void Worker::commit_taps(const CapturePlan& plan, const std::vector<Route>& routes) {
+  capture_.commit(plan);
+  mirrors_.set_routes(routes);
+}
+
+// A session that has not begun to relay keeps the route that it began with, and so its recorder.
+void Worker::look_for_sessions_to_record(const std::string& path,
+                                         std::function<void(bool)> answer) {
+  auto found = std::make_shared<bool>(false);
+  walks_.begin(
+      [found, path](const Session& session) {
+        *found = session.may_yet_record_to(path);
+        return !*found;
+      },
+      [found, answer = std::move(answer)] { answer(*found); });
 }
 
 void Worker::stop_sessions(EndReason why) {

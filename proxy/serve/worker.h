@@ -31,15 +31,21 @@ class FileRing;
 /// whose reactor it borrows. The control thread uses WorkerThread.
 class Worker final : private Timer {
  public:
-  Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<Route> routes);
+  /// `ring` is the reactor if it is a UringReactor, otherwise null.
+  Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<Route> routes,
+         FileRing* ring = nullptr);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
   // For the control thread.
 
-  /// Makes the recorders, if anything is recorded. `ring` is the reactor if it is a ring, else
-  /// null. Leaves nothing behind on failure.
-  [[nodiscard]] Result<> open_capture(FileRing* ring);
+  /// Makes the recorders that `plan` needs, but no files. Then comes commit_taps(), or undo_taps(),
+  /// which also comes after an error.
+  [[nodiscard]] Result<> prepare_taps(const CapturePlan& plan);
+  void undo_taps() { capture_.undo(); }
+  /// From now on, connections are recorded as `plan` and mirrored as `routes` say. Taps of others
+  /// go once nothing needs them any more. In the same turn comes the new table of routes.
+  void commit_taps(const CapturePlan& plan, const std::vector<Route>& routes);
   /// Ends every session, present and future, and all mirroring, with a reset. Call it after
   /// drain().
   void stop_sessions(EndReason why);
@@ -61,17 +67,19 @@ class Worker final : private Timer {
   [[nodiscard]] const WorkerStats& stats() const { return stats_; }
   [[nodiscard]] WorkerMirrors& mirrors() { return mirrors_; }
   [[nodiscard]] const WorkerMirrors& mirrors() const { return mirrors_; }
-  /// Null if nothing is recorded.
-  [[nodiscard]] WorkerCapture* capture() { return capture_.get(); }
-  [[nodiscard]] const WorkerCapture* capture() const { return capture_.get(); }
+  [[nodiscard]] WorkerCapture& capture() { return capture_; }
+  [[nodiscard]] const WorkerCapture& capture() const { return capture_; }
 
   // For sessions.
 
-  /// The recorder for connections of this route that begin now; null if they are not recorded.
+  /// Whether connections of this route that begin now are recorded.
+  [[nodiscard]] static bool records(const Route& route) {
+    return !route.config.capture.empty() && route.stats->capture_enabled;
+  }
+  /// The recorder of a route that records; null if it is gone, since no current route names its
+  /// directory.
   [[nodiscard]] capture::Recorder* recorder(const Route& route) {
-    const std::string& directory = route.config.capture;
-    if (directory.empty() || !route.stats->capture_enabled) return nullptr;
-    return capture_->recorder(directory);
+    return capture_.recorder(route.config.capture);
   }
   /// Where this worker counts what happens to connections of the route.
   [[nodiscard]] RouteCounts& counts(const Route& route) { return route.stats->counts[index_]; }
@@ -112,12 +120,14 @@ class Worker final : private Timer {
   void note_shortage(PipeShortage shortage);
   void check_drained();
   void end_some_lost_sessions();
+  void look_for_sessions_to_record(const std::string& path, std::function<void(bool)> answer);
 
   Shared& shared_;
   Reactor& reactor_;
+  FileRing* const ring_;
   const std::size_t index_;
   WorkerStats stats_;
-  std::unique_ptr<WorkerCapture> capture_;
+  WorkerCapture capture_;
   WorkerMirrors mirrors_;
   RelayContext relay_context_;
   WorkerRoutes routes_;

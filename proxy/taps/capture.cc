@@ -1,54 +1,20 @@
 #include "proxy/taps/capture.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "iolib/base/clock.h"
-#include "iolib/base/text.h"
-#include "iolib/base/units.h"
 
 namespace sluice {
 namespace {
 
-using capture::Durability;
-using capture::WhenFull;
-
-constexpr Duration kAgeCheck = std::chrono::seconds(1);
-
-WhenFull when_full(const CaptureConfig& config) {
-  switch (config.capture_full) {
-    case CaptureFull::block:
-      return WhenFull::block;
-    case CaptureFull::drop:
-      return WhenFull::drop;
-    case CaptureFull::close:
-      return WhenFull::close;
-    case CaptureFull::automatic:
-      break;
-  }
-  const bool strict =
-      config.durability == Durability::batch || config.durability == Durability::before_forward;
-  return strict ? WhenFull::block : WhenFull::drop;
-}
-
-capture::RecorderOptions recorder_options(const CaptureConfig& config, const std::string& run,
-                                          std::uint64_t buffer_bytes) {
-  capture::RecorderOptions options;
-  options.segments.durability = config.durability;
-  options.segments.sync_interval = config.sync_interval;
-  options.segments.segment_bytes = config.segment_size_bytes;
-  options.segments.kept_bytes = buffer_bytes;
-  options.segments.run = run;
-  options.segments.program = "sluice " SLUICE_VERSION;
-  options.when_full = when_full(config);
-  options.buffer_bytes = buffer_bytes;
-  options.flush_interval = config.flush_interval;
-  options.segment_time = config.segment_time;
-  options.exact = config.capture_exact || config.durability == Durability::before_forward;
-  return options;
-}
+// How often ages are checked, and whether retired recorders can go.
+constexpr Duration kLook = std::chrono::seconds(1);
+// A retired recorder stays at least this long: sessions of its routes may still be on their way
+// here from other workers, or in the queue of a removed listener.
+constexpr Duration kShortestRetirement = std::chrono::seconds(2);
 
 // Logs the first detour of all workers.
 void log_detour(const Error& error) {
@@ -58,133 +24,224 @@ void log_detour(const Error& error) {
   log::warn("capture_detour", {{"reason", reason}});
 }
 
-void log_deletion(const std::string& path, const capture::Store::Deletion& deletion) {
-  const std::string segment = one_line(deletion.segment);
-  if (deletion.error) {
-    const std::string reason = deletion.error->to_string();
-    return log::error("capture_not_deleted",
-                      {{"directory", path}, {"segment", segment}, {"reason", reason}});
+void add_up(capture::RecorderCounters& sums, const capture::RecorderCounters& counters) {
+  using Counters = capture::RecorderCounters;
+  for (Tally Counters::*each :
+       {&Counters::recorded_bytes, &Counters::segments, &Counters::disk_failures,
+        &Counters::segments_refused, &Counters::seal_failures, &Counters::lost_connections,
+        &Counters::syncs, &Counters::sync_ns}) {
+    (sums.*each).add(counters.*each);
   }
-  if (deletion.reason == capture::Store::Reason::room) {
-    return log::warn("capture_deleted_for_room",
-                     {{"directory", path}, {"segment", segment}, {"bytes", deletion.size_bytes}});
+  for (std::size_t i = 0; i < sums.dropped_bytes.size(); ++i) {
+    sums.dropped_bytes.at(i).add(counters.dropped_bytes.at(i));
   }
-  const bool old = deletion.reason == capture::Store::Reason::age;
-  log::info("capture_deleted", {{"directory", path},
-                                {"segment", segment},
-                                {"bytes", deletion.size_bytes},
-                                {"reason", old ? "retain-age" : "retain-size"}});
+  sums.longest_sync_ns.set(std::max<std::uint64_t>(sums.longest_sync_ns, counters.longest_sync_ns));
 }
 
 }  // namespace
 
-// --- CaptureDirectories ---
+// --- The configuration ---
 
-Directory::Mode capture_mode(const CaptureConfig& config) {
-  return config.capture_io == CaptureIo::buffered ? Directory::Mode::buffered
-                                                  : Directory::Mode::direct_if_possible;
-}
-
-Result<CaptureDirectories> CaptureDirectories::open(const Config& config, const std::string& run) {
-  std::vector<const CaptureConfig*> wanted;
-  for (const RouteConfig& route : config.routes) {
-    const auto same = [&](const CaptureConfig* other) { return other->capture == route.capture; };
-    if (!route.capture.empty() && std::ranges::none_of(wanted, same)) wanted.push_back(&route);
+Result<> WorkerCapture::prepare(FileRing* ring, const CapturePlan& plan) {
+  if (plan.directories.empty()) return {};
+  if (background_ == nullptr) {
+    auto background = std::make_unique<BackgroundThreads>(1);
+    auto disk = RealDisk::create(reactor_, ring, *background);
+    disk->set_on_detour(log_detour);
+    const std::lock_guard lock(mutex_);
+    background_ = std::move(background);
+    disk_ = std::move(disk);
   }
-  CaptureDirectories opened;
-  for (const CaptureConfig* each : wanted) {
-    auto target = std::make_unique<CaptureDirectory>();
-    target->path = each->capture;
-    target->buffered = each->capture_io == CaptureIo::buffered;
-    Result<std::unique_ptr<Directory>> directory =
-        Directory::open(each->capture, capture_mode(*each));
-    if (directory.has_error()) return directory.error();
-    target->directory = std::move(*directory);
-    target->store = std::make_unique<capture::Store>(
-        *target->directory, capture::Retention{each->retain_size_bytes, each->retain_age});
-    target->store->set_on_deletion(
-        [path = each->capture](const capture::Store::Deletion& deletion) {
-          log_deletion(path, deletion);
-        });
-    target->store->set_on_smaller([path = each->capture](std::uint64_t asked, std::uint64_t made) {
-      log::warn("capture_segments_smaller", {{"directory", path},
-                                             {"segment_size", format_size_bytes(asked)},
-                                             {"made", format_size_bytes(made)}});
-    });
-    Result<capture::Store::Leftovers> leftovers = target->store->recover();
-    if (leftovers.has_error()) return leftovers.error();
-    target->leftovers = *leftovers;
-    target->recorder = recorder_options(*each, run, config.capture_buffers_bytes / wanted.size());
-    opened.directories_.push_back(std::move(target));
-  }
-  return opened;
-}
-
-void CaptureDirectories::keep() const {
-  for (const auto& each : directories_) each->directory->keep();
-}
-
-void CaptureDirectories::log() const {
-  for (const auto& each : directories_) {
-    if (each->leftovers.sealed > 0) {
-      log::warn("capture_recovered",
-                {{"directory", each->path}, {"segments", std::uint64_t{each->leftovers.sealed}}});
+  for (const CaptureDirectoryPtr& each : plan.directories) {
+    Slot* const slot = find(each->path());
+    if (slot == nullptr) {
+      if (Result<> added = add(each, plan); added.has_error()) return added;
+    } else if (slot->state == Slot::State::retired) {
+      slot->state = Slot::State::taken_back;
     }
-    if (!each->directory->direct() && !each->buffered) {
-      log::warn("capture_buffered",
-                {{"directory", each->path}, {"reason", "the filesystem has no O_DIRECT"}});
-    }
-    log::info("capturing",
-              {{"directory", each->path},
-               {"durability", capture::to_string(each->recorder.segments.durability)}});
-  }
-}
-
-// --- WorkerCapture ---
-
-Result<> WorkerCapture::open(FileRing* ring, const CaptureDirectories& directories,
-                             std::size_t worker) {
-  background_ = std::make_unique<BackgroundThreads>(1);
-  disk_ = RealDisk::create(reactor_, ring, *background_);
-  disk_->set_on_detour(log_detour);
-  for (const auto& each : directories.all()) {
-    capture::RecorderOptions options = each->recorder;
-    options.segments.worker = static_cast<std::uint32_t>(worker);
-    Result<std::unique_ptr<capture::Recorder>> recorder =
-        capture::Recorder::create(reactor_, *disk_, *each->store, options);
-    if (recorder.has_error()) return recorder.error();
-    Voice& voice = voices_.emplace_back();
-    voice.directory = each->path;
-    voice.worker = worker;
-    voice.when_full = to_string(options.when_full);
-    (*recorder)->set_on_event([this, &voice](capture::Recorder::Event event, const Error& error) {
-      log_event(voice, event, error);
-    });
-    recorders_.push_back(std::move(*recorder));
-    if (worker == 0 && each->store->deletes_by_age()) aging_.push_back(each->store.get());
   }
   return {};
 }
 
-void WorkerCapture::start() {
-  for (const auto& recorder : recorders_) recorder->start();
-  if (!aging_.empty()) check_ages();
+Result<> WorkerCapture::add(const CaptureDirectoryPtr& directory, const CapturePlan& plan) {
+  capture::RecorderOptions options = directory->recorder;
+  options.segments.run = plan.run;
+  options.segments.worker = static_cast<std::uint32_t>(worker_);
+  options.segments.kept_bytes = plan.buffer_bytes;
+  options.buffer_bytes = plan.buffer_bytes;
+  Result<std::unique_ptr<capture::Recorder>> recorder =
+      capture::Recorder::create(reactor_, *disk_, *directory->store, options);
+  if (recorder.has_error()) return recorder.error();
+  auto slot = std::make_unique<Slot>();
+  slot->directory = directory;
+  slot->recorder = std::move(*recorder);
+  slot->recorder->set_on_event(
+      [this, &slot = *slot](capture::Recorder::Event event, const Error& error) {
+        log_event(slot, event, error);
+      });
+  const std::lock_guard lock(mutex_);
+  slots_.push_back(std::move(slot));
+  return {};
 }
 
-void WorkerCapture::log_event(Voice& voice, capture::Recorder::Event event,
+void WorkerCapture::undo() {
+  for (const auto& slot : slots_) {
+    if (slot->state == Slot::State::taken_back) slot->state = Slot::State::retired;
+    if (slot->state == Slot::State::prepared) close(*slot);
+  }
+}
+
+void WorkerCapture::commit(const CapturePlan& plan) {
+  for (const auto& slot : slots_) {
+    const bool is_named = plan.find(slot->directory->path()) == slot->directory;
+    switch (slot->state) {
+      case Slot::State::prepared:
+        slot->recorder->start();
+        if (worker_ == 0 && slot->directory->store->deletes_by_age()) {
+          aging_.push_back(slot->directory);
+        }
+        slot->state = Slot::State::recording;
+        break;
+      case Slot::State::taken_back:
+        slot->state = Slot::State::recording;
+        break;
+      case Slot::State::recording:
+        if (is_named) break;
+        slot->state = Slot::State::retired;
+        slot->retired_at = reactor_.now();
+        break;
+      case Slot::State::retired:
+      case Slot::State::closing:
+      case Slot::State::closed:
+        break;
+    }
+  }
+  if (!slots_.empty()) look_after();
+}
+
+WorkerCapture::Slot* WorkerCapture::find(std::string_view path) {
+  const auto found = std::ranges::find_if(slots_, [&](const auto& slot) {
+    return slot->state < Slot::State::closing && slot->directory->path() == path;
+  });
+  return found == slots_.end() ? nullptr : found->get();
+}
+
+capture::Recorder* WorkerCapture::recorder(std::string_view path) {
+  Slot* const slot = find(path);
+  const bool records = slot != nullptr && slot->state != Slot::State::prepared;
+  return records ? slot->recorder.get() : nullptr;
+}
+
+// --- Once a second ---
+
+void WorkerCapture::look_after() {
+  std::erase_if(aging_, [](const auto& directory) { return directory.expired(); });
+  check_ages();
+  bool any_retired = false;
+  for (const auto& slot : slots_) {
+    if (slot->state != Slot::State::retired) continue;
+    any_retired = true;
+    if (reactor_.now() >= slot->retired_at + kShortestRetirement) ask_about(*slot);
+  }
+  if (any_retired || !aging_.empty()) reactor_.set_timer(*this, reactor_.now() + kLook);
+}
+
+void WorkerCapture::check_ages() {
+  if (aging_.empty() || !ages_checked_.exchange(false)) return;
+  background_->submit([this, aging = aging_] {
+    for (const std::weak_ptr<CaptureDirectory>& each : aging) {
+      if (const CaptureDirectoryPtr directory = each.lock()) directory->store->apply_retention();
+    }
+    ages_checked_ = true;
+  });
+}
+
+void WorkerCapture::ask_about(Slot& slot) {
+  if (slot.recorder->is_recording() || slot.question != 0) return;
+  slot.question = ++questions_;
+  ask_sessions(slot.directory->path(),
+               [this, question = slot.question](bool in_use) { answered(question, in_use); });
+}
+
+// A directory that was taken back meanwhile, and retired again, has another retired_at.
+void WorkerCapture::answered(std::uint64_t question, bool in_use) {
+  const auto found = std::ranges::find_if(
+      slots_, [question](const auto& slot) { return slot->question == question; });
+  if (found == slots_.end()) return;
+  Slot& slot = **found;
+  slot.question = 0;
+  const bool can_go = slot.state == Slot::State::retired && !in_use &&
+                      !slot.recorder->is_recording() &&
+                      reactor_.now() >= slot.retired_at + kShortestRetirement;
+  if (can_go) close(slot);
+}
+
+// --- The end ---
+
+void WorkerCapture::close(Slot& slot) {
+  slot.state = Slot::State::closing;
+  slot.recorder->close([this, &slot] { closed(slot); });
+}
+
+// When everything ends, the recorders stay, for the last figures.
+void WorkerCapture::closed(Slot& slot) {
+  slot.state = Slot::State::closed;
+  if (on_closed_) {
+    const bool all = std::ranges::all_of(
+        slots_, [](const auto& each) { return each->state == Slot::State::closed; });
+    if (all) std::exchange(on_closed_, nullptr)();
+    return;
+  }
+  const auto found =
+      std::ranges::find_if(slots_, [&](const auto& each) { return each.get() == &slot; });
+  std::unique_ptr<Slot> gone;
+  const std::lock_guard lock(mutex_);
+  add_up(gone_, slot.recorder->counters());
+  gone = std::move(*found);
+  slots_.erase(found);
+}
+
+void WorkerCapture::close(std::function<void()> done) {
+  reactor_.cancel_timer(*this);
+  if (slots_.empty()) return done();
+  on_closed_ = std::move(done);
+  for (const auto& slot : slots_) {
+    if (slot->state < Slot::State::closing) close(*slot);
+  }
+}
+
+bool WorkerCapture::is_used() const {
+  const std::lock_guard lock(mutex_);
+  return disk_ != nullptr;
+}
+
+std::uint64_t WorkerCapture::detours() const {
+  const std::lock_guard lock(mutex_);
+  return disk_ == nullptr ? 0 : disk_->detours();
+}
+
+void WorkerCapture::give_up() {
+  for (const auto& slot : slots_) slot->recorder->give_up();
+}
+
+// --- Log lines ---
+
+void WorkerCapture::log_event(Slot& slot, capture::Recorder::Event event,
                               const Error& error) const {
   using Event = capture::Recorder::Event;
   const TimePoint now = reactor_.now();
+  const std::string& directory = slot.directory->path();
+  Voice& voice = slot.voice;
   const auto say = [&](LogLevel level, std::string_view what, std::optional<std::uint64_t> times,
                        log::Field more) {
     if (!times) return;
     const log::Field fields[] = {
-        {"directory", voice.directory}, {"worker", voice.worker}, more, {"times", *times}};
+        {"directory", directory}, {"worker", std::uint64_t{worker_}}, more, {"times", *times}};
     log::write(level, what, fields);
   };
   const std::string text = error.to_string();
   const log::Field reason{"reason", text};
-  const log::Field policy{"when_full", voice.when_full};
+  const log::Field policy{"when_full", to_string(slot.directory->recorder.when_full)};
   switch (event) {
     case Event::disk_failed:
       return say(LogLevel::error, "capture_disk_failed", voice.disk_failures.happened(now), reason);
@@ -202,36 +259,6 @@ void WorkerCapture::log_event(Voice& voice, capture::Recorder::Event event,
   }
 }
 
-void WorkerCapture::check_ages() {
-  reactor_.set_timer(*this, reactor_.now() + kAgeCheck);
-  if (!ages_checked_.exchange(false)) return;
-  background_->submit([this] {
-    for (capture::Store* store : aging_) store->apply_retention();
-    ages_checked_ = true;
-  });
-}
-
-capture::Recorder* WorkerCapture::recorder(std::string_view path) {
-  const auto found = std::ranges::find(voices_, path, &Voice::directory);
-  return found == voices_.end()
-             ? nullptr
-             : recorders_[static_cast<std::size_t>(found - voices_.begin())].get();
-}
-
-void WorkerCapture::close(const std::function<void()>& done) {
-  reactor_.cancel_timer(*this);
-  open_ = recorders_.size();
-  for (const auto& recorder : recorders_) {
-    recorder->close([this, done] {
-      if (--open_ == 0) done();
-    });
-  }
-}
-
-void WorkerCapture::give_up() {
-  for (const auto& recorder : recorders_) recorder->give_up();
-}
-
 // --- Statistics ---
 
 std::vector<log::Field> capture_sums(const CaptureDirectories& directories,
@@ -239,7 +266,7 @@ std::vector<log::Field> capture_sums(const CaptureDirectories& directories,
   using Counters = capture::RecorderCounters;
   const auto for_each = [&](const auto& take) {
     for (const WorkerCapture* worker : workers) {
-      for (const auto& recorder : worker->recorders()) take(recorder->counters());
+      worker->for_each_ever([&](const std::string&, const Counters& each) { take(each); });
     }
   };
   const auto sum = [&](Tally Counters::*count) {
@@ -260,12 +287,6 @@ std::vector<log::Field> capture_sums(const CaptureDirectories& directories,
   });
   std::uint64_t detours = 0;
   for (const WorkerCapture* worker : workers) detours += worker->detours();
-  std::uint64_t deleted = 0;
-  std::uint64_t not_deleted = 0;
-  for (const auto& each : directories.all()) {
-    deleted += each->store->counters().segments_deleted;
-    not_deleted += each->store->counters().deletions_failed;
-  }
   using capture::GapReason;
   return {
       {"capture_bytes", sum(&Counters::recorded_bytes)},
@@ -281,8 +302,8 @@ std::vector<log::Field> capture_sums(const CaptureDirectories& directories,
       {"capture_disk_failures", sum(&Counters::disk_failures)},
       {"capture_segments_refused", sum(&Counters::segments_refused)},
       {"capture_seal_failures", sum(&Counters::seal_failures)},
-      {"capture_segments_deleted", deleted},
-      {"capture_deletions_failed", not_deleted},
+      {"capture_segments_deleted", directories.counters().segments_deleted.load()},
+      {"capture_deletions_failed", directories.counters().deletions_failed.load()},
       {"capture_syncs", sum(&Counters::syncs)},
       {"capture_sync_us", sum(&Counters::sync_ns) / 1000},
       {"capture_longest_sync_us", longest_sync_ns / 1000},

@@ -3,118 +3,132 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "iolib/base/error.h"
 #include "iolib/capture/recorder.h"
-#include "iolib/capture/store.h"
 #include "iolib/disk/background.h"
 #include "iolib/disk/disk.h"
-#include "iolib/disk/volume.h"
-#include "proxy/config/config.h"
+#include "iolib/reactor/reactor.h"
 #include "proxy/log/log.h"
 #include "proxy/log/repeated.h"
+#include "proxy/taps/capture_directories.h"
 
 namespace sluice {
 
-/// One capture directory, which all workers share. It is locked, and the segments that a crash left
-/// open are sealed.
-struct CaptureDirectory {
-  std::string path;
-  std::unique_ptr<Directory> directory;
-  std::unique_ptr<capture::Store> store;
-  capture::Store::Leftovers leftovers;
-  capture::RecorderOptions recorder;  ///< the options of each worker's recorder
-  bool buffered = false;              ///< the configuration asks for buffered writes
-};
+class FileRing;
 
-/// All capture directories of a configuration, each once, in the order in which routes name them.
-/// open() may block; `run` names this run in the segments.
-class CaptureDirectories {
- public:
-  [[nodiscard]] static Result<CaptureDirectories> open(const Config& config,
-                                                       const std::string& run);
-  [[nodiscard]] const std::vector<std::unique_ptr<CaptureDirectory>>& all() const {
-    return directories_;
-  }
-  [[nodiscard]] bool empty() const { return directories_.empty(); }
-  /// Keeps the directories that open() created. Call it once the start has succeeded.
-  void keep() const;
-  /// Logs what was recovered in each directory, and how it is written.
-  void log() const;
-
- private:
-  std::vector<std::unique_ptr<CaptureDirectory>> directories_;
-};
-
-/// The recorders of one worker. Belongs to the thread of its reactor.
+/// The recorders of one worker, which change with the configuration. Belongs to the thread of its
+/// reactor.
+///
+/// A recorder whose directory no route names any more is retired. It still records what sessions of
+/// earlier routes begin, until there are none. Then it seals its segment and goes. With the last
+/// worker's, the directory is closed.
 class WorkerCapture : private Timer {
  public:
-  explicit WorkerCapture(Reactor& reactor) : reactor_(reactor) {}
-  /// Creates a recorder for each directory. `ring` is the reactor if it is a UringReactor,
-  /// otherwise null. Creates no files.
-  [[nodiscard]] Result<> open(FileRing* ring, const CaptureDirectories& directories,
-                              std::size_t worker);
-  /// Starts the recorders. Call it before the first connection.
-  void start();
+  WorkerCapture(Reactor& reactor, std::size_t worker) : reactor_(reactor), worker_(worker) {}
+  ~WorkerCapture() override { reactor_.cancel_timer(*this); }
 
-  /// The recorder of the directory at `path`; null if there is none.
+  /// Makes the recorders that `plan` needs, but creates no file. Recorders that are there already
+  /// stay until commit() or undo(). `ring` is the reactor if it is a UringReactor, otherwise null.
+  /// After an error, call undo(). Throws std::system_error if a thread cannot start.
+  [[nodiscard]] Result<> prepare(FileRing* ring, const CapturePlan& plan);
+  /// Drops what prepare() made.
+  void undo();
+  /// The recorders of the prepared `plan` record from now on, and all others are retired.
+  void commit(const CapturePlan& plan);
+
+  /// The recorder of the directory at `path`, also a retired one; null if there is none.
   [[nodiscard]] capture::Recorder* recorder(std::string_view path);
-  /// Writes and seals everything, then calls `done`, once.
-  void close(const std::function<void()>& done);
+  /// Writes and seals everything, then calls `done`, once. Every Recording must have been closed.
+  void close(std::function<void()> done);
   /// Ends a pending close(): bytes that are not written yet are lost.
   void give_up();
 
-  /// Any thread.
-  [[nodiscard]] const std::vector<std::unique_ptr<capture::Recorder>>& recorders() const {
-    return recorders_;
+  /// Asks whether a session may still begin to record to `path` although no route names it. Calls
+  /// `answer` at once or some turns later.
+  std::function<void(std::string path, std::function<void(bool)> answer)> ask_sessions =
+      [](const std::string&, const std::function<void(bool)>& answer) { answer(false); };
+
+  // Any thread.
+
+  /// Whether anything is or was recorded.
+  [[nodiscard]] bool is_used() const;
+  /// Calls `visit` with the path and the counters of each recorder.
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    const std::lock_guard lock(mutex_);
+    for (const auto& slot : slots_) visit(slot->directory->path(), slot->recorder->counters());
   }
-  [[nodiscard]] std::uint64_t detours() const { return disk_->detours(); }
+  /// The same, and then with an empty path and the sums of those that are gone.
+  template <class Visit>
+  void for_each_ever(const Visit& visit) const {
+    for_each(visit);
+    const std::lock_guard lock(mutex_);
+    visit(std::string(), gone_);
+  }
+  [[nodiscard]] std::uint64_t detours() const;
 
  private:
   // The log state of one recorder.
   struct Voice {
-    std::string_view directory;
-    std::uint64_t worker = 0;
-    std::string_view when_full;
     Repeated disk_failures = {};
     Repeated segments_refused = {};
     Repeated seals_failed = {};
     Repeated seconds_behind = {};
   };
+  struct Slot {
+    enum class State : std::uint8_t {
+      prepared,    ///< commit() or undo() comes next
+      recording,   ///< routes name the directory
+      retired,     ///< none does
+      taken_back,  ///< retired, but the prepared plan names the directory again
+      closing,     ///< writes what is left
+      closed,      ///< like closing, but done; only while all are closed
+    };
+    CaptureDirectoryPtr directory;
+    std::unique_ptr<capture::Recorder> recorder;
+    State state = State::prepared;
+    TimePoint retired_at = {};
+    std::uint64_t question = 0;  ///< number of the pending one to the sessions; 0: none
+    Voice voice = {};
+  };
 
   // A timer, because segments expire also while nothing is written.
-  void expired() override { check_ages(); }
+  void expired() override { look_after(); }
+  void look_after();
   void check_ages();
-  void log_event(Voice& voice, capture::Recorder::Event event, const Error& error) const;
+  void ask_about(Slot& slot);
+  void answered(std::uint64_t question, bool in_use);
+  [[nodiscard]] Result<> add(const CaptureDirectoryPtr& directory, const CapturePlan& plan);
+  [[nodiscard]] Slot* find(std::string_view path);
+  void close(Slot& slot);
+  void closed(Slot& slot);
+  void log_event(Slot& slot, capture::Recorder::Event event, const Error& error) const;
 
   Reactor& reactor_;
-  std::vector<capture::Store*> aging_;    ///< stores whose old segments this worker deletes
+  const std::size_t worker_;
+  /// Directories whose old segments this worker deletes.
+  std::vector<std::weak_ptr<CaptureDirectory>> aging_;
   std::atomic<bool> ages_checked_{true};  ///< the last check has finished
+  std::uint64_t questions_ = 0;
+  std::function<void()> on_closed_;  ///< of the pending close()
+  /// Guards the list against other threads; only the worker's changes it, and reads it unguarded.
+  mutable std::mutex mutex_;
+  capture::RecorderCounters gone_;  ///< under mutex_: the sums of the recorders that are gone
   // Declared before the background thread, whose jobs use them and which ends first.
-  std::deque<Voice> voices_;  ///< one for each recorder
-  std::vector<std::unique_ptr<capture::Recorder>> recorders_;
-  std::unique_ptr<RealDisk> disk_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::unique_ptr<RealDisk> disk_;  ///< made with the first recorder
   std::unique_ptr<BackgroundThreads> background_;
-  std::size_t open_ = 0;  ///< recorders that close() still waits for
 };
 
-/// The sums over all workers, as fields of the statistics line. Any thread.
+/// The sums over all workers since the start, as fields of the statistics line. Any thread.
 [[nodiscard]] std::vector<log::Field> capture_sums(
     const CaptureDirectories& directories, const std::vector<const WorkerCapture*>& workers);
-
-/// How the directory of `config` is opened: for buffered writes, or for O_DIRECT if possible.
-[[nodiscard]] Directory::Mode capture_mode(const CaptureConfig& config);
-
-/// What --check reports about a capture directory, on one line: O_DIRECT or not, the alignment, the
-/// time of a durable write of 4 KiB, and whether there is room for a segment of each worker.
-/// Performs every step of the daemon, from creating a segment to sealing it. Leaves no files
-/// behind. May block.
-[[nodiscard]] Result<std::string> probe_capture(const CaptureConfig& config, std::size_t workers);
 
 }  // namespace sluice

@@ -15,7 +15,7 @@
 #include "iolib/base/aligned_buffer.h"
 #include "iolib/base/clock.h"
 #include "iolib/base/units.h"
-#include "proxy/taps/capture.h"
+#include "proxy/taps/capture_directories.h"
 
 namespace sluice {
 namespace {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <random>
-#include <set>
 #include <utility>
 
 #include "iolib/mirror/sample.h"
@@ -33,39 +32,98 @@ mirror::StreamOptions stream_options(const RouteConfig& config, std::uint64_t co
 
 }  // namespace
 
-WorkerMirrors::WorkerMirrors(Reactor& reactor, const std::vector<Route>& routes,
-                             const MirrorOptions& options)
-    : reactor_(reactor), worker_(options.worker) {
-  std::set<std::string_view> addresses;
-  for (const Route& route : routes) {
-    for (const MirrorTarget& target : route.mirrors) addresses.insert(target.address);
-  }
-  if (addresses.empty()) return;
-  std::random_device random;
-  mirror::Mirror::Options each{
-      .budget_bytes = options.buffers_bytes / addresses.size(),
-      .most_streams = std::max<std::size_t>(options.descriptors / addresses.size(), 1),
-      .seed = random()};
-  for (const Route& route : routes) {
-    for (const MirrorTarget& target : route.mirrors) {
-      if (find(target.address) != nullptr) continue;
-      each.shedding = &options.shedding->at(target.address);
-      add(target, each);
-    }
-  }
+std::shared_ptr<mirror::Shedding> MirrorShedding::of(const std::string& address) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(states_, [](const auto& each) { return each.second.expired(); });
+  std::weak_ptr<mirror::Shedding>& kept = states_[address];
+  std::shared_ptr<mirror::Shedding> state = kept.lock();
+  if (state == nullptr) kept = state = std::make_shared<mirror::Shedding>();
+  return state;
 }
 
-void WorkerMirrors::add(const MirrorTarget& target, const mirror::Mirror::Options& options) {
-  mirrors_.push_back(std::make_unique<Entry>());
-  Entry& entry = *mirrors_.back();
+// --- Which mirrors there are ---
+
+WorkerMirrors::WorkerMirrors(Reactor& reactor, const std::vector<Route>& routes,
+                             const MirrorOptions& options)
+    : reactor_(reactor), options_(options), seed_(std::random_device()()) {
+  set_routes(routes);
+}
+
+void WorkerMirrors::set_routes(const std::vector<Route>& routes) {
+  std::vector<std::unique_ptr<Entry>> named;
+  const auto is_there = [&](const MirrorTarget& target) {
+    return std::ranges::any_of(named,
+                               [&](const auto& entry) { return entry->address == target.address; });
+  };
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Route& route : routes) {
+      for (const MirrorTarget& target : route.mirrors) {
+        if (is_there(target)) continue;
+        const auto old = std::ranges::find_if(mirrors_, [&](const auto& entry) {
+          return entry != nullptr && entry->address == target.address;
+        });
+        named.push_back(old == mirrors_.end() ? make(target) : std::move(*old));
+        named.back()->is_named = true;
+        named.back()->mirror->set_addresses(target.endpoints);
+      }
+    }
+    for (std::unique_ptr<Entry>& left : mirrors_) {
+      if (left == nullptr) continue;
+      left->is_named = false;
+      named.push_back(std::move(left));
+    }
+    mirrors_ = std::move(named);
+    is_used_ = is_used_ || !mirrors_.empty();
+  }
+  share_limits();
+  drop_unnamed();
+}
+
+std::unique_ptr<WorkerMirrors::Entry> WorkerMirrors::make(const MirrorTarget& target) {
+  auto made = std::make_unique<Entry>();
+  Entry& entry = *made;
   entry.address = target.address;
-  entry.mirror = std::make_unique<mirror::Mirror>(reactor_, target.endpoints, options);
+  entry.shedding = options_.shedding->of(target.address);
+  entry.mirror = std::make_unique<mirror::Mirror>(
+      reactor_, target.endpoints,
+      mirror::Mirror::Options{.seed = seed_, .shedding = entry.shedding.get()});
   entry.mirror->on_event = [this, &entry](mirror::Event event, const mirror::Detail& detail) {
     log_event(entry, event, detail);
   };
   entry.mirror->on_failed = [this, &entry](const Error&) { on_failed(entry.address); };
   entry.mirror->on_began = [this] { on_began(); };
-  entry.mirror->on_gone = [this] { on_gone(); };
+  entry.mirror->on_gone = [this, &entry] {
+    if (!entry.is_named) reactor_.defer(*this);
+    on_gone();
+  };
+  return made;
+}
+
+// All share the memory and the descriptors equally.
+void WorkerMirrors::share_limits() {
+  for (const auto& entry : mirrors_) {
+    entry->mirror->set_limits(options_.buffers_bytes / mirrors_.size(),
+                              std::max<std::size_t>(options_.descriptors / mirrors_.size(), 1));
+  }
+}
+
+void WorkerMirrors::drop_unnamed() {
+  const auto can_go = [](const auto& entry) {
+    return !entry->is_named && entry->mirror->size() == 0;
+  };
+  if (std::ranges::none_of(mirrors_, can_go)) return;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& entry : mirrors_) {
+      if (!can_go(entry)) continue;
+      for (std::size_t i = 0; i < gone_.size(); ++i) {
+        gone_.at(i) += entry->mirror->count(static_cast<mirror::Count>(i));
+      }
+    }
+    std::erase_if(mirrors_, can_go);
+  }
+  share_limits();
 }
 
 WorkerMirrors::Entry* WorkerMirrors::find(std::string_view address) {
@@ -76,7 +134,7 @@ WorkerMirrors::Entry* WorkerMirrors::find(std::string_view address) {
 
 void WorkerMirrors::update(const Route& route) {
   for (const MirrorTarget& target : route.mirrors) {
-    find(target.address)->mirror->set_addresses(target.endpoints);
+    if (Entry* const entry = find(target.address)) entry->mirror->set_addresses(target.endpoints);
   }
 }
 
@@ -85,8 +143,9 @@ void WorkerMirrors::attach(const Route& route, std::uint64_t connection, std::ui
   const auto share = static_cast<std::uint32_t>(route.config.mirror_sample);
   if (route.mirrors.empty() || !mirror::in_sample(hash, share)) return;
   for (const MirrorTarget& target : route.mirrors) {
-    mirror::Stream* const stream =
-        find(target.address)->mirror->open(stream_options(route.config, connection));
+    Entry* const entry = find(target.address);
+    if (entry == nullptr) continue;  // no route names it any more, but the session's did
+    mirror::Stream* const stream = entry->mirror->open(stream_options(route.config, connection));
     if (stream == nullptr) continue;
     stream->set_direction([&pump, stream] { pump.detach(*stream); });
     pump.attach(*stream);
@@ -100,7 +159,7 @@ void WorkerMirrors::stop() {
 void WorkerMirrors::log_event(Entry& entry, mirror::Event event, const mirror::Detail& detail) {
   const auto say = [&](LogLevel level, std::string_view state, std::string_view reason) {
     std::vector<log::Field> fields = {
-        {"address", entry.address}, {"worker", std::uint64_t{worker_}}, {"state", state}};
+        {"address", entry.address}, {"worker", std::uint64_t{options_.worker}}, {"state", state}};
     if (!reason.empty()) fields.push_back({"reason", reason});
     log::write(level, "mirror", fields);
   };
@@ -136,15 +195,23 @@ void WorkerMirrors::log_stream(const Entry& entry, Repeated& trouble, std::strin
   const auto times = trouble.happened(reactor_.now());
   if (!times) return;
   log::warn("mirror", {{"address", entry.address},
-                       {"worker", std::uint64_t{worker_}},
+                       {"worker", std::uint64_t{options_.worker}},
                        {"state", state},
                        {"connection", id_of(connection)},
                        {"reason", reason},
                        {"times", *times}});
 }
 
+// --- Figures ---
+
+bool WorkerMirrors::is_used() const {
+  const std::lock_guard lock(mutex_);
+  return is_used_;
+}
+
 std::uint64_t WorkerMirrors::count(mirror::Count what) const {
-  std::uint64_t sum = 0;
+  const std::lock_guard lock(mutex_);
+  std::uint64_t sum = gone_.at(static_cast<std::size_t>(what));
   for (const auto& entry : mirrors_) sum += entry->mirror->count(what);
   return sum;
 }

@@ -46,7 +46,6 @@ class WorkerTest : public ReactorTest<Engine> {
       drained_ = true;
       second_reactor_->stop();
     };
-    shared_.mirror_shedding.try_emplace(kMirror);
     first_.emplace(shared_, this->reactor(), 0, routes());
     second_.emplace(shared_, *second_reactor_, 1, routes());
     shared_.workers = {&*first_, &*second_};
