@@ -39,12 +39,13 @@ void ProgramTest::start_before(std::uint16_t port, const std::vector<std::string
   descriptors_before_ = descriptors();
 }
 
-std::unique_ptr<Process> ProgramTest::start_nginx(std::uint16_t port,
-                                                  const std::string& root) const {
+std::unique_ptr<Process> ProgramTest::start_nginx(std::uint16_t port, const std::string& root,
+                                                  const std::string& settings) const {
   std::string text =
       "daemon off; master_process off; error_log stderr warn; pid nginx.pid;\n"
       "events { worker_connections 256; }\n"
-      "http {\n  access_log off; sendfile on;\n";
+      "http {\n  access_log off; sendfile on; " +
+      settings + "\n";
   for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
     text += "  " + std::string(kind) + "_temp_path " + kind + ";\n";
   }

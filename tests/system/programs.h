@@ -25,9 +25,10 @@ class ProgramTest : public ForwardingTest {
   [[nodiscard]] std::string entrance() const { return std::to_string(daemon_->port()); }
 
   /// They listen on `port` of loopback, each as one process with its own files in the test's
-  /// folder. nginx serves the files of `root`; `more` are arguments of redis-server.
-  [[nodiscard]] std::unique_ptr<Process> start_nginx(std::uint16_t port,
-                                                     const std::string& root) const;
+  /// folder. nginx serves the files of `root`, with more settings; `more` are arguments of
+  /// redis-server.
+  [[nodiscard]] std::unique_ptr<Process> start_nginx(std::uint16_t port, const std::string& root,
+                                                     const std::string& settings = {}) const;
   [[nodiscard]] std::unique_ptr<Process> start_redis(
       std::uint16_t port, const std::vector<std::string>& more = {}) const;
   /// `config`: sections with a `bind` for that port; `defaults` has the time-outs.

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "tests/support/wait.h"
 #include "tests/system/postgres.h"
 #include "tests/system/programs.h"
 #include "tests/system/recorded.h"
@@ -95,6 +97,64 @@ TEST_P(ReplayRedisTest, AFreshServerGivesTheSameAnswers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryEngine, ReplayRedisTest, testing::ValuesIn(both_engines()),
+                         name_of_mode);
+
+// --- nginx
+
+class ReplayNginxTest : public ReplayProgramTest {
+ protected:
+  static constexpr int kRequests = 60;
+  /// That many requests on one connection, one after the other.
+  void ask() const {
+    static_cast<void>(run_program(
+        {"curl", "-q", "--noproxy", "*", "--fail", "--silent", "--show-error", "-o", "/dev/null",
+         "http://127.0.0.1:" + entrance() + "/page?[1-" + std::to_string(kRequests) + ']'}));
+  }
+};
+
+// nginx says in each answer when it is.
+TEST_P(ReplayNginxTest, OnlyTheDatesOfTheAnswersDiffer) {
+  SLUICE_NEEDS_PROGRAM("nginx");
+  SLUICE_NEEDS_PROGRAM("curl");
+  static_cast<void>(folder_.write("page", "the page\n"));
+  const std::uint16_t port = free_port();
+  const std::unique_ptr<Process> server = start_nginx(port, folder_.path());
+  start_recording(port);
+  ask();
+  end_recording();
+  const auto recorded = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  ASSERT_TRUE(wait_until(
+      [&] { return std::chrono::system_clock::now() >= recorded + std::chrono::seconds(2); }));
+  const std::vector<std::string> compares{"--wait-responses", "--compare", "--speed", "max"};
+  const Replayed plain = replay_to(port, compares);
+  EXPECT_EQ(plain.status, 6) << plain.output << plain.error;
+  std::vector<std::string> masks = compares;
+  masks.insert(masks.end(), {"--ignore-pattern", "Date: .*"});
+  const Replayed masked = replay_to(port, masks);
+  EXPECT_EQ(masked.status, 0) << masked.output << masked.error;
+}
+
+// "Server: nginx" instead of "Server: nginx/1.22.1". To wait for the missing bytes would take
+// hours.
+TEST_P(ReplayNginxTest, ShorterAnswersHoldUpNothing) {
+  SLUICE_NEEDS_PROGRAM("nginx");
+  SLUICE_NEEDS_PROGRAM("curl");
+  static_cast<void>(folder_.write("page", "the page\n"));
+  const std::uint16_t first_port = free_port();
+  const std::unique_ptr<Process> first = start_nginx(first_port, folder_.path());
+  start_recording(first_port);
+  ask();
+  end_recording();
+  const std::uint16_t port = free_port();
+  const std::unique_ptr<Process> other = start_nginx(port, folder_.path(), "server_tokens off;");
+  const Replayed replayed =
+      replay_to(port, {"--wait-responses", "--response-timeout", "1h", "--compare",
+                       "--ignore-pattern", "Date: .*", "--ignore-pattern", "Server: .*"});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_EQ(replayed.count("answers_by_silence"), std::uint64_t{kRequests});
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryEngine, ReplayNginxTest, testing::ValuesIn(both_engines()),
                          name_of_mode);
 
 // --- postgres

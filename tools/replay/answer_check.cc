@@ -46,7 +46,7 @@ void AnswerCheck::compare(std::span<const std::byte> now, std::span<const std::b
   if (std::memcmp(now.data(), then.data(), now.size()) != 0) {
     for (std::size_t i = 0; i < now.size(); ++i) {
       const std::uint64_t offset = offset_ + i;
-      if (now[i] == then[i] || is_ignored(offset)) continue;
+      if (now[i] == then[i] || is_ignored(ignored_, offset)) continue;
       if (!mismatch_.first) {
         mismatch_.first = offset;
         show_from = i;
@@ -58,13 +58,6 @@ void AnswerCheck::compare(std::span<const std::byte> now, std::span<const std::b
   if (!mismatch_.first) return;
   show(then.subspan(show_from), mismatch_.then);
   show(now.subspan(show_from), mismatch_.now);
-}
-
-bool AnswerCheck::is_ignored(std::uint64_t offset) const {
-  const auto behind = std::ranges::upper_bound(ignored_, offset, {},
-                                               [](const Ignored& each) { return each.offset; });
-  return behind != ignored_.begin() &&
-         offset - std::prev(behind)->offset < std::prev(behind)->bytes;
 }
 
 }  // namespace sluice::replay

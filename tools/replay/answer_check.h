@@ -2,32 +2,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "iolib/base/error.h"
+#include "tools/replay/mismatch.h"
 #include "tools/replay/plan.h"
 #include "tools/replay/segment_files.h"
 
 namespace sluice::replay {
-
-/// A range of each answer's bytes that is not compared.
-struct Ignored {
-  std::uint64_t offset = 0;
-  std::uint64_t bytes = 0;
-};
-
-/// How an answer differs from the recorded one.
-struct Mismatch {
-  std::optional<std::uint64_t> first;  ///< offset of the first byte that differs
-  std::uint64_t last = 0;              ///< offset of the last byte that differs
-  std::uint64_t bytes = 0;             ///< number of bytes that differ
-  std::string then = {};               ///< recorded bytes from `first` on, at most kShownBytes
-  std::string now = {};
-  static constexpr std::size_t kShownBytes = 16;
-};
 
 /// Compares an answer, as it arrives, with the recorded one. Bytes that were not recorded, and
 /// bytes behind the recorded end, are not compared.
@@ -45,7 +28,6 @@ class AnswerCheck {
 
  private:
   void compare(std::span<const std::byte> now, std::span<const std::byte> then);
-  [[nodiscard]] bool is_ignored(std::uint64_t offset) const;
 
   const Plan& plan_;
   SegmentFiles& files_;

@@ -57,8 +57,9 @@ Connection::Connection(const Stage& stage, const Schedule& schedule, std::uint64
       address_(stage.address),
       action_(planned().first_action),
       turns_(stage.plan, planned().first_action, stage.tally) {
-  if (stage_.settings.compare && planned().answer_recorded) {
-    check_.emplace(stage_.plan, stage_.files, stage_.settings.ignored, planned().first_answer);
+  const Settings& settings = stage_.settings;
+  if (settings.compare && planned().answer_recorded) {
+    check_.emplace(stage_.plan, stage_.files, settings.ignored, settings.patterns, planned());
   }
 }
 
@@ -431,19 +432,23 @@ void Connection::compare_ends() {
   // lost get no answer.
   const bool whole = planned.answer_end == SideEnd::eof && !cut_at_gap_;
   const bool must_come = whole || (stage_.settings.wait_responses && !cut_at_gap_);
-  const bool other_size = whole ? received_bytes_ != planned.answer_bytes
-                                : must_come && received_bytes_ < planned.answer_bytes;
+  if (const Result<> checked = check_->finish(whole); !checked) {
+    stage_.tally.fail(checked.error().to_string());
+  }
+  const std::strong_ordering size = check_->size();
+  const bool other_size = whole ? size != 0 : must_come && size < 0;
   const bool other_end = whole && answer_end_ != planned.answer_end;
-  const std::optional<std::uint64_t> first = check_->mismatch().first;
+  const Mismatch& mismatch = check_->mismatch();
+  const std::optional<std::uint64_t> first = mismatch.first;
   const bool differs = first || other_size || other_end;
   const std::uint64_t took_ns = nanoseconds_of(Clock::now() - began_);
   stage_.tally.compare(
       {index_, received_bytes_, took_ns, first.value_or(kNone), answer_end_, differs});
   if (!differs) return;
   if (stage_.tally.differences.size() == Tally::kMostDifferences) return;
-  stage_.tally.differences.push_back({stage_.plan.name_of(planned), check_->mismatch(),
-                                      planned.answer_bytes, received_bytes_, planned.answer_end,
-                                      answer_end_, planned.end_ns - planned.start_ns, took_ns});
+  stage_.tally.differences.push_back({stage_.plan.name_of(planned), mismatch, planned.answer_bytes,
+                                      received_bytes_, planned.answer_end, answer_end_,
+                                      planned.end_ns - planned.start_ns, took_ns});
 }
 
 void Connection::set_limit(std::chrono::nanoseconds time) {

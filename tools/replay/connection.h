@@ -14,7 +14,9 @@
 #include "iolib/reactor/connector.h"
 #include "iolib/reactor/reactor.h"
 #include "tools/common/endpoint.h"
-#include "tools/replay/answer_check.h"
+#include "tools/replay/comparison.h"
+#include "tools/replay/mismatch.h"
+#include "tools/replay/patterns.h"
 #include "tools/replay/plan.h"
 #include "tools/replay/schedule.h"
 #include "tools/replay/segment_files.h"
@@ -30,6 +32,7 @@ struct Settings {
   bool compare = false;
   std::chrono::nanoseconds response_timeout{};
   std::vector<Ignored> ignored = {};  ///< in order, without overlap
+  Patterns patterns = {};             ///< their matches are not compared
 };
 
 /// What the connections of a replay share; all borrowed.
@@ -140,7 +143,7 @@ class Connection {
   SendQueueWatch send_queue_;         // watched before a reset
   Turns turns_;
   std::chrono::milliseconds answering_{};  // recorded time of the answers up to the current action
-  std::optional<AnswerCheck> check_;
+  std::optional<Comparison> check_;
   TimePoint began_;
   CallingOperation<&Connection::became_writable> writable_{*this};
   CallingOperation<&Connection::received> receive_{*this};

@@ -41,7 +41,7 @@ interrupted, after the report was printed.
 // The values of options before they are parsed further.
 struct Words {
   std::string speed = "1x", response_timeout = "10s", max_gap;
-  std::vector<std::string> ignored;
+  std::vector<std::string> ignored, patterns;
   capture::FilterWords filter;
 };
 
@@ -93,6 +93,10 @@ void add_options(Command& program, Words& words, Invocation& invocation) {
       "--ignore", "RANGE", words.ignored,
       "Do not compare these bytes of each answer, such as 402+8. RANGE is OFFSET+BYTES. Can "
       "be repeated.");
+  program.add_texts(
+      "--ignore-pattern", "REGEX", words.patterns,
+      "Do not compare what matches this regular expression (RE2), such as 'Date: .*', in both "
+      "answers. Can be repeated.");
   program
       .add_text("--json", "FILE", invocation.json,
                 "Write the report to this file as JSON. - is stdout.")
@@ -127,8 +131,12 @@ void understand(const Words& words, Invocation& invocation) {
                 ": expected 1ms to 1h"};
   }
   invocation.settings.ignored = ignored_of(words.ignored);
+  invocation.settings.patterns = value_of("--ignore-pattern", Patterns::compile(words.patterns));
   if (!words.ignored.empty() && !invocation.settings.compare) {
     throw Wrong{"--ignore: given without --compare, expected both"};
+  }
+  if (!words.patterns.empty() && !invocation.settings.compare) {
+    throw Wrong{"--ignore-pattern: given without --compare, expected both"};
   }
   if (!invocation.html.empty() && invocation.json == invocation.html) {
     throw Wrong{"--html: " + in_quotes(invocation.html) +

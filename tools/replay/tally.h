@@ -9,7 +9,8 @@
 #include "iolib/base/clock.h"
 #include "iolib/capture/format.h"
 #include "tools/common/histogram.h"
-#include "tools/replay/answer_check.h"
+#include "tools/replay/mismatch.h"
+#include "tools/replay/plan.h"
 
 namespace sluice::replay {
 

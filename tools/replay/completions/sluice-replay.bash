@@ -11,12 +11,13 @@ _sluice_replay() {
     --speed) mapfile -t COMPREPLY < <(compgen -W "1x 10x 0.5x max" -- "$current") ;;
     -h | --help) mapfile -t COMPREPLY < <(compgen -W "all" -- "$current") ;;
     --json | --html) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
-    --max-gap | --connections | --repeat | --response-timeout | --ignore) ;;
+    --max-gap | --connections | --repeat | --response-timeout | --ignore | --ignore-pattern) ;;
     --connection | --peer | --port | --route | --from | --until) ;;
     *)
       if [[ $current == -* ]]; then
         local options="--to --speed --max-gap --connections --repeat --wait-responses --response-timeout
-          --compare --ignore --json --html --connection --peer --port --route --from --until --version --help"
+          --compare --ignore --ignore-pattern --json --html --connection
+          --peer --port --route --from --until --version --help"
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
       else
         mapfile -t COMPREPLY < <(compgen -f -- "$current")

@@ -10,6 +10,7 @@ complete -c sluice-replay -l wait-responses -d 'Send the next bytes only after t
 complete -c sluice-replay -l response-timeout -x -d 'Wait this much longer than recorded for an answer'
 complete -c sluice-replay -l compare -d 'Compare the answers with the recorded ones'
 complete -c sluice-replay -l ignore -x -d 'Do not compare these bytes of each answer, such as 402+8'
+complete -c sluice-replay -l ignore-pattern -x -d 'Do not compare what matches this regular expression'
 complete -c sluice-replay -l json -r -F -d 'Write the report to this file as JSON'
 complete -c sluice-replay -l html -r -F -d 'Write the report to this file as a page'
 complete -c sluice-replay -l connection -x -d 'Select the connection with this id, as sluice-capture ls shows it'
