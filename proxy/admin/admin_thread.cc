@@ -106,6 +106,11 @@ Result<std::vector<OwnedFd>> AdminThread::copy_sockets() const {
   return copies;
 }
 
+void AdminThread::post(std::function<void()> task) {
+  if (!thread_.joinable()) return task();
+  server_->post(std::move(task));
+}
+
 void AdminThread::end() {
   remove_unix_paths();
   if (!thread_.joinable()) return;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -44,6 +45,8 @@ class AdminThread {
   /// Where it listens, and which addresses it passed over. Valid after start(); the thread has the
   /// sockets.
   [[nodiscard]] const ListenSockets& listeners() const { return listeners_; }
+  /// Runs `task` on the thread. At once, and on the caller's, if no address is configured.
+  void post(std::function<void()> task);
   /// Ends the thread, after remove_unix_paths(). From then on it uses nothing that it borrows.
   void end();
   /// Removes the paths of its unix sockets, for good, because the process is about to end. Any

@@ -16,6 +16,7 @@
 #include <climits>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -24,6 +25,8 @@
 #include "iolib/base/clock.h"
 #include "iolib/base/owned_fd.h"
 #include "iolib/base/text.h"
+#include "proxy/log/journal.h"
+#include "proxy/log/lines.h"
 #include "proxy/log/repeated.h"
 
 namespace sluice::log {
@@ -61,11 +64,13 @@ Result<OwnedFd> open_file(const std::string& path) {
 void queue(LogLevel level, std::string_view event, Fields fields);
 
 constexpr std::string_view kStdout = "-";
-// The line of a connection's end fits.
-constexpr std::size_t kUsualLine = 256;
 
-// Writes to stderr, stdout, or a file that can be reopened. Belongs to the writing thread, except
-// for the members that say otherwise.
+bool goes_to_journal(const std::string& log_file) {
+  return log_file.empty() && stderr_is_journal();
+}
+
+// Writes to stderr, stdout, a file that can be reopened, or the journal behind stderr. Belongs to
+// the writing thread, except for the members that say otherwise.
 class DescriptorSink final : public spdlog::sinks::sink {
  public:
   DescriptorSink(std::string path, const std::string& pattern)
@@ -76,6 +81,7 @@ class DescriptorSink final : public spdlog::sinks::sink {
 
   /// Opens the file, if there is one. Call it before the writing thread exists.
   [[nodiscard]] Result<> open() {
+    if (goes_to_journal(path_)) journal_.emplace();
     if (path_.empty() || path_ == kStdout) return {};
     Result<OwnedFd> opened = open_file(path_);
     if (opened.has_error()) return opened.error();
@@ -87,7 +93,7 @@ class DescriptorSink final : public spdlog::sinks::sink {
 
   void log(const spdlog::details::log_msg& message) override {
     if (reopen_.exchange(false)) reopen();
-    formatter_->format(message, waiting_);
+    take(message);
     const bool more = pool_->queue_size() > 0;
     if (more && waiting_.size() < kWriteBytes) return;
     const bool whole = write_out();
@@ -114,6 +120,16 @@ class DescriptorSink final : public spdlog::sinks::sink {
   [[nodiscard]] std::uint64_t lost_lines() const { return pool_->overrun_counter() + lost_lines_; }
 
  private:
+  // Hands the message to the journal, or collects its line.
+  void take(const spdlog::details::log_msg& message) {
+    if (!journal_) return formatter_->format(message, waiting_);
+    const std::string_view entry(message.payload.data(), message.payload.size());
+    if (journal_->send(entry)) return;
+    // Its stream on stderr keeps at least the line.
+    const std::string line = line_of_entry(entry) + '\n';
+    waiting_.append(line.data(), line.data() + line.size());
+  }
+
   // Checks the queue as well: this thread can have queued lines after the flush.
   void look_at_end() {
     if (closing_ && pool_->queue_size() == 0) written_ = true;
@@ -184,6 +200,7 @@ class DescriptorSink final : public spdlog::sinks::sink {
 
   std::string path_;
   OwnedFd file_;
+  std::optional<Journal> journal_;
   std::unique_ptr<spdlog::formatter> formatter_;
   spdlog::details::thread_pool* pool_ = nullptr;
   spdlog::memory_buf_t waiting_;
@@ -202,6 +219,7 @@ struct State {
   std::shared_ptr<spdlog::details::thread_pool> pool;
   std::shared_ptr<spdlog::async_logger> logger;
   LogFormat format = LogFormat::text;
+  bool journal = false;  ///< entries of the journal are queued instead of lines
 };
 State state;  // written by open() before other threads log, and by close() after
 std::atomic<LogLevel> lowest_level{LogLevel::off};  // stays as it is once the log is closed
@@ -224,116 +242,13 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
   return spdlog::level::off;
 }
 
-constexpr std::string_view kHexDigits = "0123456789abcdef";
-
-// The length of the well-formed UTF-8 character beyond ASCII (RFC 3629, section 4) at the start of
-// `text`; 0 if there is none.
-std::size_t utf8_length(std::string_view text) {
-  const auto at = [&](std::size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-  };
-  const auto continues = [&](std::size_t i) { return (at(i) & 0xc0U) == 0x80; };
-  const unsigned lead = at(0);
-  const unsigned second = at(1);
-  if (lead >= 0xc2 && lead <= 0xdf) return continues(1) ? 2 : 0;
-  if (lead >= 0xe0 && lead <= 0xef) {
-    const bool overlong = lead == 0xe0 && second < 0xa0;
-    const bool surrogate = lead == 0xed && second > 0x9f;
-    return continues(1) && continues(2) && !overlong && !surrogate ? 3 : 0;
-  }
-  if (lead >= 0xf0 && lead <= 0xf4) {
-    const bool overlong = lead == 0xf0 && second < 0x90;
-    const bool too_large = lead == 0xf4 && second > 0x8f;
-    return continues(1) && continues(2) && continues(3) && !overlong && !too_large ? 4 : 0;
-  }
-  return 0;
-}
-
-// Appends a JSON string literal; text lines use the same form. Bytes that are not UTF-8 (a path can
-// have any) become U+FFFD.
-void append_quoted(std::string& out, std::string_view text) {
-  out += '"';
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x80) {
-      const std::size_t length = utf8_length(text.substr(i));
-      out += length > 0 ? text.substr(i, length) : std::string_view("\\ufffd");
-      i += length > 0 ? length - 1 : 0;
-    } else if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20 || byte == 0x7f) {
-      out += "\\u00";
-      out += kHexDigits[byte >> 4];
-      out += kHexDigits[byte & 15];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
-
-bool needs_quotes(std::string_view text) {
-  if (text.empty()) return true;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte <= 0x20 || byte >= 0x7f || c == '"' || c == '\\') return true;
-  }
-  return false;
-}
-
-void append_number(std::string& out, const Field& field) {
-  if (const auto* whole = std::get_if<std::uint64_t>(&field.value)) {
-    const fmt::format_int digits(*whole);
-    out.append(digits.data(), digits.size());
-  } else if (const auto* real = std::get_if<double>(&field.value)) {
-    fmt::format_to(std::back_inserter(out), "{:.6f}", *real);
-  }
-}
-
-// `event name=value …`.
-std::string format_text(std::string_view event, Fields fields) {
-  std::string line;
-  line.reserve(kUsualLine);
-  line += event;
-  for (const Field& field : fields) {
-    line += ' ';
-    line += field.name;
-    line += '=';
-    const auto* text = std::get_if<std::string_view>(&field.value);
-    if (text == nullptr) {
-      append_number(line, field);
-    } else if (needs_quotes(*text)) {
-      append_quoted(line, *text);
-    } else {
-      line += *text;
-    }
-  }
-  return line;
-}
-
-// The members of a JSON object.
-std::string format_json(std::string_view event, Fields fields) {
-  std::string members = "\"event\":";
-  append_quoted(members, event);
-  for (const Field& field : fields) {
-    members += ',';
-    append_quoted(members, field.name);
-    members += ':';
-    if (const auto* text = std::get_if<std::string_view>(&field.value)) {
-      append_quoted(members, *text);
-    } else {
-      append_number(members, field);
-    }
-  }
-  return members;
-}
-
 void queue(LogLevel level, std::string_view event, Fields fields) {
-  state.logger->log(spdlog_level(level), state.format == LogFormat::json
-                                             ? format_json(event, fields)
-                                             : format_text(event, fields));
+  const bool json = state.format == LogFormat::json;
+  std::string line = json ? format_json(event, fields) : format_text(event, fields);
+  if (state.journal) {
+    line = format_journal(level, json ? "{" + line + "}" : line, event, fields);
+  }
+  state.logger->log(spdlog_level(level), line);
 }
 
 }  // namespace
@@ -346,6 +261,7 @@ Result<> open(const Config& config) {
   if (Result<> opened = sink->open(); opened.has_error()) return opened.error();
   state.sink = sink;
   state.format = config.log_format;
+  state.journal = goes_to_journal(config.log_file);
   try {
     state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
   } catch (const std::system_error& error) {

@@ -18,7 +18,8 @@ struct Field {
 };
 using Fields = std::span<const Field>;
 
-/// Starts the log as `config` says: to stderr, stdout or a file, as text or JSON. A thread of its
+/// Starts the log as `config` says: to stderr, stdout or a file, as text or JSON. If stderr is
+/// systemd's journal, each line is an entry with its fields as variables. A thread of its
 /// own writes the lines from a bounded queue. When the queue is full, the oldest lines are dropped
 /// and counted. No other thread may log before this returns.
 [[nodiscard]] Result<> open(const Config& config);

@@ -29,6 +29,7 @@ Control::Control(const Config& config, std::size_t workers, Actions actions)
       work_(context_->get_executor()),
       signals_(*context_),
       deadline_(*context_),
+      repeated_(*context_),
       look_ups_(config, workers, context_, actions_.update_route) {}
 
 void Control::catch_signals() {
@@ -93,6 +94,15 @@ void Control::begin_drain() {
   actions_.begin_drain();
   set_deadline(to_duration(config_.drain_timeout),
                [this] { end_drain(kLastGrace, "drain timeout"); });
+}
+
+void Control::repeat(Duration interval, std::function<void()> task) {
+  repeated_.expires_after(interval);
+  repeated_.async_wait([this, interval, task = std::move(task)](const auto& error) mutable {
+    if (error) return;
+    task();
+    repeat(interval, std::move(task));
+  });
 }
 
 // Calls `then` after `time`. If the process was stopped at the deadline, the workers must first

@@ -73,6 +73,9 @@ class Control {
   void server_fell();
   /// Calls `task` on the control thread, while run() runs. Any thread.
   void post(std::function<void()> task);
+  /// Calls `task` on the control thread about once in `interval`, while run() runs. Call it once,
+  /// before run().
+  void repeat(Duration interval, std::function<void()> task);
   /// Asks clients to go elsewhere, or no longer, until the process ends. False if a signal has
   /// begun that. On the control thread.
   [[nodiscard]] bool set_lame_duck(bool lame_duck);
@@ -110,6 +113,7 @@ class Control {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer deadline_;  ///< of the phase
+  boost::asio::steady_timer repeated_;
   LookUps look_ups_;
   Phase phase_ = Phase::running;
   std::string_view ending_ = "drained";

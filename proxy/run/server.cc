@@ -29,11 +29,14 @@
 #include "proxy/run/admin_source.h"
 #include "proxy/run/control.h"
 #include "proxy/run/machine.h"
+#include "proxy/run/service.h"
 #include "proxy/run/start_watch.h"
 #include "proxy/run/summary.h"
 #include "proxy/run/takeovers.h"
 #include "proxy/run/worker_thread.h"
 #include "proxy/serve/shared.h"
+#include "proxy/system/activation.h"
+#include "proxy/system/notify.h"
 #include "proxy/taps/capture.h"
 
 namespace sluice {
@@ -104,7 +107,7 @@ Result<> find_descriptors(std::size_t recorders) {
 // The running daemon. The control thread owns it.
 class Daemon {
  public:
-  Daemon(const Config& config, Machine machine)
+  Daemon(const Config& config, Machine machine, InheritedSockets inherited, Duration watchdog_time)
       : config_(config),
         machine_(std::move(machine)),
         pool_({config.pipe_size_bytes, config.pipe_budget_slots, PipePool::Options{}.thread_pipes}),
@@ -123,7 +126,9 @@ class Daemon {
                   [this] {
                     for (const auto& worker : workers_) worker->end_lost_sessions();
                   },
-                  [this](bool lame_duck) { set_lame_duck(lame_duck); }}) {}
+                  [this](bool lame_duck) { set_lame_duck(lame_duck); }}),
+        inherited_(std::move(inherited)),
+        service_(watchdog_time, control_, workers_, admin_) {}
 
   ~Daemon() {
     takeovers_.end();
@@ -162,6 +167,7 @@ class Daemon {
   [[noreturn]] void exit_now();
   void print_summary() const { sluice::print_summary(routes_, workers_, captures_, pool_); }
   void log_start();
+  [[nodiscard]] std::string serving() const;
 
   const Config& config_;
   Machine machine_;
@@ -178,9 +184,18 @@ class Daemon {
   DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_, captures_, health_};
   DaemonCommands commands_{control_, workers_};
   admin::AdminThread admin_{config_, source_, commands_};
-  Takeovers takeovers_{config_,    control_,
-                       workers_,   admin_,
-                       listeners_, {[this] { control_.hand_over(); }, [this] { give_up(); }}};
+  Service service_;
+  Takeovers takeovers_{config_,
+                       control_,
+                       workers_,
+                       admin_,
+                       listeners_,
+                       {[this] { service_.begin(serving()); },
+                        [this](pid_t successor) {
+                          service_.hand_over(successor);
+                          control_.hand_over();
+                        },
+                        [this] { give_up(); }}};
   bool incomplete_ = false;  ///< recorded bytes did not reach the disk
   bool given_up_ = false;    ///< the process that was to be replaced goes on
 };
@@ -198,6 +213,7 @@ Result<> Daemon::prepare() {
     log::warn(std::string(each.kind) + "_unresolved",
               {{"route", each.route}, {each.kind, each.address}, {"reason", each.reason}});
   }
+  close_unused(inherited_);
   for (const ListenSockets::PassedOver& each : listeners_.passed_over) {
     log::warn(
         "address_passed_over",
@@ -294,6 +310,7 @@ Result<> Daemon::listen() {
   }
   source_.enter(RunState::ready);
   admin_.release();
+  if (!takeovers_.pending()) service_.begin(serving());
   return takeovers_.listen();
 }
 
@@ -376,20 +393,28 @@ void Daemon::close_captures() {
   std::_Exit(kExitFailed);
 }
 
+// What systemd shows of the daemon.
+std::string Daemon::serving() const {
+  return "Serves " + std::to_string(routes_.size()) + (routes_.size() == 1 ? " route" : " routes");
+}
+
 void Daemon::set_lame_duck(bool lame_duck) {
   const RunState next = lame_duck ? RunState::lame_duck : RunState::ready;
   log::print("operator",
              {{"change", "state"}, {"from", name_of(source_.state())}, {"to", name_of(next)}});
   source_.enter(next);
+  service_.status(lame_duck ? "Asks clients to go elsewhere" : serving());
 }
 
 void Daemon::begin_lame_duck() {
   log::info("lame_duck", {{"time", format_duration(config_.lame_duck)}});
   source_.enter(RunState::lame_duck);
+  service_.stopping("Asks clients to go elsewhere");
 }
 
 void Daemon::begin_drain() {
   source_.enter(RunState::draining);
+  service_.stopping("Accepts no connections; waits for those that are left to end");
   const auto timeout = control_.is_handed_over() ? config_.takeover_drain : config_.drain_timeout;
   const bool forever = control_.is_handed_over() && timeout == Duration::zero();
   log::info("draining", {{"timeout", forever ? "none" : format_duration(timeout)}});
@@ -439,12 +464,15 @@ void report(const Config& config, const Machine& machine) {
 }  // namespace
 
 int run_server(const Config& config, bool takes_over) {
+  // Before anything opens a descriptor or starts a thread.
+  InheritedSockets inherited = take_activation_sockets();
+  const Duration watchdog_time = take_watchdog_time();
   Result<Machine> machine = probe_machine(config);
   if (machine.has_error()) return fail(machine.error());
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a write beyond RLIMIT_FSIZE then fails with EFBIG
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
-  Daemon daemon(config, std::move(*machine));
+  Daemon daemon(config, std::move(*machine), std::move(inherited), watchdog_time);
   StartWatch watch([&daemon] { daemon.before_early_end(); });
   Result<> started = daemon.start(takes_over);
   if (started.has_value()) {

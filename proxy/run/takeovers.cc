@@ -109,6 +109,7 @@ bool Takeovers::answers() {
 
 void Takeovers::settled(takeover::Link) {
   log::info("taken_over");
+  actions_.begin();
   listeners_.own_paths(handed_paths_);
   admin_.own_paths(handed_paths_);
   sockets_.own_paths(handed_paths_);
@@ -274,7 +275,7 @@ json::object Takeovers::let_go(pid_t successor) {
         listeners_.unix_paths.clear();
         sockets_.unix_paths.clear();
         admin_.let_go();
-        actions_.drain();
+        actions_.drain(successor);
         answer(Said{});
       });
   static_cast<void>(gone);

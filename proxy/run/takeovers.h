@@ -25,8 +25,10 @@ class Takeovers {
  public:
   /// What the daemon does. Control thread.
   struct Actions {
+    /// This process has taken over.
+    std::function<void()> begin;
     /// Another process accepts: drain, without touching its paths.
-    std::function<void()> drain;
+    std::function<void(pid_t successor)> drain;
     /// Another process accepts again: end with status 1.
     std::function<void()> give_up;
   };

@@ -59,7 +59,7 @@ TAP = "iolib/relay/tap.h"
 CONFIG, LOG, NAMES, UPSTREAM = "proxy/config/", "proxy/log/", "proxy/names/", "proxy/upstream/"
 ENTRY, HEALTH, ADMIN = "proxy/entry/", "proxy/health/", "proxy/admin/"
 LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "proxy/run/"
-TAKEOVER = "proxy/takeover/"
+TAKEOVER, MANAGER = "proxy/takeover/", "proxy/system/"
 # A file's row is the longest prefix of its path.
 ROWS = {
     BASE: row(libraries=("Boost.System", "ISA-L")),
@@ -80,13 +80,14 @@ ROWS = {
     ENTRY: row("iolib/", CONFIG),
     HEALTH: row("iolib/", CONFIG, LOG, UPSTREAM),
     LISTEN: row("iolib/", CONFIG, LOG, UPSTREAM),
+    MANAGER: row("iolib/", LOG, LISTEN),
     TAPS: row("iolib/", CONFIG, LOG, UPSTREAM),
     SERVE: row("iolib/", CONFIG, LOG, UPSTREAM, ENTRY, LISTEN, TAPS, libraries=("Boost.Intrusive",)),
     ADMIN: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, SERVE + "session_info.h"),
     # Beast takes long to compile, so only this file includes it.
     ADMIN + "http_server": row("iolib/", libraries=("Boost.System", "Boost.Asio", "Boost.Beast")),
     TAKEOVER: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN),
-    RUN: row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, ADMIN, LISTEN, TAPS, SERVE, TAKEOVER),
+    RUN: row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, ADMIN, LISTEN, MANAGER, TAPS, SERVE, TAKEOVER),
     # Only the control thread of the daemon runs on an io_context.
     RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, LISTEN, TAPS, SERVE,
                          libraries=("Boost.System", "Boost.Asio")),
