@@ -29,7 +29,7 @@ constexpr unsigned short kBufferGroup = 0;
 // Marks a send in the user data of its completion; other requests have a pointer there.
 constexpr std::uint64_t kSendMark = 1;
 // The most completions for which a queued send waits.
-constexpr std::size_t kLongestWait = 64;
+constexpr std::size_t kMostBetweenSubmits = 64;
 // SOCKET_URING_OP_SETSOCKOPT of Linux 6.7, which Debian 12's headers lack. Level, option, size and
 // address of the value are in the fields addr (lower and upper half), splice_fd_in and addr3.
 constexpr std::uint64_t kSetSocketOption = 3;
@@ -362,7 +362,7 @@ bool UringReactor::turn(std::optional<TimePoint> deadline) {
   for (const io_uring_cqe& cqe : completions_) {
     dispatch(cqe);
     // Sends do not wait for the end of a long turn.
-    if (++dispatched % kLongestWait == 0 && !sends_.empty()) io_uring_submit(&ring_);
+    if (++dispatched % kMostBetweenSubmits == 0 && !sends_.empty()) io_uring_submit(&ring_);
   }
   const bool starved = !starved_.empty();
   // The buffers of this turn are free now or in the next turn, so receives that found none are made
