@@ -45,8 +45,9 @@ Result<Prefix> Prefix::parse(std::string_view text) {
   if (text == "unix:") return prefix;
   const std::size_t slash = std::min(text.find('/'), text.size());
   const Result<SocketAddress> address =
-      text.find('%') == text.npos ? numeric_address({std::string(text.substr(0, slash)), 0})
-                                  : Result<SocketAddress>(Error{0, "scope"});
+      text.find('%') == text.npos && text.find('\0') == text.npos
+          ? numeric_address({std::string(text.substr(0, slash)), 0})
+          : Result<SocketAddress>(Error{0, "scope or NUL"});
   if (!address) return bad_text("no address or block", text, kForm);
   const std::span<const std::byte> host = address->host_bytes();
   const auto longest = 8 * static_cast<unsigned>(host.size());

@@ -64,6 +64,7 @@ TEST(Prefix, Mistakes) {
             "an address inside a block in \"10.0.0.1/8\": expected the first address of the block");
   EXPECT_EQ(refusal("10.0.0.0/33"),
             "wrong length of a block in \"10.0.0.0/33\": expected a length of 0 to 32");
+  EXPECT_FALSE(Prefix::parse(std::string_view("10.0.0.1\0x", 10)));
 }
 
 }  // namespace
