@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,14 @@ class Prefix {
   [[nodiscard]] bool contains(const SocketAddress& address) const;
   /// The text that parses back to the same block.
   [[nodiscard]] std::string to_string() const;
+  /// AF_INET or AF_INET6; AF_UNSPEC: clients of unix sockets.
+  [[nodiscard]] int family() const { return family_; }
+  /// How many of the first bits of an address decide.
+  [[nodiscard]] unsigned bits() const { return bits_; }
+  /// Its first address: 4 bytes of IPv4, 16 of IPv6, none for unix sockets.
+  [[nodiscard]] std::span<const std::byte> host_bytes() const {
+    return std::span(host_).first(family_ == AF_INET ? 4U : family_ == AF_INET6 ? 16U : 0U);
+  }
   friend bool operator==(const Prefix&, const Prefix&) = default;
 
  private:
