@@ -43,7 +43,7 @@ _sluice() {
       ;;
     --proxy-in) mapfile -t COMPREPLY < <(compgen -W "off required trusted" -- "$current") ;;
     --proxy-out) mapfile -t COMPREPLY < <(compgen -W "off v1 v2" -- "$current") ;;
-    --proxy-trust | --admin-host) ;;
+    --proxy-trust | --allow | --deny | --admin-host) ;;
     --health) mapfile -t COMPREPLY < <(compgen -W "none tcp exchange" -- "$current") ;;
     --zero-copy) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$current") ;;
     --engine) mapfile -t COMPREPLY < <(compgen -W "auto uring epoll" -- "$current") ;;
@@ -60,7 +60,7 @@ _sluice() {
     --flush-interval | --sync-interval | --segment-time | --retain-age) ;;
     --workers | --retries | --max-connections | --pipe-size | --pipe-budget) ;;
     *)
-      local options="--listen --to --config --check --zero-copy --congestion --balance --retries --hedge-after --health --proxy-in --proxy-trust --proxy-out --connect-timeout --idle-timeout
+      local options="--listen --to --config --check --zero-copy --congestion --balance --retries --hedge-after --health --allow --deny --proxy-in --proxy-trust --proxy-out --connect-timeout --idle-timeout
         --half-close-timeout --capture --durability --capture-full --capture-exact
         --capture-io --capture-direction --capture-limit --flush-interval --sync-interval --segment-size
         --segment-time --retain-size --retain-age --mirror --mirror-max-lag --mirror-on-lag

@@ -11,6 +11,8 @@ complete -c sluice -l balance -x -a 'two-choices round-robin least-connections s
 complete -c sluice -l retries -x -d 'If a connect fails, try up to this many times more, first with servers that this connection has not tried'
 complete -c sluice -l hedge-after -x -d 'If a connect takes longer than this, connect to another server too'
 complete -c sluice -l health -x -a 'none tcp exchange' -d 'Check whether the servers are up'
+complete -c sluice -l allow -x -d 'Let only these clients in'
+complete -c sluice -l deny -x -d 'Reset the connections of these clients'
 complete -c sluice -l proxy-in -x -a 'off required trusted' -d 'Read a PROXY header from those who connect'
 complete -c sluice -l proxy-trust -x -d 'Believe the PROXY headers of these'
 complete -c sluice -l proxy-out -x -a 'off v1 v2' -d 'Send servers a PROXY header'

@@ -11,6 +11,7 @@
 
 #include "iolib/base/arguments.h"
 #include "iolib/base/text.h"
+#include "proxy/config/client_lists.h"
 #include "proxy/config/config_file.h"
 #include "proxy/config/help.h"
 #include "proxy/config/nearest.h"
@@ -168,6 +169,9 @@ Config single_route(const CommandLine& line, std::span<const GivenOption> given,
   apply_options(given, config, route);
   config.routes.push_back(std::move(route));
   for (const RouteConflict& each : find_route_conflicts(config)) {
+    errors.push_back(option_error(each.option, each.text));
+  }
+  for (const RouteConflict& each : read_client_lists(config)) {
     errors.push_back(option_error(each.option, each.text));
   }
   return config;

@@ -2,11 +2,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
+#include "iolib/balance/prefix_set.h"
 #include "iolib/base/address.h"
 #include "iolib/base/error.h"
 #include "iolib/base/prefix.h"
@@ -76,6 +79,9 @@ enum class ProxyOut { off, v1, v2 };
 /// A field of a header of version 2.
 enum class ProxyTlv { authority, unique_id, crc32c };
 
+/// An element of a list of clients: a block of addresses, or a file that has one a line.
+using ListEntry = std::variant<Prefix, FileEndpoint>;
+
 /// What a route forwards, and how. Every member holds its default.
 struct RouteConfig : CaptureConfig {
   std::string name;
@@ -97,6 +103,9 @@ struct RouteConfig : CaptureConfig {
   std::uint64_t health_fall = 3;  ///< checks in a row that fail until it counts as down
   OnDown on_down = OnDown::keep;
   std::chrono::nanoseconds resolve_interval = std::chrono::seconds(10);  ///< of names of servers
+  std::vector<ListEntry> allow;  ///< with `deny`: who may come in; see balance::PrefixSet
+  std::vector<ListEntry> deny;
+  std::shared_ptr<const balance::PrefixSet> clients;  ///< what both say; null: everybody
   ProxyIn proxy_in = ProxyIn::off;
   std::vector<Prefix> proxy_trust;  ///< whose headers are believed; not empty if proxy_in is on
   ProxyOut proxy_out = ProxyOut::off;

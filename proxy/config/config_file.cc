@@ -1,7 +1,5 @@
 #include "proxy/config/config_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -13,11 +11,12 @@
 #include <utility>
 #include <vector>
 
-#include "iolib/base/owned_fd.h"
 #include "iolib/base/text.h"
 #include "iolib/base/units.h"
+#include "proxy/config/client_lists.h"
 #include "proxy/config/listen_set.h"
 #include "proxy/config/nearest.h"
+#include "proxy/config/whole_file.h"
 
 namespace sluice {
 namespace {
@@ -64,32 +63,6 @@ std::string_view type_name(const toml::node& node) {
     default:
       return "date or time";
   }
-}
-
-Result<std::string> read_whole_file(const std::string& path) {
-  // Without O_NONBLOCK, open() of a FIFO would wait for a writer.
-  const bool is_stdin = path == "-";
-  const OwnedFd fd(is_stdin ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
-                            : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!fd) return errno_error("cannot open");
-  struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return errno_error("fstat");
-  if (S_ISDIR(status.st_mode)) return Error{0, "is a directory"};
-  if (!is_stdin && !S_ISREG(status.st_mode)) return Error{0, "is not a regular file"};
-  std::string content;
-  // Read one byte more than allowed, to detect a file that is too large even if it grows meanwhile.
-  content.resize(kLargestConfigFileBytes + 1);
-  std::size_t length = 0;
-  while (length < content.size()) {
-    const ssize_t count = ::read(fd.get(), content.data() + length, content.size() - length);
-    if (count == 0) break;
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error("cannot read");
-    length += static_cast<std::size_t>(count);
-  }
-  if (length > kLargestConfigFileBytes) return Error{0, "is too large"};
-  content.resize(length);
-  return content;
 }
 
 /// Builds a Config from a parsed file.
@@ -194,6 +167,9 @@ void Reader::check_together() {
   check_pipes();
   check_admin();
   for (const RouteConflict& each : find_route_conflicts(config_)) {
+    key_error(route_positions_[each.route], each.option, each.text);
+  }
+  for (const RouteConflict& each : read_client_lists(config_)) {
     key_error(route_positions_[each.route], each.option, each.text);
   }
 }
@@ -548,7 +524,7 @@ void Reader::check_admin() {
 }  // namespace
 
 Result<Config> load_config_file(const std::string& path, std::span<const GivenOption> given) {
-  const Result<std::string> content = read_whole_file(path);
+  const Result<std::string> content = read_whole_file(path, kLargestConfigFileBytes);
   if (!content) {
     return Error{0, one_line(path + ":1:1: " + content.error().to_string() +
                              ", expected a readable regular file of at most " +

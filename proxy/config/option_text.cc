@@ -57,6 +57,11 @@ struct Formatter {
     return {std::string(option.choices[static_cast<std::size_t>(choice)])};
   }
   [[nodiscard]] Texts operator()(const Prefix& prefix) const { return {prefix.to_string()}; }
+  [[nodiscard]] Texts operator()(const ListEntry& entry) const {
+    const auto* file = std::get_if<FileEndpoint>(&entry);
+    return {file != nullptr ? to_string(TargetAddress(*file))
+                            : std::get<Prefix>(entry).to_string()};
+  }
   [[nodiscard]] Texts operator()(const ListenAddress& address) const {
     return {to_string(address)};
   }

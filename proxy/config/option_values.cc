@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t kMostAddresses = 16;
 // Each connection looks at all of them.
 constexpr std::size_t kMostPrefixes = 64;
+// Each is compared with all of them.
+constexpr std::size_t kMostListEntries = 1'000;
 
 Error wrong_value(std::string_view what, std::string_view text, std::string_view expected) {
   return bad_text(what, text, "expected " + std::string(expected));
@@ -190,6 +192,29 @@ Result<> add_prefix(std::string_view text, std::vector<Prefix>& prefixes) {
   return {};
 }
 
+/// Adds a block of clients, or the file of a list.
+Result<> add_list_entry(std::string_view text, std::vector<ListEntry>& entries) {
+  ListEntry entry;
+  if (text.starts_with("file:")) {
+    Result<TargetAddress> file = parse_target_address(text);
+    if (!file) return file.error();
+    entry = std::get<FileEndpoint>(*std::move(file));
+  } else {
+    const Result<Prefix> prefix = Prefix::parse(text);
+    if (!prefix) return prefix.error();
+    entry = *prefix;
+  }
+  if (std::ranges::find(entries, entry) != entries.end()) {
+    return Error{0, in_quotes(text) + " is given twice, expected each once"};
+  }
+  if (entries.size() == kMostListEntries) {
+    return Error{0, in_quotes(text) + " is one block too many, expected at most " +
+                        std::to_string(kMostListEntries) + ", and more in a file: file:/path"};
+  }
+  entries.push_back(std::move(entry));
+  return {};
+}
+
 Result<> add_tlv(const Option& option, std::string_view text, std::vector<ProxyTlv>& tlvs) {
   const Result<std::uint64_t> number = parse_number(option, text);
   if (!number) return number.error();
@@ -263,6 +288,9 @@ Result<> set_option(const Option& option, std::string_view text, Config& config,
   }
   if (const auto* field = std::get_if<std::vector<Prefix> RouteConfig::*>(&option.field)) {
     return add_prefix(text, route.*(*field));
+  }
+  if (const auto* field = std::get_if<std::vector<ListEntry> RouteConfig::*>(&option.field)) {
+    return add_list_entry(text, route.*(*field));
   }
   if (const auto* field = std::get_if<std::vector<ProxyTlv> RouteConfig::*>(&option.field)) {
     return add_tlv(option, text, route.*(*field));

@@ -66,6 +66,10 @@ static_assert(
     }(),
     "in the order of the reasons, from the first to the last");
 
+/// Whether a client was turned away for what it is, or because there were too many. That can happen
+/// very often, so not each has a line in the log.
+constexpr bool is_rejection(EndReason reason) { return reason == EndReason::denied; }
+
 /// Of a connection that has ended.
 inline const Ending& ending_of(EndReason reason) {
   assert(reason != EndReason::none);

@@ -32,4 +32,26 @@ std::optional<std::uint64_t> Repeated::ended(TimePoint now, Duration calm) {
   return std::exchange(since_end_, 0);
 }
 
+bool EverySecond::happened(TimePoint now) {
+  const std::lock_guard guard(lock_);
+  if (unlogged_ > 0 || now < next_line_) {
+    ++unlogged_;
+    return false;
+  }
+  next_line_ = now + kPause;
+  return true;
+}
+
+std::optional<std::uint64_t> EverySecond::due(TimePoint now) {
+  const std::lock_guard guard(lock_);
+  if (unlogged_ == 0 || now < next_line_) return std::nullopt;
+  next_line_ = now + kPause;
+  return std::exchange(unlogged_, 0);
+}
+
+bool EverySecond::is_pending() {
+  const std::lock_guard guard(lock_);
+  return unlogged_ > 0;
+}
+
 }  // namespace sluice

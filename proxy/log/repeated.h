@@ -38,4 +38,23 @@ class Repeated {
   bool logged_ = false;  ///< a line was logged since the last end
 };
 
+/// Bounds the lines about what can happen very often to one a second. Any thread.
+class EverySecond {
+ public:
+  static constexpr Duration kPause = std::chrono::seconds(1);
+
+  /// Reports that it happened. Returns whether that gets a line of its own: nothing was logged for
+  /// a second. Otherwise due() counts it.
+  [[nodiscard]] bool happened(TimePoint now);
+  /// If a line is due, returns how often it happened without one since the last.
+  [[nodiscard]] std::optional<std::uint64_t> due(TimePoint now);
+  /// Whether a line will be due.
+  [[nodiscard]] bool is_pending();
+
+ private:
+  Spinlock lock_;
+  TimePoint next_line_;
+  std::uint64_t unlogged_ = 0;
+};
+
 }  // namespace sluice

@@ -71,6 +71,8 @@ struct RouteStats {
   /// sets it.
   std::atomic<bool> capture_enabled{true};
   Repeated upstream_failures;
+  /// Of clients that were turned away, by ending_index(): which get a line in the log.
+  std::array<EverySecond, kEndings.size()> rejected = {};
 };
 
 /// The sum over all workers of what `get` finds in each element.

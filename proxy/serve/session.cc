@@ -36,7 +36,8 @@ constexpr Duration kShortagePause = std::chrono::milliseconds(20);
 SocketAddress client_of(const Route& route, int fd) {
   const RouteConfig& config = route.config;
   const bool needed = route.tapped() || config.balance == Balance::source_hash ||
-                      Entry::is_needed(config) || config.proxy_out != ProxyOut::off;
+                      Entry::is_needed(config) || config.clients != nullptr ||
+                      config.proxy_out != ProxyOut::off;
   if (!needed && !log::enabled(LogLevel::info)) return {};
   return peer_name(fd);
 }
@@ -141,7 +142,10 @@ Task<> Session::send_file(OwnedFd& client) {
 // Finds the route, and connects to its upstream, unless that is a file. Returns whether the session
 // continues. If no descriptor is free, it waits for one, before clients that are not accepted yet.
 Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
-  if (Entry::is_needed(route_->config) && !co_await enter(client)) co_return false;
+  const RouteConfig& entered = route_->config;
+  if (entered.proxy_in == ProxyIn::off) end_ = admit();
+  if (has_ended()) co_return false;
+  if (Entry::is_needed(entered) && !co_await enter(client)) co_return false;
   if (sends_file()) co_return true;
   ServerConnect connect(*worker_, *route_, source_hash(), upstream_);
   running_ = &connect;
@@ -164,6 +168,15 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
   co_return !has_ended();
 }
 
+// Why the client may not come in, if so. One that has left before its address was asked for has
+// none.
+EndReason Session::admit() const {
+  const RouteConfig& config = route_->config;
+  if (config.clients == nullptr) return EndReason::none;
+  if (!has_address() && client_kind_ == Leg::Kind::tcp) return EndReason::left;
+  return config.clients->allows(client_) ? EndReason::none : EndReason::denied;
+}
+
 // Finds out which client it is, and which route it takes. Returns whether the session continues. A
 // client that has left before its address was asked for has none.
 Task<bool> Session::enter(int client) {
@@ -177,7 +190,10 @@ Task<bool> Session::enter(int client) {
   running_ = &entry;
   EndReason end = EndReason::none;
   Choice choice;
-  if (config.proxy_in != ProxyIn::off) end = co_await entry.identify(client_, entrance_->target);
+  if (config.proxy_in != ProxyIn::off) {
+    end = co_await entry.identify(client_, entrance_->target);
+    if (end == EndReason::none) end = admit();
+  }
   if (end == EndReason::none && !config.matches.empty()) {
     end = co_await entry.choose_route(client_, choice);
   }
@@ -429,6 +445,7 @@ void Session::log_end(const Totals& totals) {
   counts.ended[ending_index(end_)].add();
   counts.connections.add(lasted);
   if (!log::enabled(LogLevel::info) || end_ == EndReason::left) return;
+  if (is_rejection(end_) && !worker_->logs_rejection(route_, end_)) return;
   const std::string id = worker_->session_id(number_);
   const std::string client = client_text();
   const std::string upstream = upstream_text();

@@ -85,6 +85,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Task<Result<OwnedFd>> open_target(ServerConnect& connect);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   [[nodiscard]] Task<bool> enter(int client);
+  [[nodiscard]] EndReason admit() const;
   [[nodiscard]] bool sends_file() const {
     return std::holds_alternative<FileEndpoint>(route_->config.target());
   }

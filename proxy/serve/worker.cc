@@ -233,6 +233,34 @@ void Worker::upstream_failed(const Route& route, const Server* server, const Err
             {{"route", route.config.name}, {"reason", reason}, {"times", *times}});
 }
 
+bool Worker::logs_rejection(const RouteSnapshot& route, EndReason why) {
+  const TimePoint now = reactor_.now();
+  if (route->stats->rejected[ending_index(why)].happened(now)) return true;
+  const auto is_same = [&](const RouteSnapshot& each) { return each->stats == route->stats; };
+  if (std::ranges::none_of(rejecting_, is_same)) rejecting_.push_back(route);
+  if (!rejections_.is_set()) reactor_.set_timer(rejections_, now + EverySecond::kPause);
+  return false;
+}
+
+// All workers count together, so another one may have logged what this one counted.
+void Worker::log_rejections() {
+  const TimePoint now = reactor_.now();
+  bool pending = false;
+  for (const RouteSnapshot& route : rejecting_) {
+    for (const Ending& ending : kEndings) {
+      if (!is_rejection(ending.reason)) continue;
+      EverySecond& lines = route->stats->rejected[ending_index(ending.reason)];
+      if (const auto times = lines.due(now)) {
+        log::info("rejected",
+                  {{"route", route->config.name}, {"reason", ending.name}, {"times", *times}});
+      }
+      pending = pending || lines.is_pending();
+    }
+  }
+  if (pending) return reactor_.set_timer(rejections_, now + EverySecond::kPause);
+  rejecting_.clear();
+}
+
 // Closes unused pipes.
 void Worker::expired() {
   shared_.pool.trim();

@@ -88,6 +88,10 @@ class Worker final : private Timer {
   /// `server`: the one that could not be connected to; null if there is none.
   void upstream_failed(const Route& route, const Server* server, const Error& error);
 
+  /// Reports that a client was turned away. Returns whether that gets a line of its own; otherwise
+  /// it is in the count of a line within a second.
+  [[nodiscard]] bool logs_rejection(const RouteSnapshot& route, EndReason why);
+
   void session_began(Session& session);
   void session_ended(Session& session);
   /// To move a session to another worker: call session_leaves() here, then `co_await` the other
@@ -121,6 +125,7 @@ class Worker final : private Timer {
   void check_drained();
   void end_some_lost_sessions();
   void look_for_sessions_to_record(const std::string& path, std::function<void(bool)> answer);
+  void log_rejections();
 
   Shared& shared_;
   Reactor& reactor_;
@@ -135,6 +140,8 @@ class Worker final : private Timer {
   SessionList sessions_;  ///< the oldest first
   SessionWalks walks_{reactor_, sessions_};
   CallingDeferral<&Worker::end_some_lost_sessions> ending_lost_{*this};
+  std::vector<RouteSnapshot> rejecting_;  ///< that have turned clients away without a line
+  CallingTimer<&Worker::log_rejections> rejections_{*this};
   std::uint64_t session_numbers_ = 0;
   std::optional<EndReason> stopping_;
 };

@@ -1066,7 +1066,8 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
       "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
-      "on-down, resolve-interval, proxy-in, proxy-trust, proxy-out, proxy-tlvs, peek-timeout, "
+      "on-down, resolve-interval, allow, deny, proxy-in, proxy-trust, proxy-out, proxy-tlvs, "
+      "peek-timeout, "
       "connect-timeout, "
       "idle-timeout, half-close-timeout, "
       "capture, "

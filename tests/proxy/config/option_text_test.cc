@@ -24,6 +24,8 @@ const std::map<std::string_view, Texts> kValues = {
     {"health-send", {"hex:0d0a"}},
     {"health-expect", {"+PONG"}},
     {"on-down", {"reset"}},
+    {"allow", {"10.0.0.0/8", "unix:"}},
+    {"deny", {"file:/etc/deny", "::1"}},
     {"proxy-in", {"trusted"}},
     {"proxy-trust", {"10.0.0.0/8", "unix:"}},
     {"proxy-out", {"v2"}},

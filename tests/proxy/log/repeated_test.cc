@@ -63,5 +63,19 @@ TEST(RepeatedTest, AfterAMinuteWithoutTheNextTimeIsAFirstOne) {
   EXPECT_EQ(trouble.happened(later + seconds(10)), 2U);
 }
 
+TEST(EverySecondTest, TheFirstHasALineAndLaterOnesACountASecond) {
+  EverySecond often;
+  EXPECT_TRUE(often.happened(kStart));
+  EXPECT_FALSE(often.happened(kStart + milliseconds(10)));
+  EXPECT_FALSE(often.happened(kStart + milliseconds(999)));
+  EXPECT_EQ(often.due(kStart + milliseconds(999)), std::nullopt);
+  EXPECT_TRUE(often.is_pending());
+  EXPECT_FALSE(often.happened(kStart + seconds(1))) << "it is in the count that is due";
+  EXPECT_EQ(often.due(kStart + seconds(1)), 3U);
+  EXPECT_FALSE(often.is_pending());
+  EXPECT_EQ(often.due(kStart + seconds(3)), std::nullopt);
+  EXPECT_TRUE(often.happened(kStart + seconds(3))) << "nothing was logged for a second";
+}
+
 }  // namespace
 }  // namespace sluice

@@ -1,0 +1,177 @@
+// Who may come in, from where, and how many: clients that are turned away.
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "iolib/base/readiness.h"
+#include "iolib/wire/proxy_header.h"
+#include "tests/support/regex.h"
+#include "tests/support/wait.h"
+#include "tests/system/outcome.h"
+#include "tests/system/recorded.h"
+#include "tests/system/servers.h"
+
+namespace sluice::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+class ClientsTest : public ServersTest {
+ protected:
+  void start_one(const std::string& more) {
+    add_servers(1);
+    start_with_file(addresses(), more);
+  }
+  /// How a connection from this local address ends, from which nothing is sent.
+  [[nodiscard]] Ending ending_from(const std::string& source) {
+    const OwnedFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in from{};
+    from.sin_family = AF_INET;
+    EXPECT_EQ(::inet_pton(AF_INET, source.c_str(), &from.sin_addr), 1);
+    EXPECT_EQ(::bind(client.get(), reinterpret_cast<const sockaddr*>(&from), sizeof from), 0);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(daemon_->port());
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) {
+      return ending_of(client.get());
+    }
+    EXPECT_EQ(errno, ECONNRESET);
+    return Ending::reset;
+  }
+  /// A client that a PROXY header declares to be at this address, and that has sent `x`.
+  [[nodiscard]] OwnedFd declared(const std::string& host) {
+    OwnedFd client = connect_tcp(daemon_->port());
+    const std::string header = wire::proxy_header_v2(
+        {numeric_address({host, 4321}).value(), numeric_address({"192.0.2.1", 443}).value()});
+    EXPECT_TRUE(send_all(client.get(), header + "x"));
+    return client;
+  }
+  void expect_served(const OwnedFd& client) {
+    const OwnedFd server = accept_from(servers_[0].fd.get());
+    ASSERT_TRUE(send_all(server.get(), std::string_view("y")));
+    EXPECT_EQ(receive_text(client.get(), 1), "y");
+  }
+  [[nodiscard]] bool nobody_came() const { return ready_events(servers_[0].fd.get(), POLLIN) == 0; }
+  /// How many clients the log says were turned away.
+  [[nodiscard]] std::uint64_t rejected(const std::string& reason) const {
+    std::uint64_t times = 0;
+    for (const std::string& line : lines_of(daemon_->log())) {
+      const LogFields fields = parse_text_line(line);
+      const auto found = fields.find("reason");
+      if (found == fields.end() || found->second != reason) continue;
+      times += fields.contains("times") ? std::stoull(fields.at("times")) : 1;
+    }
+    return times;
+  }
+};
+
+TEST_P(ClientsTest, WhoIsDeniedIsResetAndNoServerHearsOfIt) {
+  start_one("deny = [\"127.0.0.0/8\", \"192.0.2.0/24\"]\nallow = \"127.0.0.1\"\n");
+  EXPECT_EQ(ending_from("127.0.0.2"), Ending::reset);
+  EXPECT_TRUE(nobody_came());
+  EXPECT_EQ(daemon_->wait_for_ends(1).size(), 1U);
+  const LogFields end = parse_text_line(line_of(daemon_->log(), " connection id="));
+  EXPECT_EQ(end.at("reason"), "denied");
+  EXPECT_TRUE(end.at("client").starts_with("127.0.0.2:"));
+  EXPECT_EQ(counters_of(*daemon_).at("refused"), "1");
+  expect_served(connect_tcp(daemon_->port()));
+}
+
+TEST_P(ClientsTest, TheDeclaredClientCounts) {
+  start_one(
+      "deny = [\"198.51.100.0/24\", \"2001:db8::/32\"]\nproxy-in = \"trusted\"\n"
+      "proxy-trust = \"127.0.0.1\"\n");
+  EXPECT_EQ(ending_of(declared("198.51.100.7").get()), Ending::reset);
+  EXPECT_EQ(ending_of(declared("2001:db8::7").get()), Ending::reset);
+  EXPECT_TRUE(nobody_came());
+  expect_served(declared("203.0.113.7"));
+  expect_served(declared("2001:db9::7"));
+}
+
+TEST_P(ClientsTest, TheListsAreThoseOfTheRouteThatListens) {
+  add_servers(2);
+  const std::string file =
+      folder_.write("edge.toml", "[defaults]\nengine = \"" + GetParam() +
+                                     "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"edge\"\n"
+                                     "listen = \"127.0.0.1:0\"\nto = \"" +
+                                     address(1) +
+                                     "\"\ndeny = \"127.0.0.2\"\n[[route.match]]\nprefix = \"x\"\n"
+                                     "route = \"inner\"\n[[route]]\nname = \"inner\"\nto = \"" +
+                                     address(0) + "\"\ndeny = \"127.0.0.1\"\n");
+  daemon_ = std::make_unique<Daemon>(std::vector<std::string>{"--config", file});
+  EXPECT_EQ(ending_from("127.0.0.2"), Ending::reset);
+  const OwnedFd client = connect_tcp(daemon_->port());
+  ASSERT_TRUE(send_all(client.get(), std::string_view("x")));
+  expect_served(client);
+}
+
+TEST_P(ClientsTest, ClientsOfUnixSocketsHaveABlockOfTheirOwn) {
+  add_servers(1);
+  const std::string path = folder_.file("s");
+  const std::string file =
+      folder_.write("unix.toml", "[defaults]\nengine = \"" + GetParam() +
+                                     "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"a\"\n"
+                                     "listen = [\"127.0.0.1:0\", \"unix:" +
+                                     path + "\"]\nto = " + addresses() + "\nallow = \"unix:\"\n");
+  DaemonOptions options;
+  options.listeners = 2;
+  daemon_ = std::make_unique<Daemon>(std::vector<std::string>{"--config", file}, options);
+  expect_served(connect_unix(path));
+  EXPECT_EQ(ending_of_client(), Ending::reset);
+}
+
+TEST_P(ClientsTest, AFloodOfDeniedClientsHasOneLineASecond) {
+  constexpr std::uint64_t kClients = 500;
+  start_one("deny = \"127.0.0.1\"\n");
+  const auto began = std::chrono::steady_clock::now();
+  for (std::uint64_t i = 0; i < kClients; ++i) EXPECT_EQ(ending_of_client(), Ending::reset);
+  ASSERT_TRUE(wait_until([&] { return rejected("denied") == kClients; })) << "all are counted";
+  const auto seconds = std::chrono::steady_clock::now() - began;
+  const auto lines = count_lines(daemon_->log(), Regex("reason=denied"));
+  EXPECT_LE(lines, static_cast<std::size_t>(seconds / 1s) + 2);
+  EXPECT_EQ(counters_of(*daemon_).at("refused"), std::to_string(kClients));
+  EXPECT_TRUE(nobody_came());
+}
+
+TEST_P(ClientsTest, AListThatVanishesLaterIsStillInForce) {
+  const std::string list = folder_.write("deny.txt", "127.0.0.0/8\n");
+  start_one("deny = \"file:" + list + "\"\n");
+  ASSERT_EQ(::unlink(list.c_str()), 0);
+  EXPECT_EQ(ending_of_client(), Ending::reset);
+  EXPECT_EQ(
+      refusal({"--check", "--listen", "127.0.0.1:0", "--to", "echo:", "--deny", "file:" + list}, 2,
+              {"--deny", list + ": cannot open: No such file or directory"}),
+      "");
+}
+
+TEST_P(ClientsTest, DeniedClientsAreNotRecorded) {
+  start_one(
+      "deny = \"198.51.100.0/24\"\nproxy-in = \"trusted\"\nproxy-trust = \"127.0.0.1\"\n"
+      "capture = \"" +
+      folder_.file("capture") + "\"\n");
+  EXPECT_EQ(ending_of(declared("198.51.100.7").get()), Ending::reset);
+  expect_served(declared("203.0.113.7"));
+  EXPECT_EQ(daemon_->terminate(), 0);
+  daemon_.reset();
+  const Recorded capture = read_capture(folder_.file("capture"));
+  EXPECT_EQ(capture.only().open.client, "203.0.113.7:4321");
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryEngine, ClientsTest, testing::Values("uring", "epoll"));
+
+}  // namespace
+}  // namespace sluice::test
