@@ -28,7 +28,13 @@ void Service::watch() {
   control_.repeat(watchdog_time_ / Watchdog::kLooks, [this] { watchdog_->look(); });
 }
 
+// After a takeover the drain may last for long, but systemd ends what stops in bounded time.
+void Service::stopping(std::string_view status) {
+  if (!handed_over_) notify_.stopping(status);
+}
+
 void Service::hand_over(pid_t successor) {
+  handed_over_ = true;
   if (is_in_own_unit(successor)) return notify_.hand_over(successor);
   notify_.status("Process " + std::to_string(successor) +
                  ", outside this service, has taken over; waits for connections to end");

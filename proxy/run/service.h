@@ -32,8 +32,9 @@ class Service {
   void reloading() { notify_.reloading(); }
   void reloaded(std::string_view status) { notify_.ready(status); }
   void status(std::string_view status) { notify_.status(status); }
-  void stopping(std::string_view status) { notify_.stopping(status); }
-  /// Process `successor` accepts instead of this one.
+  void stopping(std::string_view status);
+  /// Process `successor` accepts instead of this one, which drains. If the successor is not in this
+  /// service's control group, this process stays the service until it ends.
   void hand_over(pid_t successor);
 
  private:
@@ -45,6 +46,7 @@ class Service {
   admin::AdminThread& admin_;
   Notify notify_{std::string_view()};
   std::unique_ptr<Watchdog> watchdog_;  ///< null if systemd does not watch this process
+  bool handed_over_ = false;
 };
 
 }  // namespace sluice
