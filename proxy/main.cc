@@ -22,7 +22,7 @@ int run(int argc, char** argv) try {
   const sluice::Invocation invocation = sluice::parse_command_line(argc, argv);
   switch (invocation.action) {
     case sluice::Invocation::Action::run:
-      return sluice::run_server(invocation.config, invocation.takes_over);
+      return sluice::run_server(invocation, {argv, argv + argc});
     case sluice::Invocation::Action::check:
       return printed(sluice::check_server(invocation.config));
     case sluice::Invocation::Action::exit:

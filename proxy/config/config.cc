@@ -484,6 +484,7 @@ Invocation parse_command_line(int argc, const char* const* argv) {
   invocation.takes_over = line.has("takeover");
   if (line.has("check")) invocation.action = Invocation::Action::check;
   invocation.config = std::move(config);
+  if (line.has("config")) invocation.config_file = line.value("config");
   return invocation;
 }
 

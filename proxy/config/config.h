@@ -193,6 +193,7 @@ struct Invocation {
                         ///< exit_status is 0, otherwise to stderr
   Config config;
   bool takes_over = false;  ///< run only: take over from the process at Config::takeover_socket
+  std::string config_file = {};  ///< empty: the command line says everything
 };
 
 /// Parses the command line and the configuration file that it names.

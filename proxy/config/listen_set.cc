@@ -101,6 +101,12 @@ std::optional<std::string> key_of_all(const HostPort& address) {
 
 }  // namespace
 
+std::string listen_key(const ListenAddress& address) {
+  std::string all;
+  for (const std::string& key : keys_of(address)) all += key + " ";
+  return all;
+}
+
 bool ListenSet::insert(const ListenAddress& address, std::size_t route) {
   bool fresh = true;
   for (std::string& key : keys_of(address)) {

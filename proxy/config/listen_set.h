@@ -9,6 +9,9 @@
 
 namespace sluice {
 
+/// The same for all spellings of an address. Not for port 0.
+[[nodiscard]] std::string listen_key(const ListenAddress& address);
+
 /// The addresses on which a configuration listens. Finds duplicates, and routes that a target
 /// reaches.
 ///

@@ -18,9 +18,8 @@ constexpr auto kFirstChecks = std::chrono::seconds(1);
 
 }  // namespace
 
-HealthThread::HealthThread(const std::vector<Route>& routes, ServerChanges& changes,
-                           HealthChecker::Hooks hooks)
-    : routes_(routes), changes_(changes), hooks_(std::move(hooks)) {
+HealthThread::HealthThread(ServerChanges& changes, HealthChecker::Hooks hooks)
+    : changes_(changes), hooks_(std::move(hooks)) {
   hooks_.check = check;
   hooks_.checked_once = [this] { checked_.set_value(); };
 }
@@ -31,27 +30,31 @@ HealthThread::~HealthThread() {
   thread_.join();
 }
 
-Result<> HealthThread::start() {
+Result<> HealthThread::start(const std::vector<Route>& routes) {
   std::promise<Result<>> promise;
-  thread_ = start_thread([this, &promise] {
+  thread_ = start_thread([this, &routes, &promise] {
     pthread_setname_np(pthread_self(), "health");
-    Result<> opened = or_shortage([this] { return open(); });
+    Result<> opened = or_shortage([&] { return open(routes); });
     const bool failed = opened.has_error();
     promise.set_value(std::move(opened));
     if (!failed) reactor_->run();
   });
-  if (Result<> opened = promise.get_future().get(); opened.has_error()) return opened;
+  if (Result<> opened = promise.get_future().get(); opened.has_error()) {
+    thread_.join();
+    return opened;
+  }
   reactor_->post([this] { checker_->start(); });
-  checked_.get_future().wait_for(kFirstChecks);
+  running_.store(true, std::memory_order_release);
   return {};
 }
 
-Result<> HealthThread::open() {
+void HealthThread::await_first_checks() { checked_.get_future().wait_for(kFirstChecks); }
+
+Result<> HealthThread::open(const std::vector<Route>& routes) {
   Result<std::unique_ptr<AsioReactor>> reactor = AsioReactor::create();
   if (reactor.has_error()) return reactor.error();
   reactor_ = std::move(*reactor);
-  checker_.emplace(*reactor_, routes_, changes_, balance::Random(std::random_device()()),
-                   std::move(hooks_));
+  checker_.emplace(*reactor_, routes, changes_, balance::Random(std::random_device()()), hooks_);
   return {};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <memory>
@@ -19,17 +20,22 @@ namespace sluice {
 /// unless noted otherwise.
 class HealthThread {
  public:
-  /// Borrows `changes`, and the routes until start() has returned. The hooks are called on its
-  /// thread; `check` and `checked_once` are its own.
-  HealthThread(const std::vector<Route>& routes, ServerChanges& changes,
-               HealthChecker::Hooks hooks);
+  /// Borrows `changes`. The hooks are called on its thread; `check` and `checked_once` are its own.
+  HealthThread(ServerChanges& changes, HealthChecker::Hooks hooks);
   /// Gives up the checks that are under way.
   ~HealthThread();
   HealthThread(const HealthThread&) = delete;
   HealthThread& operator=(const HealthThread&) = delete;
 
-  /// Starts the thread, and waits until each server has been checked once, a second at most.
-  [[nodiscard]] Result<> start();
+  /// Starts the thread, which checks the servers of these routes.
+  [[nodiscard]] Result<> start(const std::vector<Route>& routes);
+  /// Waits until each server has been checked once, a second at most. Once, after start().
+  void await_first_checks();
+  /// Whether it has been started. Any thread.
+  [[nodiscard]] bool is_running() const { return running_.load(std::memory_order_acquire); }
+
+  // After start().
+
   /// See HealthChecker.
   void update(const Route& route);
   void remove(std::size_t number);
@@ -38,15 +44,15 @@ class HealthThread {
   void get_last_checks(std::function<void(HealthChecker::LastChecks)> take);
 
  private:
-  [[nodiscard]] Result<> open();
+  [[nodiscard]] Result<> open(const std::vector<Route>& routes);
 
-  const std::vector<Route>& routes_;
   ServerChanges& changes_;
   HealthChecker::Hooks hooks_;
   std::promise<void> checked_;  ///< each server once
   std::unique_ptr<Reactor> reactor_;
   std::optional<HealthChecker> checker_;
   std::thread thread_;
+  std::atomic<bool> running_{false};
 };
 
 }  // namespace sluice

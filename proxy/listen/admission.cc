@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cassert>
 #include <string>
 #include <system_error>
@@ -28,11 +29,48 @@ Admission::Admission(Reactor& reactor, Places& places, WorkerStats& stats,
       on_closed_(std::move(on_closed)) {}
 
 void Admission::add(ListenSocket socket) {
-  listeners_.push_back(std::make_unique<Listener>(*this, std::move(socket), places_.one_by_one()));
+  listeners_.push_back(std::make_unique<Listener>(*this, std::move(socket)));
 }
 
 void Admission::start() {
-  for (const auto& listener : listeners_) listener->start();
+  for (const auto& listener : listeners_) {
+    if (!listener->draining()) listener->start();
+  }
+}
+
+void Admission::change(const ListenChange& change, std::vector<ListenSocket> added,
+                       std::function<void()> done) {
+  assert(!on_changed_);
+  on_changed_ = std::move(done);
+  for (const auto& listener : listeners_) {
+    const auto stays = change.stay.find(listener->group());
+    if (stays == change.stay.end()) {
+      listener->drain();
+    } else {
+      listener->use(stays->second);
+      if (change.restarts) listener->pause();
+    }
+  }
+  for (ListenSocket& socket : added) add(std::move(socket));
+  if (state_ == State::open) start();
+  if (draining()) {
+    for (const auto& listener : listeners_) listener->drain();
+  }
+  check_changed();
+}
+
+// In a deferral after a listener has closed, since it is still in use then.
+void Admission::check_changed() {
+  if (!on_changed_) return;
+  std::erase_if(listeners_, [](const auto& listener) { return listener->closed(); });
+  const bool closing =
+      std::ranges::any_of(listeners_, [](const auto& listener) { return listener->draining(); });
+  if (!closing) std::exchange(on_changed_, nullptr)();
+}
+
+void Admission::listener_closed() {
+  if (on_changed_) reactor_.defer(listener_closed_);
+  check_closed();
 }
 
 void Admission::drain() {
@@ -78,6 +116,7 @@ void Admission::accepted(Accepted client) {
   if (state_ == State::turning_away) return reset_on_close(client.fd.get());
   if (!must_wait() && places_.take()) return on_admitted_(std::move(client));
   if (descriptors_wanted_ == 0) note_full(1);
+  if (snapshot_of) client.snapshot = snapshot_of(client.route);
   waiting_.push_back(std::move(client));
   pause();
 }

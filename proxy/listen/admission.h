@@ -5,24 +5,34 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
+#include "iolib/reactor/calling.h"
 #include "iolib/reactor/reactor.h"
 #include "iolib/relay/leg.h"
 #include "proxy/listen/listen_sockets.h"
 #include "proxy/listen/listener.h"
 #include "proxy/listen/places.h"
 #include "proxy/log/stats.h"
+#include "proxy/upstream/route.h"
 
 namespace sluice {
 
 /// A client that a listener has accepted for a route.
 struct Accepted {
   OwnedFd fd;
-  std::size_t route = 0;
+  std::size_t route = 0;  ///< its number
   Leg::Kind kind = Leg::Kind::tcp;
+  RouteSnapshot snapshot = {};  ///< the route as it was then, if the client had to wait
+};
+
+/// What becomes of the listeners of a worker at a reload.
+struct ListenChange {
+  std::unordered_map<std::size_t, ListenUse> stay;  ///< by group; all others close
+  bool restarts = false;                            ///< Places::one_by_one() has changed
 };
 
 /// Decides which clients one worker admits, and when. Owns the worker's listeners and the clients
@@ -38,6 +48,12 @@ class Admission final : private Timer, private Deferral {
   void add(ListenSocket socket);
   /// Begins to accept.
   void start();
+  /// Changes the listeners, and begins to accept from those in `added`. Calls `done` once those
+  /// that close are empty and closed, some turns later at most.
+  void change(const ListenChange& change, std::vector<ListenSocket> added,
+              std::function<void()> done);
+  /// Gives the current snapshot of a route. To be set before start().
+  std::function<RouteSnapshot(std::size_t route)> snapshot_of = {};
   /// Accepts the clients that are already queued, then closes the listeners.
   void drain();
   [[nodiscard]] bool draining() const { return state_ >= State::draining; }
@@ -73,7 +89,8 @@ class Admission final : private Timer, private Deferral {
   void accepted(Accepted client);
   /// Pauses all listeners after accept(2) failed with `error`, an errno.
   void accept_failed(int error);
-  void listener_closed() { check_closed(); }
+  void listener_closed();
+  [[nodiscard]] bool one_by_one() const { return places_.one_by_one(); }
 
  private:
   // Waiting clients are admitted in all states except `turning_away` and `closed`.
@@ -93,6 +110,7 @@ class Admission final : private Timer, private Deferral {
   void serve_waiting();
   void resume();
   void check_closed();
+  void check_changed();
   void note_full(std::uint64_t clients);
   void note_calm();
 
@@ -107,6 +125,8 @@ class Admission final : private Timer, private Deferral {
   std::deque<Accepted> waiting_;
   std::uint32_t descriptors_wanted_ = 0;  ///< sessions that wait for a descriptor
   State state_ = State::open;
+  std::function<void()> on_changed_;  ///< set while listeners close for change()
+  CallingDeferral<&Admission::check_changed> listener_closed_{*this};
 };
 
 }  // namespace sluice

@@ -30,14 +30,6 @@ Result<SocketAddress> local_address(int fd) {
   return SocketAddress::from(address, size);
 }
 
-// What the sockets of an address are for.
-struct Use {
-  std::size_t route = ListenSocket::kNoRoute;
-  Congestion congestion = Congestion::system;
-  bool sink = false;
-  std::optional<mode_t> mode = {};  // of a path; nullopt: as the umask has it
-};
-
 // Whether a socket that could not be bound beside an inherited one can be done without: the other
 // process did not allow it, or had rights that this one lacks.
 bool is_dispensable(const Error& error) {
@@ -47,41 +39,42 @@ bool is_dispensable(const Error& error) {
 // Opens addresses: a TCP address once for each worker. Takes inherited sockets where it can.
 class Opener {
  public:
-  Opener(std::size_t workers, InheritedSockets& inherited)
-      : workers_(workers), inherited_(inherited) {}
+  Opener(std::size_t workers, InheritedSockets& inherited, std::span<const TcpPlace> own = {})
+      : workers_(workers), inherited_(inherited), own_(own) {}
 
-  Result<> open(const ListenAddress& address, const Use& use) {
-    const auto* path = std::get_if<UnixEndpoint>(&address);
-    return path != nullptr ? open_unix(*path, use) : open_tcp(std::get<HostPort>(address), use);
+  Result<> open(const ListenRequest& use) {
+    const auto* path = std::get_if<UnixEndpoint>(&use.address);
+    return path != nullptr ? open_unix(*path, use) : open_tcp(std::get<HostPort>(use.address), use);
   }
   [[nodiscard]] ListenSockets& opened() { return opened_; }
 
  private:
-  Result<> open_tcp(const HostPort& address, const Use& use);
-  Result<> open_group(Place place, const Use& use);
-  Result<> bind_group(Place& place, const Use& use, std::size_t taken);
-  Result<> open_unix(const UnixEndpoint& address, const Use& use);
-  ListenSocket& add(OwnedFd fd, const Use& use, std::size_t number);
-  void take(OwnedFd fd, const Use& use, std::size_t number);
-  void add_unix(OwnedFd fd, const UnixEndpoint& address, const Use& use, bool inherited);
+  Result<> open_tcp(const HostPort& address, const ListenRequest& use);
+  Result<> open_group(TcpPlace place, const ListenRequest& use);
+  Result<> bind_group(TcpPlace& place, const ListenRequest& use, std::size_t taken);
+  Result<> open_unix(const UnixEndpoint& address, const ListenRequest& use);
+  ListenSocket& add(OwnedFd fd, const ListenRequest& use, std::size_t number);
+  void take(OwnedFd fd, const ListenRequest& use, std::size_t number);
+  void add_unix(OwnedFd fd, const UnixEndpoint& address, const ListenRequest& use, bool inherited);
 
   std::size_t workers_;
   InheritedSockets& inherited_;
-  std::size_t unix_sockets_ = 0;
+  std::span<const TcpPlace> own_;  // where this process listens already
   ListenSockets opened_;
 };
 
 // Adds socket `number` of an address.
-ListenSocket& Opener::add(OwnedFd fd, const Use& use, std::size_t number) {
+ListenSocket& Opener::add(OwnedFd fd, const ListenRequest& use, std::size_t number) {
   ListenSocket& socket = opened_.sockets.emplace_back();
   socket.fd = std::move(fd);
   socket.route = use.route;
+  socket.group = use.group;
   socket.worker = number % workers_;
   socket.first_of_address = number == 0;
   return socket;
 }
 
-void Opener::take(OwnedFd fd, const Use& use, std::size_t number) {
+void Opener::take(OwnedFd fd, const ListenRequest& use, std::size_t number) {
   set_accepted_options(fd.get(), local_name(fd.get()), use.congestion);
   reset_on_close(fd.get(), use.sink);
   add(std::move(fd), use, number).inherited = true;
@@ -89,20 +82,22 @@ void Opener::take(OwnedFd fd, const Use& use, std::size_t number) {
 
 // Opens one socket for each worker at one address. No inherited socket is left over, because
 // closing it would reset the clients in its queue.
-Result<> Opener::open_group(Place place, const Use& use) {
+Result<> Opener::open_group(TcpPlace place, const ListenRequest& use) {
   std::vector<OwnedFd> taken = inherited_.take(place.address, place.both_families);
   for (std::size_t number = 0; number < taken.size(); ++number) {
     take(std::move(taken[number]), use, number);
   }
   const Result<> bound = bind_group(place, use, taken.size());
   if (bound.has_error() && (taken.empty() || !is_dispensable(bound.error()))) return bound;
-  opened_.bound.push_back({use.route, place.address.to_string()});
+  opened_.bound.push_back({use.route, use.group, place.address.to_string(), place});
   return {};
 }
 
 // Binds the sockets of an address beyond the first `taken`.
-Result<> Opener::bind_group(Place& place, const Use& use, std::size_t taken) {
-  if (place.address.port() != 0 && taken == 0) {
+Result<> Opener::bind_group(TcpPlace& place, const ListenRequest& use, std::size_t taken) {
+  const bool beside_own = std::ranges::any_of(
+      own_, [&](const TcpPlace& each) { return exclude_each_other(each, place); });
+  if (place.address.port() != 0 && taken == 0 && !beside_own) {
     if (Result<> found = find_free(place); found.has_error()) return found;
   }
   for (std::size_t number = taken; number < workers_; ++number) {
@@ -115,14 +110,14 @@ Result<> Opener::bind_group(Place& place, const Use& use, std::size_t taken) {
       if (local.has_error()) return local.error();
       place.address = *local;  // the chosen port, if it was 0, for the other sockets
     }
-    add(std::move(*fd), use, number);
+    add(std::move(*fd), use, number).beside_own = beside_own;
   }
   return {};
 }
 
-Result<> Opener::open_tcp(const HostPort& address, const Use& use) {
+Result<> Opener::open_tcp(const HostPort& address, const ListenRequest& use) {
   const Result<std::vector<Error>> lacking =
-      open_each(address, [this, &use](const Place& place) { return open_group(place, use); });
+      open_each(address, [this, &use](const TcpPlace& place) { return open_group(place, use); });
   if (lacking.has_error()) return lacking.error();
   for (const Error& each : *lacking) {
     opened_.passed_over.push_back({use.route, to_string(ListenAddress(address)), each.to_string()});
@@ -130,19 +125,21 @@ Result<> Opener::open_tcp(const HostPort& address, const Use& use) {
   return {};
 }
 
-void Opener::add_unix(OwnedFd fd, const UnixEndpoint& address, const Use& use, bool inherited) {
+void Opener::add_unix(OwnedFd fd, const UnixEndpoint& address, const ListenRequest& use,
+                      bool inherited) {
   ListenSocket& socket = opened_.sockets.emplace_back();
   socket.fd = std::move(fd);
   socket.unix_address = address;
   socket.mode = use.mode;
   socket.route = use.route;
-  socket.worker = unix_sockets_++ % workers_;
+  socket.group = use.group;
+  socket.worker = use.group % workers_;
   socket.kind = Leg::Kind::unix_stream;
   socket.inherited = inherited;
   socket.first_of_address = true;
 }
 
-Result<> Opener::open_unix(const UnixEndpoint& address, const Use& use) {
+Result<> Opener::open_unix(const UnixEndpoint& address, const ListenRequest& use) {
   std::vector<OwnedFd> taken = inherited_.take(address);
   for (OwnedFd& each : taken) add_unix(std::move(each), address, use, true);
   if (taken.empty()) {
@@ -150,7 +147,7 @@ Result<> Opener::open_unix(const UnixEndpoint& address, const Use& use) {
     if (fd.has_error()) return fd.error();
     add_unix(*std::move(fd), address, use, false);
   }
-  opened_.bound.push_back({use.route, make_endpoint(address).text});
+  opened_.bound.push_back({use.route, use.group, make_endpoint(address).text, std::nullopt});
   return {};
 }
 
@@ -161,14 +158,14 @@ Result<> find_still_free(int fd, const SocketAddress& address) {
   int v6_alone = 0;
   socklen_t size = sizeof v6_alone;
   static_cast<void>(::getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_alone, &size));
-  return find_free(Place{address, v6_alone == 0});
+  return find_free(TcpPlace{address, v6_alone == 0});
 }
 
 // Makes the sockets of one TCP address listen.
 Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
   const Result<SocketAddress> address = local_address(group.front().fd.get());
   if (address.has_error()) return address.error();
-  if (!group.front().inherited) {
+  if (!group.front().inherited && !group.front().beside_own) {
     const Result<> found = find_still_free(group.front().fd.get(), *address);
     if (found.has_error()) return found;
   }
@@ -180,9 +177,10 @@ Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
   // needs a distinct CPU for each worker, and a socket of its own.
   const std::set<int> distinct(cpus.begin(), cpus.end());
   if (group.size() == 1) return {};
-  if (distinct.size() != group.size()) {
-    // The other process may have steered.
-    if (group.front().inherited) static_cast<void>(stop_steering(group.front().fd.get()));
+  if (distinct.size() != group.size() || group.front().beside_own) {
+    // The other process may have steered, or the listener that closes.
+    const bool may_be_steered = group.front().inherited || group.front().beside_own;
+    if (may_be_steered) static_cast<void>(stop_steering(group.front().fd.get()));
     return {};
   }
   if (steer_by_cpu(group.back().fd.get(), cpus).has_error()) return {};
@@ -210,9 +208,9 @@ class Prober {
  private:
   Result<> probe_unix(const UnixEndpoint& address);
   Result<> probe_tcp(const HostPort& address);
-  Result<> probe_place(const Place& place);
+  Result<> probe_place(const TcpPlace& place);
 
-  std::vector<Place> places_;
+  std::vector<TcpPlace> places_;
   std::vector<std::string> remarks_;
 };
 
@@ -225,7 +223,7 @@ Result<> Prober::probe_unix(const UnixEndpoint& address) {
 
 Result<> Prober::probe_tcp(const HostPort& address) {
   const Result<std::vector<Error>> lacking =
-      open_each(address, [this](const Place& place) { return probe_place(place); });
+      open_each(address, [this](const TcpPlace& place) { return probe_place(place); });
   if (lacking.has_error()) return lacking.error();
   for (const Error& each : *lacking) {
     remarks_.push_back(to_string(ListenAddress(address)) +
@@ -236,9 +234,9 @@ Result<> Prober::probe_tcp(const HostPort& address) {
 
 // Compares the addresses of the configuration itself, because the probe sockets do not listen and
 // so do not conflict.
-Result<> Prober::probe_place(const Place& place) {
+Result<> Prober::probe_place(const TcpPlace& place) {
   const std::string name = place.address.to_string();
-  for (const Place& other : places_) {
+  for (const TcpPlace& other : places_) {
     if (!exclude_each_other(place, other)) continue;
     return Error{EADDRINUSE, "bind " + name + " beside " + other.address.to_string()};
   }
@@ -254,13 +252,21 @@ Result<> Prober::probe_place(const Place& place) {
 
 Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
                                      InheritedSockets& inherited) {
-  Opener opener(workers, inherited);
+  std::vector<ListenRequest> wanted;
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     const RouteConfig& route = config.routes[index];
     for (const ListenAddress& address : route.listen) {
-      const Result<> opened = opener.open(address, {index, route.congestion, is_sink(route)});
-      if (opened.has_error()) return opened.error();
+      wanted.push_back({address, index, wanted.size(), route.congestion, is_sink(route)});
     }
+  }
+  return open_listeners(wanted, workers, inherited, {});
+}
+
+Result<ListenSockets> open_listeners(std::span<const ListenRequest> wanted, std::size_t workers,
+                                     InheritedSockets& inherited, std::span<const TcpPlace> own) {
+  Opener opener(workers, inherited, own);
+  for (const ListenRequest& each : wanted) {
+    if (const Result<> opened = opener.open(each); opened.has_error()) return opened.error();
   }
   return std::move(opener.opened());
 }
@@ -269,7 +275,7 @@ Result<ListenSockets> open_takeover_socket(const Config& config, InheritedSocket
   Opener opener(1, inherited);
   if (config.takeover_socket.empty()) return ListenSockets{};
   const Result<> opened =
-      opener.open(UnixEndpoint{config.takeover_socket}, {.mode = kTakeoverMode});
+      opener.open({.address = UnixEndpoint{config.takeover_socket}, .mode = kTakeoverMode});
   if (opened.has_error()) return opened.error();
   return std::move(opener.opened());
 }
@@ -277,7 +283,7 @@ Result<ListenSockets> open_takeover_socket(const Config& config, InheritedSocket
 Result<ListenSockets> open_admin_listeners(const Config& config, InheritedSockets& inherited) {
   Opener opener(1, inherited);
   for (const ListenAddress& address : config.admin) {
-    const Result<> opened = opener.open(address, {.mode = kAdminMode});
+    const Result<> opened = opener.open({.address = address, .mode = kAdminMode});
     if (opened.has_error()) return opened.error();
   }
   return std::move(opener.opened());
@@ -308,6 +314,13 @@ void ListenSockets::remove_unix_paths() {
   for (const SocketPath& each : std::exchange(unix_paths, {})) {
     unlink_if_same(AT_FDCWD, each.path, each.socket);
   }
+}
+
+void ListenSockets::remove_unix_path(const std::string& path) {
+  const auto found = std::ranges::find(unix_paths, path, &SocketPath::path);
+  if (found == unix_paths.end()) return;
+  unlink_if_same(AT_FDCWD, found->path, found->socket);
+  unix_paths.erase(found);
 }
 
 Result<std::vector<std::string>> probe_listeners(const Config& config) {

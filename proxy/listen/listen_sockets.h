@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "proxy/config/config.h"
 #include "proxy/listen/inherited.h"
 #include "proxy/listen/steering.h"
+#include "proxy/listen/tcp_socket.h"
 #include "proxy/listen/unix_socket.h"
 
 namespace sluice {
@@ -25,14 +27,27 @@ struct ListenSocket {
   std::optional<UnixEndpoint> unix_address;
   std::optional<mode_t> mode = {};  ///< permissions of the path; nullopt: as the umask has it
   static constexpr std::size_t kNoRoute = static_cast<std::size_t>(-1);
-  std::size_t route = kNoRoute;
+  std::size_t route = kNoRoute;  ///< its number
+  std::size_t group = 0;         ///< all sockets of one configured address have the same
   std::size_t worker = 0;  ///< the worker that accepts from it; it can have several of an address
   Leg::Kind kind = Leg::Kind::tcp;
   /// Whether another process has bound it: it listens already, and a path is not this daemon's.
   bool inherited = false;
-  bool first_of_address = false;       ///< the sockets up to the next such one share an address
+  bool first_of_address = false;  ///< the sockets up to the next such one share an address
+  /// Whether this process has another listener that a socket there conflicts with, and that closes.
+  bool beside_own = false;
   std::shared_ptr<Steering> steering;  ///< of the address; null: the kernel's hash spreads its
                                        ///< connections
+};
+
+/// An address to listen at.
+struct ListenRequest {
+  ListenAddress address;
+  std::size_t route = ListenSocket::kNoRoute;  ///< its number
+  std::size_t group = 0;
+  Congestion congestion = Congestion::system;
+  bool sink = false;
+  std::optional<mode_t> mode = {};  ///< of a path; nullopt: as the umask has it
 };
 
 /// All listening sockets of a configuration.
@@ -40,7 +55,9 @@ struct ListenSockets {
   std::vector<ListenSocket> sockets;  ///< grouped by address
   struct Bound {
     std::size_t route;
-    std::string address;  ///< with the chosen port, if it was 0
+    std::size_t group;
+    std::string address;            ///< with the chosen port, if it was 0
+    std::optional<TcpPlace> place;  ///< nullopt: it is a unix socket
   };
   std::vector<Bound> bound;
   /// An address of a host name that this machine lacks, while it has another one of that name.
@@ -62,6 +79,8 @@ struct ListenSockets {
   /// Removes the paths of the unix sockets, once. A path that another file has taken, such as a
   /// successor's listener, stays. The sockets must still be open.
   void remove_unix_paths();
+  /// Removes the path of this unix socket only.
+  void remove_unix_path(const std::string& path);
 };
 
 /// Binds every listener of every route and reports addresses in use. TCP gets one socket for each
@@ -74,6 +93,12 @@ struct ListenSockets {
 /// several. If there are fewer, the rest are bound beside them where that is possible.
 [[nodiscard]] Result<ListenSockets> open_listeners(const Config& config, std::size_t workers,
                                                    InheritedSockets& inherited);
+
+/// The same for further addresses while others are open, at `own` places: some of these may close
+/// once the new ones listen, and those that would conflict with a new one do.
+[[nodiscard]] Result<ListenSockets> open_listeners(std::span<const ListenRequest> wanted,
+                                                   std::size_t workers, InheritedSockets& inherited,
+                                                   std::span<const TcpPlace> own);
 
 /// The same for the addresses of the admin thread: one socket for each, without a route. Paths of
 /// unix sockets get mode 0660, except for inherited ones.

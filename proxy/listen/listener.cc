@@ -7,20 +7,33 @@
 #include <string>
 #include <utility>
 
+#include "iolib/base/endpoint.h"
 #include "proxy/listen/admission.h"
+#include "proxy/listen/tcp_socket.h"
 #include "proxy/log/log.h"
 
 namespace sluice {
 
-Listener::Listener(Admission& admission, ListenSocket socket, bool one_by_one)
-    : admission_(admission), socket_(std::move(socket)), one_by_one_(one_by_one) {}
+Listener::Listener(Admission& admission, ListenSocket socket)
+    : admission_(admission), socket_(std::move(socket)) {}
 
 void Listener::start() {
   assert(state_ != State::draining);
   state_ = State::accepting;
   if (in_flight() || !socket_.fd) return;
-  if (one_by_one_) return admission_.reactor().accept_one(socket_.fd.get(), *this);
+  if (admission_.one_by_one()) return admission_.reactor().accept_one(socket_.fd.get(), *this);
   admission_.reactor().accept(socket_.fd.get(), *this);
+}
+
+// A client inherits the options as it connects.
+void Listener::use(const ListenUse& use) {
+  socket_.route = use.route;
+  if (use.congestion && socket_.kind == Leg::Kind::tcp) {
+    set_congestion(socket_.fd.get(), local_name(socket_.fd.get()), *use.congestion);
+  }
+  if (!use.sink) return;
+  reset_clients_ = use.sink;
+  reset_on_close(socket_.fd.get(), *use.sink);
 }
 
 void Listener::pause() {
@@ -39,7 +52,7 @@ void Listener::complete(const Completion& completion) {
     const bool crowded =
         socket_.steering && socket_.steering->accepted(socket_.worker, admission_.live());
     if (crowded) spread_by_hash();
-    admission_.accepted({OwnedFd(completion.result), socket_.route, socket_.kind});
+    accepted(OwnedFd(completion.result));
     if (completion.more) return;
   } else if (completion.result != -ECANCELED && completion.result != -ECONNABORTED) {
     if (!completion.more && state_ != State::draining)
@@ -48,6 +61,11 @@ void Listener::complete(const Completion& completion) {
   if (completion.more) return;
   if (state_ == State::draining) return close();
   if (state_ == State::accepting) start();
+}
+
+void Listener::accepted(OwnedFd client) {
+  if (reset_clients_) reset_on_close(client.get(), *reset_clients_);
+  admission_.accepted({std::move(client), socket_.route, socket_.kind, {}});
 }
 
 // Stops steering for all workers, because their sockets are one SO_REUSEPORT group.
@@ -68,7 +86,7 @@ void Listener::close() {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       break;
     }
-    admission_.accepted({std::move(client), socket_.route, socket_.kind});
+    accepted(std::move(client));
   }
   admission_.reactor().forget(socket_.fd.get());
   socket_.fd.reset();

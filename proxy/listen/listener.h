@@ -1,7 +1,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "iolib/base/clock.h"
 #include "iolib/reactor/reactor.h"
@@ -11,6 +13,13 @@ namespace sluice {
 
 class Admission;
 
+/// What a listener is for, once it has been opened.
+struct ListenUse {
+  std::size_t route = 0;                      ///< its number
+  std::optional<Congestion> congestion = {};  ///< if that changes
+  std::optional<bool> sink = {};              ///< if that changes
+};
+
 /// Accepts from one listening socket of a worker until it is paused or drained. Belongs to the
 /// worker's thread.
 class Listener final : private Operation {
@@ -19,12 +28,13 @@ class Listener final : private Operation {
   /// short enough that clients hardly notice.
   static constexpr Duration kPause = std::chrono::milliseconds(100);
 
-  /// `admission` is borrowed. With `one_by_one` the next client is accepted only after the last one
-  /// was admitted or waits.
-  Listener(Admission& admission, ListenSocket socket, bool one_by_one);
+  /// `admission` is borrowed.
+  Listener(Admission& admission, ListenSocket socket);
 
   /// Begins or resumes accepting.
   void start();
+  /// Serves another route from now on, or the same in another way.
+  void use(const ListenUse& use);
   /// Stops accepting until start().
   void pause();
   /// Accepts all queued clients, because close() would reset them, then closes the socket.
@@ -32,17 +42,21 @@ class Listener final : private Operation {
   /// The borrowed socket; -1 once it is closed.
   [[nodiscard]] int fd() const { return socket_.fd.get(); }
   [[nodiscard]] bool closed() const { return !socket_.fd && !in_flight(); }
+  [[nodiscard]] bool draining() const { return state_ == State::draining; }
+  [[nodiscard]] std::size_t group() const { return socket_.group; }
 
  private:
   enum class State : std::uint8_t { accepting, paused, draining };
 
   void complete(const Completion& completion) override;
+  void accepted(OwnedFd client);
   void spread_by_hash();
   void close();
 
   Admission& admission_;
   ListenSocket socket_;
-  const bool one_by_one_;
+  /// Set once use() has changed it: clients that were queued before may have it otherwise.
+  std::optional<bool> reset_clients_;
   State state_ = State::accepting;
 };
 

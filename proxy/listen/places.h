@@ -14,6 +14,11 @@ class Places {
   /// `one_by_one`: accept one client at a time, because a burst could take the few descriptors that
   /// the upstreams need.
   Places(std::uint64_t most, bool one_by_one) : most_(most), one_by_one_(one_by_one) {}
+  /// Changes both. Clients that have a place keep it.
+  void set(std::uint64_t most, bool one_by_one) {
+    most_ = most;
+    one_by_one_ = one_by_one;
+  }
 
   /// Takes a place; false if none is free.
   [[nodiscard]] bool take() {
@@ -31,8 +36,8 @@ class Places {
   Repeated accept_pauses = {};  ///< pauses for lack of descriptors or memory
 
  private:
-  const std::uint64_t most_;
-  const bool one_by_one_;
+  std::atomic<std::uint64_t> most_;
+  std::atomic<bool> one_by_one_;
   alignas(64) std::atomic<std::uint64_t> taken_{0};
 };
 

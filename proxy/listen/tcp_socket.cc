@@ -41,22 +41,22 @@ bool is_lacking(const Error& error) {
 }
 
 // Opens `:PORT` with `open`: one socket for IPv6 and IPv4, or IPv4 alone if there is no IPv6.
-Result<> open_any(std::uint16_t port, const std::function<Result<>(const Place&)>& open) {
-  const Result<> both = open(Place{any_v6(port), true});
+Result<> open_any(std::uint16_t port, const std::function<Result<>(const TcpPlace&)>& open) {
+  const Result<> both = open(TcpPlace{any_v6(port), true});
   if (both.has_value() || both.error().code != EAFNOSUPPORT) return both;
-  return open(Place{any_v4(port)});
+  return open(TcpPlace{any_v4(port)});
 }
 
 // Opens all addresses of a name with `open`, except those that this machine lacks, if it has at
 // least one. (A hosts file can list ::1 while IPv6 is off.) Returns the error of each address
 // passed over.
 Result<std::vector<Error>> open_name(const HostPort& name,
-                                     const std::function<Result<>(const Place&)>& open) {
+                                     const std::function<Result<>(const TcpPlace&)>& open) {
   const Result<std::vector<SocketAddress>> addresses = resolve(name, true);
   if (addresses.has_error()) return addresses.error();
   std::vector<Error> lacking;
   for (const SocketAddress& each : *addresses) {
-    const Result<> opened = open(Place{each});
+    const Result<> opened = open(TcpPlace{each});
     if (opened.has_value()) continue;
     if (!is_lacking(opened.error())) return opened.error();
     lacking.push_back(opened.error());
@@ -67,7 +67,7 @@ Result<std::vector<Error>> open_name(const HostPort& name,
 
 }  // namespace
 
-bool exclude_each_other(const Place& a, const Place& b) {
+bool exclude_each_other(const TcpPlace& a, const TcpPlace& b) {
   if (a.address.port() != b.address.port() || a.address.port() == 0) return false;
   if (a.address.family() != b.address.family()) return a.both_families || b.both_families;
   return a.address == b.address || is_any(a.address) || is_any(b.address);
@@ -81,7 +81,17 @@ void set_accepted_options(int fd, const SocketAddress& address, Congestion conge
   if (congestion == Congestion::automatic) choose_congestion_control(fd, address.data());
 }
 
-Result<OwnedFd> bind_tcp(const Place& place, Sharing sharing, Congestion congestion) {
+void set_congestion(int fd, const SocketAddress& address, Congestion congestion) {
+  if (congestion == Congestion::automatic) return choose_congestion_control(fd, address.data());
+  // A new socket has that of the system.
+  const OwnedFd fresh(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  char name[16] = {};
+  socklen_t size = sizeof name;
+  if (::getsockopt(fresh.get(), IPPROTO_TCP, TCP_CONGESTION, name, &size) != 0) return;
+  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, size));
+}
+
+Result<OwnedFd> bind_tcp(const TcpPlace& place, Sharing sharing, Congestion congestion) {
   const SocketAddress& address = place.address;
   const std::string name = address.to_string();
   OwnedFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -98,18 +108,18 @@ Result<OwnedFd> bind_tcp(const Place& place, Sharing sharing, Congestion congest
   return fd;
 }
 
-Result<> find_free(const Place& place) {
+Result<> find_free(const TcpPlace& place) {
   const Result<OwnedFd> probe = bind_tcp(place, Sharing::alone, Congestion::system);
   if (probe.has_error()) return probe.error();
   return {};
 }
 
 Result<std::vector<Error>> open_each(const HostPort& address,
-                                     const std::function<Result<>(const Place&)>& open) {
+                                     const std::function<Result<>(const TcpPlace&)>& open) {
   const Result<SocketAddress> numeric = numeric_address(address);
   if (!address.host.empty() && numeric.has_error()) return open_name(address, open);
   const Result<> opened =
-      address.host.empty() ? open_any(address.port, open) : open(Place{*numeric});
+      address.host.empty() ? open_any(address.port, open) : open(TcpPlace{*numeric});
   if (opened.has_error()) return opened.error();
   return std::vector<Error>();
 }

@@ -56,6 +56,14 @@ void DaemonCommands::set_lame_duck(bool lame_duck, std::function<void(bool)> don
       [this, lame_duck, done = std::move(done)] { done(control_.set_lame_duck(lame_duck)); });
 }
 
+void DaemonCommands::reload(bool dry_run, std::function<void(admin::ReloadResult)> done) {
+  control_.post([this, dry_run, done = std::move(done)]() mutable {
+    if (reloader_ != nullptr) return reloader_->reload(dry_run, std::move(done));
+    done(
+        {admin::ReloadResult::Outcome::refused, {}, {"started without --config: no file to read"}});
+  });
+}
+
 // Calls `done` once the turn that each worker is in has ended: in it, a server may have been picked
 // before an order, and the connect begins in the same turn.
 void DaemonCommands::after_turns(Done done) {

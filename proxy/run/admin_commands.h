@@ -5,6 +5,7 @@
 
 #include "proxy/admin/commands.h"
 #include "proxy/run/control.h"
+#include "proxy/run/reloader.h"
 #include "proxy/run/worker_thread.h"
 
 namespace sluice {
@@ -19,12 +20,17 @@ class DaemonCommands final : public admin::AdminCommands {
              Done done) override;
   void enable_capture(std::shared_ptr<const Route> route, bool enabled, Done done) override;
   void set_lame_duck(bool lame_duck, std::function<void(bool)> done) override;
+  void reload(bool dry_run, std::function<void(admin::ReloadResult)> done) override;
+
+  /// Reloads from now on. Borrowed; control thread.
+  void use(Reloader& reloader) { reloader_ = &reloader; }
 
  private:
   void after_turns(Done done);
 
   Control& control_;
   const Workers& workers_;
+  Reloader* reloader_ = nullptr;  ///< null: there is no file
 };
 
 }  // namespace sluice

@@ -79,7 +79,7 @@ std::optional<admin::Figures> DaemonSource::figures() const {
   figures.engine = machine_.uring ? "uring" : "epoll";
   figures.workers = machine_.workers;
   figures.connections = sum_of(workers_, &WorkerStats::active);
-  figures.connections_limit = machine_.connections;
+  figures.connections_limit = connections_limit_;
   figures.pipe_slots = pool_.slots_in_use();
   figures.pipe_slots_limit = pipe_slots_limit_;
   figures.pipe_shortages = sum_of(workers_, &WorkerStats::pipe_shortages);
@@ -175,7 +175,7 @@ std::vector<admin::MirrorFigures> DaemonSource::mirrors() const {
 }
 
 void DaemonSource::get_checks(std::function<void(admin::Checks)> take) const {
-  if (state() == admin::RunState::starting || health_ == nullptr) return take({});
+  if (state() == admin::RunState::starting || !health_->is_running()) return take({});
   health_->get_last_checks([take = std::move(take)](HealthChecker::LastChecks&& last) {
     admin::Checks checks;
     for (auto& [load, check] : last) {

@@ -22,7 +22,7 @@ namespace sluice {
 /// from ready on, the rest stays as it is until the admin thread has ended.
 class DaemonSource final : public admin::AdminSource {
  public:
-  /// Borrows all of them.
+  /// Borrows all of them. `health` is set before the daemon is ready.
   DaemonSource(const Machine& machine, const PipePool& pool, std::uint64_t pipe_slots_limit,
                const Workers& workers, const CaptureDirectories& captures,
                const std::unique_ptr<HealthThread>& health)
@@ -42,7 +42,9 @@ class DaemonSource final : public admin::AdminSource {
   void reloaded(const admin::ReloadResult& result);
   /// Any thread.
   void set_predecessors(std::vector<admin::Predecessor> predecessors);
-  /// The routes at the start. Control thread.
+  /// The most connections at once. Control thread.
+  void set_connections_limit(std::uint64_t connections) { connections_limit_ = connections; }
+  /// All routes, at the start and after a reload. Control thread.
   void set_routes(const std::vector<Route>& routes);
   /// A route has other servers or mirrors. Control thread.
   void update_route(const Route& route);
@@ -70,6 +72,7 @@ class DaemonSource final : public admin::AdminSource {
   const Workers& workers_;
   const CaptureDirectories& captures_;
   const std::unique_ptr<HealthThread>& health_;
+  std::atomic<std::uint64_t> connections_limit_{machine_.connections};
   std::atomic<admin::RunState> state_{admin::RunState::starting};
   mutable std::mutex mutex_;  ///< guards the rest
   std::shared_ptr<const Config> config_;

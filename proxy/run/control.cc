@@ -6,6 +6,8 @@
 #include <csignal>
 #include <utility>
 
+#include "proxy/upstream/resolve.h"
+
 namespace sluice {
 namespace {
 
@@ -22,22 +24,22 @@ constexpr Duration kLateDeadline = std::chrono::milliseconds(200);
 
 }  // namespace
 
-Control::Control(const Config& config, std::size_t workers, Actions actions)
-    : config_(config),
+Control::Control(std::shared_ptr<const Config> config, std::size_t workers, Actions actions)
+    : config_(std::move(config)),
       actions_(std::move(actions)),
       context_(std::make_shared<boost::asio::io_context>(1)),
       work_(context_->get_executor()),
       signals_(*context_),
       deadline_(*context_),
       repeated_(*context_),
-      look_ups_(config, workers, context_, actions_.update_route) {}
+      look_ups_(std::make_unique<LookUps>(config_, workers, context_, actions_.update_route)) {}
 
 void Control::catch_signals() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) signals_.add(signal);
 }
 
 void Control::run() {
-  look_ups_.start();
+  look_ups_->start();
   await_signal();
   context_->run();
 }
@@ -55,18 +57,18 @@ void Control::await_signal() {
 }
 
 void Control::handle(int signal) {
-  if (signal == SIGHUP) return actions_.reopen_log();
+  if (signal == SIGHUP) return actions_.reload();
   if (signal == SIGUSR1) return actions_.print_stats();
   if (phase_ == Phase::draining) {
-    return end_drain(records(config_) ? kSecondSignalCaptureGrace : kSecondSignalGrace,
+    return end_drain(records(*config_) ? kSecondSignalCaptureGrace : kSecondSignalGrace,
                      "second signal");
   }
   if (phase_ == Phase::handed_over) {
     phase_ = Phase::draining;
-    return set_deadline(to_duration(config_.drain_timeout),
+    return set_deadline(to_duration(config_->drain_timeout),
                         [this] { end_drain(kLastGrace, "drain timeout"); });
   }
-  const Duration lame_duck = to_duration(config_.lame_duck);
+  const Duration lame_duck = to_duration(config_->lame_duck);
   if (phase_ == Phase::lame_duck || signal == SIGINT || lame_duck == Duration::zero()) {
     return begin_drain();
   }
@@ -81,7 +83,7 @@ void Control::hand_over() {
   ending_ = "handed over";
   deadline_.cancel();
   actions_.begin_drain();
-  const Duration time = to_duration(config_.takeover_drain);
+  const Duration time = to_duration(config_->takeover_drain);
   if (time == Duration::zero()) return;
   set_deadline(time, [this] {
     phase_ = Phase::draining;
@@ -92,7 +94,7 @@ void Control::hand_over() {
 void Control::begin_drain() {
   phase_ = Phase::draining;
   actions_.begin_drain();
-  set_deadline(to_duration(config_.drain_timeout),
+  set_deadline(to_duration(config_->drain_timeout),
                [this] { end_drain(kLastGrace, "drain timeout"); });
 }
 
@@ -125,11 +127,12 @@ void Control::end_drain(Duration grace, std::string_view why) {
 }
 
 void Control::upstream_failed(std::size_t route, std::size_t server) {
-  boost::asio::post(*context_, [this, route, server] { look_ups_.upstream_failed(route, server); });
+  boost::asio::post(*context_,
+                    [this, route, server] { look_ups_->upstream_failed(route, server); });
 }
 
 void Control::mirror_failed(const std::string& address) {
-  boost::asio::post(*context_, [this, address] { look_ups_.mirror_failed(address); });
+  boost::asio::post(*context_, [this, address] { look_ups_->mirror_failed(address); });
 }
 
 bool Control::set_lame_duck(bool lame_duck) {
@@ -137,6 +140,16 @@ bool Control::set_lame_duck(bool lame_duck) {
   const Phase next = lame_duck ? Phase::set_aside : Phase::running;
   if (std::exchange(phase_, next) != next) actions_.set_lame_duck(lame_duck);
   return true;
+}
+
+void Control::use(std::shared_ptr<const Config> config, std::unique_ptr<LookUps> look_ups) {
+  config_ = std::move(config);
+  look_ups_ = std::move(look_ups);
+  look_ups_->start();
+}
+
+Result<> Control::run_apart(std::function<void()> work, std::function<void()> then) {
+  return sluice::run_apart(std::move(work), context_, std::move(then));
 }
 
 void Control::post(std::function<void()> task) { boost::asio::post(*context_, std::move(task)); }

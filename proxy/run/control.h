@@ -30,25 +30,25 @@ class Control {
     std::function<void()> begin_drain;
     std::function<void()> end_drain;  ///< the drain deadline has passed
     std::function<void()> exit_now;   ///< a worker does not finish
-    std::function<void()> reopen_log;
+    std::function<void()> reload;     ///< and open the log anew
     std::function<void()> print_stats;
     std::function<void(const Route&)> update_route;  ///< its upstream or a mirror has new addresses
     std::function<void()> end_lost_sessions;         ///< a server went down
     std::function<void(bool)> set_lame_duck;         ///< an operator wants it, or no longer
   };
   /// For this many workers.
-  Control(const Config& config, std::size_t workers, Actions actions);
+  Control(std::shared_ptr<const Config> config, std::size_t workers, Actions actions);
 
   /// Resolves all names and returns the routes with their addresses. A name of a single server that
   /// does not resolve is an error. Names of mirrors and of many servers resolve in the background,
   /// and get up to a second more; the rest have no addresses yet and are in unresolved(). Blocks.
   /// Call it before run().
-  [[nodiscard]] Result<std::vector<Route>> resolve_routes() { return look_ups_.resolve_routes(); }
+  [[nodiscard]] Result<std::vector<Route>> resolve_routes() { return look_ups_->resolve_routes(); }
   /// See LookUps.
-  void start_file_threads() { look_ups_.start_file_threads(); }
+  void start_file_threads() { look_ups_->start_file_threads(); }
   /// The mirrors and names of many servers that have no addresses yet.
   [[nodiscard]] std::vector<LookUps::Unresolved> unresolved() const {
-    return look_ups_.unresolved();
+    return look_ups_->unresolved();
   }
 
   /// Catches SIGTERM, SIGINT, SIGHUP and SIGUSR1 from now on, for run().
@@ -57,18 +57,22 @@ class Control {
   /// one begins the next step at once.
   void run();
 
+  /// What holds now.
+  [[nodiscard]] const std::shared_ptr<const Config>& config() const { return config_; }
+  [[nodiscard]] const LookUps& look_ups() const { return *look_ups_; }
+  /// This configuration holds from now on. `look_ups` continue those that there are. On the control
+  /// thread.
+  void use(std::shared_ptr<const Config> config, std::unique_ptr<LookUps> look_ups);
+  /// Calls `work` on a thread of its own, and then `then` on the control thread.
+  [[nodiscard]] Result<> run_apart(std::function<void()> work, std::function<void()> then);
   /// The routes with their current addresses.
-  [[nodiscard]] const std::vector<Route>& routes() const { return look_ups_.routes(); }
+  [[nodiscard]] const std::vector<Route>& routes() const { return look_ups_->routes(); }
 
   /// All addresses of a server failed, which comes from this element of `to` of the route with this
   /// number: look its name up again soon. Any thread.
   void upstream_failed(std::size_t route, std::size_t server);
   /// The same for a mirror. Any thread.
   void mirror_failed(const std::string& address);
-  /// Whether an address of the server is one of the listeners. Any thread.
-  [[nodiscard]] bool listens_here(const Server& server) const {
-    return look_ups_.listens_here(server);
-  }
   /// A server went down, and its sessions end. Any thread.
   void server_fell();
   /// Calls `task` on the control thread, while run() runs. Any thread.
@@ -106,7 +110,7 @@ class Control {
     draining,
   };
 
-  const Config& config_;
+  std::shared_ptr<const Config> config_;
   Actions actions_;
   /// Shared with the threads that look names up.
   const std::shared_ptr<boost::asio::io_context> context_;
@@ -114,7 +118,7 @@ class Control {
   boost::asio::signal_set signals_;
   boost::asio::steady_timer deadline_;  ///< of the phase
   boost::asio::steady_timer repeated_;
-  LookUps look_ups_;
+  std::unique_ptr<LookUps> look_ups_;
   Phase phase_ = Phase::running;
   std::string_view ending_ = "drained";
 };

@@ -1,6 +1,7 @@
 #include "proxy/run/look_ups.h"
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <chrono>
 #include <span>
 #include <utility>
@@ -43,32 +44,127 @@ std::string why_unusable(const Result<std::vector<NameRecord>>& records) {
   return why;
 }
 
+std::vector<std::size_t> reached_at(const ListenSet& listeners, const std::string& address) {
+  const Result<TargetAddress> target = parse_target_address(address);
+  return target ? listeners.reached_by(*target) : std::vector<std::size_t>();
+}
+
 }  // namespace
 
-LookUps::LookUps(const Config& config, std::size_t workers,
+// Answers and timers can outlive it.
+template <class Handler>
+auto LookUps::if_alive(Handler handler) const {
+  return [handler = std::move(handler), alive = std::weak_ptr(alive_)](const auto& result) mutable {
+    if (!alive.expired()) handler(result);
+  };
+}
+
+LookUps::LookUps(std::shared_ptr<const Config> config, std::size_t workers,
                  std::shared_ptr<boost::asio::io_context> context,
                  std::function<void(const Route&)> update_route)
-    : config_(config),
+    : config_(std::move(config)),
       workers_(workers),
-      listens_(listeners_of(config)),
+      listens_(listeners_of(*config_)),
       context_(std::move(context)),
       update_route_(std::move(update_route)),
-      left_out_(config.routes.size()) {}
+      left_out_(config_->routes.size()) {}
+
+LookUps::LookUps(std::shared_ptr<const Config> config, const LookUps& old,
+                 std::span<const std::optional<std::size_t>> continues)
+    : LookUps(std::move(config), old.workers_, old.context_, old.update_route_) {
+  next_number_ = old.next_number_;
+  for (const std::optional<std::size_t> index : continues) {
+    add_route(index ? old.routes_[*index].number : next_number_++);
+  }
+  for (std::size_t index = 0; index < routes_.size(); ++index) {
+    if (continues[index]) continue_route(index, old, *continues[index]);
+    for (RouteMatch& match : routes_[index].config.matches) {
+      match.to_route = routes_[match.to_route].number;
+    }
+  }
+  adopt_names(old, continues);
+}
 
 Result<std::vector<Route>> LookUps::resolve_routes() {
-  for (const RouteConfig& config : config_.routes) add_route(config);
+  while (next_number_ < config_->routes.size()) add_route(next_number_++);
   for (LookUp& each : names_) {
     if (each.is_mirrors() || each.is_of_many()) look_up(each);
   }
   for (LookUp& each : names_) {
     if (each.is_mirrors() || each.is_of_many()) continue;
     answered(each, look_up_name(each.name));
-    if (!each.unusable.empty()) {
-      return Error{0, "route \"" + config_.routes[each.route].name + "\": " + each.unusable};
-    }
+    if (!each.unusable.empty()) return unresolved_error(each);
   }
   await_answers();
   return routes_;
+}
+
+void LookUps::resolve(std::function<void(Result<>)> done) {
+  resolved_ = std::move(done);
+  for (LookUp& each : names_) {
+    if (!each.known) look_up(each);
+  }
+  patience_.emplace(*context_, kPatience);
+  patience_->async_wait(if_alive([this](const boost::system::error_code& error) {
+    if (error) return;
+    is_patient_ = false;
+    check_resolved();
+  }));
+  check_resolved();
+}
+
+void LookUps::adopt_resolved(const LookUps& other) {
+  for (std::size_t i = 0; i < names_.size(); ++i) {
+    LookUp& name = names_[i];
+    const LookUp& found = other.names_[i];
+    if (name.known || found.known) continue;
+    name.unusable = found.unusable;
+    name.not_before = found.not_before;
+    name.set = found.set;
+    name.servers = found.servers;
+    Route& route = routes_[name.route];
+    const Route& resolved = other.routes_[name.route];
+    if (name.is_mirrors()) {
+      const auto known =
+          std::ranges::find(resolved.mirrors, name.mirror, &MirrorTarget::address)->endpoints;
+      for (Route& each : routes_) {
+        for (MirrorTarget& mirror : each.mirrors) {
+          if (mirror.address == name.mirror) mirror.endpoints = known;
+        }
+      }
+    } else if (name.is_of_many()) {
+      rebuild(name.route);
+    } else {
+      const auto server = std::ranges::find(resolved.servers->servers, name.server,
+                                            [](const ServerRef& each) { return each->index; });
+      route.servers = with_endpoints(*route.servers, name.server, (*server)->endpoints);
+    }
+  }
+}
+
+// A name of a single server is needed; the others are waited for.
+void LookUps::check_resolved() {
+  if (!resolved_) return;
+  const auto finish = [this](const Result<>& result) {
+    patience_->cancel();
+    boost::asio::post(*context_,
+                      [done = std::exchange(resolved_, nullptr), result] { done(result); });
+  };
+  bool waits = false;
+  for (const LookUp& each : names_) {
+    if (each.known) continue;
+    const bool is_needed = !each.is_mirrors() && !each.is_of_many();
+    const bool is_awaited = each.state != LookUp::State::idle;
+    if (is_needed && !is_awaited && !each.unusable.empty()) return finish(unresolved_error(each));
+    waits = waits || (is_awaited && (is_needed || is_patient_));
+  }
+  if (waits) return;
+  give_up_waiting();
+  finish({});
+}
+
+Error LookUps::unresolved_error(const LookUp& name) const {
+  return Error{0, "route \"" + config_->routes[name.route].name + "\": " + name.unusable};
 }
 
 void LookUps::start_file_threads() {
@@ -81,11 +177,15 @@ void LookUps::start_file_threads() {
 void LookUps::start() {
   running_ = true;
   for (std::size_t index = 0; index < routes_.size(); ++index) report_left_out(index);
+  for (LookUp& each : names_) {
+    if (each.is_of_many() && !each.timer) look_up_at_interval(each);
+  }
 }
 
-void LookUps::add_route(const RouteConfig& config) {
+void LookUps::add_route(std::size_t number) {
   const std::size_t index = routes_.size();
-  Route& route = routes_.emplace_back(make_route(index, config, workers_));
+  const RouteConfig& config = config_->routes[index];
+  Route& route = routes_.emplace_back(make_route(number, config, workers_));
   for (std::size_t server = 0; server < config.to.size(); ++server) {
     note_name(config.to[server].address, index, server, "");
   }
@@ -93,6 +193,43 @@ void LookUps::add_route(const RouteConfig& config) {
     const std::string address = to_string(mirror);
     route.mirrors.push_back({address, fixed_endpoints(mirror)});
     note_name(mirror, index, 0, address);
+  }
+}
+
+void LookUps::continue_route(std::size_t index, const LookUps& old, std::size_t old_index) {
+  const Route& known = old.routes_[old_index];
+  Route& route = routes_[index];
+  route.stats = known.stats;
+  route.relay.traffic = route.stats->traffic.data();
+  if (route.config.target() == known.config.target()) route.files = known.files;
+  route.servers = with_known_servers(route.config, known.servers, known.config);
+}
+
+// What is known about a name holds for the same name of a route that continues, and for the same
+// mirror of any.
+void LookUps::adopt_names(const LookUps& old,
+                          std::span<const std::optional<std::size_t>> continues) {
+  for (LookUp& each : names_) {
+    const auto is_it = [&](const LookUp& other) {
+      if (each.mirror != other.mirror || each.name != other.name) return false;
+      return each.is_mirrors() || continues[each.route] == other.route;
+    };
+    const auto known = std::ranges::find_if(old.names_, is_it);
+    if (known == old.names_.end()) continue;
+    each.known = true;
+    each.unusable = known->unusable;
+    each.not_before = known->not_before;
+    each.set = known->set;
+    each.servers = known->servers;
+  }
+  for (std::size_t index = 0; index < routes_.size(); ++index) {
+    if (has_names_of_many(routes_[index])) rebuild(index);
+    for (MirrorTarget& mirror : routes_[index].mirrors) {
+      for (const Route& route : old.routes_) {
+        const auto known = std::ranges::find(route.mirrors, mirror.address, &MirrorTarget::address);
+        if (known != route.mirrors.end()) mirror.endpoints = known->endpoints;
+      }
+    }
   }
 }
 
@@ -112,6 +249,10 @@ void LookUps::await_answers() {
     // Results that have arrived by the deadline still count.
     if (context_->run_one_until(deadline) == 0 && context_->poll_one() == 0) break;
   }
+  give_up_waiting();
+}
+
+void LookUps::give_up_waiting() {
   for (LookUp& each : names_) {
     if (each.state == LookUp::State::idle || !each.unusable.empty()) continue;
     if (!each.is_of_many() || each.set.empty()) {
@@ -124,7 +265,7 @@ std::vector<LookUps::Unresolved> LookUps::unresolved() const {
   std::vector<Unresolved> all;
   for (const LookUp& each : names_) {
     if (each.unusable.empty()) continue;
-    all.push_back({config_.routes[each.route].name, each.is_mirrors() ? "mirror" : "name",
+    all.push_back({config_->routes[each.route].name, each.is_mirrors() ? "mirror" : "name",
                    each.text(), each.unusable});
   }
   return all;
@@ -141,12 +282,6 @@ void LookUps::mirror_failed(const std::string& address) {
   for (LookUp& each : names_) {
     if (each.mirror == address) look_up_again(each);
   }
-}
-
-bool LookUps::listens_here(const Server& server) const {
-  return std::ranges::any_of(server.endpoints, [this](const Endpoint& endpoint) {
-    return !routes_at(endpoint.text).empty();
-  });
 }
 
 void LookUps::look_up_again(LookUp& name) {
@@ -171,12 +306,12 @@ void LookUps::begin_waiting() {
     const std::uint64_t turn = ++name.turn;
     repeat_if_it_hangs(name);
     look_up_apart(name.name, name.set.families(), context_,
-                  [this, &name, turn](const Found& found) {
+                  if_alive([this, &name, turn](const Found& found) {
                     --name.threads;
                     const bool hung = name.turn != turn || name.state != LookUp::State::under_way;
                     if (!hung) return ended(name, found);
                     if (found) answered(name, found);
-                  });
+                  }));
   }
 }
 
@@ -188,29 +323,32 @@ void LookUps::ended(LookUp& name, const Found& found) {
   name.timer->cancel();
   if (name.is_of_many()) look_up_at_interval(name);
   begin_waiting();
+  check_resolved();
 }
 
 void LookUps::repeat_if_it_hangs(LookUp& name) {
   if (!name.timer) name.timer.emplace(*context_);
   name.timer->expires_after(kLongestLookUp);
-  name.timer->async_wait([this, &name, turn = name.turn](const boost::system::error_code& error) {
+  const auto expired = [this, &name, turn = name.turn](const boost::system::error_code& error) {
     if (error || name.turn != turn || name.state != LookUp::State::under_way) return;
     if (name.threads == kMostThreadsOfName) return repeat_if_it_hangs(name);
     ended(name, Error{0, "resolve " + host_of(name.name) + ": no answer for 1min"});
-  });
+  };
+  name.timer->async_wait(if_alive(expired));
 }
 
 void LookUps::look_up_at_interval(LookUp& name) {
-  Duration pause = to_duration(config_.routes[name.route].resolve_interval);
+  Duration pause = to_duration(config_->routes[name.route].resolve_interval);
   if (name.set.empty()) pause = std::min(pause, kResolvePause);
   // An answer decides whether a missing server goes.
   const TimePoint now = Clock::now();
   const std::optional<TimePoint> goes = name.set.next_to_go();
   if (goes && *goes > now) pause = std::min(pause, *goes - now);
+  if (!name.timer) name.timer.emplace(*context_);
   name.timer->expires_after(pause);
-  name.timer->async_wait([this, &name](const boost::system::error_code& error) {
+  name.timer->async_wait(if_alive([this, &name](const boost::system::error_code& error) {
     if (!error) look_up(name);
-  });
+  }));
 }
 
 // Takes over the result of a look-up. A failed one changes no addresses.
@@ -226,7 +364,7 @@ void LookUps::answered(LookUp& name, const Found& found) {
   if (!running_ || name.unusable.empty() || name.unusable == before) return;
   if (!name.is_mirrors() && !name.is_of_many()) return;
   log::warn(name.is_mirrors() ? "mirror_unresolved" : "name_unresolved",
-            {{"route", config_.routes[name.route].name},
+            {{"route", config_->routes[name.route].name},
              {name.is_mirrors() ? "mirror" : "name", name.text()},
              {"reason", name.unusable}});
 }
@@ -261,7 +399,7 @@ bool LookUps::leads_back(const LookUp& name, const SocketAddress& address) const
   if (name.is_mirrors() || to.empty()) return !to.empty();
   std::vector<std::vector<std::size_t>> reached(routes_.size());
   for (std::size_t index = 0; index < routes_.size(); ++index) {
-    for (const RouteMatch& match : config_.routes[index].matches) {
+    for (const RouteMatch& match : config_->routes[index].matches) {
       reached[index].push_back(match.to_route);
     }
     if (index == name.route) continue;
@@ -278,8 +416,7 @@ bool LookUps::leads_back(const LookUp& name, const SocketAddress& address) const
 }
 
 std::vector<std::size_t> LookUps::routes_at(const std::string& address) const {
-  const Result<TargetAddress> target = parse_target_address(address);
-  return target ? listens_.reached_by(*target) : std::vector<std::size_t>();
+  return reached_at(listens_, address);
 }
 
 // Of a mirror, or of a single server.
@@ -350,6 +487,12 @@ void LookUps::report_left_out(std::size_t index) const {
   log::warn("servers_left_out", {{"route", route.config.name},
                                  {"servers", std::uint64_t{route.servers->servers.size()}},
                                  {"left_out", std::uint64_t{left_out}}});
+}
+
+bool leads_to(const ListenSet& listeners, const Server& server) {
+  return std::ranges::any_of(server.endpoints, [&](const Endpoint& endpoint) {
+    return !reached_at(listeners, endpoint.text).empty();
+  });
 }
 
 }  // namespace sluice

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,9 +28,13 @@ namespace sluice {
 class LookUps {
  public:
   /// `update_route`: a route has new addresses or servers. Called only after start().
-  LookUps(const Config& config, std::size_t workers,
+  LookUps(std::shared_ptr<const Config> config, std::size_t workers,
           std::shared_ptr<boost::asio::io_context> context,
           std::function<void(const Route&)> update_route);
+  /// For a configuration that follows that of `old`: its routes continue those of these indices.
+  /// They keep what `old` knows about their servers and names.
+  LookUps(std::shared_ptr<const Config> config, const LookUps& old,
+          std::span<const std::optional<std::size_t>> continues);
   LookUps(const LookUps&) = delete;
   LookUps& operator=(const LookUps&) = delete;
 
@@ -42,6 +47,12 @@ class LookUps {
   };
   /// See Control::resolve_routes().
   [[nodiscard]] Result<std::vector<Route>> resolve_routes();
+  /// Resolves the names that are new, and calls `done` later: with an error if the name of a single
+  /// server does not resolve. Names of mirrors and of many servers get up to a second.
+  void resolve(std::function<void(Result<>)> done);
+  /// Takes over what another one for the same configuration has found out about names that this one
+  /// does not know.
+  void adopt_resolved(const LookUps& other);
   /// Starts a thread for each route that sends a file. Throws std::system_error.
   void start_file_threads();
   [[nodiscard]] std::vector<Unresolved> unresolved() const;
@@ -56,8 +67,6 @@ class LookUps {
   void upstream_failed(std::size_t route, std::size_t server);
   /// The same for a mirror.
   void mirror_failed(const std::string& address);
-  /// Whether an address of the server is one of the listeners. Any thread.
-  [[nodiscard]] bool listens_here(const Server& server) const;
 
  private:
   // A name to look up, and whose name it is.
@@ -72,6 +81,7 @@ class LookUps {
     std::uint64_t turn = 0;   // number of the last look-up
     std::size_t threads = 0;  // of the last look-up, and of earlier ones that hang
     std::optional<boost::asio::steady_timer> timer = {};  // until the next one, or until it hangs
+    bool known = false;                                   // from the configuration before
     // Of a name of many servers.
     NameSet set = {};
     std::vector<NamedServer> servers = {};
@@ -82,10 +92,17 @@ class LookUps {
   };
   using Found = Result<std::vector<NameRecord>>;
 
-  void add_route(const RouteConfig& config);
+  template <class Handler>
+  [[nodiscard]] auto if_alive(Handler handler) const;
+  void add_route(std::size_t number);
+  void continue_route(std::size_t index, const LookUps& old, std::size_t old_index);
+  void adopt_names(const LookUps& old, std::span<const std::optional<std::size_t>> continues);
   void note_name(const TargetAddress& address, std::size_t route, std::size_t server,
                  const std::string& mirror);
   void await_answers();
+  void give_up_waiting();
+  void check_resolved();
+  [[nodiscard]] Error unresolved_error(const LookUp& name) const;
   void look_up_again(LookUp& name);
   void look_up(LookUp& name);
   void begin_waiting();
@@ -102,17 +119,26 @@ class LookUps {
   void rebuild(std::size_t index);
   void report_left_out(std::size_t index) const;
 
-  const Config& config_;
+  const std::shared_ptr<const Config> config_;
   const std::size_t workers_;
   const ListenSet listens_;
   const std::shared_ptr<boost::asio::io_context> context_;  // shared with the threads
   std::function<void(const Route&)> update_route_;
+  std::size_t next_number_ = 0;
   std::vector<Route> routes_;          // in the order of the configuration
   std::vector<std::size_t> left_out_;  // servers beyond the bound, by route
   std::deque<LookUp> names_;
   std::deque<LookUp*> waiting_;
   std::size_t under_way_ = 0;
   bool running_ = false;
+  // Of resolve().
+  std::function<void(Result<>)> resolved_;
+  std::optional<boost::asio::steady_timer> patience_;
+  bool is_patient_ = true;
+  const std::shared_ptr<const bool> alive_ = std::make_shared<bool>(true);  // see if_alive()
 };
+
+/// Whether an address of the server is one of the listeners.
+[[nodiscard]] bool leads_to(const ListenSet& listeners, const Server& server);
 
 }  // namespace sluice

@@ -73,6 +73,11 @@ Result<std::vector<int>> worker_cpus(const CpuAffinity& affinity, std::size_t wo
   return cpus;
 }
 
+// If the descriptors allow fewer connections than this, clients are accepted one at a time, because
+// a whole accepted backlog could take all descriptors. Above it enough remain, and a standing
+// accept is cheaper.
+constexpr std::uint64_t kLongestBurst = 4096;
+
 void probe_pipe(std::size_t wanted_bytes, Machine& machine) {
   const Result<Pipe> pipe = Pipe::create(wanted_bytes);
   if (pipe.has_value()) {
@@ -88,9 +93,11 @@ std::uint64_t descriptors_of(const RouteConfig& route) {
   return std::holds_alternative<FileEndpoint>(route.target()) ? 3 : 2;
 }
 
+}  // namespace
+
 // How many connections the descriptors allow. A client that is accepted with the last descriptor
 // could not be served.
-std::uint64_t connections_that_fit(const Config& config, const Machine& machine) {
+std::uint64_t connections_of(const Config& config, const Machine& machine) {
   std::uint64_t each = 1;
   std::uint64_t listeners = 0;
   std::uint64_t checks = 0;
@@ -115,7 +122,9 @@ std::uint64_t connections_that_fit(const Config& config, const Machine& machine)
   return std::min(config.max_connections, std::max<std::uint64_t>(1, left / each));
 }
 
-}  // namespace
+bool accepts_one_by_one(const Config& config, std::uint64_t connections) {
+  return connections < std::min(config.max_connections, kLongestBurst);
+}
 
 Result<Machine> probe_machine(const Config& config) {
   Machine machine;
@@ -123,7 +132,7 @@ Result<Machine> probe_machine(const Config& config) {
   probe_pipe(config.pipe_size_bytes, machine);
   machine.workers =
       config.workers > 0 ? static_cast<std::size_t>(config.workers) : allowed_cpus().size();
-  machine.connections = connections_that_fit(config, machine);
+  machine.connections = connections_of(config, machine);
   machine.mirror_descriptors = machine.descriptors / kMirrorShare / machine.workers;
   Result<std::vector<int>> cpus = worker_cpus(config.cpu_affinity, machine.workers);
   if (cpus.has_error()) return cpus.error();

@@ -26,6 +26,12 @@ struct Machine {
   std::string pipe_refused;              ///< why no pipe is available
 };
 
+/// How many connections the machine allows with this configuration.
+[[nodiscard]] std::uint64_t connections_of(const Config& config, const Machine& machine);
+/// Whether clients are accepted one at a time, because a whole accepted backlog could take all
+/// descriptors. `connections`: the most at once.
+[[nodiscard]] bool accepts_one_by_one(const Config& config, std::uint64_t connections);
+
 /// Probes the machine, and raises the soft limit of descriptors. An error if `config` requires
 /// something that the machine lacks.
 [[nodiscard]] Result<Machine> probe_machine(const Config& config);

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <latch>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -29,6 +30,7 @@
 #include "proxy/run/admin_source.h"
 #include "proxy/run/control.h"
 #include "proxy/run/machine.h"
+#include "proxy/run/reloader.h"
 #include "proxy/run/service.h"
 #include "proxy/run/start_watch.h"
 #include "proxy/run/summary.h"
@@ -51,11 +53,6 @@ constexpr int kExitFailed = 1;
 constexpr Duration kCaptureGrace = std::chrono::seconds(10);
 constexpr Duration kCaptureLook = std::chrono::milliseconds(2);
 constexpr Duration kCaptureLastGrace = std::chrono::seconds(2);
-
-// If the descriptors allow fewer connections than this, clients are accepted one at a time, because
-// a whole accepted backlog could take all descriptors. Above it enough remain, and a standing
-// accept is cheaper.
-constexpr std::uint64_t kLongestBurst = 4096;
 
 // The descriptors of one connection without pipes: at most its socket, its file, and the eventfd on
 // which it waits for the file's thread.
@@ -107,28 +104,13 @@ Result<> find_descriptors(std::size_t recorders) {
 // The running daemon. The control thread owns it.
 class Daemon {
  public:
-  Daemon(const Config& config, Machine machine, InheritedSockets inherited, Duration watchdog_time)
-      : config_(config),
-        machine_(std::move(machine)),
-        pool_({config.pipe_size_bytes, config.pipe_budget_slots, PipePool::Options{}.thread_pipes}),
-        control_(config, machine_.workers,
-                 {[this] { begin_lame_duck(); }, [this] { begin_drain(); }, [this] { end_drain(); },
-                  [this] { exit_now(); }, [] { log::reopen(); },
-                  [this] {
-                    print_servers(control_.routes(), health_.get());
-                    print_summary();
-                  },
-                  [this](const Route& route) {
-                    for (const auto& worker : workers_) worker->update_route(route);
-                    if (health_) health_->update(route);
-                    source_.update_route(route);
-                  },
-                  [this] {
-                    for (const auto& worker : workers_) worker->end_lost_sessions();
-                  },
-                  [this](bool lame_duck) { set_lame_duck(lame_duck); }}),
-        inherited_(std::move(inherited)),
-        service_(watchdog_time, control_, workers_, admin_) {}
+  /// `arguments`: the command line, for reloads.
+  Daemon(const Invocation& invocation, Machine machine, std::vector<std::string> arguments,
+         InheritedSockets inherited, Duration watchdog_time)
+      : Daemon(std::make_shared<const Config>(invocation.config), std::move(machine),
+               std::move(inherited), watchdog_time) {
+    if (!invocation.config_file.empty()) arguments_ = std::move(arguments);
+  }
 
   ~Daemon() {
     takeovers_.end();
@@ -153,39 +135,70 @@ class Daemon {
   void before_early_end() { admin_.remove_unix_paths(); }
 
  private:
+  Daemon(std::shared_ptr<const Config> config, Machine machine, InheritedSockets inherited,
+         Duration watchdog_time)
+      : config_(std::move(config)),
+        machine_(std::move(machine)),
+        pool_({config_->pipe_size_bytes, config_->pipe_budget_slots,
+               PipePool::Options{}.thread_pipes}),
+        control_(config_, machine_.workers,
+                 {[this] { begin_lame_duck(); }, [this] { begin_drain(); }, [this] { end_drain(); },
+                  [this] { exit_now(); }, [this] { reload(); },
+                  [this] {
+                    print_servers(control_.routes(), health_.get());
+                    print_summary();
+                  },
+                  [this](const Route& route) {
+                    for (const auto& worker : workers_) worker->update_route(route);
+                    if (health_->is_running()) health_->update(route);
+                    source_.update_route(route);
+                  },
+                  [this] {
+                    for (const auto& worker : workers_) worker->end_lost_sessions();
+                  },
+                  [this](bool lame_duck) { set_lame_duck(lame_duck); }}),
+        inherited_(std::move(inherited)),
+        service_(watchdog_time, control_, workers_, admin_) {}
+
   Result<> prepare();
+  void make_health();
   Result<> start_workers(const CapturePlan& captures);
   void share(const std::string& run);
   Result<> make_workers();
   void end_workers();
   void close_captures();
+  void reload();
   void set_lame_duck(bool lame_duck);
   void begin_lame_duck();
   void begin_drain();
   void give_up();
   void end_drain();
   [[noreturn]] void exit_now();
-  void print_summary() const { sluice::print_summary(routes_, workers_, captures_, pool_); }
+  void print_summary() const {
+    sluice::print_summary(control_.routes(), removed_, workers_, captures_, pool_);
+  }
   void log_start();
   [[nodiscard]] std::string serving() const;
 
-  const Config& config_;
+  const std::shared_ptr<const Config> config_;  ///< of the start
+  std::vector<std::string> arguments_;          ///< empty: there is no file to reload
   Machine machine_;
   PipePool pool_;
   Control control_;
-  std::vector<Route> routes_;  ///< with the addresses found at the start
+  RemovedRoutes removed_;
   ServerChanges server_changes_;
-  std::unique_ptr<HealthThread> health_;  ///< null if no route checks its servers
+  std::unique_ptr<HealthThread> health_;
   CaptureDirectories captures_;
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
   InheritedSockets inherited_;  ///< that no listener has taken yet
   ListenSockets listeners_;     ///< hold the sockets until the workers take them
-  DaemonSource source_{machine_, pool_, config_.pipe_budget_slots, workers_, captures_, health_};
+  DaemonSource source_{machine_, pool_, config_->pipe_budget_slots, workers_, captures_, health_};
   DaemonCommands commands_{control_, workers_};
-  admin::AdminThread admin_{config_, source_, commands_};
+  admin::AdminThread admin_{*config_, source_, commands_};
   Service service_;
-  Takeovers takeovers_{config_,
+  std::optional<Reloader> reloader_;  ///< while it runs, if there is a file
+  Takeovers takeovers_{*config_,
                        control_,
                        workers_,
                        admin_,
@@ -203,27 +216,36 @@ class Daemon {
 Result<> Daemon::prepare() {
   Result<std::vector<Route>> routes = control_.resolve_routes();
   if (routes.has_error()) return routes.error();
-  routes_ = std::move(*routes);
-  source_.set_routes(routes_);
-  Result<ListenSockets> listeners = open_listeners(config_, machine_.workers, inherited_);
+  source_.set_routes(*routes);
+  Result<ListenSockets> listeners = open_listeners(*config_, machine_.workers, inherited_);
   if (listeners.has_error()) return listeners.error();
   listeners_ = std::move(*listeners);
-  if (Result<> opened = log::open(config_); opened.has_error()) return opened;
+  if (Result<> opened = log::open(*config_); opened.has_error()) return opened;
   for (const LookUps::Unresolved& each : control_.unresolved()) {
     log::warn(std::string(each.kind) + "_unresolved",
               {{"route", each.route}, {each.kind, each.address}, {"reason", each.reason}});
   }
   close_unused(inherited_);
   for (const ListenSockets::PassedOver& each : listeners_.passed_over) {
-    log::warn(
-        "address_passed_over",
-        {{"route", config_.routes[each.route].name}, {"name", each.name}, {"reason", each.reason}});
+    log::warn("address_passed_over", {{"route", config_->routes[each.route].name},
+                                      {"name", each.name},
+                                      {"reason", each.reason}});
   }
-  if (std::ranges::none_of(routes_, checks_servers)) return {};
+  make_health();
+  if (std::ranges::none_of(*routes, checks_servers)) return {};
+  if (Result<> started = health_->start(*routes); started.has_error()) return started;
+  health_->await_first_checks();
+  return {};
+}
+
+void Daemon::make_health() {
+  // The listeners of a reload listen before its servers are checked.
+  const auto listeners = std::make_shared<const ListenSet>(listeners_of(*config_));
   health_ = std::make_unique<HealthThread>(
-      routes_, server_changes_,
+      server_changes_,
       HealthChecker::Hooks{
-          .listens_here = [this](const Server& server) { return control_.listens_here(server); },
+          .listens_here =
+              [listeners](const Server& server) { return leads_to(*listeners, server); },
           .failed =
               [this](const Route& route, const Server& server) {
                 // A name of many is looked up at its interval anyway.
@@ -232,12 +254,11 @@ Result<> Daemon::prepare() {
                 if (is_name) control_.upstream_failed(route.number, server.index);
               },
           .end_sessions = [this] { control_.server_fell(); }});
-  return health_->start();
 }
 
 Result<> Daemon::start(bool takes_over) {
-  log::set_level(config_.log_level);  // for those who ask during the start
-  source_.set_config(std::make_shared<const Config>(config_));
+  log::set_level(config_->log_level);  // for those who ask during the start
+  source_.set_config(config_);
   if (takes_over) {
     if (Result<> asked = takeovers_.ask(inherited_); asked.has_error()) return asked;
   }
@@ -246,9 +267,8 @@ Result<> Daemon::start(bool takes_over) {
   if (Result<> opened = takeovers_.open(inherited_); opened.has_error()) return opened;
   if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
   control_.start_file_threads();
-  routes_ = control_.routes();
   const std::string run = run_id();
-  Result<CapturePlan> captures = captures_.prepare(config_, run);
+  Result<CapturePlan> captures = captures_.prepare(*config_, run);
   if (captures.has_error()) return captures.error();
   if (Result<> started = start_workers(*captures); started.has_error()) return started;
   const std::size_t recorders = captures->directories.size() * workers_.size();
@@ -260,7 +280,7 @@ Result<> Daemon::start(bool takes_over) {
 Result<> Daemon::start_workers(const CapturePlan& captures) {
   share(captures.run);
   Result<> made = make_workers();
-  if (made.has_error() && machine_.uring && config_.engine == Engine::automatic) {
+  if (made.has_error() && machine_.uring && config_->engine == Engine::automatic) {
     machine_.uring = false;
     machine_.uring_refused = made.error().to_string();
     made = make_workers();
@@ -287,9 +307,9 @@ Result<> Daemon::make_workers() {
     WorkerOptions options;
     options.index = index;
     options.uring = machine_.uring;
-    options.busy_poll = to_duration(config_.busy_poll);
+    options.busy_poll = to_duration(config_->busy_poll);
     options.cpu = machine_.cpus.empty() ? -1 : machine_.cpus[index];
-    options.routes = routes_;
+    options.routes = control_.routes();
     workers_.push_back(std::make_unique<WorkerThread>(*shared_, std::move(options)));
     if (Result<> started = workers_.back()->start(); started.has_error()) return started;
   }
@@ -315,8 +335,8 @@ Result<> Daemon::listen() {
 }
 
 void Daemon::share(const std::string& run) {
-  const bool one_by_one = machine_.connections < std::min(config_.max_connections, kLongestBurst);
-  shared_ = std::make_unique<Shared>(pool_, server_changes_, machine_.connections, one_by_one);
+  shared_ = std::make_unique<Shared>(pool_, server_changes_, machine_.connections,
+                                     accepts_one_by_one(*config_, machine_.connections));
   shared_->id_prefix = run;
   shared_->on_upstream_failed = [this](std::size_t route, std::size_t server) {
     control_.upstream_failed(route, server);
@@ -324,7 +344,7 @@ void Daemon::share(const std::string& run) {
   shared_->on_mirror_failed = [this](const std::string& address) {
     control_.mirror_failed(address);
   };
-  shared_->mirror_buffers_bytes = config_.mirror_buffers_bytes;
+  shared_->mirror_buffers_bytes = config_->mirror_buffers_bytes;
   shared_->mirror_descriptors = machine_.mirror_descriptors;
   shared_->on_drained = [this] { control_.finish(); };
 }
@@ -334,14 +354,14 @@ void Daemon::log_start() {
     log::warn("engine_fallback", {{"engine", "epoll"}, {"reason", machine_.uring_refused}});
   }
   // Without any pipe, the log says so when the first connection needs one.
-  if (machine_.pipe_bytes > 0 && machine_.pipe_bytes < config_.pipe_size_bytes) {
+  if (machine_.pipe_bytes > 0 && machine_.pipe_bytes < config_->pipe_size_bytes) {
     log::warn("pipes_smaller", {{"granted", format_size_bytes(machine_.pipe_bytes)},
-                                {"asked", format_size_bytes(config_.pipe_size_bytes)},
+                                {"asked", format_size_bytes(config_->pipe_size_bytes)},
                                 {"reason", kPipesSmaller}});
   }
   for (const ListenSockets::Bound& bound : listeners_.bound) {
     log::info("listening",
-              {{"route", config_.routes[bound.route].name}, {"address", bound.address}});
+              {{"route", config_->routes[bound.route].name}, {"address", bound.address}});
   }
   for (const ListenSockets::Bound& bound : admin_.listeners().bound) {
     log::info("admin_listening", {{"address", bound.address}});
@@ -349,7 +369,7 @@ void Daemon::log_start() {
   for (const ListenSockets::PassedOver& each : admin_.listeners().passed_over) {
     log::warn("address_passed_over", {{"name", each.name}, {"reason", each.reason}});
   }
-  if (machine_.connections < config_.max_connections) {
+  if (machine_.connections < config_->max_connections) {
     log::warn("connections_bounded",
               {{"max_connections", machine_.connections}, {"descriptors", machine_.descriptors}});
   }
@@ -362,6 +382,12 @@ void Daemon::log_start() {
 int Daemon::run() {
   log_start();
   takeovers_.settle();
+  if (!arguments_.empty()) {
+    reloader_.emplace(Reloader::Daemon{control_, workers_, *health_, source_, *shared_, machine_,
+                                       listeners_, removed_},
+                      std::move(arguments_));
+    commands_.use(*reloader_);
+  }
   control_.catch_signals();
   mask_signals(SIG_UNBLOCK, {SIGTERM, SIGINT, SIGHUP, SIGUSR1});
   control_.run();
@@ -395,7 +421,14 @@ void Daemon::close_captures() {
 
 // What systemd shows of the daemon.
 std::string Daemon::serving() const {
-  return "Serves " + std::to_string(routes_.size()) + (routes_.size() == 1 ? " route" : " routes");
+  const std::size_t routes = control_.routes().size();
+  return "Serves " + std::to_string(routes) + (routes == 1 ? " route" : " routes");
+}
+
+// Whatever the file says, the log is opened anew: log rotation relies on it.
+void Daemon::reload() {
+  log::reopen();
+  if (reloader_) reloader_->reload(false, {});
 }
 
 void Daemon::set_lame_duck(bool lame_duck) {
@@ -407,7 +440,7 @@ void Daemon::set_lame_duck(bool lame_duck) {
 }
 
 void Daemon::begin_lame_duck() {
-  log::info("lame_duck", {{"time", format_duration(config_.lame_duck)}});
+  log::info("lame_duck", {{"time", format_duration(control_.config()->lame_duck)}});
   source_.enter(RunState::lame_duck);
   service_.stopping("Asks clients to go elsewhere");
 }
@@ -415,7 +448,8 @@ void Daemon::begin_lame_duck() {
 void Daemon::begin_drain() {
   source_.enter(RunState::draining);
   service_.stopping("Accepts no connections; waits for those that are left to end");
-  const auto timeout = control_.is_handed_over() ? config_.takeover_drain : config_.drain_timeout;
+  const Config& config = *control_.config();
+  const auto timeout = control_.is_handed_over() ? config.takeover_drain : config.drain_timeout;
   const bool forever = control_.is_handed_over() && timeout == Duration::zero();
   log::info("draining", {{"timeout", forever ? "none" : format_duration(timeout)}});
   listeners_.remove_unix_paths();
@@ -434,47 +468,29 @@ void Daemon::end_drain() {
 // Ends the process although connections are left. Bytes recorded for them may be unwritten or
 // unsealed.
 void Daemon::exit_now() {
-  if (records(config_)) {
+  if (records(*control_.config())) {
     log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
   }
   log::flush();
   admin_.remove_unix_paths();
-  std::_Exit(records(config_) ? kExitFailed : kExitDone);
-}
-
-// Prints what --check reports about the machine.
-void report(const Config& config, const Machine& machine) {
-  std::printf("engine: %s%s%s\n", machine.uring ? "uring" : "epoll",
-              machine.uring_refused.empty() ? "" : ", since ", machine.uring_refused.c_str());
-  std::printf("workers: %zu%s\n", machine.workers, machine.cpus.empty() ? "" : ", pinned");
-  std::printf("descriptors: %llu", static_cast<unsigned long long>(machine.descriptors));
-  std::printf(machine.connections < config.max_connections
-                  ? " (enough for %llu connections at once, not for --max-connections %llu)\n"
-                  : "\n",
-              static_cast<unsigned long long>(machine.connections),
-              static_cast<unsigned long long>(config.max_connections));
-  if (machine.pipe_bytes == 0) {
-    std::printf("pipes: none (%s): all bytes are copied\n", machine.pipe_refused.c_str());
-  } else {
-    std::printf("pipes: %s granted of %s\n", format_size_bytes(machine.pipe_bytes).c_str(),
-                format_size_bytes(config.pipe_size_bytes).c_str());
-  }
+  std::_Exit(records(*control_.config()) ? kExitFailed : kExitDone);
 }
 
 }  // namespace
 
-int run_server(const Config& config, bool takes_over) {
+int run_server(const Invocation& invocation, std::vector<std::string> arguments) {
   // Before anything opens a descriptor or starts a thread.
   InheritedSockets inherited = take_activation_sockets();
   const Duration watchdog_time = take_watchdog_time();
-  Result<Machine> machine = probe_machine(config);
+  Result<Machine> machine = probe_machine(invocation.config);
   if (machine.has_error()) return fail(machine.error());
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a write beyond RLIMIT_FSIZE then fails with EFBIG
   mask_signals(SIG_BLOCK, {SIGHUP, SIGUSR1});
-  Daemon daemon(config, std::move(*machine), std::move(inherited), watchdog_time);
+  Daemon daemon(invocation, std::move(*machine), std::move(arguments), std::move(inherited),
+                watchdog_time);
   StartWatch watch([&daemon] { daemon.before_early_end(); });
-  Result<> started = daemon.start(takes_over);
+  Result<> started = daemon.start(invocation.takes_over);
   if (started.has_value()) {
     // listen() waits for nothing, and it creates paths that only the destructor of `daemon`
     // removes.
@@ -484,37 +500,6 @@ int run_server(const Config& config, bool takes_over) {
   if (started.has_value()) return daemon.run();
   daemon.tell_failure(started.error());
   return fail(started.error());
-}
-
-int check_server(const Config& config) {
-  Result<Machine> machine = probe_machine(config);
-  if (machine.has_error()) return fail(machine.error());
-  report(config, *machine);
-  Control control(config, machine->workers, {});
-  if (Result<std::vector<Route>> routes = control.resolve_routes(); routes.has_error()) {
-    return fail(routes.error());
-  }
-  for (const LookUps::Unresolved& each : control.unresolved()) {
-    std::printf("%s: %s: %s, at the moment\n", std::string(each.kind).c_str(), each.address.c_str(),
-                each.reason.c_str());
-  }
-  std::vector<std::string> probed;
-  for (const RouteConfig& route : config.routes) {
-    if (route.capture.empty() || std::ranges::find(probed, route.capture) != probed.end()) continue;
-    Result<std::string> found = probe_capture(route, machine->workers);
-    if (found.has_error()) return fail(found.error());
-    std::printf("capture: %s: %s\n", one_line(route.capture).c_str(), found->c_str());
-    probed.push_back(route.capture);
-  }
-  Result<std::vector<std::string>> remarks = probe_listeners(config);
-  if (remarks.has_error()) return fail(remarks.error());
-  for (const std::string& each : *remarks) std::printf("listen: %s\n", one_line(each).c_str());
-  if (Result<> admin = admin::probe_admin(config); admin.has_error()) return fail(admin.error());
-  if (Result<> files = probe_files(config); files.has_error()) return fail(files.error());
-  if (Result<> log_file = log::probe(config); log_file.has_error()) return fail(log_file.error());
-  std::printf("configuration: good, %zu route%s\n", config.routes.size(),
-              config.routes.size() == 1 ? "" : "s");
-  return kExitDone;
 }
 
 }  // namespace sluice

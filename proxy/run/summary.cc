@@ -14,32 +14,21 @@ namespace sluice {
 namespace {
 
 // The part of the summary about connections.
-std::vector<log::Field> route_sums(const std::vector<Route>& routes) {
-  RouteTotals sums;
-  std::array<std::uint64_t, kEndGroupNames.size()> ended{};
-  for (const Route& route : routes) {
-    const RouteTotals totals = totals_of(route);
-    sums.accepted += totals.accepted;
-    sums.active += totals.active;
-    const RouteEnds ends = ends_of(route);
-    for (std::size_t i = 0; i < ends.size(); ++i) {
-      ended.at(static_cast<std::size_t>(kEndings[i].group)) += ends[i];
-    }
-    sums.to_upstream.forwarded += totals.to_upstream.forwarded;
-    sums.to_client.forwarded += totals.to_client.forwarded;
-    sums.to_upstream.spliced += totals.to_upstream.spliced + totals.to_client.spliced;
+std::vector<log::Field> connection_fields(const RouteSums& sums) {
+  const RouteTotals& totals = sums.totals;
+  std::vector<log::Field> fields = {{"accepted", totals.accepted}, {"active", totals.active}};
+  for (std::size_t i = 0; i < sums.ended.size(); ++i) {
+    fields.push_back({kEndGroupNames[i], sums.ended[i]});
   }
-  std::vector<log::Field> fields = {{"accepted", sums.accepted}, {"active", sums.active}};
-  for (std::size_t i = 0; i < ended.size(); ++i) fields.push_back({kEndGroupNames[i], ended[i]});
-  fields.push_back({"bytes_to_upstream", sums.to_upstream.forwarded});
-  fields.push_back({"bytes_to_client", sums.to_client.forwarded});
-  fields.push_back({"bytes_spliced", sums.to_upstream.spliced});
+  fields.push_back({"bytes_to_upstream", totals.to_upstream.forwarded});
+  fields.push_back({"bytes_to_client", totals.to_client.forwarded});
+  fields.push_back({"bytes_spliced", totals.to_upstream.spliced + totals.to_client.spliced});
   return fields;
 }
 
 void print_servers_of(const Route& route, HealthThread* health) {
   HealthChecker::LastChecks checks;
-  if (health != nullptr) checks = health->last_checks(route.number);
+  if (health != nullptr && health->is_running()) checks = health->last_checks(route.number);
   for (const ServerRef& server : route.servers->servers) {
     const ServerLoad& load = *server->load;
     std::vector<log::Field> fields = {
@@ -63,9 +52,44 @@ void print_servers_of(const Route& route, HealthThread* health) {
 
 }  // namespace
 
-void print_summary(const std::vector<Route>& routes, const Workers& workers,
-                   const CaptureDirectories& directories, const PipePool& pool) {
-  std::vector<log::Field> fields = route_sums(routes);
+void RouteSums::add(const Route& route) {
+  const RouteTotals more = totals_of(route);
+  totals.accepted += more.accepted;
+  totals.active += more.active;
+  totals.to_upstream.forwarded += more.to_upstream.forwarded;
+  totals.to_upstream.spliced += more.to_upstream.spliced;
+  totals.to_client.forwarded += more.to_client.forwarded;
+  totals.to_client.spliced += more.to_client.spliced;
+  const RouteEnds ends = ends_of(route);
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    ended.at(static_cast<std::size_t>(kEndings[i].group)) += ends[i];
+  }
+}
+
+// A worker can still be about to begin a connection of a route that has just been removed, so one
+// is looked at again when the next is added.
+void RemovedRoutes::add(const Route& route) {
+  std::erase_if(ending_, [this](const Route& each) {
+    if (totals_of(each).active > 0) return false;
+    ended_.add(each);
+    return true;
+  });
+  ending_.push_back(route);
+  ending_.back().servers.reset();
+}
+
+RouteSums RemovedRoutes::sums() const {
+  RouteSums sums = ended_;
+  for (const Route& each : ending_) sums.add(each);
+  return sums;
+}
+
+void print_summary(const std::vector<Route>& routes, const RemovedRoutes& removed,
+                   const Workers& workers, const CaptureDirectories& directories,
+                   const PipePool& pool) {
+  RouteSums connections = removed.sums();
+  for (const Route& route : routes) connections.add(route);
+  std::vector<log::Field> fields = connection_fields(connections);
   std::vector<const WorkerCapture*> captures;
   std::vector<const WorkerMirrors*> mirrors;
   for (const auto& thread : workers) {

@@ -1,19 +1,43 @@
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "iolib/pipe/pipe_pool.h"
 #include "proxy/health/health_thread.h"
+#include "proxy/log/ending.h"
 #include "proxy/run/worker_thread.h"
 #include "proxy/taps/capture.h"
 #include "proxy/upstream/route.h"
+#include "proxy/upstream/route_totals.h"
 
 namespace sluice {
 
+/// What was counted for several routes.
+struct RouteSums {
+  void add(const Route& route);
+
+  RouteTotals totals;
+  std::array<std::uint64_t, kEndGroupNames.size()> ended{};
+};
+
+/// Counts on for routes that a reload has removed.
+class RemovedRoutes {
+ public:
+  void add(const Route& route);
+  [[nodiscard]] RouteSums sums() const;
+
+ private:
+  std::vector<Route> ending_;  ///< they have connections
+  RouteSums ended_;
+};
+
 /// Logs the line `stats`: what was counted since the start. Once the workers are set up.
-void print_summary(const std::vector<Route>& routes, const Workers& workers,
-                   const CaptureDirectories& directories, const PipePool& pool);
+void print_summary(const std::vector<Route>& routes, const RemovedRoutes& removed,
+                   const Workers& workers, const CaptureDirectories& directories,
+                   const PipePool& pool);
 
 /// Logs a line `server` for each server of the routes that have several, check them, or have
 /// orders about them. `health`: null if no route checks its servers. Waits for its thread.

@@ -99,6 +99,18 @@ void WorkerThread::update_route(const Route& route) {
   reactor_->post([this, route] { worker_->update_route(route); });
 }
 
+void WorkerThread::change(std::shared_ptr<const WorkerChange> change,
+                          std::vector<ListenSocket> added, std::function<void()> done) {
+  auto sockets = std::make_shared<std::vector<ListenSocket>>(std::move(added));
+  reactor_->post([this, change = std::move(change), sockets, done = std::move(done)] {
+    worker_->change(*change, std::move(*sockets), done);
+  });
+}
+
+void WorkerThread::forget_removed_routes() {
+  reactor_->post([this] { worker_->forget_removed_routes(); });
+}
+
 // --- On the thread ---
 
 Result<> WorkerThread::open_reactor() {

@@ -70,6 +70,10 @@ class WorkerThread {
   void after_turn(std::function<void()> done);
   /// Sends new connections of this route to its current addresses.
   void update_route(const Route& route);
+  /// See Worker. `done` is called on the worker's thread.
+  void change(std::shared_ptr<const WorkerChange> change, std::vector<ListenSocket> added,
+              std::function<void()> done);
+  void forget_removed_routes();
   /// Valid after set_up().
   [[nodiscard]] Worker& worker() { return *worker_; }
 

@@ -185,6 +185,7 @@ Task<bool> Session::enter(int client) {
     co_return false;
   }
   entrance_ = std::make_unique<Entrance>();
+  const std::shared_ptr<const WorkerRoutes::Table> routes = worker_->routes().table();
   const RouteConfig& config = route_->config;
   Entry entry(worker_->reactor(), config, client);
   running_ = &entry;
@@ -202,7 +203,10 @@ Task<bool> Session::enter(int client) {
   if (has_ended()) co_return false;
   entrance_->server_name = std::move(choice.server_name);
   if (choice.match) {
-    take_route(worker_->routes().at(config.matches[*choice.match].to_route));
+    const auto chosen = routes->find(config.matches[*choice.match].to_route);
+    // It was removed while the client waited for a place.
+    if (chosen == routes->end()) end_ = EndReason::no_route;
+    if (chosen != routes->end()) take_route(chosen->second);
   } else if (config.to.empty()) {
     end_ = EndReason::no_route;
   }

@@ -72,6 +72,7 @@ Worker::Worker(Shared& shared, Reactor& reactor, std::size_t index, std::vector<
     --shared_.mirror_streams;
     check_drained();
   };
+  admission_.snapshot_of = [this](std::size_t route) { return routes_.at(route); };
   reactor_.set_timer(*this, reactor_.now() + kTrimInterval);
 }
 
@@ -158,27 +159,39 @@ void Worker::update_route(const Route& route) {
   routes_.update(route);
 }
 
+void Worker::change(const WorkerChange& change, std::vector<ListenSocket> added,
+                    std::function<void()> done) {
+  for (const Route& route : change.routes.changed) mirrors_.update(route);
+  routes_.change(change.routes);
+  admission_.change(change.listeners, std::move(added), std::move(done));
+}
+
 // A connection that is recorded or mirrored stays with the worker where it begins, so it begins
 // with the one that has the fewest of them. Any other connection begins on the CPU where it
 // arrived, because a hop can double the time of a small message. It moves if it proves to be heavy.
 void Worker::admitted(Accepted client) {
+  if (client.snapshot != nullptr && !routes_.has(client.route)) {
+    if (client.snapshot->tapped()) shared_.placement.arrived(index_);
+    return begin(std::move(client));
+  }
   if (!routes_.at(client.route)->tapped()) return begin(std::move(client));
   const std::size_t place = shared_.placement.place(index_);
   if (place == index_) return begin(std::move(client));
   Worker& other = worker(place);
   other.reactor_.post([&other, fd = client.fd.release(), route = client.route, kind = client.kind] {
-    other.begin({OwnedFd(fd), route, kind});
+    other.begin({OwnedFd(fd), route, kind, {}});
   });
 }
 
 void Worker::begin(Accepted client) {
-  counts(*routes_.at(client.route)).accepted.add();
+  const RouteSnapshot& route = client.snapshot ? client.snapshot : routes_.at(client.route);
+  counts(*route).accepted.add();
   if (client.kind == Leg::Kind::unix_stream) {
     // A TCP socket inherits this from its listener: urgent data keeps its place in the stream.
     const int on = 1;
     static_cast<void>(::setsockopt(client.fd.get(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof on));
   }
-  serve(*this, routes_.at(client.route), std::move(client.fd), client.kind);
+  serve(*this, route, std::move(client.fd), client.kind);
 }
 
 void Worker::session_began(Session& session) {

@@ -27,6 +27,12 @@ namespace sluice {
 
 class FileRing;
 
+/// What a reload changes in the workers. All of them read the same one.
+struct WorkerChange {
+  RouteChange routes;
+  ListenChange listeners;
+};
+
 /// A worker as its own thread sees it: its sessions and what they use. Belongs to that thread,
 /// whose reactor it borrows. The control thread uses WorkerThread.
 class Worker final : private Timer {
@@ -57,6 +63,12 @@ class Worker final : private Timer {
   void kill_session(std::uint64_t number, const std::function<void(bool)>& done);
   /// New connections of this route use its new addresses.
   void update_route(const Route& route);
+  /// New connections use these routes, and are accepted by these listeners. Calls `done` once the
+  /// listeners that close have closed, some turns later at most. Then forget_removed_routes() may
+  /// follow, as soon as all workers have come that far, before the next change.
+  void change(const WorkerChange& change, std::vector<ListenSocket> added,
+              std::function<void()> done);
+  void forget_removed_routes() { routes_.forget_removed(); }
 
   // The worker's parts. Any thread may use the const ones, to count.
 

@@ -175,24 +175,37 @@ Result<std::vector<NameRecord>> look_up_name(const TargetAddress& name,
 void look_up_apart(const TargetAddress& name, const KnownFamilies& known,
                    const std::shared_ptr<boost::asio::io_context>& context,
                    std::function<void(const Result<std::vector<NameRecord>>&)> then) {
-  auto work = [name, known, context = context, then]() mutable {
+  const auto found = std::make_shared<Result<std::vector<NameRecord>>>(Error{});
+  const Result<> started =
+      run_apart([name, known, found] { *found = look_up_or_fail(name, known); }, context,
+                [then, found] { then(*found); });
+  if (started.has_error()) {
+    boost::asio::post(*context, [then = std::move(then), error = started.error()] { then(error); });
+  }
+}
+
+Result<> run_apart(std::function<void()> work,
+                   const std::shared_ptr<boost::asio::io_context>& context,
+                   std::function<void()> then) {
+  auto whole = [work = std::move(work), context = context, then = std::move(then)]() mutable {
     // Signals are for the control thread.
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
-    boost::asio::post(
-        *context, [then = std::move(then), found = look_up_or_fail(name, known)] { then(found); });
+    work();
+    work = nullptr;
+    boost::asio::post(*context, std::move(then));
     context.reset();
     --threads;
   };
   ++threads;
   try {
-    start_thread(std::move(work)).detach();
+    start_thread(std::move(whole)).detach();
   } catch (const std::system_error& error) {
     --threads;
-    boost::asio::post(
-        *context, [then = std::move(then), lacking = Error{0, error.what()}] { then(lacking); });
+    return Error{0, error.what()};
   }
+  return {};
 }
 
 bool resolving_apart() { return threads > 0; }

@@ -27,6 +27,11 @@ namespace sluice {
 void look_up_apart(const TargetAddress& name, const KnownFamilies& known,
                    const std::shared_ptr<boost::asio::io_context>& context,
                    std::function<void(const Result<std::vector<NameRecord>>&)> then);
+/// Calls `work` on a thread of its own, for what may wait as long, and then `then` on `context`'s
+/// thread.
+[[nodiscard]] Result<> run_apart(std::function<void()> work,
+                                 const std::shared_ptr<boost::asio::io_context>& context,
+                                 std::function<void()> then);
 /// Whether such a thread still runs, as it does while name servers are silent. exit(3) would
 /// destroy what it uses.
 [[nodiscard]] bool resolving_apart();

@@ -23,6 +23,13 @@ SpliceMode splice_mode(ZeroCopy zero_copy) {
   return SpliceMode::automatic;
 }
 
+RouteSnapshot snapshot_of(const Route& route, std::shared_ptr<RoutePicks> picks) {
+  auto snapshot = std::make_shared<Route>(route);
+  snapshot->servers.reset();
+  snapshot->picks = std::move(picks);
+  return snapshot;
+}
+
 }  // namespace
 
 RoutePicks::RoutePicks(std::shared_ptr<const ServerSet> servers)
@@ -32,26 +39,37 @@ RoutePicks::RoutePicks(std::shared_ptr<const ServerSet> servers)
 WorkerRoutes::WorkerRoutes(std::vector<Route> routes) {
   for (Route& route : routes) {
     route.picks = std::make_shared<RoutePicks>(std::exchange(route.servers, nullptr));
-    routes_[route.number] = std::make_shared<const Route>(std::move(route));
+    (*table_)[route.number] = std::make_shared<const Route>(std::move(route));
   }
 }
 
 const RouteSnapshot& WorkerRoutes::at(std::size_t number) const {
-  const auto found = routes_.find(number);
-  assert(found != routes_.end());
+  auto found = table_->find(number);
+  if (found != table_->end()) return found->second;
+  assert(before_ != nullptr);
+  found = before_->find(number);
+  assert(found != before_->end());
   return found->second;
 }
 
 // A snapshot has the whole configuration of its route, so sessions keep few different ones.
 void WorkerRoutes::update(const Route& route) {
-  RouteSnapshot& known = routes_.at(route.number);
+  RouteSnapshot& known = table_->at(route.number);
   Balancer& balancer = known->picks->balancer;
   if (route.servers.get() != &balancer.set()) balancer.use(route.servers);
   if (route.mirrors == known->mirrors) return;
-  auto snapshot = std::make_shared<Route>(route);
-  snapshot->servers.reset();
-  snapshot->picks = known->picks;
-  known = std::move(snapshot);
+  known = snapshot_of(route, known->picks);
+}
+
+// Sessions that still connect go on with the servers that they began with.
+void WorkerRoutes::change(const RouteChange& change) {
+  before_ = std::exchange(table_, std::make_shared<Table>(*table_));
+  for (const std::size_t number : change.removed) table_->erase(number);
+  for (const Route& route : change.changed) {
+    RouteSnapshot& known = (*table_)[route.number];
+    const bool same = known != nullptr && &known->picks->balancer.set() == route.servers.get();
+    known = snapshot_of(route, same ? known->picks : std::make_shared<RoutePicks>(route.servers));
+  }
 }
 
 Route make_route(std::size_t number, const RouteConfig& config, std::size_t workers) {

@@ -65,16 +65,34 @@ struct Route {
 };
 using RouteSnapshot = std::shared_ptr<const Route>;
 
+/// How the routes change at a reload. All workers read the same one.
+struct RouteChange {
+  std::vector<Route> changed;        ///< with the new ones
+  std::vector<std::size_t> removed;  ///< their numbers
+};
+
 /// The routes of one worker, by number. Belongs to its thread.
 class WorkerRoutes {
  public:
+  using Table = std::unordered_map<std::size_t, RouteSnapshot>;
+
   explicit WorkerRoutes(std::vector<Route> routes);
+  /// One that has been removed counts as long as it may be used: see forget_removed().
   [[nodiscard]] const RouteSnapshot& at(std::size_t number) const;
+  /// Whether there is one, and it has not been removed.
+  [[nodiscard]] bool has(std::size_t number) const { return table_->contains(number); }
+  /// The current routes. A session holds them while it chooses one.
+  [[nodiscard]] std::shared_ptr<const Table> table() const { return table_; }
   /// The route has other servers or mirrors, which new connections use.
   void update(const Route& route);
+  /// New connections use these routes.
+  void change(const RouteChange& change);
+  /// Nobody has the number of a route any more that the last change removed.
+  void forget_removed() { before_.reset(); }
 
  private:
-  std::unordered_map<std::size_t, RouteSnapshot> routes_;
+  std::shared_ptr<Table> table_ = std::make_shared<Table>();
+  std::shared_ptr<Table> before_;  ///< before the last change; null if that is over
 };
 
 /// A route without the servers of names, for this many workers.

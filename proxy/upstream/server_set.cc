@@ -66,6 +66,73 @@ ServerRef make_named(std::size_t index, const ServerConfig& config, const NamedS
   return facts(*server) == facts(*known) ? known : ServerRef(std::move(server));
 }
 
+// The same server in another place of the configuration, or of another weight.
+std::shared_ptr<Server> copy_of(const Server& server) {
+  auto copy = std::make_shared<Server>();
+  copy->index = server.index;
+  copy->name = server.name;
+  copy->weight = server.weight;
+  copy->backup = server.backup;
+  copy->endpoints = server.endpoints;
+  copy->load = server.load;
+  copy->preferred = server.preferred.load(std::memory_order_relaxed);
+  return copy;
+}
+
+bool is_same(const Server& a, const Server& b) {
+  const auto facts = [](const Server& each) {
+    return std::tie(each.index, each.name, each.weight, each.backup, each.endpoints, each.load);
+  };
+  return facts(a) == facts(b);
+}
+
+/// The servers of a route before its configuration changed.
+class KnownServers {
+ public:
+  KnownServers(const ServerSet& set, const RouteConfig& config) : set_(set), config_(config) {
+    for (const ServerRef& server : set.servers) {
+      if (is_server(config.to[server->index].address)) by_name_[server->name] = server;
+      if (server->endpoints.size() == 1) by_address_[server->endpoints.front().text] = server;
+    }
+  }
+
+  // What the server of the new configuration is.
+  ServerRef find(const ServerRef& server) {
+    ServerRef known = by_name_[server->name];
+    if (known == nullptr && server->endpoints.size() == 1) {
+      known = by_address_[server->endpoints.front().text];
+    }
+    if (known == nullptr || !used_.insert(known->load.get()).second) return server;
+    const std::shared_ptr<Server> same = copy_of(*server);
+    same->load = known->load;
+    if (same->endpoints.empty()) same->endpoints = known->endpoints;
+    same->preferred = known->preferred < same->endpoints.size() ? known->preferred.load() : 0;
+    return is_same(*same, *known) ? known : ServerRef(same);
+  }
+  // Those of a name, for its place in the new configuration.
+  std::vector<ServerRef> of_name(const TargetAddress& name, std::size_t index) const {
+    std::vector<ServerRef> servers;
+    for (const ServerRef& server : set_.servers) {
+      if (config_.to[server->index].address != name) continue;
+      if (server->index == index) {
+        servers.push_back(server);
+      } else {
+        const std::shared_ptr<Server> moved = copy_of(*server);
+        moved->index = index;
+        servers.push_back(moved);
+      }
+    }
+    return servers;
+  }
+
+ private:
+  const ServerSet& set_;
+  const RouteConfig& config_;
+  std::unordered_map<std::string, ServerRef> by_name_;  // those that are configured
+  std::unordered_map<std::string, ServerRef> by_address_;
+  std::unordered_set<const ServerLoad*> used_;
+};
+
 }  // namespace
 
 std::vector<Endpoint> fixed_endpoints(const TargetAddress& address) {
@@ -98,15 +165,30 @@ std::shared_ptr<const ServerSet> with_endpoints(const ServerSet& set, std::size_
   auto changed = std::make_shared<ServerSet>(set);
   ServerRef& known = *std::ranges::find(changed->servers, index,
                                         [](const ServerRef& server) { return server->index; });
-  auto server = std::make_shared<Server>();
-  server->index = known->index;
-  server->name = known->name;
-  server->weight = known->weight;
-  server->backup = known->backup;
+  const std::shared_ptr<Server> server = copy_of(*known);
   server->endpoints = std::move(endpoints);
-  server->load = known->load;
-  known = std::move(server);
+  server->preferred = 0;
+  known = server;
   return changed;
+}
+
+std::shared_ptr<const ServerSet> with_known_servers(const RouteConfig& config,
+                                                    const std::shared_ptr<const ServerSet>& known,
+                                                    const RouteConfig& old_config) {
+  KnownServers old(*known, old_config);
+  const std::shared_ptr<const ServerSet> configured = make_server_set(config);
+  auto set = std::make_shared<ServerSet>();
+  set->balance = config.balance;
+  auto next = configured->servers.begin();
+  for (std::size_t index = 0; index < config.to.size(); ++index) {
+    const TargetAddress& address = config.to[index].address;
+    if (is_server(address)) add(*set, old.find(*next++));
+    if (!names_servers(address)) continue;
+    for (ServerRef& server : old.of_name(address, index)) add(*set, std::move(server));
+  }
+  if (set->balance == known->balance && set->servers == known->servers) return known;
+  make_tables(*set);
+  return set;
 }
 
 BoundedSet with_named_servers(const ServerSet& set, const RouteConfig& config,

@@ -38,6 +38,13 @@ struct ServerSet {
                                                               std::size_t index,
                                                               std::vector<Endpoint> endpoints);
 
+/// The set of a route's new configuration, where its old one had `known`: servers at the same
+/// address stay the same, with what is known of them. Those of names that stay are in it as they
+/// were. Returns `known` itself if nothing has changed.
+[[nodiscard]] std::shared_ptr<const ServerSet> with_known_servers(
+    const RouteConfig& config, const std::shared_ptr<const ServerSet>& known,
+    const RouteConfig& old_config);
+
 /// A set, and how many servers it would have if the number of a route's servers had no bound.
 struct BoundedSet {
   std::shared_ptr<const ServerSet> set;

@@ -59,7 +59,7 @@ TAP = "iolib/relay/tap.h"
 CONFIG, LOG, NAMES, UPSTREAM = "proxy/config/", "proxy/log/", "proxy/names/", "proxy/upstream/"
 ENTRY, HEALTH, ADMIN = "proxy/entry/", "proxy/health/", "proxy/admin/"
 LISTEN, TAPS, SERVE, RUN = "proxy/listen/", "proxy/taps/", "proxy/serve/", "proxy/run/"
-TAKEOVER, MANAGER = "proxy/takeover/", "proxy/system/"
+TAKEOVER, MANAGER, RELOAD = "proxy/takeover/", "proxy/system/", "proxy/reload/"
 # A file's row is the longest prefix of its path.
 ROWS = {
     BASE: row(libraries=("Boost.System", "ISA-L")),
@@ -87,7 +87,8 @@ ROWS = {
     # Beast takes long to compile, so only this file includes it.
     ADMIN + "http_server": row("iolib/", libraries=("Boost.System", "Boost.Asio", "Boost.Beast")),
     TAKEOVER: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN),
-    RUN: row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, ADMIN, LISTEN, MANAGER, TAPS, SERVE, TAKEOVER),
+    RELOAD: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, ADMIN + "commands.h"),
+    RUN: row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, ADMIN, LISTEN, MANAGER, TAPS, SERVE, TAKEOVER, RELOAD),
     # Only the control thread of the daemon runs on an io_context.
     RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, LISTEN, TAPS, SERVE,
                          libraries=("Boost.System", "Boost.Asio")),

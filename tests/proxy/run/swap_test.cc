@@ -95,11 +95,10 @@ class SwapTest : public testing::TestWithParam<Balance> {
     config_.routes.push_back(route);
     routes_.push_back(make_route(0, config_.routes[0], kWorkers));
     health_ = std::make_unique<HealthThread>(
-        routes_, server_changes_,
-        HealthChecker::Hooks{.listens_here = [](const Server&) { return false; },
-                             .failed = [](const Route&, const Server&) {},
-                             .end_sessions = [] {}});
-    ASSERT_TRUE(health_->start().has_value());
+        server_changes_, HealthChecker::Hooks{.listens_here = [](const Server&) { return false; },
+                                              .failed = [](const Route&, const Server&) {},
+                                              .end_sessions = [] {}});
+    ASSERT_TRUE(health_->start(routes_).has_value());
     current_ = routes_[0];
     shared_.on_upstream_failed = [this](std::size_t, std::size_t) { ++failures_; };
     shared_.on_drained = [this] { drained_ = true; };
