@@ -92,7 +92,7 @@ ROWS = {
     # Only the control thread of the daemon runs on an io_context.
     RUN + "control": row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, LISTEN, TAPS, SERVE,
                          libraries=("Boost.System", "Boost.Asio")),
-    RUN + "look_ups": row("iolib/", CONFIG, LOG, NAMES, UPSTREAM,
+    RUN + "look_ups": row("iolib/", CONFIG, LOG, NAMES, UPSTREAM, SERVE + "file_thread.h",
                           libraries=("Boost.System", "Boost.Asio")),
     UPSTREAM + "resolve": row("iolib/", CONFIG, LOG, NAMES, libraries=("Boost.System", "Boost.Asio")),
     "proxy/": row("iolib/"),  # including all its folders
