@@ -185,7 +185,7 @@ Task<bool> Session::enter(int client) {
     co_return false;
   }
   entrance_ = std::make_unique<Entrance>();
-  const std::shared_ptr<const WorkerRoutes::Table> routes = worker_->routes().table();
+  const std::shared_ptr<const WorkerRoutes::Table> routes = worker_->routes().table_of(*route_);
   const RouteConfig& config = route_->config;
   Entry entry(worker_->reactor(), config, client);
   running_ = &entry;

@@ -81,8 +81,10 @@ class WorkerRoutes {
   [[nodiscard]] const RouteSnapshot& at(std::size_t number) const;
   /// Whether there is one, and it has not been removed.
   [[nodiscard]] bool has(std::size_t number) const { return table_->contains(number); }
-  /// The current routes. A session holds them while it chooses one.
-  [[nodiscard]] std::shared_ptr<const Table> table() const { return table_; }
+  /// The routes beside this one. A session holds them while it chooses one.
+  [[nodiscard]] std::shared_ptr<const Table> table_of(const Route& route) const {
+    return before_ == nullptr || has(route.number) ? table_ : before_;
+  }
   /// The route has other servers or mirrors, which new connections use.
   void update(const Route& route);
   /// New connections use these routes.
