@@ -121,7 +121,7 @@ TEST_F(DiffTest, SomeKeysOfTheProcessAreHot) {
   to_.admin = {HostPort{"127.0.0.1", 9}};
   to_.log_file = "/log";
   EXPECT_EQ(not_hot(),
-            (Texts{"change log-file /log", "change admin 127.0.0.1:9", "change workers 3"}));
+            (Texts{"change workers 3", "change log-file /log", "change admin 127.0.0.1:9"}));
 }
 
 TEST_F(DiffTest, ACaptureDirectoryThatIsNotOpenIsNotHot) {
@@ -141,7 +141,7 @@ TEST_F(DiffTest, TheSettingsOfAnOpenDirectoryAreNotHot) {
   to_.routes[0].capture_limit_bytes = 1 << 20;
   EXPECT_EQ(not_hot(), Texts{});
   to_.routes[0].retain_size_bytes = 1 << 30;
-  EXPECT_EQ(not_hot(), Texts{"change a retain-size 0 1GiB"});
+  EXPECT_EQ(not_hot(), Texts{"change a retain-size 0B 1GiB"});
 }
 
 TEST_F(DiffTest, AMirrorThatNoRouteHadIsNotHot) {
