@@ -121,6 +121,28 @@ Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion) {
   return fd;
 }
 
+Result<> bind_source(int fd, const SocketAddress& source, const Endpoint& to) {
+  if (source.family() != to.family()) {
+    return Error{EAFNOSUPPORT, "connect " + to.text + " from " + source.to_string()};
+  }
+  set_flag(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
+  if (::bind(fd, source.data(), source.size_bytes()) != 0) {
+    return errno_error("bind " + source.to_string());
+  }
+  return {};
+}
+
+void set_keepalive_idle(int fd, Duration idle) {
+  const auto seconds = static_cast<int>(std::chrono::ceil<std::chrono::seconds>(idle).count());
+  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds));
+}
+
+void set_user_timeout(int fd, Duration timeout) {
+  const auto ms =
+      static_cast<unsigned>(std::chrono::ceil<std::chrono::milliseconds>(timeout).count());
+  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms));
+}
+
 // Without quick acknowledgments the kernel waits for data that could carry this one.
 void hold_half_open(int fd) {
   const int off = 0;

@@ -42,6 +42,18 @@ void set_flag(int fd, int level, int option);
 /// could be lost, and a control that paces leaves its pacing behind.
 [[nodiscard]] Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion);
 
+/// Gives a socket of open_socket() this local address; the connect chooses the port, so that many
+/// connections to different servers can share one. An error of EAFNOSUPPORT means that the address
+/// is of another family.
+[[nodiscard]] Result<> bind_source(int fd, const SocketAddress& source, const Endpoint& to);
+
+/// How long a TCP connection may be idle until its peer is probed, if it has keep-alives. At most
+/// 32,767 s. Errors are ignored.
+void set_keepalive_idle(int fd, Duration idle);
+/// How long what a TCP socket has sent may stay without an acknowledgment until the connection
+/// fails (TCP_USER_TIMEOUT). Errors are ignored.
+void set_user_timeout(int fd, Duration timeout);
+
 /// Makes a TCP socket hold back the acknowledgment that ends the handshake of its connect, and its
 /// close send a reset. A socket that connects and closes at once then never reaches the server's
 /// accept queue. The kernel sends the acknowledgment after about 200 ms.

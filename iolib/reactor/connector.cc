@@ -31,6 +31,10 @@ void Connector::try_endpoints() {
     const auto attempts_left = static_cast<Duration::rep>(options_.endpoints.size() - tried_);
     until_ = now + std::max(options_.deadline - now, Duration::zero()) / attempts_left;
     Result<OwnedFd> opened = open_socket(endpoint(), options_.choose_congestion);
+    if (opened.has_value() && has_source()) {
+      const Result<> bound = bind_source(opened->get(), *options_.source, endpoint());
+      if (bound.has_error()) opened = bound.error();
+    }
     if (opened.has_error()) {
       error_ = opened.error();
       ++tried_;
@@ -107,6 +111,11 @@ void Connector::close(bool by_reset) {
   if (by_reset) reset_on_close(fd_.get());
   reactor_.forget(fd_.get());
   fd_.reset();
+}
+
+bool Connector::has_source() const {
+  return options_.source != nullptr && options_.source->family() != AF_UNSPEC &&
+         !endpoint().is_unix();
 }
 
 std::size_t Connector::which() const {

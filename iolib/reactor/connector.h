@@ -29,8 +29,10 @@ struct ConnectOptions {
   std::span<const Endpoint> endpoints;  ///< borrowed
   std::size_t first = 0;                ///< index of the first endpoint to try, modulo their number
   TimePoint deadline;                   ///< for all endpoints together
-  bool choose_congestion = false;       ///< see choose_congestion_control()
-  bool half_open = false;               ///< see hold_half_open(); no other option is then set
+  /// The local address; null, or unnamed: any. Borrowed. Unix sockets have none.
+  const SocketAddress* source = nullptr;
+  bool choose_congestion = false;  ///< see choose_congestion_control()
+  bool half_open = false;          ///< see hold_half_open(); no other option is then set
   /// The owner sends before its requests to the reactor are carried out. Without it, TCP_NODELAY
   /// can come after that, and sends what was to wait for more (MSG_MORE).
   bool sends_directly = false;
@@ -70,6 +72,7 @@ class Connector : private Operation, private Timer {
   [[nodiscard]] bool pursue(int outcome);
   void end(Result<Connected> connected);
   void close(bool by_reset);
+  [[nodiscard]] bool has_source() const;
   [[nodiscard]] std::size_t which() const;
   [[nodiscard]] const Endpoint& endpoint() const { return options_.endpoints[which()]; }
 

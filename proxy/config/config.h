@@ -111,6 +111,9 @@ struct RouteConfig : CaptureConfig {
   ProxyOut proxy_out = ProxyOut::off;
   std::vector<ProxyTlv> proxy_tlvs;
   std::chrono::nanoseconds peek_timeout = std::chrono::seconds(3);  ///< for the first bytes
+  SocketAddress source;                      ///< the local address towards servers; unnamed: any
+  std::chrono::nanoseconds keepalive{0};     ///< idle time before probes; 0: as the system has it
+  std::chrono::nanoseconds user_timeout{0};  ///< TCP_USER_TIMEOUT; 0: as the system has it
   ZeroCopy zero_copy = ZeroCopy::automatic;
   Congestion congestion = Congestion::automatic;
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);

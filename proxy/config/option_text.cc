@@ -57,6 +57,12 @@ struct Formatter {
     return {std::string(option.choices[static_cast<std::size_t>(choice)])};
   }
   [[nodiscard]] Texts operator()(const Prefix& prefix) const { return {prefix.to_string()}; }
+  [[nodiscard]] Texts operator()(const SocketAddress& host) const {
+    if (host.family() == AF_UNSPEC) return {};
+    const std::string text = host.to_string();  // with the port 0
+    const std::size_t colon = text.rfind(':');
+    return {host.family() == AF_INET ? text.substr(0, colon) : text.substr(1, colon - 2)};
+  }
   [[nodiscard]] Texts operator()(const ListEntry& entry) const {
     const auto* file = std::get_if<FileEndpoint>(&entry);
     return {file != nullptr ? to_string(TargetAddress(*file))

@@ -215,6 +215,16 @@ Result<> add_list_entry(std::string_view text, std::vector<ListEntry>& entries) 
   return {};
 }
 
+/// Sets a local address, which clients of unix sockets have none of.
+Result<> set_source(std::string_view text, SocketAddress& source) {
+  const Result<SocketAddress> address = text.find('\0') == text.npos
+                                            ? numeric_address({std::string(text), 0})
+                                            : Result<SocketAddress>(Error{0, "NUL"});
+  if (!address) return wrong_value("no address", text, "an IPv4 or IPv6 address without a port");
+  source = SocketAddress::from(address->data(), address->size_bytes());
+  return {};
+}
+
 Result<> add_tlv(const Option& option, std::string_view text, std::vector<ProxyTlv>& tlvs) {
   const Result<std::uint64_t> number = parse_number(option, text);
   if (!number) return number.error();
@@ -291,6 +301,9 @@ Result<> set_option(const Option& option, std::string_view text, Config& config,
   }
   if (const auto* field = std::get_if<std::vector<ListEntry> RouteConfig::*>(&option.field)) {
     return add_list_entry(text, route.*(*field));
+  }
+  if (const auto* field = std::get_if<SocketAddress RouteConfig::*>(&option.field)) {
+    return set_source(text, route.*(*field));
   }
   if (const auto* field = std::get_if<std::vector<ProxyTlv> RouteConfig::*>(&option.field)) {
     return add_tlv(option, text, route.*(*field));

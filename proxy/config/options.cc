@@ -66,6 +66,9 @@ constexpr std::uint64_t kLeastMirrorLag = 64 << 10;
 constexpr std::uint64_t kMostMirrorLag = 1 << 30;
 constexpr std::uint64_t kLeastMirrorBuffers = 1 << 20;
 constexpr std::uint64_t kMostMirrorBuffers = std::uint64_t{64} << 30;
+// The most that the kernel takes.
+constexpr std::uint64_t kLongestKeepalive = 32'767 * kSecond;
+constexpr std::uint64_t kLongestUserTimeout = 24 * 3'600 * kSecond;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 60;
 
 // Each in the order of the enumerators that it names.
@@ -372,6 +375,39 @@ constexpr auto kOptions = std::to_array<Option>({
          "With proxy-out = v2, add these to the header. authority is the name that a TLS client "
          "asked for (of a route that is chosen by it), unique-id the id of the connection in "
          "the log, crc32c a checksum."},
+    {.name = "source",
+     .kind = OptionKind::address,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::source,
+     .value = "ADDR",
+     .default_text = "chosen by the system",
+     .help = "Connect to servers from this address of the machine. It is an IPv4 or IPv6 address "
+             "without a port."},
+    {.name = "keepalive",
+     .kind = OptionKind::duration,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::timeouts,
+     .field = &RouteConfig::keepalive,
+     .value = "DURATION",
+     .default_text = "0",
+     .lowest = kSecond,
+     .highest = kLongestKeepalive,
+     .zero = "as the system has it",
+     .help = "Ask whether a peer is still there after it has been silent for this long (TCP "
+             "keep-alive), on both sides."},
+    {.name = "user-timeout",
+     .kind = OptionKind::duration,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::timeouts,
+     .field = &RouteConfig::user_timeout,
+     .value = "DURATION",
+     .default_text = "0",
+     .lowest = kSecond,
+     .highest = kLongestUserTimeout,
+     .zero = "as the system has it",
+     .help = "Give a peer up that has acknowledged nothing for this long (TCP_USER_TIMEOUT), on "
+             "both sides."},
     {.name = "peek-timeout",
      .kind = OptionKind::duration,
      .places = kInDefaults | kInRoute,

@@ -59,12 +59,13 @@ using OptionField = std::variant<
     capture::Durability RouteConfig::*, CaptureFull RouteConfig::*, CaptureIo RouteConfig::*,
     CaptureDirection RouteConfig::*, mirror::OnLag RouteConfig::*,
     std::vector<TargetAddress> RouteConfig::*, std::vector<Prefix> RouteConfig::*,
-    std::vector<ListEntry> RouteConfig::*, std::vector<ProxyTlv> RouteConfig::*,
-    ProxyIn RouteConfig::*, ProxyOut RouteConfig::*, Balance RouteConfig::*, Health RouteConfig::*,
-    OnDown RouteConfig::*, std::optional<std::uint64_t> RouteConfig::*,
-    std::optional<std::string> RouteConfig::*, Engine Config::*, ZeroCopy RouteConfig::*,
-    Congestion RouteConfig::*, CpuAffinity Config::*, LogLevel Config::*, LogFormat Config::*,
-    std::vector<ListenAddress> Config::*, std::vector<std::string> Config::*>;
+    std::vector<ListEntry> RouteConfig::*, SocketAddress RouteConfig::*,
+    std::vector<ProxyTlv> RouteConfig::*, ProxyIn RouteConfig::*, ProxyOut RouteConfig::*,
+    Balance RouteConfig::*, Health RouteConfig::*, OnDown RouteConfig::*,
+    std::optional<std::uint64_t> RouteConfig::*, std::optional<std::string> RouteConfig::*,
+    Engine Config::*, ZeroCopy RouteConfig::*, Congestion RouteConfig::*, CpuAffinity Config::*,
+    LogLevel Config::*, LogFormat Config::*, std::vector<ListenAddress> Config::*,
+    std::vector<std::string> Config::*>;
 
 /// A row of the table of options. The command line, the TOML keys, their checks and the help all
 /// come from this table.

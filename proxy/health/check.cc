@@ -108,6 +108,7 @@ Task<CheckOutcome> check(Reactor& reactor, const Server& server, const RouteConf
   AwaitedConnector connector(reactor, {.endpoints = server.endpoints,
                                        .first = server.preferred.load(std::memory_order_relaxed),
                                        .deadline = deadline,
+                                       .source = &route.source,
                                        .half_open = !exchanges});
   Result<Connected> connected = co_await connector;
   if (connected.has_error()) {

@@ -118,6 +118,7 @@ ServerConnect::Contender ServerConnect::contender(Balancer::Pick pick) const {
           .options = {.endpoints = server.endpoints,
                       .first = server.preferred.load(std::memory_order_relaxed),
                       .deadline = std::min(deadline_, now() + share),
+                      .source = &route_.config.source,
                       .choose_congestion = route_.config.congestion == Congestion::automatic,
                       .sends_directly = route_.config.proxy_out != ProxyOut::off}};
 }

@@ -146,6 +146,7 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
   if (entered.proxy_in == ProxyIn::off) end_ = admit();
   if (has_ended()) co_return false;
   if (Entry::is_needed(entered) && !co_await enter(client)) co_return false;
+  set_times(client, client_kind_);
   if (sends_file()) co_return true;
   ServerConnect connect(*worker_, *route_, source_hash(), upstream_);
   running_ = &connect;
@@ -161,11 +162,20 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
   if (has_lost_its_server()) end_ = EndReason::server_down;  // while it connected
   if (!has_ended()) {
     upstream = std::move(*opened);
+    set_times(upstream.get(), upstream_kind());
   } else if (opened.has_value() && *opened) {
     reset_on_close(opened->get());
     worker_->reactor().close(std::move(*opened));
   }
   co_return !has_ended();
+}
+
+// How soon the kernel finds out that a peer is gone, if the route says so.
+void Session::set_times(int fd, Leg::Kind kind) const {
+  const RouteConfig& config = route_->config;
+  if (kind != Leg::Kind::tcp) return;
+  if (config.keepalive.count() > 0) set_keepalive_idle(fd, to_duration(config.keepalive));
+  if (config.user_timeout.count() > 0) set_user_timeout(fd, to_duration(config.user_timeout));
 }
 
 // Why the client may not come in, if so. One that has left before its address was asked for has

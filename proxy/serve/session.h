@@ -86,6 +86,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   [[nodiscard]] Task<bool> enter(int client);
   [[nodiscard]] EndReason admit() const;
+  void set_times(int fd, Leg::Kind kind) const;
   [[nodiscard]] bool sends_file() const {
     return std::holds_alternative<FileEndpoint>(route_->config.target());
   }

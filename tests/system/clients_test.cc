@@ -14,8 +14,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "iolib/base/endpoint.h"
 #include "iolib/base/readiness.h"
 #include "iolib/wire/proxy_header.h"
 #include "tests/support/regex.h"
@@ -169,6 +171,39 @@ TEST_P(ClientsTest, DeniedClientsAreNotRecorded) {
   daemon_.reset();
   const Recorded capture = read_capture(folder_.file("capture"));
   EXPECT_EQ(capture.only().open.client, "203.0.113.7:4321");
+}
+
+TEST_P(ClientsTest, ServersAndTheirChecksAreConnectedToFromTheSource) {
+  start_one(
+      "source = \"127.0.0.9\"\nhealth = \"exchange\"\nhealth-send = \"\"\n"
+      "health-expect = \"y\"\nhealth-interval = \"1h\"\n");
+  const OwnedFd client = connect_tcp(daemon_->port());
+  for (int i = 0; i < 2; ++i) {  // the check, and the client
+    const OwnedFd server = accept_from(servers_[0].fd.get());
+    EXPECT_TRUE(peer_name(server.get()).to_string().starts_with("127.0.0.9:"));
+    EXPECT_TRUE(send_all(server.get(), std::string_view("y")));
+  }
+  EXPECT_EQ(receive_text(client.get(), 1), "y");
+}
+
+/// That is no server's fault: none is ejected for it.
+TEST_P(ClientsTest, ASourceThatIsNotOfThisMachineFailsTheConnect) {
+  const std::string keys = "eject-after = 1\nretries = 0\nsource = ";
+  std::size_t ends = 0;
+  for (const auto& [source, why] : std::vector<std::pair<std::string, std::string>>{
+           {"192.0.2.1", "bind 192.0.2.1"}, {"::1", "from [::1]"}}) {
+    servers_.clear();
+    start_one(keys + '"' + source + "\"\n");
+    ends = 0;
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(ending_of_client(), Ending::reset);
+      EXPECT_EQ(daemon_->wait_for_ends(++ends).back().reason, "connect_failed");
+    }
+    EXPECT_NE(line_of(daemon_->log(), " upstream_failed ").find(why), std::string::npos);
+    EXPECT_EQ(line_of(daemon_->log(), " server_ejected "), "");
+    EXPECT_EQ(daemon_->terminate(), 0);
+  }
+  daemon_.reset();
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryEngine, ClientsTest, testing::Values("uring", "epoll"));

@@ -68,6 +68,36 @@ TEST(SocketSettingsTest, BothLegsSendAtOnceAndAreKeptAlive) {
   }
 }
 
+/// A match chooses the route, which is the one whose times count.
+TEST(SocketSettingsTest, BothLegsHaveTheTimesOfTheRouteThatWasChosen) {
+  const Listener upstream = listen_tcp();
+  const TempDir folder;
+  for (const char* engine : {"auto", "epoll"}) {
+    Daemon daemon(
+        {"--config",
+         folder.write("c.toml", "[defaults]\nkeepalive = \"1m\"\nengine = \"" +
+                                    std::string(engine) +
+                                    "\"\n[[route]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\n"
+                                    "[[route.match]]\nprefix = \"x\"\nroute = \"b\"\n"
+                                    "[[route]]\nname = \"b\"\nto = \"" +
+                                    loopback_address(upstream.port) +
+                                    "\"\nkeepalive = \"17s\"\nuser-timeout = \"23s\"\n")});
+    const OwnedFd client = connect_tcp(daemon.port());
+    ASSERT_TRUE(send_all(client.get(), std::string_view("x")));
+    const OwnedFd server = accept_from(upstream.fd.get());
+    ASSERT_EQ(receive_text(server.get(), 1), "x");
+    std::map<std::uint16_t, OwnedFd> legs;
+    if (const int error = connections_of(daemon.process().pid(), legs); error != 0) {
+      GTEST_SKIP() << "pidfd_getfd: " << std::strerror(error);
+    }
+    for (const std::uint16_t port : {local_port(client.get()), upstream.port}) {
+      ASSERT_TRUE(legs.contains(port));
+      EXPECT_EQ(option_of(legs[port].get(), IPPROTO_TCP, TCP_KEEPIDLE), 17);
+      EXPECT_EQ(option_of(legs[port].get(), IPPROTO_TCP, TCP_USER_TIMEOUT), 23'000);
+    }
+  }
+}
+
 std::vector<int> allowed_cpus(pid_t thread) {
   cpu_set_t set;
   CPU_ZERO(&set);

@@ -1038,6 +1038,26 @@ TEST_F(ConfigFile, ProxyHeadersNeedSomebodyToBelieve) {
   expect_error("proxy-out = \"v3\"", "unknown value \"v3\": expected off, v1 or v2");
 }
 
+TEST_F(ConfigFile, ASourceIsAnAddressWithoutAPort) {
+  const RouteConfig route =
+      load(with_route("source = \"::ffff:10.0.0.9\"\nkeepalive = \"30s\"\nuser-timeout = 0\n"))
+          .routes[0];
+  EXPECT_EQ(route.source.to_string(), "10.0.0.9:0");
+  EXPECT_EQ(route.keepalive, 30s);
+  EXPECT_EQ(route.user_timeout, 0s);
+  for (const char* wrong : {"10.0.0.9:80", "[::1]", "example.com", "", "10.0.0.0/8", "unix:"}) {
+    const std::string text = "\"" + std::string(wrong) + "\"";
+    const std::string error = load_error(with_route("source = " + text + "\n"));
+    EXPECT_NE(error.find("key \"source\": no address in " + text +
+                         ": expected an IPv4 or IPv6 address without a port"),
+              error.npos)
+        << error;
+  }
+  EXPECT_NE(load_error(with_route("keepalive = \"500ms\"\n"))
+                .find("0 (as the system has it), or 1s to 9h6m7s"),
+            std::string::npos);
+}
+
 TEST_F(ConfigFile, BytesOfAnExchangeAreTextOrHex) {
   const auto expect_error = [&](const std::string& key, const std::string& error) {
     EXPECT_NE(load_error(with_route(key + "\n")).find(error), std::string::npos)
@@ -1067,7 +1087,7 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
       "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
       "on-down, resolve-interval, allow, deny, proxy-in, proxy-trust, proxy-out, proxy-tlvs, "
-      "peek-timeout, "
+      "source, keepalive, user-timeout, peek-timeout, "
       "connect-timeout, "
       "idle-timeout, half-close-timeout, "
       "capture, "

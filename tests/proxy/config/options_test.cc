@@ -51,7 +51,8 @@ TEST(Options, TellTheDefaultThatTheConfigurationHas) {
     // These defaults are described in words: their values are known only at the start.
     if (option.default_text.empty() || option.name == "workers" || option.name == "log-file" ||
         option.name == "capture" || option.name == "mirror" || option.name == "retries" ||
-        option.name == "proxy-trust" || option.name == "allow" || option.name == "deny") {
+        option.name == "proxy-trust" || option.name == "allow" || option.name == "deny" ||
+        option.name == "source") {
       continue;
     }
     Config config;
