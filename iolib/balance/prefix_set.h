@@ -24,6 +24,8 @@ class PrefixSet {
   [[nodiscard]] bool allows(const SocketAddress& address) const;
   /// The memory that it takes.
   [[nodiscard]] std::size_t size_bytes() const { return v4_.size_bytes() + v6_.size_bytes(); }
+  /// Whether both allow the same addresses.
+  friend bool operator==(const PrefixSet&, const PrefixSet&) = default;
 
  private:
   SortedRanges<std::uint32_t> v4_;  ///< the side `true` is allowed

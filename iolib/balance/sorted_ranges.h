@@ -64,6 +64,7 @@ class SortedRanges {
     for (const auto& level : levels_) bytes += level.capacity() * sizeof(Number);
     return bytes;
   }
+  friend bool operator==(const SortedRanges&, const SortedRanges&) = default;
 
  private:
   static constexpr std::size_t kFanOut = 32;

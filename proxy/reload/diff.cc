@@ -71,25 +71,20 @@ std::string shown(const Option& option, const std::vector<std::string>& texts) {
   return joined_texts(texts);
 }
 
-// What a configuration records and mirrors to.
-struct Taps {
-  explicit Taps(const Config& config) {
-    for (const RouteConfig& route : config.routes) {
-      if (!route.capture.empty()) directories.emplace(route.capture, &route);
-      for (const TargetAddress& each : route.mirrors) mirrors.insert(to_string(each));
-    }
-  }
-  // Whether it has what the route needs.
-  [[nodiscard]] bool serve(const RouteConfig& route) const {
-    const bool records = route.capture.empty() || directories.contains(route.capture);
-    return records && std::ranges::all_of(route.mirrors, [&](const TargetAddress& each) {
-             return mirrors.contains(to_string(each));
-           });
-  }
-
+// The settings of each directory.
+std::map<std::string_view, const CaptureConfig*> directories_of(const Config& config) {
   std::map<std::string_view, const CaptureConfig*> directories;
-  std::set<std::string> mirrors;
-};
+  for (const RouteConfig& route : config.routes) {
+    if (!route.capture.empty()) directories.emplace(route.capture, &route);
+  }
+  return directories;
+}
+
+// Whether other clients may come in, whatever lists that is written in.
+bool admit_alike(const RouteConfig& a, const RouteConfig& b) {
+  if (a.clients == nullptr || b.clients == nullptr) return a.clients == b.clients;
+  return *a.clients == *b.clients;
+}
 
 bool has_port_of_its_own(const ListenAddress& address) {
   const auto* host_port = std::get_if<HostPort>(&address);
@@ -113,8 +108,7 @@ class Comparison {
       found_.differs[i] = found_.changes.size() > before;
     }
     for (std::size_t i = 0; i < from_.routes.size(); ++i) {
-      const RouteConfig& old = from_.routes[i];
-      if (!continued_.contains(i)) add("remove", old.name, "", "", "", new_taps_.serve(old));
+      if (!continued_.contains(i)) add("remove", from_.routes[i].name, "", "", "", true);
     }
     return std::move(found_);
   }
@@ -168,7 +162,7 @@ class Comparison {
 
   void compare_route(const RouteConfig& route, std::optional<std::size_t> continued) {
     if (!continued) {
-      return add("add", route.name, "", "", "", old_taps_.serve(route));
+      return add("add", route.name, "", "", "", true);
     }
     const RouteConfig& old = from_.routes[*continued];
     const auto compare = [&](std::string_view key, std::string before, std::string now) {
@@ -184,25 +178,30 @@ class Comparison {
       const auto new_texts = option_texts(option, to_, route);
       if (old_texts == new_texts) continue;
       add("change", route.name, option.name, shown(option, old_texts), shown(option, new_texts),
-          is_hot(option.name, old, route));
+          is_hot(option.name, route));
+    }
+    // A file that a list names can have changed.
+    const bool lists_alike = old.allow == route.allow && old.deny == route.deny;
+    if (lists_alike && !admit_alike(old, route)) {
+      const std::string_view key = route.deny.empty() ? "allow" : "deny";
+      const std::string text =
+          shown(*find_option(key), option_texts(*find_option(key), to_, route));
+      add("change", route.name, key, text, text, true);
     }
   }
 
-  // What is open stays, and a directory keeps its settings.
-  [[nodiscard]] bool is_hot(std::string_view key, const RouteConfig& old,
-                            const RouteConfig& route) const {
-    if (key == "capture" || key == "mirror") return old_taps_.serve(route) && new_taps_.serve(old);
+  // A directory that is open keeps its settings.
+  [[nodiscard]] bool is_hot(std::string_view key, const RouteConfig& route) const {
     if (!is_of_directory(key) || route.capture.empty()) return true;
-    const auto open = old_taps_.directories.find(route.capture);
+    const auto open = directories_.find(route.capture);
     const CaptureConfig& settings = route;
-    return open == old_taps_.directories.end() || *open->second == settings;
+    return open == directories_.end() || *open->second == settings;
   }
 
   const Config& from_;
   const Config& to_;
   std::map<std::string_view, std::size_t> by_name_;
-  const Taps old_taps_{from_};
-  const Taps new_taps_{to_};
+  const std::map<std::string_view, const CaptureConfig*> directories_ = directories_of(from_);
   std::set<std::size_t> continued_;
   ConfigDiff found_;
 };

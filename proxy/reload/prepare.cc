@@ -52,6 +52,16 @@ Result<ListenSockets> open_added(const ReloadInput& input, const PreparedReload&
   return open_listeners(wanted, input.workers, none, closing);
 }
 
+PreparedReload failed(PreparedReload prepared, const Error& error) {
+  PreparedReload result = refused({error.to_string()});
+  result.result.changes = std::move(prepared.result.changes);
+  return result;
+}
+
+std::string describe_settings(const std::string& directory) {
+  return "capture " + in_quotes(directory) + " is still open with other settings";
+}
+
 std::string describe(const ConfigDiff::Change& change) {
   const std::string what = change.key.empty() ? "" : change.key;
   if (change.route.empty()) return what;
@@ -70,7 +80,11 @@ PreparedReload prepare_reload(const ReloadInput& input) {
   prepared.diff = diff(*input.current, *prepared.config);
   prepared.result.changes = prepared.diff.changes;
   if (prepared.diff.changes.empty()) return prepared;
-  if (!prepared.diff.not_hot.empty()) {
+  // One that closes counts, too, until it is closed.
+  for (const std::string& each : input.captures.changed_settings(*prepared.config)) {
+    if (prepared.diff.not_hot.empty()) prepared.result.errors.push_back(describe_settings(each));
+  }
+  if (!prepared.diff.not_hot.empty() || !prepared.result.errors.empty()) {
     prepared.result.outcome = Outcome::needs_takeover;
     for (const ConfigDiff::Change& each : prepared.diff.not_hot) {
       prepared.result.errors.push_back(describe(each) +
@@ -81,12 +95,11 @@ PreparedReload prepare_reload(const ReloadInput& input) {
   prepared.listeners =
       plan_listeners(input.open, *prepared.config, prepared.diff.continues, input.next_group);
   Result<ListenSockets> opened = open_added(input, prepared);
-  if (opened.has_error()) {
-    PreparedReload failed = refused({opened.error().to_string()});
-    failed.result.changes = std::move(prepared.result.changes);
-    return failed;
-  }
+  if (opened.has_error()) return failed(std::move(prepared), opened.error());
   prepared.sockets = *std::move(opened);
+  Result<CapturePlan> captures = input.captures.prepare(*prepared.config, input.run);
+  if (captures.has_error()) return failed(std::move(prepared), captures.error());
+  prepared.captures = *std::move(captures);
   prepared.result.outcome = Outcome::applied;
   return prepared;
 }

@@ -10,6 +10,7 @@
 #include "proxy/listen/listen_sockets.h"
 #include "proxy/reload/diff.h"
 #include "proxy/reload/listen_plan.h"
+#include "proxy/taps/capture_directories.h"
 
 namespace sluice {
 
@@ -21,6 +22,8 @@ struct ReloadInput {
   std::vector<ListenSockets::Bound> bound;
   std::size_t next_group = 0;
   std::size_t workers = 1;
+  CaptureDirectories& captures;  ///< borrowed
+  std::string run;               ///< see CapturePlan
 };
 
 /// A reload that can be applied, or why not. Destroying it undoes the preparation.
@@ -31,6 +34,7 @@ struct PreparedReload {
   ConfigDiff diff = {};
   ListenPlan listeners = {};
   ListenSockets sockets = {};  ///< of the addresses that are added: bound, but not listening
+  CapturePlan captures = {};
 };
 
 /// Reads the configuration again, and prepares whatever can fail, except for names of targets. Can

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "iolib/base/shortage.h"
 #include "proxy/log/log.h"
+#include "proxy/run/run_id.h"
 #include "proxy/upstream/resolve.h"
 
 namespace sluice {
@@ -54,7 +56,10 @@ void Reloader::begin() {
                     .open = open_,
                     .bound = daemon_.listeners.bound,
                     .next_group = next_group_,
-                    .workers = daemon_.workers.size()};
+                    .workers = daemon_.workers.size(),
+                    .captures = daemon_.captures,
+                    .run = run_id()};
+  if (!dry_run) daemon_.begins();
   const auto found = std::make_shared<PreparedReload>();
   const Result<> started = daemon_.control.run_apart(
       [found, input = std::move(input)] {
@@ -81,9 +86,36 @@ void Reloader::prepared(PreparedReload reload) {
 void Reloader::resolved(const Result<>& result) {
   if (result.has_error()) return refuse(result.error());
   if (daemon_.control.is_ending()) return refuse(Error{0, "the daemon ends"});
-  if (requests_.front().dry_run) return finish();
-  const Result<> ready = or_shortage([this] { return make_ready(); });
-  ready.has_error() ? refuse(ready.error()) : commit();
+  prepare_taps();
+}
+
+void Reloader::prepare_taps() {
+  const auto plan = std::make_shared<const CapturePlan>(reload_.captures);
+  struct Answers {
+    std::mutex mutex;
+    std::size_t missing = 0;
+    Result<> result;
+  };
+  const auto answers = std::make_shared<Answers>();
+  answers->missing = daemon_.workers.size();
+  for (const auto& worker : daemon_.workers) {
+    worker->prepare_taps(plan, [this, answers](const Result<>& result) {
+      const std::lock_guard lock(answers->mutex);
+      if (result.has_error()) answers->result = result;
+      if (--answers->missing > 0) return;
+      daemon_.control.post([this, result = answers->result] { taps_prepared(result); });
+    });
+  }
+}
+
+void Reloader::taps_prepared(const Result<>& result) {
+  Result<> ready = result;
+  const bool dry_run = requests_.front().dry_run;
+  if (ready && daemon_.control.is_ending()) ready = Error{0, "the daemon ends"};
+  if (ready && !dry_run) ready = or_shortage([this] { return make_ready(); });
+  if (ready && !dry_run) return commit();
+  for (const auto& worker : daemon_.workers) worker->undo_taps();
+  ready ? finish() : refuse(ready.error());
 }
 
 void Reloader::refuse(const Error& error) {
@@ -110,10 +142,12 @@ Result<> Reloader::make_ready() {
 void Reloader::commit() {
   const std::shared_ptr<const Config> from = daemon_.control.config();
   const std::shared_ptr<const WorkerChange> change = worker_change();
+  daemon_.captures.commit(reload_.captures);
   change_process(*from);
   change_workers(change);
   change_routes(*change);
   change_listeners();
+  daemon_.captures.log_new();
 }
 
 std::shared_ptr<const WorkerChange> Reloader::worker_change() const {
@@ -121,6 +155,8 @@ std::shared_ptr<const WorkerChange> Reloader::worker_change() const {
   const Config& from = *daemon_.control.config();
   const std::vector<Route>& old_routes = daemon_.control.routes();
   const std::vector<Route>& routes = look_ups_->routes();
+  change->captures = reload_.captures;
+  change->all_routes = routes;
   std::vector<bool> stays(old_routes.size());
   for (std::size_t index = 0; index < routes.size(); ++index) {
     const std::optional<std::size_t> continued = reload_.diff.continues[index];
@@ -238,6 +274,7 @@ void Reloader::finish() {
   if (!dry_run) {
     daemon_.source.reloaded(reload.result);
     log_result(reload.result, daemon_.control.routes().size());
+    daemon_.ended();
   }
   const auto end = requests_.begin() + static_cast<std::ptrdiff_t>(std::exchange(running_, 0));
   std::vector<Request> answered(std::move_iterator(requests_.begin()), std::move_iterator(end));

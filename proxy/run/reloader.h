@@ -25,8 +25,9 @@ namespace sluice {
 ///
 /// 1. A thread of its own reads the file, compares it, and binds the new addresses (prepare.h).
 /// 2. New names are looked up.
-/// 3. The new sockets listen. From here on nothing can fail.
-/// 4. Each worker gets the same table of changes, which it applies in one turn. The reload is done
+/// 3. Each worker prepares what it needs to record to new directories.
+/// 4. The new sockets listen. From here on nothing can fail.
+/// 5. Each worker gets the same table of changes, which it applies in one turn. The reload is done
 ///    when all have, and have closed the listeners that go.
 class Reloader {
  public:
@@ -41,6 +42,10 @@ class Reloader {
     Machine& machine;
     ListenSockets& listeners;
     RemovedRoutes& removed;
+    CaptureDirectories& captures;
+    /// A reload that is no dry run begins, and has ended.
+    std::function<void()> begins;
+    std::function<void()> ended;
   };
   /// `arguments`: the command line, which names the file.
   Reloader(Daemon daemon, std::vector<std::string> arguments);
@@ -59,6 +64,8 @@ class Reloader {
   void begin();
   void prepared(PreparedReload reload);
   void resolved(const Result<>& result);
+  void prepare_taps();
+  void taps_prepared(const Result<>& result);
   void refuse(const Error& error);
   [[nodiscard]] Result<> make_ready();
   void commit();

@@ -31,6 +31,7 @@
 #include "proxy/run/control.h"
 #include "proxy/run/machine.h"
 #include "proxy/run/reloader.h"
+#include "proxy/run/run_id.h"
 #include "proxy/run/service.h"
 #include "proxy/run/start_watch.h"
 #include "proxy/run/summary.h"
@@ -62,19 +63,6 @@ constexpr std::size_t kRecorderDescriptors = 2;
 
 constexpr std::string_view kPipesSmaller =
     "the limit for unprivileged users: fs.pipe-max-size or fs.pipe-user-pages-soft";
-
-// An id that is unique over restarts: the time of the start, and a random part for starts within
-// the same millisecond.
-std::string run_id() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  std::random_device random;
-  char text[32];
-  std::snprintf(text, sizeof text, "%llx%04x",
-                static_cast<unsigned long long>(
-                    std::chrono::duration_cast<std::chrono::milliseconds>(now).count()),
-                random() & 0xffffU);
-  return text;
-}
 
 int fail(const Error& error) {
   std::fprintf(stderr, "sluice: %s\n", one_line(error.to_string()).c_str());
@@ -383,9 +371,11 @@ int Daemon::run() {
   log_start();
   takeovers_.settle();
   if (!arguments_.empty()) {
-    reloader_.emplace(Reloader::Daemon{control_, workers_, *health_, source_, *shared_, machine_,
-                                       listeners_, removed_},
-                      std::move(arguments_));
+    reloader_.emplace(
+        Reloader::Daemon{control_, workers_, *health_, source_, *shared_, machine_, listeners_,
+                         removed_, captures_, [this] { service_.reloading(); },
+                         [this] { service_.reloaded(serving()); }},
+        std::move(arguments_));
     commands_.use(*reloader_);
   }
   control_.catch_signals();
@@ -468,12 +458,13 @@ void Daemon::end_drain() {
 // Ends the process although connections are left. Bytes recorded for them may be unwritten or
 // unsealed.
 void Daemon::exit_now() {
-  if (records(*control_.config())) {
+  const bool recorded = !captures_.all().empty();
+  if (recorded) {
     log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
   }
   log::flush();
   admin_.remove_unix_paths();
-  std::_Exit(records(*control_.config()) ? kExitFailed : kExitDone);
+  std::_Exit(recorded ? kExitFailed : kExitDone);
 }
 
 }  // namespace

@@ -99,6 +99,17 @@ void WorkerThread::update_route(const Route& route) {
   reactor_->post([this, route] { worker_->update_route(route); });
 }
 
+void WorkerThread::prepare_taps(std::shared_ptr<const CapturePlan> captures,
+                                std::function<void(Result<>)> done) {
+  reactor_->post([this, captures = std::move(captures), done = std::move(done)] {
+    done(worker_->prepare_taps(*captures));
+  });
+}
+
+void WorkerThread::undo_taps() {
+  reactor_->post([this] { worker_->undo_taps(); });
+}
+
 void WorkerThread::change(std::shared_ptr<const WorkerChange> change,
                           std::vector<ListenSocket> added, std::function<void()> done) {
   auto sockets = std::make_shared<std::vector<ListenSocket>>(std::move(added));

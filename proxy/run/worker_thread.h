@@ -70,7 +70,11 @@ class WorkerThread {
   void after_turn(std::function<void()> done);
   /// Sends new connections of this route to its current addresses.
   void update_route(const Route& route);
-  /// See Worker. `done` is called on the worker's thread.
+  // See Worker. `done` is called on the worker's thread.
+
+  void prepare_taps(std::shared_ptr<const CapturePlan> captures,
+                    std::function<void(Result<>)> done);
+  void undo_taps();
   void change(std::shared_ptr<const WorkerChange> change, std::vector<ListenSocket> added,
               std::function<void()> done);
   void forget_removed_routes();

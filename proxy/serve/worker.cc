@@ -161,6 +161,7 @@ void Worker::update_route(const Route& route) {
 
 void Worker::change(const WorkerChange& change, std::vector<ListenSocket> added,
                     std::function<void()> done) {
+  commit_taps(change.captures, change.all_routes);
   for (const Route& route : change.routes.changed) mirrors_.update(route);
   routes_.change(change.routes);
   admission_.change(change.listeners, std::move(added), std::move(done));
@@ -179,8 +180,21 @@ void Worker::admitted(Accepted client) {
   if (place == index_) return begin(std::move(client));
   Worker& other = worker(place);
   other.reactor_.post([&other, fd = client.fd.release(), route = client.route, kind = client.kind] {
-    other.begin({OwnedFd(fd), route, kind, {}});
+    other.begin_placed({OwnedFd(fd), route, kind, {}});
   });
+}
+
+// During a reload this worker may not know a route that the other one knows already, or know that
+// nothing of it is recorded.
+void Worker::begin_placed(Accepted client) {
+  if (!routes_.knows(client.route)) {
+    return reactor_.post(
+        [this, fd = client.fd.release(), route = client.route, kind = client.kind] {
+          begin_placed({OwnedFd(fd), route, kind, {}});
+        });
+  }
+  if (!routes_.at(client.route)->tapped()) shared_.placement.left(index_);
+  begin(std::move(client));
 }
 
 void Worker::begin(Accepted client) {

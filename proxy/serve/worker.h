@@ -29,6 +29,8 @@ class FileRing;
 
 /// What a reload changes in the workers. All of them read the same one.
 struct WorkerChange {
+  CapturePlan captures;           ///< that prepare_taps() has prepared
+  std::vector<Route> all_routes;  ///< for commit_taps()
   RouteChange routes;
   ListenChange listeners;
 };
@@ -63,9 +65,10 @@ class Worker final : private Timer {
   void kill_session(std::uint64_t number, const std::function<void(bool)>& done);
   /// New connections of this route use its new addresses.
   void update_route(const Route& route);
-  /// New connections use these routes, and are accepted by these listeners. Calls `done` once the
-  /// listeners that close have closed, some turns later at most. Then forget_removed_routes() may
-  /// follow, as soon as all workers have come that far, before the next change.
+  /// New connections use these routes and taps, and are accepted by these listeners. Calls `done`
+  /// once the listeners that close have closed, some turns later at most. Then
+  /// forget_removed_routes() may follow, as soon as all workers have come that far, before the next
+  /// change.
   void change(const WorkerChange& change, std::vector<ListenSocket> added,
               std::function<void()> done);
   void forget_removed_routes() { routes_.forget_removed(); }
@@ -132,6 +135,7 @@ class Worker final : private Timer {
 
   void expired() override;
   void admitted(Accepted client);
+  void begin_placed(Accepted client);
   void begin(Accepted client);
   void note_shortage(PipeShortage shortage);
   void check_drained();

@@ -79,6 +79,10 @@ class WorkerRoutes {
   explicit WorkerRoutes(std::vector<Route> routes);
   /// One that has been removed counts as long as it may be used: see forget_removed().
   [[nodiscard]] const RouteSnapshot& at(std::size_t number) const;
+  /// Whether at() has it.
+  [[nodiscard]] bool knows(std::size_t number) const {
+    return has(number) || (before_ != nullptr && before_->contains(number));
+  }
   /// Whether there is one, and it has not been removed.
   [[nodiscard]] bool has(std::size_t number) const { return table_->contains(number); }
   /// The routes beside this one. A session holds them while it chooses one.

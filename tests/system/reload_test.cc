@@ -24,6 +24,7 @@
 #include "tests/system/forwarding.h"
 #include "tests/system/http.h"
 #include "tests/system/outcome.h"
+#include "tests/system/recorded.h"
 
 namespace sluice::test {
 namespace {
@@ -325,6 +326,63 @@ TEST_P(ReloadTest, WhatIsNotHotIsRefusedAsAWhole) {
   EXPECT_EQ(reload("mirror-buffers = \"1MiB\"\n" + route("one", at(0), to(two_))),
             "reload_refused reason=\"mirror-buffers: only a takeover or a restart changes it\"");
   EXPECT_TRUE(reaches(0, one_));
+}
+
+TEST_P(ReloadTest, ACaptureComesAndGoes) {
+  const std::string directory = folder_.file("capture");
+  const auto text = [&](const std::string& more) { return route("one", at(0), to(one_), more); };
+  const std::string capture = "capture = \"" + directory + "\"\n";
+  start(text(""), 1);
+  EXPECT_TRUE(reaches(0, one_));
+  const Forwarded early = forward(ports_[0], one_.fd.get());
+  EXPECT_EQ(reload(text(capture)), "reloaded routes=1 changed=1");
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(reaches(0, one_));
+  EXPECT_TRUE(talks(early)) << "it began before, and is not recorded";
+  Forwarded recorded = forward(ports_[0], one_.fd.get());
+  EXPECT_EQ(reload(text("")), "reloaded routes=1 changed=1");
+  EXPECT_TRUE(reaches(0, one_)) << "not recorded";
+  EXPECT_TRUE(talks(recorded));
+  recorded = {};
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("capture_closed"), kLate)) << daemon_->log();
+  Process verify({capture_tool(), "ls", directory});
+  EXPECT_EQ(verify.wait(kLate), 0);
+  const std::string listed = verify.standard_output();
+  EXPECT_EQ(count_lines(listed, Regex("127.0.0.1")), 11U) << listed;
+}
+
+TEST_P(ReloadTest, ACaptureDirectoryThatCannotBeMadeChangesNothing) {
+  const std::string file = folder_.write("file", "");
+  start(route("one", at(0), to(one_)), 1);
+  const std::string line = reload(route("one", at(0), to(two_)) + route("two", at(1), to(two_)) +
+                                  "capture = \"" + file + "/capture\"\n");
+  EXPECT_TRUE(line.starts_with("reload_refused ")) << line;
+  EXPECT_TRUE(refuses(1));
+  EXPECT_TRUE(reaches(0, one_));
+}
+
+TEST_P(ReloadTest, TheSettingsOfAnOpenCaptureAreNotHot) {
+  const auto text = [&](const std::string& more) {
+    return route("one", at(0), "echo:", "capture = \"" + folder_.file("capture") + "\"\n" + more);
+  };
+  start(text(""), 1);
+  EXPECT_EQ(reload(text("durability = \"none\"")),
+            "reload_refused reason=\"route \\\"one\\\": durability: only a takeover or a restart "
+            "changes it\"");
+}
+
+TEST_P(ReloadTest, AMirrorComesAndGoes) {
+  const auto text = [&](const std::string& more) { return route("one", at(0), to(one_), more); };
+  start(text(""), 1);
+  const Forwarded early = forward(ports_[0], one_.fd.get());
+  EXPECT_EQ(reload(text("mirror = \"" + to(two_) + "\"\n")), "reloaded routes=1 changed=1");
+  const Forwarded mirrored = forward(ports_[0], one_.fd.get());
+  EXPECT_TRUE(talks(mirrored));
+  const OwnedFd copy = accept_from(two_.fd.get(), kLate);
+  EXPECT_EQ(receive_text(copy.get(), 1), "a");
+  EXPECT_EQ(reload(text("")), "reloaded routes=1 changed=1");
+  EXPECT_TRUE(talks(early));
+  EXPECT_TRUE(reaches(0, one_));
+  EXPECT_FALSE(readable_within(two_.fd.get(), std::chrono::milliseconds(20))) << "no further copy";
 }
 
 TEST_P(ReloadTest, SettingsOfTheProcessChange) {

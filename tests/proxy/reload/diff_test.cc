@@ -124,16 +124,14 @@ TEST_F(DiffTest, SomeKeysOfTheProcessAreHot) {
             (Texts{"change workers 3", "change log-file /log", "change admin 127.0.0.1:9"}));
 }
 
-TEST_F(DiffTest, ACaptureDirectoryThatIsNotOpenIsNotHot) {
-  to_.routes[0].capture = "/new";
-  EXPECT_EQ(not_hot(), Texts{"change a capture /new"});
-  from_.routes[1].capture = "/new";
-  to_.routes[1].capture = "/new";
-  EXPECT_EQ(not_hot(), Texts{}) << "another route has it";
+TEST_F(DiffTest, CapturesAndMirrorsComeAndGo) {
   from_.routes[0].capture = "/old";
-  EXPECT_EQ(not_hot(), Texts{"change a capture /old /new"}) << "it would have to close";
-  to_.routes.erase(to_.routes.begin());
-  EXPECT_EQ(not_hot(), Texts{"remove a"}) << "it would have to close, too";
+  to_.routes[0].capture = "/new";
+  to_.routes[0].durability = capture::Durability::none;
+  to_.routes[1].mirrors = {HostPort{"10.0.0.9", 80}};
+  EXPECT_EQ(changes(), (Texts{"change a capture /old /new", "change a durability batch none",
+                              "change b mirror 10.0.0.9:80"}));
+  EXPECT_EQ(not_hot(), Texts{});
 }
 
 TEST_F(DiffTest, TheSettingsOfAnOpenDirectoryAreNotHot) {
@@ -144,12 +142,17 @@ TEST_F(DiffTest, TheSettingsOfAnOpenDirectoryAreNotHot) {
   EXPECT_EQ(not_hot(), Texts{"change a retain-size 0B 1GiB"});
 }
 
-TEST_F(DiffTest, AMirrorThatNoRouteHadIsNotHot) {
-  to_.routes[0].mirrors = {HostPort{"10.0.0.9", 80}};
-  EXPECT_EQ(not_hot(), Texts{"change a mirror 10.0.0.9:80"});
-  from_.routes[1].mirrors = to_.routes[0].mirrors;
-  to_.routes[1].mirrors = to_.routes[0].mirrors;
-  EXPECT_EQ(not_hot(), Texts{});
+TEST_F(DiffTest, AListFileWithOtherContentIsAChange) {
+  for (Config* each : {&from_, &to_}) {
+    each->routes[0].allow = {FileEndpoint{"/list"}};
+    const std::vector<Prefix> allowed = {
+        *Prefix::parse(each == &from_ ? "10.0.0.0/8" : "11.0.0.0/8")};
+    each->routes[0].clients =
+        std::make_shared<const balance::PrefixSet>(allowed, std::vector<Prefix>());
+  }
+  EXPECT_EQ(changes(), Texts{"change a allow file:/list file:/list"});
+  to_.routes[0].clients = from_.routes[0].clients;
+  EXPECT_EQ(changes(), Texts{});
 }
 
 }  // namespace
