@@ -10,28 +10,11 @@
 #include "tests/support/wait.h"
 #include "tests/system/postgres.h"
 #include "tests/system/programs.h"
-#include "tests/system/recorded.h"
+#include "tests/system/replay_program.h"
 #include "tests/system/replayed.h"
 
 namespace sluice::test {
 namespace {
-
-class ReplayProgramTest : public ProgramTest {
- protected:
-  void start_recording(std::uint16_t port) {
-    start_before(port, {"--capture", directory_, "--capture-full", "block"});
-  }
-  void end_recording() {
-    EXPECT_EQ(daemon_->terminate(kProgramPatience), 0) << daemon_->log();
-    daemon_.reset();
-    EXPECT_EQ(verify_status(directory_), 0);
-  }
-  [[nodiscard]] Replayed replay_to(std::uint16_t port, std::vector<std::string> more = {}) const {
-    more.insert(more.begin(), {directory_, "--to", loopback_address(port)});
-    return replay(more);
-  }
-  std::string directory_ = folder_.file("capture");
-};
 
 // --- redis
 
@@ -236,6 +219,76 @@ TEST_P(ReplayPostgresTest, OnlyTheCancelKeyOfTheAnswersDiffers) {
       another.port(), {"--wait-responses", "--compare", "--ignore",
                        std::to_string(from) + '+' + std::to_string(kKeyBytes + kKeyBytes)});
   EXPECT_EQ(without.status, 0) << without.output << without.error;
+}
+
+/// A database in which clients of loopback prove by this method who they are.
+class AskingPostgres {
+ public:
+  explicit AskingPostgres(const std::string& method) : server_(folder_, Postgres::owner()) {
+    static_cast<void>(query("alter user tester password 'sesame'"));
+    // The file stays the server's.
+    static_cast<void>(
+        folder_.write("data/pg_hba.conf", "host all all 127.0.0.1/32 " + method + '\n'));
+    static_cast<void>(query("select pg_reload_conf()"));
+    EXPECT_TRUE(wait_until([&] { return logged_in_without() == (method == "trust"); }));
+  }
+  [[nodiscard]] std::uint16_t port() const { return server_.port(); }
+  [[nodiscard]] std::string query(const std::string& text) const { return ask(port(), text); }
+  /// Asks at this port, with the password.
+  [[nodiscard]] static std::string ask(std::uint16_t port, const std::string& text) {
+    ProcessOptions options;
+    options.environment = {"PGPASSWORD=sesame"};
+    return run_program({"psql", "-h", "127.0.0.1", "-p", std::to_string(port), "-U", "tester",
+                        "-At", "-c", text, "postgres"},
+                       options);
+  }
+
+ private:
+  [[nodiscard]] bool logged_in_without() const {
+    return Process({"psql", "-w", "-h", "127.0.0.1", "-p", std::to_string(port()), "-U", "tester",
+                    "-c", "select 1", "postgres"})
+               .wait() == 0;
+  }
+  TempDir folder_;
+  Postgres server_;
+};
+
+constexpr char kTables[] = "select count(*) from pg_tables where tablename = 'made'";
+
+// Debian's default. The recorded answer to one challenge is wrong for another, and out of place
+// where there is none.
+TEST_P(ReplayPostgresTest, AnswersToChallengesAreNoGoodForAnotherServer) {
+  for (const char* program : {"initdb", "postgres", "psql"}) SLUICE_NEEDS_PROGRAM(program);
+  const AskingPostgres first("scram-sha-256");
+  start_recording(first.port());
+  static_cast<void>(AskingPostgres::ask(daemon_->port(), "create table made (n int)"));
+  end_recording();
+  for (const char* method : {"scram-sha-256", "trust"}) {
+    const AskingPostgres fresh(method);
+    const Replayed replayed = replay_to(fresh.port(), {"--wait-responses"});
+    EXPECT_EQ(replayed.status, 1) << replayed.output << replayed.error;
+    EXPECT_EQ(fresh.query(kTables), "0\n") << method;
+  }
+}
+
+// What README.md recommends.
+TEST_P(ReplayPostgresTest, APasswordInTheClearOrNoneIsReplayedAndMirrored) {
+  for (const char* program : {"initdb", "postgres", "psql"}) SLUICE_NEEDS_PROGRAM(program);
+  for (const char* method : {"password", "trust"}) {
+    directory_ = folder_.file(method);
+    const AskingPostgres first(method);
+    const AskingPostgres mirror(method);
+    start_recording(first.port(), {"--mirror", loopback_address(mirror.port())});
+    static_cast<void>(AskingPostgres::ask(daemon_->port(), "create table made (n int)"));
+    EXPECT_TRUE(wait_until([&] { return mirror.query(kTables) == "1\n"; }, kProgramPatience));
+    end_recording();
+    const AskingPostgres fresh(method);
+    const Replayed replayed = replay_to(
+        fresh.port(),
+        {"--wait-responses", "--compare", "--ignore-pattern", "(?s)K\\x00\\x00\\x00\\x0c.{8}"});
+    EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+    EXPECT_EQ(fresh.query(kTables), "1\n");
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryEngine, ReplayPostgresTest, testing::ValuesIn(both_engines()),

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/system/programs.h"
+#include "tests/system/recorded.h"
+#include "tests/system/replayed.h"
+
+namespace sluice::test {
+
+/// Records a real program through the daemon, and replays it.
+class ReplayProgramTest : public ProgramTest {
+ protected:
+  void start_recording(std::uint16_t port, std::vector<std::string> more = {}) {
+    more.insert(more.end(), {"--capture", directory_, "--capture-full", "block"});
+    start_before(port, more);
+  }
+  void end_recording() {
+    EXPECT_EQ(daemon_->terminate(kProgramPatience), 0) << daemon_->log();
+    daemon_.reset();
+    EXPECT_EQ(verify_status(directory_), 0);
+  }
+  [[nodiscard]] Replayed replay_to(std::uint16_t port, std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), {directory_, "--to", loopback_address(port)});
+    return replay(more);
+  }
+  std::string directory_ = folder_.file("capture");
+};
+
+}  // namespace sluice::test
