@@ -186,12 +186,14 @@ TEST(ReplayGapsInTime, BetweenRunsNothingWaits) {
   write_run(folder.path(), "run1", 1, 0, simple(1, "first"));
   write_run(folder.path(), "run2", 2, 300, simple(2, "second"));
   Keeper target;
-  const Replayed replayed = replay({folder.path(), "--to", target.address()});
+  const TempDir out;
+  const Replayed replayed =
+      replay({folder.path(), "--to", target.address(), "--html", out.file("page")});
   EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
   EXPECT_EQ(target.wait_for(2).size(), 2U);
-  EXPECT_TRUE(
-      has(replayed.output, "1 gap between runs skipped: 299d23h59m59s of the recording in all\n"))
-      << replayed.output;
+  const std::string told = "1 gap between runs skipped: 299d23h59m59s of the recording in all";
+  EXPECT_TRUE(has(replayed.output, told + '\n')) << replayed.output;
+  EXPECT_TRUE(has(read_text(out.file("page")), '"' + told + '"'));
   const json::value& gaps = replayed.report.at("gaps");
   EXPECT_EQ(gaps.at("between_runs").at("count").to_number<int>(), 1);
   EXPECT_NEAR(gaps.at("between_runs").at("seconds").to_number<double>(), 300 * 24 * 3600.0, 1);
@@ -941,6 +943,10 @@ TEST(ReplayOptions, WrongOnesAreOneLineAndStatusTwo) {
            {path, "--to", "127.0.0.1:1", "--response-timeout", "5"},
            {path, "--to", "127.0.0.1:1", "--response-timeout", "2h"},
            {path, "--to", "127.0.0.1:1", "--ignore", "1+1"},
+           {path, "--to", "127.0.0.1:1", "--max-gap", "0"},
+           {path, "--to", "127.0.0.1:1", "--max-gap", "366d"},
+           {path, "--to", "127.0.0.1:1", "--ignore-pattern", "x"},
+           {path, "--to", "127.0.0.1:1", "--compare", "--ignore-pattern", "("},
            {path, "--to", "127.0.0.1:1", "--compare", "--ignore", "x"},
            {path, "--to", "127.0.0.1:1", "--peer", "nobody"},
            {path, "--to", "127.0.0.1:1", "--from", "yesterday"},
