@@ -290,6 +290,27 @@ TEST(NotifyTest, AFailedStartIsNeverReady) {
   EXPECT_EQ(manager.next(std::chrono::nanoseconds(0)), "");
 }
 
+TEST(NotifyTest, AReloadBeginsAndEndsWhateverTheFileSays) {
+  const TempDir folder;
+  Manager manager(folder.file("notify"));
+  const auto file = [&](const std::string& text) { return folder.write("sluice.toml", text); };
+  const auto route = [](const std::string& name) {
+    return "[[route]]\nname = \"" + name + "\"\nlisten = \"127.0.0.1:0\"\nto = \"echo:\"\n";
+  };
+  Daemon daemon({"--config", file(route("a"))}, told_by(manager));
+  EXPECT_EQ(manager.next(), "READY=1\nSTATUS=Serves 1 route\n");
+  const Regex reloading("RELOADING=1\nMONOTONIC_USEC=[0-9]+\n");
+  file(route("a") + route("b"));
+  daemon.process().signal(SIGHUP);
+  EXPECT_TRUE(reloading.matches(manager.next()));
+  EXPECT_EQ(manager.next(), "READY=1\nSTATUS=Serves 2 routes\n");
+  file("bad");
+  daemon.process().signal(SIGHUP);
+  EXPECT_TRUE(reloading.matches(manager.next()));
+  EXPECT_EQ(manager.next(), "READY=1\nSTATUS=Serves 2 routes\n");
+  EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+}
+
 TEST(NotifyTest, AfterATakeoverTheNewProcessIsTheService) {
   const TempDir folder;
   Manager manager(folder.file("notify"));
