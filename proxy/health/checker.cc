@@ -29,7 +29,8 @@ std::shared_ptr<const Route> without_servers(const Route& route) {
 bool checks_alike(const RouteConfig& a, const RouteConfig& b) {
   const auto settings = [](const RouteConfig& each) {
     return std::tie(each.health, each.health_send, each.health_expect, each.health_interval,
-                    each.health_timeout, each.health_rise, each.health_fall);
+                    each.health_timeout, each.health_rise, each.health_fall, each.source,
+                    each.proxy_out);
   };
   return settings(a) == settings(b);
 }

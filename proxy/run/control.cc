@@ -152,6 +152,17 @@ Result<> Control::run_apart(std::function<void()> work, std::function<void()> th
   return sluice::run_apart(std::move(work), context_, std::move(then));
 }
 
+bool Control::begin_change(std::function<void()> when_free) {
+  if (!std::exchange(is_changing_, true)) return true;
+  if (when_free) when_free_ = std::move(when_free);
+  return false;
+}
+
+void Control::end_change() {
+  is_changing_ = false;
+  if (when_free_) post(std::exchange(when_free_, nullptr));
+}
+
 void Control::post(std::function<void()> task) { boost::asio::post(*context_, std::move(task)); }
 
 void Control::server_fell() {

@@ -87,6 +87,11 @@ class Control {
   /// signal then begins the drain with its usual deadline. On the control thread.
   void hand_over();
   [[nodiscard]] bool is_handed_over() const { return phase_ == Phase::handed_over; }
+  /// A reload or a takeover begins, if neither of them is under way: what one hands over must not
+  /// change meanwhile. Otherwise `when_free`, if any, is called once the other has ended; only the
+  /// last one is kept. On the control thread.
+  [[nodiscard]] bool begin_change(std::function<void()> when_free = {});
+  void end_change();
   /// Whether the process is about to end. On the control thread.
   [[nodiscard]] bool is_ending() const { return phase_ >= Phase::lame_duck; }
   /// Lets run() return. Any thread.
@@ -120,6 +125,8 @@ class Control {
   boost::asio::steady_timer repeated_;
   std::unique_ptr<LookUps> look_ups_;
   Phase phase_ = Phase::running;
+  bool is_changing_ = false;
+  std::function<void()> when_free_;
   std::string_view ending_ = "drained";
 };
 

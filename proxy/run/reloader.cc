@@ -42,15 +42,17 @@ Reloader::Reloader(Daemon daemon, std::vector<std::string> arguments)
 
 void Reloader::reload(bool dry_run, Done done) {
   requests_.push_back({dry_run, std::move(done)});
-  if (running_ == 0) begin();
+  if (requests_.size() == 1) begin();
 }
 
 // One reload for all requests at the front that want the same.
 void Reloader::begin() {
   if (requests_.empty()) return;
+  if (!daemon_.control.begin_change([this] { begin(); })) return;
   const bool dry_run = requests_.front().dry_run;
   running_ = static_cast<std::size_t>(std::ranges::find(requests_, !dry_run, &Request::dry_run) -
                                       requests_.begin());
+  if (daemon_.control.is_ending()) return refuse(Error{0, "the daemon ends"});
   ReloadInput input{.arguments = arguments_,
                     .current = daemon_.control.config(),
                     .open = open_,
@@ -270,11 +272,12 @@ void Reloader::committed() {
 void Reloader::finish() {
   PreparedReload reload = std::exchange(reload_, {});
   look_ups_.reset();
+  daemon_.control.end_change();
   const bool dry_run = requests_.front().dry_run;
   if (!dry_run) {
     daemon_.source.reloaded(reload.result);
     log_result(reload.result, daemon_.control.routes().size());
-    daemon_.ended();
+    if (!daemon_.control.is_ending()) daemon_.ended();
   }
   const auto end = requests_.begin() + static_cast<std::ptrdiff_t>(std::exchange(running_, 0));
   std::vector<Request> answered(std::move_iterator(requests_.begin()), std::move_iterator(end));

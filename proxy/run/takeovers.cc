@@ -88,6 +88,7 @@ Result<> Takeovers::await_go() {
 
 void Takeovers::settle() {
   if (!pending()) return;
+  static_cast<void>(control_.begin_change());
   successor_.settle({
       .answers = [this] { return answers(); },
       .settled =
@@ -109,6 +110,7 @@ bool Takeovers::answers() {
 
 void Takeovers::settled(takeover::Link) {
   log::info("taken_over");
+  control_.end_change();
   actions_.begin();
   listeners_.own_paths(handed_paths_);
   admin_.own_paths(handed_paths_);
@@ -197,13 +199,13 @@ Result<std::vector<Answer>> Takeovers::ask_workers(
 }
 
 std::string Takeovers::refusal() {
+  if (records(config_)) return "the running process records, and cannot hand a capture over";
   const Result<std::string> reason =
       ask_control<std::string>([this](const std::function<void(std::string)>& answer) {
-        answer(control_.is_ending() ? "the running process ends" : "");
+        if (control_.is_ending()) return answer("the running process ends");
+        answer(control_.begin_change() ? "" : "the running process reloads its configuration");
       });
-  if (reason.has_error()) return reason.error().to_string();
-  if (records(config_)) return "the running process records, and cannot hand a capture over";
-  return *reason;
+  return reason.has_error() ? reason.error().to_string() : *reason;
 }
 
 Result<takeover::Handover> Takeovers::hand_over() {
@@ -264,6 +266,7 @@ void Takeovers::release(pid_t successor, const std::string& reason) {
         worker.release_accepting([answer] { answer(Said{}); });
       });
   static_cast<void>(released);
+  control_.post([this] { control_.end_change(); });
   log::warn("takeover_failed",
             {{"pid", static_cast<std::uint64_t>(successor)}, {"reason", reason}});
 }
@@ -276,6 +279,7 @@ json::object Takeovers::let_go(pid_t successor) {
         sockets_.unix_paths.clear();
         admin_.let_go();
         actions_.drain(successor);
+        control_.end_change();
         answer(Said{});
       });
   static_cast<void>(gone);
