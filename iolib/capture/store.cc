@@ -5,13 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <map>
 #include <thread>
 #include <utility>
 
 #include "iolib/base/aligned_buffer.h"
 #include "iolib/base/units.h"
-#include "iolib/capture/leftover.h"
 
 namespace sluice::capture {
 namespace {
@@ -30,91 +28,14 @@ bool is_full(const Error& error) { return error.code == ENOSPC || error.code == 
 // or somebody else, removed or renamed it.
 bool still_there(const Result<>& done) { return done.has_error() && done.error().code != ENOENT; }
 
-using ChainKey = std::pair<std::string, std::uint32_t>;  // run and worker
-ChainKey chain_of(const std::string& segment) {
-  const SegmentName name = *parse_segment_name(segment);
-  return {name.run, name.worker};
-}
-
-struct Found {
-  Volume::Entry entry;
-  SegmentName name;
-};
-
 }  // namespace
 
+Store::ChainKey Store::chain_of(const std::string& segment) {
+  SegmentName name = *parse_segment_name(segment);
+  return {std::move(name.run), name.worker};
+}
+
 Store::Time Store::now() { return {read_clock(CLOCK_REALTIME), read_clock(CLOCK_BOOTTIME)}; }
-
-Result<Store::Leftovers> Store::recover() {
-  Result<std::vector<Volume::Entry>> entries = volume_.list();
-  if (entries.has_error()) return entries.error();
-  std::map<ChainKey, std::vector<Found>> chains;
-  for (const Volume::Entry& entry : *entries) {
-    if (std::optional<SegmentName> name = parse_segment_name(entry.name)) {
-      chains[{name->run, name->worker}].push_back({entry, *name});
-    }
-  }
-  Leftovers leftovers;
-  const Time now = clock_();
-  for (auto& [chain, segments] : chains) {
-    std::ranges::sort(segments, {}, [](const Found& each) { return each.name.number; });
-    for (const Found& each : segments) {
-      if (each.name.state != SegmentState::open) {
-        add(each.entry.name, each.entry.size_bytes,
-            now.boot_ns - (now.wall_ns - each.entry.changed_ns));
-        continue;
-      }
-      Result<> sealed = seal_leftover(each.entry, each.name, &each == &segments.back(), leftovers);
-      if (sealed.has_error()) return sealed.error();
-    }
-  }
-  sort_by_age(clock_().boot_ns);
-  apply_retention();
-  return leftovers;
-}
-
-// Sorts the segments by age, so that each chain is deleted from its head, whatever the files' times
-// are. A time in the future counts as now.
-void Store::sort_by_age(std::int64_t now_ns) {
-  const std::lock_guard guard(lock_);
-  std::map<ChainKey, std::int64_t> latest;
-  for (Sealed& each : sealed_) {
-    const auto before = latest.try_emplace(chain_of(each.name), each.sealed_ns).first;
-    each.sealed_ns = before->second = std::max(before->second, each.sealed_ns);
-  }
-  std::ranges::stable_sort(sealed_, {}, &Sealed::sealed_ns);
-  for (Sealed& each : sealed_) each.sealed_ns = std::min(each.sealed_ns, now_ns);
-}
-
-Result<> Store::seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
-                              Leftovers& leftovers) {
-  Result<int> file = volume_.open_existing(entry.name);
-  if (file.has_error()) return file.error();
-  // A read error fails: what a bad sector hides must not be taken for the end.
-  const Result<std::uint64_t> end = written_end(volume_, *file, entry.size_bytes);
-  if (end.has_error()) {
-    volume_.close(*file);
-    return Error{end.error().code, "read " + entry.name};
-  }
-  // An empty segment within a chain stays, so that the chain has no hole.
-  if (*end == 0 && is_last) {
-    volume_.close(*file);
-    ++leftovers.empty;
-    return volume_.remove(entry.name);
-  }
-  ++leftovers.sealed;
-  // The retention is applied after all segments are known, because they are found in the order of
-  // their names.
-  return finish(*file, std::move(name), *end);
-}
-
-// Adds an ended segment to those that may be deleted, whatever its name, durable or not. Without
-// it, the segments after it would be deleted, and it would stand before a hole.
-void Store::add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns) {
-  const std::lock_guard guard(lock_);
-  sealed_.push_back({name, size_bytes, sealed_ns, false});
-  sealed_bytes_ += size_bytes;
-}
 
 // Calls `call`, which needs `size_bytes` of the disk. If the disk is full, deletes old segments one
 // by one and tries again, as long as that can help. One thread at a time, so that none takes the
@@ -130,6 +51,23 @@ auto Store::with_room(std::uint64_t size_bytes, Call call) {
   } while (done.has_error() && is_full(done.error()) && make_room(size_bytes));
   if (done.has_value()) freed_from_.reset();
   return done;
+}
+
+// Others apply no retention, so on a full disk they wait for room: here is some for a segment.
+void Store::make_room_for_others() {
+  static_cast<void>(with_room(2 * kSmallestBytes, [this]() -> Result<> {
+    const Result<std::uint64_t> free = volume_.free_bytes();
+    if (free.has_error() || *free >= 2 * kSmallestBytes) return {};
+    return Error{ENOSPC, "others"};
+  }));
+}
+
+// Adds an ended segment to those that may be deleted, whatever its name, durable or not. Without
+// it, the segments after it would be deleted, and it would stand before a hole.
+void Store::add(const std::string& name, std::uint64_t size_bytes, std::int64_t sealed_ns) {
+  const std::lock_guard guard(lock_);
+  sealed_.push_back({name, size_bytes, sealed_ns, false});
+  sealed_bytes_ += size_bytes;
 }
 
 // Deletes the oldest segment. Does not do so if the disk would be too full even without all old

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "iolib/base/clock.h"
@@ -78,6 +80,9 @@ class Store {
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
   [[nodiscard]] Volume& volume() { return volume_; }
+  /// Whether the retention is applied; it is, at first. Of several processes that record to one
+  /// directory, one does so. Any thread.
+  void set_retains(bool retains) { retains_ = retains; }
   /// Whether apply_retention() must be called at intervals.
   [[nodiscard]] bool deletes_by_age() const { return retention_.age != Duration::zero(); }
 
@@ -89,7 +94,22 @@ class Store {
   /// Call it before anything is written. Counts the sealed segments, and seals those that a crash
   /// left open, without the zeros after their last byte. Deletes nothing that was recorded, except
   /// what the retention no longer covers.
-  [[nodiscard]] Result<Leftovers> recover();
+  ///
+  /// `living` are the runs of other processes that write to the directory. What these have not
+  /// sealed stays as it is: see look_after_others().
+  [[nodiscard]] Result<Leftovers> recover(const std::set<std::string>& living = {});
+
+  // Other processes that record to the directory, by their runs.
+
+  /// The process of this run has ended: look_after_others() seals what it has left. It must not be
+  /// able to write any more, or a segment would have two writers. Does not block.
+  void ended(const std::string& run);
+  /// Whether look_after_others() must be called at intervals.
+  [[nodiscard]] bool has_others() const { return others_left_ != 0; }
+  /// Counts what others have sealed, applies the retention, and sees to it that they find room on
+  /// the disk. Seals what those have left that have ended, and forgets them. After an error, call
+  /// it again later. One thread at a time.
+  [[nodiscard]] Result<Leftovers> look_after_others();
 
   struct NewSegment {
     int file = -1;
@@ -141,6 +161,15 @@ class Store {
     std::int64_t sealed_ns = 0;  ///< time as in Time::boot_ns
     bool told = false;           ///< it was reported that it could not be deleted
   };
+  using ChainKey = std::pair<std::string, std::uint32_t>;  ///< run and worker
+  [[nodiscard]] static ChainKey chain_of(const std::string& segment);
+  /// The segments of one run and worker, in the order of their numbers.
+  struct Chain;
+  [[nodiscard]] Result<std::vector<Chain>> list_chains();
+  [[nodiscard]] Result<> take_chain(const Chain& chain, Leftovers& leftovers);
+  void count_sealed(const Chain& chain);
+  void add_found(const Volume::Entry& entry);
+  void make_room_for_others();
   [[nodiscard]] Result<> seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
                                        Leftovers& leftovers);
   [[nodiscard]] Result<> finish(int file, SegmentName name, std::uint64_t size_bytes);
@@ -153,7 +182,7 @@ class Store {
   void renamed_to(const std::string& from, const std::string& to);
   void sort_by_age(std::int64_t now_ns);
   [[nodiscard]] bool deletes() const {
-    return retention_.size_bytes != 0 || retention_.age != Duration::zero();
+    return retains_ && (retention_.size_bytes != 0 || retention_.age != Duration::zero());
   }
   [[nodiscard]] std::uint64_t share_bytes();
   [[nodiscard]] Result<std::uint64_t> allocate(int file, std::uint64_t most_bytes);
@@ -182,6 +211,13 @@ class Store {
   std::vector<Sealed> set_aside_;  ///< under lock_; undeletable, and the rest of their chains
   std::uint64_t sealed_bytes_ = 0;
   std::set<std::string> undiscarded_;  ///< under lock_
+  std::atomic<bool> retains_{true};
+  enum class Other : std::uint8_t { living, ended };
+  std::map<std::string, Other> others_;      ///< under lock_; by their runs
+  std::atomic<std::size_t> others_left_{0};  ///< the size of others_
+  /// Sealed segments of others that are counted; those of their first recovery included. Only
+  /// recover() and look_after_others() use it.
+  std::set<std::string> counted_;
 };
 
 }  // namespace sluice::capture

@@ -90,32 +90,72 @@ Error Directory::failed(std::string call, const std::string& name) const {
 }
 
 Result<std::unique_ptr<Directory>> Directory::open(const std::string& path, Mode mode) {
+  return open_as(path, OwnedFd(), mode, Locking::lock);
+}
+
+Result<std::unique_ptr<Directory>> Directory::inherit(const std::string& path, OwnedFd lock,
+                                                      Mode mode) {
+  return open_as(path, std::move(lock), mode, Locking::inherit);
+}
+
+Result<std::unique_ptr<Directory>> Directory::open_as(const std::string& path, OwnedFd lock,
+                                                      Mode mode, Locking locking) {
   std::unique_ptr<Directory> directory(new Directory);
   directory->path_ = path;
   directory->mode_ = mode;
-  directory->made_ = ::mkdir(path.c_str(), 0700) == 0;
-  if (!directory->made_ && errno != EEXIST) return errno_error("mkdir " + path);
+  directory->made_ = locking != Locking::inherit && ::mkdir(path.c_str(), 0700) == 0;
+  if (!directory->made_ && locking != Locking::inherit && errno != EEXIST) {
+    return errno_error("mkdir " + path);
+  }
   if (directory->made_) {
     if (Result<> synced = sync_parent(path); synced.has_error()) return synced.error();
   }
   directory->directory_ =
       OwnedFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  const int fd = directory->directory_.get();
-  if (fd < 0) return errno_error("open " + path);
-  directory->lock_ =
-      OwnedFd(::openat(fd, kLockName, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!directory->lock_) return directory->failed("open", kLockName);
-  const struct flock lock = whole_file(F_WRLCK);
-  if (::fcntl(directory->lock_.get(), F_OFD_SETLK, &lock) != 0) {
-    if (errno == EAGAIN || errno == EACCES) {
-      directory->keep();  // another process has it
-      return Error{EBUSY, path + " is being recorded to by another process"};
-    }
-    return directory->failed("lock", kLockName);
+  if (!directory->directory_) return errno_error("open " + path);
+  if (Result<> locked = directory->take_lock(std::move(lock), locking); locked.has_error()) {
+    return locked.error();
   }
   directory->direct_ = mode == Mode::direct_if_possible;
   if (Result<> found = directory->find_alignment(); found.has_error()) return found.error();
   return directory;
+}
+
+Result<> Directory::take_lock(OwnedFd lock, Locking locking) {
+  const int fd = directory_.get();
+  if (locking == Locking::inherit) {
+    shared_ = true;
+    lock_ = std::move(lock);
+    if (leads_away(fd, kLockName, lock_.get())) {
+      return Error{ESTALE, path_ + " is not the directory that was handed over"};
+    }
+  } else {
+    lock_ = OwnedFd(::openat(fd, kLockName, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!lock_) return failed("open", kLockName);
+  }
+  // Has no effect on an inherited lock.
+  const struct flock whole = whole_file(F_WRLCK);
+  if (::fcntl(lock_.get(), F_OFD_SETLK, &whole) == 0) return {};
+  if (errno != EAGAIN && errno != EACCES) return failed("lock", kLockName);
+  keep();  // another process has it
+  if (locking != Locking::follow) {
+    return Error{EBUSY, path_ + " is being recorded to by another process"};
+  }
+  follows_ = true;
+  return {};
+}
+
+Result<OwnedFd> Directory::share_lock() {
+  const std::lock_guard guard(opening_);
+  OwnedFd copy(::fcntl(lock_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return failed("dup", kLockName);
+  shared_ = true;
+  return copy;
+}
+
+bool Directory::is_lock_of(int lock, const std::string& path) {
+  const std::optional<FileIdentity> found = identity_at(AT_FDCWD, path + '/' + kLockName);
+  return found && found == identity_of(lock);
 }
 
 // Removes a directory that this object created, if it is empty and not kept: a start that fails
@@ -144,11 +184,21 @@ bool Directory::in_place() const {
          !leads_away(directory_.get(), kLockName, lock_.get());
 }
 
+// Where a directory that two processes shared was replaced, only one of them could lock the new
+// one.
+void Directory::try_to_lock() {
+  if (!follows_) return;
+  const std::lock_guard guard(opening_);
+  const struct flock whole = whole_file(F_WRLCK);
+  if (::fcntl(lock_.get(), F_OFD_SETLK, &whole) == 0) follows_ = false;
+}
+
 // Keeps the descriptor numbers, because other threads are using them.
 Result<> Directory::open_again() {
   const std::lock_guard guard(opening_);
   if (in_place()) return {};
-  Result<std::unique_ptr<Directory>> opened = open(path_, mode_);
+  Result<std::unique_ptr<Directory>> opened =
+      open_as(path_, OwnedFd(), mode_, shared_ ? Locking::follow : Locking::lock);
   if (opened.has_error()) return opened.error();
   Directory& other = **opened;
   if (other.grid_bytes_ > grid_bytes_) {
@@ -156,6 +206,7 @@ Result<> Directory::open_again() {
   }
   other.keep();
   direct_ = other.direct_.load();
+  follows_ = other.follows_.load();
   if (::dup3(other.directory_.get(), directory_.get(), O_CLOEXEC) < 0 ||
       ::dup3(other.lock_.get(), lock_.get(), O_CLOEXEC) < 0) {
     return errno_error("dup3 " + path_);
@@ -164,6 +215,7 @@ Result<> Directory::open_again() {
 }
 
 bool Directory::holds(int file, const std::string& name) {
+  try_to_lock();
   return in_place() && !leads_away(directory_.get(), name, file);
 }
 
@@ -196,6 +248,7 @@ Result<> Directory::find_alignment() {
 }
 
 Result<int> Directory::create(const std::string& name) {
+  try_to_lock();
   if (!in_place()) {
     if (Result<> opened = open_again(); opened.has_error()) return opened.error();
   }

@@ -91,6 +91,15 @@ class Directory final : public Volume {
   /// this call created, if it is empty and keep() was not called.
   [[nodiscard]] static Result<std::unique_ptr<Directory>> open(
       const std::string& path, Mode mode = Mode::direct_if_possible);
+  /// Opens the existing directory at `path`, which another process has locked: `lock` is a copy of
+  /// its descriptor, from share_lock(). Both processes then have the lock, until the last of them
+  /// has closed it. ESTALE if `lock` is not the lock of the directory that is at the path now.
+  [[nodiscard]] static Result<std::unique_ptr<Directory>> inherit(
+      const std::string& path, OwnedFd lock, Mode mode = Mode::direct_if_possible);
+  /// A copy of the lock's descriptor, for a process that is to share the directory.
+  [[nodiscard]] Result<OwnedFd> share_lock();
+  /// Whether `lock` is the lock of the directory that is at `path` now.
+  [[nodiscard]] static bool is_lock_of(int lock, const std::string& path);
   /// Whether any process has a Directory open at `path`. Takes no lock, so it blocks no writer.
   [[nodiscard]] static bool is_locked(const std::string& path);
   ~Directory() override;
@@ -105,7 +114,8 @@ class Directory final : public Volume {
 
   [[nodiscard]] std::size_t grid_bytes() const override { return grid_bytes_; }
   /// Creates the file in the directory that is at the path now. If the directory was removed or
-  /// replaced, this call first creates or opens and locks the new one.
+  /// replaced, this call first creates or opens and locks the new one. If the lock was shared, the
+  /// other process may have locked that one before; then this one takes the lock over from it.
   [[nodiscard]] Result<int> create(const std::string& name) override;
   [[nodiscard]] bool holds(int file, const std::string& name) override;
   [[nodiscard]] Result<int> open_existing(const std::string& name) override;
@@ -125,8 +135,19 @@ class Directory final : public Volume {
   [[nodiscard]] Result<std::vector<Entry>> list() override;
 
  private:
+  /// How a Directory comes to its lock.
+  enum class Locking : std::uint8_t {
+    lock,     ///< EBUSY if another process has it
+    inherit,  ///< it has it already
+    follow,   ///< if another process has it, later: see try_to_lock()
+  };
   Directory() = default;
+  [[nodiscard]] static Result<std::unique_ptr<Directory>> open_as(const std::string& path,
+                                                                  OwnedFd lock, Mode mode,
+                                                                  Locking locking);
+  [[nodiscard]] Result<> take_lock(OwnedFd lock, Locking locking);
   [[nodiscard]] bool in_place() const;
+  void try_to_lock();
   [[nodiscard]] Result<> open_again();
   [[nodiscard]] Result<int> create_here(const std::string& name);
   [[nodiscard]] Result<> find_alignment();
@@ -137,7 +158,9 @@ class Directory final : public Volume {
   std::mutex opening_;
   OwnedFd directory_;  ///< open_again() keeps the numbers of this and of lock_
   OwnedFd lock_;
-  bool made_ = false;  ///< created here, and not yet kept
+  bool made_ = false;                  ///< created here, and not yet kept
+  std::atomic<bool> shared_ = false;   ///< another process may have the lock, too
+  std::atomic<bool> follows_ = false;  ///< only the other process has the lock so far
   std::atomic<bool> direct_ = false;
   std::size_t grid_bytes_ = 4096;
 };

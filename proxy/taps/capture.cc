@@ -10,7 +10,7 @@
 namespace sluice {
 namespace {
 
-// How often ages are checked, and whether retired recorders can go.
+// How often directories are tended, and how often is asked whether retired recorders can go.
 constexpr Duration kLook = std::chrono::seconds(1);
 // A retired recorder stays at least this long: sessions of its routes may still be on their way
 // here from other workers, or in the queue of a removed listener.
@@ -43,7 +43,7 @@ void add_up(capture::RecorderCounters& sums, const capture::RecorderCounters& co
 // --- The configuration ---
 
 Result<> WorkerCapture::prepare(FileRing* ring, const CapturePlan& plan) {
-  if (plan.directories.empty()) return {};
+  if (plan.directories.empty() && plan.left.empty()) return {};
   if (background_ == nullptr) {
     auto background = std::make_unique<BackgroundThreads>(1);
     auto disk = RealDisk::create(reactor_, ring, *background);
@@ -51,6 +51,9 @@ Result<> WorkerCapture::prepare(FileRing* ring, const CapturePlan& plan) {
     const std::lock_guard lock(mutex_);
     background_ = std::move(background);
     disk_ = std::move(disk);
+  }
+  if (worker_ == 0) {
+    for (const CaptureDirectoryPtr& each : plan.left) tended_.push_back({each, each});
   }
   for (const CaptureDirectoryPtr& each : plan.directories) {
     Slot* const slot = find(each->path());
@@ -97,9 +100,7 @@ void WorkerCapture::commit(const CapturePlan& plan) {
     switch (slot->state) {
       case Slot::State::prepared:
         slot->recorder->start();
-        if (worker_ == 0 && slot->directory->store->deletes_by_age()) {
-          aging_.push_back(slot->directory);
-        }
+        if (worker_ == 0) tended_.push_back({slot->directory, nullptr});
         slot->state = Slot::State::recording;
         break;
       case Slot::State::taken_back:
@@ -116,7 +117,7 @@ void WorkerCapture::commit(const CapturePlan& plan) {
         break;
     }
   }
-  if (!slots_.empty()) look_after();
+  if (!slots_.empty() || !tended_.empty()) look_after();
 }
 
 WorkerCapture::Slot* WorkerCapture::find(std::string_view path) {
@@ -135,24 +136,33 @@ capture::Recorder* WorkerCapture::recorder(std::string_view path) {
 // --- Once a second ---
 
 void WorkerCapture::look_after() {
-  std::erase_if(aging_, [](const auto& directory) { return directory.expired(); });
-  check_ages();
+  tend();
   bool any_retired = false;
   for (const auto& slot : slots_) {
     if (slot->state != Slot::State::retired) continue;
     any_retired = true;
     if (reactor_.now() >= slot->retired_at + kShortestRetirement) ask_about(*slot);
   }
-  if (any_retired || !aging_.empty()) reactor_.set_timer(*this, reactor_.now() + kLook);
+  if (any_retired || !tended_.empty()) reactor_.set_timer(*this, reactor_.now() + kLook);
 }
 
-void WorkerCapture::check_ages() {
-  if (aging_.empty() || !ages_checked_.exchange(false)) return;
-  background_->submit([this, aging = aging_] {
-    for (const std::weak_ptr<CaptureDirectory>& each : aging) {
-      if (const CaptureDirectoryPtr directory = each.lock()) directory->store->apply_retention();
-    }
-    ages_checked_ = true;
+void WorkerCapture::tend() {
+  for (Tended& each : tended_) {
+    CaptureDirectoryPtr directory = each.directory.lock();
+    each.held = directory != nullptr && directory->store->has_others() ? directory : nullptr;
+  }
+  std::erase_if(tended_, [](const Tended& each) { return each.directory.expired(); });
+  if (!are_tended_) return;
+  std::vector<CaptureDirectoryPtr> needing;
+  for (const Tended& each : tended_) {
+    CaptureDirectoryPtr directory = each.directory.lock();
+    if (directory != nullptr && directory->needs_tending()) needing.push_back(std::move(directory));
+  }
+  if (needing.empty()) return;
+  are_tended_ = false;
+  background_->submit([this, needing = std::move(needing)] {
+    for (const CaptureDirectoryPtr& each : needing) each->tend();
+    are_tended_ = true;
   });
 }
 
@@ -201,8 +211,10 @@ void WorkerCapture::closed(Slot& slot) {
   slots_.erase(found);
 }
 
+// What other processes left is sealed first: the background thread does things in order.
 void WorkerCapture::close(std::function<void()> done) {
   reactor_.cancel_timer(*this);
+  tend();
   if (slots_.empty()) return done();
   on_closed_ = std::move(done);
   for (const auto& slot : slots_) {

@@ -102,7 +102,7 @@ class WorkerCapture : private Timer {
   // A timer, because segments expire also while nothing is written.
   void expired() override { look_after(); }
   void look_after();
-  void check_ages();
+  void tend();
   void ask_about(Slot& slot);
   void answered(std::uint64_t question, bool in_use);
   [[nodiscard]] Result<> add(const CaptureDirectoryPtr& directory, const CapturePlan& plan);
@@ -113,9 +113,12 @@ class WorkerCapture : private Timer {
 
   Reactor& reactor_;
   const std::size_t worker_;
-  /// Directories whose old segments this worker deletes.
-  std::vector<std::weak_ptr<CaptureDirectory>> aging_;
-  std::atomic<bool> ages_checked_{true};  ///< the last check has finished
+  struct Tended {
+    std::weak_ptr<CaptureDirectory> directory;
+    CaptureDirectoryPtr held;  ///< it is kept open as long as other processes record to it
+  };
+  std::vector<Tended> tended_;          ///< all directories on the first worker; else none
+  std::atomic<bool> are_tended_{true};  ///< the last round has finished
   std::uint64_t questions_ = 0;
   std::function<void()> on_closed_;  ///< of the pending close()
   /// Guards the list against other threads; only the worker's changes it, and reads it unguarded.

@@ -61,7 +61,35 @@ std::vector<const CaptureConfig*> captures_of(const Config& config) {
   return wanted;
 }
 
+// Takes the lock of the directory that is at `path`, however the giver has called it.
+OwnedFd take_lock(std::vector<HandedCaptures::Lock>& handed, const std::string& path) {
+  const auto found = std::ranges::find_if(handed, [&](const HandedCaptures::Lock& each) {
+    return Directory::is_lock_of(each.lock.get(), path);
+  });
+  if (found == handed.end()) return {};
+  OwnedFd lock = std::move(found->lock);
+  handed.erase(found);
+  return lock;
+}
+
+void log_recovered(const CaptureDirectory& directory, const capture::Store::Leftovers& leftovers) {
+  if (leftovers.sealed == 0) return;
+  log::warn("capture_recovered",
+            {{"directory", directory.path()}, {"segments", std::uint64_t{leftovers.sealed}}});
+}
+
 }  // namespace
+
+void CaptureDirectory::tend() {
+  if (!store->has_others()) return store->apply_retention();
+  const Result<capture::Store::Leftovers> others = store->look_after_others();
+  if (others.has_value()) return log_recovered(*this, *others);
+  const auto times = not_recovered.happened(Clock::now());
+  if (!times) return;
+  const std::string reason = others.error().to_string();
+  log::error("capture_not_recovered",
+             {{"directory", path()}, {"reason", reason}, {"times", *times}});
+}
 
 CaptureDirectory::~CaptureDirectory() {
   if (state != State::retired) return;
@@ -88,30 +116,51 @@ Result<CapturePlan> CaptureDirectories::prepare(const Config& config, std::strin
   CapturePlan plan;
   plan.run = std::move(run);
   plan.buffer_bytes = config.capture_buffers_bytes / std::max<std::size_t>(wanted.size(), 1);
+  std::vector<HandedCaptures::Lock> handed;
+  {
+    const std::lock_guard lock(mutex_);
+    runs_.push_back(plan.run);
+    handed.swap(handed_);
+  }
   for (const CaptureConfig* each : wanted) {
     CaptureDirectoryPtr directory = find(each->capture);
     if (directory == nullptr) {
-      Result<CaptureDirectoryPtr> opened = open(*each);
+      Result<CaptureDirectoryPtr> opened = open(*each, take_lock(handed, each->capture));
       if (opened.has_error()) return opened.error();
       directory = std::move(*opened);
     }
     plan.directories.push_back(std::move(directory));
   }
+  for (HandedCaptures::Lock& each : handed) {
+    CaptureConfig unnamed;
+    unnamed.capture = each.path;
+    Result<CaptureDirectoryPtr> opened = open(unnamed, std::move(each.lock));
+    if (opened.has_error() && opened.error().code == ESTALE) continue;
+    if (opened.has_error()) return opened.error();
+    (*opened)->state = CaptureDirectory::State::retired;
+    plan.left.push_back(std::move(*opened));
+  }
   return plan;
 }
 
-Result<CaptureDirectoryPtr> CaptureDirectories::open(const CaptureConfig& config) {
-  auto target = std::make_shared<CaptureDirectory>();
-  target->config = config;
-  Result<std::unique_ptr<Directory>> directory = Error{};
+Result<std::unique_ptr<Directory>> CaptureDirectories::open_locked(const CaptureConfig& config,
+                                                                   OwnedFd lock) const {
+  if (lock) return Directory::inherit(config.capture, std::move(lock), capture_mode(config));
   const TimePoint deadline = Clock::now() + kUnlockTime;
   for (;;) {
-    directory = Directory::open(config.capture, capture_mode(config));
+    Result<std::unique_ptr<Directory>> directory =
+        Directory::open(config.capture, capture_mode(config));
     const bool may_be_ours = directory.has_error() && directory.error().code == EBUSY &&
                              was_open(config.capture) && Clock::now() < deadline;
-    if (!may_be_ours) break;
+    if (!may_be_ours) return directory;
     std::this_thread::sleep_for(kUnlockPause);
   }
+}
+
+Result<CaptureDirectoryPtr> CaptureDirectories::open(const CaptureConfig& config, OwnedFd lock) {
+  auto target = std::make_shared<CaptureDirectory>();
+  target->config = config;
+  Result<std::unique_ptr<Directory>> directory = open_locked(config, std::move(lock));
   if (directory.has_error()) return directory.error();
   target->directory = std::move(*directory);
   target->store = std::make_unique<capture::Store>(
@@ -125,11 +174,12 @@ Result<CaptureDirectoryPtr> CaptureDirectories::open(const CaptureConfig& config
                                            {"segment_size", format_size_bytes(asked)},
                                            {"made", format_size_bytes(made)}});
   });
-  Result<capture::Store::Leftovers> leftovers = target->store->recover();
+  target->store->set_retains(retains_);
+  Result<capture::Store::Leftovers> leftovers = target->store->recover(living());
   if (leftovers.has_error()) return leftovers.error();
   target->leftovers = *leftovers;
   target->recorder = recorder_options(config);
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard guard(mutex_);
   opened_.push_back({config.capture, target});
   return target;
 }
@@ -162,6 +212,7 @@ std::vector<std::string> CaptureDirectories::changed_settings(const Config& conf
 void CaptureDirectories::commit(const CapturePlan& plan) {
   using State = CaptureDirectory::State;
   CapturePlan before = plan;
+  before.left.clear();  // the workers have them
   {
     const std::lock_guard lock(mutex_);
     std::swap(plan_, before);
@@ -193,14 +244,73 @@ std::vector<CaptureDirectoryPtr> CaptureDirectories::all() const {
   return all;
 }
 
+// --- A takeover ---
+
+std::vector<CaptureDirectoryPtr> CaptureDirectories::open_ones() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<CaptureDirectoryPtr> found;
+  for (const Opened& each : opened_) {
+    if (CaptureDirectoryPtr directory = each.directory.lock())
+      found.push_back(std::move(directory));
+  }
+  return found;
+}
+
+Result<HandedCaptures> CaptureDirectories::hand_over() const {
+  HandedCaptures handed;
+  for (const CaptureDirectoryPtr& each : open_ones()) {
+    Result<OwnedFd> lock = each->directory->share_lock();
+    if (lock.has_error()) return lock.error();
+    handed.locks.push_back({each->path(), std::move(*lock)});
+  }
+  const std::lock_guard lock(mutex_);
+  handed.living = runs_;
+  handed.living.insert(handed.living.end(), living_.begin(), living_.end());
+  return handed;
+}
+
+std::vector<std::string> CaptureDirectories::runs() const {
+  const std::lock_guard lock(mutex_);
+  return runs_;
+}
+
+std::set<std::string> CaptureDirectories::living() const {
+  const std::lock_guard lock(mutex_);
+  return living_;
+}
+
+void CaptureDirectories::inherit(HandedCaptures handed) {
+  retains_ = false;
+  const std::lock_guard lock(mutex_);
+  handed_ = std::move(handed.locks);
+  living_.insert(handed.living.begin(), handed.living.end());
+}
+
+void CaptureDirectories::set_retains(bool retains) {
+  retains_ = retains;
+  for (const CaptureDirectoryPtr& each : open_ones()) each->store->set_retains(retains);
+}
+
+void CaptureDirectories::let_go() { set_retains(false); }
+void CaptureDirectories::take_charge() { set_retains(true); }
+
+void CaptureDirectories::ended(const std::vector<std::string>& runs) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (const std::string& run : runs) living_.erase(run);
+  }
+  for (const CaptureDirectoryPtr& each : open_ones()) {
+    for (const std::string& run : runs) each->store->ended(run);
+  }
+}
+
 // --- Log lines ---
 
 void CaptureDirectories::log_new() {
-  for (const CaptureDirectoryPtr& each : std::exchange(new_, {})) {
-    if (each->leftovers.sealed > 0) {
-      log::warn("capture_recovered",
-                {{"directory", each->path()}, {"segments", std::uint64_t{each->leftovers.sealed}}});
-    }
+  for (const std::weak_ptr<CaptureDirectory>& added : std::exchange(new_, {})) {
+    const CaptureDirectoryPtr each = added.lock();
+    if (each == nullptr) continue;
+    log_recovered(*each, each->leftovers);
     if (!each->directory->direct() && each->config.capture_io != CaptureIo::buffered) {
       log::warn("capture_buffered",
                 {{"directory", each->path()}, {"reason", "the filesystem has no O_DIRECT"}});

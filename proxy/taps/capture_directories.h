@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "iolib/capture/store.h"
 #include "iolib/disk/volume.h"
 #include "proxy/config/config.h"
+#include "proxy/log/repeated.h"
+#include "proxy/taps/handed_captures.h"
 
 namespace sluice {
 
@@ -30,7 +33,16 @@ struct CaptureDirectory {
   CaptureDirectory(const CaptureDirectory&) = delete;
   CaptureDirectory& operator=(const CaptureDirectory&) = delete;
 
+  /// Applies the retention, and looks after what other processes record here: see Store. To be
+  /// called once a second, by one thread. May block.
+  void tend();
+  /// Whether there is anything to tend.
+  [[nodiscard]] bool needs_tending() const {
+    return store->has_others() || store->deletes_by_age();
+  }
+
   std::atomic<State> state{State::prepared};
+  Repeated not_recovered;  ///< of tend()
   // The rest never changes once it is open, apart from what the Store does.
   CaptureConfig config;
   std::unique_ptr<Directory> directory;
@@ -46,6 +58,8 @@ using CaptureDirectoryPtr = std::shared_ptr<CaptureDirectory>;
 /// it; then a directory that was created for it is removed again.
 struct CapturePlan {
   std::vector<CaptureDirectoryPtr> directories;
+  /// Those that no route names, but to which processes still record that this one took over from.
+  std::vector<CaptureDirectoryPtr> left;
   std::string run;                 ///< names this plan's new chains in their segments
   std::uint64_t buffer_bytes = 0;  ///< of each new recorder
   [[nodiscard]] CaptureDirectoryPtr find(std::string_view path) const;
@@ -79,6 +93,22 @@ class CaptureDirectories {
   /// All that are open, those of the configuration first.
   [[nodiscard]] std::vector<CaptureDirectoryPtr> all() const;
 
+  // A takeover. These do not block.
+
+  /// What a successor needs. Until let_go(), no other plan may be committed.
+  [[nodiscard]] Result<HandedCaptures> hand_over() const;
+  /// The runs that this process writes, or may write.
+  [[nodiscard]] std::vector<std::string> runs() const;
+  /// The successor applies the retention from now on, and this process does not.
+  void let_go();
+  /// For a successor: the first prepare() uses `handed`. It leaves alone what other processes have
+  /// not sealed, and no retention is applied until take_charge().
+  void inherit(HandedCaptures handed);
+  void take_charge();
+  /// The process that wrote these runs has ended; it must not be able to write any more. What it
+  /// left is sealed within seconds, if this process has the directory open.
+  void ended(const std::vector<std::string>& runs);
+
   struct Counters {
     std::atomic<std::uint64_t> segments_deleted{0};
     std::atomic<std::uint64_t> deletions_failed{0};
@@ -87,7 +117,13 @@ class CaptureDirectories {
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
  private:
-  [[nodiscard]] Result<CaptureDirectoryPtr> open(const CaptureConfig& config);
+  [[nodiscard]] Result<CaptureDirectoryPtr> open(const CaptureConfig& config, OwnedFd lock);
+  [[nodiscard]] Result<std::unique_ptr<Directory>> open_locked(const CaptureConfig& config,
+                                                               OwnedFd lock) const;
+  /// All that are open, whatever their state.
+  [[nodiscard]] std::vector<CaptureDirectoryPtr> open_ones() const;
+  [[nodiscard]] std::set<std::string> living() const;
+  void set_retains(bool retains);
   /// An open one, whatever its state; else null.
   [[nodiscard]] CaptureDirectoryPtr find(std::string_view path) const;
   [[nodiscard]] bool was_open(std::string_view path) const;
@@ -99,9 +135,13 @@ class CaptureDirectories {
   };
 
   mutable std::mutex mutex_;
-  CapturePlan plan_;                      ///< under mutex_
-  std::vector<Opened> opened_;            ///< under mutex_: all, also those that were closed lately
-  std::vector<CaptureDirectoryPtr> new_;  ///< control thread; for log_new()
+  CapturePlan plan_;            ///< under mutex_
+  std::vector<Opened> opened_;  ///< under mutex_: all, also those that were closed lately
+  std::vector<std::weak_ptr<CaptureDirectory>> new_;  ///< control thread; for log_new()
+  std::vector<std::string> runs_;                     ///< under mutex_
+  std::vector<HandedCaptures::Lock> handed_;          ///< under mutex_; not used yet
+  std::set<std::string> living_;                      ///< under mutex_; runs of predecessors
+  std::atomic<bool> retains_{true};
   Counters counters_;
 };
 

@@ -272,6 +272,65 @@ TEST(Directory, IsMadeAndLockedAgainWhereItWasRemovedOrReplaced) {
   }
 }
 
+TEST(Directory, IsLockedUntilTheLastOfThoseThatShareTheLockIsGone) {
+  const TempDir temp;
+  const std::string path = temp.file("capture");
+  auto first = Directory::open(path);
+  ASSERT_TRUE(first.has_value());
+  (*first)->keep();
+  Result<OwnedFd> lock = (*first)->share_lock();
+  ASSERT_TRUE(lock.has_value());
+  EXPECT_TRUE(Directory::is_lock_of(lock->get(), path + "/."));
+  EXPECT_FALSE(Directory::is_lock_of(lock->get(), temp.path()));
+  auto second = Directory::inherit(path, std::move(*lock));
+  ASSERT_TRUE(second.has_value());
+  EXPECT_TRUE(takes_files(**first));
+  std::filesystem::remove(path + "/new");
+  EXPECT_TRUE(takes_files(**second));
+  first->reset();
+  EXPECT_TRUE(Directory::is_locked(path));
+  EXPECT_EQ(Directory::open(path).error().code, EBUSY);
+  second->reset();
+  EXPECT_FALSE(Directory::is_locked(path));
+}
+
+TEST(Directory, IsNotInheritedByTheLockOfAnother) {
+  const TempDir temp;
+  const std::string path = temp.file("capture");
+  auto first = Directory::open(path);
+  ASSERT_TRUE(first.has_value());
+  Result<OwnedFd> lock = (*first)->share_lock();
+  ASSERT_TRUE(lock.has_value());
+  std::filesystem::rename(path, temp.file("moved"));
+  EXPECT_EQ(Directory::inherit(path, OwnedFd(::dup(lock->get()))).error().code, ENOENT);
+  std::filesystem::create_directory(path);
+  EXPECT_EQ(Directory::inherit(path, std::move(*lock)).error().code, ESTALE);
+}
+
+TEST(Directory, IsReplacedForAllThatShareIt) {
+  const TempDir temp;
+  const std::string path = temp.file("capture");
+  auto first = Directory::open(path);
+  ASSERT_TRUE(first.has_value());
+  (*first)->keep();
+  Result<OwnedFd> lock = (*first)->share_lock();
+  ASSERT_TRUE(lock.has_value());
+  auto second = Directory::inherit(path, std::move(*lock));
+  ASSERT_TRUE(second.has_value());
+  std::filesystem::remove_all(path);
+  EXPECT_TRUE(takes_files(**first));
+  std::filesystem::remove(path + "/new");
+  const Result<int> file = (*second)->create("old");  // which only follows
+  ASSERT_TRUE(file.has_value());
+  EXPECT_TRUE((*second)->holds(*file, "old"));
+  first->reset();
+  EXPECT_TRUE((*second)->holds(*file, "old"));  // takes the lock over
+  EXPECT_EQ(Directory::open(path).error().code, EBUSY);
+  (*second)->close(*file);
+  second->reset();
+  EXPECT_FALSE(Directory::is_locked(path));
+}
+
 // Not being able to look does not mean that the segment is gone.
 TEST(Directory, HoldsItsFilesWhereNobodyCanTellWhatIsAtItsPath) {
   constexpr uid_t kNobody = 65'534;
