@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/support/regex.h"
+#include "tests/system/postgres.h"
 #include "tests/system/programs.h"
 #include "tests/system/replay_program.h"
 #include "tests/system/replayed.h"
@@ -54,6 +55,112 @@ TEST_P(ReplayMemcachedTest, OnlyTheStatisticsOfItsSuiteDiffer) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryEngine, ReplayMemcachedTest, testing::ValuesIn(both_engines()),
+                         name_of_mode);
+
+// --- PostgreSQL: SQLAlchemy's suite for dialects
+
+// Debian's packages are for Debian's Python.
+constexpr char kPython[] = "/usr/bin/python3";
+
+// The suite asks in one connection for what others have made. A replay keeps the order of
+// connections that do not overlap, so each use gets a connection of its own, and the next one
+// begins once the server, asked directly, has ended it.
+constexpr char kConfiguration[] = R"(import os
+import time
+
+import psycopg2
+from sqlalchemy import pool
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.testing.plugin.pytestplugin import *
+
+server = psycopg2.connect(host="127.0.0.1", port=os.environ["SERVER"], user="tester", dbname="postgres")
+server.autocommit = True
+
+
+def close(dialect, connection):
+    number = connection.info.backend_pid
+    connection.close()
+    with server.cursor() as cursor:
+        while True:
+            cursor.execute("select from pg_stat_activity where pid = %s", (number,))
+            if cursor.rowcount == 0:
+                return
+            time.sleep(0.001)
+
+
+PGDialect_psycopg2.get_pool_class = classmethod(lambda dialect, url: pool.NullPool)
+PGDialect_psycopg2.do_close = PGDialect_psycopg2.do_terminate = close
+)";
+
+class ReplayAlchemyTest : public ReplayProgramTest {
+ protected:
+  [[nodiscard]] static std::unique_ptr<Postgres> database(const TempDir& folder) {
+    auto server = std::make_unique<Postgres>(folder, Postgres::owner());
+    static_cast<void>(run_program({"psql", "-h", "127.0.0.1", "-p", std::to_string(server->port()),
+                                   "-U", "tester", "-c", "create schema test_schema", "postgres"}));
+    return server;
+  }
+  /// The outcome of each test of the suite, through `port` to `server`. Some fail, with sluice or
+  /// without it, since the dialect is of another version.
+  [[nodiscard]] static std::string outcomes(std::uint16_t port, const Postgres& server) {
+    const TempDir suite;
+    static_cast<void>(suite.write("conftest.py", kConfiguration));
+    static_cast<void>(suite.write("test_suite.py", "from sqlalchemy.testing.suite import *\n"));
+    static_cast<void>(
+        suite.write("setup.cfg",
+                    "[sqla_testing]\nprofile_file=profiles\n"
+                    "requirement_cls=sqlalchemy.testing.requirements:SuiteRequirements\n"));
+    ProcessOptions there;
+    there.working_directory = suite.path();
+    there.environment = {"SERVER=" + std::to_string(server.port())};
+    // Two classes ask for a table while the connection that makes it is open: only time orders
+    // them.
+    Process process(
+        {kPython, "-B", "-m", "pytest", "-v", "--tb=no", "-p", "no:warnings", "-p",
+         "no:cacheprovider", "-k", "not HasTableTest and not IntegerTest", "--dburi",
+         "postgresql+psycopg2://tester@127.0.0.1:" + std::to_string(port) + "/postgres"},
+        there);
+    EXPECT_TRUE(process.wait(kProgramPatience).has_value());
+    std::string outcomes;
+    const Regex outcome("^(test_suite.py::.* (PASSED|FAILED|SKIPPED|ERROR))");
+    for (const std::string& line : lines_with(process.standard_output(), outcome)) {
+      outcomes += outcome.first_in(line).at(1) + '\n';
+    }
+    EXPECT_GT(count_lines(outcomes, Regex("PASSED")), 300U)
+        << process.standard_output() << process.standard_error();
+    return outcomes;
+  }
+};
+
+// Only keys for cancelling and numbers of tables differ. A server draws a key for each connection;
+// it counts tables, also those that came to nothing. A row's description has such a number as four
+// bytes, from 0x4000 on, before that of a column; a row has it as text.
+TEST_P(ReplayAlchemyTest, OnlyKeysAndNumbersOfTablesOfItsSuiteDiffer) {
+  for (const char* program : {"initdb", "postgres", "psql", kPython}) SLUICE_NEEDS_PROGRAM(program);
+  if (Process({kPython, "-c", "import psycopg2, pytest, sqlalchemy"}).wait() != 0) {
+    GTEST_SKIP() << "psycopg2, pytest or sqlalchemy is not installed";
+  }
+  const TempDir direct_folder;
+  const std::unique_ptr<Postgres> direct = database(direct_folder);
+  const std::string without = outcomes(direct->port(), *direct);
+  const TempDir first_folder;
+  const std::unique_ptr<Postgres> first = database(first_folder);
+  // One worker, which sees each end before the next beginning.
+  start_recording(first->port(), {"--workers", "1"});
+  EXPECT_EQ(outcomes(daemon_->port(), *first), without) << "as without sluice";
+  end_recording();
+  const TempDir fresh_folder;
+  const std::unique_ptr<Postgres> fresh = database(fresh_folder);
+  const Replayed replayed =
+      replay_to(fresh->port(),
+                {"--wait-responses", "--compare", "--speed", "max", "--ignore-pattern",
+                 "(?s)K\\x00\\x00\\x00\\x0c.{8}", "--ignore-pattern", "(?s)\\x00\\x00[@-O].\\x00.",
+                 "--ignore-pattern", "\\x00\\x00\\x00\\x05[12][0-9]{4}"});
+  EXPECT_EQ(replayed.status, 0) << replayed.output << replayed.error;
+  EXPECT_GT(replayed.report.at("compare").at("connections").to_number<int>(), 1000);
+}
+
+INSTANTIATE_TEST_SUITE_P(AnEngine, ReplayAlchemyTest, testing::Values(Mode{"uring", "auto"}),
                          name_of_mode);
 
 }  // namespace
