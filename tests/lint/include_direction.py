@@ -25,6 +25,7 @@ LIBRARIES = {
     "Boost.Asio": r"boost/asio(/.*|\.hpp)",
     "Boost.Intrusive": r"boost/intrusive/.*",
     "Boost.JSON": r"boost/json(/.*|\.hpp)",
+    "RE2": r"re2/.*",
     "liburing": r"liburing(/.*|\.h)",
     "ISA-L": r"isa-l(/.*|\.h)",
     "spdlog": r"spdlog/.*",
@@ -99,6 +100,8 @@ ROWS = {
     "tools/": row("iolib/"),
     # Beast takes long to compile, so only this file includes it.
     "tools/ctl/client": row("iolib/", "tools/common/", libraries=("Boost.System", "Boost.Asio", "Boost.Beast")),
+    # Only this file searches with RE2.
+    "tools/replay/patterns": row("iolib/", "tools/replay/patterns.h", libraries=("RE2",)),
     "tests/": row("iolib/", "proxy/", "tools/", libraries=tuple(LIBRARIES)),
 }
 
