@@ -131,7 +131,7 @@ void RouteMetrics::add_servers(const Route& route, TimePoint now) {
     families_[kServerUp].add(std::uint64_t{is_usable(load, now) ? 1U : 0U}, labels);
     families_[kServerConnections].add(std::uint64_t{load.active.load(std::memory_order_relaxed)},
                                       labels);
-    families_[kServerFailures].add(load.failures.load(std::memory_order_relaxed), labels);
+    families_[kServerFailures].add(load.all_failures(), labels);
   }
 }
 

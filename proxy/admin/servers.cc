@@ -19,7 +19,7 @@ json::object server_json(const Route& route, const Server& server, const Checks&
   object["backup"] = server.backup;
   object["weight"] = server.weight;
   object["connections"] = load.active.load(std::memory_order_relaxed);
-  object["connect_failures"] = json_decimal(load.failures.load(std::memory_order_relaxed));
+  object["connect_failures"] = json_decimal(load.all_failures());
   const auto check = checks.find(&load);
   if (check == checks.end()) {
     object["check"] = nullptr;

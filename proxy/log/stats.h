@@ -35,6 +35,12 @@ class DurationCounts {
   /// those that are longer than all bounds.
   [[nodiscard]] std::uint64_t count(std::size_t bound) const { return counts_[bound]; }
   [[nodiscard]] std::uint64_t total_ns() const { return total_ns_; }
+  /// Calls `visit` with each number: the total, then the counts.
+  template <class Visit>
+  void for_each(const Visit& visit) {
+    visit(total_ns_);
+    for (Tally& each : counts_) visit(each);
+  }
 
  private:
   std::array<Tally, kBounds.size() + 1> counts_;
@@ -61,9 +67,10 @@ struct alignas(64) RouteCounts {
 };
 
 /// What all workers count for one route, each in its own element, and what can be switched while
-/// they run. Any thread may read all.
+/// they run. Any thread may read all. The last elements are what processes have counted from which
+/// this one has taken over; Takeovers sets them.
 struct RouteStats {
-  explicit RouteStats(std::size_t workers) : traffic(workers), counts(workers) {}
+  explicit RouteStats(std::size_t workers) : traffic(workers + 1), counts(workers + 1) {}
 
   std::vector<Traffic> traffic;
   std::vector<RouteCounts> counts;

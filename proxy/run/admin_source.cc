@@ -1,6 +1,7 @@
 #include "proxy/run/admin_source.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -57,6 +58,28 @@ void ask_all(const Workers& workers, const Ask& ask,
   }
 }
 
+// What is counted for the whole process.
+constexpr auto kProcessNumbers =
+    std::to_array({&admin::Figures::pipe_shortages, &admin::Figures::accept_pauses,
+                   &admin::Figures::log_lines_dropped});
+const std::vector<std::string> kProcessNames = {"pipe_shortages", "accept_pauses",
+                                                "log_lines_dropped"};
+
+// The numbers of a thing in the order of `names`; empty if it is not there.
+std::vector<std::uint64_t> numbers_of(const takeover::Totals& totals, const std::string& kind,
+                                      const std::string& thing,
+                                      const std::vector<std::string>& names) {
+  takeover::Totals ordered;
+  ordered[kind].names = names;
+  takeover::Totals one;
+  const auto found = totals.find(kind);
+  if (found == totals.end() || !found->second.values.contains(thing)) return {};
+  one[kind].names = found->second.names;
+  one[kind].values[thing] = found->second.values.at(thing);
+  takeover::add(ordered, one);
+  return std::move(ordered[kind].values[thing]);
+}
+
 bool any(const std::vector<bool>& answers) {
   return std::ranges::find(answers, true) != answers.end();
 }
@@ -85,7 +108,40 @@ std::optional<admin::Figures> DaemonSource::figures() const {
   figures.pipe_shortages = sum_of(workers_, &WorkerStats::pipe_shortages);
   figures.accept_pauses = sum_of(workers_, &WorkerStats::accept_pauses);
   figures.log_lines_dropped = log::dropped_lines();
+  const std::vector<std::uint64_t> more =
+      numbers_of(inherited(), "process", "process", kProcessNames);
+  for (std::size_t i = 0; i < std::min(more.size(), kProcessNumbers.size()); ++i) {
+    figures.*kProcessNumbers[i] += more[i];
+  }
   return figures;
+}
+
+takeover::Totals DaemonSource::own_totals() const {
+  takeover::Totals totals;
+  const std::optional<admin::Figures> all = figures();
+  if (!all) return totals;
+  std::vector<std::uint64_t> less = numbers_of(inherited(), "process", "process", kProcessNames);
+  less.resize(kProcessNumbers.size());
+  takeover::Counted& process = totals["process"];
+  process.names = kProcessNames;
+  std::vector<std::uint64_t>& numbers = process.values["process"];
+  for (std::size_t i = 0; i < kProcessNumbers.size(); ++i) {
+    numbers.push_back(*all.*kProcessNumbers[i] - less[i]);
+  }
+  return totals;
+}
+
+void DaemonSource::inherit(const takeover::Totals& totals) {
+  takeover::Totals kept = totals;
+  kept.erase("route");
+  kept.erase("server");
+  const std::lock_guard lock(mutex_);
+  inherited_.swap(kept);
+}
+
+takeover::Totals DaemonSource::inherited() const {
+  const std::lock_guard lock(mutex_);
+  return inherited_;
 }
 
 void DaemonSource::set_config(std::shared_ptr<const Config> config) {

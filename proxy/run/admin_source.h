@@ -14,6 +14,7 @@
 #include "proxy/health/health_thread.h"
 #include "proxy/run/machine.h"
 #include "proxy/run/worker_thread.h"
+#include "proxy/takeover/totals.h"
 #include "proxy/taps/capture.h"
 
 namespace sluice {
@@ -42,6 +43,11 @@ class DaemonSource final : public admin::AdminSource {
   void reloaded(const admin::ReloadResult& result);
   /// Any thread.
   void set_predecessors(std::vector<admin::Predecessor> predecessors);
+  /// What this process alone has counted, apart from routes; empty while it starts. Any thread.
+  [[nodiscard]] takeover::Totals own_totals() const;
+  /// What processes have counted that this one has replaced; it is added to the figures. Any
+  /// thread.
+  void inherit(const takeover::Totals& totals);
   /// The most connections at once. Control thread.
   void set_connections_limit(std::uint64_t connections) { connections_limit_ = connections; }
   /// All routes, at the start and after a reload. Control thread.
@@ -66,6 +72,8 @@ class DaemonSource final : public admin::AdminSource {
   void kill_connection(std::string id, std::function<void(bool)> done) const override;
 
  private:
+  [[nodiscard]] takeover::Totals inherited() const;
+
   const Machine& machine_;
   const PipePool& pool_;
   const std::uint64_t pipe_slots_limit_;
@@ -78,6 +86,7 @@ class DaemonSource final : public admin::AdminSource {
   std::shared_ptr<const Config> config_;
   admin::Reloads reloads_{.last = {}, .succeeded = std::chrono::system_clock::now()};
   std::vector<admin::Predecessor> predecessors_;
+  takeover::Totals inherited_;
   admin::Routes routes_;
 };
 

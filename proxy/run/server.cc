@@ -191,6 +191,7 @@ class Daemon {
                        workers_,
                        admin_,
                        listeners_,
+                       source_,
                        {[this] { service_.begin(serving()); },
                         [this](pid_t successor) {
                           service_.hand_over(successor);
@@ -204,6 +205,7 @@ class Daemon {
 Result<> Daemon::prepare() {
   Result<std::vector<Route>> routes = control_.resolve_routes();
   if (routes.has_error()) return routes.error();
+  takeovers_.restore(*routes);
   source_.set_routes(*routes);
   Result<ListenSockets> listeners = open_listeners(*config_, machine_.workers, inherited_);
   if (listeners.has_error()) return listeners.error();

@@ -36,7 +36,7 @@ void print_servers_of(const Route& route, HealthThread* health) {
         {"server", server->name},
         {"state", state_name(load, Clock::now())},
         {"active", std::uint64_t{load.active.load(std::memory_order_relaxed)}},
-        {"failures", load.failures.load(std::memory_order_relaxed)}};
+        {"failures", load.all_failures()}};
     if (!load.is_allowed()) {
       fields.push_back({"ordered", name_of(load.order.load(std::memory_order_relaxed))});
     }

@@ -14,6 +14,7 @@
 
 #include "iolib/base/file_identity.h"
 #include "proxy/log/log.h"
+#include "proxy/takeover/runtime_state.h"
 
 namespace sluice {
 namespace {
@@ -54,20 +55,24 @@ std::vector<OwnedFd> in_order(std::vector<std::vector<OwnedFd>> of_workers) {
 }  // namespace
 
 Takeovers::Takeovers(const Config& config, Control& control, const Workers& workers,
-                     admin::AdminThread& admin, ListenSockets& listeners, Actions actions)
+                     admin::AdminThread& admin, ListenSockets& listeners, DaemonSource& source,
+                     Actions actions)
     : config_(config),
       control_(control),
       workers_(workers),
       admin_(admin),
       listeners_(listeners),
       actions_(std::move(actions)),
+      source_(source),
+      predecessors_(
+          {.reported = [this] { inherit(); }, .ended = [](const std::vector<std::string>&) {}}),
       predecessor_({
           .refusal = [this] { return refusal(); },
           .hand_over = [this] { return hand_over(); },
           .hold = [this] { return hold(); },
           .release = [this](pid_t pid, const std::string& reason) { release(pid, reason); },
           .let_go = [this](pid_t pid) { return let_go(pid); },
-          .report = [] { return json::object{}; },
+          .report = [this] { return report_changes(); },
       }) {}
 
 // --- As a successor ---
@@ -77,12 +82,24 @@ Result<> Takeovers::ask(InheritedSockets& inherited) {
   if (handover.has_error()) return handover.error();
   for (OwnedFd& each : handover->sockets) inherited.add(std::move(each));
   handed_paths_ = std::move(handover->paths);
+  runtime_ = std::move(handover->runtime);
+  other_.pid = handover->pid;
+  predecessors_.add(std::move(handover->ancestors));
   return {};
+}
+
+void Takeovers::restore(std::span<const Route> routes) {
+  takeover::restore(runtime_, routes, config_, Clock::now());
 }
 
 Result<> Takeovers::await_go() {
   const Result<json::object> go = successor_.await_go();
   if (go.has_error()) return go.error();
+  other_.totals = takeover::totals_from_json(takeover::object_of(*go, "totals"));
+  takeover::Totals sums = predecessors_.totals();
+  takeover::add(sums, other_.totals);
+  const std::lock_guard lock(totals_mutex_);
+  totals_.inherit(sums);
   return {};
 }
 
@@ -92,9 +109,11 @@ void Takeovers::settle() {
   successor_.settle({
       .answers = [this] { return answers(); },
       .settled =
-          [this](const json::object&, takeover::Link link) {
+          [this](json::object released, takeover::Link link) {
             const auto shared = std::make_shared<takeover::Link>(std::move(link));
-            control_.post([this, shared] { settled(std::move(*shared)); });
+            control_.post([this, shared, released = std::move(released)] {
+              settled(released, std::move(*shared));
+            });
           },
       .lost = [this](const Error& why) { control_.post([this, why] { lost(why); }); },
   });
@@ -108,10 +127,20 @@ bool Takeovers::answers() {
       .has_value();
 }
 
-void Takeovers::settled(takeover::Link) {
-  log::info("taken_over");
+void Takeovers::settled(const json::object& released, takeover::Link link) {
+  log::info("taken_over", {{"pid", static_cast<std::uint64_t>(other_.pid)}});
   control_.end_change();
   actions_.begin();
+  takeover::replace(other_.totals,
+                    takeover::totals_from_json(takeover::object_of(released, "totals")));
+  other_.connections = takeover::number_of(released, "connections");
+  other_.link = link.release();
+  other_.process = successor_.release_process();
+  predecessors_.add_newest(std::move(other_));
+  inherit();
+  predecessors_.start();
+  if (takeover::flag_of(runtime_, "set_aside")) static_cast<void>(control_.set_lame_duck(true));
+  runtime_.clear();
   listeners_.own_paths(handed_paths_);
   admin_.own_paths(handed_paths_);
   sockets_.own_paths(handed_paths_);
@@ -122,6 +151,17 @@ void Takeovers::settled(takeover::Link) {
     unlink_if_same(AT_FDCWD, each.path, each.socket);
   }
   listen_for_successors();
+}
+
+// What all predecessors have counted. On any thread.
+void Takeovers::inherit() {
+  {
+    const std::lock_guard lock(totals_mutex_);
+    totals_.inherit(predecessors_.totals());
+  }
+  std::vector<admin::Predecessor> list;
+  for (const auto& [pid, connections] : predecessors_.list()) list.push_back({pid, connections});
+  source_.set_predecessors(std::move(list));
 }
 
 void Takeovers::lost(const Error& why) {
@@ -157,7 +197,8 @@ void Takeovers::remove_unix_paths() { sockets_.remove_unix_paths(); }
 
 void Takeovers::end() {
   successor_.end();
-  predecessor_.end({});
+  predecessors_.stop();
+  predecessor_.end(report(own_totals()));
 }
 
 // Calls `question` on the control thread, and waits for its answer.
@@ -199,6 +240,10 @@ Result<std::vector<Answer>> Takeovers::ask_workers(
 }
 
 std::string Takeovers::refusal() {
+  if (predecessors_.count() >= takeover::kMostPredecessors) {
+    return std::to_string(predecessors_.count()) +
+           " processes that were replaced still have connections, and no more may";
+  }
   if (records(config_)) return "the running process records, and cannot hand a capture over";
   const Result<std::string> reason =
       ask_control<std::string>([this](const std::function<void(std::string)>& answer) {
@@ -239,6 +284,12 @@ Result<takeover::Handover> Takeovers::hand_over() {
       [this](const std::function<void(std::vector<SocketPath>)>& answer) { answer(own_paths()); });
   if (owned.has_error()) return owned.error();
   handover.paths = *std::move(owned);
+  predecessors_.stop();
+  Result<takeover::Ancestors> ancestors = predecessors_.hand_over();
+  if (ancestors.has_error()) return ancestors.error();
+  handover.ancestors = *std::move(ancestors);
+  handover.runtime = takeover::runtime_state(source_.routes(), *source_.config(), Clock::now());
+  handover.runtime["set_aside"] = source_.state() == admin::RunState::lame_duck;
   return handover;
 }
 
@@ -256,11 +307,33 @@ Result<json::object> Takeovers::hold() {
         worker.hold_accepting([answer] { answer(Said{}); });
       });
   if (held.has_error()) return held.error();
-  return json::object{};
+  return report(own_totals());
+}
+
+takeover::Totals Takeovers::own_totals() {
+  const std::lock_guard lock(totals_mutex_);
+  return totals_.own();
+}
+
+json::object Takeovers::report(const takeover::Totals& totals) const {
+  json::object report;
+  report["totals"] = takeover::to_json(totals);
+  const auto figures = source_.figures();
+  report["connections"] = figures ? figures->connections : 0;
+  return report;
+}
+
+// A draining process with many routes counts for few of them.
+json::object Takeovers::report_changes() {
+  takeover::Totals own = own_totals();
+  json::object changes = report(takeover::changed(own, reported_));
+  reported_ = std::move(own);
+  return changes;
 }
 
 void Takeovers::release(pid_t successor, const std::string& reason) {
   admin_.release();
+  predecessors_.start();
   const Result<std::vector<Said>> released =
       ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
         worker.release_accepting([answer] { answer(Said{}); });
@@ -283,7 +356,8 @@ json::object Takeovers::let_go(pid_t successor) {
         answer(Said{});
       });
   static_cast<void>(gone);
-  return {};
+  reported_ = own_totals();
+  return report(reported_);
 }
 
 }  // namespace sluice

@@ -3,6 +3,8 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,9 +14,12 @@
 #include "proxy/config/config.h"
 #include "proxy/listen/inherited.h"
 #include "proxy/listen/listen_sockets.h"
+#include "proxy/run/admin_source.h"
 #include "proxy/run/control.h"
+#include "proxy/run/running_totals.h"
 #include "proxy/run/worker_thread.h"
 #include "proxy/takeover/predecessor.h"
+#include "proxy/takeover/predecessors.h"
 #include "proxy/takeover/successor.h"
 
 namespace sluice {
@@ -34,12 +39,16 @@ class Takeovers {
   };
   /// Borrows all of them.
   Takeovers(const Config& config, Control& control, const Workers& workers,
-            admin::AdminThread& admin, ListenSockets& listeners, Actions actions);
+            admin::AdminThread& admin, ListenSockets& listeners, DaemonSource& source,
+            Actions actions);
 
   // As a successor, during the start. These block.
 
   /// Gets the sockets of the running process.
   [[nodiscard]] Result<> ask(InheritedSockets& inherited);
+  /// Applies what the running process knew of servers, and what operators had switched, to the
+  /// routes of the start.
+  void restore(std::span<const Route> routes);
   /// Whether this is a successor that has not settled yet.
   [[nodiscard]] bool pending() const { return successor_.pending(); }
   /// Everything is prepared: waits until the running process accepts no more.
@@ -64,7 +73,11 @@ class Takeovers {
   void listen_for_successors();
   [[nodiscard]] std::vector<SocketPath> own_paths() const;
   [[nodiscard]] bool answers();
-  void settled(takeover::Link link);
+  void settled(const json::object& released, takeover::Link link);
+  void inherit();
+  [[nodiscard]] takeover::Totals own_totals();
+  [[nodiscard]] json::object report(const takeover::Totals& totals) const;
+  [[nodiscard]] json::object report_changes();
   void lost(const Error& why);
   [[nodiscard]] std::string refusal();
   [[nodiscard]] Result<takeover::Handover> hand_over();
@@ -86,6 +99,13 @@ class Takeovers {
   const Actions actions_;
   std::vector<SocketPath> handed_paths_;  ///< of the running process, until it lets go
   ListenSockets sockets_;                 ///< the takeover socket
+  DaemonSource& source_;
+  RunningTotals totals_{source_};
+  std::mutex totals_mutex_;    ///< guards totals_
+  json::object runtime_;       ///< of the running process
+  takeover::Living other_;     ///< the running process
+  takeover::Totals reported_;  ///< to the successor; on the takeover thread
+  takeover::Predecessors predecessors_;
   takeover::Successor successor_;
   takeover::Predecessor predecessor_;
 };

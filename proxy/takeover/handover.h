@@ -10,6 +10,7 @@
 #include "iolib/base/owned_fd.h"
 #include "iolib/json/json.h"
 #include "proxy/listen/unix_socket.h"
+#include "proxy/takeover/predecessors.h"
 
 namespace sluice::takeover {
 
@@ -19,6 +20,8 @@ struct Handover {
   OwnedFd process;                ///< of the giver, see open_process()
   std::vector<OwnedFd> sockets;   ///< all that listen, in the order in which they were bound
   std::vector<SocketPath> paths;  ///< of unix sockets; whoever has them last removes them
+  Ancestors ancestors;
+  json::object runtime;  ///< what differs from the configuration, see runtime_state.h
 };
 
 /// A handover as a message: its descriptors are `descriptors`, in order.

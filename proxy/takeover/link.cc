@@ -113,6 +113,12 @@ Link::Wait wait_or_stop(const StopSignal& stop) {
   };
 }
 
+Result<> wait_in_any_case(int fd, short events, TimePoint deadline) {
+  std::array<pollfd, 1> fds{{{fd, events, 0}}};
+  wait_for(fds, deadline);
+  return fds[0].revents != 0 ? Result<>() : Error{ETIMEDOUT, "takeover link"};
+}
+
 Link::Link(OwnedFd socket, Wait wait) : socket_(std::move(socket)), wait_(std::move(wait)) {
   const int flags = ::fcntl(socket_.get(), F_GETFL);
   if (flags >= 0) static_cast<void>(::fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK));

@@ -71,6 +71,9 @@ class Link {
 /// A Wait that fails once `stop` has been called. Borrows it.
 [[nodiscard]] Link::Wait wait_or_stop(const StopSignal& stop);
 
+/// A Wait that nothing stops before its deadline, so that no frame is cut in two.
+[[nodiscard]] Result<> wait_in_any_case(int fd, short events, TimePoint deadline);
+
 /// The process at the other end.
 struct Peer {
   pid_t pid = 0;

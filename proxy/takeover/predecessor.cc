@@ -22,10 +22,8 @@ namespace {
 constexpr Duration kHelloTime = std::chrono::seconds(5);
 constexpr Duration kAnswerTime = std::chrono::seconds(5);
 constexpr Duration kReportInterval = std::chrono::seconds(1);
-// A report that its reader does not take within this time is sent later.
-constexpr Duration kReportTime = std::chrono::seconds(30);
-// The last report must not hold up the end.
-constexpr Duration kLastReportTime = std::chrono::milliseconds(200);
+// Nobody reads a report that is not taken within this time. The last one must not hold up the end.
+constexpr Duration kReportTime = std::chrono::seconds(2);
 
 // Why a successor's message does not continue the takeover.
 Error unexpected(const Message& message) {
@@ -140,7 +138,7 @@ void Predecessor::talk(Link link, const Peer& peer) {
   const TimePoint deadline = began + kTakeoverTime;
   Result<> taken = offer(link, deadline);
   if (taken.has_value()) taken = give(link, peer, deadline);
-  if (taken.has_value()) return report_until_end(link);
+  if (taken.has_value()) return report_until_end(std::move(link));
   const std::string reason = reason_of(taken.error());
   // First of all.
   hooks_.release(peer.pid, reason);
@@ -179,27 +177,17 @@ Result<> Predecessor::give(Link& link, const Peer& peer, TimePoint deadline) {
 }
 
 // Until the daemon ends, or nobody listens.
-void Predecessor::report_until_end(Link& link) {
+void Predecessor::report_until_end(Link talk) {
+  Link link(talk.release(), wait_in_any_case);
   TimePoint next = Clock::now() + kReportInterval;
   while (true) {
     std::array<pollfd, 2> fds{{{stop_.fd(), POLLIN, 0}, {link.fd(), POLLRDHUP, 0}}};
     wait_for(fds, next);
-    if (fds[0].revents != 0) {
-      Link last(link.release(), [](int fd, short events, TimePoint deadline) -> Result<> {
-        std::array<pollfd, 1> one{{{fd, events, 0}}};
-        wait_for(one, deadline);
-        return one[0].revents != 0 ? Result<>() : Error{ETIMEDOUT, "takeover link"};
-      });
-      static_cast<void>(last.send({MessageType::report, std::move(last_report_)},
-                                  Clock::now() + kLastReportTime));
-      return;
-    }
-    if (fds[1].revents != 0) return;
+    const bool last = fds[0].revents != 0;
+    if (!last && fds[1].revents != 0) return;
+    const Message report{MessageType::report, last ? std::move(last_report_) : hooks_.report()};
+    if (link.send(report, Clock::now() + kReportTime).has_error() || last) return;
     next = std::max(next + kReportInterval, Clock::now());
-    // Half a report would make the rest unreadable.
-    const Result<> sent =
-        link.send({MessageType::report, hooks_.report()}, Clock::now() + kReportTime);
-    if (sent.has_error() && sent.error().code != ECANCELED) return;
   }
 }
 

@@ -59,7 +59,7 @@ class Predecessor {
   void talk(Link link, const Peer& peer);
   [[nodiscard]] Result<> offer(Link& link, TimePoint deadline);
   [[nodiscard]] Result<> give(Link& link, const Peer& peer, TimePoint deadline);
-  void report_until_end(Link& link);
+  void report_until_end(Link talk);
 
   Hooks hooks_;
   StopSignal stop_;

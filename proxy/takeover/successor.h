@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "iolib/base/error.h"
 #include "iolib/json/json.h"
@@ -45,6 +46,8 @@ class Successor {
   void fail(const Error& why);
   /// This process accepts now: settles on a thread.
   void settle(Hooks hooks);
+  /// The process at the other end, see open_process(). Once it has settled.
+  [[nodiscard]] OwnedFd release_process() { return std::move(process_); }
   /// Ends the thread.
   void end();
 

@@ -79,6 +79,14 @@ const json::array& array_of(const json::object& object, std::string_view key) {
   return found != nullptr && found->is_array() ? found->get_array() : kNone;
 }
 
+std::vector<std::string> texts_of(const json::object& object, std::string_view key) {
+  std::vector<std::string> texts;
+  for (const json::value& each : array_of(object, key)) {
+    if (each.is_string()) texts.emplace_back(each.get_string().data(), each.get_string().size());
+  }
+  return texts;
+}
+
 Message with_reason(MessageType type, std::string_view reason) {
   const std::string text = one_line(valid_utf8(reason));
   return {type, {{"reason", text}}};

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "iolib/base/error.h"
 #include "iolib/json/json.h"
@@ -63,6 +64,8 @@ inline constexpr std::size_t kLongestAnswer = 64 << 10;
 [[nodiscard]] bool flag_of(const json::object& object, std::string_view key);
 [[nodiscard]] const json::object& object_of(const json::object& object, std::string_view key);
 [[nodiscard]] const json::array& array_of(const json::object& object, std::string_view key);
+/// The texts in an array.
+[[nodiscard]] std::vector<std::string> texts_of(const json::object& object, std::string_view key);
 
 /// A message with a reason: refused or failed.
 [[nodiscard]] Message with_reason(MessageType type, std::string_view reason);

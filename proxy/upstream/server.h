@@ -28,15 +28,21 @@ enum class Order : std::uint8_t {
 /// What all threads know of one server; one cache line. It identifies the server: it outlives
 /// changes of the server's addresses, name and weight.
 struct alignas(64) ServerLoad {
-  std::atomic<std::uint32_t> active{0};           ///< connects and connections
-  std::atomic<std::uint32_t> failures_in_row{0};  ///< connects that failed since one succeeded
-  std::atomic<std::uint64_t> failures{0};         ///< connects that failed through its fault
-  std::atomic<std::uint32_t> ejections{0};        ///< since it was last used
+  std::atomic<std::uint32_t> active{0};              ///< connects and connections
+  std::atomic<std::uint32_t> failures_in_row{0};     ///< connects that failed since one succeeded
+  std::atomic<std::uint64_t> failures{0};            ///< connects that failed through its fault
+  std::atomic<std::uint64_t> inherited_failures{0};  ///< of processes that this one has replaced
+  std::atomic<std::uint32_t> ejections{0};           ///< since it was last used
   std::atomic<Duration::rep> ejected_until{0};  ///< time since the epoch of TimePoint; 0: it is not
   std::atomic<bool> down{false};                ///< found by its health checks
   std::atomic<std::uint8_t> falls{0};           ///< how often it went down, modulo 256
   std::atomic<Order> order{Order::up};          ///< the control thread sets it
 
+  /// The connects that failed through its fault, in this process and those that it has replaced.
+  [[nodiscard]] std::uint64_t all_failures() const {
+    return failures.load(std::memory_order_relaxed) +
+           inherited_failures.load(std::memory_order_relaxed);
+  }
   /// Whether an operator lets it have new connections.
   [[nodiscard]] bool is_allowed() const {
     return order.load(std::memory_order_relaxed) == Order::up;

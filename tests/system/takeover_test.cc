@@ -85,5 +85,98 @@ TEST_P(TakeoverTest, LosesNoClientAndNoByteWithOtherNumbersOfWorkers) {
   EXPECT_EQ(daemons[3]->terminate(), 0) << daemons[3]->log();
 }
 
+TEST_P(TakeoverTest, MetricsNeverFallAndHaveTheEndsOfEarlierProcesses) {
+  const std::uint16_t admin = free_port();
+  const std::vector<std::string> more = {"--admin", loopback_address(admin)};
+  const auto metric = [&](const std::string& name) -> double {
+    const std::string text =
+        "\n" + exchange(connect_tcp(admin).get(), http_request("GET", "/metrics")).body;
+    const std::size_t at = text.find("\n" + name + " ");
+    return at == text.npos ? -1 : std::strtod(text.c_str() + at + name.size() + 2, nullptr);
+  };
+  // A rendering is shared for a while.
+  const auto comes_to = [&](const std::string& name, double value) {
+    return wait_until([&] { return metric(name) == value; });
+  };
+  const std::string accepted = "sluice_connections_accepted_total{route=\"default\"}";
+  const std::string closed = "sluice_connections_closed_total{route=\"default\",reason=\"closed\"}";
+  const std::string bytes = "sluice_forwarded_bytes_total{route=\"default\",dir=\"to_upstream\"}";
+  const std::string count = "sluice_connection_duration_seconds_count{route=\"default\"}";
+
+  std::vector<std::unique_ptr<Daemon>> daemons;
+  std::vector<OwnedFd> held;
+  const auto hold_one = [&] {
+    held.push_back(connect_tcp(port_));
+    ASSERT_TRUE(send_all(held.back().get(), "hold"));
+    ASSERT_EQ(receive_text(held.back().get(), 4), "hold");
+  };
+  daemons.push_back(start(more));
+  hold_one();
+  for (double takeovers = 1; takeovers <= 2; ++takeovers) {
+    daemons.push_back(take_over(more));
+    EXPECT_TRUE(comes_to(accepted, takeovers)) << metric(accepted);
+    EXPECT_TRUE(comes_to(bytes, 4 * takeovers)) << metric(bytes);
+    hold_one();
+  }
+  // The connections of the first process end, and it does.
+  ASSERT_TRUE(send_all(held[0].get(), "more"));
+  ASSERT_EQ(receive_text(held[0].get(), 4), "more");
+  held[0].reset();
+  EXPECT_EQ(daemons[0]->process().wait(kLate), 0) << daemons[0]->log();
+  const std::string first = std::to_string(daemons[0]->process().pid());
+  ASSERT_TRUE(daemons.back()->wait_for_log(Regex("predecessor_ended pid=" + first), kLate));
+  EXPECT_TRUE(comes_to(closed, 1)) << metric(closed);
+  EXPECT_TRUE(comes_to(bytes, 16)) << metric(bytes);
+  EXPECT_TRUE(comes_to(count, 1)) << metric(count);
+  // So does that of the second. The third has it all, and so has who comes after it.
+  held[1].reset();
+  EXPECT_EQ(daemons[1]->process().wait(kLate), 0) << daemons[1]->log();
+  const std::string second = std::to_string(daemons[1]->process().pid());
+  ASSERT_TRUE(daemons.back()->wait_for_log(Regex("predecessor_ended pid=" + second), kLate));
+  daemons.push_back(take_over(more));
+  EXPECT_TRUE(comes_to(accepted, 3)) << metric(accepted);
+  EXPECT_TRUE(comes_to(closed, 2)) << metric(closed);
+  EXPECT_TRUE(comes_to(bytes, 16)) << metric(bytes);
+  EXPECT_TRUE(comes_to(count, 2)) << metric(count);
+  held[2].reset();
+  EXPECT_TRUE(comes_to(closed, 3)) << metric(closed);
+  EXPECT_EQ(daemons.back()->terminate(), 0);
+}
+
+TEST_P(TakeoverTest, FourOldProcessesMayStillHaveConnectionsAndTheNextTakeoverIsRefused) {
+  std::vector<std::unique_ptr<Daemon>> daemons;
+  std::vector<OwnedFd> held;
+  daemons.push_back(start());
+  for (int i = 0; i < 4; ++i) {
+    held.push_back(connect_tcp(port_));
+    ASSERT_TRUE(send_all(held.back().get(), "hold"));
+    ASSERT_EQ(receive_text(held.back().get(), 4), "hold");
+    daemons.push_back(take_over());
+  }
+  Process fifth([&] {
+    auto command = arguments({"--takeover"});
+    command.insert(command.begin(), daemon_binary());
+    return command;
+  }());
+  EXPECT_EQ(fifth.wait(kLate), 1);
+  EXPECT_EQ(fifth.standard_error(),
+            "sluice: takeover: refused: 4 processes that were replaced still have connections, and "
+            "no more may\n");
+  // None was killed, and each still serves.
+  for (const OwnedFd& each : held) {
+    ASSERT_TRUE(send_all(each.get(), "more"));
+    EXPECT_EQ(receive_text(each.get(), 4), "more");
+  }
+  held.erase(held.begin() + 1);
+  EXPECT_EQ(daemons[1]->process().wait(kLate), 0);
+  ASSERT_TRUE(daemons.back()->wait_for_log(Regex("predecessor_ended"), kLate));
+  daemons.push_back(take_over());
+  held.clear();
+  for (std::size_t i = 0; i + 1 < daemons.size(); ++i) {
+    EXPECT_EQ(daemons[i]->process().wait(kLate), 0);
+  }
+  EXPECT_EQ(daemons.back()->terminate(), 0);
+}
+
 }  // namespace
 }  // namespace sluice::test
