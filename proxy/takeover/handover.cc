@@ -29,8 +29,7 @@ json::object to_json(Ancestors& ancestors, std::vector<OwnedFd>& descriptors) {
   json::array living;
   for (Living& each : ancestors.living) {
     json::array runs;
-    for (const std::string& run : each.runs)
-      runs.emplace_back(json::string_view(run.data(), run.size()));
+    for (const std::string& run : each.runs) runs.emplace_back(json_view(run));
     living.push_back(json::object{{"pid", each.pid},
                                   {"connections", each.connections},
                                   {"totals", to_json(each.totals)},

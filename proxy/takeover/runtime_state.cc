@@ -18,13 +18,11 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 // The longest ejection that there is, and half as much again.
 constexpr Duration kLongestEjection = std::chrono::minutes(8);
 
-json::string_view view(std::string_view text) { return {text.data(), text.size()}; }
-
 // Empty if there is nothing to say.
 json::object state_of(const ServerLoad& load, TimePoint now) {
   json::object state;
   const Order order = load.order.load(kRelaxed);
-  if (order != Order::up) state["order"] = view(name_of(order));
+  if (order != Order::up) state["order"] = json_view(name_of(order));
   if (load.down.load(kRelaxed)) state["down"] = true;
   if (const std::uint32_t failures = load.failures_in_row.load(kRelaxed); failures > 0) {
     state["failures_in_row"] = failures;
@@ -62,7 +60,7 @@ json::object state_of(const Route& route, TimePoint now) {
   json::object servers;
   for (const ServerRef& server : route.servers->servers) {
     json::object each = state_of(*server->load, now);
-    if (!each.empty()) servers[view(server->name)] = std::move(each);
+    if (!each.empty()) servers[json_view(server->name)] = std::move(each);
   }
   if (!servers.empty()) state["servers"] = std::move(servers);
   return state;
@@ -99,12 +97,12 @@ void restore_log_level(const json::object& state, const Config& config) {
 json::object runtime_state(std::span<const std::shared_ptr<const Route>> routes,
                            const Config& config, TimePoint now) {
   json::object state;
-  state["log_level"] = view(name_of(log::level()));
-  state["configured_log_level"] = view(name_of(config.log_level));
+  state["log_level"] = json_view(name_of(log::level()));
+  state["configured_log_level"] = json_view(name_of(config.log_level));
   json::object of_routes;
   for (const auto& route : routes) {
     json::object each = state_of(*route, now);
-    if (!each.empty()) of_routes[view(route->config.name)] = std::move(each);
+    if (!each.empty()) of_routes[json_view(route->config.name)] = std::move(each);
   }
   state["routes"] = std::move(of_routes);
   return state;

@@ -43,8 +43,6 @@ void put(Totals& to, const Totals& more, bool adds) {
   }
 }
 
-json::string_view view(std::string_view text) { return {text.data(), text.size()}; }
-
 }  // namespace
 
 void add(Totals& to, const Totals& more) { put(to, more, true); }
@@ -72,14 +70,15 @@ json::object to_json(const Totals& totals) {
   json::object object;
   for (const auto& [kind, counted] : totals) {
     json::array names;
-    for (const std::string& each : counted.names) names.emplace_back(view(each));
+    for (const std::string& each : counted.names) names.emplace_back(json_view(each));
     json::object values;
     for (const auto& [thing, numbers] : counted.values) {
       json::array row;
       for (const std::uint64_t each : numbers) row.emplace_back(each);
-      values[view(thing)] = std::move(row);
+      values[json_view(thing)] = std::move(row);
     }
-    object[view(kind)] = json::object{{"names", std::move(names)}, {"values", std::move(values)}};
+    object[json_view(kind)] =
+        json::object{{"names", std::move(names)}, {"values", std::move(values)}};
   }
   return object;
 }

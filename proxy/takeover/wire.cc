@@ -15,7 +15,7 @@ Error bad_frame(std::string_view what) { return Error{0, "the peer sent " + std:
 std::string encode(const Message& message) {
   json::object whole = message.body;
   const std::string_view name = name_of(message.type);
-  whole["type"] = json::string_view(name.data(), name.size());
+  whole["type"] = json_view(name);
   const std::string text = json::serialize(whole);
   std::string frame;
   frame.reserve(kHeaderBytes + text.size());
@@ -35,7 +35,7 @@ Result<std::size_t> decode_header(std::string_view header, std::size_t longest) 
 
 Result<Message> decode(std::string_view text) {
   boost::system::error_code error;
-  json::value parsed = json::parse(json::string_view(text.data(), text.size()), error);
+  json::value parsed = json::parse(json_view(text), error);
   if (error || !parsed.is_object()) return bad_frame("what is no object of JSON");
   Message message;
   message.body = std::move(parsed.get_object());
@@ -48,13 +48,13 @@ Result<Message> decode(std::string_view text) {
 }
 
 std::string text_of(const json::object& object, std::string_view key) {
-  const json::value* const found = object.if_contains(json::string_view(key.data(), key.size()));
+  const json::value* const found = object.if_contains(json_view(key));
   if (found == nullptr || !found->is_string()) return {};
   return {found->get_string().data(), found->get_string().size()};
 }
 
 std::uint64_t number_of(const json::object& object, std::string_view key) {
-  const json::value* const found = object.if_contains(json::string_view(key.data(), key.size()));
+  const json::value* const found = object.if_contains(json_view(key));
   if (found == nullptr) return 0;
   if (found->is_uint64()) return found->get_uint64();
   return found->is_int64() && found->get_int64() > 0
@@ -63,19 +63,19 @@ std::uint64_t number_of(const json::object& object, std::string_view key) {
 }
 
 bool flag_of(const json::object& object, std::string_view key) {
-  const json::value* const found = object.if_contains(json::string_view(key.data(), key.size()));
+  const json::value* const found = object.if_contains(json_view(key));
   return found != nullptr && found->is_bool() && found->get_bool();
 }
 
 const json::object& object_of(const json::object& object, std::string_view key) {
   static const json::object kNone;
-  const json::value* const found = object.if_contains(json::string_view(key.data(), key.size()));
+  const json::value* const found = object.if_contains(json_view(key));
   return found != nullptr && found->is_object() ? found->get_object() : kNone;
 }
 
 const json::array& array_of(const json::object& object, std::string_view key) {
   static const json::array kNone;
-  const json::value* const found = object.if_contains(json::string_view(key.data(), key.size()));
+  const json::value* const found = object.if_contains(json_view(key));
   return found != nullptr && found->is_array() ? found->get_array() : kNone;
 }
 

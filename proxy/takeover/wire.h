@@ -64,6 +64,10 @@ inline constexpr std::size_t kLongestAnswer = 64 << 10;
 [[nodiscard]] bool flag_of(const json::object& object, std::string_view key);
 [[nodiscard]] const json::object& object_of(const json::object& object, std::string_view key);
 [[nodiscard]] const json::array& array_of(const json::object& object, std::string_view key);
+/// The same text, for Boost.JSON.
+[[nodiscard]] inline json::string_view json_view(std::string_view text) {
+  return {text.data(), text.size()};
+}
 /// The texts in an array.
 [[nodiscard]] std::vector<std::string> texts_of(const json::object& object, std::string_view key);
 
