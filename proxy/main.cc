@@ -7,6 +7,8 @@
 #include "proxy/config/config.h"
 #include "proxy/log/log.h"
 #include "proxy/run/server.h"
+#include "proxy/takeover/launcher.h"
+#include "proxy/takeover/successor.h"
 #include "proxy/upstream/resolve.h"
 
 namespace {
@@ -27,6 +29,11 @@ int run(int argc, char** argv) try {
       return printed(sluice::check_server(invocation.config));
     case sluice::Invocation::Action::exit:
       break;
+  }
+  // The process that has started this one waits for the reason.
+  const char* const socket = std::getenv(sluice::takeover::kSocketVariable);
+  if (socket != nullptr && invocation.exit_status != 0) {
+    sluice::takeover::report_failure(socket, invocation.message);
   }
   std::FILE* out = invocation.exit_status == 0 ? stdout : stderr;
   std::fputs(invocation.message.c_str(), out);

@@ -64,6 +64,13 @@ void DaemonCommands::reload(bool dry_run, std::function<void(admin::ReloadResult
   });
 }
 
+void DaemonCommands::take_over(std::function<void(admin::TakeoverResult)> done) {
+  control_.post([this, done = std::move(done)]() mutable {
+    log::print("operator", {{"change", "takeover"}});
+    takeovers_->launch(std::move(done));
+  });
+}
+
 // Calls `done` once the turn that each worker is in has ended: in it, a server may have been picked
 // before an order, and the connect begins in the same turn.
 void DaemonCommands::after_turns(Done done) {

@@ -6,6 +6,7 @@
 #include "proxy/admin/commands.h"
 #include "proxy/run/control.h"
 #include "proxy/run/reloader.h"
+#include "proxy/run/takeovers.h"
 #include "proxy/run/worker_thread.h"
 
 namespace sluice {
@@ -22,6 +23,10 @@ class DaemonCommands final : public admin::AdminCommands {
   void set_lame_duck(bool lame_duck, std::function<void(bool)> done) override;
   void reload(bool dry_run, std::function<void(admin::ReloadResult)> done) override;
 
+  void take_over(std::function<void(admin::TakeoverResult)> done) override;
+
+  /// Takes over from now on. Borrowed; control thread.
+  void use(Takeovers& takeovers) { takeovers_ = &takeovers; }
   /// Reloads from now on. Borrowed; control thread.
   void use(Reloader& reloader) { reloader_ = &reloader; }
 
@@ -30,6 +35,7 @@ class DaemonCommands final : public admin::AdminCommands {
 
   Control& control_;
   const Workers& workers_;
+  Takeovers* takeovers_ = nullptr;
   Reloader* reloader_ = nullptr;  ///< null: there is no file
 };
 

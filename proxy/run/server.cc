@@ -95,9 +95,10 @@ class Daemon {
   /// `arguments`: the command line, for reloads.
   Daemon(const Invocation& invocation, Machine machine, std::vector<std::string> arguments,
          InheritedSockets inherited, Duration watchdog_time)
-      : Daemon(std::make_shared<const Config>(invocation.config), std::move(machine),
+      : Daemon(std::make_shared<const Config>(invocation.config), std::move(machine), arguments,
                std::move(inherited), watchdog_time) {
     if (!invocation.config_file.empty()) arguments_ = std::move(arguments);
+    commands_.use(takeovers_);
   }
 
   ~Daemon() {
@@ -123,9 +124,10 @@ class Daemon {
   void before_early_end() { admin_.remove_unix_paths(); }
 
  private:
-  Daemon(std::shared_ptr<const Config> config, Machine machine, InheritedSockets inherited,
-         Duration watchdog_time)
+  Daemon(std::shared_ptr<const Config> config, Machine machine,
+         std::vector<std::string> command_line, InheritedSockets inherited, Duration watchdog_time)
       : config_(std::move(config)),
+        command_line_(std::move(command_line)),
         machine_(std::move(machine)),
         pool_({config_->pipe_size_bytes, config_->pipe_budget_slots,
                PipePool::Options{}.thread_pipes}),
@@ -169,7 +171,8 @@ class Daemon {
   [[nodiscard]] std::string serving() const;
 
   const std::shared_ptr<const Config> config_;  ///< of the start
-  std::vector<std::string> arguments_;          ///< empty: there is no file to reload
+  const std::vector<std::string> command_line_;
+  std::vector<std::string> arguments_;  ///< empty: there is no file to reload
   Machine machine_;
   PipePool pool_;
   Control control_;
@@ -192,6 +195,7 @@ class Daemon {
                        admin_,
                        listeners_,
                        source_,
+                       command_line_,
                        {[this] { service_.begin(serving()); },
                         [this](pid_t successor) {
                           service_.hand_over(successor);

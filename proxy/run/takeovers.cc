@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "iolib/base/file_identity.h"
@@ -38,6 +41,12 @@ Result<Answer> await(std::future<Answer> answer, const takeover::StopSignal& sto
   return answer.get();
 }
 
+// The path of this program. After it was replaced, the link would name the old one.
+std::string own_program() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).string();
+}
+
 // The sockets of all workers in the order in which they were bound: socket i of an address is with
 // worker i % n.
 std::vector<OwnedFd> in_order(std::vector<std::vector<OwnedFd>> of_workers) {
@@ -56,7 +65,7 @@ std::vector<OwnedFd> in_order(std::vector<std::vector<OwnedFd>> of_workers) {
 
 Takeovers::Takeovers(const Config& config, Control& control, const Workers& workers,
                      admin::AdminThread& admin, ListenSockets& listeners, DaemonSource& source,
-                     Actions actions)
+                     std::vector<std::string> arguments, Actions actions)
     : config_(config),
       control_(control),
       workers_(workers),
@@ -66,10 +75,12 @@ Takeovers::Takeovers(const Config& config, Control& control, const Workers& work
       source_(source),
       predecessors_(
           {.reported = [this] { inherit(); }, .ended = [](const std::vector<std::string>&) {}}),
+      launcher_(own_program(), std::move(arguments)),
       predecessor_({
           .refusal = [this] { return refusal(); },
           .hand_over = [this] { return hand_over(); },
           .hold = [this] { return hold(); },
+          .refused = [this](pid_t pid, const std::string& reason) { launcher_.tell(pid, reason); },
           .release = [this](pid_t pid, const std::string& reason) { release(pid, reason); },
           .let_go = [this](pid_t pid) { return let_go(pid); },
           .report = [this] { return report_changes(); },
@@ -78,7 +89,9 @@ Takeovers::Takeovers(const Config& config, Control& control, const Workers& work
 // --- As a successor ---
 
 Result<> Takeovers::ask(InheritedSockets& inherited) {
-  Result<takeover::Handover> handover = successor_.ask(config_.takeover_socket);
+  const char* const told = std::getenv(takeover::kSocketVariable);
+  Result<takeover::Handover> handover =
+      successor_.ask(told != nullptr ? told : config_.takeover_socket);
   if (handover.has_error()) return handover.error();
   for (OwnedFd& each : handover->sockets) inherited.add(std::move(each));
   handed_paths_ = std::move(handover->paths);
@@ -195,7 +208,18 @@ void Takeovers::listen_for_successors() {
 
 void Takeovers::remove_unix_paths() { sockets_.remove_unix_paths(); }
 
+void Takeovers::launch(std::function<void(admin::TakeoverResult)> done) {
+  if (config_.takeover_socket.empty()) {
+    return done({.taken = false, .reason = "there is no takeover-socket in the configuration"});
+  }
+  launcher_.launch(config_.takeover_socket,
+                   [done = std::move(done)](pid_t pid, const std::string& reason) {
+                     done({.taken = reason.empty(), .reason = reason, .pid = pid});
+                   });
+}
+
 void Takeovers::end() {
+  launcher_.end();
   successor_.end();
   predecessors_.stop();
   predecessor_.end(report(own_totals()));
@@ -340,6 +364,7 @@ void Takeovers::release(pid_t successor, const std::string& reason) {
       });
   static_cast<void>(released);
   control_.post([this] { control_.end_change(); });
+  launcher_.tell(successor, reason);
   log::warn("takeover_failed",
             {{"pid", static_cast<std::uint64_t>(successor)}, {"reason", reason}});
 }
@@ -356,6 +381,7 @@ json::object Takeovers::let_go(pid_t successor) {
         answer(Said{});
       });
   static_cast<void>(gone);
+  launcher_.tell(successor, "");
   reported_ = own_totals();
   return report(reported_);
 }

@@ -18,6 +18,7 @@
 #include "proxy/run/control.h"
 #include "proxy/run/running_totals.h"
 #include "proxy/run/worker_thread.h"
+#include "proxy/takeover/launcher.h"
 #include "proxy/takeover/predecessor.h"
 #include "proxy/takeover/predecessors.h"
 #include "proxy/takeover/successor.h"
@@ -37,10 +38,10 @@ class Takeovers {
     /// Another process accepts again: end with status 1.
     std::function<void()> give_up;
   };
-  /// Borrows all of them.
+  /// Borrows all but the last two. `arguments`: the command line.
   Takeovers(const Config& config, Control& control, const Workers& workers,
             admin::AdminThread& admin, ListenSockets& listeners, DaemonSource& source,
-            Actions actions);
+            std::vector<std::string> arguments, Actions actions);
 
   // As a successor, during the start. These block.
 
@@ -66,6 +67,8 @@ class Takeovers {
   void settle();
   /// Removes the path of the takeover socket. Any thread.
   void remove_unix_paths();
+  /// Starts the installed program, which then takes over. `done` is called once, on any thread.
+  void launch(std::function<void(admin::TakeoverResult)> done);
   /// Before the daemon's parts end.
   void end();
 
@@ -106,6 +109,7 @@ class Takeovers {
   takeover::Living other_;     ///< the running process
   takeover::Totals reported_;  ///< to the successor; on the takeover thread
   takeover::Predecessors predecessors_;
+  takeover::Launcher launcher_;
   takeover::Successor successor_;
   takeover::Predecessor predecessor_;
 };

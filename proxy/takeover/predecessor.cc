@@ -45,7 +45,7 @@ Result<> expect(Link& link, MessageType type, TimePoint deadline) {
   return {};
 }
 
-void refuse(Link& link, std::string_view reason) {
+void send_refusal(Link& link, std::string_view reason) {
   static_cast<void>(
       link.send(with_reason(MessageType::refused, reason), Clock::now() + kAnswerTime));
 }
@@ -91,12 +91,9 @@ void Predecessor::take_newcomer() {
   Link link(std::move(socket), [this](int fd, short events, TimePoint deadline) {
     return wait(fd, events, deadline);
   });
-  if (peer.has_error()) return refuse(link, peer.error().to_string());
+  if (peer.has_error()) return send_refusal(link, peer.error().to_string());
   if (peer->uid != 0 && peer->uid != ::geteuid()) {
-    log::warn("takeover_refused", {{"pid", static_cast<std::uint64_t>(peer->pid)},
-                                   {"uid", std::uint64_t{peer->uid}},
-                                   {"reason", "another user"}});
-    return refuse(link, "only root and the user of the running process can take over");
+    return refuse(link, *peer, "only root and the user of the running process can take over");
   }
   talk(std::move(link), *peer);
 }
@@ -105,8 +102,9 @@ void Predecessor::take_newcomer() {
 void Predecessor::refuse_newcomer() {
   OwnedFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket) return;
+  const Result<Peer> peer = peer_of(socket.get());
   Link link(std::move(socket), wait_or_stop(stop_));
-  refuse(link, "another takeover is going on");
+  if (peer.has_value()) refuse(link, *peer, "another takeover is going on");
 }
 
 Result<> Predecessor::wait(int fd, short events, TimePoint deadline) {
@@ -126,13 +124,17 @@ void Predecessor::talk(Link link, const Peer& peer) {
   const Result<Link::Received> hello = link.receive(kLongestAnswer, began + kHelloTime);
   // Whoever only looks whether somebody listens says nothing.
   if (hello.has_error()) return;
+  // One that this process has started, and that cannot even ask.
+  if (hello->message.type == MessageType::failed) {
+    return refuse(link, peer, text_of(hello->message.body, "reason"));
+  }
   const bool fits = hello->message.type == MessageType::hello &&
                     number_of(hello->message.body, "version") == kWireVersion;
-  if (!fits) return refuse(link, "the running process speaks another version of the takeover");
+  if (!fits) {
+    return refuse(link, peer, "the running process speaks another version of the takeover");
+  }
   if (const std::string reason = hooks_.refusal(); !reason.empty()) {
-    log::warn("takeover_refused",
-              {{"pid", static_cast<std::uint64_t>(peer.pid)}, {"reason", reason}});
-    return refuse(link, reason);
+    return refuse(link, peer, reason);
   }
   log::info("takeover_began", {{"pid", static_cast<std::uint64_t>(peer.pid)}});
   const TimePoint deadline = began + kTakeoverTime;
@@ -142,7 +144,15 @@ void Predecessor::talk(Link link, const Peer& peer) {
   const std::string reason = reason_of(taken.error());
   // First of all.
   hooks_.release(peer.pid, reason);
-  refuse(link, reason);
+  send_refusal(link, reason);
+}
+
+void Predecessor::refuse(Link& link, const Peer& peer, const std::string& reason) {
+  log::warn("takeover_refused", {{"pid", static_cast<std::uint64_t>(peer.pid)},
+                                 {"uid", std::uint64_t{peer.uid}},
+                                 {"reason", reason}});
+  hooks_.refused(peer.pid, reason);
+  send_refusal(link, reason);
 }
 
 // Sends everything, and waits until the successor could accept.

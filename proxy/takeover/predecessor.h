@@ -29,6 +29,8 @@ class Predecessor {
     std::function<Result<Handover>()> hand_over;
     /// Nothing is accepted from its return on. Returns what `go` says.
     std::function<Result<json::object>()> hold;
+    /// A process cannot take over, before anything was handed over.
+    std::function<void(pid_t successor, const std::string& reason)> refused;
     /// Accepts again. `reason`: why the takeover has failed.
     std::function<void(pid_t successor, const std::string& reason)> release;
     /// The successor accepts. Returns what `released` says.
@@ -57,6 +59,7 @@ class Predecessor {
   void refuse_newcomer();
   [[nodiscard]] Result<> wait(int fd, short events, TimePoint deadline);
   void talk(Link link, const Peer& peer);
+  void refuse(Link& link, const Peer& peer, const std::string& reason);
   [[nodiscard]] Result<> offer(Link& link, TimePoint deadline);
   [[nodiscard]] Result<> give(Link& link, const Peer& peer, TimePoint deadline);
   void report_until_end(Link talk);

@@ -1,0 +1,138 @@
+#include "proxy/takeover/launcher.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string_view>
+#include <utility>
+
+#include "iolib/base/shortage.h"
+
+namespace sluice::takeover {
+namespace {
+
+// Between a process's end and the end of its link, which says more.
+constexpr Duration kLinkTime = std::chrono::milliseconds(500);
+// How often a process is looked at whose end cannot be awaited.
+constexpr Duration kExitLook = std::chrono::seconds(1);
+
+// What systemd gave to this process alone, and what told it where to ask.
+constexpr std::string_view kOwnVariables[] = {
+    "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=", "WATCHDOG_PID=", "SLUICE_TAKEOVER_SOCKET="};
+
+std::vector<std::string> environment_with(const std::string& socket) {
+  std::vector<std::string> environment;
+  for (char** each = environ; *each != nullptr; ++each) {
+    const std::string_view variable = *each;
+    const bool is_own = std::ranges::any_of(
+        kOwnVariables, [&](std::string_view name) { return variable.starts_with(name); });
+    if (!is_own) environment.emplace_back(variable);
+  }
+  environment.push_back(std::string(kSocketVariable) + "=" + socket);
+  return environment;
+}
+
+std::vector<char*> pointers_to(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (std::string& each : texts) pointers.push_back(each.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+std::string describe_exit(int status) {
+  if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status)) + " ended it";
+  return "it exited with status " + std::to_string(WEXITSTATUS(status)) + "; its log says why";
+}
+
+}  // namespace
+
+Launcher::Launcher(std::string program, std::vector<std::string> arguments)
+    : program_(std::move(program)), arguments_(std::move(arguments)) {
+  std::erase(arguments_, "--takeover");
+  arguments_.emplace_back("--takeover");
+}
+
+void Launcher::launch(const std::string& socket, Done done) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (done_) return done(0, "another takeover is going on");
+    done_ = done;
+    pid_ = 0;
+  }
+  if (thread_.joinable()) {
+    // Its process has failed, and ends.
+    stop_.stop();
+    thread_.join();
+    stop_.clear();
+  }
+  std::unique_lock lock(mutex_);
+  const Result<pid_t> started = start(socket);
+  if (started.has_error()) {
+    done_ = {};
+    lock.unlock();
+    return done(0, started.error().to_string());
+  }
+  pid_ = *started;
+  thread_ = start_thread([this, pid = pid_] {
+    pthread_setname_np(pthread_self(), "launcher");
+    await_exit(pid);
+  });
+}
+
+void Launcher::tell(pid_t pid, const std::string& reason) {
+  std::unique_lock lock(mutex_);
+  if (pid != pid_ || !done_) return;
+  const Done done = std::exchange(done_, {});
+  lock.unlock();
+  done(pid, reason);
+}
+
+void Launcher::end() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = {};
+  }
+  stop_.stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<pid_t> Launcher::start(const std::string& socket) const {
+  std::vector<std::string> arguments = arguments_;
+  std::vector<std::string> environment = environment_with(socket);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t signals;
+  sigemptyset(&signals);
+  posix_spawnattr_setsigmask(&attributes, &signals);
+  for (const int each : {SIGPIPE, SIGXFSZ}) sigaddset(&signals, each);
+  posix_spawnattr_setsigdefault(&attributes, &signals);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  pid_t pid = 0;
+  const int error = ::posix_spawn(&pid, program_.c_str(), nullptr, &attributes,
+                                  pointers_to(arguments).data(), pointers_to(environment).data());
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) return Error{error, "start " + program_};
+  return {boost::system::in_place_value, pid};
+}
+
+// Reaps the process, whenever it ends.
+void Launcher::await_exit(pid_t pid) {
+  const OwnedFd process = open_process(pid);
+  int status = 0;
+  while (true) {
+    pollfd fds[] = {{stop_.fd(), POLLIN, 0}, {process.get(), POLLIN, 0}};
+    wait_for(fds, Clock::now() + (process ? Duration(std::chrono::hours(1)) : kExitLook));
+    if (fds[0].revents != 0) return;
+    if (::waitpid(pid, &status, WNOHANG) == pid) break;
+  }
+  pollfd stop[] = {{stop_.fd(), POLLIN, 0}};
+  wait_for(stop, Clock::now() + kLinkTime);
+  tell(pid, describe_exit(status));
+}
+
+}  // namespace sluice::takeover
