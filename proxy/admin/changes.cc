@@ -15,6 +15,7 @@
 #include "iolib/base/text.h"
 #include "proxy/admin/answer.h"
 #include "proxy/admin/body.h"
+#include "proxy/admin/reload.h"
 #include "proxy/config/options.h"
 #include "proxy/log/log.h"
 #include "proxy/upstream/ejection.h"
@@ -162,6 +163,7 @@ void add_changes(Paths& paths, const AdminSource& source, AdminCommands& command
             [&](const Call& call) { set_lame_duck(call, false, source, commands); });
   paths.add_read("/v1/log-level", log_level);
   paths.add("PUT", "/v1/log-level", [&](const Call& call) { set_log_level(call, source); });
+  add_reload(paths, source, commands);
 }
 
 }  // namespace sluice::admin

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "proxy/admin/answer.h"
 #include "proxy/admin/changes.h"
@@ -39,9 +40,29 @@ void add_figures(MetricsWriter& metrics, const Figures& figures) {
 }
 
 // In seconds since the epoch.
-double wall_time() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(now).count();
+double epoch_seconds(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+double wall_time() { return epoch_seconds(std::chrono::system_clock::now()); }
+
+void add_reloads(MetricsWriter& metrics, const Reloads& reloads) {
+  metrics.add_single("sluice_config_last_reload_successful", MetricType::gauge,
+                     "1 if the configuration file, as it was last read, holds; otherwise 0.",
+                     std::uint64_t{reloads.last_successful() ? 1U : 0U});
+  metrics.add_single("sluice_config_last_reload_success_timestamp_seconds", MetricType::gauge,
+                     "When a configuration file was last read that holds, at first the start.",
+                     epoch_seconds(reloads.succeeded));
+}
+
+void add_predecessors(MetricsWriter& metrics, const std::vector<Predecessor>& predecessors) {
+  std::uint64_t connections = 0;
+  for (const Predecessor& each : predecessors) connections += each.connections;
+  metrics.add_single("sluice_predecessors", MetricType::gauge,
+                     "Processes that this one has taken over from, and that still drain.",
+                     std::uint64_t{predecessors.size()});
+  metrics.add_single("sluice_predecessor_connections", MetricType::gauge,
+                     "Connections that these still serve.", connections);
 }
 
 }  // namespace
@@ -63,8 +84,7 @@ void Endpoints::add_paths() {
   paths_.add_read("/readyz", [this] { return readyz(); });
   paths_.add("GET", "/metrics", [this](const Paths::Call& call) { scrape_.answer(call.reply); });
   paths_.add_read("/v1/status", [this] {
-    return make_response("application/json",
-                         status_json(source_.state(), source_.figures(), Clock::now() - start_));
+    return make_response("application/json", status_json(source_, Clock::now() - start_));
   });
   add_connection_paths(paths_, source_);
   paths_.add_read("/v1/routes",
@@ -109,6 +129,8 @@ std::string Endpoints::render_metrics() const {
   metrics.add_single("sluice_ready", MetricType::gauge, "1 while /readyz answers 200, otherwise 0.",
                      std::uint64_t{source_.state() == RunState::ready ? 1U : 0U});
   if (const std::optional<Figures> figures = source_.figures()) add_figures(metrics, *figures);
+  add_reloads(metrics, source_.reloads());
+  add_predecessors(metrics, source_.predecessors());
   add_capture_metrics(metrics, source_.captures());
   add_mirror_metrics(metrics, source_.mirrors());
   metrics.begin("sluice_admin_rejected_total", MetricType::counter,

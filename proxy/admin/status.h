@@ -1,6 +1,5 @@
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "iolib/base/clock.h"
@@ -8,9 +7,8 @@
 
 namespace sluice::admin {
 
-/// The body of /v1/status, a JSON object. While the daemon starts, `figures` is nullopt, and the
-/// object has no members about them.
-[[nodiscard]] std::string status_json(RunState state, const std::optional<Figures>& figures,
-                                      Duration uptime);
+/// The body of /v1/status, a JSON object. While the daemon starts, the object has no members about
+/// what it serves.
+[[nodiscard]] std::string status_json(const AdminSource& source, Duration uptime);
 
 }  // namespace sluice::admin

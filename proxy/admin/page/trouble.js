@@ -14,7 +14,7 @@ const kTroubleLevels = ['bad', 'warn', 'note'];
 
 function trouble(level, where, ...text) { return {level, where, text: text.filter(Boolean).join(', ')}; }
 
-function statusTroubles({state, connections, connections_limit: limit}) {
+function statusTroubles({state, connections, connections_limit: limit, last_reload: reload, predecessors = []}) {
   const used = limit > 0 ? connections / limit : 0;
   const states = {starting: 'sluice is starting: not every listener accepts yet',
                   lame_duck: 'Lame duck: connections are accepted, but /readyz answers 503',
@@ -23,7 +23,17 @@ function statusTroubles({state, connections, connections_limit: limit}) {
     states[state] && trouble('warn', '', states[state]),
     used >= .8 && trouble(used >= .95 ? 'bad' : 'warn', 'connections',
                           `${Math.floor(100 * used)} % of the connections that --max-connections allows`),
+    reload && reloadTrouble(reload),
+    ...predecessors.map(({pid, connections: left}) =>
+      trouble('note', '', `The process before, ${pid}, drains`, `${counted(left, 'connection')} left`)),
   ].filter(Boolean);
+}
+
+function reloadTrouble({result, time, error}) {
+  if (!['refused', 'needs-takeover'].includes(result)) return null;
+  const what = result === 'refused' ? 'was refused' : 'needs a takeover';
+  return trouble('warn', '', `The reload of ${new Date(time * 1000).toLocaleTimeString()} ${what}` +
+    (error ? `: ${error}` : ''), 'what ran before runs on');
 }
 
 function serverTroubles(rows) {

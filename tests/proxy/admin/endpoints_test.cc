@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -88,6 +89,36 @@ TEST_F(EndpointsTest, StatusSaysWhatRuns) {
   EXPECT_EQ(status.at("connections"), 3);
   EXPECT_EQ(status.at("connections_limit"), 9'007'199'254'740'993);
   EXPECT_GE(status.at("uptime_seconds").to_number<int>(), 0);
+  EXPECT_EQ(status.at("last_reload"), nullptr);
+  EXPECT_EQ(status.at("predecessors"), json::array());
+}
+
+TEST_F(EndpointsTest, StatusAndMetricsTellTheLastReloadAndPredecessors) {
+  EXPECT_NE(metrics().find("sluice_config_last_reload_successful 1\n"), std::string::npos);
+  source_.its_reloads = {Reloads::Last{Reloads::Time{std::chrono::seconds(7)},
+                                       ReloadResult::Outcome::refused, "a.toml:1:1: wrong"},
+                         Reloads::Time{std::chrono::milliseconds(5'500)}};
+  source_.its_predecessors = {{71, 30}, {70, 4}};
+  const json::value status = json::parse(*ask("GET", "/v1/status").body);
+  EXPECT_EQ(status.at("last_reload").at("result"), "refused");
+  EXPECT_EQ(status.at("predecessors").at(1).at("pid"), 70);
+  EXPECT_EQ(status.at("predecessors").at(0).at("connections"), 30);
+  // The metrics of a moment ago are shared; those of another daemon are not.
+  Endpoints other{{},
+                  source_,
+                  commands_,
+                  {[](Rejection) { return std::uint64_t{0}; },
+                   [](const std::function<void()>& task) { task(); }}};
+  HttpRequest request;
+  request.method = "GET";
+  request.target = "/metrics";
+  std::string text;
+  other.answer(request, [&text](const HttpResponse& response) { text = *response.body; });
+  for (const char* line : {"sluice_config_last_reload_successful 0\n",
+                           "sluice_config_last_reload_success_timestamp_seconds 5.5\n",
+                           "sluice_predecessors 2\n", "sluice_predecessor_connections 34\n"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  }
 }
 
 TEST_F(EndpointsTest, ADaemonThatStartsHasNoFigures) {

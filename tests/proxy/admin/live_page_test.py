@@ -127,6 +127,16 @@ class LivePage(unittest.TestCase):
         self.page.wait("$('.troubles').textContent.includes('orders is stuck: 300 MiB wait for the disk')")
         self.assertFalse(any("all is stuck" in text for text in self.texts(".troubles .bad")))
 
+    def test_a_reload_that_failed_and_a_process_that_drains_are_trouble(self):
+        self.assertFalse(any("reload" in text for text in self.texts(".troubles li")))
+        self.page.run("post('/stub/reload', {result: 'refused', error: 'sluice.toml:2:1: <b>to</b>'})")
+        self.page.wait("$('.troubles').textContent.includes('was refused: sluice.toml:2:1: <b>to</b>')")
+        self.assertIn("The process before, 4141, drains, 34 connections left", self.texts(".troubles .note"))
+        self.page.run("post('/stub/reload', {result: 'needs-takeover', error: null})")
+        self.page.wait("$('.troubles').textContent.includes('needs a takeover')")
+        self.page.run("post('/stub/reload', {result: 'applied', error: null})")
+        self.page.wait("!$('.troubles').textContent.includes('The reload of')")
+
     def test_a_table_shows_few_rows_or_all(self):
         self.assertEqual(len(self.texts("#routes tbody tr")), 12)
         self.click("$('#routes .all')")

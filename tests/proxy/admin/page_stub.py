@@ -44,6 +44,7 @@ class Daemon:
         self.orders: dict[tuple[str, str], str] = {}
         self.killed: set[str] = set()
         self.stuck = False
+        self.reload: dict | None = None
 
     def seconds(self) -> float:
         return time.time() - self.begin
@@ -73,7 +74,8 @@ class Daemon:
         return {"version": "0.1.0", "pid": 4242, "uptime_seconds": int(self.seconds()) + 187_200,
                 "state": "ready", "engine": "uring", "workers": 4,
                 "connections": CONNECTIONS - len(self.killed),
-                "connections_limit": 100_000, "log_level": "info"}
+                "connections_limit": 100_000, "log_level": "info", "last_reload": self.reload,
+                "predecessors": [{"pid": 4141, "connections": 34}] if self.reload else []}
 
     def route(self, i: int) -> dict:
         name = self.routes[i]
@@ -180,6 +182,9 @@ class Daemon:
     def change(self, path: str, body: dict) -> dict | None:
         if path == "/stub/stuck":
             self.stuck = True
+            return None
+        if path == "/stub/reload":
+            self.reload = {"time": time.time(), **body}
             return None
         parts = [urllib.parse.unquote(part) for part in path.split("/")[2:]]
         match parts:
