@@ -78,9 +78,11 @@ std::string detail_of(const Answer& answer) {
   return "HTTP status " + std::to_string(answer.status);
 }
 
-Answer Api::ask(const Request& request) const {
-  Answer answer = client_.ask(request);
-  if (answer.status >= 200 && answer.status < 300) return answer;
+namespace {
+
+bool is_good(const Answer& answer) { return answer.status >= 200 && answer.status < 300; }
+
+[[noreturn]] void refuse(const Answer& answer) {
   const std::string detail = detail_of(answer);
   if (answer.status == 401 || answer.status == 403) {
     const bool token = answer.status == 401;
@@ -88,6 +90,14 @@ Answer Api::ask(const Request& request) const {
                   "not allowed: " + detail + (token ? " --token-file names its file." : "")};
   }
   throw Failure{kRefused, detail};
+}
+
+}  // namespace
+
+Answer Api::ask(const Request& request) const {
+  Answer answer = client_.ask(request);
+  if (!is_good(answer)) refuse(answer);
+  return answer;
 }
 
 json::object Api::parse(const std::string& body, const std::string& target) const {
@@ -146,6 +156,16 @@ json::object Api::change(const std::string& method, const std::string& path,
   const Answer answer =
       ask({.method = method, .target = path, .body = body.empty() ? "" : json::serialize(body)});
   return answer.body.empty() ? json::object{} : parse(answer.body, path);
+}
+
+json::object Api::result(const std::string& path, Duration patience) const {
+  const Answer answer = client_.ask({.method = "POST", .target = path, .patience = patience});
+  if (!is_good(answer) && answer.content_type != "application/json") refuse(answer);
+  json::object object = parse(answer.body, path);
+  if (!object.contains("result")) {
+    throw Failure{kRefused, "the answer for " + path + " has no result"};
+  }
+  return object;
 }
 
 void Api::check_ready() const { static_cast<void>(ask({.target = "/readyz"})); }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "iolib/base/clock.h"
 #include "iolib/json/json.h"
 #include "tools/ctl/client.h"
 
@@ -30,6 +31,9 @@ class Api {
   /// Asks for a change. Returns the answer; an empty object if it has none.
   [[nodiscard]] json::object change(const std::string& method, const std::string& path,
                                     const json::object& body = {}) const;
+  /// Asks for a change that takes up to `patience`, and whose refusal is an answer too: it has the
+  /// member "result". Other refusals are failures.
+  [[nodiscard]] json::object result(const std::string& path, Duration patience) const;
   /// Whether the daemon is ready. If not, the failure says why.
   void check_ready() const;
 

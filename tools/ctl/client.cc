@@ -25,8 +25,8 @@ using Parser = http::response_parser<http::string_body>;
 
 constexpr std::size_t kReadBytes = 64 << 10;
 
-std::string seconds_of_patience() {
-  return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(kPatience).count()) + "s";
+std::string in_seconds(Duration patience) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(patience).count()) + "s";
 }
 
 // The value of `Host`. The daemon accepts addresses and localhost; other names only where its
@@ -68,10 +68,10 @@ Client::Client(std::string address, std::string token)
 }
 
 Answer Client::ask(const Request& request) const {
-  const TimePoint deadline = Clock::now() + kPatience;
+  const TimePoint deadline = Clock::now() + request.patience;
   const OwnedFd fd = connect(deadline);
-  send(fd.get(), header_of(request) + request.body, deadline);
-  return receive(fd.get(), deadline);
+  send(fd.get(), request, deadline);
+  return receive(fd.get(), request.patience, deadline);
 }
 
 std::string Client::header_of(const Request& request) const {
@@ -125,14 +125,17 @@ int Client::connect_to(const Endpoint& endpoint, OwnedFd& fd, TimePoint deadline
   }
 }
 
-void Client::send(int fd, std::string_view text, TimePoint deadline) const {
+void Client::send(int fd, const Request& request, TimePoint deadline) const {
+  const std::string bytes = header_of(request) + request.body;
+  std::string_view text = bytes;
   while (!text.empty()) {
     const ssize_t sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
       text.remove_prefix(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN) {
       if (!wait_(fd, POLLOUT, deadline)) {
-        throw Failure{kNobody, address_ + " takes no request within " + seconds_of_patience()};
+        throw Failure{kNobody,
+                      address_ + " takes no request within " + in_seconds(request.patience)};
       }
     } else if (errno != EINTR) {
       // A daemon that refuses a request may close before it has read it all; its answer is there.
@@ -141,7 +144,7 @@ void Client::send(int fd, std::string_view text, TimePoint deadline) const {
   }
 }
 
-Answer Client::receive(int fd, TimePoint deadline) const {
+Answer Client::receive(int fd, Duration patience, TimePoint deadline) const {
   Parser parser;
   parser.eager(true);
   parser.header_limit(kMostHeaderBytes);
@@ -151,7 +154,7 @@ Answer Client::receive(int fd, TimePoint deadline) const {
   std::vector<char> buffer(kReadBytes);
   while (!parser.is_done() && !error) {
     if (!wait_(fd, POLLIN, deadline)) {
-      throw Failure{kNobody, "no answer from " + address_ + " within " + seconds_of_patience()};
+      throw Failure{kNobody, "no answer from " + address_ + " within " + in_seconds(patience)};
     }
     const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;

@@ -12,7 +12,7 @@
 
 namespace sluice::ctl {
 
-/// The longest that a request and its answer may take.
+/// The longest that a request and its answer usually may take.
 inline constexpr Duration kPatience = std::chrono::seconds(10);
 /// The largest header and the largest body of an answer that is accepted.
 inline constexpr std::size_t kMostHeaderBytes = 16 << 10;
@@ -20,8 +20,9 @@ inline constexpr std::size_t kMostBodyBytes = 32 << 20;
 
 struct Request {
   std::string method = "GET";
-  std::string target;     ///< the path and the query, percent-encoded
-  std::string body = {};  ///< JSON; empty: none
+  std::string target;             ///< the path and the query, percent-encoded
+  std::string body = {};          ///< JSON; empty: none
+  Duration patience = kPatience;  ///< the longest that it and its answer may take
 };
 
 struct Answer {
@@ -50,7 +51,7 @@ class Client {
   void set_wait(Wait wait) { wait_ = std::move(wait); }
 
   /// Sends `request` and returns the answer, whatever its status is. Throws Failure if there is no
-  /// complete answer in kPatience.
+  /// complete answer within its patience.
   [[nodiscard]] Answer ask(const Request& request) const;
 
   [[nodiscard]] const std::string& address() const { return address_; }
@@ -58,8 +59,8 @@ class Client {
  private:
   [[nodiscard]] OwnedFd connect(TimePoint deadline) const;
   [[nodiscard]] int connect_to(const Endpoint& endpoint, OwnedFd& fd, TimePoint deadline) const;
-  void send(int fd, std::string_view text, TimePoint deadline) const;
-  [[nodiscard]] Answer receive(int fd, TimePoint deadline) const;
+  void send(int fd, const Request& request, TimePoint deadline) const;
+  [[nodiscard]] Answer receive(int fd, Duration patience, TimePoint deadline) const;
   [[nodiscard]] std::string header_of(const Request& request) const;
   [[noreturn]] void fail_to_connect(int error) const;
 

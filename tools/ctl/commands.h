@@ -16,6 +16,8 @@ Run run_undrain;
 Run run_capture;
 Run run_server;
 Run run_log_level;
+Run run_reload;
+Run run_takeover;
 Run run_ready;
 Run run_top;
 

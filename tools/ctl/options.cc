@@ -106,6 +106,8 @@ void Commands::add_changing() {
       .add_word("LEVEL", "", invocation_.order,
                 "From now on, log lines of this level and above. Without it, print the level.")
       .optional();
+  add("reload", run_reload, "Apply the configuration file, or nothing of it.")
+      .add_flag("--dry-run", invocation_.dry_run, "Only print what it would change.");
   add("ready", run_ready, "Exit with 0 if the daemon is ready, otherwise with 1.");
 }
 

@@ -33,6 +33,7 @@ struct Invocation {
   std::uint64_t limit = 0;  ///< 0: none
   std::uint64_t count = 0;  ///< 0: without an end
   bool waits = false;       ///< for a drain
+  bool dry_run = false;     ///< of a reload
   std::optional<Duration> wait_at_most = {};
 };
 

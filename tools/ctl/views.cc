@@ -15,6 +15,27 @@ std::string sum_of(const json::object& object, std::string_view outer) {
   return sum ? as_bytes(*sum) : "-";
 }
 
+// "refused: sluice.toml:2:1: …"; empty if there was no reload.
+std::string last_reload_of(const json::object& status) {
+  const json::object* const last = object_at(status, "last_reload");
+  if (last == nullptr) return "";
+  const std::string error = text_at(*last, "error");
+  return text_at(*last, "result") + (error == "-" ? "" : ": " + error);
+}
+
+// "4242 (7 connections), 4711 (1 connections)"; empty if there is none.
+std::string predecessors_of(const json::object& status) {
+  const json::value* const all = status.if_contains("predecessors");
+  std::string text;
+  if (all == nullptr || !all->is_array()) return text;
+  for (const json::value& each : all->get_array()) {
+    const json::object& predecessor = object_of(each);
+    text += (text.empty() ? "" : ", ") + text_at(predecessor, "pid") + " (" +
+            text_at(predecessor, "connections") + " connections)";
+  }
+  return text;
+}
+
 // The sum of counts, without a unit.
 std::string count_of(const json::object& object, std::string_view outer) {
   const std::optional<double> sum = sum_at(object, outer);
@@ -148,6 +169,16 @@ Table mirrors_table(const json::array& items) {
   return table;
 }
 
+Table changes_table(const json::array& changes) {
+  Table table({{"CHANGE"}, {"ROUTE"}, {"KEY"}, {"OLD"}, {"NEW"}});
+  for (const json::value& item : changes) {
+    const json::object& change = object_of(item);
+    table.add({text_at(change, "op"), text_at(change, "route"), text_at(change, "key"),
+               text_at(change, "old"), text_at(change, "new")});
+  }
+  return table;
+}
+
 std::string status_text(const json::object& status) {
   const std::string limit = text_at(status, "connections_limit");
   const std::string connections = text_at(status, "connections");
@@ -159,9 +190,12 @@ std::string status_text(const json::object& status) {
       {"engine", text_at(status, "engine")},
       {"workers", text_at(status, "workers")},
       {"connections", limit == "-" ? connections : connections + " of at most " + limit},
-      {"log level", text_at(status, "log_level")}};
+      {"log level", text_at(status, "log_level")},
+      {"last reload", last_reload_of(status)},
+      {"predecessors", predecessors_of(status)}};
   std::string text;
   for (const auto& [name, value] : lines) {
+    if (value.empty()) continue;
     std::string line(name);
     line.resize(13, ' ');
     text += line + value + '\n';

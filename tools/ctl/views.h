@@ -14,6 +14,8 @@ namespace sluice::ctl {
 [[nodiscard]] Table connections_table(const json::array& items);
 [[nodiscard]] Table captures_table(const json::array& items);
 [[nodiscard]] Table mirrors_table(const json::array& items);
+/// Of a reload.
+[[nodiscard]] Table changes_table(const json::array& changes);
 
 /// The status, one line for each figure.
 [[nodiscard]] std::string status_text(const json::object& status);

@@ -54,6 +54,17 @@ TEST(CtlTest, StatusIsALineForEachFigure) {
   EXPECT_FALSE(contains(stub.requests()[0], "Authorization"));
 }
 
+TEST(CtlTest, StatusTellsAFailedReloadAndPredecessors) {
+  const StubServer stub(always(stub_json(
+      R"({"state":"ready","last_reload":{"time":1.5,"result":"refused","error":"a.toml:2:1: x"},)"
+      R"("predecessors":[{"pid":7,"connections":3},{"pid":6,"connections":1}]})")));
+  const std::string output = run_ctl_at(stub.path(), {"status"}).output;
+  EXPECT_TRUE(
+      output.ends_with("last reload  refused: a.toml:2:1: x\n"
+                       "predecessors 7 (3 connections), 6 (1 connections)\n"))
+      << output;
+}
+
 TEST(CtlTest, JsonIsPrintedAsItIs) {
   const StubServer stub(always(stub_json(kStatusBody)));
   for (const std::vector<std::string>& arguments :
@@ -294,6 +305,71 @@ TEST(CtlDrainTest, ADrainThatIsUndoneIsReported) {
   const Outcome outcome = run_ctl_at(stub.path(), {"drain", "--wait"});
   EXPECT_EQ(outcome.status, 1);
   EXPECT_EQ(outcome.error, "sluice-ctl: the drain was undone, the state is ready\n");
+}
+
+// --- Reloads and takeovers ---
+
+const std::string kOneChange =
+    R"("changes":[{"op":"change","route":"web","key":"to","old":"10.0.0.1:80",)"
+    R"("new":"10.0.0.2:80"},{"op":"add","route":"new","key":null,"old":null,"new":null}])";
+const std::string kChangesTable =
+    "CHANGE  ROUTE  KEY  OLD          NEW\n"
+    "change  web    to   10.0.0.1:80  10.0.0.2:80\n"
+    "add     new    -    -            -\n";
+
+TEST(CtlReloadTest, WhatChangesIsATable) {
+  const std::string body = R"({"result":"applied",)" + kOneChange + R"(,"errors":[]})";
+  const StubServer stub(always(stub_json(body)));
+  EXPECT_EQ(run_ctl_at(stub.path(), {"reload"}).output, kChangesTable + "applied\n");
+  EXPECT_EQ(run_ctl_at(stub.path(), {"reload", "--dry-run"}).output,
+            kChangesTable + "would be applied\n");
+  EXPECT_EQ(run_ctl_at(stub.path(), {"reload", "--json"}).output, body + "\n");
+  EXPECT_EQ(stub.lines(), (std::vector<std::string>{"POST /v1/reload", "POST /v1/reload?dry-run=1",
+                                                    "POST /v1/reload"}));
+  EXPECT_TRUE(
+      contains(stub.requests()[0], "\r\nX-Sluice: 1\r\nContent-Type: application/json\r\n"));
+  const StubServer same(always(stub_json(R"({"result":"unchanged","changes":[],"errors":[]})")));
+  const Outcome outcome = run_ctl_at(same.path(), {"reload"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(outcome.output, "unchanged\n");
+}
+
+TEST(CtlReloadTest, EachErrorOfABadFileIsALine) {
+  const std::string body =
+      R"({"result":"refused","changes":[],"errors":["a.toml:2:1: one","a.toml:3:1: t\u001bwo"]})";
+  const StubServer stub(always(stub_json(body, "422 Unprocessable Content")));
+  const Outcome outcome = run_ctl_at(stub.path(), {"reload"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.output, "");
+  EXPECT_EQ(outcome.error,
+            "sluice-ctl: a.toml:2:1: one\nsluice-ctl: a.toml:3:1: t\\x1bwo\n"
+            "sluice-ctl: refused: nothing has changed\n");
+  const Outcome json = run_ctl_at(stub.path(), {"reload", "--json"});
+  EXPECT_EQ(json.status, 1);
+  EXPECT_EQ(json.output, "{" + body.substr(1) + "\n");
+}
+
+TEST(CtlReloadTest, WhereATakeoverIsNeededItIsNamed) {
+  const std::string body = R"({"result":"needs-takeover",)" + kOneChange + R"(,"errors":[]})";
+  const StubServer stub(always(stub_json(body, "409 Conflict")));
+  const Outcome outcome = run_ctl_at(stub.path(), {"reload", "--dry-run"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.output, kChangesTable);
+  EXPECT_TRUE(is_one_line(outcome.error)) << outcome.error;
+  EXPECT_TRUE(contains(outcome.error, "sluice --takeover")) << outcome.error;
+}
+
+TEST(CtlReloadTest, ARefusalWithoutAResultIsAFailure) {
+  for (const char* command : {"reload"}) {
+    const StubServer starting(always(stub_problem(409, "The daemon is starting.")));
+    const Outcome refused = run_ctl_at(starting.path(), {command});
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_EQ(refused.error, "sluice-ctl: The daemon is starting.\n");
+    const StubServer forbidden(always(stub_problem(403, "No.")));
+    EXPECT_EQ(run_ctl_at(forbidden.path(), {command}).status, 4);
+    const StubServer strange(always(stub_json("{}")));
+    EXPECT_TRUE(contains(run_ctl_at(strange.path(), {command}).error, "has no result"));
+  }
 }
 
 // --- Who is asked ---

@@ -61,9 +61,14 @@ TEST(CtlOptionsTest, ADrainWaitsWithATimeOrWithoutOne) {
   }
 }
 
+TEST(CtlOptionsTest, AReloadCanBeADryRun) {
+  EXPECT_FALSE(parsed({"reload"}).dry_run);
+  EXPECT_TRUE(parsed({"reload", "--dry-run"}).dry_run);
+}
+
 TEST(CtlOptionsTest, WhatIsWrongIsReported) {
   for (const std::vector<const char*>& arguments : {std::vector<const char*>{},
-                                                    {"reload"},
+                                                    {"reload", "web"},
                                                     {"takeover"},
                                                     {"kill"},
                                                     {"capture", "on"},
