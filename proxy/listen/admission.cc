@@ -38,38 +38,38 @@ void Admission::start() {
   }
 }
 
-void Admission::change(const ListenChange& change, std::vector<ListenSocket> added,
-                       std::function<void()> done) {
-  assert(!on_changed_);
-  on_changed_ = std::move(done);
+void Admission::retire(const ListenChange& change, std::function<void()> done) {
+  assert(!on_retired_);
+  on_retired_ = std::move(done);
   for (const auto& listener : listeners_) {
-    const auto stays = change.stay.find(listener->group());
-    if (stays == change.stay.end()) {
-      listener->drain();
-    } else {
-      listener->use(stays->second);
-      if (change.restarts) listener->pause();
-    }
+    if (!change.stay.contains(listener->group())) listener->drain();
+  }
+  check_retired();
+}
+
+void Admission::change(const ListenChange& change, std::vector<ListenSocket> added) {
+  for (const auto& listener : listeners_) {
+    listener->use(change.stay.at(listener->group()));
+    if (change.restarts) listener->pause();
   }
   for (ListenSocket& socket : added) add(std::move(socket));
   if (state_ == State::open) start();
   if (draining()) {
     for (const auto& listener : listeners_) listener->drain();
   }
-  check_changed();
 }
 
 // In a deferral after a listener has closed, since it is still in use then.
-void Admission::check_changed() {
-  if (!on_changed_) return;
+void Admission::check_retired() {
+  if (!on_retired_) return;
   std::erase_if(listeners_, [](const auto& listener) { return listener->closed(); });
   const bool closing =
       std::ranges::any_of(listeners_, [](const auto& listener) { return listener->draining(); });
-  if (!closing) std::exchange(on_changed_, nullptr)();
+  if (!closing) std::exchange(on_retired_, nullptr)();
 }
 
 void Admission::listener_closed() {
-  if (on_changed_) reactor_.defer(listener_closed_);
+  if (on_retired_) reactor_.defer(listener_closed_);
   check_closed();
 }
 

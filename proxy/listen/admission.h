@@ -48,10 +48,11 @@ class Admission final : private Timer, private Deferral {
   void add(ListenSocket socket);
   /// Begins to accept.
   void start();
-  /// Changes the listeners, and begins to accept from those in `added`. Calls `done` once those
-  /// that close are empty and closed, some turns later at most.
-  void change(const ListenChange& change, std::vector<ListenSocket> added,
-              std::function<void()> done);
+  /// Admits the clients that are already queued at the listeners that do not stay, then closes
+  /// these. Calls `done` once they are closed, some turns later at most.
+  void retire(const ListenChange& change, std::function<void()> done);
+  /// Changes the listeners that stay, and begins to accept from those in `added`. After retire().
+  void change(const ListenChange& change, std::vector<ListenSocket> added);
   /// Gives the current snapshot of a route. To be set before start().
   std::function<RouteSnapshot(std::size_t route)> snapshot_of = {};
   /// Accepts the clients that are already queued, then closes the listeners.
@@ -110,7 +111,7 @@ class Admission final : private Timer, private Deferral {
   void serve_waiting();
   void resume();
   void check_closed();
-  void check_changed();
+  void check_retired();
   void note_full(std::uint64_t clients);
   void note_calm();
 
@@ -125,8 +126,8 @@ class Admission final : private Timer, private Deferral {
   std::deque<Accepted> waiting_;
   std::uint32_t descriptors_wanted_ = 0;  ///< sessions that wait for a descriptor
   State state_ = State::open;
-  std::function<void()> on_changed_;  ///< set while listeners close for change()
-  CallingDeferral<&Admission::check_changed> listener_closed_{*this};
+  std::function<void()> on_retired_;  ///< set while listeners close for retire()
+  CallingDeferral<&Admission::check_retired> listener_closed_{*this};
 };
 
 }  // namespace sluice

@@ -114,7 +114,7 @@ void WorkerThread::change(std::shared_ptr<const WorkerChange> change,
                           std::vector<ListenSocket> added, std::function<void()> done) {
   auto sockets = std::make_shared<std::vector<ListenSocket>>(std::move(added));
   reactor_->post([this, change = std::move(change), sockets, done = std::move(done)] {
-    worker_->change(*change, std::move(*sockets), done);
+    worker_->change(change, std::move(*sockets), done);
   });
 }
 

@@ -159,12 +159,18 @@ void Worker::update_route(const Route& route) {
   routes_.update(route);
 }
 
-void Worker::change(const WorkerChange& change, std::vector<ListenSocket> added,
+// Clients that are queued where nobody listens any more came for what holds until now.
+void Worker::change(std::shared_ptr<const WorkerChange> change, std::vector<ListenSocket> added,
                     std::function<void()> done) {
-  commit_taps(change.captures, change.all_routes);
-  for (const Route& route : change.routes.changed) mirrors_.update(route);
-  routes_.change(change.routes);
-  admission_.change(change.listeners, std::move(added), std::move(done));
+  const ListenChange& listeners = change->listeners;
+  auto sockets = std::make_shared<std::vector<ListenSocket>>(std::move(added));
+  admission_.retire(listeners, [this, change = std::move(change), sockets, done = std::move(done)] {
+    commit_taps(change->captures, change->all_routes);
+    for (const Route& route : change->routes.changed) mirrors_.update(route);
+    routes_.change(change->routes);
+    admission_.change(change->listeners, std::move(*sockets));
+    done();
+  });
 }
 
 // A connection that is recorded or mirrored stays with the worker where it begins, so it begins

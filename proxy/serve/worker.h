@@ -65,11 +65,11 @@ class Worker final : private Timer {
   void kill_session(std::uint64_t number, const std::function<void(bool)>& done);
   /// New connections of this route use its new addresses.
   void update_route(const Route& route);
-  /// New connections use these routes and taps, and are accepted by these listeners. Calls `done`
-  /// once the listeners that close have closed, some turns later at most. Then
+  /// Closes the listeners that go. Then new connections use these routes and taps, and are accepted
+  /// by these listeners. Calls `done` once that is so, some turns later at most. Then
   /// forget_removed_routes() may follow, as soon as all workers have come that far, before the next
   /// change.
-  void change(const WorkerChange& change, std::vector<ListenSocket> added,
+  void change(std::shared_ptr<const WorkerChange> change, std::vector<ListenSocket> added,
               std::function<void()> done);
   void forget_removed_routes() { routes_.forget_removed(); }
 
