@@ -20,6 +20,14 @@ std::string format_fraction(std::uint64_t millionths) {
   return text;
 }
 
+/// Formats events a minute: "10/s", or "7/m".
+std::string format_rate(std::uint64_t per_minute) {
+  constexpr std::uint64_t kSeconds = 60;
+  if (per_minute == 0) return "0";
+  const bool is_whole = per_minute % kSeconds == 0;
+  return std::to_string(is_whole ? per_minute / kSeconds : per_minute) + (is_whole ? "/s" : "/m");
+}
+
 /// The texts of a member, by its type.
 struct Formatter {
   const Option& option;
@@ -87,6 +95,7 @@ struct Formatter {
 std::string format_number(const Option& option, std::uint64_t number) {
   if (option.kind == OptionKind::size) return format_size_bytes(number);
   if (option.kind == OptionKind::fraction) return format_fraction(number);
+  if (option.kind == OptionKind::rate) return format_rate(number);
   if (option.kind != OptionKind::duration) return std::to_string(number);
   return format_duration(std::chrono::nanoseconds(static_cast<std::int64_t>(number)));
 }

@@ -50,7 +50,18 @@ std::optional<std::uint64_t> parse_fraction(std::string_view text) {
   return *units * mirror::kWholeShare + *millionths;
 }
 
-/// Parses a count, size, duration, fraction or choice as the number to store.
+/// Parses "100/s", "600/m" or "0" as events a minute.
+std::optional<std::uint64_t> parse_rate(std::string_view text) {
+  constexpr std::uint64_t kSeconds = 60;
+  if (text == "0") return 0;
+  const bool is_minute = text.ends_with("/m");
+  if (!is_minute && !text.ends_with("/s")) return std::nullopt;
+  const auto number = whole_number(text.substr(0, text.size() - 2));
+  if (!number || *number > std::uint64_t{1} << 40) return std::nullopt;
+  return is_minute ? *number : *number * kSeconds;
+}
+
+/// Parses a count, size, duration, rate, fraction or choice as the number to store.
 Result<std::uint64_t> parse_number(const Option& option, std::string_view text) {
   std::uint64_t number = 0;
   if (option.kind == OptionKind::choice) {
@@ -70,6 +81,10 @@ Result<std::uint64_t> parse_number(const Option& option, std::string_view text) 
     const Result<std::uint64_t> size_bytes = parse_size_bytes(text);
     if (!size_bytes) return size_bytes.error();
     number = *size_bytes;
+  } else if (option.kind == OptionKind::rate) {
+    const std::optional<std::uint64_t> per_minute = parse_rate(text);
+    if (!per_minute) return wrong_value("no rate", text, allowed_values(option));
+    number = *per_minute;
   } else if (option.kind == OptionKind::fraction) {
     const std::optional<std::uint64_t> millionths = parse_fraction(text);
     if (!millionths) return wrong_value("no number", text, allowed_values(option));

@@ -66,6 +66,7 @@ constexpr std::uint64_t kLeastMirrorLag = 64 << 10;
 constexpr std::uint64_t kMostMirrorLag = 1 << 30;
 constexpr std::uint64_t kLeastMirrorBuffers = 1 << 20;
 constexpr std::uint64_t kMostMirrorBuffers = std::uint64_t{64} << 30;
+constexpr std::uint64_t kMostPerMinute = 60 * 1'000'000;
 // The most that the kernel takes.
 constexpr std::uint64_t kLongestKeepalive = 32'767 * kSecond;
 constexpr std::uint64_t kLongestUserTimeout = 24 * 3'600 * kSecond;
@@ -333,6 +334,30 @@ constexpr auto kOptions = std::to_array<Option>({
      .repeated = true,
      .help = "Reset the connections of these clients. It is written like --allow, and wins over an "
              "equal block there. The option can be repeated."},
+    {.name = "source-connections",
+     .kind = OptionKind::count,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::clients,
+     .field = &RouteConfig::source_connections,
+     .value = "N",
+     .default_text = "0",
+     .lowest = 1,
+     .highest = kMostConnections,
+     .zero = "no limit",
+     .help = "Let one source have this many connections at a time. A source is an IPv4 address, or "
+             "a /64 of IPv6."},
+    {.name = "source-rate",
+     .kind = OptionKind::rate,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::clients,
+     .field = &RouteConfig::source_rate,
+     .value = "RATE",
+     .default_text = "0",
+     .lowest = 1,
+     .highest = kMostPerMinute,
+     .zero = "no limit",
+     .help = "Let one source begin this many connections in a time, such as 100/s or 600/m. As "
+             "many as in a second may begin at once."},
     {.name = "proxy-in",
      .kind = OptionKind::choice,
      .places = kEverywhere,

@@ -26,6 +26,7 @@ enum class OptionKind {
   count,
   size,
   duration,
+  rate,  ///< events a minute; "10/s" or "600/m"
   fraction,
   choice,
   cpus

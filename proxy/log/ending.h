@@ -39,6 +39,7 @@ inline constexpr auto kEndings = std::to_array<Ending>({
     {EndReason::half_close_timeout, "half_close_timeout", EndGroup::timeouts},
     {EndReason::left, "left", EndGroup::closed},
     {EndReason::denied, "denied", EndGroup::refused},
+    {EndReason::limited, "limited", EndGroup::refused},
     {EndReason::proxy_header, "proxy_header", EndGroup::refused},
     {EndReason::peek_timeout, "peek_timeout", EndGroup::timeouts},
     {EndReason::no_route, "no_route", EndGroup::refused},
@@ -68,7 +69,9 @@ static_assert(
 
 /// Whether a client was turned away for what it is, or because there were too many. That can happen
 /// very often, so not each has a line in the log.
-constexpr bool is_rejection(EndReason reason) { return reason == EndReason::denied; }
+constexpr bool is_rejection(EndReason reason) {
+  return reason == EndReason::denied || reason == EndReason::limited;
+}
 
 /// Of a connection that has ended.
 inline const Ending& ending_of(EndReason reason) {

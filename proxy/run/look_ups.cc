@@ -200,6 +200,7 @@ void LookUps::continue_route(std::size_t index, const LookUps& old, std::size_t 
   const Route& known = old.routes_[old_index];
   Route& route = routes_[index];
   route.stats = known.stats;
+  if (route.sources != nullptr && known.sources != nullptr) route.sources = known.sources;
   route.relay.traffic = route.stats->traffic.data();
   if (route.config.target() == known.config.target()) route.files = known.files;
   route.servers = with_known_servers(route.config, known.servers, known.config);

@@ -37,7 +37,7 @@ SocketAddress client_of(const Route& route, int fd) {
   const RouteConfig& config = route.config;
   const bool needed = route.tapped() || config.balance == Balance::source_hash ||
                       Entry::is_needed(config) || config.clients != nullptr ||
-                      config.proxy_out != ProxyOut::off;
+                      route.sources != nullptr || config.proxy_out != ProxyOut::off;
   if (!needed && !log::enabled(LogLevel::info)) return {};
   return peer_name(fd);
 }
@@ -67,6 +67,7 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
 }
 
 Session::~Session() {
+  if (entrance_ && entrance_->sources) entrance_->sources->end(client_, worker_->reactor().now());
   worker_->counts(*route_).active.subtract();
   worker_->session_ended(*this);
 }
@@ -180,11 +181,37 @@ void Session::set_times(int fd, Leg::Kind kind) const {
 
 // Why the client may not come in, if so. One that has left before its address was asked for has
 // none.
-EndReason Session::admit() const {
+EndReason Session::admit() {
   const RouteConfig& config = route_->config;
-  if (config.clients == nullptr) return EndReason::none;
+  if (config.clients == nullptr && route_->sources == nullptr) return EndReason::none;
   if (!has_address() && client_kind_ == Leg::Kind::tcp) return EndReason::left;
-  return config.clients->allows(client_) ? EndReason::none : EndReason::denied;
+  if (config.clients != nullptr && !config.clients->allows(client_)) return EndReason::denied;
+  return route_->sources != nullptr && has_address() ? count_source() : EndReason::none;
+}
+
+EndReason Session::count_source() {
+  using Sources = balance::SourceTable;
+  const RouteConfig& config = route_->config;
+  Sources& sources = *route_->sources;
+  const balance::SourceLimits limits{config.source_connections, config.source_rate};
+  switch (sources.begin(client_, limits, worker_->reactor().now())) {
+    case Sources::Verdict::over:
+      return EndReason::limited;
+    case Sources::Verdict::counted:
+      entrance().sources = route_->sources;
+      break;
+    case Sources::Verdict::uncounted:
+      if (!sources.take_overflow()) break;
+      log::warn("sources_full",
+                {{"route", config.name}, {"sources", std::uint64_t{sources.size()}}});
+      break;
+  }
+  return EndReason::none;
+}
+
+Session::Entrance& Session::entrance() {
+  if (!entrance_) entrance_ = std::make_unique<Entrance>();
+  return *entrance_;
 }
 
 // Finds out which client it is, and which route it takes. Returns whether the session continues. A
@@ -194,7 +221,6 @@ Task<bool> Session::enter(int client) {
     end_ = EndReason::left;
     co_return false;
   }
-  entrance_ = std::make_unique<Entrance>();
   const std::shared_ptr<const WorkerRoutes::Table> routes = worker_->routes().table_of(*route_);
   const RouteConfig& config = route_->config;
   Entry entry(worker_->reactor(), config, client);
@@ -202,7 +228,7 @@ Task<bool> Session::enter(int client) {
   EndReason end = EndReason::none;
   Choice choice;
   if (config.proxy_in != ProxyIn::off) {
-    end = co_await entry.identify(client_, entrance_->target);
+    end = co_await entry.identify(client_, entrance().target);
     if (end == EndReason::none) end = admit();
   }
   if (end == EndReason::none && !config.matches.empty()) {
@@ -211,7 +237,7 @@ Task<bool> Session::enter(int client) {
   running_ = {};
   if (!has_ended()) end_ = end;
   if (has_ended()) co_return false;
-  entrance_->server_name = std::move(choice.server_name);
+  entrance().server_name = std::move(choice.server_name);
   if (choice.match) {
     const auto chosen = routes->find(config.matches[*choice.match].to_route);
     // It was removed while the client waited for a place.

@@ -72,6 +72,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   struct Entrance {
     SocketAddress target;     ///< what the client connected to, if a header says so
     std::string server_name;  ///< see server_name()
+    std::shared_ptr<balance::SourceTable> sources;  ///< that counts it; null if none does
   };
   /// The bytes that were forwarded, and how many of them were spliced.
   struct Totals {
@@ -85,7 +86,9 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Task<Result<OwnedFd>> open_target(ServerConnect& connect);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   [[nodiscard]] Task<bool> enter(int client);
-  [[nodiscard]] EndReason admit() const;
+  [[nodiscard]] EndReason admit();
+  [[nodiscard]] EndReason count_source();
+  Entrance& entrance();
   void set_times(int fd, Leg::Kind kind) const;
   [[nodiscard]] bool sends_file() const {
     return std::holds_alternative<FileEndpoint>(route_->config.target());
@@ -125,7 +128,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   std::uint64_t number_;
   TimePoint began_;
   SocketAddress client_;
-  std::unique_ptr<Entrance> entrance_;       ///< null unless the route has an Entry
+  std::unique_ptr<Entrance> entrance_;       ///< null unless the route asks for it
   [[no_unique_address]] Upstream upstream_;  ///< the next members stand in its padding
   Leg::Kind client_kind_;
   EndReason end_ = EndReason::none;

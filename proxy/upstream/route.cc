@@ -79,6 +79,9 @@ Route make_route(std::size_t number, const RouteConfig& config, std::size_t work
   route.servers = make_server_set(config);
   route.stats = std::make_shared<RouteStats>(workers);
   route.stats->capture_enabled = config.capture_enabled;
+  if (config.source_connections > 0 || config.source_rate > 0) {
+    route.sources = std::make_shared<balance::SourceTable>();
+  }
   route.relay.traffic = route.stats->traffic.data();
   route.relay.splice = splice_mode(config.zero_copy);
   route.relay.idle_timeout = config.idle_timeout;

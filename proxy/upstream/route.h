@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "iolib/balance/source_table.h"
 #include "iolib/balance/token_bucket.h"
 #include "iolib/base/endpoint.h"
 #include "iolib/relay/relay.h"
@@ -54,6 +55,9 @@ struct Route {
   /// Reads the route's file; null if it sends none. Shared by all copies of the route. One per
   /// route, so that a hanging mount blocks only the routes on it.
   std::shared_ptr<FileThread> files;
+  /// Counts the connections of each source; null if nothing limits them. Shared by all copies of
+  /// the route.
+  std::shared_ptr<balance::SourceTable> sources;
   std::shared_ptr<RoutePicks> picks;  ///< the worker's; null in copies that no worker has
 
   /// A name can stand for several, even if it does not at the moment.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -37,22 +38,31 @@ class ClientsTest : public ServersTest {
     add_servers(1);
     start_with_file(addresses(), more);
   }
-  /// How a connection from this local address ends, from which nothing is sent.
-  [[nodiscard]] Ending ending_from(const std::string& source) {
-    const OwnedFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  /// Connects from this local address. Returns an errno, or 0.
+  [[nodiscard]] int connect_at(int client, const std::string& source) {
     sockaddr_in from{};
     from.sin_family = AF_INET;
     EXPECT_EQ(::inet_pton(AF_INET, source.c_str(), &from.sin_addr), 1);
-    EXPECT_EQ(::bind(client.get(), reinterpret_cast<const sockaddr*>(&from), sizeof from), 0);
+    EXPECT_EQ(::bind(client, reinterpret_cast<const sockaddr*>(&from), sizeof from), 0);
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(daemon_->port());
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) {
-      return ending_of(client.get());
-    }
-    EXPECT_EQ(errno, ECONNRESET);
+    const bool done = ::connect(client, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+    return done ? 0 : errno;
+  }
+  /// How a connection from this local address ends, from which nothing is sent.
+  [[nodiscard]] Ending ending_from(const std::string& source) {
+    const OwnedFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int error = connect_at(client.get(), source);
+    if (error == 0) return ending_of(client.get());
+    EXPECT_EQ(error, ECONNRESET);
     return Ending::reset;
+  }
+  [[nodiscard]] OwnedFd connect_from(const std::string& source) {
+    OwnedFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(connect_at(client.get(), source), 0);
+    return client;
   }
   /// A client that a PROXY header declares to be at this address, and that has sent `x`.
   [[nodiscard]] OwnedFd declared(const std::string& host) {
@@ -171,6 +181,69 @@ TEST_P(ClientsTest, DeniedClientsAreNotRecorded) {
   daemon_.reset();
   const Recorded capture = read_capture(folder_.file("capture"));
   EXPECT_EQ(capture.only().open.client, "203.0.113.7:4321");
+}
+
+TEST_P(ClientsTest, ASourceHasAsManyConnectionsAsItMay) {
+  start_one("source-connections = 2\n");
+  OwnedFd first = connect_tcp(daemon_->port());
+  expect_served(first);
+  const OwnedFd second = connect_tcp(daemon_->port());
+  expect_served(second);
+  EXPECT_EQ(ending_of_client(), Ending::reset);
+  EXPECT_EQ(daemon_->wait_for_ends(1).at(0).reason, "limited");
+  EXPECT_TRUE(nobody_came());
+  expect_served(connect_from("127.0.0.2"));
+  first.reset();
+  ASSERT_EQ(daemon_->wait_for_ends(3).size(), 3U);
+  expect_served(connect_tcp(daemon_->port()));
+}
+
+TEST_P(ClientsTest, TheDeclaredSourceIsCountedAndAnIpv6OneIsItsFirst64Bits) {
+  start_one("source-connections = 1\nproxy-in = \"trusted\"\nproxy-trust = \"127.0.0.1\"\n");
+  const OwnedFd first = declared("2001:db8::1");
+  expect_served(first);
+  EXPECT_EQ(ending_of(declared("2001:db8::2").get()), Ending::reset);
+  const OwnedFd other = declared("2001:db8:0:1::1");
+  expect_served(other);
+  const OwnedFd v4 = declared("203.0.113.7");
+  expect_served(v4);
+}
+
+TEST_P(ClientsTest, ASourceBeginsAsManyConnectionsInATimeAsItMay) {
+  start_one("source-rate = \"1/m\"\n");
+  expect_served(connect_tcp(daemon_->port()));
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(ending_of_client(), Ending::reset);
+  expect_served(connect_from("127.0.0.2"));
+  ASSERT_TRUE(wait_until([&] { return rejected("limited") == 20; }));
+  EXPECT_EQ(counters_of(*daemon_).at("refused"), "20");
+}
+
+/// Also that of a connection whose server cannot be reached.
+TEST_P(ClientsTest, EveryEndFreesThePlaceOfItsSource) {
+  add_refusing_server();
+  start_with_file(addresses(), "source-connections = 1\n");
+  for (std::size_t i = 1; i <= 5; ++i) {
+    EXPECT_EQ(ending_of_client(), Ending::reset);
+    EXPECT_EQ(daemon_->wait_for_ends(i).back().reason, "connect_refused");
+  }
+}
+
+TEST_P(ClientsTest, AReloadReadsListsAgainAndKeepsTheCountsOfSources) {
+  const std::string list = folder_.write("deny.txt", "127.0.0.3\n");
+  start_one("source-connections = 1\ndeny = \"file:" + list + "\"\n");
+  const OwnedFd client = connect_tcp(daemon_->port());
+  expect_served(client);
+  static_cast<void>(folder_.write("deny.txt", "127.0.0.2\nnonsense\n"));
+  daemon_->process().signal(SIGHUP);
+  ASSERT_TRUE(daemon_->wait_for_log(Regex("deny.txt:2: no address")));
+  expect_served(connect_from("127.0.0.2"));
+  EXPECT_EQ(ending_from("127.0.0.3"), Ending::reset) << "a broken list changes nothing";
+  static_cast<void>(folder_.write("deny.txt", "127.0.0.2\n"));
+  daemon_->process().signal(SIGHUP);
+  ASSERT_TRUE(daemon_->wait_for_log(Regex(" reloaded routes=1 changed=1")));
+  EXPECT_EQ(ending_from("127.0.0.2"), Ending::reset);
+  expect_served(connect_from("127.0.0.3"));
+  EXPECT_EQ(ending_of_client(), Ending::reset) << "its source has a connection already";
 }
 
 TEST_P(ClientsTest, ServersAndTheirChecksAreConnectedToFromTheSource) {

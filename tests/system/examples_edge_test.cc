@@ -2,10 +2,14 @@
 // Only addresses and a time-out are replaced.
 
 #include <gtest/gtest.h>
+#include <signal.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/support/regex.h"
@@ -197,6 +201,61 @@ TEST_P(SitesExampleTest, OtherNamesAndOtherPeersAreRefused) {
   EXPECT_EQ(read_text(folder_.file("access.log")), "");
 }
 
+/// The test itself as the server, and as one source.
+class PublicPortExampleTest : public ExampleTest {
+ protected:
+  void start_public() {
+    server_ = listen_tcp();
+    const std::string list = folder_.write("deny.txt", "192.0.2.0/24  # an example\n");
+    start_example("public-port.toml",
+                  {{"10.0.0.2:443", loopback_address(server_.port)},
+                   {"10.0.0.3:5432", loopback_address(server_.port)},
+                   {"50/s", "100000/s"},
+                   {"file:/etc/sluice/deny.txt", "file:" + list}},
+                  2);
+  }
+  [[nodiscard]] OwnedFd served() {
+    OwnedFd client = connect_tcp(daemon_->port_of("public"));
+    accepted_.push_back(accept_from(server_.fd.get()));
+    EXPECT_TRUE(send_all(accepted_.back().get(), std::string_view("x")));
+    EXPECT_EQ(receive_text(client.get(), 1), "x");
+    return client;
+  }
+  void expect_refused(const std::string& route, const std::string& reason, std::size_t ends) {
+    const int error = try_connect(daemon_->port_of(route));
+    EXPECT_TRUE(error == 0 || error == ECONNRESET) << error;
+    EXPECT_EQ(last_end(ends).at("reason"), reason);
+  }
+
+  Listener server_;
+  std::vector<OwnedFd> accepted_;
+};
+
+TEST_P(PublicPortExampleTest, ASourceHasAHundredConnections) {
+  start_public();
+  std::vector<OwnedFd> clients;
+  for (int i = 0; i < 100; ++i) clients.push_back(served());
+  expect_refused("public", "limited", 1);
+}
+
+TEST_P(PublicPortExampleTest, AReloadedListResetsNewConnectionsOnly) {
+  start_public();
+  const OwnedFd client = served();
+  static_cast<void>(folder_.write("deny.txt", "127.0.0.0/8\n"));
+  daemon_->process().signal(SIGHUP);
+  ASSERT_TRUE(daemon_->wait_for_log(Regex(" reloaded ")));
+  expect_refused("public", "denied", 1);
+  ASSERT_TRUE(send_all(client.get(), std::string_view("y")));
+  EXPECT_EQ(receive_text(accepted_.back().get(), 1), "y");
+}
+
+TEST_P(PublicPortExampleTest, OthersThanTheNetworkAreRefused) {
+  start_public();
+  expect_refused("internal", "denied", 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(BothEngines, PublicPortExampleTest, testing::ValuesIn(both_engines()),
+                         name_of_mode);
 INSTANTIATE_TEST_SUITE_P(BothEngines, SshAndTlsExampleTest, testing::ValuesIn(both_engines()),
                          name_of_mode);
 INSTANTIATE_TEST_SUITE_P(BothEngines, SitesExampleTest, testing::ValuesIn(both_engines()),

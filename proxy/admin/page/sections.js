@@ -101,7 +101,7 @@ class ListSection {
 }
 
 /** Ends that are no trouble. All others count as failures. */
-const kOrderly = new Set(['closed', 'left', 'idle_timeout', 'denied', 'killed']);
+const kOrderly = new Set(['closed', 'left', 'idle_timeout', 'denied', 'limited', 'killed']);
 
 /** A switch for the recording of a route. */
 function captureSwitch() {

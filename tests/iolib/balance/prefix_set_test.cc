@@ -108,6 +108,13 @@ TEST(PrefixSetTest, UnixClientsHaveABlockOfTheirOwn) {
   EXPECT_FALSE(set_of({}, {"unix:"}).allows(SocketAddress()));
 }
 
+TEST(PrefixSetTest, SetsAreEqualIfTheyLetTheSameClientsIn) {
+  EXPECT_EQ(set_of({}, {"10.0.0.0/8"}), set_of({}, {"10.128.0.0/9", "10.0.0.0/9"}));
+  EXPECT_NE(set_of({}, {"10.0.0.0/8"}), set_of({}, {"10.0.0.0/9"}));
+  EXPECT_NE(set_of({}, {"10.0.0.0/8"}), set_of({"10.0.0.0/8"}, {}));
+  EXPECT_NE(set_of({}, {"unix:"}), set_of({}, {}));
+}
+
 /// Few bits vary, so that blocks often contain each other, are equal, or touch.
 std::string random_block(std::mt19937_64& random, bool is_v6, bool only_host) {
   const unsigned varied = static_cast<unsigned>(random() % 4096);

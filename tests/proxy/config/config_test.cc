@@ -1058,6 +1058,25 @@ TEST_F(ConfigFile, ASourceIsAnAddressWithoutAPort) {
             std::string::npos);
 }
 
+TEST_F(ConfigFile, ARateIsANumberForASecondOrAMinute) {
+  const auto rate = [&](const std::string& text) {
+    return load(with_route("source-rate = " + text + "\n")).routes[0].source_rate;
+  };
+  EXPECT_EQ(rate("\"100/s\""), 6'000U);
+  EXPECT_EQ(rate("\"600/m\""), 600U);
+  EXPECT_EQ(rate("0"), 0U);
+  EXPECT_EQ(rate("\"1000000/s\""), 60'000'000U);
+  for (const char* wrong :
+       {"5", "\"5\"", "\"/s\"", "\"5/h\"", "\"-1/s\"", "\"1.5/s\"", "\"1000001/s\"",
+        "\"99999999999999999999/s\"", "\"1099511627777/s\"", "\"0/s \"", "true"}) {
+    const std::string error = load_error(with_route("source-rate = " + std::string(wrong) + "\n"));
+    EXPECT_NE(error.find("key \"source-rate\": "), error.npos) << wrong;
+  }
+  EXPECT_NE(load_error(with_route("source-rate = 5\n"))
+                .find("no rate in \"5\": expected 0 (no limit), or 1/m to 1000000/s"),
+            std::string::npos);
+}
+
 TEST_F(ConfigFile, BytesOfAnExchangeAreTextOrHex) {
   const auto expect_error = [&](const std::string& key, const std::string& error) {
     EXPECT_NE(load_error(with_route(key + "\n")).find(error), std::string::npos)
@@ -1086,7 +1105,8 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
       "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
-      "on-down, resolve-interval, allow, deny, proxy-in, proxy-trust, proxy-out, proxy-tlvs, "
+      "on-down, resolve-interval, allow, deny, source-connections, source-rate, proxy-in, "
+      "proxy-trust, proxy-out, proxy-tlvs, "
       "source, keepalive, user-timeout, peek-timeout, "
       "connect-timeout, "
       "idle-timeout, half-close-timeout, "

@@ -26,6 +26,8 @@ const std::map<std::string_view, Texts> kValues = {
     {"on-down", {"reset"}},
     {"allow", {"10.0.0.0/8", "unix:"}},
     {"deny", {"file:/etc/deny", "::1"}},
+    {"source-connections", {"7"}},
+    {"source-rate", {"7/m"}},
     {"proxy-in", {"trusted"}},
     {"proxy-trust", {"10.0.0.0/8", "unix:"}},
     {"proxy-out", {"v2"}},
