@@ -107,7 +107,8 @@ struct RouteConfig : CaptureConfig {
   std::vector<ListEntry> deny;
   std::shared_ptr<const balance::PrefixSet> clients;  ///< what both say; null: everybody
   std::uint64_t source_connections = 0;               ///< of one source at a time; 0: no limit
-  std::uint64_t source_rate = 0;  ///< new ones of one source in a minute; 0: no limit
+  std::uint64_t source_rate = 0;        ///< new ones of one source in a minute; 0: no limit
+  std::uint64_t route_connections = 0;  ///< at a time; 0: no limit
   ProxyIn proxy_in = ProxyIn::off;
   std::vector<Prefix> proxy_trust;  ///< whose headers are believed; not empty if proxy_in is on
   ProxyOut proxy_out = ProxyOut::off;

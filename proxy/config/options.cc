@@ -358,6 +358,18 @@ constexpr auto kOptions = std::to_array<Option>({
      .zero = "no limit",
      .help = "Let one source begin this many connections in a time, such as 100/s or 600/m. As "
              "many as in a second may begin at once."},
+    {.name = "route-connections",
+     .kind = OptionKind::count,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::clients,
+     .field = &RouteConfig::route_connections,
+     .value = "N",
+     .default_text = "0",
+     .lowest = 1,
+     .highest = kMostConnections,
+     .zero = "no limit",
+     .help = "Forward at most this many connections of the route at a time. Further ones are "
+             "reset."},
     {.name = "proxy-in",
      .kind = OptionKind::choice,
      .places = kEverywhere,

@@ -68,6 +68,7 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
 
 Session::~Session() {
   if (entrance_ && entrance_->sources) entrance_->sources->end(client_, worker_->reactor().now());
+  if (entrance_ && entrance_->places) entrance_->places->give_back();
   worker_->counts(*route_).active.subtract();
   worker_->session_ended(*this);
 }
@@ -147,6 +148,7 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
   if (entered.proxy_in == ProxyIn::off) end_ = admit();
   if (has_ended()) co_return false;
   if (Entry::is_needed(entered) && !co_await enter(client)) co_return false;
+  if (route_->places != nullptr && !take_place()) co_return false;
   set_times(client, client_kind_);
   if (sends_file()) co_return true;
   ServerConnect connect(*worker_, *route_, source_hash(), upstream_);
@@ -207,6 +209,16 @@ EndReason Session::count_source() {
       break;
   }
   return EndReason::none;
+}
+
+// Returns whether the route has a place for it.
+bool Session::take_place() {
+  if (!route_->places->take(route_->config.route_connections)) {
+    end_ = EndReason::limited;
+    return false;
+  }
+  entrance().places = route_->places;
+  return true;
 }
 
 Session::Entrance& Session::entrance() {

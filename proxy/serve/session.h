@@ -73,6 +73,7 @@ class Session : public boost::intrusive::list_base_hook<> {
     SocketAddress target;     ///< what the client connected to, if a header says so
     std::string server_name;  ///< see server_name()
     std::shared_ptr<balance::SourceTable> sources;  ///< that counts it; null if none does
+    std::shared_ptr<RoutePlaces> places;            ///< of which it has one; null if it has none
   };
   /// The bytes that were forwarded, and how many of them were spliced.
   struct Totals {
@@ -88,6 +89,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Task<bool> enter(int client);
   [[nodiscard]] EndReason admit();
   [[nodiscard]] EndReason count_source();
+  [[nodiscard]] bool take_place();
   Entrance& entrance();
   void set_times(int fd, Leg::Kind kind) const;
   [[nodiscard]] bool sends_file() const {

@@ -82,6 +82,7 @@ Route make_route(std::size_t number, const RouteConfig& config, std::size_t work
   if (config.source_connections > 0 || config.source_rate > 0) {
     route.sources = std::make_shared<balance::SourceTable>();
   }
+  if (config.route_connections > 0) route.places = std::make_shared<RoutePlaces>();
   route.relay.traffic = route.stats->traffic.data();
   route.relay.splice = splice_mode(config.zero_copy);
   route.relay.idle_timeout = config.idle_timeout;

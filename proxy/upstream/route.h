@@ -14,6 +14,7 @@
 #include "proxy/config/config.h"
 #include "proxy/log/stats.h"
 #include "proxy/upstream/balancer.h"
+#include "proxy/upstream/route_places.h"
 #include "proxy/upstream/server_set.h"
 
 namespace sluice {
@@ -58,6 +59,8 @@ struct Route {
   /// Counts the connections of each source; null if nothing limits them. Shared by all copies of
   /// the route.
   std::shared_ptr<balance::SourceTable> sources;
+  /// Null if the number of its connections has no limit. Shared by all copies of the route.
+  std::shared_ptr<RoutePlaces> places;
   std::shared_ptr<RoutePicks> picks;  ///< the worker's; null in copies that no worker has
 
   /// A name can stand for several, even if it does not at the moment.

@@ -228,6 +228,39 @@ TEST_P(ClientsTest, EveryEndFreesThePlaceOfItsSource) {
   }
 }
 
+TEST_P(ClientsTest, ARouteHasAsManyConnectionsAsItMay) {
+  add_servers(2);
+  const std::string file =
+      folder_.write("edge.toml", "[defaults]\nengine = \"" + GetParam() +
+                                     "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"edge\"\n"
+                                     "listen = \"127.0.0.1:0\"\nto = \"" +
+                                     address(0) +
+                                     "\"\n[[route.match]]\nprefix = \"x\"\n"
+                                     "route = \"inner\"\n[[route]]\nname = \"inner\"\nto = \"" +
+                                     address(1) + "\"\nroute-connections = 2\n");
+  daemon_ = std::make_unique<Daemon>(std::vector<std::string>{"--config", file});
+  std::vector<Forwarded> inner;
+  const auto say = [&](std::string_view bytes) {
+    OwnedFd client = connect_tcp(daemon_->port());
+    EXPECT_TRUE(send_all(client.get(), bytes));
+    return client;
+  };
+  for (int i = 0; i < 2; ++i) {
+    OwnedFd client = say("x");
+    inner.push_back({std::move(client), accept_from(servers_[1].fd.get())});
+  }
+  EXPECT_EQ(ending_of(say("x").get()), Ending::reset);
+  const std::vector<ConnectionEnd> ends = daemon_->wait_for_ends(1);
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].reason, "limited");
+  EXPECT_EQ(ends[0].route, "inner");
+  expect_served(say("y"));  // the route that listens has no limit
+  inner.pop_back();
+  ASSERT_EQ(daemon_->wait_for_ends(3).size(), 3U);
+  const OwnedFd next = say("x");
+  EXPECT_EQ(receive_text(accept_from(servers_[1].fd.get()).get(), 1), "x");
+}
+
 TEST_P(ClientsTest, AReloadReadsListsAgainAndKeepsTheCountsOfSources) {
   const std::string list = folder_.write("deny.txt", "127.0.0.3\n");
   start_one("source-connections = 1\ndeny = \"file:" + list + "\"\n");

@@ -1105,7 +1105,8 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
       "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
-      "on-down, resolve-interval, allow, deny, source-connections, source-rate, proxy-in, "
+      "on-down, resolve-interval, allow, deny, source-connections, source-rate, route-connections, "
+      "proxy-in, "
       "proxy-trust, proxy-out, proxy-tlvs, "
       "source, keepalive, user-timeout, peek-timeout, "
       "connect-timeout, "
