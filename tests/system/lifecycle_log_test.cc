@@ -19,6 +19,7 @@
 #include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
+#include "tests/system/http.h"
 #include "tests/system/outcome.h"
 
 namespace sluice::test {
@@ -246,6 +247,31 @@ TEST(LogLossTest, LinesThatCannotBeWrittenAreCountedAndStopNothing) {
   EXPECT_GE(dropped + connection_ends(log).size(), kConnections + 1) << log;
   EXPECT_LE(dropped + connection_ends(log).size(), kConnections + 1 + 5) << log;
   EXPECT_EQ(count_lines(daemon.process().standard_error(), Regex("")), 1U) << "told once";
+}
+
+TEST(LogReopenTest, AReloadByRequestOpensTheLogAnewAndADryRunDoesNot) {
+  const TempDir folder;
+  const std::string path = folder.file("sluice.log");
+  const std::string admin = folder.file("admin.sock");
+  DaemonOptions options;
+  options.log_file = path;
+  Daemon daemon(
+      {"--listen", "127.0.0.1:0", "--to", "echo:", "--log-file", path, "--admin", "unix:" + admin},
+      options);
+  ASSERT_TRUE(daemon.wait_for_log(Regex(" started "), kLate));
+  const std::string aside = folder.file("sluice.log.1");
+  std::filesystem::rename(path, aside);
+  // Both are refused, since there is no file to read.
+  const auto ask = [&](const char* target) {
+    return exchange(connect_unix(admin).get(), change_request("POST", target)).status;
+  };
+  EXPECT_GE(ask("/v1/reload?dry-run=1"), 400);
+  EXPECT_TRUE(echoes(connect_tcp(daemon.port()).get()));
+  EXPECT_TRUE(
+      wait_until([&] { return count_lines(read_text(aside), Regex(" connection ")) == 1; }, kLate));
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_GE(ask("/v1/reload"), 400);
+  EXPECT_TRUE(wait_until([&] { return std::filesystem::exists(path); }, kLate));
 }
 
 /// Opening a FIFO for writing waits for a reader, which may never come.

@@ -24,7 +24,7 @@ from systemd_machine import LIBC, Machine, why_impossible
 
 SKIP = 77  # meson's status for a test that was skipped
 PATIENCE_SECONDS = 120  # usually it takes a few
-PORT, HELD_PORT = 7000, 7001
+PORT, NEW_PORT, HELD_PORT = 7000, 7001, 7002
 CLONE_NEWNET = 0x40000000
 PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
 CONFIGURATION = f"""
@@ -36,6 +36,12 @@ workers         = 2
 [[route]]
 name   = "echo"
 listen = "127.0.0.1:{PORT}"
+to     = "echo:"
+"""
+NEW_ROUTE = f"""
+[[route]]
+name   = "new"
+listen = "127.0.0.1:{NEW_PORT}"
 to     = "echo:"
 """
 HELD_CONFIGURATION = f"""
@@ -123,6 +129,10 @@ class Unit:
         done = self.machine.run("journalctl", "-o", "json", "-u", self.name, *matches,
                                 capture_output=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def configure(self, text: str) -> None:
+        path = Path(f"/proc/{self.machine.init()}/root/etc/sluice/sluice.toml")
+        path.write_text(text, encoding="utf-8")
 
     def log(self) -> str:
         done = self.machine.run("journalctl", "-n", "60", "--no-pager", capture_output=True)
@@ -213,14 +223,24 @@ def check_takeover(unit: Unit) -> None:
 
 
 def check_reload(unit: Unit) -> None:
-    """A reload, of a bad file too, ends nothing."""
+    """A reload is applied; one of a bad file fails. Neither ends anything."""
     before = unit.main_pid()
     with socket.create_connection(("127.0.0.1", PORT)) as client:
+        unit.configure(CONFIGURATION + NEW_ROUTE)
         unit.must("reload")
+        wait_for("the new route", lambda: echoes(NEW_PORT))
+        wait_for("the status", lambda: unit.show("StatusText") == "Serves 2 routes")
+        unit.configure("this is no configuration")
+        refused = unit.control("reload")
+        expect(refused.returncode != 0, f"a bad file is reloaded: {refused}")
         expect(unit.main_pid() == before and unit.is_active(), unit.log())
+        expect(echoes(PORT) and echoes(NEW_PORT), "a bad file ends something")
+        unit.configure(CONFIGURATION)
+        unit.must("reload")
+        wait_for("the end of the route", lambda: not echoes(NEW_PORT))
         client.sendall(b"hello")
-        expect(client.recv(5, socket.MSG_WAITALL) == b"hello", "the reload broke a connection")
-    expect(echoes(PORT), "the daemon does not accept after a reload")
+        expect(client.recv(5, socket.MSG_WAITALL) == b"hello", "a reload broke a connection")
+    expect(unit.main_pid() == before and unit.is_active() and echoes(PORT), unit.log())
 
 
 def check_end(unit: Unit) -> None:
