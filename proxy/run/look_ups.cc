@@ -268,7 +268,7 @@ std::vector<LookUps::Unresolved> LookUps::unresolved() const {
   for (const LookUp& each : names_) {
     if (each.unusable.empty()) continue;
     all.push_back({config_->routes[each.route].name, each.is_mirrors() ? "mirror" : "name",
-                   each.text(), each.unusable});
+                   each.text(), each.unusable, each.known});
   }
   return all;
 }
@@ -489,6 +489,14 @@ void LookUps::report_left_out(std::size_t index) const {
   log::warn("servers_left_out", {{"route", route.config.name},
                                  {"servers", std::uint64_t{route.servers->servers.size()}},
                                  {"left_out", std::uint64_t{left_out}}});
+}
+
+void report_unresolved(const LookUps& look_ups) {
+  for (const LookUps::Unresolved& each : look_ups.unresolved()) {
+    if (each.is_known) continue;
+    log::warn(std::string(each.kind) + "_unresolved",
+              {{"route", each.route}, {each.kind, each.address}, {"reason", each.reason}});
+  }
 }
 
 bool leads_to(const ListenSet& listeners, const Server& server) {

@@ -44,6 +44,7 @@ class LookUps {
     std::string_view kind;  ///< "mirror" or "name"
     std::string address;
     std::string reason;
+    bool is_known = false;  ///< the configuration before had it, and it was reported then
   };
   /// See Control::resolve_routes().
   [[nodiscard]] Result<std::vector<Route>> resolve_routes();
@@ -138,6 +139,8 @@ class LookUps {
   const std::shared_ptr<const bool> alive_ = std::make_shared<bool>(true);  // see if_alive()
 };
 
+/// Logs the names that have no addresses yet, if the configuration before had not reported them.
+void report_unresolved(const LookUps& look_ups);
 /// Whether an address of the server is one of the listeners.
 [[nodiscard]] bool leads_to(const ListenSet& listeners, const Server& server);
 

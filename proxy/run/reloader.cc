@@ -229,6 +229,7 @@ void Reloader::change_routes(const WorkerChange& change) {
   if (daemon_.health.is_running()) {
     for (const Route& route : change.routes.changed) daemon_.health.update(route);
   }
+  report_unresolved(*look_ups_);
   daemon_.source.set_routes(look_ups_->routes());
   daemon_.source.set_config(reload_.config);
   daemon_.control.use(reload_.config, std::move(look_ups_));

@@ -215,10 +215,7 @@ Result<> Daemon::prepare() {
   if (listeners.has_error()) return listeners.error();
   listeners_ = std::move(*listeners);
   if (Result<> opened = log::open(*config_); opened.has_error()) return opened;
-  for (const LookUps::Unresolved& each : control_.unresolved()) {
-    log::warn(std::string(each.kind) + "_unresolved",
-              {{"route", each.route}, {each.kind, each.address}, {"reason", each.reason}});
-  }
+  report_unresolved(control_.look_ups());
   close_unused(inherited_);
   for (const ListenSockets::PassedOver& each : listeners_.passed_over) {
     log::warn("address_passed_over", {{"route", config_->routes[each.route].name},

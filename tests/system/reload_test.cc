@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "tests/support/daemon.h"
+#include "tests/support/loop_disk.h"
 #include "tests/support/regex.h"
 #include "tests/support/sockets.h"
 #include "tests/support/temp_dir.h"
@@ -358,6 +359,27 @@ TEST_P(ReloadTest, ACaptureDirectoryThatCannotBeMadeChangesNothing) {
   EXPECT_TRUE(line.starts_with("reload_refused ")) << line;
   EXPECT_TRUE(refuses(1));
   EXPECT_TRUE(reaches(0, one_));
+}
+
+TEST_P(ReloadTest, AFullDiskHoldsUpNoReloadAndOneThatCannotBeWrittenRefusesIt) {
+  std::string why_not;
+  const std::unique_ptr<LoopDisk> disk = LoopDisk::create(16 << 20, why_not);
+  if (disk == nullptr) GTEST_SKIP() << why_not;
+  start(route("one", at(0), to(one_)), 1);
+  disk->fill("file", 4'096);
+  const auto text = [&](const std::string& to, const std::string& directory) {
+    return route("one", at(0), to,
+                 "capture = \"" + disk->path() + directory + "\"\ncapture-full = \"drop\"\n");
+  };
+  EXPECT_EQ(reload(text(to(two_), "/first")), "reloaded routes=1 changed=3");
+  EXPECT_TRUE(reaches(0, two_)) << "it lacks bytes, as after a start";
+  disk->turn_read_only();
+  const std::string line = reload(text(to(one_), "/second"));
+  EXPECT_TRUE(line.starts_with("reload_refused ")) << line;
+  EXPECT_TRUE(reaches(0, two_));
+  EXPECT_EQ(reload(route("one", at(0), to(one_))), "reloaded routes=1 changed=3");
+  EXPECT_TRUE(reaches(0, one_));
+  daemon_.reset();
 }
 
 TEST_P(ReloadTest, TheSettingsOfAnOpenCaptureAreNotHot) {
