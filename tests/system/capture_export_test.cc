@@ -136,13 +136,13 @@ void CaptureExportTest::send_over_a_wire() {
   const std::string script =
       folder_.write("wire",
                     "set -e\n"
-                    "sysctl -q -w net.ipv6.conf.default.disable_ipv6=1\n"
+                    "sysctl -q -w net.ipv6.conf.default.disable_ipv6=1 || true\n"
                     "ip link add veth0 type veth peer name veth1\n"
                     "ip link set veth0 up\nip link set veth1 up\n"
                     "dumpcap -q -B 64 -i veth1 -f tcp -c " +
                         frames + " -w " + received +
                         " 2> listening &\n"
-                        "until grep -q '^File:' listening; do sleep 0.1; done\n"
+                        "until grep -q '^File:' listening; do kill -0 $!; sleep 0.1; done\n"
                         "tcpreplay -q --pps=20000 -i veth0 " +
                         file_ +
                         "\n"
