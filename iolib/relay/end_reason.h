@@ -16,7 +16,7 @@ enum class EndReason : std::uint8_t {
   // Given by the code that stops a relay, or that never begins one.
   left,  ///< the peer left before it said anything
   denied,
-  limited,  ///< its source, or its route, has too many
+  limited,  ///< its source, its route or its servers have too many
   proxy_header,
   peek_timeout,
   no_route,  ///< no match fits, and the route has no target of its own

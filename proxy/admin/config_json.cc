@@ -29,11 +29,13 @@ json::value value_of(const Option& option, const Texts& texts) {
 
 json::value target_json(const ServerConfig& server) {
   json::string address = json_text(to_string(server.address));
-  if (server.weight == ServerConfig().weight && !server.backup) return address;
+  const bool is_usual = server.weight == ServerConfig().weight && !server.backup;
+  if (is_usual && server.connections == 0) return address;
   json::object object;
   object["address"] = std::move(address);
   object["weight"] = server.weight;
   object["backup"] = server.backup;
+  if (server.connections > 0) object["connections"] = server.connections;
   return object;
 }
 

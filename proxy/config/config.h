@@ -60,8 +60,9 @@ struct CaptureConfig {
 /// One of the servers of a route, or a name of several, for each of which the rest holds.
 struct ServerConfig {
   TargetAddress address;
-  std::uint32_t weight = 1;  ///< its share of the connections; 0: none
-  bool backup = false;       ///< used only if no other server can be
+  std::uint32_t weight = 1;       ///< its share of the connections; 0: none
+  bool backup = false;            ///< used only if no other server can be
+  std::uint64_t connections = 0;  ///< at a time; 0: as RouteConfig::server_connections says
 };
 
 /// How a connection picks one of several servers; see SEVERAL SERVERS in sluice(1).
@@ -107,8 +108,9 @@ struct RouteConfig : CaptureConfig {
   std::vector<ListEntry> deny;
   std::shared_ptr<const balance::PrefixSet> clients;  ///< what both say; null: everybody
   std::uint64_t source_connections = 0;               ///< of one source at a time; 0: no limit
-  std::uint64_t source_rate = 0;        ///< new ones of one source in a minute; 0: no limit
-  std::uint64_t route_connections = 0;  ///< at a time; 0: no limit
+  std::uint64_t source_rate = 0;         ///< new ones of one source in a minute; 0: no limit
+  std::uint64_t server_connections = 0;  ///< of each server at a time; 0: no limit
+  std::uint64_t route_connections = 0;   ///< at a time; 0: no limit
   ProxyIn proxy_in = ProxyIn::off;
   std::vector<Prefix> proxy_trust;  ///< whose headers are believed; not empty if proxy_in is on
   ProxyOut proxy_out = ProxyOut::off;

@@ -332,7 +332,7 @@ void Reader::read_target(const Entry& entry, const toml::node& node, RouteConfig
 }
 
 void Reader::read_server_keys(const toml::table& table, ServerConfig& server) {
-  static constexpr std::string_view kKeys[] = {"address", "weight", "backup"};
+  static constexpr std::string_view kKeys[] = {"address", "weight", "backup", "connections"};
   for (const Entry& entry : entries_in_order(table)) {
     if (entry.key == "address") continue;
     if (entry.key == "weight") {
@@ -345,6 +345,17 @@ void Reader::read_server_keys(const toml::table& table, ServerConfig& server) {
                       std::string(kAllowedWeights));
       } else {
         server.weight = static_cast<std::uint32_t>(*weight);
+      }
+    } else if (entry.key == "connections") {
+      const Option& option = *find_option("server-connections");
+      const auto most = entry.value->value_exact<std::int64_t>();
+      if (!most) {
+        wrong_type(entry, *entry.value, "an integer, " + allowed_values(option));
+      } else if (*most < 0 || static_cast<std::uint64_t>(*most) > option.highest) {
+        key_error(entry.value->source().begin, entry.key,
+                  std::to_string(*most) + " is out of bounds, expected " + allowed_values(option));
+      } else {
+        server.connections = static_cast<std::uint64_t>(*most);
       }
     } else if (entry.key == "backup") {
       const auto backup = entry.value->value_exact<bool>();

@@ -358,6 +358,18 @@ constexpr auto kOptions = std::to_array<Option>({
      .zero = "no limit",
      .help = "Let one source begin this many connections in a time, such as 100/s or 600/m. As "
              "many as in a second may begin at once."},
+    {.name = "server-connections",
+     .kind = OptionKind::count,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::servers,
+     .field = &RouteConfig::server_connections,
+     .value = "N",
+     .default_text = "0",
+     .lowest = 1,
+     .highest = kMostConnections,
+     .zero = "no limit",
+     .help = "Let each server have this many connections at a time. One that has gets no more; if "
+             "all have, further connections are reset."},
     {.name = "route-connections",
      .kind = OptionKind::count,
      .places = kInDefaults | kInRoute,

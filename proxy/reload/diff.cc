@@ -45,6 +45,7 @@ std::string to_text(const RouteConfig& route) {
     std::string text = to_string(each.address);
     if (each.weight != ServerConfig().weight) text += " weight=" + std::to_string(each.weight);
     if (each.backup) text += " backup";
+    if (each.connections > 0) text += " connections=" + std::to_string(each.connections);
     texts.push_back(std::move(text));
   }
   return joined_texts(texts);

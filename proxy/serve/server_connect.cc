@@ -29,9 +29,8 @@ constexpr Duration kRestPart = std::chrono::milliseconds(20);
 // A connect to a server that was picked, and its hedge.
 class ServerConnect::Attempt final : public HedgedConnector {
  public:
-  Attempt(ServerConnect& owner, Balancer::Pick pick)
-      : HedgedConnector(owner.worker_.reactor(), owner.contender(std::move(pick)),
-                        owner.hedge_after()),
+  Attempt(ServerConnect& owner, Contender first)
+      : HedgedConnector(owner.worker_.reactor(), std::move(first), owner.hedge_after()),
         owner_(owner) {}
 
  private:
@@ -58,14 +57,19 @@ ServerConnect::ServerConnect(Worker& worker, const Route& route, std::uint64_t s
 Task<Result<OwnedFd>> ServerConnect::run() {
   Error last{0, "connect: no server"};
   while (!cancelled_ && now() < deadline_) {
-    Balancer::Pick picked = pick();
-    if (picked.server == nullptr) {
-      if (tried_.empty()) break;  // the route has none
+    // One that failed no longer counts against its limit.
+    if (upstream_.server && upstream_.server->most != Server::kNoLimit) upstream_.server = {};
+    std::optional<Contender> picked = pick();
+    if (!picked) {
+      if (tried_.empty()) {  // the route has none, or all are full
+        limited_ = balancer().is_full();
+        break;
+      }
       co_await rest();
       continue;
     }
     upstream_.server = {};  // one that failed no longer counts
-    Attempt attempt(*this, std::move(picked));
+    Attempt attempt(*this, *std::move(picked));
     running_ = &attempt;
     HedgedConnector::Outcome outcome = co_await attempt;
     running_ = nullptr;
@@ -92,35 +96,52 @@ void ServerConnect::cancel() {
   if (running_ != nullptr) running_->cancel();
 }
 
-Balancer::Pick ServerConnect::pick() const {
-  return balancer().pick(source_, tried_, now(), to_duration(route_.config.connect_timeout));
+// A server that another worker fills meanwhile is skipped by the next pick.
+std::optional<ServerConnect::Contender> ServerConnect::pick() const {
+  for (;;) {
+    const Balancer::Pick picked =
+        balancer().pick(source_, tried_, now(), to_duration(route_.config.connect_timeout));
+    if (picked.server == nullptr) return std::nullopt;
+    std::optional<Contender> found = contender(picked);
+    if (found) return found;
+  }
 }
 
 std::optional<ServerConnect::Contender> ServerConnect::pick_hedge(const ServerRef& first) const {
   if (!pay()) return std::nullopt;
   std::vector<ServerRef> others_than = tried_;
   others_than.push_back(first);
-  Balancer::Pick picked = balancer().pick_hedge(source_, others_than, now(),
-                                                to_duration(route_.config.connect_timeout));
-  if (picked.server != nullptr) return contender(std::move(picked));
+  const Balancer::Pick picked = balancer().pick_hedge(source_, others_than, now(),
+                                                      to_duration(route_.config.connect_timeout));
+  if (picked.server != nullptr) {
+    std::optional<Contender> found = contender(picked);
+    if (found) return found;
+  }
   budget().add(RoutePicks::kRetry);
   return std::nullopt;
 }
 
 // An attempt gets an equal share of the time that is left, but at least kLeastShare if possible.
-ServerConnect::Contender ServerConnect::contender(Balancer::Pick pick) const {
+// Returns none if the server is full by now.
+std::optional<ServerConnect::Contender> ServerConnect::contender(const Balancer::Pick& pick) const {
+  ServerUse use(pick.server);
+  if (!use) {
+    if (pick.on_trial) end_trial(*pick.server->load, now());
+    return std::nullopt;
+  }
   const std::uint64_t left = 1 + retries() - std::min<std::uint64_t>(upstream_.attempts, retries());
   const Duration share =
       std::max(kLeastShare, (deadline_ - now()) / static_cast<Duration::rep>(left));
   const Server& server = *pick.server;
-  return {.server = ServerUse(std::move(pick.server)),
-          .on_trial = pick.on_trial,
-          .options = {.endpoints = server.endpoints,
-                      .first = server.preferred.load(std::memory_order_relaxed),
-                      .deadline = std::min(deadline_, now() + share),
-                      .source = &route_.config.source,
-                      .choose_congestion = route_.config.congestion == Congestion::automatic,
-                      .sends_directly = route_.config.proxy_out != ProxyOut::off}};
+  return Contender{
+      .server = std::move(use),
+      .on_trial = pick.on_trial,
+      .options = {.endpoints = server.endpoints,
+                  .first = server.preferred.load(std::memory_order_relaxed),
+                  .deadline = std::min(deadline_, now() + share),
+                  .source = &route_.config.source,
+                  .choose_congestion = route_.config.congestion == Congestion::automatic,
+                  .sends_directly = route_.config.proxy_out != ProxyOut::off}};
 }
 
 void ServerConnect::note_connected(const Connected& connected) {

@@ -44,6 +44,9 @@ class ServerConnect {
   [[nodiscard]] TimePoint deadline() const { return deadline_; }
   /// Connects, and says so in `upstream`. May be called again after an error.
   [[nodiscard]] Task<Result<OwnedFd>> run();
+  /// Whether run() failed since all servers that it could use have as many connections as they
+  /// may.
+  [[nodiscard]] bool is_limited() const { return limited_; }
   /// Makes run() end soon, with an error.
   void cancel();
 
@@ -51,9 +54,9 @@ class ServerConnect {
   class Attempt;
   using Contender = HedgedConnector::Contender;
 
-  [[nodiscard]] Balancer::Pick pick() const;
+  [[nodiscard]] std::optional<Contender> pick() const;
   [[nodiscard]] std::optional<Contender> pick_hedge(const ServerRef& first) const;
-  [[nodiscard]] Contender contender(Balancer::Pick pick) const;
+  [[nodiscard]] std::optional<Contender> contender(const Balancer::Pick& pick) const;
   void note_connected(const Connected& connected);
   void note_lost(Contender contender, const Error& error);
   void note_failed(const Server& server, int error, bool on_trial) const;
@@ -75,6 +78,7 @@ class ServerConnect {
   Duration longest_rest_;               ///< before the next round
   HedgedConnector* running_ = nullptr;  ///< the attempt, while there is one
   bool cancelled_ = false;
+  bool limited_ = false;
 };
 
 }  // namespace sluice

@@ -161,7 +161,7 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
   }
   running_ = {};
   if (opened.has_value()) opened = introduced(std::move(*opened), client);
-  if (opened.has_error()) connect_failed(opened.error());
+  if (opened.has_error()) connect_failed(opened.error(), connect.is_limited());
   if (has_lost_its_server()) end_ = EndReason::server_down;  // while it connected
   if (!has_ended()) {
     upstream = std::move(*opened);
@@ -408,9 +408,14 @@ void Session::arrive(Relay& relay) {
   worker_->session_arrived(*this);
 }
 
-void Session::connect_failed(const Error& error) {
+void Session::connect_failed(const Error& error, bool is_limited) {
   if (has_ended()) return;
-  const bool no_server = route_->config.has_servers() && !upstream_.server;
+  if (is_limited) {
+    end_ = EndReason::limited;
+    return;
+  }
+  const bool no_server =
+      route_->config.has_servers() && !upstream_.server && upstream_.attempts == 0;
   end_ = no_server                    ? EndReason::no_server
          : error.code == ECONNREFUSED ? EndReason::connect_refused
          : error.code == ETIMEDOUT    ? EndReason::connect_timeout

@@ -117,7 +117,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Totals totals() const;
   [[nodiscard]] Totals totals_of(const Relay& relay) const;
   [[nodiscard]] TimePoint last_activity() const;
-  void connect_failed(const Error& error);
+  void connect_failed(const Error& error, bool is_limited);
   void relayed(EndReason end, Relay& relay, capture::Recording* recording);
   [[nodiscard]] Worker& destination(const Relay& relay) const;
   void arrive(Relay& relay);

@@ -20,14 +20,15 @@ bool is_in(std::span<const ServerRef> list, const Server& server) {
 
 auto unusable_or_tried(std::span<const ServerRef> tried, TimePoint now) {
   return [tried, now](const Server& server) {
-    return !is_usable(*server.load, now) || is_in(tried, server);
+    return !is_usable(*server.load, now) || server.is_full() || is_in(tried, server);
   };
 }
 
-// An operator is never wrong.
+// An operator is never wrong, and neither is a limit.
 auto forbidden_or_tried(std::span<const ServerRef> tried) {
-  return
-      [tried](const Server& server) { return !server.load->is_allowed() || is_in(tried, server); };
+  return [tried](const Server& server) {
+    return !server.load->is_allowed() || server.is_full() || is_in(tried, server);
+  };
 }
 
 // The member for a client; if it is skipped, that for other hashes of the client in turn, so that
@@ -77,6 +78,12 @@ Balancer::Pick Balancer::pick(std::uint64_t source, std::span<const ServerRef> t
   pick = pick_on_trial(set_->balance, source, ejected, now, trial);
   if (pick.server != nullptr) return pick;
   return {pick_if_not(set_->balance, source, excluded), false};
+}
+
+bool Balancer::is_full() const {
+  return std::ranges::any_of(set_->servers, [](const ServerRef& server) {
+    return server->weight > 0 && server->load->is_allowed() && server->is_full();
+  });
 }
 
 Balancer::Pick Balancer::pick_hedge(std::uint64_t source, std::span<const ServerRef> tried,

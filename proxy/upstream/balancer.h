@@ -28,7 +28,8 @@ class Balancer {
     bool on_trial = false;  ///< see begin_trial()
   };
   /// Picks a usable server that is not in `tried`; if there is none, one that is down; if all are
-  /// ejected, one of these. Never one that an operator has drained or taken down.
+  /// ejected, one of these. Never one that an operator has drained or taken down, or one that is
+  /// full.
   /// Picks a backup only if no other server is left. `source` is a hash of the client's address,
   /// `trial` the longest time that a trial takes.
   [[nodiscard]] Pick pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
@@ -37,6 +38,9 @@ class Balancer {
   /// Otherwise, of two servers, the slow one would get the turn of every connection.
   [[nodiscard]] Pick pick_hedge(std::uint64_t source, std::span<const ServerRef> tried,
                                 TimePoint now, Duration trial);
+  /// Whether an operator lets any server have connections that has as many as it may. If pick() has
+  /// found none, that is why.
+  [[nodiscard]] bool is_full() const;
   [[nodiscard]] const ServerSet& set() const { return *set_; }
   [[nodiscard]] balance::Random& random() { return random_; }
 

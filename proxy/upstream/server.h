@@ -53,14 +53,22 @@ static_assert(sizeof(ServerLoad) == 64);
 /// A server of a route. It never changes, except for `preferred`: a new look-up of its name makes a
 /// new one with the same load. All workers share it.
 struct Server {
+  static constexpr std::uint32_t kNoLimit = 0xffff'ffff;
+
   std::size_t index = 0;     ///< of what it comes from, in the route's `to`: it or its name
   std::string name;          ///< its address as configured, or see NamedServer
   std::uint32_t weight = 1;  ///< 0: gets no connections
   bool backup = false;
+  std::uint32_t most = kNoLimit;     ///< connects and connections at a time
   std::vector<Endpoint> endpoints;   ///< its addresses, in the order to try
   std::shared_ptr<ServerLoad> load;  ///< never null
   /// Index of the address that connected last; the next connect begins with it.
   mutable std::atomic<std::uint16_t> preferred{0};
+
+  /// Whether it has as many connections as it may.
+  [[nodiscard]] bool is_full() const {
+    return most != kNoLimit && load->active.load(std::memory_order_relaxed) >= most;
+  }
 };
 using ServerRef = std::shared_ptr<const Server>;
 
@@ -69,10 +77,11 @@ using ServerRef = std::shared_ptr<const Server>;
 class ServerUse {
  public:
   ServerUse() = default;
-  /// Of no server, or of one.
-  explicit ServerUse(ServerRef server)
-      : server_(std::move(server)), falls_(server_->load->falls.load(std::memory_order_acquire)) {
-    server_->load->active.fetch_add(1, std::memory_order_relaxed);
+  /// Of a server; of none if it is full.
+  explicit ServerUse(ServerRef server) {
+    if (!take(*server)) return;
+    server_ = std::move(server);
+    falls_ = server_->load->falls.load(std::memory_order_acquire);
   }
   ~ServerUse() {
     if (server_) server_->load->active.fetch_sub(1, std::memory_order_relaxed);
@@ -100,6 +109,20 @@ class ServerUse {
   }
 
  private:
+  // Exact, so that the server never gets one connection more.
+  static bool take(const Server& server) {
+    std::atomic<std::uint32_t>& active = server.load->active;
+    if (server.most == Server::kNoLimit) {
+      active.fetch_add(1, std::memory_order_relaxed);
+      return true;
+    }
+    std::uint32_t now = active.load(std::memory_order_relaxed);
+    while (now < server.most) {
+      if (active.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) return true;
+    }
+    return false;
+  }
+
   ServerRef server_;
   std::uint8_t falls_ = 0;
 };

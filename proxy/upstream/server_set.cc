@@ -46,14 +46,21 @@ void make_tables(ServerSet& set) {
   for (ServerSet::Tier& tier : set.tiers) tier.table = table_of(set, tier);
 }
 
+std::uint32_t most_of(const ServerConfig& server, const RouteConfig& route) {
+  const std::uint64_t most = server.connections > 0 ? server.connections : route.server_connections;
+  return most > 0 ? static_cast<std::uint32_t>(most) : Server::kNoLimit;
+}
+
 // A server of a name: the known one if it has not changed, else a new one with the load of that.
-ServerRef make_named(std::size_t index, const ServerConfig& config, const NamedServer& found,
+ServerRef make_named(std::size_t index, const RouteConfig& route, const NamedServer& found,
                      const Endpoint& endpoint, const ServerRef& known) {
+  const ServerConfig& config = route.to[index];
   auto server = std::make_shared<Server>();
   server->index = index;
   server->name = found.name;
   server->weight = config.weight * found.weight;  // one of them is 1
   server->backup = config.backup || found.backup;
+  server->most = most_of(config, route);
   server->endpoints = {endpoint};
   if (known == nullptr) {
     server->load = std::make_shared<ServerLoad>();
@@ -61,7 +68,7 @@ ServerRef make_named(std::size_t index, const ServerConfig& config, const NamedS
   }
   server->load = known->load;
   const auto facts = [](const Server& each) {
-    return std::tie(each.index, each.name, each.weight, each.backup);
+    return std::tie(each.index, each.name, each.weight, each.backup, each.most);
   };
   return facts(*server) == facts(*known) ? known : ServerRef(std::move(server));
 }
@@ -73,6 +80,7 @@ std::shared_ptr<Server> copy_of(const Server& server) {
   copy->name = server.name;
   copy->weight = server.weight;
   copy->backup = server.backup;
+  copy->most = server.most;
   copy->endpoints = server.endpoints;
   copy->load = server.load;
   copy->preferred = server.preferred.load(std::memory_order_relaxed);
@@ -81,7 +89,8 @@ std::shared_ptr<Server> copy_of(const Server& server) {
 
 bool is_same(const Server& a, const Server& b) {
   const auto facts = [](const Server& each) {
-    return std::tie(each.index, each.name, each.weight, each.backup, each.endpoints, each.load);
+    return std::tie(each.index, each.name, each.weight, each.backup, each.most, each.endpoints,
+                    each.load);
   };
   return facts(a) == facts(b);
 }
@@ -110,15 +119,17 @@ class KnownServers {
     return is_same(*same, *known) ? known : ServerRef(same);
   }
   // Those of a name, for its place in the new configuration.
-  std::vector<ServerRef> of_name(const TargetAddress& name, std::size_t index) const {
+  std::vector<ServerRef> of_name(const TargetAddress& name, std::size_t index,
+                                 std::uint32_t most) const {
     std::vector<ServerRef> servers;
     for (const ServerRef& server : set_.servers) {
       if (config_.to[server->index].address != name) continue;
-      if (server->index == index) {
+      if (server->index == index && server->most == most) {
         servers.push_back(server);
       } else {
         const std::shared_ptr<Server> moved = copy_of(*server);
         moved->index = index;
+        moved->most = most;
         servers.push_back(moved);
       }
     }
@@ -152,6 +163,7 @@ std::shared_ptr<const ServerSet> make_server_set(const RouteConfig& config) {
     server->name = to_string(each.address);
     server->weight = each.weight;
     server->backup = each.backup;
+    server->most = most_of(each, config);
     server->endpoints = fixed_endpoints(each.address);
     server->load = std::make_shared<ServerLoad>();
     add(*set, std::move(server));
@@ -184,7 +196,8 @@ std::shared_ptr<const ServerSet> with_known_servers(const RouteConfig& config,
     const TargetAddress& address = config.to[index].address;
     if (is_server(address)) add(*set, old.find(*next++));
     if (!names_servers(address)) continue;
-    for (ServerRef& server : old.of_name(address, index)) add(*set, std::move(server));
+    const std::uint32_t most = most_of(config.to[index], config);
+    for (ServerRef& server : old.of_name(address, index, most)) add(*set, std::move(server));
   }
   if (set->balance == known->balance && set->servers == known->servers) return known;
   make_tables(*set);
@@ -215,7 +228,7 @@ BoundedSet with_named_servers(const ServerSet& set, const RouteConfig& config,
       const Endpoint endpoint = make_endpoint(each.address);
       if (!seen.insert(endpoint.text).second || ++count > most) continue;
       const auto known = before.find(endpoint.text);
-      add(*changed, make_named(index, config.to[index], each, endpoint,
+      add(*changed, make_named(index, config, each, endpoint,
                                known == before.end() ? nullptr : known->second));
     }
   }

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -259,6 +260,35 @@ TEST_P(ClientsTest, ARouteHasAsManyConnectionsAsItMay) {
   ASSERT_EQ(daemon_->wait_for_ends(3).size(), 3U);
   const OwnedFd next = say("x");
   EXPECT_EQ(receive_text(accept_from(servers_[1].fd.get()).get(), 1), "x");
+}
+
+TEST_P(ClientsTest, AServerHasAsManyConnectionsAsItMay) {
+  add_servers(2);
+  start_with_file("[\"" + address(0) + "\", { address = \"" + address(1) + "\", connections = 2 }]",
+                  "server-connections = 1\n");
+  std::map<std::size_t, int> counts;
+  std::vector<Served> served;
+  for (int i = 0; i < 3; ++i) {
+    served.push_back(serve_one());
+    ++counts[served.back().server];
+  }
+  EXPECT_EQ(counts, (std::map<std::size_t, int>{{0, 1}, {1, 2}}));
+  EXPECT_EQ(ending_of_client(), Ending::reset);
+  EXPECT_EQ(daemon_->wait_for_ends(1).at(0).reason, "limited");
+  const std::size_t freed = served.back().server;
+  served.pop_back();
+  ASSERT_EQ(daemon_->wait_for_ends(2).size(), 2U);
+  EXPECT_EQ(serve_one().server, freed);
+}
+
+/// It is tried again, and its own failed connect does not fill it.
+TEST_P(ClientsTest, AFailedConnectFreesThePlaceAtItsServer) {
+  add_refusing_server();
+  start_with_file(addresses(), "server-connections = 1\nretries = 2\neject-after = 0\n");
+  for (std::size_t i = 1; i <= 3; ++i) {
+    EXPECT_EQ(ending_of_client(), Ending::reset);
+    EXPECT_EQ(daemon_->wait_for_ends(i).back().reason, "connect_refused");
+  }
 }
 
 TEST_P(ClientsTest, AReloadReadsListsAgainAndKeepsTheCountsOfSources) {

@@ -807,6 +807,9 @@ TEST_F(ConfigFile, AWrongServerIsReportedWithItsPlace) {
   EXPECT_EQ(error_of("{ address = \"srv:_a._tcp.b\", weight = 1 }"),
             "4:44: key \"weight\": given with \"srv:_a._tcp.b\", whose records have weights, "
             "expected none");
+  EXPECT_EQ(error_of("{ address = \"a:1\", connections = -1 }"),
+            "4:39: key \"connections\": -1 is out of bounds, expected 0 (no limit), or 1 to "
+            "1000000");
   EXPECT_EQ(error_of("{ address = \"a:1\", weight = 257 }"),
             "4:34: key \"weight\": 257 is out of bounds, expected 0 to 256");
   EXPECT_EQ(error_of("{ address = \"a:1\", weight = \"1\" }"),
@@ -814,7 +817,8 @@ TEST_F(ConfigFile, AWrongServerIsReportedWithItsPlace) {
   EXPECT_EQ(error_of("{ address = \"a:1\", backup = 1 }"),
             "4:34: key \"backup\": wrong type integer, expected true or false");
   EXPECT_EQ(error_of("{ address = \"a:1\", wieght = 1 }"),
-            "4:25: key \"wieght\": unknown key, expected one of address, weight or backup; did "
+            "4:25: key \"wieght\": unknown key, expected one of address, weight, backup or "
+            "connections; did "
             "you mean \"weight\"?");
   EXPECT_EQ(error_of("{ address = \"a:1\", weight = 0 }"),
             "1:1: key \"to\": all weights are 0, expected one above 0");
@@ -1105,7 +1109,8 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
       "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
-      "on-down, resolve-interval, allow, deny, source-connections, source-rate, route-connections, "
+      "on-down, resolve-interval, allow, deny, source-connections, source-rate, "
+      "server-connections, route-connections, "
       "proxy-in, "
       "proxy-trust, proxy-out, proxy-tlvs, "
       "source, keepalive, user-timeout, peek-timeout, "

@@ -28,6 +28,7 @@ const std::map<std::string_view, Texts> kValues = {
     {"deny", {"file:/etc/deny", "::1"}},
     {"source-connections", {"7"}},
     {"source-rate", {"7/m"}},
+    {"server-connections", {"7"}},
     {"route-connections", {"7"}},
     {"proxy-in", {"trusted"}},
     {"proxy-trust", {"10.0.0.0/8", "unix:"}},

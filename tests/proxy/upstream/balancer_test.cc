@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <set>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -163,6 +165,31 @@ TEST_P(BalancerTest, OneThatIsDownIsBetterThanOneThatAnOperatorDrains) {
 }
 
 /// Else all workers and all hosts would begin with the same server.
+/// A limit is never wrong either: not even the last server gets a connection more.
+TEST_P(BalancerTest, AFullServerIsNeverPicked) {
+  RouteConfig config;
+  config.balance = GetParam();
+  config.server_connections = 2;
+  config.to = {{HostPort{"a", 1}}, {HostPort{"b", 1}, 1, false, 1}, {HostPort{"c", 1}, 1, true}};
+  Balancer picks = balancer(make_server_set(config));
+  std::map<std::string, int> counts;
+  std::vector<ServerUse> uses;
+  while (ServerRef picked = pick(picks, uses.size())) {
+    ++counts[picked->name];
+    if (picked->backup) {
+      EXPECT_EQ(uses.size() / 3, 1U) << "the backup comes last";
+    }
+    uses.emplace_back(std::move(picked));
+    ASSERT_TRUE(uses.back());
+  }
+  EXPECT_EQ(counts, (std::map<std::string, int>{{"a:1", 2}, {"b:1", 1}, {"c:1", 2}}));
+  EXPECT_TRUE(picks.is_full());
+  EXPECT_FALSE(ServerUse(picks.set().servers[1])) << "it is full";
+  EXPECT_EQ(picks.set().servers[1]->load->active, 1U);
+  uses.pop_back();
+  EXPECT_EQ(name_of(pick(picks, 0)), "c:1");
+}
+
 TEST_P(BalancerTest, ThoseThatStartTogetherBeginWithDifferentServers) {
   constexpr int kStarts = 1'000;
   const auto set = servers({1, 1, 1, 1, 1});
@@ -273,6 +300,37 @@ TEST(ServerUse, FallsWithItsServer) {
   ++load.falls;
   EXPECT_TRUE(use.has_fallen());
   EXPECT_FALSE(ServerUse(server).has_fallen());
+}
+
+TEST(ServerUse, ManyThreadsNeverExceedALimit) {
+  RouteConfig config;
+  config.to = {{HostPort{"a", 1}, 1, false, 3}};
+  const ServerRef server = make_server_set(config)->servers[0];
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int step = 0; step < 20'000; ++step) {
+        const ServerUse use(server);
+        const std::uint32_t active = server->load->active;
+        if (active > 3) ADD_FAILURE() << active;
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(server->load->active, 0U);
+}
+
+TEST(ServerSet, AnotherLimitKeepsTheLoad) {
+  RouteConfig config;
+  config.to = {{HostPort{"a", 1}}};
+  const auto set = make_server_set(config);
+  const ServerUse use(set->servers[0]);
+  RouteConfig changed = config;
+  changed.server_connections = 1;
+  const auto limited = with_known_servers(changed, set, config);
+  EXPECT_EQ(limited->servers[0]->load, set->servers[0]->load);
+  EXPECT_TRUE(limited->servers[0]->is_full());
+  EXPECT_FALSE(set->servers[0]->is_full()) << "what others still use has not changed";
 }
 
 TEST(ServerSet, NewAddressesKeepTheLoad) {
