@@ -22,9 +22,6 @@ constexpr std::size_t kMostLookUps = 64;
 // repeated. Its thread remains until the name server's connection ends.
 constexpr Duration kLongestLookUp = std::chrono::minutes(1);
 constexpr std::size_t kMostThreadsOfName = 4;
-// How long a start waits for the names of mirrors and of many servers, so that the first
-// connections are mirrored, too, and find servers.
-constexpr Duration kPatience = std::chrono::seconds(1);
 
 // The name as messages show it.
 std::string host_of(const TargetAddress& name) {
@@ -51,14 +48,6 @@ std::vector<std::size_t> reached_at(const ListenSet& listeners, const std::strin
 
 }  // namespace
 
-// Answers and timers can outlive it.
-template <class Handler>
-auto LookUps::if_alive(Handler handler) const {
-  return [handler = std::move(handler), alive = std::weak_ptr(alive_)](const auto& result) mutable {
-    if (!alive.expired()) handler(result);
-  };
-}
-
 LookUps::LookUps(std::shared_ptr<const Config> config, std::size_t workers,
                  std::shared_ptr<boost::asio::io_context> context,
                  std::function<void(const Route&)> update_route)
@@ -68,22 +57,6 @@ LookUps::LookUps(std::shared_ptr<const Config> config, std::size_t workers,
       context_(std::move(context)),
       update_route_(std::move(update_route)),
       left_out_(config_->routes.size()) {}
-
-LookUps::LookUps(std::shared_ptr<const Config> config, const LookUps& old,
-                 std::span<const std::optional<std::size_t>> continues)
-    : LookUps(std::move(config), old.workers_, old.context_, old.update_route_) {
-  next_number_ = old.next_number_;
-  for (const std::optional<std::size_t> index : continues) {
-    add_route(index ? old.routes_[*index].number : next_number_++);
-  }
-  for (std::size_t index = 0; index < routes_.size(); ++index) {
-    if (continues[index]) continue_route(index, old, *continues[index]);
-    for (RouteMatch& match : routes_[index].config.matches) {
-      match.to_route = routes_[match.to_route].number;
-    }
-  }
-  adopt_names(old, continues);
-}
 
 Result<std::vector<Route>> LookUps::resolve_routes() {
   while (next_number_ < config_->routes.size()) add_route(next_number_++);
@@ -97,70 +70,6 @@ Result<std::vector<Route>> LookUps::resolve_routes() {
   }
   await_answers();
   return routes_;
-}
-
-void LookUps::resolve(std::function<void(Result<>)> done) {
-  resolved_ = std::move(done);
-  for (LookUp& each : names_) {
-    if (!each.known) look_up(each);
-  }
-  patience_.emplace(*context_, kPatience);
-  patience_->async_wait(if_alive([this](const boost::system::error_code& error) {
-    if (error) return;
-    is_patient_ = false;
-    check_resolved();
-  }));
-  check_resolved();
-}
-
-void LookUps::adopt_resolved(const LookUps& other) {
-  for (std::size_t i = 0; i < names_.size(); ++i) {
-    LookUp& name = names_[i];
-    const LookUp& found = other.names_[i];
-    if (name.known || found.known) continue;
-    name.unusable = found.unusable;
-    name.not_before = found.not_before;
-    name.set = found.set;
-    name.servers = found.servers;
-    Route& route = routes_[name.route];
-    const Route& resolved = other.routes_[name.route];
-    if (name.is_mirrors()) {
-      const auto known =
-          std::ranges::find(resolved.mirrors, name.mirror, &MirrorTarget::address)->endpoints;
-      for (Route& each : routes_) {
-        for (MirrorTarget& mirror : each.mirrors) {
-          if (mirror.address == name.mirror) mirror.endpoints = known;
-        }
-      }
-    } else if (name.is_of_many()) {
-      rebuild(name.route);
-    } else {
-      const auto server = std::ranges::find(resolved.servers->servers, name.server,
-                                            [](const ServerRef& each) { return each->index; });
-      route.servers = with_endpoints(*route.servers, name.server, (*server)->endpoints);
-    }
-  }
-}
-
-// A name of a single server is needed; the others are waited for.
-void LookUps::check_resolved() {
-  if (!resolved_) return;
-  const auto finish = [this](const Result<>& result) {
-    patience_->cancel();
-    boost::asio::post(*context_,
-                      [done = std::exchange(resolved_, nullptr), result] { done(result); });
-  };
-  bool waits = false;
-  for (const LookUp& each : names_) {
-    if (each.known) continue;
-    const bool is_needed = !each.is_mirrors() && !each.is_of_many();
-    const bool is_awaited = each.state != LookUp::State::idle;
-    if (is_needed && !is_awaited && !each.unusable.empty()) return finish(unresolved_error(each));
-    waits = waits || (is_awaited && (is_needed || is_patient_));
-  }
-  if (waits) return;
-  give_up_waiting();
-  finish({});
 }
 
 Error LookUps::unresolved_error(const LookUp& name) const {
@@ -196,45 +105,6 @@ void LookUps::add_route(std::size_t number) {
   }
 }
 
-void LookUps::continue_route(std::size_t index, const LookUps& old, std::size_t old_index) {
-  const Route& known = old.routes_[old_index];
-  Route& route = routes_[index];
-  route.stats = known.stats;
-  if (route.sources != nullptr && known.sources != nullptr) route.sources = known.sources;
-  if (route.places != nullptr && known.places != nullptr) route.places = known.places;
-  route.relay.traffic = route.stats->traffic.data();
-  if (route.config.target() == known.config.target()) route.files = known.files;
-  route.servers = with_known_servers(route.config, known.servers, known.config);
-}
-
-// What is known about a name holds for the same name of a route that continues, and for the same
-// mirror of any.
-void LookUps::adopt_names(const LookUps& old,
-                          std::span<const std::optional<std::size_t>> continues) {
-  for (LookUp& each : names_) {
-    const auto is_it = [&](const LookUp& other) {
-      if (each.mirror != other.mirror || each.name != other.name) return false;
-      return each.is_mirrors() || continues[each.route] == other.route;
-    };
-    const auto known = std::ranges::find_if(old.names_, is_it);
-    if (known == old.names_.end()) continue;
-    each.known = true;
-    each.unusable = known->unusable;
-    each.not_before = known->not_before;
-    each.set = known->set;
-    each.servers = known->servers;
-  }
-  for (std::size_t index = 0; index < routes_.size(); ++index) {
-    if (has_names_of_many(routes_[index])) rebuild(index);
-    for (MirrorTarget& mirror : routes_[index].mirrors) {
-      for (const Route& route : old.routes_) {
-        const auto known = std::ranges::find(route.mirrors, mirror.address, &MirrorTarget::address);
-        if (known != route.mirrors.end()) mirror.endpoints = known->endpoints;
-      }
-    }
-  }
-}
-
 // Adds the look-up of a name. A mirror that several routes use is looked up once.
 void LookUps::note_name(const TargetAddress& address, std::size_t route, std::size_t server,
                         const std::string& mirror) {
@@ -246,7 +116,7 @@ void LookUps::note_name(const TargetAddress& address, std::size_t route, std::si
 }
 
 void LookUps::await_answers() {
-  const TimePoint deadline = Clock::now() + kPatience;
+  const TimePoint deadline = Clock::now() + kLookUpPatience;
   while (under_way_ > 0) {
     // Results that have arrived by the deadline still count.
     if (context_->run_one_until(deadline) == 0 && context_->poll_one() == 0) break;

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "iolib/base/clock.h"
@@ -21,6 +22,10 @@
 #include "proxy/upstream/route.h"
 
 namespace sluice {
+
+/// How long a start or a reload waits for the names of mirrors and of many servers, so that the
+/// first connections are mirrored, too, and find servers.
+inline constexpr Duration kLookUpPatience = std::chrono::seconds(1);
 
 /// Looks up the names of the configuration, and keeps the addresses and the servers of all routes.
 /// Names of single servers and mirrors are looked up when a connect fails, names of many servers
@@ -93,8 +98,14 @@ class LookUps {
   };
   using Found = Result<std::vector<NameRecord>>;
 
+  // Answers and timers can outlive it.
   template <class Handler>
-  [[nodiscard]] auto if_alive(Handler handler) const;
+  [[nodiscard]] auto if_alive(Handler handler) const {
+    return
+        [handler = std::move(handler), alive = std::weak_ptr(alive_)](const auto& result) mutable {
+          if (!alive.expired()) handler(result);
+        };
+  }
   void add_route(std::size_t number);
   void continue_route(std::size_t index, const LookUps& old, std::size_t old_index);
   void adopt_names(const LookUps& old, std::span<const std::optional<std::size_t>> continues);
