@@ -142,8 +142,21 @@ Result<> Reloader::make_ready() {
 }
 
 void Reloader::commit() {
-  const std::shared_ptr<const Config> from = daemon_.control.config();
   const std::shared_ptr<const WorkerChange> change = worker_change();
+  const std::function<void()> done = after_all([this, change] { apply(change); });
+  for (const auto& worker : daemon_.workers) worker->prepare_change(change, done);
+}
+
+// To be called by each worker; then `next` follows here.
+std::function<void()> Reloader::after_all(std::function<void()> next) const {
+  return [this, next = std::move(next),
+          left = std::make_shared<std::atomic<std::size_t>>(daemon_.workers.size())] {
+    if (left->fetch_sub(1) == 1) daemon_.control.post(next);
+  };
+}
+
+void Reloader::apply(const std::shared_ptr<const WorkerChange>& change) {
+  const std::shared_ptr<const Config> from = daemon_.control.config();
   daemon_.captures.commit(reload_.captures);
   change_process(*from);
   change_workers(change);
@@ -210,11 +223,9 @@ void Reloader::change_workers(const std::shared_ptr<const WorkerChange>& change)
     socket.route = look_ups_->routes()[socket.route].number;
     added[socket.worker].push_back(std::move(socket));
   }
-  const auto left = std::make_shared<std::atomic<std::size_t>>(daemon_.workers.size());
+  const std::function<void()> done = after_all([this] { committed(); });
   for (std::size_t index = 0; index < daemon_.workers.size(); ++index) {
-    daemon_.workers[index]->change(change, std::move(added[index]), [this, left] {
-      if (left->fetch_sub(1) == 1) daemon_.control.post([this] { committed(); });
-    });
+    daemon_.workers[index]->change(change, std::move(added[index]), done);
   }
 }
 
@@ -266,7 +277,7 @@ void Reloader::report_listeners() const {
 
 // All workers have applied it.
 void Reloader::committed() {
-  for (const auto& worker : daemon_.workers) worker->forget_removed_routes();
+  for (const auto& worker : daemon_.workers) worker->end_change();
   finish();
 }
 

@@ -69,6 +69,8 @@ class Reloader {
   void refuse(const Error& error);
   [[nodiscard]] Result<> make_ready();
   void commit();
+  void apply(const std::shared_ptr<const WorkerChange>& change);
+  [[nodiscard]] std::function<void()> after_all(std::function<void()> next) const;
   [[nodiscard]] std::shared_ptr<const WorkerChange> worker_change() const;
   void change_workers(const std::shared_ptr<const WorkerChange>& change);
   void change_routes(const WorkerChange& change);

@@ -110,16 +110,24 @@ void WorkerThread::undo_taps() {
   reactor_->post([this] { worker_->undo_taps(); });
 }
 
+void WorkerThread::prepare_change(std::shared_ptr<const WorkerChange> change,
+                                  std::function<void()> done) {
+  reactor_->post([this, change = std::move(change), done = std::move(done)] {
+    worker_->prepare_change(*change, done);
+  });
+}
+
 void WorkerThread::change(std::shared_ptr<const WorkerChange> change,
                           std::vector<ListenSocket> added, std::function<void()> done) {
   auto sockets = std::make_shared<std::vector<ListenSocket>>(std::move(added));
   reactor_->post([this, change = std::move(change), sockets, done = std::move(done)] {
-    worker_->change(change, std::move(*sockets), done);
+    worker_->change(*change, std::move(*sockets));
+    done();
   });
 }
 
-void WorkerThread::forget_removed_routes() {
-  reactor_->post([this] { worker_->forget_removed_routes(); });
+void WorkerThread::end_change() {
+  reactor_->post([this] { worker_->end_change(); });
 }
 
 // --- On the thread ---

@@ -75,9 +75,10 @@ class WorkerThread {
   void prepare_taps(std::shared_ptr<const CapturePlan> captures,
                     std::function<void(Result<>)> done);
   void undo_taps();
+  void prepare_change(std::shared_ptr<const WorkerChange> change, std::function<void()> done);
   void change(std::shared_ptr<const WorkerChange> change, std::vector<ListenSocket> added,
               std::function<void()> done);
-  void forget_removed_routes();
+  void end_change();
   /// Valid after set_up().
   [[nodiscard]] Worker& worker() { return *worker_; }
 

@@ -159,18 +159,23 @@ void Worker::update_route(const Route& route) {
   routes_.update(route);
 }
 
-// Clients that are queued where nobody listens any more came for what holds until now.
-void Worker::change(std::shared_ptr<const WorkerChange> change, std::vector<ListenSocket> added,
-                    std::function<void()> done) {
-  const ListenChange& listeners = change->listeners;
-  auto sockets = std::make_shared<std::vector<ListenSocket>>(std::move(added));
-  admission_.retire(listeners, [this, change = std::move(change), sockets, done = std::move(done)] {
-    commit_taps(change->captures, change->all_routes);
-    for (const Route& route : change->routes.changed) mirrors_.update(route);
-    routes_.change(change->routes);
-    admission_.change(change->listeners, std::move(*sockets));
-    done();
-  });
+// Clients that are queued where nobody will listen came for what holds until now. So did those that
+// have been sent to another worker: they are there before the change.
+void Worker::prepare_change(const WorkerChange& change, std::function<void()> done) {
+  places_clients_ = false;
+  admission_.retire(change.listeners, std::move(done));
+}
+
+void Worker::change(const WorkerChange& change, std::vector<ListenSocket> added) {
+  commit_taps(change.captures, change.all_routes);
+  for (const Route& route : change.routes.changed) mirrors_.update(route);
+  routes_.change(change.routes);
+  admission_.change(change.listeners, std::move(added));
+}
+
+void Worker::end_change() {
+  routes_.forget_removed();
+  places_clients_ = true;
 }
 
 // A connection that is recorded or mirrored stays with the worker where it begins, so it begins
@@ -182,6 +187,10 @@ void Worker::admitted(Accepted client) {
     return begin(std::move(client));
   }
   if (!routes_.at(client.route)->tapped()) return begin(std::move(client));
+  if (!places_clients_) {
+    shared_.placement.arrived(index_);
+    return begin(std::move(client));
+  }
   const std::size_t place = shared_.placement.place(index_);
   if (place == index_) return begin(std::move(client));
   Worker& other = worker(place);

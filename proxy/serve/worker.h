@@ -65,13 +65,15 @@ class Worker final : private Timer {
   void kill_session(std::uint64_t number, const std::function<void(bool)>& done);
   /// New connections of this route use its new addresses.
   void update_route(const Route& route);
-  /// Closes the listeners that go. Then new connections use these routes and taps, and are accepted
-  /// by these listeners. Calls `done` once that is so, some turns later at most. Then
-  /// forget_removed_routes() may follow, as soon as all workers have come that far, before the next
-  /// change.
-  void change(std::shared_ptr<const WorkerChange> change, std::vector<ListenSocket> added,
-              std::function<void()> done);
-  void forget_removed_routes() { routes_.forget_removed(); }
+  // A reload takes three steps. Each follows once all workers have done the one before.
+
+  /// Closes the listeners that go, and sends no more clients to other workers. Calls `done` once
+  /// they are closed, some turns later at most.
+  void prepare_change(const WorkerChange& change, std::function<void()> done);
+  /// New connections use these routes and taps, and are accepted by these listeners.
+  void change(const WorkerChange& change, std::vector<ListenSocket> added);
+  /// All workers have the new routes.
+  void end_change();
 
   // The worker's parts. Any thread may use the const ones, to count.
 
@@ -152,6 +154,7 @@ class Worker final : private Timer {
   WorkerMirrors mirrors_;
   RelayContext relay_context_;
   WorkerRoutes routes_;
+  bool places_clients_ = true;  ///< false while workers can have different routes
   Admission admission_;
   SessionList sessions_;  ///< the oldest first
   SessionWalks walks_{reactor_, sessions_};

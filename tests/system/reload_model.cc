@@ -12,7 +12,7 @@ namespace {
 constexpr std::array kNames{"alpha", "beta", "gamma", "delta", "epsilon", "zeta"};
 constexpr std::size_t kPorts = 5;
 /// Captures and mirrors come and go, too.
-constexpr bool kTaps = false;
+constexpr bool kTaps = true;
 constexpr std::size_t kCaptures = 2;
 constexpr std::size_t kMirror = ConfigDraw::kServers - 1;
 
