@@ -164,6 +164,7 @@ void add_changes(Paths& paths, const AdminSource& source, AdminCommands& command
   paths.add_read("/v1/log-level", log_level);
   paths.add("PUT", "/v1/log-level", [&](const Call& call) { set_log_level(call, source); });
   add_reload(paths, source, commands);
+  add_takeover(paths, source, commands);
 }
 
 }  // namespace sluice::admin

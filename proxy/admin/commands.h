@@ -68,10 +68,10 @@ class AdminCommands {
 
   /// Reads the configuration file again and applies it, or nothing of it. `dry_run`: only says what
   /// that would do. `done` can take as long as looking up the names of the file.
-  virtual void reload(bool /*dry_run*/, std::function<void(ReloadResult)> /*done*/) {}
+  virtual void reload(bool dry_run, std::function<void(ReloadResult)> done) = 0;
   /// Starts the installed program, and lets it take over. `done` is called when it has, or has
   /// failed to; that takes several seconds.
-  virtual void take_over(std::function<void(TakeoverResult)> /*done*/) {}
+  virtual void take_over(std::function<void(TakeoverResult)> done) = 0;
 };
 
 }  // namespace sluice::admin

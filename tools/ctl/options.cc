@@ -108,6 +108,8 @@ void Commands::add_changing() {
       .optional();
   add("reload", run_reload, "Apply the configuration file, or nothing of it.")
       .add_flag("--dry-run", invocation_.dry_run, "Only print what it would change.");
+  add("takeover", run_takeover,
+      "Start the installed program, and let it take over without losing a connection.");
   add("ready", run_ready, "Exit with 0 if the daemon is ready, otherwise with 1.");
 }
 

@@ -59,7 +59,7 @@ int run_reload(const Invocation& invocation, Client& client) {
   std::fflush(stdout);
   print_errors(answer);
   if (result == "needs-takeover") {
-    print_error("nothing has changed: this needs a takeover (sluice --takeover) or a restart");
+    print_error("nothing has changed: a running process cannot do that; use sluice-ctl takeover");
   } else if (!good) {
     print_error(result + ": nothing has changed");
   }

@@ -356,11 +356,11 @@ TEST(CtlReloadTest, WhereATakeoverIsNeededItIsNamed) {
   EXPECT_EQ(outcome.status, 1);
   EXPECT_EQ(outcome.output, kChangesTable);
   EXPECT_TRUE(is_one_line(outcome.error)) << outcome.error;
-  EXPECT_TRUE(contains(outcome.error, "sluice --takeover")) << outcome.error;
+  EXPECT_TRUE(contains(outcome.error, "use sluice-ctl takeover")) << outcome.error;
 }
 
 TEST(CtlReloadTest, ARefusalWithoutAResultIsAFailure) {
-  for (const char* command : {"reload"}) {
+  for (const char* command : {"reload", "takeover"}) {
     const StubServer starting(always(stub_problem(409, "The daemon is starting.")));
     const Outcome refused = run_ctl_at(starting.path(), {command});
     EXPECT_EQ(refused.status, 1);
@@ -370,6 +370,16 @@ TEST(CtlReloadTest, ARefusalWithoutAResultIsAFailure) {
     const StubServer strange(always(stub_json("{}")));
     EXPECT_TRUE(contains(run_ctl_at(strange.path(), {command}).error, "has no result"));
   }
+}
+
+TEST(CtlTakeoverTest, TheNewProcessIsNamed) {
+  const StubServer stub(always(stub_json(R"({"result":"taken","pid":4242})")));
+  const Outcome outcome = run_ctl_at(stub.path(), {"takeover"});
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
+  EXPECT_EQ(outcome.output, "process 4242 has taken over\n");
+  EXPECT_EQ(run_ctl_at(stub.path(), {"takeover", "--json"}).output,
+            "{\"result\":\"taken\",\"pid\":4242}\n");
+  EXPECT_EQ(stub.lines()[0], "POST /v1/takeover");
 }
 
 // --- Who is asked ---

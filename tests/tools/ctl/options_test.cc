@@ -64,12 +64,13 @@ TEST(CtlOptionsTest, ADrainWaitsWithATimeOrWithoutOne) {
 TEST(CtlOptionsTest, AReloadCanBeADryRun) {
   EXPECT_FALSE(parsed({"reload"}).dry_run);
   EXPECT_TRUE(parsed({"reload", "--dry-run"}).dry_run);
+  EXPECT_EQ(parsed({"takeover"}).run, run_takeover);
 }
 
 TEST(CtlOptionsTest, WhatIsWrongIsReported) {
   for (const std::vector<const char*>& arguments : {std::vector<const char*>{},
                                                     {"reload", "web"},
-                                                    {"takeover"},
+                                                    {"takeover", "--dry-run"},
                                                     {"kill"},
                                                     {"capture", "on"},
                                                     {"capture", "maybe", "web"},

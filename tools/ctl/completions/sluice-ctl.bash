@@ -2,7 +2,7 @@
 
 _sluice_ctl() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command='' order='' i
-  local commands="status routes servers connections captures mirrors kill drain undrain capture server log-level reload ready top"
+  local commands="status routes servers connections captures mirrors kill drain undrain capture server log-level reload takeover ready top"
   local options="--socket --token-file --json --help" words=
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do

@@ -18,6 +18,7 @@ complete -c sluice-ctl -n __fish_use_subcommand -a capture -d 'Record new connec
 complete -c sluice-ctl -n __fish_use_subcommand -a server -d 'Take a server out of a route, or put it back'
 complete -c sluice-ctl -n __fish_use_subcommand -a log-level -d 'Print or set the log level'
 complete -c sluice-ctl -n __fish_use_subcommand -a reload -d 'Apply the configuration file, or nothing of it'
+complete -c sluice-ctl -n __fish_use_subcommand -a takeover -d 'Let the installed program take over'
 complete -c sluice-ctl -n __fish_use_subcommand -a ready -d 'Exit with 0 if the daemon is ready'
 complete -c sluice-ctl -n __fish_use_subcommand -a top -d 'Show routes and the busiest connections, live'
 complete -c sluice-ctl -n __fish_use_subcommand -l version -d 'Print the version and exit'
