@@ -18,7 +18,9 @@ void History::add(double time, Counts counts) {
   Totals happened;
   for (const auto& [route, now] : counts) {
     const auto found = last_.find(route);
-    const Totals before = found == last_.end() ? Totals() : found->second;
+    // A process that has taken over begins with what others have counted.
+    const Totals begin = last_.empty() ? now : Totals();
+    const Totals before = found == last_.end() ? begin : found->second;
     happened.bytes_to_upstream += risen(now.bytes_to_upstream, before.bytes_to_upstream);
     happened.bytes_to_client += risen(now.bytes_to_client, before.bytes_to_client);
     happened.accepted += risen(now.accepted, before.accepted);

@@ -25,7 +25,8 @@ class History {
   };
   /// Routes come and go, so each is known by its counters.
   using Counts = std::unordered_map<std::shared_ptr<const RouteStats>, Totals>;
-  /// Adds what happened since the last call; for a route that was not there, since its start.
+  /// Adds what happened since the last call; for a route that was not there, since its start. The
+  /// first call with routes finds out where they begin.
   /// `time`: of now, in seconds since the epoch.
   void add(double time, Counts counts);
   /// The body of /v1/history, from the oldest point on.
