@@ -195,6 +195,7 @@ class Daemon {
                        admin_,
                        listeners_,
                        source_,
+                       captures_,
                        command_line_,
                        {[this] { service_.begin(serving()); },
                         [this](pid_t successor) {

@@ -65,7 +65,8 @@ std::vector<OwnedFd> in_order(std::vector<std::vector<OwnedFd>> of_workers) {
 
 Takeovers::Takeovers(const Config& config, Control& control, const Workers& workers,
                      admin::AdminThread& admin, ListenSockets& listeners, DaemonSource& source,
-                     std::vector<std::string> arguments, Actions actions)
+                     CaptureDirectories& captures, std::vector<std::string> arguments,
+                     Actions actions)
     : config_(config),
       control_(control),
       workers_(workers),
@@ -73,8 +74,10 @@ Takeovers::Takeovers(const Config& config, Control& control, const Workers& work
       listeners_(listeners),
       actions_(std::move(actions)),
       source_(source),
+      captures_(captures),
       predecessors_(
-          {.reported = [this] { inherit(); }, .ended = [](const std::vector<std::string>&) {}}),
+          {.reported = [this] { inherit(); },
+           .ended = [this](const std::vector<std::string>& runs) { captures_.ended(runs); }}),
       launcher_(own_program(), std::move(arguments)),
       predecessor_({
           .refusal = [this] { return refusal(); },
@@ -83,6 +86,7 @@ Takeovers::Takeovers(const Config& config, Control& control, const Workers& work
           .refused = [this](pid_t pid, const std::string& reason) { launcher_.tell(pid, reason); },
           .release = [this](pid_t pid, const std::string& reason) { release(pid, reason); },
           .let_go = [this](pid_t pid) { return let_go(pid); },
+          .ended = [this](const std::vector<std::string>& runs) { captures_.ended(runs); },
           .report = [this] { return report_changes(); },
       }) {}
 
@@ -97,6 +101,8 @@ Result<> Takeovers::ask(InheritedSockets& inherited) {
   handed_paths_ = std::move(handover->paths);
   runtime_ = std::move(handover->runtime);
   other_.pid = handover->pid;
+  other_.runs = std::move(handover->runs);
+  captures_.inherit(std::move(handover->captures));
   predecessors_.add(std::move(handover->ancestors));
   return {};
 }
@@ -106,7 +112,7 @@ void Takeovers::restore(std::span<const Route> routes) {
 }
 
 Result<> Takeovers::await_go() {
-  const Result<json::object> go = successor_.await_go();
+  const Result<json::object> go = successor_.await_go(captures_.runs());
   if (go.has_error()) return go.error();
   other_.totals = takeover::totals_from_json(takeover::object_of(*go, "totals"));
   takeover::Totals sums = predecessors_.totals();
@@ -143,6 +149,7 @@ bool Takeovers::answers() {
 void Takeovers::settled(const json::object& released, takeover::Link link) {
   log::info("taken_over", {{"pid", static_cast<std::uint64_t>(other_.pid)}});
   control_.end_change();
+  captures_.take_charge();
   actions_.begin();
   takeover::replace(other_.totals,
                     takeover::totals_from_json(takeover::object_of(released, "totals")));
@@ -268,7 +275,6 @@ std::string Takeovers::refusal() {
     return std::to_string(predecessors_.count()) +
            " processes that were replaced still have connections, and no more may";
   }
-  if (records(config_)) return "the running process records, and cannot hand a capture over";
   const Result<std::string> reason =
       ask_control<std::string>([this](const std::function<void(std::string)>& answer) {
         if (control_.is_ending()) return answer("the running process ends");
@@ -312,6 +318,10 @@ Result<takeover::Handover> Takeovers::hand_over() {
   Result<takeover::Ancestors> ancestors = predecessors_.hand_over();
   if (ancestors.has_error()) return ancestors.error();
   handover.ancestors = *std::move(ancestors);
+  Result<HandedCaptures> captures = captures_.hand_over();
+  if (captures.has_error()) return captures.error();
+  handover.captures = *std::move(captures);
+  handover.runs = captures_.runs();
   handover.runtime = takeover::runtime_state(source_.routes(), *source_.config(), Clock::now());
   handover.runtime["set_aside"] = source_.state() == admin::RunState::lame_duck;
   return handover;
@@ -376,6 +386,7 @@ json::object Takeovers::let_go(pid_t successor) {
         listeners_.unix_paths.clear();
         sockets_.unix_paths.clear();
         admin_.let_go();
+        captures_.let_go();
         actions_.drain(successor);
         control_.end_change();
         answer(Said{});

@@ -22,6 +22,7 @@
 #include "proxy/takeover/predecessor.h"
 #include "proxy/takeover/predecessors.h"
 #include "proxy/takeover/successor.h"
+#include "proxy/taps/capture_directories.h"
 
 namespace sluice {
 
@@ -41,7 +42,7 @@ class Takeovers {
   /// Borrows all but the last two. `arguments`: the command line.
   Takeovers(const Config& config, Control& control, const Workers& workers,
             admin::AdminThread& admin, ListenSockets& listeners, DaemonSource& source,
-            std::vector<std::string> arguments, Actions actions);
+            CaptureDirectories& captures, std::vector<std::string> arguments, Actions actions);
 
   // As a successor, during the start. These block.
 
@@ -103,6 +104,7 @@ class Takeovers {
   std::vector<SocketPath> handed_paths_;  ///< of the running process, until it lets go
   ListenSockets sockets_;                 ///< the takeover socket
   DaemonSource& source_;
+  CaptureDirectories& captures_;
   RunningTotals totals_{source_};
   std::mutex totals_mutex_;    ///< guards totals_
   json::object runtime_;       ///< of the running process

@@ -83,6 +83,11 @@ Ancestors ancestors_from_json(const json::object& object, Descriptors& descripto
 
 HandoverMessage to_message(Handover handover) {
   HandoverMessage message;
+  message.body["captures"] = to_json(handover.captures);
+  for (HandedCaptures::Lock& each : handover.captures.locks) {
+    message.descriptors.push_back(std::move(each.lock));
+  }
+  message.body["runs"] = json::value_from(handover.runs);
   message.body["pid"] = handover.pid;
   message.body["process"] = static_cast<bool>(handover.process);
   if (handover.process) message.descriptors.push_back(std::move(handover.process));
@@ -98,6 +103,11 @@ HandoverMessage to_message(Handover handover) {
 
 Result<Handover> from_message(HandoverMessage message) {
   Handover handover;
+  Result<HandedCaptures> captures =
+      captures_from_json(object_of(message.body, "captures"), message.descriptors);
+  if (captures.has_error()) return captures.error();
+  handover.captures = *std::move(captures);
+  handover.runs = texts_of(message.body, "runs");
   Descriptors descriptors(std::move(message.descriptors));
   handover.pid = static_cast<std::int64_t>(number_of(message.body, "pid"));
   handover.process = descriptors.take(flag_of(message.body, "process"));

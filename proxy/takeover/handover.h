@@ -11,6 +11,7 @@
 #include "iolib/json/json.h"
 #include "proxy/listen/unix_socket.h"
 #include "proxy/takeover/predecessors.h"
+#include "proxy/taps/handed_captures.h"
 
 namespace sluice::takeover {
 
@@ -21,6 +22,8 @@ struct Handover {
   std::vector<OwnedFd> sockets;   ///< all that listen, in the order in which they were bound
   std::vector<SocketPath> paths;  ///< of unix sockets; whoever has them last removes them
   Ancestors ancestors;
+  std::vector<std::string> runs;  ///< under which the giver records
+  HandedCaptures captures;
   json::object runtime;  ///< what differs from the configuration, see runtime_state.h
 };
 

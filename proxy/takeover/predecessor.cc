@@ -73,10 +73,20 @@ OwnedFd Predecessor::copy_listener() const {
 
 void Predecessor::run() {
   while (listener_) {
-    std::array<pollfd, 2> fds{{{listener_.get(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}}};
+    std::vector<pollfd> fds = {{listener_.get(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}};
+    for (const Failed& each : failed_) fds.push_back({each.process.get(), POLLIN, 0});
     wait_for(fds, Clock::now() + std::chrono::hours(1));
     if (fds[1].revents != 0) return;
+    end_failed_ones();
     if (fds[0].revents != 0) take_newcomer();
+  }
+}
+
+void Predecessor::end_failed_ones() {
+  for (std::size_t i = failed_.size(); i-- > 0;) {
+    if (!has_ended(failed_[i].process, Clock::now())) continue;
+    hooks_.ended(failed_[i].runs);
+    failed_.erase(failed_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
 
@@ -138,12 +148,15 @@ void Predecessor::talk(Link link, const Peer& peer) {
   }
   log::info("takeover_began", {{"pid", static_cast<std::uint64_t>(peer.pid)}});
   const TimePoint deadline = began + kTakeoverTime;
+  OwnedFd process = open_process(peer.pid);
+  runs_.clear();
   Result<> taken = offer(link, deadline);
   if (taken.has_value()) taken = give(link, peer, deadline);
   if (taken.has_value()) return report_until_end(std::move(link));
   const std::string reason = reason_of(taken.error());
   // First of all.
   hooks_.release(peer.pid, reason);
+  if (!runs_.empty()) failed_.push_back({std::move(process), std::exchange(runs_, {})});
   send_refusal(link, reason);
 }
 
@@ -169,7 +182,11 @@ Result<> Predecessor::offer(Link& link, TimePoint deadline) {
   }
   Result<> sent = link.send({MessageType::state, std::move(message.body)}, deadline);
   if (sent.has_error()) return sent;
-  return expect(link, MessageType::ready, deadline);
+  const Result<Link::Received> ready = link.receive(kLongestAnswer, deadline);
+  if (ready.has_error()) return ready.error();
+  if (ready->message.type != MessageType::ready) return unexpected(ready->message);
+  runs_ = texts_of(ready->message.body, "runs");
+  return {};
 }
 
 Result<> Predecessor::give(Link& link, const Peer& peer, TimePoint deadline) {

@@ -35,6 +35,8 @@ class Predecessor {
     std::function<void(pid_t successor, const std::string& reason)> release;
     /// The successor accepts. Returns what `released` says.
     std::function<json::object(pid_t successor)> let_go;
+    /// A process has ended that could not take over, and may have begun to record.
+    std::function<void(const std::vector<std::string>& runs)> ended;
     /// What `report` says.
     std::function<json::object()> report;
   };
@@ -56,6 +58,7 @@ class Predecessor {
  private:
   void run();
   void take_newcomer();
+  void end_failed_ones();
   void refuse_newcomer();
   [[nodiscard]] Result<> wait(int fd, short events, TimePoint deadline);
   void talk(Link link, const Peer& peer);
@@ -65,7 +68,13 @@ class Predecessor {
   void report_until_end(Link talk);
 
   Hooks hooks_;
+  struct Failed {
+    OwnedFd process;
+    std::vector<std::string> runs;
+  };
   StopSignal stop_;
+  std::vector<Failed> failed_;     ///< processes that have not ended yet
+  std::vector<std::string> runs_;  ///< of the successor that is ready
   OwnedFd listener_;
   json::object last_report_;
   std::thread thread_;

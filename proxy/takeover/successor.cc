@@ -80,8 +80,9 @@ Result<Handover> Successor::ask(const std::string& path) {
   return handover;
 }
 
-Result<json::object> Successor::await_go() {
-  Result<> sent = link_.send({MessageType::ready}, Clock::now() + kOtherAnswerTime);
+Result<json::object> Successor::await_go(const std::vector<std::string>& runs) {
+  Result<> sent = link_.send({MessageType::ready, {{"runs", json::value_from(runs)}}},
+                             Clock::now() + kOtherAnswerTime);
   Result<Link::Received> received = link_.receive(kLongestState, Clock::now() + kPatience);
   if (received.has_error()) {
     if (other_has_died(received.error())) return json::object{};

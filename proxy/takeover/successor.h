@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "iolib/base/error.h"
 #include "iolib/json/json.h"
@@ -41,7 +42,8 @@ class Successor {
   [[nodiscard]] bool pending() const { return static_cast<bool>(link_); }
   /// Tells the other process that this one can accept, and waits until it accepts no more. Returns
   /// what `go` says; empty if it has died meanwhile, since then only this process has the sockets.
-  [[nodiscard]] Result<json::object> await_go();
+  /// `runs`: under which this process records.
+  [[nodiscard]] Result<json::object> await_go(const std::vector<std::string>& runs);
   /// Tells the other process why this one cannot take over. No effect unless pending().
   void fail(const Error& why);
   /// This process accepts now: settles on a thread.

@@ -87,7 +87,7 @@ ROWS = {
     ADMIN: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, SERVE + "session_info.h"),
     # Beast takes long to compile, so only this file includes it.
     ADMIN + "http_server": row("iolib/", libraries=("Boost.System", "Boost.Asio", "Boost.Beast")),
-    TAKEOVER: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN),
+    TAKEOVER: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS),
     RELOAD: row("iolib/", CONFIG, LOG, UPSTREAM, LISTEN, TAPS, ADMIN + "commands.h"),
     RUN: row("iolib/", CONFIG, LOG, UPSTREAM, HEALTH, ADMIN, LISTEN, MANAGER, TAPS, SERVE, TAKEOVER, RELOAD),
     # Only the control thread of the daemon runs on an io_context.

@@ -36,7 +36,7 @@ std::string echo(int fd, Pattern pattern, std::uint64_t offset, std::size_t size
 }  // namespace
 
 EchoLoad::EchoLoad(std::uint16_t port, std::size_t connectors, std::size_t streams)
-    : port_(port), streams_(streams) {
+    : port_(port), connectors_(connectors), streams_(streams) {
   for (std::size_t i = 0; i < connectors; ++i) {
     threads_.emplace_back([this, i] { connect_again_and_again(i); });
   }
@@ -50,7 +50,7 @@ bool EchoLoad::goes_on() {
   const std::uint64_t connections = connections_;
   const std::uint64_t bytes = bytes_;
   return wait_until([&] {
-    return connections_ > connections + 2 &&
+    return (connectors_ == 0 || connections_ > connections + 2) &&
            (streams_ == 0 || bytes_ > bytes + streams_ * kChunkBytes);
   });
 }

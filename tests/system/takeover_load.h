@@ -35,6 +35,7 @@ class EchoLoad {
   void fault(const std::string& text);
 
   const std::uint16_t port_;
+  const std::size_t connectors_;
   const std::size_t streams_;
   std::atomic<bool> stopping_ = false;
   std::atomic<std::uint64_t> connections_ = 0;

@@ -16,6 +16,7 @@
 #include "tests/system/forwarding.h"
 #include "tests/system/http.h"
 #include "tests/system/outcome.h"
+#include "tests/system/recorded.h"
 #include "tests/system/takeover_load.h"
 
 namespace sluice::test {
@@ -141,6 +142,34 @@ TEST_P(TakeoverTest, MetricsNeverFallAndHaveTheEndsOfEarlierProcesses) {
   held[2].reset();
   EXPECT_TRUE(comes_to(closed, 3)) << metric(closed);
   EXPECT_EQ(daemons.back()->terminate(), 0);
+}
+
+TEST_P(TakeoverTest, ACaptureHasAllConnectionsOfAllProcesses) {
+  const std::string directory = folder_.file("capture");
+  const std::vector<std::string> more = {"--capture", directory, "--durability", "before-forward"};
+  std::vector<std::unique_ptr<Daemon>> daemons;
+  daemons.push_back(start(more));
+  OwnedFd cut = connect_tcp(port_);
+  ASSERT_TRUE(echoes(cut.get()));
+  // This process dies while two others record beside it.
+  daemons.push_back(take_over(more));
+  daemons[0]->process().signal(SIGKILL);
+  EXPECT_EQ(daemons[0]->process().wait(kLate), -SIGKILL);
+  EchoLoad load(port_, 1, 2);
+  for (int i = 0; i < 2; ++i) {
+    daemons.push_back(take_over(more));
+    EXPECT_TRUE(load.goes_on());
+  }
+  EXPECT_EQ(load.stop(), "");
+  EXPECT_EQ(daemons[1]->process().wait(kLate), 0) << daemons[1]->log();
+  EXPECT_EQ(daemons[2]->process().wait(kLate), 0) << daemons[2]->log();
+  EXPECT_EQ(daemons[3]->terminate(), 0) << daemons[3]->log();
+  // All is sealed, and nothing is missing but the end of what the first process had.
+  for (const auto& each : std::filesystem::directory_iterator(directory)) {
+    EXPECT_NE(each.path().extension(), ".open") << each.path();
+  }
+  const int status = verify_status(directory);
+  EXPECT_TRUE(status == 0 || status == 3) << status;
 }
 
 TEST_P(TakeoverTest, FourOldProcessesMayStillHaveConnectionsAndTheNextTakeoverIsRefused) {
