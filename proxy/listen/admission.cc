@@ -18,6 +18,10 @@ namespace {
 // A shortage of places or descriptors is over once no client has had to wait for this long.
 constexpr Duration kCalm = std::chrono::milliseconds(500);
 
+// How often the queues are looked at, every Listener::kPause, after another process has failed to
+// accept from them.
+constexpr int kLooks = 20;
+
 }  // namespace
 
 Admission::Admission(Reactor& reactor, Places& places, WorkerStats& stats,
@@ -89,7 +93,20 @@ void Admission::hold() {
 void Admission::release() {
   if (state_ != State::held) return;
   state_ = State::open;
+  looks_ = kLooks;
   must_wait() ? pause() : start();
+  reactor_.set_timer(*this, reactor_.now() + Listener::kPause);
+}
+
+// The kernel wakes one of those who wait at a socket. A process that was killed can still be one of
+// them for a while, and then a client stays in the queue until the next one comes.
+void Admission::look_again() {
+  --looks_;
+  for (const auto& listener : listeners_) {
+    listener->pause();
+    listener->start();
+  }
+  reactor_.set_timer(*this, reactor_.now() + Listener::kPause);
 }
 
 Result<std::vector<OwnedFd>> Admission::copy_sockets() const {
@@ -154,7 +171,10 @@ void Admission::pause() {
   reactor_.set_timer(*this, reactor_.now() + Listener::kPause);
 }
 
-void Admission::expired() { state_ == State::open ? note_calm() : serve_waiting(); }
+void Admission::expired() {
+  if (state_ == State::open && looks_ > 0) return look_again();
+  state_ == State::open ? note_calm() : serve_waiting();
+}
 
 // Admits the waiting clients first, then resumes the listeners.
 void Admission::serve_waiting() {

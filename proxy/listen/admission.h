@@ -108,6 +108,7 @@ class Admission final : private Timer, private Deferral {
   void deferred() override { serve_waiting(); }
   [[nodiscard]] bool must_wait() const { return !waiting_.empty() || descriptors_wanted_ > 0; }
   void pause();
+  void look_again();
   void serve_waiting();
   void resume();
   void check_closed();
@@ -125,6 +126,7 @@ class Admission final : private Timer, private Deferral {
   /// backlog of them.
   std::deque<Accepted> waiting_;
   std::uint32_t descriptors_wanted_ = 0;  ///< sessions that wait for a descriptor
+  int looks_ = 0;  ///< how often the listeners' queues are still to be looked at after release()
   State state_ = State::open;
   std::function<void()> on_retired_;  ///< set while listeners close for retire()
   CallingDeferral<&Admission::check_retired> listener_closed_{*this};

@@ -80,6 +80,56 @@ std::vector<std::uint64_t> numbers_of(const takeover::Totals& totals, const std:
   return std::move(ordered[kind].values[thing]);
 }
 
+// What only grows, with its names in a takeover.
+struct Number {
+  std::string name;
+  std::uint64_t* value;
+};
+std::vector<Number> numbers_in(admin::CaptureFigures& figures) {
+  std::vector<Number> numbers = {{"recorded_bytes", &figures.recorded_bytes},
+                                 {"lost_connections", &figures.lost_connections},
+                                 {"disk_failures", &figures.disk_failures},
+                                 {"segments", &figures.segments}};
+  for (std::size_t i = 0; i < figures.dropped_bytes.size(); ++i) {
+    numbers.push_back({"dropped_bytes_" + std::to_string(i), &figures.dropped_bytes[i]});
+  }
+  return numbers;
+}
+std::vector<Number> numbers_in(admin::MirrorFigures& figures) {
+  std::vector<Number> numbers;
+  for (std::size_t i = 0; i < figures.counts.size(); ++i) {
+    const auto what = static_cast<mirror::Count>(i);
+    if (what == mirror::Count::active || what == mirror::Count::lag ||
+        what == mirror::Count::waiting) {
+      continue;
+    }
+    numbers.push_back({std::string(mirror::kCountNames.at(i)), &figures.counts[i]});
+  }
+  return numbers;
+}
+
+// Adds what processes have counted that this one has replaced; or takes it away again.
+enum class Inherited { add, take_away };
+template <class Figures>
+void apply_inherited(Figures& figures, const std::string& thing, const takeover::Totals& inherited,
+                     const std::string& kind, Inherited how) {
+  const std::vector<Number> numbers = numbers_in(figures);
+  std::vector<std::string> names;
+  for (const Number& each : numbers) names.push_back(each.name);
+  const std::vector<std::uint64_t> more = numbers_of(inherited, kind, thing, names);
+  for (std::size_t i = 0; i < std::min(more.size(), numbers.size()); ++i) {
+    *numbers[i].value += how == Inherited::add ? more[i] : std::uint64_t{0} - more[i];
+  }
+}
+
+template <class Figures>
+void put_numbers(Figures& figures, const std::string& thing, takeover::Counted& to) {
+  const std::vector<Number> numbers = numbers_in(figures);
+  to.names.clear();
+  for (const Number& each : numbers) to.names.push_back(each.name);
+  for (const Number& each : numbers) to.values[thing].push_back(*each.value);
+}
+
 bool any(const std::vector<bool>& answers) {
   return std::ranges::find(answers, true) != answers.end();
 }
@@ -127,6 +177,15 @@ takeover::Totals DaemonSource::own_totals() const {
   std::vector<std::uint64_t>& numbers = process.values["process"];
   for (std::size_t i = 0; i < kProcessNumbers.size(); ++i) {
     numbers.push_back(*all.*kProcessNumbers[i] - less[i]);
+  }
+  const takeover::Totals more = inherited();
+  for (admin::CaptureFigures& each : captures()) {
+    apply_inherited(each, each.directory, more, "capture", Inherited::take_away);
+    put_numbers(each, each.directory, totals["capture"]);
+  }
+  for (admin::MirrorFigures& each : mirrors()) {
+    apply_inherited(each, each.address, more, "mirror", Inherited::take_away);
+    put_numbers(each, each.address, totals["mirror"]);
   }
   return totals;
 }
@@ -210,6 +269,10 @@ std::vector<admin::CaptureFigures> DaemonSource::captures() const {
           if (figures != captures.end()) add(*figures, counters);
         });
   }
+  const takeover::Totals more = inherited();
+  for (admin::CaptureFigures& each : captures) {
+    apply_inherited(each, each.directory, more, "capture", Inherited::add);
+  }
   return captures;
 }
 
@@ -226,6 +289,10 @@ std::vector<admin::MirrorFigures> DaemonSource::mirrors() const {
           }
           add(*figures, each);
         });
+  }
+  const takeover::Totals more = inherited();
+  for (admin::MirrorFigures& each : mirrors) {
+    apply_inherited(each, each.address, more, "mirror", Inherited::add);
   }
   return mirrors;
 }

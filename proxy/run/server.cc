@@ -446,6 +446,7 @@ void Daemon::begin_drain() {
   const auto timeout = control_.is_handed_over() ? config.takeover_drain : config.drain_timeout;
   const bool forever = control_.is_handed_over() && timeout == Duration::zero();
   log::info("draining", {{"timeout", forever ? "none" : format_duration(timeout)}});
+  takeovers_.before_drain();
   listeners_.remove_unix_paths();
   for (const auto& worker : workers_) worker->drain();
 }
@@ -467,6 +468,7 @@ void Daemon::exit_now() {
     log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
   }
   log::flush();
+  takeovers_.remove_unix_paths();
   admin_.remove_unix_paths();
   std::_Exit(recorded ? kExitFailed : kExitDone);
 }

@@ -213,6 +213,16 @@ void Takeovers::listen_for_successors() {
   sockets_.sockets.clear();
 }
 
+void Takeovers::before_drain() {
+  if (held_) forget_paths();
+}
+
+void Takeovers::forget_paths() {
+  listeners_.unix_paths.clear();
+  sockets_.unix_paths.clear();
+  admin_.let_go();
+}
+
 void Takeovers::remove_unix_paths() { sockets_.remove_unix_paths(); }
 
 void Takeovers::launch(std::function<void(admin::TakeoverResult)> done) {
@@ -335,6 +345,7 @@ std::vector<SocketPath> Takeovers::own_paths() const {
 }
 
 Result<json::object> Takeovers::hold() {
+  held_ = true;
   admin_.hold();
   const Result<std::vector<Said>> held =
       ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
@@ -366,6 +377,7 @@ json::object Takeovers::report_changes() {
 }
 
 void Takeovers::release(pid_t successor, const std::string& reason) {
+  held_ = false;
   admin_.release();
   predecessors_.start();
   const Result<std::vector<Said>> released =
@@ -383,9 +395,7 @@ json::object Takeovers::let_go(pid_t successor) {
   const Result<Said> gone =
       ask_control<Said>([this, successor](const std::function<void(Said)>& answer) {
         log::info("handed_over", {{"pid", static_cast<std::uint64_t>(successor)}});
-        listeners_.unix_paths.clear();
-        sockets_.unix_paths.clear();
-        admin_.let_go();
+        forget_paths();
         captures_.let_go();
         actions_.drain(successor);
         control_.end_change();

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <span>
@@ -66,6 +67,8 @@ class Takeovers {
   [[nodiscard]] Result<> listen();
   /// The daemon accepts, and the control thread runs.
   void settle();
+  /// The daemon drains for another reason. If a successor may accept already, it has the paths.
+  void before_drain();
   /// Removes the path of the takeover socket. Any thread.
   void remove_unix_paths();
   /// Starts the installed program, which then takes over. `done` is called once, on any thread.
@@ -75,6 +78,7 @@ class Takeovers {
 
  private:
   void listen_for_successors();
+  void forget_paths();
   [[nodiscard]] std::vector<SocketPath> own_paths() const;
   [[nodiscard]] bool answers();
   void settled(const json::object& released, takeover::Link link);
@@ -101,6 +105,7 @@ class Takeovers {
   admin::AdminThread& admin_;
   ListenSockets& listeners_;
   const Actions actions_;
+  std::atomic<bool> held_{false};         ///< a successor may accept
   std::vector<SocketPath> handed_paths_;  ///< of the running process, until it lets go
   ListenSockets sockets_;                 ///< the takeover socket
   DaemonSource& source_;
