@@ -46,7 +46,7 @@ void Admission::retire(const ListenChange& change, std::function<void()> done) {
   assert(!on_retired_);
   on_retired_ = std::move(done);
   for (const auto& listener : listeners_) {
-    if (!change.stay.contains(listener->group())) listener->drain();
+    if (!change.stay.contains(listener->group())) listener->retire();
   }
   check_retired();
 }

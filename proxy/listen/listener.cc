@@ -1,5 +1,6 @@
 #include "proxy/listen/listener.h"
 
+#include <linux/filter.h>
 #include <sys/socket.h>
 
 #include <cassert>
@@ -45,6 +46,17 @@ void Listener::drain() {
   state_ = State::draining;
   if (in_flight()) return admission_.reactor().cancel(*this);
   if (socket_.fd) close();
+}
+
+// Not if another process has the socket, too.
+void Listener::retire() {
+  if (socket_.kind == Leg::Kind::tcp && !socket_.inherited && socket_.fd) {
+    sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    const sock_fprog filter{1, nothing};
+    static_cast<void>(
+        ::setsockopt(socket_.fd.get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter));
+  }
+  drain();
 }
 
 void Listener::complete(const Completion& completion) {

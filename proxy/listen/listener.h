@@ -39,6 +39,9 @@ class Listener final : private Operation {
   void pause();
   /// Accepts all queued clients, because close() would reset them, then closes the socket.
   void drain();
+  /// The same, but clients that connect meanwhile reach another listener of their address, if there
+  /// is one: their SYN is dropped, and they repeat it.
+  void retire();
   /// The borrowed socket; -1 once it is closed.
   [[nodiscard]] int fd() const { return socket_.fd.get(); }
   [[nodiscard]] bool closed() const { return !socket_.fd && !in_flight(); }
