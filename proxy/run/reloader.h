@@ -27,8 +27,9 @@ namespace sluice {
 /// 2. New names are looked up.
 /// 3. Each worker prepares what it needs to record to new directories.
 /// 4. The new sockets listen. From here on nothing can fail.
-/// 5. Each worker gets the same table of changes, which it applies in one turn. The reload is done
-///    when all have, and have closed the listeners that go.
+/// 5. Each worker empties and closes the listeners that go, and sends no more clients to others.
+/// 6. Each worker gets the same table of changes, which it applies in one turn. The reload is done
+///    when all have.
 class Reloader {
  public:
   using Done = std::function<void(admin::ReloadResult)>;

@@ -30,8 +30,6 @@ constexpr double kMiB = 1 << 20;
 /// Connections that begin after a takeover, and end two takeovers later.
 constexpr std::size_t kPassing = 20;
 constexpr std::array kWorkers{1, 4, 2};
-/// Whether a process can hand a capture over.
-constexpr bool kRecords = false;
 
 class TakeoverDrill : public testing::Test {
  protected:
@@ -39,10 +37,8 @@ class TakeoverDrill : public testing::Test {
     return "[[route]]\nname = \"main\"\nlisten = \"" + loopback_address(port_) + "\"\nto = [\"" +
            servers_.address(0) + "\", \"" + servers_.address(1) +
            "\"]\n[[route]]\nname = \"recorded\"\nlisten = \"" + loopback_address(recorded_port_) +
-           "\"\nto = \"" + servers_.address(2) + "\"\n" +
-           (kRecords ? "capture = \"" + captures_.file("capture") +
-                           "\"\ndurability = \"before-forward\"\n"
-                     : "");
+           "\"\nto = \"" + servers_.address(2) + "\"\n" + "capture = \"" +
+           captures_.file("capture") + "\"\ndurability = \"before-forward\"\n";
   }
   [[nodiscard]] static std::string defaults(const TempDir& folder, int generation) {
     return "takeover-socket = \"" + folder.file("takeover.sock") + "\"\nworkers = " +
@@ -162,7 +158,6 @@ TEST_F(TakeoverDrill, NobodyNoticesThatOneProcessFollowsTheOther) {
       takeovers, static_cast<std::size_t>(held.connections),
       static_cast<std::size_t>(held.exchanges), static_cast<std::size_t>(held.streamed_bytes >> 20),
       static_cast<std::size_t>(connects_.of(Fate::served)), recorded_.load());
-  if (!kRecords) return;
   EXPECT_EQ(verify_status(captures_.file("capture")), 0);
   const Recorded recorded = read_capture(captures_.file("capture"));
   EXPECT_EQ(recorded.connections.size(), recorded_) << recorded.findings;
