@@ -28,7 +28,7 @@ PROGRAMS = [SYSTEMD, "/lib/systemd/systemd-journald", "mount", "nsenter", "syste
             "journalctl", "unshare"]
 # For what is not in namespaces: the kernel's clock, modules, ports, log, reboot; new device nodes.
 DROPPED_CAPABILITIES = [9, 16, 17, 22, 25, 27, 30, 32, 33, 34, 35, 37]
-PR_CAPBSET_DROP = 24
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP = 1, 24
 PATIENCE_SECONDS = 60
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -83,7 +83,7 @@ class Machine:
         (self.folder / "root").mkdir()
         self.process = subprocess.Popen(
             [*self.UNSHARE, "--", sys.executable, "-B", __file__, str(self.folder)],
-            preexec_fn=lambda: (self.group / "cgroup.procs").write_text("0", encoding="utf-8"))
+            preexec_fn=self.enter_group)
         try:
             self.wait_for_systemd()
         except BaseException:
@@ -105,6 +105,11 @@ class Machine:
                 each.rmdir()
         self.group.rmdir()
         shutil.rmtree(self.folder)  # its mounts were in the other namespace
+
+    def enter_group(self) -> None:
+        """In the child, which also ends with this process."""
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        (self.group / "cgroup.procs").write_text("0", encoding="utf-8")
 
     def wait_for_systemd(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
