@@ -26,6 +26,8 @@ namespace {
 // looks whether the daemon ends.
 constexpr Duration kAnswerTime = std::chrono::seconds(5);
 constexpr Duration kLook = std::chrono::milliseconds(20);
+// Until the answer to the request that has begun a takeover is on its way.
+constexpr Duration kReplyTime = std::chrono::milliseconds(200);
 
 // An answer that says only that it has come.
 struct Said {};
@@ -392,6 +394,9 @@ void Takeovers::release(pid_t successor, const std::string& reason) {
 }
 
 json::object Takeovers::let_go(pid_t successor) {
+  // The answer must leave before this process ends, which can be at once.
+  launcher_.tell(successor, "");
+  takeover::wait_for({}, Clock::now() + kReplyTime);
   const Result<Said> gone =
       ask_control<Said>([this, successor](const std::function<void(Said)>& answer) {
         log::info("handed_over", {{"pid", static_cast<std::uint64_t>(successor)}});
@@ -402,7 +407,6 @@ json::object Takeovers::let_go(pid_t successor) {
         answer(Said{});
       });
   static_cast<void>(gone);
-  launcher_.tell(successor, "");
   reported_ = own_totals();
   return report(reported_);
 }

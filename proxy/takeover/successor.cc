@@ -145,8 +145,9 @@ void report_failure(const std::string& path, const std::string& reason) {
   if (socket.has_error()) return;
   const StopSignal never;
   Link link(*std::move(socket), wait_or_stop(never));
-  static_cast<void>(
-      link.send(with_reason(MessageType::failed, reason), Clock::now() + std::chrono::seconds(1)));
+  static_cast<void>(link.send(
+      with_reason(MessageType::failed, reason.substr(0, reason.find_last_not_of('\n') + 1)),
+      Clock::now() + std::chrono::seconds(1)));
 }
 
 }  // namespace sluice::takeover
