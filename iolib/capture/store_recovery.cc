@@ -165,11 +165,12 @@ Result<Store::Leftovers> Store::look_after_others() {
   apply_retention();
   make_room_for_others();
   const std::lock_guard guard(lock_);
-  for (const auto& [run, state] : others) {
-    if (state != Other::ended || left.contains(run)) continue;
+  for (const auto& each : others) {
+    const std::string& run = each.first;
+    if (each.second != Other::ended || left.contains(run)) continue;
     others_.erase(run);
     std::erase_if(counted_,
-                  [&](const std::string& segment) { return chain_of(segment).first == run; });
+                  [&run](const std::string& segment) { return chain_of(segment).first == run; });
   }
   others_left_ = others_.size();
   if (all_taken.has_error()) return all_taken.error();

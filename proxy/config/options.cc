@@ -66,10 +66,10 @@ constexpr std::uint64_t kLeastMirrorLag = 64 << 10;
 constexpr std::uint64_t kMostMirrorLag = 1 << 30;
 constexpr std::uint64_t kLeastMirrorBuffers = 1 << 20;
 constexpr std::uint64_t kMostMirrorBuffers = std::uint64_t{64} << 30;
-constexpr std::uint64_t kMostPerMinute = 60 * 1'000'000;
+constexpr std::uint64_t kMostPerMinute = 60'000'000;
 // The most that the kernel takes.
 constexpr std::uint64_t kLongestKeepalive = 32'767 * kSecond;
-constexpr std::uint64_t kLongestUserTimeout = 24 * 3'600 * kSecond;
+constexpr std::uint64_t kLongestUserTimeout = 86'400 * kSecond;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 60;
 
 // Each in the order of the enumerators that it names.

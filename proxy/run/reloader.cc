@@ -35,7 +35,7 @@ std::optional<Value> changed(const Value& from, const Value& to) {
 }  // namespace
 
 Reloader::Reloader(Daemon daemon, std::vector<std::string> arguments)
-    : daemon_(daemon),
+    : daemon_(std::move(daemon)),
       arguments_(std::move(arguments)),
       open_(addresses_of(*daemon_.control.config())),
       next_group_(open_.size()) {}

@@ -57,7 +57,7 @@ Launcher::Launcher(std::string program, std::vector<std::string> arguments)
   arguments_.emplace_back("--takeover");
 }
 
-void Launcher::launch(const std::string& socket, Done done) {
+void Launcher::launch(const std::string& socket, const Done& done) {
   {
     const std::lock_guard lock(mutex_);
     if (done_) return done(0, "another takeover is going on");

@@ -36,7 +36,7 @@ class Launcher {
 
   /// Starts the program with the same arguments and --takeover; it asks at `socket`. `done` is
   /// called once, on any thread.
-  void launch(const std::string& socket, Done done);
+  void launch(const std::string& socket, const Done& done);
   /// A process has taken over (`reason` is empty), or could not. No effect unless it is the one
   /// started last.
   void tell(pid_t pid, const std::string& reason);

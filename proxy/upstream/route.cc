@@ -39,7 +39,8 @@ RoutePicks::RoutePicks(std::shared_ptr<const ServerSet> servers)
 WorkerRoutes::WorkerRoutes(std::vector<Route> routes) {
   for (Route& route : routes) {
     route.picks = std::make_shared<RoutePicks>(std::exchange(route.servers, nullptr));
-    (*table_)[route.number] = std::make_shared<const Route>(std::move(route));
+    const std::size_t number = route.number;
+    (*table_)[number] = std::make_shared<const Route>(std::move(route));
   }
 }
 

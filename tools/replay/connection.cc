@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <compare>
 #include <utility>
 
 #include "iolib/base/readiness.h"
@@ -436,7 +437,7 @@ void Connection::compare_ends() {
     stage_.tally.fail(checked.error().to_string());
   }
   const std::strong_ordering size = check_->size();
-  const bool other_size = whole ? size != 0 : must_come && size < 0;
+  const bool other_size = whole ? std::is_neq(size) : must_come && std::is_lt(size);
   const bool other_end = whole && answer_end_ != planned.answer_end;
   const Mismatch& mismatch = check_->mismatch();
   const std::optional<std::uint64_t> first = mismatch.first;
