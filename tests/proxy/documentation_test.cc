@@ -219,7 +219,7 @@ TEST(Changelog, BeginsWithThisVersion) {
 TEST(ServiceUnit, StartsTheInstalledProgramWithItsFile) {
   const std::string unit = contents("sluice.service");
   EXPECT_NE(unit.find("ExecStart=@bindir@/sluice --config /etc/sluice/sluice.toml\n"), unit.npos);
-  EXPECT_NE(unit.find("ExecReload=/bin/kill -HUP $MAINPID\n"), unit.npos);
+  EXPECT_NE(unit.find("ExecReload=@bindir@/sluice-ctl reload\n"), unit.npos);
 }
 
 }  // namespace
