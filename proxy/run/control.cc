@@ -79,6 +79,8 @@ void Control::handle(int signal) {
 
 void Control::hand_over() {
   if (phase_ == Phase::draining) return;
+  // A signal has asked for the end already.
+  if (phase_ == Phase::lame_duck) return begin_drain();
   phase_ = Phase::handed_over;
   ending_ = "handed over";
   deadline_.cancel();

@@ -436,6 +436,7 @@ void Daemon::set_lame_duck(bool lame_duck) {
 void Daemon::begin_lame_duck() {
   log::info("lame_duck", {{"time", format_duration(control_.config()->lame_duck)}});
   source_.enter(RunState::lame_duck);
+  takeovers_.before_end();
   service_.stopping("Asks clients to go elsewhere");
 }
 

@@ -216,6 +216,7 @@ void Takeovers::listen_for_successors() {
 }
 
 void Takeovers::before_drain() {
+  before_end();
   if (held_) forget_paths();
 }
 

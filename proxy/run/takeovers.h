@@ -67,6 +67,8 @@ class Takeovers {
   [[nodiscard]] Result<> listen();
   /// The daemon accepts, and the control thread runs.
   void settle();
+  /// The daemon is about to end: nobody must let go for it.
+  void before_end() { successor_.give_up(); }
   /// The daemon drains for another reason. If a successor may accept already, it has the paths.
   void before_drain();
   /// Removes the path of the takeover socket. Any thread.

@@ -39,6 +39,7 @@ Result<OwnedFd> connect_to(const std::string& path) {
 Error explained(const Error& error) {
   if (error.code == ECONNRESET) return Error{0, "takeover: the running process closed the link"};
   if (error.code == ETIMEDOUT) return Error{0, "takeover: the running process does not answer"};
+  if (error.code == ECANCELED) return Error{0, "takeover: the new process ends"};
   return Error{error.code, "takeover: " + error.context};
 }
 
@@ -115,9 +116,10 @@ void Successor::end() {
 void Successor::run() {
   Result<json::object> released = live_and_confirm();
   if (released.has_value()) return hooks_.settled(*std::move(released), std::move(link_));
-  if (released.error().code == ECANCELED) return;
   if (other_has_died(released.error())) return hooks_.settled({}, {});
-  hooks_.lost(explained(released.error()));
+  const Error why = explained(released.error());
+  hooks_.lost(why);
+  fail(why);
 }
 
 // Until the other process has let go. It says nothing before `done`, unless it gives up.
@@ -128,6 +130,8 @@ Result<json::object> Successor::live_and_confirm() {
   if (received.has_value()) return refusal_or_fault(received->message);
   if (received.error().code != ETIMEDOUT) return received.error();
   if (!hooks_.answers()) return Error{0, "a worker of the new process does not answer"};
+  // What has begun the end did so before the control thread answered.
+  if (stop_.stopped()) return Error{ECANCELED, "takeover link"};
   Result<> sent = link_.send({MessageType::done}, Clock::now() + kOtherAnswerTime);
   received = link_.receive(kLongestState, Clock::now() + kOtherAnswerTime);
   if (received.has_error()) return received.error();

@@ -48,6 +48,8 @@ class Successor {
   void fail(const Error& why);
   /// This process accepts now: settles on a thread.
   void settle(Hooks hooks);
+  /// This process is about to end: lets the other one go on, unless that has let go. On any thread.
+  void give_up() { stop_.stop(); }
   /// The process at the other end, see open_process(). Once it has settled.
   [[nodiscard]] OwnedFd release_process() { return std::move(process_); }
   /// Ends the thread.

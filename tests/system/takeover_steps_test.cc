@@ -263,6 +263,36 @@ TEST_P(TakeoverStepsTest, ASuccessorThatIsKilledLeavesTheOldProcessServing) {
   EXPECT_EQ(load.stop(), "");
 }
 
+TEST_P(TakeoverStepsTest, ASignalToASuccessorThatIsNotInChargeLeavesTheOldProcessServing) {
+  for (const std::vector<std::string>& more :
+       std::vector<std::vector<std::string>>{{}, {"--lame-duck", "1m"}}) {
+    const std::size_t failures = count_lines(daemon_->log(), Regex("takeover_failed"));
+    std::vector<std::string> all = arguments(more);
+    all.emplace_back("--takeover");
+    Daemon next(all, two_listeners());
+    // Only the successor accepts.
+    OwnedFd held = connect_tcp(port_);
+    ASSERT_TRUE(send_all(held.get(), "hold"));
+    ASSERT_EQ(receive_text(held.get(), 4), "hold");
+    next.process().signal(SIGTERM);
+    ASSERT_TRUE(wait_until([&] {
+      return count_lines(daemon_->log(), Regex("takeover_failed|handed_over")) > failures;
+    })) << daemon_->log();
+    if (daemon_->log().find("handed_over") != std::string::npos) {
+      held.reset();
+      GTEST_SKIP() << "too slow: the signal came after 3 s";
+    }
+    EXPECT_TRUE(daemon_->wait_for_log(Regex("takeover_failed.*the new process ends")));
+    expect_service();
+    // Its connection goes on meanwhile.
+    ASSERT_TRUE(send_all(held.get(), "more"));
+    EXPECT_EQ(receive_text(held.get(), 4), "more");
+    held.reset();
+    EXPECT_EQ(next.process().wait(kLate), 1) << next.log();
+    expect_service();
+  }
+}
+
 TEST_P(TakeoverStepsTest, IfTheOldProcessIsKilledTheSuccessorGoesOnAlone) {
   auto next = std::make_unique<Daemon>(arguments({"--takeover"}), two_listeners());
   // It accepts already; the old one could still go on.
