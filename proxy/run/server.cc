@@ -312,6 +312,8 @@ Result<> Daemon::listen() {
   if (Result<> listening = listeners_.listen(machine_.cpus); listening.has_error()) {
     return listening;
   }
+  if (Result<> listening = takeovers_.listen(); listening.has_error()) return listening;
+  // Nothing fails from here on: a process that was to be replaced could not serve who is accepted.
   std::vector<std::vector<ListenSocket>> of_workers(workers_.size());
   for (ListenSocket& socket : std::exchange(listeners_.sockets, {})) {
     of_workers[socket.worker].push_back(std::move(socket));
@@ -323,7 +325,7 @@ Result<> Daemon::listen() {
   source_.enter(RunState::ready);
   admin_.release();
   if (!takeovers_.pending()) service_.begin(serving());
-  return takeovers_.listen();
+  return {};
 }
 
 void Daemon::share(const std::string& run) {

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -213,6 +214,23 @@ TEST_P(TakeoverStepsTest, ASuccessorWithABadFileOrAnAddressInUseExitsWithOneLine
   Process bad({daemon_binary(), "--config", file, "--takeover", "--takeover-socket", socket()});
   EXPECT_EQ(bad.wait(kLate), 1);
   expect_service();
+}
+
+TEST_P(TakeoverStepsTest, ASuccessorThatCannotBindItsTakeoverSocketAcceptsNobody) {
+  EchoLoad load(port_, 2, 1);
+  const std::string missing = folder_.file("missing/takeover.sock");
+  auto command = successor();
+  *std::ranges::find(command, socket()) = missing;
+  ProcessOptions options;
+  options.environment = {"SLUICE_TAKEOVER_SOCKET=" + socket()};
+  Process process(command, options);
+  EXPECT_EQ(process.wait(kLate), 1);
+  EXPECT_NE(process.standard_error().find("sluice: bind unix:" + missing + ": No such file"),
+            std::string::npos)
+      << process.standard_error();
+  EXPECT_TRUE(daemon_->wait_for_log(Regex("takeover_failed.*No such file")));
+  EXPECT_TRUE(load.goes_on());
+  EXPECT_EQ(load.stop(), "");
 }
 
 TEST_P(TakeoverStepsTest, WhereNobodyListensThereIsNothingToTakeOver) {
