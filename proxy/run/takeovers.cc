@@ -288,12 +288,19 @@ std::string Takeovers::refusal() {
     return std::to_string(predecessors_.count()) +
            " processes that were replaced still have connections, and no more may";
   }
+  const auto begun = std::make_shared<bool>(false);  // the control thread has it
   const Result<std::string> reason =
-      ask_control<std::string>([this](const std::function<void(std::string)>& answer) {
+      ask_control<std::string>([this, begun](const std::function<void(std::string)>& answer) {
         if (control_.is_ending()) return answer("the running process ends");
-        answer(control_.begin_change() ? "" : "the running process reloads its configuration");
+        *begun = control_.begin_change();
+        answer(*begun ? "" : "the running process reloads its configuration");
       });
-  return reason.has_error() ? reason.error().to_string() : *reason;
+  if (reason.has_value()) return *reason;
+  // The question may still be asked, but nobody waits for the answer.
+  control_.post([this, begun] {
+    if (*begun) control_.end_change();
+  });
+  return reason.error().to_string();
 }
 
 Result<takeover::Handover> Takeovers::hand_over() {

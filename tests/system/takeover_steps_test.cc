@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -240,6 +242,24 @@ TEST_P(TakeoverStepsTest, WhereNobodyListensThereIsNothingToTakeOver) {
   EXPECT_EQ(lonely.wait(kLate), 1);
   EXPECT_EQ(lonely.standard_error(),
             "sluice: takeover: connect unix:" + nobody + ": No such file or directory\n");
+}
+
+TEST_P(TakeoverStepsTest, AControlThreadThatAnswersTooLateDoesNotBlockTheNextTakeover) {
+  const pid_t control = daemon_->process().pid();
+  if (::ptrace(PTRACE_SEIZE, control, nullptr, nullptr) != 0) GTEST_SKIP() << "no ptrace here";
+  ASSERT_EQ(::ptrace(PTRACE_INTERRUPT, control, nullptr, nullptr), 0);
+  int status = 0;
+  ASSERT_EQ(::waitpid(control, &status, __WALL), control);
+  {
+    Stub stub(socket());
+    stub.hello();
+    const takeover::Message refusal = stub.receive();
+    EXPECT_EQ(refusal.type, MessageType::refused);
+    EXPECT_EQ(takeover::text_of(refusal.body, "reason"), "a thread of the daemon does not answer");
+  }
+  ASSERT_EQ(::ptrace(PTRACE_DETACH, control, nullptr, nullptr), 0);
+  Stub stub(socket());
+  stub.go_to(MessageType::go);
 }
 
 TEST_P(TakeoverStepsTest, AnotherUserIsRefused) {
