@@ -240,9 +240,11 @@ void Takeovers::launch(std::function<void(admin::TakeoverResult)> done) {
 
 void Takeovers::end() {
   launcher_.end();
+  // Its thread may be about to start or stop that of the predecessors.
+  predecessor_.end(report(own_totals()));
+  // It may wait for an answer, which only the stop above cuts short.
   successor_.end();
   predecessors_.stop();
-  predecessor_.end(report(own_totals()));
 }
 
 // Calls `question` on the control thread, and waits for its answer.

@@ -61,10 +61,9 @@ void Predecessor::start(OwnedFd listener) {
 }
 
 void Predecessor::end(json::object last_report) {
-  if (!thread_.joinable()) return;
-  last_report_ = std::move(last_report);
+  if (thread_.joinable()) last_report_ = std::move(last_report);
   stop_.stop();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 OwnedFd Predecessor::copy_listener() const {

@@ -52,7 +52,7 @@ class Predecessor {
   void end(json::object last_report);
   /// A copy of the listening socket. On the thread.
   [[nodiscard]] OwnedFd copy_listener() const;
-  /// A hook that waits must return soon once this has been stopped.
+  /// end() was called: a hook that waits must return soon.
   [[nodiscard]] const StopSignal& stop() const { return stop_; }
 
  private:
