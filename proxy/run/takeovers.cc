@@ -172,7 +172,9 @@ void Takeovers::settled(const json::object& released, takeover::Link link) {
     if (std::ranges::find(owned, each.path, &SocketPath::path) != owned.end()) continue;
     unlink_if_same(AT_FDCWD, each.path, each.socket);
   }
-  listen_for_successors();
+  if (const Result<> listening = listen_for_successors(); listening.has_error()) {
+    log::error("takeover_socket_closed", {{"reason", listening.error().to_string()}});
+  }
 }
 
 // What all predecessors have counted. On any thread.
@@ -205,14 +207,14 @@ Result<> Takeovers::open(InheritedSockets& inherited) {
 
 Result<> Takeovers::listen() {
   if (Result<> listening = sockets_.listen({}); listening.has_error()) return listening;
-  if (!pending()) listen_for_successors();
-  return {};
+  return pending() ? Result<>() : listen_for_successors();
 }
 
-void Takeovers::listen_for_successors() {
-  if (sockets_.sockets.empty()) return;
-  predecessor_.start(std::move(sockets_.sockets.front().fd));
+Result<> Takeovers::listen_for_successors() {
+  if (sockets_.sockets.empty()) return {};
+  OwnedFd listener = std::move(sockets_.sockets.front().fd);
   sockets_.sockets.clear();
+  return predecessor_.start(std::move(listener));
 }
 
 void Takeovers::before_drain() {
@@ -391,12 +393,12 @@ json::object Takeovers::report_changes() {
 void Takeovers::release(pid_t successor, const std::string& reason) {
   held_ = false;
   admin_.release();
-  predecessors_.start();
   const Result<std::vector<Said>> released =
       ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
         worker.release_accepting([answer] { answer(Said{}); });
       });
   static_cast<void>(released);
+  predecessors_.start();
   control_.post([this] { control_.end_change(); });
   launcher_.tell(successor, reason);
   log::warn("takeover_failed",

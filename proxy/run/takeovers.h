@@ -79,7 +79,7 @@ class Takeovers {
   void end();
 
  private:
-  void listen_for_successors();
+  [[nodiscard]] Result<> listen_for_successors();
   void forget_paths();
   [[nodiscard]] std::vector<SocketPath> own_paths() const;
   [[nodiscard]] bool answers();

@@ -78,10 +78,20 @@ void Launcher::launch(const std::string& socket, const Done& done) {
     return done(0, started.error().to_string());
   }
   pid_ = *started;
-  thread_ = start_thread([this, pid = pid_] {
-    pthread_setname_np(pthread_self(), "launcher");
-    await_exit(pid);
+  const Result<> awaited = or_shortage([this]() -> Result<> {
+    thread_ = start_thread([this, pid = pid_] {
+      pthread_setname_np(pthread_self(), "launcher");
+      await_exit(pid);
+    });
+    return {};
   });
+  if (awaited.has_value()) return;
+  // It has hardly begun.
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+  done_ = {};
+  lock.unlock();
+  done(0, awaited.error().to_string());
 }
 
 void Launcher::tell(pid_t pid, const std::string& reason) {

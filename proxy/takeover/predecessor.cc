@@ -52,12 +52,17 @@ void send_refusal(Link& link, std::string_view reason) {
 
 }  // namespace
 
-void Predecessor::start(OwnedFd listener) {
+Result<> Predecessor::start(OwnedFd listener) {
   listener_ = std::move(listener);
-  thread_ = start_thread([this] {
-    pthread_setname_np(pthread_self(), "takeover");
-    run();
+  Result<> started = or_shortage([this]() -> Result<> {
+    thread_ = start_thread([this] {
+      pthread_setname_np(pthread_self(), "takeover");
+      run();
+    });
+    return {};
   });
+  if (started.has_error()) listener_.reset();
+  return started;
 }
 
 void Predecessor::end(json::object last_report) {

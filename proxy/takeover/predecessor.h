@@ -45,8 +45,8 @@ class Predecessor {
   Predecessor(const Predecessor&) = delete;
   Predecessor& operator=(const Predecessor&) = delete;
 
-  /// Starts the thread on a listening socket. Throws std::system_error if there is none.
-  void start(OwnedFd listener);
+  /// Starts the thread on a listening socket. An error if there is none: then the socket closes.
+  [[nodiscard]] Result<> start(OwnedFd listener);
   /// Ends the thread and the takeover that it is in. A successor that has taken over gets this last
   /// report.
   void end(json::object last_report);

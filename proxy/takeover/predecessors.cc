@@ -59,10 +59,16 @@ void Predecessors::add_newest(Living predecessor) {
 void Predecessors::start() {
   if (thread_.joinable() || ancestors_.living.empty()) return;
   stop_.clear();
-  thread_ = start_thread([this] {
-    pthread_setname_np(pthread_self(), "predecessors");
-    run();
+  const Result<> started = or_shortage([this]() -> Result<> {
+    thread_ = start_thread([this] {
+      pthread_setname_np(pthread_self(), "predecessors");
+      run();
+    });
+    return {};
   });
+  if (started.has_error()) {
+    log::error("predecessors_unread", {{"reason", started.error().to_string()}});
+  }
 }
 
 void Predecessors::stop() {

@@ -59,7 +59,8 @@ class Predecessors {
   /// Before start().
   void add(Ancestors ancestors);
   void add_newest(Living predecessor);
-  /// Starts the thread, if there is anything to read.
+  /// Starts the thread, if there is anything to read. If the system has no room for one, the log
+  /// says so, and nothing is read until the next call.
   void start();
   /// Stops it, at the end of a report.
   void stop();

@@ -102,10 +102,14 @@ void Successor::fail(const Error& why) {
 
 void Successor::settle(Hooks hooks) {
   hooks_ = std::move(hooks);
-  thread_ = start_thread([this] {
-    pthread_setname_np(pthread_self(), "successor");
-    run();
+  const Result<> started = or_shortage([this]() -> Result<> {
+    thread_ = start_thread([this] {
+      pthread_setname_np(pthread_self(), "successor");
+      run();
+    });
+    return {};
   });
+  if (started.has_error()) lose(started.error());
 }
 
 void Successor::end() {
@@ -117,7 +121,10 @@ void Successor::run() {
   Result<json::object> released = live_and_confirm();
   if (released.has_value()) return hooks_.settled(*std::move(released), std::move(link_));
   if (other_has_died(released.error())) return hooks_.settled({}, {});
-  const Error why = explained(released.error());
+  lose(explained(released.error()));
+}
+
+void Successor::lose(const Error& why) {
   hooks_.lost(why);
   fail(why);
 }

@@ -19,7 +19,7 @@ namespace sluice::takeover {
 /// their caller; the rest runs on a thread.
 class Successor {
  public:
-  /// On the thread.
+  /// On the thread; `lost` also in settle(), if there is no thread.
   struct Hooks {
     /// Whether all threads that serve clients answer, within a bounded time.
     std::function<bool()> answers;
@@ -57,6 +57,7 @@ class Successor {
 
  private:
   void run();
+  void lose(const Error& why);
   [[nodiscard]] Result<json::object> live_and_confirm();
   [[nodiscard]] bool other_has_died(const Error& error) const;
 
