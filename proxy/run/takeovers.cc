@@ -359,7 +359,13 @@ std::vector<SocketPath> Takeovers::own_paths() const {
 }
 
 Result<json::object> Takeovers::hold() {
-  held_ = true;
+  const Result<std::string> obstacle =
+      ask_control<std::string>([this](const std::function<void(std::string)>& answer) {
+        held_ = !control_.is_ending();
+        answer(held_ ? "" : "the running process ends");
+      });
+  if (obstacle.has_error()) return obstacle.error();
+  if (!obstacle->empty()) return Error{0, *obstacle};
   admin_.hold();
   const Result<std::vector<Said>> held =
       ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
@@ -405,20 +411,28 @@ void Takeovers::release(pid_t successor, const std::string& reason) {
             {{"pid", static_cast<std::uint64_t>(successor)}, {"reason", reason}});
 }
 
+// The sockets and captures are the successor's.
+void Takeovers::leave(pid_t successor) {
+  if (!held_.exchange(false)) return;
+  log::info("handed_over", {{"pid", static_cast<std::uint64_t>(successor)}});
+  forget_paths();
+  captures_.let_go();
+}
+
 json::object Takeovers::let_go(pid_t successor) {
   // The answer must leave before this process ends, which can be at once.
   launcher_.tell(successor, "");
-  takeover::wait_for({}, Clock::now() + kReplyTime);
+  pollfd stop[] = {{predecessor_.stop().fd(), POLLIN, 0}};
+  takeover::wait_for(stop, Clock::now() + kReplyTime);
   const Result<Said> gone =
       ask_control<Said>([this, successor](const std::function<void(Said)>& answer) {
-        log::info("handed_over", {{"pid", static_cast<std::uint64_t>(successor)}});
-        forget_paths();
-        captures_.let_go();
+        leave(successor);
         actions_.drain(successor);
         control_.end_change();
         answer(Said{});
       });
-  static_cast<void>(gone);
+  // Then the control thread waits until this one has ended.
+  if (gone.has_error() && predecessor_.stop().stopped()) leave(successor);
   reported_ = own_totals();
   return report(reported_);
 }

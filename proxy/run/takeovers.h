@@ -93,6 +93,7 @@ class Takeovers {
   [[nodiscard]] Result<takeover::Handover> hand_over();
   [[nodiscard]] Result<json::object> hold();
   void release(pid_t successor, const std::string& reason);
+  void leave(pid_t successor);
   [[nodiscard]] json::object let_go(pid_t successor);
   template <class Answer>
   [[nodiscard]] Result<Answer> ask_control(

@@ -33,7 +33,7 @@ class Predecessor {
     std::function<void(pid_t successor, const std::string& reason)> refused;
     /// Accepts again. `reason`: why the takeover has failed.
     std::function<void(pid_t successor, const std::string& reason)> release;
-    /// The successor accepts. Returns what `released` says.
+    /// The successor accepts, and is in charge, or this daemon ends. Returns what `released` says.
     std::function<json::object(pid_t successor)> let_go;
     /// A process has ended that could not take over, and may have begun to record.
     std::function<void(const std::vector<std::string>& runs)> ended;

@@ -51,6 +51,11 @@ Error refusal_or_fault(const Message& message) {
                       " out of turn"};
 }
 
+Result<json::object> body_of_released(Message message) {
+  if (message.type != MessageType::released) return refusal_or_fault(message);
+  return std::move(message.body);
+}
+
 }  // namespace
 
 Result<Handover> Successor::ask(const std::string& path) {
@@ -129,12 +134,13 @@ void Successor::lose(const Error& why) {
   fail(why);
 }
 
-// Until the other process has let go. It says nothing before `done`, unless it gives up.
+// Until the other process has let go. It says nothing before `done`, unless it gives up, or lets go
+// since it ends.
 Result<json::object> Successor::live_and_confirm() {
   const TimePoint alive = Clock::now() + kLife;
   if (!hooks_.answers()) return Error{0, "a worker of the new process does not answer"};
   Result<Link::Received> received = link_.receive(kLongestState, alive);
-  if (received.has_value()) return refusal_or_fault(received->message);
+  if (received.has_value()) return body_of_released(std::move(received->message));
   if (received.error().code != ETIMEDOUT) return received.error();
   if (!hooks_.answers()) return Error{0, "a worker of the new process does not answer"};
   // What has begun the end did so before the control thread answered.
@@ -142,8 +148,7 @@ Result<json::object> Successor::live_and_confirm() {
   Result<> sent = link_.send({MessageType::done}, Clock::now() + kOtherAnswerTime);
   received = link_.receive(kLongestState, Clock::now() + kOtherAnswerTime);
   if (received.has_error()) return received.error();
-  if (received->message.type != MessageType::released) return refusal_or_fault(received->message);
-  return std::move(received->message.body);
+  return body_of_released(std::move(received->message));
 }
 
 // Only the end of the process leaves this one alone with the sockets.

@@ -351,6 +351,28 @@ TEST_P(TakeoverStepsTest, IfTheOldProcessIsKilledTheSuccessorGoesOnAlone) {
   daemon_.reset();
 }
 
+TEST_P(TakeoverStepsTest, ASignalToTheOldProcessAfterGoLeavesTheSuccessorServing) {
+  for (const bool has_connection : {false, true}) {
+    OwnedFd held;
+    if (has_connection) {
+      held = connect_tcp(port_);
+      ASSERT_TRUE(send_all(held.get(), "hold"));
+      ASSERT_EQ(receive_text(held.get(), 4), "hold");
+    }
+    auto next = std::make_unique<Daemon>(arguments({"--takeover"}), two_listeners());
+    daemon_->process().signal(SIGTERM);
+    EXPECT_TRUE(next->wait_for_log(Regex("taken_over"), kLate)) << next->log();
+    held.reset();
+    EXPECT_EQ(daemon_->process().wait(kLate), 0) << daemon_->log();
+    EXPECT_EQ(count_lines(daemon_->log(), Regex("handed_over")), 1U) << daemon_->log();
+    daemon_ = std::move(next);
+    expect_service();
+  }
+  EXPECT_EQ(daemon_->terminate(), 0);
+  EXPECT_NE(::access(folder_.file("echo.sock").c_str(), F_OK), 0);
+  daemon_.reset();
+}
+
 TEST_P(TakeoverStepsTest, AddressesThatTheSuccessorLacksAreClosedAndTheirPathsGo) {
   const std::uint16_t added = free_port();
   Daemon next({"--listen", loopback_address(port_), "--listen", loopback_address(added), "--to",
