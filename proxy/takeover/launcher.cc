@@ -51,8 +51,8 @@ std::string describe_exit(int status) {
 
 }  // namespace
 
-Launcher::Launcher(std::string program, std::vector<std::string> arguments)
-    : program_(std::move(program)), arguments_(std::move(arguments)) {
+Launcher::Launcher(std::string program, std::vector<std::string> arguments, Duration patience)
+    : program_(std::move(program)), arguments_(std::move(arguments)), patience_(patience) {
   std::erase(arguments_, "--takeover");
   arguments_.emplace_back("--takeover");
 }
@@ -133,12 +133,17 @@ Result<pid_t> Launcher::start(const std::string& socket) const {
 // Reaps the process, whenever it ends.
 void Launcher::await_exit(pid_t pid) {
   const OwnedFd process = open_process(pid);
+  TimePoint given_up = Clock::now() + patience_;
   int status = 0;
   while (true) {
     pollfd fds[] = {{stop_.fd(), POLLIN, 0}, {process.get(), POLLIN, 0}};
-    wait_for(fds, Clock::now() + (process ? Duration(std::chrono::hours(1)) : kExitLook));
+    const Duration look = process ? Duration(std::chrono::hours(1)) : kExitLook;
+    wait_for(fds, std::min(given_up, Clock::now() + look));
     if (fds[0].revents != 0) return;
     if (::waitpid(pid, &status, WNOHANG) == pid) break;
+    if (Clock::now() < given_up) continue;
+    given_up = TimePoint::max();
+    tell(pid, "it did not take over in time");
   }
   pollfd stop[] = {{stop_.fd(), POLLIN, 0}};
   wait_for(stop, Clock::now() + kLinkTime);

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -9,9 +10,11 @@
 #include <thread>
 #include <vector>
 
+#include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/base/owned_fd.h"
 #include "proxy/takeover/link.h"
+#include "proxy/takeover/predecessor.h"
 
 namespace sluice::takeover {
 
@@ -26,8 +29,10 @@ class Launcher {
   using Done = std::function<void(pid_t pid, const std::string& reason)>;
 
   /// `program`: the path of this program as it was at the start, which names the installed one even
-  /// after it was replaced. `arguments`: the command line of this process.
-  Launcher(std::string program, std::vector<std::string> arguments);
+  /// after it was replaced. `arguments`: the command line of this process. `patience`: how long a
+  /// successor may take, before it counts as failed.
+  Launcher(std::string program, std::vector<std::string> arguments,
+           Duration patience = kTakeoverTime + std::chrono::seconds(5));
   ~Launcher() { end(); }
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;
@@ -49,6 +54,7 @@ class Launcher {
 
   const std::string program_;
   std::vector<std::string> arguments_;
+  const Duration patience_;
   StopSignal stop_;
   std::mutex mutex_;  ///< guards the next two
   pid_t pid_ = 0;     ///< the process started last
