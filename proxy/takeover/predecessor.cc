@@ -115,7 +115,11 @@ void Predecessor::take_newcomer() {
 // While another takeover goes on.
 void Predecessor::refuse_newcomer() {
   OwnedFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!socket) return;
+  if (!socket) {
+    // For lack of descriptors: the peer waits, and this thread goes on.
+    if (errno != EAGAIN && errno != EINTR) deaf_until_ = Clock::now() + kReportInterval;
+    return;
+  }
   const Result<Peer> peer = peer_of(socket.get());
   Link link(std::move(socket), wait_or_stop(stop_));
   if (peer.has_value()) refuse(link, *peer, "another takeover is going on");
@@ -123,13 +127,17 @@ void Predecessor::refuse_newcomer() {
 
 Result<> Predecessor::wait(int fd, short events, TimePoint deadline) {
   while (true) {
+    const bool deaf = Clock::now() < deaf_until_;
     std::array<pollfd, 3> fds{
-        {{fd, events, 0}, {stop_.fd(), POLLIN, 0}, {listener_.get(), POLLIN, 0}}};
-    wait_for(fds, deadline);
+        {{fd, events, 0}, {stop_.fd(), POLLIN, 0}, {deaf ? -1 : listener_.get(), POLLIN, 0}}};
+    wait_for(fds, deaf ? std::min(deadline, deaf_until_) : deadline);
     if (fds[1].revents != 0) return Error{ECANCELED, "takeover link"};
     if (fds[0].revents != 0) return {};
-    if (fds[2].revents == 0) return Error{ETIMEDOUT, "takeover link"};
-    refuse_newcomer();
+    if (fds[2].revents != 0) {
+      refuse_newcomer();
+    } else if (Clock::now() >= deadline) {
+      return Error{ETIMEDOUT, "takeover link"};
+    }
   }
 }
 

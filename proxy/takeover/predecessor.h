@@ -76,6 +76,7 @@ class Predecessor {
   std::vector<Failed> failed_;     ///< processes that have not ended yet
   std::vector<std::string> runs_;  ///< of the successor that is ready
   OwnedFd listener_;
+  TimePoint deaf_until_;  ///< no newcomer is looked at before, during a takeover
   json::object last_report_;
   std::thread thread_;
 };
