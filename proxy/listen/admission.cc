@@ -103,6 +103,7 @@ void Admission::release() {
 void Admission::look_again() {
   --looks_;
   for (const auto& listener : listeners_) {
+    if (listener->draining()) continue;
     listener->pause();
     listener->start();
   }

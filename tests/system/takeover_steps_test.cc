@@ -301,6 +301,25 @@ TEST_P(TakeoverStepsTest, ASuccessorThatIsKilledLeavesTheOldProcessServing) {
   EXPECT_EQ(load.stop(), "");
 }
 
+TEST_P(TakeoverStepsTest, WhoConnectsAsASuccessorDiesIsServedThoughNobodyComesAfter) {
+  for (int round = 0; round < 5; ++round) {
+    const std::size_t failures = count_lines(daemon_->log(), Regex("takeover_failed"));
+    Daemon next(arguments({"--takeover"}), two_listeners());
+    ASSERT_TRUE(next.wait_for_log(Regex(" started "), kLate));
+    next.process().signal(SIGKILL);
+    ASSERT_EQ(next.process().wait(kLate), -SIGKILL);
+    std::vector<OwnedFd> clients;
+    for (int i = 0; i < 4; ++i) {
+      clients.push_back(connect_tcp(port_));
+      ASSERT_TRUE(send_all(clients.back().get(), "x"));
+    }
+    for (const OwnedFd& each : clients) EXPECT_EQ(receive_text(each.get(), 1), "x") << round;
+    ASSERT_TRUE(wait_until([&] {
+      return count_lines(daemon_->log(), Regex("takeover_failed")) > failures;
+    })) << daemon_->log();
+  }
+}
+
 TEST_P(TakeoverStepsTest, ASignalToASuccessorThatIsNotInChargeLeavesTheOldProcessServing) {
   for (const std::vector<std::string>& more :
        std::vector<std::vector<std::string>>{{}, {"--lame-duck", "1m"}}) {
