@@ -60,7 +60,7 @@ TEST(Options, TellTheDefaultThatTheConfigurationHas) {
     const Result<> done = set_option(option, option.default_text, config, route);
     ASSERT_TRUE(done.has_value()) << option.name << ": " << done.error().to_string();
     const Config fresh;
-    const RouteConfig fresh_route;
+    const RouteConfig fresh_route{};
     EXPECT_TRUE(std::visit(SameMember{config, fresh, route, fresh_route}, option.field))
         << option.name;
   }
