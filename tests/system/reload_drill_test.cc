@@ -131,7 +131,7 @@ TEST_F(ReloadDrill, NobodyNoticesReloads) {
   const int reloads = by_scale(15, 30, 500);
   ASSERT_NO_FATAL_FAILURE(hold_connections());
   const std::size_t descriptors_before = descriptors_of(pid_);
-  Repeated connecting(by_scale(1, 2, 4), by_scale(20, 50, 100),
+  Repeated connecting(by_scale(1U, 2U, 4U), by_scale(20, 50, 100),
                       [&](std::mt19937_64& random) { connects_.add(attempt(port_, random).fate); });
   std::uint64_t memory_before = 0;
   for (int n = 1; n <= reloads && !HasFailure(); ++n) {

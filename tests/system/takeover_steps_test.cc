@@ -270,10 +270,10 @@ TEST_P(TakeoverStepsTest, AnotherUserIsRefused) {
   ASSERT_EQ(::stat(socket().c_str(), &about), 0);
   EXPECT_EQ(about.st_mode & 0777, 0600U);
   ASSERT_EQ(::chmod(socket().c_str(), 0666), 0);
-  const int before = ::geteuid();
+  const uid_t before = ::geteuid();
   ASSERT_EQ(::seteuid(65534), 0);
   Stub stub(socket());
-  ASSERT_EQ(::seteuid(static_cast<uid_t>(before)), 0);
+  ASSERT_EQ(::seteuid(before), 0);
   const takeover::Message refusal = stub.receive();
   EXPECT_EQ(refusal.type, MessageType::refused);
   EXPECT_EQ(takeover::text_of(refusal.body, "reason"),
