@@ -119,7 +119,7 @@ Result<CapturePlan> CaptureDirectories::prepare(const Config& config, std::strin
   std::vector<HandedCaptures::Lock> handed;
   {
     const std::lock_guard lock(mutex_);
-    runs_.push_back(plan.run);
+    forget_closed();
     handed.swap(handed_);
   }
   for (const CaptureConfig* each : wanted) {
@@ -180,7 +180,7 @@ Result<CaptureDirectoryPtr> CaptureDirectories::open(const CaptureConfig& config
   target->leftovers = *leftovers;
   target->recorder = recorder_options(config);
   const std::lock_guard guard(mutex_);
-  opened_.push_back({config.capture, target});
+  opened_.push_back({config.capture, target, {}});
   return target;
 }
 
@@ -196,6 +196,16 @@ CaptureDirectoryPtr CaptureDirectories::find(std::string_view path) const {
 bool CaptureDirectories::was_open(std::string_view path) const {
   const std::lock_guard lock(mutex_);
   return std::ranges::find(opened_, path, &Opened::path) != opened_.end();
+}
+
+// Those that a refused reload has opened are here, too. Under mutex_.
+void CaptureDirectories::forget_closed() {
+  const TimePoint now = Clock::now();
+  std::erase_if(opened_, [now](Opened& each) {
+    if (!each.directory.expired()) return false;
+    if (!each.seen_closed) each.seen_closed = now;
+    return now - *each.seen_closed > kUnlockTime;
+  });
 }
 
 std::vector<std::string> CaptureDirectories::changed_settings(const Config& config) const {
@@ -216,7 +226,11 @@ void CaptureDirectories::commit(const CapturePlan& plan) {
   {
     const std::lock_guard lock(mutex_);
     std::swap(plan_, before);
-    std::erase_if(opened_, [](const Opened& each) { return each.directory.expired(); });
+    forget_closed();
+    for (const CaptureDirectoryPtr& each : plan.directories) {
+      // The workers make new recorders for it, or some of them do.
+      if (each->state != State::named) each->runs.push_back(plan.run);
+    }
   }
   for (const CaptureDirectoryPtr& each : before.directories) {
     if (plan.find(each->path()) == nullptr) each->state = State::retired;
@@ -263,15 +277,22 @@ Result<HandedCaptures> CaptureDirectories::hand_over() const {
     if (lock.has_error()) return lock.error();
     handed.locks.push_back({each->path(), std::move(*lock)});
   }
+  handed.living = runs();
   const std::lock_guard lock(mutex_);
-  handed.living = runs_;
   handed.living.insert(handed.living.end(), living_.begin(), living_.end());
   return handed;
 }
 
 std::vector<std::string> CaptureDirectories::runs() const {
+  const std::vector<CaptureDirectoryPtr> open = open_ones();
+  std::vector<std::string> runs;
   const std::lock_guard lock(mutex_);
-  return runs_;
+  for (const CaptureDirectoryPtr& each : open) {
+    for (const std::string& run : each->runs) {
+      if (std::ranges::find(runs, run) == runs.end()) runs.push_back(run);
+    }
+  }
+  return runs;
 }
 
 std::set<std::string> CaptureDirectories::living() const {

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/capture/recorder.h"
 #include "iolib/capture/store.h"
@@ -43,6 +45,8 @@ struct CaptureDirectory {
 
   std::atomic<State> state{State::prepared};
   Repeated not_recovered;  ///< of tend()
+  /// Under which this process records here, or has. Only CaptureDirectories uses it.
+  std::vector<std::string> runs;
   // The rest never changes once it is open, apart from what the Store does.
   CaptureConfig config;
   std::unique_ptr<Directory> directory;
@@ -97,7 +101,8 @@ class CaptureDirectories {
 
   /// What a successor needs. Until let_go(), no other plan may be committed.
   [[nodiscard]] Result<HandedCaptures> hand_over() const;
-  /// The runs that this process writes, or may write.
+  /// The runs that this process writes, or may write: those of committed plans whose directories
+  /// are still open.
   [[nodiscard]] std::vector<std::string> runs() const;
   /// The successor applies the retention from now on, and this process does not.
   void let_go();
@@ -132,13 +137,14 @@ class CaptureDirectories {
   struct Opened {
     std::string path;
     std::weak_ptr<CaptureDirectory> directory;
+    std::optional<TimePoint> seen_closed;
   };
+  void forget_closed();
 
   mutable std::mutex mutex_;
   CapturePlan plan_;            ///< under mutex_
   std::vector<Opened> opened_;  ///< under mutex_: all, also those that were closed lately
   std::vector<std::weak_ptr<CaptureDirectory>> new_;  ///< control thread; for log_new()
-  std::vector<std::string> runs_;                     ///< under mutex_
   std::vector<HandedCaptures::Lock> handed_;          ///< under mutex_; not used yet
   std::set<std::string> living_;                      ///< under mutex_; runs of predecessors
   std::atomic<bool> retains_{true};

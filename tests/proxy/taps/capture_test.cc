@@ -142,6 +142,25 @@ TYPED_TEST(WorkerCaptureTest, ARetiredOneIsSealedAndClosedOnceItsLastRecordingHa
   EXPECT_EQ(this->recorded_ever(), 300U) << "the sums do not fall";
 }
 
+TYPED_TEST(WorkerCaptureTest, OnlyTheRunsOfOpenDirectoriesAreHandedOver) {
+  using Texts = std::vector<std::string>;
+  this->apply({this->a_});
+  EXPECT_EQ(this->directories_.runs(), Texts{"run1"});
+  for (int reload = 0; reload < 3; ++reload) {
+    const CapturePlan refused = this->prepare(recording_to({this->a_, this->b_}));
+    this->capture_->undo();
+  }
+  ASSERT_TRUE(this->is_closed(this->b_));
+  EXPECT_EQ(this->directories_.runs(), Texts{"run1"}) << "nothing was recorded under the others";
+  this->apply({this->a_});
+  this->apply({this->a_, this->b_});
+  EXPECT_EQ(this->directories_.runs(), (Texts{"run1", "run6"})) << "what stays goes on as it began";
+  this->apply({this->b_});
+  ASSERT_TRUE(this->is_closed(this->a_));
+  EXPECT_EQ(this->directories_.runs(), Texts{"run6"});
+  EXPECT_EQ(this->directories_.hand_over()->living, Texts{"run6"});
+}
+
 TYPED_TEST(WorkerCaptureTest, ARetiredOneStaysWhileASessionMayYetRecordThere) {
   bool may = true;
   std::vector<std::string> asked;
@@ -311,10 +330,11 @@ TYPED_TEST(CaptureTakeoverTest, BothRecordUntilTheFirstHasEnded) {
   this->directories_.let_go();
   this->inherited_.take_charge();
   this->end(recording);
+  const std::vector<std::string> runs = this->directories_.runs();
   this->close();
   this->directories_.commit({});
   EXPECT_TRUE(Directory::is_locked(this->a_));
-  this->inherited_.ended(this->directories_.runs());
+  this->inherited_.ended(runs);
   this->record_with_successor(this->a_ + "/.");
   this->close_successor();
   const std::vector<std::string> sealed = this->segments(this->a_);
