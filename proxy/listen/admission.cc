@@ -87,12 +87,13 @@ void Admission::drain() {
 void Admission::hold() {
   if (draining()) return;
   state_ = State::held;
-  for (const auto& listener : listeners_) listener->pause();
+  for (const auto& listener : listeners_) listener->hold();
 }
 
 void Admission::release() {
   if (state_ != State::held) return;
   state_ = State::open;
+  for (const auto& listener : listeners_) listener->take_back();
   looks_ = kLooks;
   must_wait() ? pause() : start();
   reactor_.set_timer(*this, reactor_.now() + Listener::kPause);

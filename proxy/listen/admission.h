@@ -61,7 +61,7 @@ class Admission final : private Timer, private Deferral {
   /// Stops accepting: clients stay queued in the kernel, where another process with copies of the
   /// sockets may take them. No effect while draining.
   void hold();
-  /// Accepts again after hold().
+  /// Accepts again after hold(). The sockets get the options back that they had then.
   void release();
   /// Copies of the listening sockets, in the order in which they were added. An error if there are
   /// no descriptors.

@@ -74,10 +74,12 @@ ListenSocket& Opener::add(OwnedFd fd, const ListenRequest& use, std::size_t numb
   return socket;
 }
 
+// Changes nothing: the other process still accepts from it.
 void Opener::take(OwnedFd fd, const ListenRequest& use, std::size_t number) {
-  set_accepted_options(fd.get(), local_name(fd.get()), use.congestion);
-  reset_on_close(fd.get(), use.sink);
-  add(std::move(fd), use, number).inherited = true;
+  ListenSocket& socket = add(std::move(fd), use, number);
+  socket.inherited = true;
+  socket.congestion = use.congestion;
+  socket.sink = use.sink;
 }
 
 // Opens one socket for each worker at one address. No inherited socket is left over, because
@@ -161,6 +163,13 @@ Result<> find_still_free(int fd, const SocketAddress& address) {
   return find_free(TcpPlace{address, v6_alone == 0});
 }
 
+void adopt(ListenSocket& socket, const SocketAddress& address) {
+  set_accepted_options(socket.fd.get(), address, socket.congestion);
+  if (accepted_options(socket.fd.get()).resets == socket.sink) return;
+  reset_on_close(socket.fd.get(), socket.sink);
+  socket.reset_clients = socket.sink;
+}
+
 // Makes the sockets of one TCP address listen.
 Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
   const Result<SocketAddress> address = local_address(group.front().fd.get());
@@ -169,7 +178,8 @@ Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
     const Result<> found = find_still_free(group.front().fd.get(), *address);
     if (found.has_error()) return found;
   }
-  for (const ListenSocket& each : group) {
+  for (ListenSocket& each : group) {
+    if (each.inherited) adopt(each, *address);
     if (each.inherited || ::listen(each.fd.get(), kListenBacklog) == 0) continue;
     return errno_error("listen " + address->to_string());
   }
@@ -184,7 +194,7 @@ Result<> listen_tcp(Group group, const std::vector<int>& cpus) {
     return {};
   }
   if (steer_by_cpu(group.back().fd.get(), cpus).has_error()) return {};
-  const auto steering = std::make_shared<Steering>(address->to_string(), group.size());
+  const auto steering = std::make_shared<Steering>(address->to_string(), group.size(), cpus);
   for (ListenSocket& each : group) each.steering = steering;
   return {};
 }

@@ -36,6 +36,11 @@ struct ListenSocket {
   bool first_of_address = false;  ///< the sockets up to the next such one share an address
   /// Whether this process has another listener that a socket there conflicts with, and that closes.
   bool beside_own = false;
+  /// What listen() makes of an inherited one, which is the other process's until then.
+  Congestion congestion = Congestion::system;
+  bool sink = false;
+  /// How the clients are closed, if those that are queued already have inherited something else.
+  std::optional<bool> reset_clients = {};
   std::shared_ptr<Steering> steering;  ///< of the address; null: the kernel's hash spreads its
                                        ///< connections
 };

@@ -42,6 +42,26 @@ void Listener::pause() {
   admission_.reactor().cancel(*this);
 }
 
+void Listener::hold() {
+  pause();
+  if (socket_.kind == Leg::Kind::tcp && socket_.fd) held_ = accepted_options(socket_.fd.get());
+}
+
+void Listener::take_back() {
+  const std::optional<AcceptedOptions> held = std::exchange(held_, std::nullopt);
+  if (!held || !socket_.fd) return;
+  const AcceptedOptions now = accepted_options(socket_.fd.get());
+  if (now.congestion != held->congestion) set_congestion(socket_.fd.get(), held->congestion);
+  if (now.resets != held->resets) {
+    reset_on_close(socket_.fd.get(), held->resets);
+    reset_clients_ = held->resets;
+  }
+  // Nothing tells how the other one has steered. A socket alone cannot be steered at all.
+  const std::vector<int> cpus = socket_.steering ? socket_.steering->cpus() : std::vector<int>();
+  static_cast<void>(cpus.empty() ? stop_steering(socket_.fd.get())
+                                 : steer_by_cpu(socket_.fd.get(), cpus));
+}
+
 void Listener::drain() {
   state_ = State::draining;
   if (in_flight()) return admission_.reactor().cancel(*this);

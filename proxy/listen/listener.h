@@ -37,6 +37,10 @@ class Listener final : private Operation {
   void use(const ListenUse& use);
   /// Stops accepting until start().
   void pause();
+  /// The same, and another process with the socket may change its options.
+  void hold();
+  /// After hold(): gives the socket its options back.
+  void take_back();
   /// Accepts all queued clients, because close() would reset them, then closes the socket.
   void drain();
   /// The same, but clients that connect meanwhile reach another listener of their address, if there
@@ -58,8 +62,9 @@ class Listener final : private Operation {
 
   Admission& admission_;
   ListenSocket socket_;
-  /// Set once use() has changed it: clients that were queued before may have it otherwise.
-  std::optional<bool> reset_clients_;
+  /// Set once it has changed: clients that were queued before may have it otherwise.
+  std::optional<bool> reset_clients_ = socket_.reset_clients;
+  std::optional<AcceptedOptions> held_;  ///< at hold()
   State state_ = State::accepting;
 };
 

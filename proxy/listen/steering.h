@@ -25,8 +25,9 @@ class Steering {
   /// A worker that serves fewer connections at once is not crowded.
   static constexpr std::uint64_t kCrowd = kWindow * 3 / 4;
 
-  Steering(std::string address, std::size_t workers)
-      : address_(std::move(address)), places_(workers) {}
+  /// `cpus`: as they were given to steer_by_cpu().
+  Steering(std::string address, std::size_t workers, std::vector<int> cpus = {})
+      : address_(std::move(address)), places_(workers), cpus_(std::move(cpus)) {}
 
   /// Counts one connection that `worker` accepts while it serves `live` others. Called on that
   /// worker's thread. True once, for one connection: the caller must then stop steering.
@@ -37,6 +38,8 @@ class Steering {
     return count % kWindow == 0 && has_too_many(own, live) && !stopped_.exchange(true);
   }
   [[nodiscard]] const std::string& address() const { return address_; }
+  /// The CPUs to steer by; empty once steering has stopped.
+  [[nodiscard]] std::vector<int> cpus() const { return stopped_ ? std::vector<int>() : cpus_; }
 
  private:
   struct alignas(64) Place {
@@ -48,6 +51,7 @@ class Steering {
 
   std::string address_;
   std::vector<Place> places_;
+  const std::vector<int> cpus_;
   std::atomic<bool> stopped_{false};
 };
 

@@ -85,10 +85,24 @@ void set_congestion(int fd, const SocketAddress& address, Congestion congestion)
   if (congestion == Congestion::automatic) return choose_congestion_control(fd, address.data());
   // A new socket has that of the system.
   const OwnedFd fresh(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  char name[16] = {};
-  socklen_t size = sizeof name;
-  if (::getsockopt(fresh.get(), IPPROTO_TCP, TCP_CONGESTION, name, &size) != 0) return;
-  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, size));
+  set_congestion(fd, accepted_options(fresh.get()).congestion);
+}
+
+void set_congestion(int fd, const std::string& name) {
+  static_cast<void>(
+      ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), socklen_t(name.size())));
+}
+
+AcceptedOptions accepted_options(int fd) {
+  AcceptedOptions options;
+  linger on_close{};
+  socklen_t size = sizeof on_close;
+  const bool known = ::getsockopt(fd, SOL_SOCKET, SO_LINGER, &on_close, &size) == 0;
+  options.resets = known && on_close.l_onoff != 0 && on_close.l_linger == 0;
+  char name[17] = {};
+  size = sizeof name - 1;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0) options.congestion = name;
+  return options;
 }
 
 Result<OwnedFd> bind_tcp(const TcpPlace& place, Sharing sharing, Congestion congestion) {

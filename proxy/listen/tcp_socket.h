@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "iolib/base/address.h"
@@ -29,6 +30,14 @@ enum class Sharing { alone, reuse_port };
 void set_accepted_options(int fd, const SocketAddress& address, Congestion congestion);
 /// Sets the congestion control that they inherit.
 void set_congestion(int fd, const SocketAddress& address, Congestion congestion);
+/// What accepted sockets inherit of a listening one and differs between routes.
+struct AcceptedOptions {
+  bool resets = false;  ///< see reset_on_close()
+  std::string congestion;
+};
+[[nodiscard]] AcceptedOptions accepted_options(int fd);
+/// Sets the congestion control to this one, a name of tcp(7).
+void set_congestion(int fd, const std::string& name);
 /// Fails if another process listens at `place`. The probe binds without SO_REUSEPORT; with it, a
 /// second daemon of the same user would bind without an error. Sockets that are bound but do not
 /// listen do not conflict.

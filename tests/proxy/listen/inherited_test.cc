@@ -154,6 +154,23 @@ TEST(InheritedListenersTest, ASocketThatCannotBeSharedServesAlone) {
   EXPECT_EQ(listeners->bound.front().address, address.to_string());
 }
 
+TEST(InheritedListenersTest, OptionsStayAsTheOtherProcessHasThemUntilThisOneListens) {
+  OwnedFd socket = listen_elsewhere(numeric("127.0.0.1", 0));
+  const OwnedFd of_other(::dup(socket.get()));
+  const SocketAddress address = local_name(socket.get());
+  InheritedSockets inherited;
+  inherited.add(std::move(socket));
+  Config config = config_of(HostPort{"127.0.0.1", address.port()});
+  config.routes.front().capture = "/nowhere";
+  auto listeners = open_listeners(config, 1, inherited);
+  ASSERT_TRUE(listeners.has_value()) << listeners.error().to_string();
+  EXPECT_FALSE(accepted_options(of_other.get()).resets);
+  const OwnedFd queued = test::connect_tcp(address.port());
+  ASSERT_TRUE(listeners->listen({}).has_value());
+  EXPECT_TRUE(accepted_options(of_other.get()).resets) << "a sink confirms nothing by closing";
+  EXPECT_EQ(listeners->sockets.front().reset_clients, true) << "for those that are queued";
+}
+
 TEST(InheritedListenersTest, FewerThanWorkersGetCompanyWhereTheyCanBeShared) {
   OwnedFd socket = listen_elsewhere(numeric("127.0.0.1", 0), Reuse::yes);
   const SocketAddress address = local_name(socket.get());
