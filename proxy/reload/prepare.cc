@@ -81,7 +81,7 @@ PreparedReload prepare_reload(const ReloadInput& input) {
   prepared.result.changes = prepared.diff.changes;
   if (prepared.diff.changes.empty()) return prepared;
   // One that closes counts, too, until it is closed.
-  for (const std::string& each : input.captures.changed_settings(*prepared.config)) {
+  for (const std::string& each : input.captures->changed_settings(*prepared.config)) {
     if (prepared.diff.not_hot.empty()) prepared.result.errors.push_back(describe_settings(each));
   }
   if (!prepared.diff.not_hot.empty() || !prepared.result.errors.empty()) {
@@ -97,7 +97,7 @@ PreparedReload prepare_reload(const ReloadInput& input) {
   Result<ListenSockets> opened = open_added(input, prepared);
   if (opened.has_error()) return failed(std::move(prepared), opened.error());
   prepared.sockets = *std::move(opened);
-  Result<CapturePlan> captures = input.captures.prepare(*prepared.config, input.run);
+  Result<CapturePlan> captures = input.captures->prepare(*prepared.config, input.run);
   if (captures.has_error()) return failed(std::move(prepared), captures.error());
   prepared.captures = *std::move(captures);
   prepared.result.outcome = Outcome::applied;

@@ -22,8 +22,9 @@ struct ReloadInput {
   std::vector<ListenSockets::Bound> bound;
   std::size_t next_group = 0;
   std::size_t workers = 1;
-  CaptureDirectories& captures;  ///< borrowed
-  std::string run;               ///< see CapturePlan
+  /// Shared, because a signal can end the daemon before a slow disk or name server answers.
+  std::shared_ptr<CaptureDirectories> captures;
+  std::string run;  ///< see CapturePlan
 };
 
 /// A reload that can be applied, or why not. Destroying it undoes the preparation.

@@ -157,12 +157,12 @@ std::function<void()> Reloader::after_all(std::function<void()> next) const {
 
 void Reloader::apply(const std::shared_ptr<const WorkerChange>& change) {
   const std::shared_ptr<const Config> from = daemon_.control.config();
-  daemon_.captures.commit(reload_.captures);
+  daemon_.captures->commit(reload_.captures);
   change_process(*from);
   change_workers(change);
   change_routes(*change);
   change_listeners();
-  daemon_.captures.log_new();
+  daemon_.captures->log_new();
 }
 
 std::shared_ptr<const WorkerChange> Reloader::worker_change() const {

@@ -33,7 +33,7 @@ namespace sluice {
 class Reloader {
  public:
   using Done = std::function<void(admin::ReloadResult)>;
-  /// What of the daemon changes. All are borrowed.
+  /// What of the daemon changes. All are borrowed, except `captures`.
   struct Daemon {
     Control& control;
     const Workers& workers;
@@ -43,7 +43,7 @@ class Reloader {
     Machine& machine;
     ListenSockets& listeners;
     RemovedRoutes& removed;
-    CaptureDirectories& captures;
+    std::shared_ptr<CaptureDirectories> captures;
     /// A reload that is no dry run begins, and has ended.
     std::function<void()> begins;
     std::function<void()> ended;

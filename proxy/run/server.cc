@@ -165,7 +165,7 @@ class Daemon {
   void end_drain();
   [[noreturn]] void exit_now();
   void print_summary() const {
-    sluice::print_summary(control_.routes(), removed_, workers_, captures_, pool_);
+    sluice::print_summary(control_.routes(), removed_, workers_, *captures_, pool_);
   }
   void log_start();
   [[nodiscard]] std::string serving() const;
@@ -179,12 +179,13 @@ class Daemon {
   RemovedRoutes removed_;
   ServerChanges server_changes_;
   std::unique_ptr<HealthThread> health_;
-  CaptureDirectories captures_;
+  /// Shared with the thread of a reload, which can outlive this.
+  const std::shared_ptr<CaptureDirectories> captures_ = std::make_shared<CaptureDirectories>();
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<WorkerThread>> workers_;
   InheritedSockets inherited_;  ///< that no listener has taken yet
   ListenSockets listeners_;     ///< hold the sockets until the workers take them
-  DaemonSource source_{machine_, pool_, config_->pipe_budget_slots, workers_, captures_, health_};
+  DaemonSource source_{machine_, pool_, config_->pipe_budget_slots, workers_, *captures_, health_};
   DaemonCommands commands_{control_, workers_};
   admin::AdminThread admin_{*config_, source_, commands_};
   Service service_;
@@ -195,7 +196,7 @@ class Daemon {
                        admin_,
                        listeners_,
                        source_,
-                       captures_,
+                       *captures_,
                        command_line_,
                        {[this] { service_.begin(serving()); },
                         [this](pid_t successor) {
@@ -260,7 +261,7 @@ Result<> Daemon::start(bool takes_over) {
   if (Result<> prepared = prepare(); prepared.has_error()) return prepared;
   control_.start_file_threads();
   const std::string run = run_id();
-  Result<CapturePlan> captures = captures_.prepare(*config_, run);
+  Result<CapturePlan> captures = captures_->prepare(*config_, run);
   if (captures.has_error()) return captures.error();
   if (Result<> started = start_workers(*captures); started.has_error()) return started;
   const std::size_t recorders = captures->directories.size() * workers_.size();
@@ -283,7 +284,7 @@ Result<> Daemon::start_workers(const CapturePlan& captures) {
     shared_->workers.push_back(&worker->worker());
     shared_->placement.add(worker->worker().relay_context());
   }
-  captures_.commit(captures);
+  captures_->commit(captures);
   return {};
 }
 
@@ -318,7 +319,7 @@ Result<> Daemon::listen() {
   for (ListenSocket& socket : std::exchange(listeners_.sockets, {})) {
     of_workers[socket.worker].push_back(std::move(socket));
   }
-  for (const auto& worker : workers_) worker->start_capture(captures_.plan());
+  for (const auto& worker : workers_) worker->start_capture(captures_->plan());
   for (std::size_t index = 0; index < workers_.size(); ++index) {
     workers_[index]->accept_from(std::move(of_workers[index]));
   }
@@ -367,7 +368,7 @@ void Daemon::log_start() {
     log::warn("connections_bounded",
               {{"max_connections", machine_.connections}, {"descriptors", machine_.descriptors}});
   }
-  captures_.log_new();
+  captures_->log_new();
   log::info("started", {{"workers", std::uint64_t{machine_.workers}},
                         {"engine", machine_.uring ? "uring" : "epoll"},
                         {"pinned", machine_.cpus.empty() ? "no" : "yes"}});
@@ -466,7 +467,7 @@ void Daemon::end_drain() {
 // Ends the process although connections are left. Bytes recorded for them may be unwritten or
 // unsealed.
 void Daemon::exit_now() {
-  const bool recorded = !captures_.all().empty();
+  const bool recorded = !captures_->all().empty();
   if (recorded) {
     log::error("capture_incomplete", {{"reason", "connections did not end in time"}});
   }
