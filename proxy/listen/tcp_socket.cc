@@ -89,8 +89,8 @@ void set_congestion(int fd, const SocketAddress& address, Congestion congestion)
 }
 
 void set_congestion(int fd, const std::string& name) {
-  static_cast<void>(
-      ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), socklen_t(name.size())));
+  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(),
+                                 static_cast<socklen_t>(name.size())));
 }
 
 AcceptedOptions accepted_options(int fd) {
