@@ -166,9 +166,9 @@ class Store {
   /// The segments of one run and worker, in the order of their numbers.
   struct Chain;
   [[nodiscard]] Result<std::vector<Chain>> list_chains();
-  [[nodiscard]] Result<> take_chain(const Chain& chain, Leftovers& leftovers);
-  void count_sealed(const Chain& chain);
-  void add_found(const Volume::Entry& entry);
+  [[nodiscard]] Result<> take_chain(const Chain& chain, const Time& now, Leftovers& leftovers);
+  void count_sealed(const Chain& chain, const Time& now);
+  void add_found(const Volume::Entry& entry, const Time& now);
   void make_room_for_others();
   [[nodiscard]] Result<> seal_leftover(const Volume::Entry& entry, SegmentName name, bool is_last,
                                        Leftovers& leftovers);

@@ -51,26 +51,27 @@ Result<Store::Leftovers> Store::recover(const std::set<std::string>& living) {
     others_left_ = others_.size();
   }
   Leftovers leftovers;
+  const Time now = clock_();
   for (const Chain& chain : *chains) {
     if (living.contains(chain.run)) {
-      count_sealed(chain);
-    } else if (Result<> taken = take_chain(chain, leftovers); taken.has_error()) {
+      count_sealed(chain, now);
+    } else if (Result<> taken = take_chain(chain, now, leftovers); taken.has_error()) {
       return taken.error();
     }
   }
   std::erase_if(counted_, [&](const std::string& segment) {
     return !living.contains(chain_of(segment).first);
   });
-  sort_by_age(clock_().boot_ns);
+  sort_by_age(now.boot_ns);
   apply_retention();
   return leftovers;
 }
 
 // Counts what is sealed, and seals what a crash left.
-Result<> Store::take_chain(const Chain& chain, Leftovers& leftovers) {
+Result<> Store::take_chain(const Chain& chain, const Time& now, Leftovers& leftovers) {
   for (const Chain::Found& each : chain.segments) {
     if (each.name.state != SegmentState::open) {
-      if (counted_.insert(each.entry.name).second) add_found(each.entry);
+      if (counted_.insert(each.entry.name).second) add_found(each.entry, now);
       continue;
     }
     const bool is_last = &each == &chain.segments.back();
@@ -85,15 +86,15 @@ Result<> Store::take_chain(const Chain& chain, Leftovers& leftovers) {
 
 // Counts what the living writer of a chain has sealed since the last time. What follows an open
 // segment is not deleted before that one, so it does not count yet.
-void Store::count_sealed(const Chain& chain) {
+void Store::count_sealed(const Chain& chain, const Time& now) {
   for (const Chain::Found& each : chain.segments) {
     if (each.name.state == SegmentState::open) return;
-    if (counted_.insert(each.entry.name).second) add_found(each.entry);
+    if (counted_.insert(each.entry.name).second) add_found(each.entry, now);
   }
 }
 
-void Store::add_found(const Volume::Entry& entry) {
-  const Time now = clock_();
+// `now` is the same for all that are found together: equal times of files must give equal ages.
+void Store::add_found(const Volume::Entry& entry, const Time& now) {
   add(entry.name, entry.size_bytes, now.boot_ns - (now.wall_ns - entry.changed_ns));
 }
 
@@ -149,19 +150,20 @@ Result<Store::Leftovers> Store::look_after_others() {
   const Result<std::vector<Chain>> chains = list_chains();
   if (chains.has_error()) return chains.error();
   Leftovers leftovers;
+  const Time now = clock_();
   Result<> all_taken;
   std::set<std::string> left;
   for (const Chain& chain : *chains) {
     const auto other = others.find(chain.run);
     if (other == others.end()) continue;
     if (other->second == Other::living) {
-      count_sealed(chain);
-    } else if (Result<> taken = take_chain(chain, leftovers); taken.has_error()) {
+      count_sealed(chain, now);
+    } else if (Result<> taken = take_chain(chain, now, leftovers); taken.has_error()) {
       left.insert(chain.run);
       if (all_taken.has_value()) all_taken = taken;
     }
   }
-  sort_by_age(clock_().boot_ns);
+  sort_by_age(now.boot_ns);
   apply_retention();
   make_room_for_others();
   const std::lock_guard guard(lock_);
