@@ -43,6 +43,7 @@ class Opener {
       : workers_(workers), inherited_(inherited), own_(own) {}
 
   Result<> open(const ListenRequest& use) {
+    if (!next_unix_worker_) next_unix_worker_ = use.group;
     const auto* path = std::get_if<UnixEndpoint>(&use.address);
     return path != nullptr ? open_unix(*path, use) : open_tcp(std::get<HostPort>(use.address), use);
   }
@@ -59,7 +60,8 @@ class Opener {
 
   std::size_t workers_;
   InheritedSockets& inherited_;
-  std::span<const TcpPlace> own_;  // where this process listens already
+  std::span<const TcpPlace> own_;                // where this process listens already
+  std::optional<std::size_t> next_unix_worker_;  // they take turns, over all reloads
   ListenSockets opened_;
 };
 
@@ -135,7 +137,7 @@ void Opener::add_unix(OwnedFd fd, const UnixEndpoint& address, const ListenReque
   socket.mode = use.mode;
   socket.route = use.route;
   socket.group = use.group;
-  socket.worker = use.group % workers_;
+  socket.worker = (*next_unix_worker_)++ % workers_;
   socket.kind = Leg::Kind::unix_stream;
   socket.inherited = inherited;
   socket.first_of_address = true;
