@@ -8,6 +8,10 @@
 namespace sluice::admin {
 namespace {
 
+History::Totals history_totals(const RouteTotals& totals) {
+  return {totals.to_upstream.forwarded, totals.to_client.forwarded, totals.accepted, totals.active};
+}
+
 std::uint64_t risen(std::uint64_t now, std::uint64_t before) {
   return now > before ? now - before : 0;
 }
@@ -16,11 +20,10 @@ std::uint64_t risen(std::uint64_t now, std::uint64_t before) {
 
 void History::add(double time, Counts counts) {
   Totals happened;
-  for (const auto& [route, now] : counts) {
+  for (const auto& [route, counted] : counts) {
     const auto found = last_.find(route);
-    // A process that has taken over begins with what others have counted.
-    const Totals begin = last_.empty() ? now : Totals();
-    const Totals before = found == last_.end() ? begin : found->second;
+    const Totals before = found == last_.end() ? counted.inherited : found->second.totals;
+    const Totals& now = counted.totals;
     happened.bytes_to_upstream += risen(now.bytes_to_upstream, before.bytes_to_upstream);
     happened.bytes_to_client += risen(now.bytes_to_client, before.bytes_to_client);
     happened.accepted += risen(now.accepted, before.accepted);
@@ -52,9 +55,8 @@ json::object History::to_json(double now) const {
 History::Counts history_counts(const Routes& routes) {
   History::Counts counts;
   for (const auto& route : routes) {
-    const RouteTotals totals = totals_of(*route);
-    counts[route->stats] = {totals.to_upstream.forwarded, totals.to_client.forwarded,
-                            totals.accepted, totals.active};
+    counts[route->stats] = {history_totals(totals_of(*route)),
+                            history_totals(inherited_totals_of(*route))};
   }
   return counts;
 }

@@ -23,10 +23,14 @@ class History {
     std::uint64_t accepted = 0;
     std::uint64_t connections = 0;  ///< now
   };
+  /// `inherited`: the part that processes before this one have counted, which is no traffic now.
+  struct Counted {
+    Totals totals;
+    Totals inherited;
+  };
   /// Routes come and go, so each is known by its counters.
-  using Counts = std::unordered_map<std::shared_ptr<const RouteStats>, Totals>;
-  /// Adds what happened since the last call; for a route that was not there, since its start. The
-  /// first call with routes finds out where they begin.
+  using Counts = std::unordered_map<std::shared_ptr<const RouteStats>, Counted>;
+  /// Adds what happened since the last call; for a route that was not there, since its start.
   /// `time`: of now, in seconds since the epoch.
   void add(double time, Counts counts);
   /// The body of /v1/history, from the oldest point on.

@@ -82,11 +82,11 @@ struct RouteStats {
   std::array<EverySecond, kEndings.size()> rejected = {};
 };
 
-/// The sum over all workers of what `get` finds in each element.
-template <class Element, class Get>
-[[nodiscard]] std::uint64_t sum_over(const std::vector<Element>& elements, const Get& get) {
+/// The sum over workers of what `get` finds in each element.
+template <class Elements, class Get>
+[[nodiscard]] std::uint64_t sum_over(const Elements& elements, const Get& get) {
   std::uint64_t total = 0;
-  for (const Element& element : elements) total += get(element);
+  for (const auto& element : elements) total += get(element);
   return total;
 }
 

@@ -28,6 +28,8 @@ using RouteEnds = std::array<std::uint64_t, kEndings.size()>;
 // Any thread.
 
 [[nodiscard]] RouteTotals totals_of(const Route& route);
+/// The part of totals_of() that processes have counted from which this one has taken over.
+[[nodiscard]] RouteTotals inherited_totals_of(const Route& route);
 [[nodiscard]] RouteEnds ends_of(const Route& route);
 
 }  // namespace sluice

@@ -16,7 +16,7 @@ std::shared_ptr<const Route> route(std::size_t index) {
 /// The counts of the only route.
 History::Counts counts(const History::Totals& totals) {
   static const auto stats = route(0)->stats;
-  return {{stats, totals}};
+  return {{stats, History::Counted{totals, {}}}};
 }
 
 TEST(HistoryTest, APointIsWhatHappenedInItsSecond) {
@@ -67,15 +67,15 @@ TEST(HistoryTest, CountsAreThoseOfAllWorkers) {
   }
   const History::Counts counts = history_counts(routes);
   ASSERT_EQ(counts.size(), 2U);
-  EXPECT_EQ(counts.at(routes[0]->stats).accepted, 5U);
-  EXPECT_EQ(counts.at(routes[0]->stats).bytes_to_upstream, 7U);
-  EXPECT_EQ(counts.at(routes[1]->stats).bytes_to_upstream, 8U);
-  EXPECT_EQ(counts.at(routes[1]->stats).connections, 1U);
+  EXPECT_EQ(counts.at(routes[0]->stats).totals.accepted, 5U);
+  EXPECT_EQ(counts.at(routes[0]->stats).totals.bytes_to_upstream, 7U);
+  EXPECT_EQ(counts.at(routes[1]->stats).totals.bytes_to_upstream, 8U);
+  EXPECT_EQ(counts.at(routes[1]->stats).totals.connections, 1U);
 }
 
 TEST(HistoryTest, RoutesThatComeAndGoHideNoTrafficOfOthers) {
   const auto kept = route(0), gone = route(1), added = route(1);
-  gone->stats->counts[0].accepted.add(1000);
+  gone->stats->counts.back().accepted.add(1000);
   History history;
   history.add(1, history_counts({gone, kept}));
   kept->stats->counts[0].accepted.add(5);
