@@ -81,6 +81,7 @@ StopSignal::StopSignal() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
 }
 
 void StopSignal::stop() {
+  stopped_.store(true, std::memory_order_release);
   const std::uint64_t one = 1;
   static_cast<void>(::write(fd_.get(), &one, sizeof one));
 }
@@ -88,11 +89,7 @@ void StopSignal::stop() {
 void StopSignal::clear() {
   std::uint64_t count = 0;
   static_cast<void>(::read(fd_.get(), &count, sizeof count));
-}
-
-bool StopSignal::stopped() const {
-  pollfd looked{fd_.get(), POLLIN, 0};
-  return ::poll(&looked, 1, 0) > 0;
+  stopped_.store(false, std::memory_order_relaxed);
 }
 
 void wait_for(std::span<pollfd> fds, TimePoint deadline) {

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <span>
@@ -22,12 +23,14 @@ class StopSignal {
   StopSignal();
   void stop();
   void clear();
-  [[nodiscard]] bool stopped() const;
+  /// What the thread of stop() wrote before is visible then.
+  [[nodiscard]] bool stopped() const { return stopped_.load(std::memory_order_acquire); }
   /// Readable once stop() was called.
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
   OwnedFd fd_;
+  std::atomic<bool> stopped_{false};
 };
 
 /// Waits until one of `fds` is ready, or the deadline has come: then none is.

@@ -225,7 +225,7 @@ void Predecessor::report_until_end(Link talk) {
   while (true) {
     std::array<pollfd, 2> fds{{{stop_.fd(), POLLIN, 0}, {link.fd(), POLLRDHUP, 0}}};
     wait_for(fds, next);
-    const bool last = fds[0].revents != 0;
+    const bool last = stop_.stopped();
     if (!last && fds[1].revents != 0) return;
     const Message report{MessageType::report, last ? std::move(last_report_) : hooks_.report()};
     if (link.send(report, Clock::now() + kReportTime).has_error() || last) return;
