@@ -320,8 +320,9 @@ TYPED_TEST(HedgeTest, IfTheFirstFailsTheHedgeIsWaitedFor) {
   const test::FullBacklog slow;
   const test::FullBacklog less_slow;
   const ServerRef a = this->server("a", slow.endpoint());
+  // Long enough that a busy machine begins the hedge before the first has failed.
   const auto race =
-      this->race({a, 3 * kSoon}, kSoon, Contestant{this->server("b", less_slow.endpoint())});
+      this->race({a, 25 * kSoon}, kSoon, Contestant{this->server("b", less_slow.endpoint())});
   ASSERT_TRUE(this->run_until_one_lost(*race));
   EXPECT_EQ(race->lost(), (Losers{{"a", ETIMEDOUT}}));
   EXPECT_EQ(this->active(a), 0U);
