@@ -1,10 +1,10 @@
 #include "proxy/run/admin_commands.h"
 
-#include <atomic>
 #include <string_view>
 #include <utility>
 
 #include "proxy/log/log.h"
+#include "proxy/run/gather.h"
 
 namespace sluice {
 namespace {
@@ -75,13 +75,8 @@ void DaemonCommands::take_over(std::function<void(admin::TakeoverResult)> done) 
 // Calls `done` once the turn that each worker is in has ended: in it, a server may have been picked
 // before an order, and the connect begins in the same turn.
 void DaemonCommands::after_turns(Done done) {
-  const auto last = std::make_shared<const Done>(std::move(done));
-  const auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());
-  for (const auto& worker : workers_) {
-    worker->after_turn([last, left] {
-      if (left->fetch_sub(1) == 1) (*last)();
-    });
-  }
+  const Done ended = last_of(workers_.size(), std::move(done));
+  for (const auto& worker : workers_) worker->after_turn(ended);
 }
 
 }  // namespace sluice

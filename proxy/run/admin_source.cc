@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "proxy/log/log.h"
+#include "proxy/run/gather.h"
 
 namespace sluice {
 namespace {
@@ -29,33 +30,15 @@ void add(admin::MirrorFigures& figures, const mirror::Mirror& mirror) {
   figures.breaker_open = figures.breaker_open || !mirror.is_well();
 }
 
-// Counts the workers that have answered.
-template <class Answer>
-struct Gathering {
-  explicit Gathering(std::size_t workers) : missing(workers) {}
-  std::mutex mutex;
-  std::vector<Answer> answers;
-  std::size_t missing;
-};
-
-// Asks each worker: `ask(worker, answer)` runs on its thread and calls `answer` once. `done` gets
-// all answers, on the thread of the last.
+// Asks each worker on its thread.
 template <class Answer, class Ask>
 void ask_all(const Workers& workers, const Ask& ask,
              std::function<void(std::vector<Answer>)> done) {
-  auto gathering = std::make_shared<Gathering<Answer>>(workers.size());
-  for (const auto& thread : workers) {
-    Worker& worker = thread->worker();
-    worker.reactor().post([&worker, ask, gathering, done] {
-      ask(worker, [gathering, done](Answer answer) {
-        std::unique_lock lock(gathering->mutex);
-        gathering->answers.push_back(std::move(answer));
-        if (--gathering->missing > 0) return;
-        lock.unlock();
-        done(std::move(gathering->answers));
-      });
-    });
-  }
+  const auto question = [&ask](WorkerThread& thread, std::function<void(Answer)> answer) {
+    Worker& worker = thread.worker();
+    worker.reactor().post([&worker, ask, answer = std::move(answer)] { ask(worker, answer); });
+  };
+  ask_each<Answer>(workers, question, std::move(done));
 }
 
 // What is counted for the whole process.

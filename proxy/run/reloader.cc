@@ -1,13 +1,12 @@
 #include "proxy/run/reloader.h"
 
 #include <algorithm>
-#include <atomic>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "iolib/base/shortage.h"
 #include "proxy/log/log.h"
+#include "proxy/run/gather.h"
 #include "proxy/run/run_id.h"
 #include "proxy/upstream/resolve.h"
 
@@ -93,21 +92,17 @@ void Reloader::resolved(const Result<>& result) {
 
 void Reloader::prepare_taps() {
   const auto plan = std::make_shared<const CapturePlan>(reload_.captures);
-  struct Answers {
-    std::mutex mutex;
-    std::size_t missing = 0;
-    Result<> result;
-  };
-  const auto answers = std::make_shared<Answers>();
-  answers->missing = daemon_.workers.size();
-  for (const auto& worker : daemon_.workers) {
-    worker->prepare_taps(plan, [this, answers](const Result<>& result) {
-      const std::lock_guard lock(answers->mutex);
-      if (result.has_error()) answers->result = result;
-      if (--answers->missing > 0) return;
-      daemon_.control.post([this, result = answers->result] { taps_prepared(result); });
-    });
-  }
+  ask_each<Result<>>(
+      daemon_.workers,
+      [plan](WorkerThread& worker, std::function<void(Result<>)> answer) {
+        worker.prepare_taps(plan, std::move(answer));
+      },
+      [this](const std::vector<Result<>>& answers) {
+        const auto failed = std::ranges::find_if(answers, &Result<>::has_error);
+        daemon_.control.post([this, result = failed == answers.end() ? Result<>() : *failed] {
+          taps_prepared(result);
+        });
+      });
 }
 
 void Reloader::taps_prepared(const Result<>& result) {
@@ -149,10 +144,8 @@ void Reloader::commit() {
 
 // To be called by each worker; then `next` follows here.
 std::function<void()> Reloader::after_all(std::function<void()> next) const {
-  return [this, next = std::move(next),
-          left = std::make_shared<std::atomic<std::size_t>>(daemon_.workers.size())] {
-    if (left->fetch_sub(1) == 1) daemon_.control.post(next);
-  };
+  return last_of(daemon_.workers.size(),
+                 [this, next = std::move(next)] { daemon_.control.post(next); });
 }
 
 void Reloader::apply(const std::shared_ptr<const WorkerChange>& change) {

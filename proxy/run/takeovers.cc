@@ -17,6 +17,7 @@
 
 #include "iolib/base/file_identity.h"
 #include "proxy/log/log.h"
+#include "proxy/run/gather.h"
 #include "proxy/takeover/runtime_state.h"
 
 namespace sluice {
@@ -264,26 +265,9 @@ Result<Answer> Takeovers::ask_control(std::function<void(std::function<void(Answ
 template <class Answer>
 Result<std::vector<Answer>> Takeovers::ask_workers(
     std::function<void(WorkerThread&, std::function<void(Answer)>)> question) {
-  struct Gathering {
-    std::mutex mutex;
-    std::vector<std::optional<Answer>> answers;
-    std::size_t missing = 0;
-  };
   return ask_control<std::vector<Answer>>(
       [this, question = std::move(question)](std::function<void(std::vector<Answer>)> done) {
-        const auto gathering = std::make_shared<Gathering>();
-        gathering->answers.resize(workers_.size());
-        gathering->missing = workers_.size();
-        for (std::size_t i = 0; i < workers_.size(); ++i) {
-          question(*workers_[i], [gathering, i, done](Answer answer) {
-            const std::lock_guard lock(gathering->mutex);
-            gathering->answers[i] = std::move(answer);
-            if (--gathering->missing > 0) return;
-            std::vector<Answer> all;
-            for (auto& each : gathering->answers) all.push_back(*std::move(each));
-            done(std::move(all));
-          });
-        }
+        ask_each<Answer>(workers_, question, std::move(done));
       });
 }
 
