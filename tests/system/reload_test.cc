@@ -459,7 +459,9 @@ TEST_P(ReloadTest, AHundredReloadsLeaveNothingBehind) {
   EXPECT_TRUE(wait_until([&] { return daemon_->fd_count() <= descriptors; }, kLate))
       << daemon_->fd_count() << " instead of " << descriptors;
   // A sanitizer remembers what was freed.
-  if (!sanitized()) EXPECT_LE(daemon_->pss_bytes(), memory + (1 << 20));
+  if (!sanitized()) {
+    EXPECT_LE(daemon_->pss_bytes(), memory + (1 << 20));
+  }
 }
 
 TEST_P(ReloadTest, WithoutAFileOnlyTheLogIsOpened) {
