@@ -8,6 +8,7 @@
 #include "proxy/log/log.h"
 #include "proxy/run/gather.h"
 #include "proxy/run/run_id.h"
+#include "proxy/run/summary.h"
 #include "proxy/upstream/resolve.h"
 
 namespace sluice {
@@ -247,25 +248,14 @@ void Reloader::change_listeners() {
     if (path != nullptr) all.remove_unix_path(path->path);
     std::erase_if(all.bound, [&](const auto& bound) { return bound.group == each.group; });
   }
-  report_listeners();
   ListenSockets& added = reload_.sockets;
+  report_bound(*reload_.config, added);
+  report_passed_over(*reload_.config, added);
   all.bound.insert(all.bound.end(), added.bound.begin(), added.bound.end());
   all.unix_paths.insert(all.unix_paths.end(), added.unix_paths.begin(), added.unix_paths.end());
   open_ = plan.kept;
   open_.insert(open_.end(), plan.added.begin(), plan.added.end());
   next_group_ += plan.added.size();
-}
-
-void Reloader::report_listeners() const {
-  for (const ListenSockets::Bound& each : reload_.sockets.bound) {
-    const std::string& route = reload_.config->routes[each.route].name;
-    log::info("listening", {{"route", route}, {"address", each.address}});
-  }
-  for (const ListenSockets::PassedOver& each : reload_.sockets.passed_over) {
-    const std::string& route = reload_.config->routes[each.route].name;
-    log::warn("address_passed_over",
-              {{"route", route}, {"name", each.name}, {"reason", each.reason}});
-  }
 }
 
 // All workers have applied it.

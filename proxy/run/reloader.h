@@ -77,7 +77,6 @@ class Reloader {
   void change_routes(const WorkerChange& change);
   void change_process(const Config& from);
   void change_listeners();
-  void report_listeners() const;
   void committed();
   void finish();
 

@@ -219,11 +219,7 @@ Result<> Daemon::prepare() {
   if (Result<> opened = log::open(*config_); opened.has_error()) return opened;
   report_unresolved(control_.look_ups());
   close_unused(inherited_);
-  for (const ListenSockets::PassedOver& each : listeners_.passed_over) {
-    log::warn("address_passed_over", {{"route", config_->routes[each.route].name},
-                                      {"name", each.name},
-                                      {"reason", each.reason}});
-  }
+  report_passed_over(*config_, listeners_);
   make_health();
   if (std::ranges::none_of(*routes, checks_servers)) return {};
   if (Result<> started = health_->start(*routes); started.has_error()) return started;
@@ -354,10 +350,7 @@ void Daemon::log_start() {
                                 {"asked", format_size_bytes(config_->pipe_size_bytes)},
                                 {"reason", kPipesSmaller}});
   }
-  for (const ListenSockets::Bound& bound : listeners_.bound) {
-    log::info("listening",
-              {{"route", config_->routes[bound.route].name}, {"address", bound.address}});
-  }
+  report_bound(*config_, listeners_);
   for (const ListenSockets::Bound& bound : admin_.listeners().bound) {
     log::info("admin_listening", {{"address", bound.address}});
   }

@@ -84,6 +84,20 @@ RouteSums RemovedRoutes::sums() const {
   return sums;
 }
 
+void report_bound(const Config& config, const ListenSockets& sockets) {
+  for (const ListenSockets::Bound& each : sockets.bound) {
+    log::info("listening", {{"route", config.routes[each.route].name}, {"address", each.address}});
+  }
+}
+
+void report_passed_over(const Config& config, const ListenSockets& sockets) {
+  for (const ListenSockets::PassedOver& each : sockets.passed_over) {
+    log::warn(
+        "address_passed_over",
+        {{"route", config.routes[each.route].name}, {"name", each.name}, {"reason", each.reason}});
+  }
+}
+
 void print_summary(const std::vector<Route>& routes, const RemovedRoutes& removed,
                    const Workers& workers, const CaptureDirectories& directories,
                    const PipePool& pool) {

@@ -7,6 +7,7 @@
 
 #include "iolib/pipe/pipe_pool.h"
 #include "proxy/health/health_thread.h"
+#include "proxy/listen/listen_sockets.h"
 #include "proxy/log/ending.h"
 #include "proxy/run/worker_thread.h"
 #include "proxy/taps/capture.h"
@@ -33,6 +34,11 @@ class RemovedRoutes {
   std::vector<Route> ending_;  ///< they have connections
   RouteSums ended_;
 };
+
+/// Logs a line for each address at which routes of `config` are to be reached.
+void report_bound(const Config& config, const ListenSockets& sockets);
+/// Logs a line for each address of a name that this machine lacks.
+void report_passed_over(const Config& config, const ListenSockets& sockets);
 
 /// Logs the line `stats`: what was counted since the start. Once the workers are set up.
 void print_summary(const std::vector<Route>& routes, const RemovedRoutes& removed,
