@@ -24,7 +24,7 @@ json::array array_of(const Texts& texts) {
 json::value value_of(const Option& option, const Texts& texts) {
   if (option.repeated) return array_of(texts);
   if (texts.empty()) return nullptr;
-  return option.name == "health-send" ? json::string("(not shown)") : json_text(texts.front());
+  return is_secret(option) ? json::string(kNotShown) : json_text(texts.front());
 }
 
 json::value target_json(const ServerConfig& server) {

@@ -92,6 +92,9 @@ struct Formatter {
 
 }  // namespace
 
+// What is sent to a server can log in there.
+bool is_secret(const Option& option) { return option.name == "health-send"; }
+
 std::string format_number(const Option& option, std::uint64_t number) {
   if (option.kind == OptionKind::size) return format_size_bytes(number);
   if (option.kind == OptionKind::fraction) return format_fraction(number);

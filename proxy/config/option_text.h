@@ -16,6 +16,9 @@ namespace sluice {
 /// repeated one.
 [[nodiscard]] std::vector<std::string> option_texts(const Option& option, const Config& config,
                                                     const RouteConfig& route);
+/// Whether the value may be a password. Nobody is shown it: kNotShown stands for it.
+[[nodiscard]] bool is_secret(const Option& option);
+inline constexpr std::string_view kNotShown = "(not shown)";
 /// A number in the unit of the option, with that unit.
 [[nodiscard]] std::string format_number(const Option& option, std::uint64_t number);
 /// The text that parse_bytes() takes back.

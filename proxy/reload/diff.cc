@@ -27,9 +27,9 @@ bool is_of_directory(std::string_view key) {
   return std::ranges::find(kKeys, key) != std::end(kKeys);
 }
 
-std::string joined_texts(const std::vector<std::string>& texts) {
+std::string joined_texts(const std::vector<std::string>& texts, std::string_view between = ", ") {
   std::string all;
-  for (const std::string& each : texts) all += (all.empty() ? "" : ", ") + each;
+  for (const std::string& each : texts) all.append(all.empty() ? "" : between).append(each);
   return all;
 }
 
@@ -61,15 +61,11 @@ std::string match_text(const RouteConfig& route) {
     }
     texts.push_back(text + "route=" + match.route);
   }
-  std::string all;
-  for (const std::string& each : texts) all += (all.empty() ? "" : "; ") + each;
-  return all;
+  return joined_texts(texts, "; ");
 }
 
-// What health-send says may be a password.
 std::string shown(const Option& option, const std::vector<std::string>& texts) {
-  if (option.name == "health-send" && !texts.empty()) return "(not shown)";
-  return joined_texts(texts);
+  return is_secret(option) && !texts.empty() ? std::string(kNotShown) : joined_texts(texts);
 }
 
 // The settings of each directory.
