@@ -39,6 +39,21 @@ class ClientsTest : public ServersTest {
     add_servers(1);
     start_with_file(addresses(), more);
   }
+  /// The route `edge` forwards to that server, and clients that begin with `x` to the route `inner`
+  /// and the other one of two.
+  void start_two(std::size_t of_edge, const std::string& more_of_edge,
+                 const std::string& more_of_inner) {
+    add_servers(2);
+    const std::string file =
+        folder_.write("edge.toml", "[defaults]\nengine = \"" + GetParam() +
+                                       "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"edge\"\n"
+                                       "listen = \"127.0.0.1:0\"\nto = \"" +
+                                       address(of_edge) + "\"\n" + more_of_edge +
+                                       "[[route.match]]\nprefix = \"x\"\nroute = \"inner\"\n"
+                                       "[[route]]\nname = \"inner\"\nto = \"" +
+                                       address(1 - of_edge) + "\"\n" + more_of_inner);
+    daemon_ = std::make_unique<Daemon>(std::vector<std::string>{"--config", file});
+  }
   /// Connects from this local address. Returns an errno, or 0.
   [[nodiscard]] int connect_at(int client, const std::string& source) {
     sockaddr_in from{};
@@ -119,16 +134,7 @@ TEST_P(ClientsTest, TheDeclaredClientCounts) {
 }
 
 TEST_P(ClientsTest, TheListsAreThoseOfTheRouteThatListens) {
-  add_servers(2);
-  const std::string file =
-      folder_.write("edge.toml", "[defaults]\nengine = \"" + GetParam() +
-                                     "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"edge\"\n"
-                                     "listen = \"127.0.0.1:0\"\nto = \"" +
-                                     address(1) +
-                                     "\"\ndeny = \"127.0.0.2\"\n[[route.match]]\nprefix = \"x\"\n"
-                                     "route = \"inner\"\n[[route]]\nname = \"inner\"\nto = \"" +
-                                     address(0) + "\"\ndeny = \"127.0.0.1\"\n");
-  daemon_ = std::make_unique<Daemon>(std::vector<std::string>{"--config", file});
+  start_two(1, "deny = \"127.0.0.2\"\n", "deny = \"127.0.0.1\"\n");
   EXPECT_EQ(ending_from("127.0.0.2"), Ending::reset);
   const OwnedFd client = connect_tcp(daemon_->port());
   ASSERT_TRUE(send_all(client.get(), std::string_view("x")));
@@ -233,16 +239,7 @@ TEST_P(ClientsTest, EveryEndFreesThePlaceOfItsSource) {
 }
 
 TEST_P(ClientsTest, ARouteHasAsManyConnectionsAsItMay) {
-  add_servers(2);
-  const std::string file =
-      folder_.write("edge.toml", "[defaults]\nengine = \"" + GetParam() +
-                                     "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"edge\"\n"
-                                     "listen = \"127.0.0.1:0\"\nto = \"" +
-                                     address(0) +
-                                     "\"\n[[route.match]]\nprefix = \"x\"\n"
-                                     "route = \"inner\"\n[[route]]\nname = \"inner\"\nto = \"" +
-                                     address(1) + "\"\nroute-connections = 2\n");
-  daemon_ = std::make_unique<Daemon>(std::vector<std::string>{"--config", file});
+  start_two(0, "", "route-connections = 2\n");
   std::vector<Forwarded> inner;
   const auto say = [&](std::string_view bytes) {
     OwnedFd client = connect_tcp(daemon_->port());
