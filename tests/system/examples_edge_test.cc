@@ -214,12 +214,12 @@ class PublicPortExampleTest : public ExampleTest {
                    {"file:/etc/sluice/deny.txt", "file:" + list}},
                   2);
   }
-  [[nodiscard]] OwnedFd served() {
-    OwnedFd client = connect_tcp(daemon_->port_of("public"));
+  /// Serves one more client, which stays.
+  void serve() {
+    clients_.push_back(connect_tcp(daemon_->port_of("public")));
     accepted_.push_back(accept_from(server_.fd.get()));
     EXPECT_TRUE(send_all(accepted_.back().get(), std::string_view("x")));
-    EXPECT_EQ(receive_text(client.get(), 1), "x");
-    return client;
+    EXPECT_EQ(receive_text(clients_.back().get(), 1), "x");
   }
   void expect_refused(const std::string& route, const std::string& reason, std::size_t ends) {
     const int error = try_connect(daemon_->port_of(route));
@@ -227,25 +227,32 @@ class PublicPortExampleTest : public ExampleTest {
     EXPECT_EQ(last_end(ends).at("reason"), reason);
   }
 
+  /// The clients leave first: the daemon would wait for them.
+  void TearDown() override {
+    clients_.clear();
+    accepted_.clear();
+    ExampleTest::TearDown();
+  }
+
   Listener server_;
+  std::vector<OwnedFd> clients_;
   std::vector<OwnedFd> accepted_;
 };
 
 TEST_P(PublicPortExampleTest, ASourceHasAHundredConnections) {
   start_public();
-  std::vector<OwnedFd> clients;
-  for (int i = 0; i < 100; ++i) clients.push_back(served());
+  for (int i = 0; i < 100; ++i) serve();
   expect_refused("public", "limited", 1);
 }
 
 TEST_P(PublicPortExampleTest, AReloadedListResetsNewConnectionsOnly) {
   start_public();
-  const OwnedFd client = served();
+  serve();
   static_cast<void>(folder_.write("deny.txt", "127.0.0.0/8\n"));
   daemon_->process().signal(SIGHUP);
   ASSERT_TRUE(daemon_->wait_for_log(Regex(" reloaded ")));
   expect_refused("public", "denied", 1);
-  ASSERT_TRUE(send_all(client.get(), std::string_view("y")));
+  ASSERT_TRUE(send_all(clients_.back().get(), std::string_view("y")));
   EXPECT_EQ(receive_text(accepted_.back().get(), 1), "y");
 }
 
