@@ -6,6 +6,8 @@
 #include <random>
 #include <string>
 
+#include "iolib/base/sanitizers.h"
+
 namespace sluice::test {
 namespace {
 
@@ -32,19 +34,7 @@ Scale scale() {
   return is_set("SLUICE_LONG") ? Scale::thorough : Scale::normal;
 }
 
-bool sanitized() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  return true;
-#else
-  return false;
-#endif
-#else
-  return false;
-#endif
-}
+bool sanitized() { return kAddressSanitizer || kThreadSanitizer; }
 
 std::string without_leak_check() {
   const char* inherited = std::getenv("ASAN_OPTIONS");
