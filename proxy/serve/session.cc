@@ -17,7 +17,6 @@
 #include "iolib/base/readiness.h"
 #include "iolib/mirror/sample.h"
 #include "iolib/wire/proxy_header.h"
-#include "proxy/entry/entry.h"
 #include "proxy/log/ending.h"
 #include "proxy/log/log.h"
 #include "proxy/serve/file_source.h"
@@ -36,8 +35,7 @@ constexpr Duration kShortagePause = std::chrono::milliseconds(20);
 SocketAddress client_of(const Route& route, int fd) {
   const RouteConfig& config = route.config;
   const bool needed = route.tapped() || config.balance == Balance::source_hash ||
-                      Entry::is_needed(config) || config.clients != nullptr ||
-                      route.sources != nullptr || config.proxy_out != ProxyOut::off;
+                      Entrance::is_needed(route) || config.proxy_out != ProxyOut::off;
   if (!needed && !log::enabled(LogLevel::info)) return {};
   return peer_name(fd);
 }
@@ -67,8 +65,7 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
 }
 
 Session::~Session() {
-  if (entrance_ && entrance_->sources) entrance_->sources->end(client_, worker_->reactor().now());
-  if (entrance_ && entrance_->places) entrance_->places->give_back();
+  if (ticket_) ticket_->give_back(client_, worker_->reactor().now());
   worker_->counts(*route_).active.subtract();
   worker_->session_ended(*this);
 }
@@ -88,7 +85,7 @@ void Session::stop(EndReason why) {
   end_ = why;
   if (auto* const* relay = std::get_if<Relay*>(&running_)) (*relay)->stop(why);
   if (auto* const* file = std::get_if<FileSource*>(&running_)) (*file)->stop();
-  if (auto* const* entry = std::get_if<Entry*>(&running_)) (*entry)->cancel();
+  if (auto* const* entrance = std::get_if<Entrance*>(&running_)) (*entrance)->cancel();
   if (auto* const* connect = std::get_if<ServerConnect*>(&running_)) (*connect)->cancel();
 }
 
@@ -144,11 +141,15 @@ Task<> Session::send_file(OwnedFd& client) {
 // Finds the route, and connects to its upstream, unless that is a file. Returns whether the session
 // continues. If no descriptor is free, it waits for one, before clients that are not accepted yet.
 Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
-  const RouteConfig& entered = route_->config;
-  if (entered.proxy_in == ProxyIn::off) end_ = admit();
+  if (Entrance::is_needed(*route_)) {
+    Entrance entrance(*worker_, {client_, route_, ticket_, client_kind_, client});
+    running_ = &entrance;
+    const EndReason end = co_await entrance.pass();
+    running_ = {};
+    if (!has_ended()) end_ = end;
+  }
+  if (!has_ended() && !Ticket::take_place(ticket_, *route_)) end_ = EndReason::limited;
   if (has_ended()) co_return false;
-  if (Entry::is_needed(entered) && !co_await enter(client)) co_return false;
-  if (route_->places != nullptr && !take_place()) co_return false;
   set_times(client, client_kind_);
   if (sends_file()) co_return true;
   ServerConnect connect(*worker_, *route_, source_hash(), upstream_);
@@ -181,95 +182,6 @@ void Session::set_times(int fd, Leg::Kind kind) const {
   if (config.user_timeout.count() > 0) set_user_timeout(fd, to_duration(config.user_timeout));
 }
 
-// Why the client may not come in, if so. One that has left before its address was asked for has
-// none.
-EndReason Session::admit() {
-  const RouteConfig& config = route_->config;
-  if (config.clients == nullptr && route_->sources == nullptr) return EndReason::none;
-  if (!has_address() && client_kind_ == Leg::Kind::tcp) return EndReason::left;
-  if (config.clients != nullptr && !config.clients->allows(client_)) return EndReason::denied;
-  return route_->sources != nullptr && has_address() ? count_source() : EndReason::none;
-}
-
-EndReason Session::count_source() {
-  using Sources = balance::SourceTable;
-  const RouteConfig& config = route_->config;
-  Sources& sources = *route_->sources;
-  const balance::SourceLimits limits{config.source_connections, config.source_rate};
-  switch (sources.begin(client_, limits, worker_->reactor().now())) {
-    case Sources::Verdict::over:
-      return EndReason::limited;
-    case Sources::Verdict::counted:
-      entrance().sources = route_->sources;
-      break;
-    case Sources::Verdict::uncounted:
-      if (!sources.take_overflow()) break;
-      log::warn("sources_full",
-                {{"route", config.name}, {"sources", std::uint64_t{sources.size()}}});
-      break;
-  }
-  return EndReason::none;
-}
-
-// Returns whether the route has a place for it.
-bool Session::take_place() {
-  if (!route_->places->take(route_->config.route_connections)) {
-    end_ = EndReason::limited;
-    return false;
-  }
-  entrance().places = route_->places;
-  return true;
-}
-
-Session::Entrance& Session::entrance() {
-  if (!entrance_) entrance_ = std::make_unique<Entrance>();
-  return *entrance_;
-}
-
-// Finds out which client it is, and which route it takes. Returns whether the session continues. A
-// client that has left before its address was asked for has none.
-Task<bool> Session::enter(int client) {
-  if (!has_address() && client_kind_ == Leg::Kind::tcp) {
-    end_ = EndReason::left;
-    co_return false;
-  }
-  const std::shared_ptr<const WorkerRoutes::Table> routes = worker_->routes().table_of(*route_);
-  const RouteConfig& config = route_->config;
-  Entry entry(worker_->reactor(), config, client);
-  running_ = &entry;
-  EndReason end = EndReason::none;
-  Choice choice;
-  if (config.proxy_in != ProxyIn::off) {
-    end = co_await entry.identify(client_, entrance().target);
-    if (end == EndReason::none) end = admit();
-  }
-  if (end == EndReason::none && !config.matches.empty()) {
-    end = co_await entry.choose_route(client_, choice);
-  }
-  running_ = {};
-  if (!has_ended()) end_ = end;
-  if (has_ended()) co_return false;
-  entrance().server_name = std::move(choice.server_name);
-  if (choice.match) {
-    const auto chosen = routes->find(config.matches[*choice.match].to_route);
-    // It was removed while the client waited for a place.
-    if (chosen == routes->end()) end_ = EndReason::no_route;
-    if (chosen != routes->end()) take_route(chosen->second);
-  } else if (config.to.empty()) {
-    end_ = EndReason::no_route;
-  }
-  co_return !has_ended();
-}
-
-// It is counted with the worker where it is, if it is recorded or mirrored now.
-void Session::take_route(RouteSnapshot route) {
-  const bool was_tapped = tapped();
-  worker_->counts(*route_).active.subtract();
-  route_ = std::move(route);
-  worker_->counts(*route_).active.add();
-  if (tapped() != was_tapped) worker_->session_tapped(tapped());
-}
-
 // Tells the server which client it serves, if the route says so. The header fits into the empty
 // buffer of a new socket. If the client has sent something, the header leaves together with that
 // (MSG_MORE; after 200 ms the kernel sends it in any case).
@@ -280,9 +192,9 @@ Result<OwnedFd> Session::introduced(OwnedFd upstream, int client) const {
     return std::ranges::find(config.proxy_tlvs, tlv) != config.proxy_tlvs.end();
   };
   const std::string id = has(ProxyTlv::unique_id) ? worker_->session_id(number_) : "";
-  const bool declared = entrance_ && entrance_->target.family() != AF_UNSPEC;
+  const bool declared = ticket_ && ticket_->target.family() != AF_UNSPEC;
   const wire::ProxyOut out{.client = client_,
-                           .target = declared ? entrance_->target : local_name(client),
+                           .target = declared ? ticket_->target : local_name(client),
                            .authority = has(ProxyTlv::authority) ? server_name() : "",
                            .unique_id = id,
                            .crc32c = has(ProxyTlv::crc32c)};
@@ -388,16 +300,6 @@ capture::Recording* Session::begin_recording() {
   return &recording;
 }
 
-std::string Session::client_text() const {
-  return has_address() || client_kind_ == Leg::Kind::tcp ? client_.to_string() : "unix:";
-}
-
-std::string Session::upstream_text() const {
-  if (route_->config.to.empty()) return "-";
-  if (upstream_.is_connected()) return upstream_.address().text;
-  return upstream_.server ? upstream_.server->name : to_string(route_->config.target());
-}
-
 Worker& Session::destination(const Relay& relay) const {
   return worker_->worker(static_cast<std::size_t>(relay.destination()));
 }
@@ -428,104 +330,6 @@ void Session::relayed(EndReason end, Relay& relay, capture::Recording* recording
   if (!has_ended()) end_ = end;
   if (recording != nullptr) recording->close(ending_of(end_).name);
   log_end(totals_of(relay));
-}
-
-Session::Totals Session::totals_of(const Relay& relay) const {
-  const Pump& up = relay.to_upstream();
-  const bool echoes = std::holds_alternative<EchoEndpoint>(route_->config.target());
-  const Pump& down = echoes ? up : relay.to_client();
-  return {up.forwarded_bytes(), down.forwarded_bytes(), up.spliced_bytes(), down.spliced_bytes()};
-}
-
-Session::Totals Session::totals() const {
-  if (const auto* relay = std::get_if<Relay*>(&running_)) return totals_of(**relay);
-  if (const auto* file = std::get_if<FileSource*>(&running_)) {
-    return {.to_client = (*file)->sent_bytes(), .spliced_to_client = (*file)->spliced_bytes()};
-  }
-  return {};
-}
-
-TimePoint Session::last_activity() const {
-  const auto* relay = std::get_if<Relay*>(&running_);
-  if (relay == nullptr) return began_;
-  return std::max((*relay)->to_upstream().last_activity(), (*relay)->to_client().last_activity());
-}
-
-// The smallest rank comes first.
-SessionPlace Session::place(SessionOrder order) const {
-  const auto ticks = [](TimePoint time) {
-    return static_cast<std::uint64_t>(time.time_since_epoch().count());
-  };
-  switch (order) {
-    case SessionOrder::bytes: {
-      const Totals now = totals();
-      return {~(now.to_upstream + now.to_client), number_};
-    }
-    case SessionOrder::age:
-      return {ticks(began_), number_};
-    case SessionOrder::idle:
-      return {ticks(last_activity()), number_};
-    case SessionOrder::id:
-      break;
-  }
-  return {0, number_};
-}
-
-SessionInfo Session::info() const {
-  const Totals moved = totals();
-  const TimePoint now = worker_->reactor().now();
-  SessionInfo info{.id = worker_->session_id(number_),
-                   .client = client_text(),
-                   .route = route_->config.name,
-                   .server = upstream_.server ? upstream_.server->name : "",
-                   .to_upstream_bytes = moved.to_upstream,
-                   .to_client_bytes = moved.to_client,
-                   .age = now - began_,
-                   .idle = now - last_activity(),
-                   .recorded = recorded_sides_ != 0};
-  if (const auto* relay = std::get_if<Relay*>(&running_)) {
-    const Pump& up = (*relay)->to_upstream();
-    const std::size_t recording = recorded_sides_ & 1;  // the client's side
-    info.mirrors = static_cast<std::uint32_t>(up.taps() - std::min(recording, up.taps()));
-    // Where nobody has asked for the address, it was not read.
-    if (!has_address() && client_kind_ == Leg::Kind::tcp) {
-      info.client = peer_name(up.source().fd()).to_string();
-    }
-  }
-  return info;
-}
-
-void Session::log_end(const Totals& totals) {
-  const Ending& ending = ending_of(end_);
-  const Duration lasted = worker_->reactor().now() - began_;
-  RouteCounts& counts = worker_->counts(*route_);
-  counts.ended[ending_index(end_)].add();
-  counts.connections.add(lasted);
-  if (!log::enabled(LogLevel::info) || end_ == EndReason::left) return;
-  if (is_rejection(end_) && !worker_->logs_rejection(route_, end_)) return;
-  const std::string id = worker_->session_id(number_);
-  const std::string client = client_text();
-  const std::string upstream = upstream_text();
-  const std::chrono::duration<double> duration = lasted;
-  const ServerUse& used = upstream_.server;
-  const std::string_view server = used ? std::string_view(used->name) : "";
-  std::array<log::Field, 13> fields{{{"id", id},
-                                     {"route", route_->config.name},
-                                     {"client", client},
-                                     {"upstream", upstream},
-                                     {"to_upstream", totals.to_upstream},
-                                     {"to_client", totals.to_client},
-                                     {"spliced_to_upstream", totals.spliced_to_upstream},
-                                     {"spliced_to_client", totals.spliced_to_client},
-                                     {"duration", duration.count()},
-                                     {"reason", ending.name}}};
-  std::size_t count = 10;
-  if (route_->has_several_servers()) {
-    fields.at(count++) = {"server", server};
-    fields.at(count++) = {"attempts", std::uint64_t{upstream_.attempts}};
-  }
-  if (!server_name().empty()) fields.at(count++) = {"sni", server_name()};
-  log::write(LogLevel::info, "connection", log::Fields(fields).first(count));
 }
 
 }  // namespace sluice

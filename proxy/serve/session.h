@@ -16,13 +16,13 @@
 #include "iolib/reactor/reactor.h"
 #include "iolib/reactor/task.h"
 #include "iolib/relay/relay.h"
+#include "proxy/serve/entrance.h"
 #include "proxy/serve/server_connect.h"
 #include "proxy/serve/session_info.h"
 #include "proxy/upstream/route.h"
 
 namespace sluice {
 
-class Entry;
 class FileSource;
 class Worker;
 
@@ -68,13 +68,6 @@ class Session : public boost::intrusive::list_base_hook<> {
   friend Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client,
                         Leg::Kind client_kind);
 
-  /// What was learned before it was served.
-  struct Entrance {
-    SocketAddress target;     ///< what the client connected to, if a header says so
-    std::string server_name;  ///< see server_name()
-    std::shared_ptr<balance::SourceTable> sources;  ///< that counts it; null if none does
-    std::shared_ptr<RoutePlaces> places;            ///< of which it has one; null if it has none
-  };
   /// The bytes that were forwarded, and how many of them were spliced.
   struct Totals {
     std::uint64_t to_upstream = 0;
@@ -86,20 +79,14 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Task<bool> open_upstream(int client, OwnedFd& upstream);
   [[nodiscard]] Task<Result<OwnedFd>> open_target(ServerConnect& connect);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
-  [[nodiscard]] Task<bool> enter(int client);
-  [[nodiscard]] EndReason admit();
-  [[nodiscard]] EndReason count_source();
-  [[nodiscard]] bool take_place();
-  Entrance& entrance();
   void set_times(int fd, Leg::Kind kind) const;
   [[nodiscard]] bool sends_file() const {
     return std::holds_alternative<FileEndpoint>(route_->config.target());
   }
-  void take_route(RouteSnapshot route);
   [[nodiscard]] Result<OwnedFd> introduced(OwnedFd upstream, int client) const;
   /// That a TLS client asked for; empty if it was not looked at.
   [[nodiscard]] std::string_view server_name() const {
-    return entrance_ ? std::string_view(entrance_->server_name) : std::string_view();
+    return ticket_ ? std::string_view(ticket_->server_name) : std::string_view();
   }
   /// Whether the address of the client is known. Nobody asks for it where nobody needs it.
   [[nodiscard]] bool has_address() const { return client_.family() != AF_UNSPEC; }
@@ -125,12 +112,12 @@ class Session : public boost::intrusive::list_base_hook<> {
 
   Worker* worker_;
   RouteSnapshot route_;
-  std::variant<std::monostate, Entry*, Relay*, FileSource*, ServerConnect*>
+  std::variant<std::monostate, Entrance*, Relay*, FileSource*, ServerConnect*>
       running_;  ///< for stop()
   std::uint64_t number_;
   TimePoint began_;
   SocketAddress client_;
-  std::unique_ptr<Entrance> entrance_;       ///< null unless the route asks for it
+  std::unique_ptr<Ticket> ticket_;           ///< null unless the route asks for it
   [[no_unique_address]] Upstream upstream_;  ///< the next members stand in its padding
   Leg::Kind client_kind_;
   EndReason end_ = EndReason::none;
