@@ -1,12 +1,15 @@
 #include "tests/system/takeover_load.h"
 
 #include <array>
+#include <chrono>
 #include <span>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 
 #include "iolib/base/owned_fd.h"
 #include "tests/support/pattern.h"
+#include "tests/support/settings.h"
 #include "tests/support/sockets.h"
 #include "tests/support/wait.h"
 
@@ -15,6 +18,10 @@ namespace {
 
 constexpr std::size_t kChunkBytes = 16 << 10;
 constexpr std::size_t kMessageBytes = 100;
+
+// How long a client rests before it goes on. One that never rests uses all that a CPU has, for as
+// long as takeovers take; tests that run beside this one would wait for it.
+std::chrono::milliseconds rest() { return std::chrono::milliseconds(by_scale(10, 2, 0)); }
 
 // Sends a part of the pattern and compares its echo. Empty if it is the same.
 std::string echo(int fd, Pattern pattern, std::uint64_t offset, std::size_t size_bytes) {
@@ -66,6 +73,7 @@ void EchoLoad::connect_again_and_again(std::uint64_t seed) {
     }
     if (!wrong.empty()) return fault("a new connection: " + wrong);
     ++connections_;
+    std::this_thread::sleep_for(rest());
   }
 }
 
@@ -77,6 +85,7 @@ void EchoLoad::stream(std::uint64_t seed) {
     if (!wrong.empty()) return fault("a stream: " + wrong);
     offset += kChunkBytes;
     bytes_ += kChunkBytes;
+    std::this_thread::sleep_for(rest());
   }
   finish_sending(fd.get());
   std::byte more{};
