@@ -1,5 +1,7 @@
 #pragma once
 
+#include <signal.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -10,7 +12,8 @@
 
 namespace sluice::test {
 
-/// A new database. When it ends, it removes its shared memory, too.
+/// A new database. When it ends, it removes its shared memory, too. All those of a process are
+/// copies of one that initdb has made.
 class Postgres {
  public:
   /// Neither initdb nor postgres runs as root, so `options` has another user then; see owner().
@@ -29,6 +32,10 @@ class Postgres {
   void kill();
   /// Starts it again after kill(). Throws if it does not start.
   void start();
+  /// From now on, until resume(), it accepts no connection: the kernel keeps new ones, and what
+  /// they send.
+  void suspend() { server_->signal(SIGSTOP); }
+  void resume() { server_->signal(SIGCONT); }
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   /// What it has logged so far.
@@ -37,7 +44,7 @@ class Postgres {
   [[nodiscard]] static ProcessOptions owner();
 
  private:
-  /// Not started yet.
+  /// Not started yet. Its folder is empty.
   Postgres(std::string data, const ProcessOptions& options, const std::vector<std::string>& more);
 
   std::string data_;

@@ -24,8 +24,10 @@ class ReplayProgramTest : public ProgramTest {
     daemon_.reset();
     EXPECT_EQ(verify_status(directory_), 0);
   }
+  /// However busy the machine is, answers come in time.
   [[nodiscard]] Replayed replay_to(std::uint16_t port, std::vector<std::string> more = {}) const {
-    more.insert(more.begin(), {directory_, "--to", loopback_address(port)});
+    more.insert(more.begin(),
+                {directory_, "--to", loopback_address(port), "--response-timeout", "1h"});
     return replay(more);
   }
   std::string directory_ = folder_.file("capture");
