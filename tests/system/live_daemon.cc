@@ -4,15 +4,33 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 #include "tests/support/wait.h"
 
 namespace sluice::test {
+namespace {
+
+// The exit status of a process that its parent may have reaped: then 0.
+std::optional<int> end_of(pid_t pid) {
+  int status = 0;
+  const bool ended = wait_until([&] {
+    if (::waitpid(pid, &status, WNOHANG) == pid) return true;
+    return ::kill(pid, 0) != 0 && errno == ESRCH;
+  });
+  if (!ended) return std::nullopt;
+  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+}  // namespace
 
 std::string Answered::result() const {
   if (!body.is_object()) return "no object";
@@ -62,7 +80,7 @@ Answered LiveDaemon::reload(bool dry_run) const {
 std::string LiveDaemon::reload_by_signal() {
   const auto last = [this] { return get("/v1/status").at("last_reload"); };
   const json::value before = last();
-  daemon_->process().signal(SIGHUP);
+  ::kill(pid(), SIGHUP);
   json::value now;
   const bool reloaded = wait_until([&] { return (now = last()) != before; });
   return reloaded ? std::string(now.at("result").as_string()) : "SIGHUP reloads nothing";
@@ -77,6 +95,36 @@ Answered LiveDaemon::take_over() {
     successors_.push_back(static_cast<pid_t>(result.body.at("pid").to_number<std::int64_t>()));
   }
   return result;
+}
+
+std::unique_ptr<Process> LiveDaemon::start_successor() const {
+  return std::make_unique<Process>(
+      std::vector<std::string>{daemon_binary(), "--config", file_, "--takeover"});
+}
+
+void LiveDaemon::adopt(std::unique_ptr<Process> successor) {
+  started_.push_back(std::move(successor));
+}
+
+std::optional<int> LiveDaemon::terminate() {
+  ::kill(pid(), SIGTERM);
+  std::vector<std::optional<int>> statuses = {daemon_->process().wait()};
+  for (const auto& each : started_) statuses.push_back(each->wait());
+  for (const pid_t each : std::exchange(successors_, {})) statuses.push_back(end_of(each));
+  const auto bad = std::ranges::find_if(statuses, [](const auto& each) { return each != 0; });
+  return bad == statuses.end() ? 0 : *bad;
+}
+
+std::string LiveDaemon::log(std::size_t from) const {
+  std::ifstream file(log_);
+  file.seekg(static_cast<std::streamoff>(from));
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::size_t LiveDaemon::log_bytes() const {
+  std::error_code missing;
+  const std::uintmax_t size = std::filesystem::file_size(log_, missing);
+  return missing ? 0 : static_cast<std::size_t>(size);
 }
 
 double LiveDaemon::metric(std::string_view name) const {

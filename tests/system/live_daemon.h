@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "iolib/json/json.h"
 #include "tests/support/daemon.h"
+#include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 #include "tests/system/http.h"
 
@@ -45,6 +47,14 @@ class LiveDaemon {
   [[nodiscard]] std::string reload_by_signal();
   /// Lets the installed program take over.
   [[nodiscard]] Answered take_over();
+  /// Starts a process that asks to take over.
+  [[nodiscard]] std::unique_ptr<Process> start_successor() const;
+  /// One that start_successor() has started, or the daemon itself, is in charge now.
+  void adopt(std::unique_ptr<Process> successor);
+  void adopt(pid_t successor) { successors_.push_back(successor); }
+  /// SIGTERM to who is in charge, once nobody has a connection. The first exit status of any of
+  /// them that is not 0, or 0; nothing if one does not end.
+  [[nodiscard]] std::optional<int> terminate();
   [[nodiscard]] json::value get(std::string_view path) const;
   /// The value of a metric, with its labels; -1 if it is not there.
   [[nodiscard]] double metric(std::string_view name) const;
@@ -55,7 +65,9 @@ class LiveDaemon {
   [[nodiscard]] const TempDir& folder() const { return folder_; }
   /// The first one.
   [[nodiscard]] Daemon& daemon() { return *daemon_; }
-  [[nodiscard]] std::string log() const { return read_text(log_); }
+  /// What all of them have logged, from a byte on.
+  [[nodiscard]] std::string log(std::size_t from = 0) const;
+  [[nodiscard]] std::size_t log_bytes() const;
 
  private:
   TempDir folder_;
@@ -64,7 +76,8 @@ class LiveDaemon {
   std::string file_ = folder_.file("sluice.toml");
   std::string defaults_;
   std::optional<Daemon> daemon_;
-  std::vector<pid_t> successors_;
+  std::vector<std::unique_ptr<Process>> started_;  ///< successors that the test has started
+  std::vector<pid_t> successors_;                  ///< those that the daemon has
 };
 
 /// Open descriptors of a process but for pipes, and its own memory, in bytes.

@@ -118,9 +118,9 @@ std::string ConfigDraw::bad(const DrawnConfig& current, std::mt19937_64& random)
   }
 }
 
-void ReloadModel::begin(Meaning next) {
+void ReloadModel::begin(Meaning next, bool breaks) {
   const std::lock_guard lock(mutex_);
-  meanings_.push_back(std::move(next));
+  meanings_.push_back({std::move(next), breaks});
 }
 
 void ReloadModel::end(bool applied) {
@@ -135,41 +135,51 @@ ReloadModel::Range ReloadModel::now() const {
   return {holds_, meanings_.size() - 1};
 }
 
-std::string ReloadModel::check(std::uint16_t port, std::mt19937_64& random, HeldConnections* keep) {
+bool ReloadModel::may_break(Range range) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(meanings_.begin() + static_cast<std::ptrdiff_t>(range.first),
+                     meanings_.begin() + static_cast<std::ptrdiff_t>(range.last) + 1,
+                     [](const Possible& each) { return each.breaks; });
+}
+
+std::string ReloadModel::check(std::uint16_t port, std::mt19937_64& random, const Keep& keep) {
   const std::size_t first = now().first;
-  Attempt seen = attempt(port, random, keep != nullptr);
-  const std::string wrong = judge(port, seen, {first, now().last});
+  Attempt seen = attempt(port, random, static_cast<bool>(keep));
+  const Range range{first, now().last};
+  const std::string wrong = judge(port, seen, range);
   counts_.add(seen.fate);
-  if (seen.fd && keep != nullptr) keep->hold(std::move(seen.fd));
+  if (seen.fd && keep && !may_break(range)) keep(std::move(seen.fd));
   return wrong;
 }
 
 std::string ReloadModel::judge(std::uint16_t port, const Attempt& seen, Range range) const {
+  const bool breaks = may_break(range);
   const std::lock_guard lock(mutex_);
   bool listens = false, refuses = false, leads_there = false;
   for (std::size_t i = range.first; i <= range.last; ++i) {
-    const auto found = meanings_[i].find(port);
-    listens = listens || found != meanings_[i].end();
-    refuses = refuses || found == meanings_[i].end();
-    leads_there =
-        leads_there || (found != meanings_[i].end() && found->second.contains(seen.server));
+    const Meaning& meaning = meanings_[i].meaning;
+    const auto found = meaning.find(port);
+    listens = listens || found != meaning.end();
+    refuses = refuses || found == meaning.end();
+    leads_there = leads_there || (found != meaning.end() && found->second.contains(seen.server));
   }
   using Fate = Attempt::Fate;
   const bool fits = seen.fate == Fate::served    ? leads_there
                     : seen.fate == Fate::refused ? refuses
-                    // A client that comes just as its address goes.
-                    : seen.fate == Fate::reset ? refuses && listens
+                    // A client that comes just as its address goes, or whose process is killed.
+                    : seen.fate == Fate::reset ? (refuses || breaks) && listens
                                                : false;
   if (fits) return {};
   std::string expected;
   for (std::size_t i = range.first - std::min<std::size_t>(2, range.first); i <= range.last; ++i) {
     expected += (i == range.first ? " |" : "") + std::string(" {");
-    const auto found = meanings_[i].find(port);
-    if (found == meanings_[i].end())
+    const Meaning& meaning = meanings_[i].meaning;
+    if (const auto found = meaning.find(port); found == meaning.end()) {
       expected += " refuses";
-    else
+    } else {
       for (const std::size_t server : found->second) expected += ' ' + std::to_string(server);
-    expected += " }";
+    }
+    expected += meanings_[i].breaks ? " breaks }" : " }";
   }
   // The bar stands before the first that could hold.
   return "port " + std::to_string(port) + ": " + name_of(seen.fate) + " by server " +

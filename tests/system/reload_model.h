@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <random>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "iolib/base/owned_fd.h"
 #include "tests/system/load.h"
 
 namespace sluice::test {
@@ -20,8 +22,7 @@ using Meaning = std::map<std::uint16_t, std::set<std::size_t>>;
 
 /// A configuration that was drawn.
 struct DrawnConfig {
-  std::string routes;    ///< the file without [defaults]
-  std::string defaults;  ///< keys of [defaults]
+  std::string routes;  ///< the file without [defaults]
   Meaning meaning;
   std::set<std::string> captures;  ///< directories
 };
@@ -54,27 +55,37 @@ class ConfigDraw {
 /// Which configurations hold at a moment, and whether what clients see fits one of them.
 class ReloadModel {
  public:
-  explicit ReloadModel(Meaning first) : meanings_{std::move(first)} {}
+  explicit ReloadModel(Meaning first) : meanings_{{std::move(first)}} {}
 
-  /// From now on, the next one may hold.
-  void begin(Meaning next);
-  /// It holds, and the one before does not; or it never will.
+  /// Where a connection goes that stays open.
+  using Keep = std::function<void(OwnedFd)>;
+
+  /// From now on, the next one may hold. `breaks`: in a process that is killed, which resets the
+  /// clients that it has accepted.
+  void begin(Meaning next, bool breaks = false);
+  /// It holds, and those before do not; or it never will, and never did.
   void end(bool applied);
 
-  /// Tries the address once. Empty if what it saw can be. `keep`: where the connection goes.
+  /// Tries the address once. Empty if what it saw can be. `keep` gets the connection, unless it may
+  /// break.
   [[nodiscard]] std::string check(std::uint16_t port, std::mt19937_64& random,
-                                  HeldConnections* keep = nullptr);
+                                  const Keep& keep = {});
   [[nodiscard]] const ConnectCounts& counts() const { return counts_; }
 
  private:
+  struct Possible {
+    Meaning meaning;
+    bool breaks = false;
+  };
   struct Range {
     std::size_t first, last;
   };
   [[nodiscard]] Range now() const;
+  [[nodiscard]] bool may_break(Range range) const;
   [[nodiscard]] std::string judge(std::uint16_t port, const Attempt& seen, Range range) const;
 
   mutable std::mutex mutex_;  ///< guards the next two
-  std::vector<Meaning> meanings_;
+  std::vector<Possible> meanings_;
   std::size_t holds_ = 0;  ///< the first that can hold; all behind it can hold too
   ConnectCounts counts_;
 };
