@@ -36,6 +36,15 @@ Result<OwnedFd> connect_to(const std::string& path) {
   }
 }
 
+// Somebody else could have put a socket there. Root may take over from any user.
+Result<> check_listener(int socket) {
+  const Result<Peer> peer = peer_of(socket);
+  if (peer.has_error()) return peer.error();
+  if (::geteuid() == 0 || peer->uid == 0 || peer->uid == ::geteuid()) return {};
+  return Error{0, "takeover: user " + std::to_string(peer->uid) +
+                      " listens there, who is neither root nor this user"};
+}
+
 Error explained(const Error& error) {
   if (error.code == ECONNRESET) return Error{0, "takeover: the running process closed the link"};
   if (error.code == ETIMEDOUT) return Error{0, "takeover: the running process does not answer"};
@@ -61,6 +70,7 @@ Result<json::object> body_of_released(Message message) {
 Result<Handover> Successor::ask(const std::string& path) {
   Result<OwnedFd> socket = connect_to(path);
   if (socket.has_error()) return socket.error();
+  if (Result<> known = check_listener(socket->get()); known.has_error()) return known.error();
   Link link(*std::move(socket), wait_or_stop(stop_));
   // Whether it was sent shows in the answer.
   static_cast<void>(link.send(
