@@ -7,12 +7,10 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "iolib/base/file_identity.h"
@@ -42,12 +40,6 @@ Result<Answer> await(std::future<Answer> answer, const takeover::StopSignal& sto
     if (Clock::now() >= deadline) return Error{0, "a thread of the daemon does not answer"};
   }
   return answer.get();
-}
-
-// The path of this program. After it was replaced, the link would name the old one.
-std::string own_program() {
-  std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error).string();
 }
 
 // The sockets of all workers in the order in which they were bound: socket i of an address is with
@@ -81,7 +73,8 @@ Takeovers::Takeovers(const Config& config, Control& control, const Workers& work
       predecessors_(
           {.reported = [this] { inherit(); },
            .ended = [this](const std::vector<std::string>& runs) { captures_.ended(runs); }}),
-      launcher_(own_program(), std::move(arguments)),
+      launcher_(takeover::own_program(arguments.empty() ? "" : arguments.front()),
+                std::move(arguments)),
       predecessor_({
           .refusal = [this] { return refusal(); },
           .hand_over = [this] { return hand_over(); },

@@ -8,7 +8,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "iolib/base/shortage.h"
@@ -49,7 +53,32 @@ std::string describe_exit(int status) {
   return "it exited with status " + std::to_string(WEXITSTATUS(status)) + "; its log says why";
 }
 
+// Where a shell finds a program: at its path, or in the folders of $PATH.
+std::vector<std::filesystem::path> places_of(const std::string& name) {
+  std::vector<std::filesystem::path> places;
+  if (name.find('/') != name.npos) {
+    places.emplace_back(name);
+  } else if (const char* const folders = std::getenv("PATH"); folders != nullptr) {
+    std::istringstream text(folders);
+    for (std::string each; std::getline(text, each, ':');) {
+      places.push_back(std::filesystem::path(each) / name);
+    }
+  }
+  return places;
+}
+
 }  // namespace
+
+std::string own_program(const std::string& started_as) {
+  constexpr const char* kSelf = "/proc/self/exe";
+  std::error_code error;
+  for (const std::filesystem::path& place : places_of(started_as)) {
+    if (!std::filesystem::equivalent(place, kSelf, error)) continue;
+    const std::filesystem::path path = std::filesystem::absolute(place, error);
+    if (!error) return path.string();
+  }
+  return std::filesystem::read_symlink(kSelf, error).string();
+}
 
 Launcher::Launcher(std::string program, std::vector<std::string> arguments, Duration patience)
     : program_(std::move(program)), arguments_(std::move(arguments)), patience_(patience) {

@@ -22,6 +22,11 @@ namespace sluice::takeover {
 /// name another one.
 inline constexpr const char* kSocketVariable = "SLUICE_TAKEOVER_SOCKET";
 
+/// The path of the installed program, for a later start. It keeps the symbolic links of
+/// `started_as` (argv[0]), which can lead to another version by then. Call it while that still
+/// leads to this program.
+[[nodiscard]] std::string own_program(const std::string& started_as);
+
 /// Starts a successor, and says what has become of it.
 class Launcher {
  public:

@@ -4,11 +4,15 @@
 #include <signal.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "tests/support/temp_dir.h"
 
 namespace sluice::takeover {
 namespace {
@@ -42,6 +46,25 @@ TEST(TakeoverLauncher, OneThatNeverAsksIsGivenUpAndAnotherCanBeStarted) {
 TEST(TakeoverLauncher, OneThatEndsSaysHow) {
   Launcher launcher("/bin/sh", {"sh", "-c", "exit 3"}, 10min);
   EXPECT_EQ(launch(launcher).get().second, "it exited with status 3; its log says why");
+}
+
+TEST(TakeoverOwnProgram, KeepsTheSymbolicLinkByWhichItWasStarted) {
+  const test::TempDir folder;
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+  const std::string current = folder.file("current");
+  std::filesystem::create_symlink(self, current);
+  EXPECT_EQ(own_program(current), current);
+  EXPECT_EQ(own_program(std::filesystem::relative(current).string()),
+            std::filesystem::absolute(std::filesystem::relative(current)).string());
+  // A name leads through $PATH.
+  const std::string before = std::getenv("PATH");
+  ASSERT_EQ(::setenv("PATH", ("/nowhere:" + folder.path() + ":" + before).c_str(), 1), 0);
+  EXPECT_EQ(own_program("current"), current);
+  ASSERT_EQ(::setenv("PATH", before.c_str(), 1), 0);
+  // Whatever else argv[0] says.
+  for (const char* other : {"/bin/sh", "sh", "/nowhere/sluice", "nowhere", ""}) {
+    EXPECT_EQ(own_program(other), self) << other;
+  }
 }
 
 }  // namespace
