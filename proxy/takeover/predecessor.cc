@@ -22,8 +22,10 @@ namespace {
 constexpr Duration kHelloTime = std::chrono::seconds(5);
 constexpr Duration kAnswerTime = std::chrono::seconds(5);
 constexpr Duration kReportInterval = std::chrono::seconds(1);
-// Nobody reads a report that is not taken within this time. The last one must not hold up the end.
-constexpr Duration kReportTime = std::chrono::seconds(2);
+// Nobody reads a report that is not taken within this time. Meanwhile another takeover can go on.
+constexpr Duration kReportTime = kTakeoverTime + std::chrono::seconds(10);
+// The same once the daemon ends.
+constexpr Duration kLastReportTime = std::chrono::seconds(2);
 
 // Why a successor's message does not continue the takeover.
 Error unexpected(const Message& message) {
@@ -220,7 +222,13 @@ Result<> Predecessor::give(Link& link, const Peer& peer, TimePoint deadline) {
 
 // Until the daemon ends, or nobody listens.
 void Predecessor::report_until_end(Link talk) {
-  Link link(talk.release(), wait_in_any_case);
+  // Half a report would be the last: only its time ends one.
+  Link link(talk.release(), [this](int fd, short events, TimePoint deadline) -> Result<> {
+    std::array<pollfd, 2> fds{{{fd, events, 0}, {stop_.fd(), POLLIN, 0}}};
+    wait_for(fds, deadline);
+    if (fds[0].revents != 0) return {};
+    return wait_in_any_case(fd, events, std::min(deadline, Clock::now() + kLastReportTime));
+  });
   TimePoint next = Clock::now() + kReportInterval;
   while (true) {
     std::array<pollfd, 2> fds{{{stop_.fd(), POLLIN, 0}, {link.fd(), POLLRDHUP, 0}}};
