@@ -199,11 +199,8 @@ class Daemon {
                        *captures_,
                        command_line_,
                        {[this] { service_.begin(serving()); },
-                        [this](pid_t successor) {
-                          service_.hand_over(successor);
-                          control_.hand_over();
-                        },
-                        [this] { give_up(); }}};
+                        [this](pid_t successor) { service_.hand_over(successor); },
+                        [this] { control_.hand_over(); }, [this] { give_up(); }}};
   bool incomplete_ = false;  ///< recorded bytes did not reach the disk
   bool given_up_ = false;    ///< the process that was to be replaced goes on
 };
@@ -415,10 +412,11 @@ std::string Daemon::serving() const {
   return "Serves " + std::to_string(routes) + (routes == 1 ? " route" : " routes");
 }
 
-// Whatever the file says, the log is opened anew: log rotation relies on it.
+// Whatever the file says, the log is opened anew: log rotation relies on it. In a process that was
+// replaced nothing else is left to do.
 void Daemon::reload() {
-  log::reopen();
-  if (reloader_) reloader_->reload(false, {});
+  takeovers_.reopen_logs();
+  if (reloader_ && !control_.is_handed_over()) reloader_->reload(false, {});
 }
 
 void Daemon::set_lame_duck(bool lame_duck) {
@@ -438,12 +436,12 @@ void Daemon::begin_lame_duck() {
 
 void Daemon::begin_drain() {
   source_.enter(RunState::draining);
+  takeovers_.before_drain();
   service_.stopping("Accepts no connections; waits for those that are left to end");
   const Config& config = *control_.config();
   const auto timeout = control_.is_handed_over() ? config.takeover_drain : config.drain_timeout;
   const bool forever = control_.is_handed_over() && timeout == Duration::zero();
   log::info("draining", {{"timeout", forever ? "none" : format_duration(timeout)}});
-  takeovers_.before_drain();
   listeners_.remove_unix_paths();
   for (const auto& worker : workers_) worker->drain();
 }

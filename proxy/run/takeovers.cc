@@ -1,6 +1,7 @@
 #include "proxy/run/takeovers.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -78,7 +79,7 @@ Takeovers::Takeovers(const Config& config, Control& control, const Workers& work
       predecessor_({
           .refusal = [this] { return refusal(); },
           .hand_over = [this] { return hand_over(); },
-          .hold = [this] { return hold(); },
+          .hold = [this](pid_t pid) { return hold(pid); },
           .refused = [this](pid_t pid, const std::string& reason) { launcher_.tell(pid, reason); },
           .release = [this](pid_t pid, const std::string& reason) { release(pid, reason); },
           .let_go = [this](pid_t pid) { return let_go(pid); },
@@ -211,9 +212,19 @@ Result<> Takeovers::listen_for_successors() {
   return predecessor_.start(std::move(listener));
 }
 
+void Takeovers::before_end() {
+  successor_.give_up();
+  if (const pid_t successor = held_by_; successor != 0) actions_.leave(successor);
+}
+
 void Takeovers::before_drain() {
   before_end();
-  if (held_) forget_paths();
+  if (held_by_ != 0) forget_paths();
+}
+
+void Takeovers::reopen_logs() {
+  log::reopen();
+  predecessors_.signal(SIGHUP);
 }
 
 void Takeovers::forget_paths() {
@@ -335,11 +346,12 @@ std::vector<SocketPath> Takeovers::own_paths() const {
   return paths;
 }
 
-Result<json::object> Takeovers::hold() {
+Result<json::object> Takeovers::hold(pid_t successor) {
   const Result<std::string> obstacle =
-      ask_control<std::string>([this](const std::function<void(std::string)>& answer) {
-        held_ = !control_.is_ending();
-        answer(held_ ? "" : "the running process ends");
+      ask_control<std::string>([this, successor](const std::function<void(std::string)>& answer) {
+        if (control_.is_ending()) return answer("the running process ends");
+        held_by_ = successor;
+        answer("");
       });
   if (obstacle.has_error()) return obstacle.error();
   if (!obstacle->empty()) return Error{0, *obstacle};
@@ -374,7 +386,7 @@ json::object Takeovers::report_changes() {
 }
 
 void Takeovers::release(pid_t successor, const std::string& reason) {
-  held_ = false;
+  held_by_ = 0;
   admin_.release();
   const Result<std::vector<Said>> released =
       ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
@@ -390,7 +402,7 @@ void Takeovers::release(pid_t successor, const std::string& reason) {
 
 // The sockets and captures are the successor's.
 void Takeovers::leave(pid_t successor) {
-  if (!held_.exchange(false)) return;
+  if (held_by_.exchange(0) == 0) return;
   log::info("handed_over", {{"pid", static_cast<std::uint64_t>(successor)}});
   forget_paths();
   captures_.let_go();
@@ -404,7 +416,8 @@ json::object Takeovers::let_go(pid_t successor) {
   const Result<Said> gone =
       ask_control<Said>([this, successor](const std::function<void(Said)>& answer) {
         leave(successor);
-        actions_.drain(successor);
+        actions_.leave(successor);
+        actions_.drain();
         control_.end_change();
         answer(Said{});
       });

@@ -35,8 +35,10 @@ class Takeovers {
   struct Actions {
     /// This process has taken over.
     std::function<void()> begin;
+    /// Another process is the service. Can be called twice.
+    std::function<void(pid_t successor)> leave;
     /// Another process accepts: drain, without touching its paths.
-    std::function<void(pid_t successor)> drain;
+    std::function<void()> drain;
     /// Another process accepts again: end with status 1.
     std::function<void()> give_up;
   };
@@ -67,14 +69,18 @@ class Takeovers {
   [[nodiscard]] Result<> listen();
   /// The daemon accepts, and the control thread runs.
   void settle();
-  /// The daemon is about to end: nobody must let go for it.
-  void before_end() { successor_.give_up(); }
+  /// The daemon is about to end: nobody must let go for it. If a successor accepts already, that is
+  /// the service now.
+  void before_end();
   /// The daemon drains for another reason. If a successor may accept already, it has the paths.
   void before_drain();
   /// Removes the path of the takeover socket. Any thread.
   void remove_unix_paths();
   /// Starts the installed program, which then takes over. `done` is called once, on any thread.
   void launch(std::function<void(admin::TakeoverResult)> done);
+  /// Opens the log anew, here and in the processes that this one has replaced: who rotates the logs
+  /// does not know them.
+  void reopen_logs();
   /// Before the daemon's parts end.
   void end();
 
@@ -91,7 +97,7 @@ class Takeovers {
   void lost(const Error& why);
   [[nodiscard]] std::string refusal();
   [[nodiscard]] Result<takeover::Handover> hand_over();
-  [[nodiscard]] Result<json::object> hold();
+  [[nodiscard]] Result<json::object> hold(pid_t successor);
   void release(pid_t successor, const std::string& reason);
   void leave(pid_t successor);
   [[nodiscard]] json::object let_go(pid_t successor);
@@ -108,7 +114,7 @@ class Takeovers {
   admin::AdminThread& admin_;
   ListenSockets& listeners_;
   const Actions actions_;
-  std::atomic<bool> held_{false};         ///< a successor may accept
+  std::atomic<pid_t> held_by_{0};         ///< the successor that may accept; 0: none
   std::vector<SocketPath> handed_paths_;  ///< of the running process, until it lets go
   ListenSockets sockets_;                 ///< the takeover socket
   DaemonSource& source_;

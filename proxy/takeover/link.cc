@@ -202,6 +202,10 @@ OwnedFd open_process(pid_t pid) {
   return OwnedFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }
 
+void send_signal(const OwnedFd& process, int number) {
+  if (process) ::syscall(SYS_pidfd_send_signal, process.get(), number, nullptr, 0);
+}
+
 bool has_ended(const OwnedFd& process, TimePoint deadline) {
   if (!process) return true;
   std::array<pollfd, 1> fds{{{process.get(), POLLIN, 0}}};

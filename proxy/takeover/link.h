@@ -86,6 +86,8 @@ struct Peer {
 /// A descriptor of a process, which is readable once the process has ended; none if the kernel
 /// refuses.
 [[nodiscard]] OwnedFd open_process(pid_t pid);
+/// Sends it a signal, if it still runs and this process may.
+void send_signal(const OwnedFd& process, int number);
 /// Waits until the process has ended; false if it runs at the deadline. Without a descriptor it
 /// counts as ended.
 [[nodiscard]] bool has_ended(const OwnedFd& process, TimePoint deadline);

@@ -204,7 +204,7 @@ Result<> Predecessor::offer(Link& link, TimePoint deadline) {
 }
 
 Result<> Predecessor::give(Link& link, const Peer& peer, TimePoint deadline) {
-  Result<json::object> held = hooks_.hold();
+  Result<json::object> held = hooks_.hold(peer.pid);
   if (held.has_error()) return held.error();
   Result<> sent = link.send({MessageType::go, *std::move(held)}, deadline);
   if (sent.has_error()) return sent;

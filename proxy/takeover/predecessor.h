@@ -28,7 +28,7 @@ class Predecessor {
     std::function<std::string()> refusal;
     std::function<Result<Handover>()> hand_over;
     /// Nothing is accepted from its return on. Returns what `go` says.
-    std::function<Result<json::object>()> hold;
+    std::function<Result<json::object>(pid_t successor)> hold;
     /// A process cannot take over, before anything was handed over.
     std::function<void(pid_t successor, const std::string& reason)> refused;
     /// Accepts again. `reason`: why the takeover has failed.

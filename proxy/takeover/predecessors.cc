@@ -39,6 +39,11 @@ std::vector<std::pair<std::int64_t, std::uint64_t>> Predecessors::list() const {
   return result;
 }
 
+void Predecessors::signal(int number) const {
+  const std::lock_guard lock(mutex_);
+  for (const Living& each : ancestors_.living) send_signal(each.process, number);
+}
+
 Totals Predecessors::totals() const {
   const std::lock_guard lock(mutex_);
   Totals sums = ancestors_.ended;

@@ -51,6 +51,8 @@ class Predecessors {
   [[nodiscard]] std::size_t count() const;
   /// From the newest on: its pid, and how many connections it has.
   [[nodiscard]] std::vector<std::pair<std::int64_t, std::uint64_t>> list() const;
+  /// Sends all a signal. Best effort.
+  void signal(int number) const;
   /// The sums over all, ended ones too.
   [[nodiscard]] Totals totals() const;
 

@@ -330,6 +330,22 @@ TEST(NotifyTest, AfterATakeoverTheNewProcessIsTheService) {
   EXPECT_EQ(old.process().wait(), 0);
 }
 
+TEST(NotifyTest, AnOldProcessThatEndsBeforeItHasLetGoLeavesTheServiceToTheNewOne) {
+  const TempDir folder;
+  Manager manager(folder.file("notify"));
+  const Arguments arguments =
+      echo_at("unix:" + folder.file("listener"), {"--takeover-socket", folder.file("takeover")});
+  Daemon old(arguments, told_by(manager));
+  EXPECT_EQ(manager.next(), "READY=1\nSTATUS=Serves 1 route\n");
+  Arguments taking_over = arguments;
+  taking_over.push_back("--takeover");
+  Daemon successor(taking_over, told_by(manager));
+  old.process().signal(SIGTERM);
+  EXPECT_EQ(manager.next(), "MAINPID=" + std::to_string(successor.process().pid()) + "\n");
+  EXPECT_EQ(manager.next(), "READY=1\nSTATUS=Serves 1 route\n");
+  EXPECT_EQ(old.process().wait(), 0);
+}
+
 constexpr const char* kWatchdog = "WATCHDOG_USEC=400000";
 
 TEST(WatchdogTest, IsResetAgainAndAgain) {

@@ -27,7 +27,7 @@ Predecessor::Hooks agreeing(std::string report) {
         handover.pid = ::getpid();
         return handover;
       },
-      .hold = [] -> Result<json::object> { return json::object{}; },
+      .hold = [](pid_t) -> Result<json::object> { return json::object{}; },
       .refused = [](pid_t, const std::string&) {},
       .release = [](pid_t, const std::string&) {},
       .let_go = [](pid_t) { return json::object{}; },
