@@ -41,7 +41,8 @@ constexpr std::size_t kMostTroubles = 5;
 /// Who holds connections: the process in charge, and those that it has replaced.
 constexpr std::size_t kMostGenerations = 3;
 /// A successor is in charge after 3 s. It is killed before.
-constexpr milliseconds kLatestKill{2'000};
+constexpr std::uint64_t kLatestKillMs = 2'000;
+constexpr milliseconds kLatestKill{kLatestKillMs};
 
 /// How a process takes over: started by hand, by sluice-ctl, killed before it is in charge, or with
 /// a file that it must refuse.
@@ -214,7 +215,7 @@ bool ReloadFuzz::start_one(bool kills, bool reloads) {
   std::unique_ptr<Process> successor = live_.start_successor();
   const std::string pid = "pid=" + std::to_string(successor->pid());
   if (kills) {
-    std::this_thread::sleep_for(milliseconds(random_() % kLatestKill.count()));
+    std::this_thread::sleep_for(milliseconds(random_() % kLatestKillMs));
     // Where the machine stands still, it may be in charge.
     if (std::chrono::steady_clock::now() - began < kLatestKill) successor->signal(SIGKILL);
   }

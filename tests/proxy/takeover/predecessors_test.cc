@@ -14,7 +14,7 @@ namespace {
 TEST(TakeoverPredecessors, AllThatLiveGetASignal) {
   test::Process first({"sleep", "1000"});
   test::Process second({"sleep", "1000"});
-  Predecessors predecessors({});
+  Predecessors predecessors(Predecessors::Hooks{});
   for (const test::Process* each : {&first, &second}) {
     Living living;
     living.pid = each->pid();
