@@ -24,6 +24,7 @@
 #include "iolib/base/clock.h"
 #include "tests/support/daemon.h"
 #include "tests/support/regex.h"
+#include "tests/support/settings.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
@@ -305,10 +306,10 @@ TEST_P(ServersTest, AServerThatIsKilledUnderLoadEndsItsOwnSessionsAlone) {
 }
 
 TEST_P(ServersTest, ManyServersStartSoonAndArePicked) {
-  constexpr int kServers = 10'000;
+  const int count = by_scale(2'000, 10'000, 10'000);
   add_servers(1);
   std::string to = "[";
-  for (int i = 0; i < kServers - 1; ++i) {
+  for (int i = 0; i < count - 1; ++i) {
     to += "{ address = \"127.1." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1) +
           ":" + std::to_string(servers_[0].port) + "\", weight = 1 },\n";
   }

@@ -196,7 +196,8 @@ TEST_P(SwapTest, NoConnectionFailsAndNothingIsKept) {
   balance::Random random(test::seed());
   int swaps = 0;
   const auto end = std::chrono::steady_clock::now() + test::by_scale(1s, 2s, 60s);
-  while (std::chrono::steady_clock::now() < end || swaps < 100) {
+  const int least = test::by_scale(30, 100, 100);
+  while (std::chrono::steady_clock::now() < end || swaps < least) {
     swap_half(random);
     ++swaps;
     std::this_thread::sleep_for(2ms);
