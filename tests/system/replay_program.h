@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,6 +12,9 @@
 #include "tests/system/replayed.h"
 
 namespace sluice::test {
+
+/// How long a suite of tests, or a replay of it, may take on a machine that is busy otherwise.
+inline constexpr std::chrono::minutes kSuitePatience{10};
 
 /// Records a real program through the daemon, and replays it.
 class ReplayProgramTest : public ProgramTest {
@@ -28,7 +32,7 @@ class ReplayProgramTest : public ProgramTest {
   [[nodiscard]] Replayed replay_to(std::uint16_t port, std::vector<std::string> more = {}) const {
     more.insert(more.begin(),
                 {directory_, "--to", loopback_address(port), "--response-timeout", "1h"});
-    return replay(more);
+    return replay(more, {}, kSuitePatience);
   }
   std::string directory_ = folder_.file("capture");
 };

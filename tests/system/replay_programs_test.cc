@@ -29,7 +29,7 @@ class ReplayRedisTest : public ReplayProgramTest {
   }
   void benchmark(const std::string& clients, const std::string& tests) const {
     static_cast<void>(run_program({"redis-benchmark", "-h", "127.0.0.1", "-p", entrance(), "-n",
-                                   std::to_string(by_scale(500, 5'000, 50'000)), "-c", clients,
+                                   std::to_string(by_scale(500, 2'000, 50'000)), "-c", clients,
                                    "-r", "1000", "-d", "100", "-t", tests, "--csv"}));
   }
   [[nodiscard]] static std::string ask(std::uint16_t port, std::vector<std::string> command) {
@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(EveryEngine, ReplayRedisTest, testing::ValuesIn(both_en
 
 class ReplayNginxTest : public ReplayProgramTest {
  protected:
-  static constexpr int kRequests = 60;
+  static constexpr int kRequests = 30;
   /// That many requests on one connection, one after the other.
   void ask() const {
     static_cast<void>(run_program(

@@ -100,36 +100,55 @@ class ReplayAlchemyTest : public ReplayProgramTest {
                                    "-U", "tester", "-c", "create schema test_schema", "postgres"}));
     return server;
   }
-  /// The outcome of each test of the suite, through `port` to `server`. Some fail, with sluice or
-  /// without it, since the dialect is of another version.
-  [[nodiscard]] static std::string outcomes(std::uint16_t port, const Postgres& server) {
-    const TempDir suite;
-    static_cast<void>(suite.write("conftest.py", kConfiguration));
-    static_cast<void>(suite.write("test_suite.py", "from sqlalchemy.testing.suite import *\n"));
-    static_cast<void>(
-        suite.write("setup.cfg",
-                    "[sqla_testing]\nprofile_file=profiles\n"
-                    "requirement_cls=sqlalchemy.testing.requirements:SuiteRequirements\n"));
-    ProcessOptions there;
-    there.working_directory = suite.path();
-    there.environment = {"SERVER=" + std::to_string(server.port())};
-    // Two classes ask for a table while the connection that makes it is open: only time orders
-    // them.
-    Process process(
-        {kPython, "-B", "-m", "pytest", "-v", "--tb=no", "-p", "no:warnings", "-p",
-         "no:cacheprovider", "-k", "not HasTableTest and not IntegerTest", "--dburi",
-         "postgresql+psycopg2://tester@127.0.0.1:" + std::to_string(port) + "/postgres"},
-        there);
-    EXPECT_TRUE(process.wait(kProgramPatience).has_value());
+};
+
+/// The suite, as it runs through `port` to `server`.
+class AlchemySuite {
+ public:
+  AlchemySuite(std::uint16_t port, const Postgres& server)
+      : process_(arguments(port), options(server)) {}
+
+  /// The outcome of each test, once all are over. Some fail, with sluice or without it, since the
+  /// dialect is of another version.
+  [[nodiscard]] std::string outcomes() {
+    EXPECT_TRUE(process_.wait(kSuitePatience).has_value());
     std::string outcomes;
     const Regex outcome("^(test_suite.py::.* (PASSED|FAILED|SKIPPED|ERROR))");
-    for (const std::string& line : lines_with(process.standard_output(), outcome)) {
+    for (const std::string& line : lines_with(process_.standard_output(), outcome)) {
       outcomes += outcome.first_in(line).at(1) + '\n';
     }
     EXPECT_GT(count_lines(outcomes, Regex("PASSED")), 300U)
-        << process.standard_output() << process.standard_error();
+        << process_.standard_output() << process_.standard_error();
     return outcomes;
   }
+
+ private:
+  // Two classes ask for a table while the connection that makes it is open: only time orders them.
+  [[nodiscard]] static std::vector<std::string> arguments(std::uint16_t port) {
+    return {
+        kPython,   "-B",
+        "-m",      "pytest",
+        "-v",      "--tb=no",
+        "-p",      "no:warnings",
+        "-p",      "no:cacheprovider",
+        "-k",      "not HasTableTest and not IntegerTest",
+        "--dburi", "postgresql+psycopg2://tester@127.0.0.1:" + std::to_string(port) + "/postgres"};
+  }
+  [[nodiscard]] ProcessOptions options(const Postgres& server) const {
+    static_cast<void>(folder_.write("conftest.py", kConfiguration));
+    static_cast<void>(folder_.write("test_suite.py", "from sqlalchemy.testing.suite import *\n"));
+    static_cast<void>(
+        folder_.write("setup.cfg",
+                      "[sqla_testing]\nprofile_file=profiles\n"
+                      "requirement_cls=sqlalchemy.testing.requirements:SuiteRequirements\n"));
+    ProcessOptions there;
+    there.working_directory = folder_.path();
+    there.environment = {"SERVER=" + std::to_string(server.port())};
+    return there;
+  }
+
+  TempDir folder_;
+  Process process_;
 };
 
 // Only keys for cancelling and numbers of tables differ. A server draws a key for each connection;
@@ -142,12 +161,13 @@ TEST_P(ReplayAlchemyTest, OnlyKeysAndNumbersOfTablesOfItsSuiteDiffer) {
   }
   const TempDir direct_folder;
   const std::unique_ptr<Postgres> direct = database(direct_folder);
-  const std::string without = outcomes(direct->port(), *direct);
   const TempDir first_folder;
   const std::unique_ptr<Postgres> first = database(first_folder);
   // One worker, which sees each end before the next beginning.
   start_recording(first->port(), {"--workers", "1"});
-  EXPECT_EQ(outcomes(daemon_->port(), *first), without) << "as without sluice";
+  AlchemySuite without(direct->port(), *direct);
+  AlchemySuite with(daemon_->port(), *first);
+  EXPECT_EQ(with.outcomes(), without.outcomes()) << "as without sluice";
   end_recording();
   const TempDir fresh_folder;
   const std::unique_ptr<Postgres> fresh = database(fresh_folder);
