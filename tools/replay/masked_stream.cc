@@ -18,8 +18,9 @@ void MaskedStream::finish() { mask(pending_.size()); }
 
 // Masks the matches that begin before this index, and moves on to it or behind the last match.
 void MaskedStream::mask(std::size_t certain_bytes) {
+  PatternSearch search(patterns_, pending_, next_);
   while (next_ < certain_bytes) {
-    const auto match = patterns_.find(pending_, next_);
+    const auto match = search.next();
     const std::size_t plain = match ? std::min(match->begin, certain_bytes) : certain_bytes;
     ready_.append(pending_, next_, plain - next_);
     next_ = plain;

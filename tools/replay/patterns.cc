@@ -2,6 +2,9 @@
 
 #include <re2/re2.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "iolib/base/text.h"
 
 namespace sluice::replay {
@@ -18,40 +21,61 @@ RE2::Options options() {
 }  // namespace
 
 struct Patterns::Compiled {
-  explicit Compiled(const std::string& text) : expression(text, options()) {}
-  RE2 expression;
+  std::vector<std::unique_ptr<RE2>> expressions;
 };
 
 Result<Patterns> Patterns::compile(const std::vector<std::string>& expressions) {
   Patterns patterns;
-  std::string all;
+  if (expressions.empty()) return patterns;
+  const auto compiled = std::make_shared<Compiled>();
   for (const std::string& each : expressions) {
-    const Compiled one(each);
-    if (!one.expression.ok()) return Error{0, in_quotes(each) + ": " + one.expression.error()};
-    if (RE2::FullMatch("", one.expression)) {
+    auto one = std::make_unique<RE2>(each, options());
+    if (!one->ok()) return Error{0, in_quotes(each) + ": " + one->error()};
+    if (RE2::FullMatch("", *one)) {
       return Error{0, in_quotes(each) + " matches no bytes, too, expected at least one"};
     }
-    all += (all.empty() ? "(?:" : "|(?:") + each + ')';
+    compiled->expressions.push_back(std::move(one));
   }
-  if (all.empty()) return patterns;
-  patterns.compiled_ = std::make_shared<Compiled>(all);
-  const RE2& expression = patterns.compiled_->expression;
-  if (!expression.ok()) return Error{0, "all expressions together: " + expression.error()};
+  patterns.compiled_ = compiled;
   return patterns;
 }
 
-std::optional<Patterns::Match> Patterns::find(std::string_view text, std::size_t from) const {
-  while (from < text.size()) {
+PatternSearch::PatternSearch(const Patterns& patterns, std::string_view text, std::size_t from)
+    : patterns_(patterns), text_(text) {
+  for (std::size_t i = 0; i < patterns.compiled_->expressions.size(); ++i) {
+    ahead_.push_back(first_of(i, from));
+  }
+}
+
+PatternSearch::Match PatternSearch::first_of(std::size_t expression, std::size_t from) const {
+  const RE2& regex = *patterns_.compiled_->expressions[expression];
+  while (from < text_.size()) {
     re2::StringPiece found;
-    if (!compiled_->expression.Match({text.data(), text.size()}, from, text.size(), RE2::UNANCHORED,
-                                     &found, 1)) {
-      return {};
+    if (!regex.Match({text_.data(), text_.size()}, from, text_.size(), RE2::UNANCHORED, &found,
+                     1)) {
+      break;
     }
-    const auto begin = static_cast<std::size_t>(found.data() - text.data());
-    if (!found.empty()) return Match{begin, begin + found.size()};
+    const auto begin = static_cast<std::size_t>(found.data() - text_.data());
+    if (!found.empty()) return {begin, begin + found.size()};
     from = begin + 1;  // \b, for example
   }
-  return {};
+  return {text_.size(), text_.size()};
+}
+
+std::optional<PatternSearch::Match> PatternSearch::next() {
+  Match all = *std::ranges::min_element(ahead_, {}, &Match::begin);
+  if (all.begin == text_.size()) return {};
+  for (bool longer = true; longer;) {
+    longer = false;
+    for (std::size_t i = 0; i < ahead_.size(); ++i) {
+      while (ahead_[i].begin < all.end) {
+        longer = longer || ahead_[i].end > all.end;
+        all.end = std::max(all.end, ahead_[i].end);
+        ahead_[i] = first_of(i, ahead_[i].end);
+      }
+    }
+  }
+  return all;
 }
 
 }  // namespace sluice::replay

@@ -43,6 +43,24 @@ TEST(MaskedStream, HasAMaskForEachMatch) {
   EXPECT_EQ(masked("xxxx", {"x"}), "****");
 }
 
+// In whatever order the expressions are listed.
+TEST(MaskedStream, HasOneMaskForMatchesThatOverlap) {
+  EXPECT_EQ(masked("Date: 17\nx", {"Date: ", "Date: .*"}), "*\nx");
+  EXPECT_EQ(masked("Date: 17\nx", {"Date: .*", "Date: "}), "*\nx");
+  EXPECT_EQ(masked("-abcde-", {"abc", "cd", "de"}), "-*-") << "a chain";
+  EXPECT_EQ(masked("-abcde-", {"de", "cd", "abc"}), "-*-");
+  EXPECT_EQ(masked("-abcde-", {"abc", "de"}), "-**-") << "next to each other";
+  EXPECT_EQ(masked("ab", {"\\b", "ab"}), "*") << "a match of no bytes hides no other";
+  const std::string filler(MaskedStream::kWindowBytes - 2, '.');
+  EXPECT_EQ(masked(filler + "abcd" + filler, {"ab", "bc", "cd"}), filler + '*' + filler);
+}
+
+// Each expression searches the text once, however many matches another one has.
+TEST(MaskedStream, TakesManyMatchesBesideRareOnesInLinearTime) {
+  const std::string text(16 * MaskedStream::kWindowBytes, 'a');
+  EXPECT_EQ(masked(text, {"a", "b", "c", "d"}, text.size()), std::string(text.size(), '*'));
+}
+
 // An expression sees bytes, whatever they are.
 TEST(MaskedStream, TakesBytesOfAnyValue) {
   EXPECT_EQ(masked(std::string("a\0\xff\x80z", 5), {"\\x00\\xff"}), "a*\x80z");
