@@ -204,15 +204,9 @@ def check_watchdog(unit: Unit, hang: Callable[[Unit], contextlib.AbstractContext
 def check_takeover(unit: Unit) -> None:
     """The process that takes over is the service from then on, and has its watchdog."""
     before = unit.main_pid()
-    group = f"/sys/fs/cgroup{unit.show('ControlGroup')}/cgroup.procs"
-    user = os.stat(f"/proc/{unit.host_pid()}").st_uid
     with socket.create_connection(("127.0.0.1", PORT)) as client:
-        # No child of systemd, as when the old process starts it.
-        started = unit.machine.run(
-            "sh", "-c", f"((echo 0 > {group} && NOTIFY_SOCKET=/run/systemd/notify WATCHDOG_USEC=4000000 "
-            f"exec setpriv --reuid {user} --regid {user} --clear-groups /opt/sluice "
-            "--config /etc/sluice/sluice.toml --takeover >/run/successor 2>&1) & wait) &")
-        expect(started.returncode == 0, started)
+        taken = unit.machine.run("/opt/sluice-ctl", "takeover", capture_output=True)
+        expect(taken.returncode == 0, f"{taken}\n{unit.log()}")
         wait_for("the new main process", lambda: unit.main_pid() not in (0, before))
         expect(unit.is_active() and echoes(PORT), unit.log())
         client.sendall(b"hello")
