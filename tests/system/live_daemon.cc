@@ -30,6 +30,19 @@ std::optional<int> end_of(pid_t pid) {
   return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+// What the descriptors of a process are.
+std::vector<std::string> open_files(pid_t pid) {
+  std::vector<std::string> files;
+  std::error_code ended;
+  for (const auto& each :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd", ended)) {
+    std::error_code gone;
+    std::string target = std::filesystem::read_symlink(each.path(), gone).string();
+    if (!gone) files.push_back(std::move(target));
+  }
+  return files;
+}
+
 }  // namespace
 
 std::string Answered::result() const {
@@ -143,16 +156,15 @@ pid_t LiveDaemon::pid() const {
   return static_cast<pid_t>(get("/v1/status").at("pid").to_number<std::int64_t>());
 }
 
+bool has_open(pid_t pid, const std::string& path) {
+  const std::vector<std::string> files = open_files(pid);
+  return std::ranges::find(files, path) != files.end();
+}
+
 std::size_t descriptors_of(pid_t pid) {
-  std::size_t count = 0;
-  std::error_code ignored;
-  for (const auto& each :
-       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd", ignored)) {
-    std::error_code gone;
-    const std::string target = std::filesystem::read_symlink(each.path(), gone).string();
-    count += gone || target.starts_with("pipe:") ? 0U : 1U;
-  }
-  return count;
+  const std::vector<std::string> files = open_files(pid);
+  return static_cast<std::size_t>(std::ranges::count_if(
+      files, [](const std::string& each) { return !each.starts_with("pipe:"); }));
 }
 
 std::uint64_t memory_of(pid_t pid) {

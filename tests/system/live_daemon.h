@@ -65,6 +65,7 @@ class LiveDaemon {
   [[nodiscard]] const TempDir& folder() const { return folder_; }
   /// The first one.
   [[nodiscard]] Daemon& daemon() { return *daemon_; }
+  [[nodiscard]] const std::string& log_file() const { return log_; }
   /// What all of them have logged, from a byte on.
   [[nodiscard]] std::string log(std::size_t from = 0) const;
   [[nodiscard]] std::size_t log_bytes() const;
@@ -80,6 +81,8 @@ class LiveDaemon {
   std::vector<pid_t> successors_;                  ///< those that the daemon has
 };
 
+/// Whether a process has this file open.
+[[nodiscard]] bool has_open(pid_t pid, const std::string& path);
 /// Open descriptors of a process but for pipes, and its own memory, in bytes.
 [[nodiscard]] std::size_t descriptors_of(pid_t pid);
 [[nodiscard]] std::uint64_t memory_of(pid_t pid);

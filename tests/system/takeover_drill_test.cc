@@ -11,9 +11,11 @@
 #include <atomic>
 #include <cstdio>
 #include <deque>
+#include <filesystem>
 #include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "tests/support/wait.h"
 #include "tests/system/live_daemon.h"
@@ -56,6 +58,7 @@ class TakeoverDrill : public testing::Test {
   void hold_from_the_beginning();
   void take_over(int generation);
   void expect_order(int generation);
+  void rotate_log() const;
 
   std::mt19937_64 random_{seed()};
   const std::size_t descriptors_ = allow_descriptors(70'000);
@@ -122,6 +125,23 @@ void TakeoverDrill::expect_order(int generation) {
   EXPECT_EQ(held_.trouble(), "") << generation;
 }
 
+// All that still run go on in the new file, though the reload is asked of one of them.
+void TakeoverDrill::rotate_log() const {
+  std::vector<pid_t> pids = {live_.pid()};
+  const json::value status = live_.get("/v1/status");
+  for (const json::value& each : status.at("predecessors").as_array()) {
+    pids.push_back(each.at("pid").to_number<pid_t>());
+  }
+  EXPECT_GE(pids.size(), 3U);
+  std::filesystem::rename(live_.log_file(), live_.log_file() + ".1");
+  EXPECT_EQ(live_.reload().result(), "unchanged");
+  EXPECT_TRUE(wait_until([&] { return has_open(live_.pid(), live_.log_file()); }));
+  // Some of the others may be about to end.
+  for (const pid_t pid : pids) {
+    EXPECT_TRUE(wait_until([&] { return !has_open(pid, live_.log_file() + ".1"); })) << pid;
+  }
+}
+
 TEST_F(TakeoverDrill, NobodyNoticesThatOneProcessFollowsTheOther) {
   const int takeovers = by_scale(3, 5, 20);
   ASSERT_NO_FATAL_FAILURE(hold_from_the_beginning());
@@ -134,6 +154,7 @@ TEST_F(TakeoverDrill, NobodyNoticesThatOneProcessFollowsTheOther) {
     ASSERT_NO_FATAL_FAILURE(take_over(generation));
     expect_order(generation);
   }
+  rotate_log();
   connecting.end();
   EXPECT_EQ(connects_.trouble(), "");
   for (const auto& each : passing_) {
