@@ -9,6 +9,7 @@
 
 #include "proxy/log/ending.h"
 #include "proxy/log/stats.h"
+#include "proxy/upstream/route_totals.h"
 
 namespace sluice {
 namespace {
@@ -16,6 +17,9 @@ namespace {
 using takeover::Counted;
 using takeover::Totals;
 using Numbers = std::vector<std::uint64_t>;
+
+// What each thing uses of what limits count.
+const std::vector<std::string> kHeldNames = {"connections"};
 
 // Calls `visit` with each number of a route, in the order of kRouteNames.
 template <class Visit>
@@ -106,6 +110,40 @@ void RunningTotals::inherit(const Totals& totals) {
     }
   }
   source_.inherit(totals);
+}
+
+// Only what is not 0: a process that drains has few.
+Totals RunningTotals::held() const {
+  Totals held;
+  for (const std::string kind : {"route", "server"}) held[kind].names = kHeldNames;
+  for (const auto& route : source_.routes()) {
+    const std::string& name = route->config.name;
+    const std::uint64_t active =
+        route->places != nullptr ? route->places->taken() : totals_of(*route).active;
+    if (active > 0) held["route"].values[name] = {active};
+    for (const ServerRef& server : route->servers->servers) {
+      const std::uint64_t used = server->load->active.load(std::memory_order_relaxed);
+      if (used > 0) held["server"].values[name + " " + server->name] = {used};
+    }
+  }
+  return held;
+}
+
+void RunningTotals::set_held(const Totals& held) {
+  const Counted of_routes = in_order_of(kHeldNames, held, "route");
+  const Counted of_servers = in_order_of(kHeldNames, held, "server");
+  const auto number = [](const Counted& counted, const std::string& thing) {
+    const auto found = counted.values.find(thing);
+    return found == counted.values.end() ? 0 : found->second.front();
+  };
+  for (const auto& route : source_.routes()) {
+    const std::string& name = route->config.name;
+    if (route->places != nullptr) route->places->set_others(number(of_routes, name));
+    for (const ServerRef& server : route->servers->servers) {
+      const std::uint64_t used = number(of_servers, name + " " + server->name);
+      server->load->others.store(static_cast<std::uint32_t>(used), std::memory_order_relaxed);
+    }
+  }
 }
 
 }  // namespace sluice

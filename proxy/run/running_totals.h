@@ -16,6 +16,11 @@ class RunningTotals {
   [[nodiscard]] takeover::Totals own() const;
   /// Everything that this process has not counted itself, in place of what it has inherited so far.
   void inherit(const takeover::Totals& totals);
+  /// What this process alone uses of what limits count: connections of routes and servers.
+  [[nodiscard]] takeover::Totals held() const;
+  /// What processes use that this one has replaced, in place of what they used so far. It counts
+  /// against the limits of the same routes and servers.
+  void set_held(const takeover::Totals& held);
 
  private:
   DaemonSource& source_;

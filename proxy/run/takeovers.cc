@@ -112,10 +112,14 @@ Result<> Takeovers::await_go() {
   const Result<json::object> go = successor_.await_go(captures_.runs());
   if (go.has_error()) return go.error();
   other_.totals = takeover::totals_from_json(takeover::object_of(*go, "totals"));
+  other_.held = takeover::totals_from_json(takeover::object_of(*go, "held"));
   takeover::Totals sums = predecessors_.totals();
   takeover::add(sums, other_.totals);
+  takeover::Totals held = predecessors_.held();
+  takeover::add(held, other_.held);
   const std::lock_guard lock(totals_mutex_);
   totals_.inherit(sums);
+  totals_.set_held(held);
   return {};
 }
 
@@ -150,6 +154,7 @@ void Takeovers::settled(const json::object& released, takeover::Link link) {
   actions_.begin();
   takeover::replace(other_.totals,
                     takeover::totals_from_json(takeover::object_of(released, "totals")));
+  other_.held = takeover::totals_from_json(takeover::object_of(released, "held"));
   other_.connections = takeover::number_of(released, "connections");
   other_.link = link.release();
   other_.process = successor_.release_process();
@@ -177,6 +182,7 @@ void Takeovers::inherit() {
   {
     const std::lock_guard lock(totals_mutex_);
     totals_.inherit(predecessors_.totals());
+    totals_.set_held(predecessors_.held());
   }
   std::vector<admin::Predecessor> list;
   for (const auto& [pid, connections] : predecessors_.list()) list.push_back({pid, connections});
@@ -372,6 +378,7 @@ takeover::Totals Takeovers::own_totals() {
 json::object Takeovers::report(const takeover::Totals& totals) const {
   json::object report;
   report["totals"] = takeover::to_json(totals);
+  report["held"] = takeover::to_json(totals_.held());
   const auto figures = source_.figures();
   report["connections"] = figures ? figures->connections : 0;
   return report;

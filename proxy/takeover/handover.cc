@@ -33,6 +33,7 @@ json::object to_json(Ancestors& ancestors, std::vector<OwnedFd>& descriptors) {
     living.push_back(json::object{{"pid", each.pid},
                                   {"connections", each.connections},
                                   {"totals", to_json(each.totals)},
+                                  {"held", to_json(each.held)},
                                   {"runs", std::move(runs)},
                                   {"link", static_cast<bool>(each.link)},
                                   {"process", static_cast<bool>(each.process)}});
@@ -72,6 +73,7 @@ Ancestors ancestors_from_json(const json::object& object, Descriptors& descripto
     living.pid = static_cast<std::int64_t>(number_of(each, "pid"));
     living.connections = number_of(each, "connections");
     living.totals = totals_from_json(object_of(each, "totals"));
+    living.held = totals_from_json(object_of(each, "held"));
     living.runs = texts_of(each, "runs");
     living.link = descriptors.take(flag_of(each, "link"));
     living.process = descriptors.take(flag_of(each, "process"));

@@ -51,6 +51,13 @@ Totals Predecessors::totals() const {
   return sums;
 }
 
+Totals Predecessors::held() const {
+  const std::lock_guard lock(mutex_);
+  Totals sums;
+  for (const Living& each : ancestors_.living) takeover::add(sums, each.held);
+  return sums;
+}
+
 void Predecessors::add(Ancestors ancestors) {
   const std::lock_guard lock(mutex_);
   ancestors_ = std::move(ancestors);
@@ -91,8 +98,8 @@ Result<Ancestors> Predecessors::hand_over() const {
     if (link.has_error()) return link.error();
     Result<OwnedFd> process = copy_of(each.process);
     if (process.has_error()) return process.error();
-    copies.living.push_back({each.pid, each.connections, each.totals, each.runs, *std::move(link),
-                             *std::move(process)});
+    copies.living.push_back({each.pid, each.connections, each.totals, each.held, each.runs,
+                             *std::move(link), *std::move(process)});
   }
   return copies;
 }
@@ -131,11 +138,13 @@ void Predecessors::take_report(Living& from) {
   const bool is_report = received.has_value() && received->message.type == MessageType::report;
   if (!is_report) {
     from.connections = 0;
+    from.held.clear();
     return;  // the link closes
   }
   from.link = link.release();
   from.connections = number_of(received->message.body, "connections");
   replace(from.totals, totals_from_json(object_of(received->message.body, "totals")));
+  from.held = totals_from_json(object_of(received->message.body, "held"));
 }
 
 // A process that has closed its link may still write to a capture.

@@ -23,6 +23,7 @@ struct Living {
   std::int64_t pid = 0;
   std::uint64_t connections = 0;
   Totals totals;
+  Totals held;                    ///< what it uses of what limits count
   std::vector<std::string> runs;  ///< under which it records
   OwnedFd link;                   ///< its reports; none if it has closed it
   OwnedFd process;                ///< see open_process()
@@ -38,7 +39,7 @@ class Predecessors {
  public:
   /// On the thread.
   struct Hooks {
-    std::function<void()> reported;  ///< list() or totals() has changed
+    std::function<void()> reported;  ///< list(), totals() or held() has changed
     std::function<void(const std::vector<std::string>& runs)> ended;
   };
   explicit Predecessors(Hooks hooks) : hooks_(std::move(hooks)) {}
@@ -55,6 +56,8 @@ class Predecessors {
   void signal(int number) const;
   /// The sums over all, ended ones too.
   [[nodiscard]] Totals totals() const;
+  /// The sums over those that live of what they use of what limits count.
+  [[nodiscard]] Totals held() const;
 
   // One thread at a time.
 

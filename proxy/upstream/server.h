@@ -29,6 +29,7 @@ enum class Order : std::uint8_t {
 /// changes of the server's addresses, name and weight.
 struct alignas(64) ServerLoad {
   std::atomic<std::uint32_t> active{0};              ///< connects and connections
+  std::atomic<std::uint32_t> others{0};              ///< the same, of processes it has replaced
   std::atomic<std::uint32_t> failures_in_row{0};     ///< connects that failed since one succeeded
   std::atomic<std::uint64_t> failures{0};            ///< connects that failed through its fault
   std::atomic<std::uint64_t> inherited_failures{0};  ///< of processes that this one has replaced
@@ -42,6 +43,12 @@ struct alignas(64) ServerLoad {
   [[nodiscard]] std::uint64_t all_failures() const {
     return failures.load(std::memory_order_relaxed) +
            inherited_failures.load(std::memory_order_relaxed);
+  }
+  /// What counts against its limit: connects and connections of this process and of those that it
+  /// has replaced.
+  [[nodiscard]] std::uint64_t used() const {
+    return std::uint64_t{active.load(std::memory_order_relaxed)} +
+           others.load(std::memory_order_relaxed);
   }
   /// Whether an operator lets it have new connections.
   [[nodiscard]] bool is_allowed() const {
@@ -66,9 +73,7 @@ struct Server {
   mutable std::atomic<std::uint16_t> preferred{0};
 
   /// Whether it has as many connections as it may.
-  [[nodiscard]] bool is_full() const {
-    return most != kNoLimit && load->active.load(std::memory_order_relaxed) >= most;
-  }
+  [[nodiscard]] bool is_full() const { return most != kNoLimit && load->used() >= most; }
 };
 using ServerRef = std::shared_ptr<const Server>;
 
@@ -117,7 +122,8 @@ class ServerUse {
       return true;
     }
     std::uint32_t now = active.load(std::memory_order_relaxed);
-    while (now < server.most) {
+    const std::atomic<std::uint32_t>& others = server.load->others;
+    while (std::uint64_t{now} + others.load(std::memory_order_relaxed) < server.most) {
       if (active.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) return true;
     }
     return false;

@@ -24,6 +24,7 @@ Handover some_handover() {
   Living& living = handover.ancestors.living.emplace_back();
   living.pid = 41;
   living.connections = 5;
+  living.held = {{"route", {{"connections"}, {{"a", {4}}}}}};
   living.runs = {"run-1"};
   living.link = some_file();
   Living& silent = handover.ancestors.living.emplace_back();
@@ -46,6 +47,7 @@ TEST(TakeoverHandover, IsReadAsItWasWritten) {
   EXPECT_EQ(read->paths[0].socket, (FileIdentity{7, 11}));
   ASSERT_EQ(read->ancestors.living.size(), 2U);
   EXPECT_EQ(read->ancestors.living[0].pid, 41);
+  EXPECT_EQ(read->ancestors.living[0].held.at("route").values.at("a").front(), 4U);
   EXPECT_EQ(read->ancestors.living[0].runs, std::vector<std::string>{"run-1"});
   EXPECT_TRUE(read->ancestors.living[0].link);
   EXPECT_FALSE(read->ancestors.living[0].process);
