@@ -62,12 +62,14 @@ SourceTable::Verdict SourceTable::begin(const SocketAddress& source, const Sourc
     place = place_of(shard, key, hash);
   }
   Entry& entry = shard.entries[place];
-  if (limits.connections > 0 && entry.active >= limits.connections) return Verdict::over;
+  if (limits.connections > 0 && entry.active >= limits.connections) {
+    return Verdict::over_connections;
+  }
   if (limits.per_minute > 0) {
     const Duration share =
         Duration(std::chrono::minutes(1)) / static_cast<Duration::rep>(limits.per_minute);
     const TimePoint full_at = std::max(entry.full_at, now) + share;
-    if (full_at > now + std::max(kBurst, share)) return Verdict::over;
+    if (full_at > now + std::max(kBurst, share)) return Verdict::over_rate;
     entry.full_at = full_at;
   }
   if (!is_known) {

@@ -29,9 +29,10 @@ class SourceTable {
   explicit SourceTable(std::size_t most = kMostSources);
 
   enum class Verdict : std::uint8_t {
-    counted,    ///< it may come in; end() must follow
-    uncounted,  ///< it may come in, since the table is full
-    over,       ///< it is over a limit
+    counted,           ///< it may come in; end() must follow
+    uncounted,         ///< it may come in, since the table is full
+    over_connections,  ///< it has as many as it may
+    over_rate,         ///< it begins more than it may
   };
   /// A connection of this source, which is not the unnamed address, wants to begin.
   [[nodiscard]] Verdict begin(const SocketAddress& source, const SourceLimits& limits,

@@ -16,7 +16,11 @@ enum class EndReason : std::uint8_t {
   // Given by the code that stops a relay, or that never begins one.
   left,  ///< the peer left before it said anything
   denied,
-  limited,  ///< its source, its route or its servers have too many
+  // Limited, and by what:
+  over_source_connections,
+  over_source_rate,
+  over_route_connections,
+  over_server_connections,
   proxy_header,
   peek_timeout,
   no_route,  ///< no match fits, and the route has no target of its own

@@ -23,8 +23,12 @@ enum Family : std::size_t {
   kAccepted,
   kActive,
   kClosed,
+  kRejected,
   kForwarded,
   kSpliced,
+  kPlaces,
+  kPlacesLimit,
+  kSources,
   kRetries,
   kCaptureEnabled,
   kDuration,
@@ -32,6 +36,8 @@ enum Family : std::size_t {
   kServerUp,
   kServerConnections,
   kServerFailures,
+  kServerPlaces,
+  kServerPlacesLimit,
 };
 // By Family.
 constexpr auto kFamilies = std::to_array<FamilyText>({
@@ -40,9 +46,16 @@ constexpr auto kFamilies = std::to_array<FamilyText>({
     {"sluice_connections_active", MetricType::gauge, "Connections that are served now."},
     {"sluice_connections_closed_total", MetricType::counter,
      "Connections that ended, by the reason that the log has."},
+    {"sluice_rejected_total", MetricType::counter,
+     "Those of the ended connections that were turned away, by the reason or the limit."},
     {"sluice_forwarded_bytes_total", MetricType::counter, "Bytes that were forwarded."},
     {"sluice_spliced_bytes_total", MetricType::counter,
      "Those of the forwarded bytes that were not copied."},
+    {"sluice_route_places", MetricType::gauge,
+     "Connections that count against route-connections, those of replaced processes too."},
+    {"sluice_route_places_limit", MetricType::gauge, "The route's route-connections."},
+    {"sluice_sources", MetricType::gauge,
+     "Sources that are counted for source-connections and source-rate."},
     {"sluice_retries_total", MetricType::counter,
      "Connects to a server after an earlier one of the same connection failed."},
     {"sluice_capture_enabled", MetricType::gauge,
@@ -56,8 +69,12 @@ constexpr auto kFamilies = std::to_array<FamilyText>({
     {"sluice_server_connections", MetricType::gauge, "Connections and connects to the server now."},
     {"sluice_server_connect_failures_total", MetricType::counter,
      "Connects that failed through the server's fault."},
+    {"sluice_server_places", MetricType::gauge,
+     "Connections and connects that count against the server's limit, those of replaced processes "
+     "too."},
+    {"sluice_server_places_limit", MetricType::gauge, "The most connections that it may have."},
 });
-static_assert(kFamilies.size() == kServerFailures + 1);
+static_assert(kFamilies.size() == kServerPlacesLimit + 1);
 
 // A histogram of all workers.
 void add_histogram(MetricsWriter& metrics, const RouteStats& stats,
@@ -101,15 +118,25 @@ void RouteMetrics::add_counts(const Route& route) {
   families_[kAccepted].add(totals.accepted, {{"route", name}});
   families_[kActive].add(totals.active, {{"route", name}});
   const RouteEnds ends = ends_of(route);
-  for (std::size_t i = 0; i < ends.size(); ++i) {
-    families_[kClosed].add(ends[i], {{"route", name}, {"reason", kEndings[i].name}});
-  }
+  for_each_end(ends, [&](std::string_view reason, std::uint64_t count) {
+    families_[kClosed].add(count, {{"route", name}, {"reason", reason}});
+  });
+  for_each_rejection(ends, [&](std::string_view reason, std::uint64_t count) {
+    families_[kRejected].add(count, {{"route", name}, {"reason", reason}});
+  });
   const auto add_bytes = [&](std::string_view direction, const RouteTotals::Bytes& bytes) {
     families_[kForwarded].add(bytes.forwarded, {{"route", name}, {"dir", direction}});
     families_[kSpliced].add(bytes.spliced, {{"route", name}, {"dir", direction}});
   };
   add_bytes("to_upstream", totals.to_upstream);
   add_bytes("to_client", totals.to_client);
+  if (route.places != nullptr) {
+    families_[kPlaces].add(route.places->used(), {{"route", name}});
+    families_[kPlacesLimit].add(route.config.route_connections, {{"route", name}});
+  }
+  if (route.sources != nullptr) {
+    families_[kSources].add(std::uint64_t{route.sources->size()}, {{"route", name}});
+  }
   families_[kRetries].add(totals.retries, {{"route", name}});
   if (!route.config.capture.empty()) {
     families_[kCaptureEnabled].add(std::uint64_t{route.stats->capture_enabled ? 1U : 0U},
@@ -132,6 +159,9 @@ void RouteMetrics::add_servers(const Route& route, TimePoint now) {
     families_[kServerConnections].add(std::uint64_t{load.active.load(std::memory_order_relaxed)},
                                       labels);
     families_[kServerFailures].add(load.all_failures(), labels);
+    if (server->most == Server::kNoLimit) continue;
+    families_[kServerPlaces].add(load.used(), labels);
+    families_[kServerPlacesLimit].add(std::uint64_t{server->most}, labels);
   }
 }
 

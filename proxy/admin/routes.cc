@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "proxy/admin/answer.h"
+#include "proxy/config/option_text.h"
 #include "proxy/log/ending.h"
 #include "proxy/upstream/ejection.h"
 #include "proxy/upstream/route_totals.h"
@@ -19,10 +20,37 @@ json::object by_direction(std::uint64_t to_upstream, std::uint64_t to_client) {
 
 json::object closed_json(const RouteEnds& ends) {
   json::object closed;
-  for (std::size_t i = 0; i < ends.size(); ++i) {
-    if (ends[i] > 0) closed[kEndings[i].name] = json_decimal(ends[i]);
-  }
+  for_each_end(ends, [&](std::string_view name, std::uint64_t count) {
+    if (count > 0) closed[name] = json_decimal(count);
+  });
   return closed;
+}
+
+json::object rejected_json(const RouteEnds& ends) {
+  json::object rejected;
+  for_each_rejection(ends, [&](std::string_view name, std::uint64_t count) {
+    if (count > 0) rejected[name] = json_decimal(count);
+  });
+  return rejected;
+}
+
+// The limits that the route sets, by their keys; and how much is used of those that all share.
+json::object limits_json(const Route& route) {
+  const RouteConfig& config = route.config;
+  json::object limits;
+  if (route.places != nullptr) {
+    limits["route-connections"] =
+        json::object{{"limit", config.route_connections}, {"used", route.places->used()}};
+  }
+  if (config.source_connections > 0) {
+    limits["source-connections"] = json::object{{"limit", config.source_connections}};
+  }
+  if (config.source_rate > 0) {
+    const Option& option = *find_option("source-rate");
+    limits["source-rate"] =
+        json::object{{"limit", json_text(format_number(option, config.source_rate))}};
+  }
+  return limits;
 }
 
 std::size_t usable_servers(const ServerSet& set, TimePoint now) {
@@ -41,7 +69,12 @@ json::object route_json(const Route& route, TimePoint now) {
   for (const ServerConfig& each : config.to) to.emplace_back(json_text(to_string(each.address)));
   object["accepted"] = json_decimal(totals.accepted);
   object["connections"] = totals.active;
-  object["closed"] = closed_json(ends_of(route));
+  const RouteEnds ends = ends_of(route);
+  object["closed"] = closed_json(ends);
+  object["rejected"] = rejected_json(ends);
+  object["limits"] = limits_json(route);
+  object["sources"] = nullptr;
+  if (route.sources != nullptr) object["sources"] = route.sources->size();
   object["retries"] = json_decimal(totals.retries);
   object["bytes"] = by_direction(totals.to_upstream.forwarded, totals.to_client.forwarded);
   object["spliced_bytes"] = by_direction(totals.to_upstream.spliced, totals.to_client.spliced);

@@ -19,6 +19,10 @@ json::object server_json(const Route& route, const Server& server, const Checks&
   object["backup"] = server.backup;
   object["weight"] = server.weight;
   object["connections"] = load.active.load(std::memory_order_relaxed);
+  json::object& limits = object["limits"].emplace_object();
+  if (server.most != Server::kNoLimit) {
+    limits["server-connections"] = json::object{{"limit", server.most}, {"used", load.used()}};
+  }
   object["connect_failures"] = json_decimal(load.all_failures());
   const auto check = checks.find(&load);
   if (check == checks.end()) {

@@ -27,8 +27,14 @@ inline constexpr std::array<std::string_view, 7> kEndGroupNames = {
 /// An end of a connection, as the log and the counters name it.
 struct Ending {
   EndReason reason;
-  std::string_view name;
+  std::string_view name;  ///< of several reasons, if these stand next to each other
   EndGroup group;
+  std::string_view limit = {};  ///< the key whose limit it is, if it is one
+
+  /// What the counts of clients that were turned away call it.
+  [[nodiscard]] constexpr std::string_view rejection() const {
+    return limit.empty() ? name : limit;
+  }
 };
 /// One entry per reason but `none`, in their order.
 inline constexpr auto kEndings = std::to_array<Ending>({
@@ -39,7 +45,10 @@ inline constexpr auto kEndings = std::to_array<Ending>({
     {EndReason::half_close_timeout, "half_close_timeout", EndGroup::timeouts},
     {EndReason::left, "left", EndGroup::closed},
     {EndReason::denied, "denied", EndGroup::refused},
-    {EndReason::limited, "limited", EndGroup::refused},
+    {EndReason::over_source_connections, "limited", EndGroup::refused, "source-connections"},
+    {EndReason::over_source_rate, "limited", EndGroup::refused, "source-rate"},
+    {EndReason::over_route_connections, "limited", EndGroup::refused, "route-connections"},
+    {EndReason::over_server_connections, "limited", EndGroup::refused, "server-connections"},
     {EndReason::proxy_header, "proxy_header", EndGroup::refused},
     {EndReason::peek_timeout, "peek_timeout", EndGroup::timeouts},
     {EndReason::no_route, "no_route", EndGroup::refused},
@@ -67,10 +76,28 @@ static_assert(
     }(),
     "in the order of the reasons, from the first to the last");
 
-/// Whether a client was turned away for what it is, or because there were too many. That can happen
-/// very often, so not each has a line in the log.
+/// Whether a client was turned away. That can happen very often, so not each has a line in the log.
 constexpr bool is_rejection(EndReason reason) {
-  return reason == EndReason::denied || reason == EndReason::limited;
+  return reason != EndReason::none && kEndings[ending_index(reason)].group == EndGroup::refused;
+}
+
+/// Calls `visit` with each name of an end and with how many ended so, of counts by ending_index().
+template <class Counts, class Visit>
+void for_each_end(const Counts& counts, const Visit& visit) {
+  for (std::size_t i = 0; i < kEndings.size();) {
+    const std::string_view name = kEndings[i].name;
+    std::uint64_t count = 0;
+    for (; i < kEndings.size() && kEndings[i].name == name; ++i) count += counts[i];
+    visit(name, count);
+  }
+}
+
+/// Calls `visit` with each way to be turned away and with how many were.
+template <class Counts, class Visit>
+void for_each_rejection(const Counts& counts, const Visit& visit) {
+  for (std::size_t i = 0; i < kEndings.size(); ++i) {
+    if (is_rejection(kEndings[i].reason)) visit(kEndings[i].rejection(), counts[i]);
+  }
 }
 
 /// Of a connection that has ended.

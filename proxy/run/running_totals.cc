@@ -39,7 +39,10 @@ std::vector<std::string> route_names() {
   std::vector<std::string> names = {"to_upstream", "to_upstream_spliced",
                                     "to_client",   "to_client_spliced",
                                     "accepted",    "retries"};
-  for (const Ending& each : kEndings) names.push_back("ended_" + std::string(each.name));
+  for (const Ending& each : kEndings) {
+    names.push_back("ended_" + std::string(each.name));
+    if (!each.limit.empty()) names.back() += '_' + std::string(each.limit);
+  }
   for (const std::string of : {"connect", "connection"}) {
     names.push_back(of + "_ns");
     for (const double bound : DurationCounts::kBounds) {

@@ -135,6 +135,7 @@ class Daemon {
                  {[this] { begin_lame_duck(); }, [this] { begin_drain(); }, [this] { end_drain(); },
                   [this] { exit_now(); }, [this] { reload(); },
                   [this] {
+                    print_limits(control_.routes());
                     print_servers(control_.routes(), health_.get());
                     print_summary();
                   },

@@ -37,6 +37,10 @@ void print_servers_of(const Route& route, HealthThread* health) {
         {"state", state_name(load, Clock::now())},
         {"active", std::uint64_t{load.active.load(std::memory_order_relaxed)}},
         {"failures", load.all_failures()}};
+    if (server->most != Server::kNoLimit) {
+      fields.push_back({"places", load.used()});
+      fields.push_back({"places_limit", std::uint64_t{server->most}});
+    }
     if (!load.is_allowed()) {
       fields.push_back({"ordered", name_of(load.order.load(std::memory_order_relaxed))});
     }
@@ -48,6 +52,21 @@ void print_servers_of(const Route& route, HealthThread* health) {
     }
     log::print("server", fields);
   }
+}
+
+// What the route's limits count, and the clients that it has turned away; empty if it has no limit
+// and has turned away nobody.
+std::vector<log::Field> limit_fields(const Route& route) {
+  std::vector<log::Field> fields;
+  if (route.places != nullptr) {
+    fields.push_back({"places", route.places->used()});
+    fields.push_back({"places_limit", route.config.route_connections});
+  }
+  if (route.sources != nullptr) fields.push_back({"sources", std::uint64_t{route.sources->size()}});
+  for_each_rejection(ends_of(route), [&](std::string_view name, std::uint64_t count) {
+    if (count > 0) fields.push_back({name, count});
+  });
+  return fields;
 }
 
 }  // namespace
@@ -126,11 +145,24 @@ void print_summary(const std::vector<Route>& routes, const RemovedRoutes& remove
   log::print("stats", fields);
 }
 
+void print_limits(const std::vector<Route>& routes) {
+  for (const Route& route : routes) {
+    std::vector<log::Field> fields = limit_fields(route);
+    if (fields.empty()) continue;
+    fields.insert(fields.begin(), {"route", route.config.name});
+    log::print("limits", fields);
+  }
+}
+
 void print_servers(const std::vector<Route>& routes, HealthThread* health) {
   for (const Route& route : routes) {
     const bool has_orders = std::ranges::any_of(
         route.servers->servers, [](const ServerRef& each) { return !each->load->is_allowed(); });
-    const bool prints = route.has_several_servers() || checks_servers(route) || has_orders;
+    const bool has_limits = std::ranges::any_of(route.servers->servers, [](const ServerRef& each) {
+      return each->most != Server::kNoLimit;
+    });
+    const bool prints =
+        route.has_several_servers() || checks_servers(route) || has_orders || has_limits;
     if (prints) print_servers_of(route, health);
   }
 }

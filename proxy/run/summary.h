@@ -45,8 +45,11 @@ void print_summary(const std::vector<Route>& routes, const RemovedRoutes& remove
                    const Workers& workers, const CaptureDirectories& directories,
                    const PipePool& pool);
 
-/// Logs a line `server` for each server of the routes that have several, check them, or have
-/// orders about them. `health`: null if no route checks its servers. Waits for its thread.
+/// Logs a line `limits` for each route that has limits or has turned away clients: what is used,
+/// and how many were turned away by what.
+void print_limits(const std::vector<Route>& routes);
+/// Logs a line `server` for each server of the routes that have several, check or limit them, or
+/// have orders about them. `health`: null if no route checks its servers. Waits for its thread.
 void print_servers(const std::vector<Route>& routes, HealthThread* health);
 
 }  // namespace sluice

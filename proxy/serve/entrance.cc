@@ -66,8 +66,10 @@ EndReason Entrance::count_source() {
   Sources& sources = *route.sources;
   const balance::SourceLimits limits{route.config.source_connections, route.config.source_rate};
   switch (sources.begin(client_.address, limits, worker_.reactor().now())) {
-    case Sources::Verdict::over:
-      return EndReason::limited;
+    case Sources::Verdict::over_connections:
+      return EndReason::over_source_connections;
+    case Sources::Verdict::over_rate:
+      return EndReason::over_source_rate;
     case Sources::Verdict::counted:
       ticket().sources = route.sources;
       break;

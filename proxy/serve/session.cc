@@ -148,7 +148,9 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
     running_ = {};
     if (!has_ended()) end_ = end;
   }
-  if (!has_ended() && !Ticket::take_place(ticket_, *route_)) end_ = EndReason::limited;
+  if (!has_ended() && !Ticket::take_place(ticket_, *route_)) {
+    end_ = EndReason::over_route_connections;
+  }
   if (has_ended()) co_return false;
   set_times(client, client_kind_);
   if (sends_file()) co_return true;
@@ -313,7 +315,7 @@ void Session::arrive(Relay& relay) {
 void Session::connect_failed(const Error& error, bool is_limited) {
   if (has_ended()) return;
   if (is_limited) {
-    end_ = EndReason::limited;
+    end_ = EndReason::over_server_connections;
     return;
   }
   const bool no_server =

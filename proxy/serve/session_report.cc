@@ -108,7 +108,7 @@ void Session::log_end(const Totals& totals) {
   const std::chrono::duration<double> duration = lasted;
   const ServerUse& used = upstream_.server;
   const std::string_view server = used ? std::string_view(used->name) : "";
-  std::array<log::Field, 13> fields{{{"id", id},
+  std::array<log::Field, 14> fields{{{"id", id},
                                      {"route", route_->config.name},
                                      {"client", client},
                                      {"upstream", upstream},
@@ -119,6 +119,7 @@ void Session::log_end(const Totals& totals) {
                                      {"duration", duration.count()},
                                      {"reason", ending.name}}};
   std::size_t count = 10;
+  if (!ending.limit.empty()) fields.at(count++) = {"limit", ending.limit};
   if (route_->has_several_servers()) {
     fields.at(count++) = {"server", server};
     fields.at(count++) = {"attempts", std::uint64_t{upstream_.attempts}};

@@ -293,8 +293,10 @@ void Worker::log_rejections() {
       if (!is_rejection(ending.reason)) continue;
       EverySecond& lines = route->stats->rejected[ending_index(ending.reason)];
       if (const auto times = lines.due(now)) {
-        log::info("rejected",
-                  {{"route", route->config.name}, {"reason", ending.name}, {"times", *times}});
+        std::vector<log::Field> fields = {
+            {"route", route->config.name}, {"reason", ending.name}, {"times", *times}};
+        if (!ending.limit.empty()) fields.insert(fields.end() - 1, {"limit", ending.limit});
+        log::write(LogLevel::info, "rejected", fields);
       }
       pending = pending || lines.is_pending();
     }

@@ -90,4 +90,19 @@ std::vector<ConnectionEnd> connection_ends(std::string_view log) {
   return ends;
 }
 
+std::uint64_t count_rejected(std::string_view log, std::string_view reason,
+                             std::string_view limit) {
+  std::uint64_t count = 0;
+  while (!log.empty()) {
+    const std::string_view line = log.substr(0, log.find('\n'));
+    log.remove_prefix(std::min(line.size() + 1, log.size()));
+    if (line.find(" reason=") == std::string_view::npos) continue;
+    const LogFields fields = parse_text_line(line);
+    if (value_of(fields, "reason") != reason) continue;
+    if (!limit.empty() && value_of(fields, "limit") != limit) continue;
+    count += fields.contains("times") ? number_of(fields, "times") : 1;
+  }
+  return count;
+}
+
 }  // namespace sluice::test

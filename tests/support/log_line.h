@@ -33,5 +33,9 @@ struct ConnectionEnd {
 };
 /// All such lines, text or JSON, in their order: the lines that have an id and a reason.
 [[nodiscard]] std::vector<ConnectionEnd> connection_ends(std::string_view log);
+/// How many clients were turned away for this reason, in text lines: some of these have a count.
+/// `limit`: only those of this limit.
+[[nodiscard]] std::uint64_t count_rejected(std::string_view log, std::string_view reason,
+                                           std::string_view limit = {});
 
 }  // namespace sluice::test

@@ -96,17 +96,33 @@ class ClientsTest : public ServersTest {
     return server;
   }
   void expect_served(const OwnedFd& client) { static_cast<void>(serve(client)); }
+  /// Makes that the keys of the route that start_one() has started.
+  void reload(const std::string& more) {
+    const auto reloads = [&] { return count_lines(daemon_->log(), Regex(" reloaded ")); };
+    const std::size_t before = reloads();
+    write_file(addresses(), more);
+    daemon_->process().signal(SIGHUP);
+    ASSERT_TRUE(wait_until([&] { return reloads() > before; })) << daemon_->log();
+  }
+  /// A place can become free a moment after its connection has ended.
+  [[nodiscard]] Served serve_when_there_is_room() {
+    Served served;
+    EXPECT_TRUE(wait_until([&] {
+      OwnedFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      if (connect_at(client.get(), "127.0.0.1") != 0) return false;
+      if (!wait_until([&] { return !nobody_came() || ready_events(client.get(), POLLIN) != 0; })) {
+        return false;
+      }
+      if (nobody_came()) return false;  // it was reset
+      served = accept_next(std::move(client));
+      return true;
+    }));
+    return served;
+  }
   [[nodiscard]] bool nobody_came() const { return ready_events(servers_[0].fd.get(), POLLIN) == 0; }
   /// How many clients the log says were turned away.
-  [[nodiscard]] std::uint64_t rejected(const std::string& reason) const {
-    std::uint64_t times = 0;
-    for (const std::string& line : lines_of(daemon_->log())) {
-      const LogFields fields = parse_text_line(line);
-      const auto found = fields.find("reason");
-      if (found == fields.end() || found->second != reason) continue;
-      times += fields.contains("times") ? std::stoull(fields.at("times")) : 1;
-    }
-    return times;
+  [[nodiscard]] std::uint64_t rejected(std::string_view reason, std::string_view limit = {}) const {
+    return count_rejected(daemon_->log(), reason, limit);
   }
 };
 
@@ -174,6 +190,9 @@ TEST_P(ClientsTest, AListThatVanishesLaterIsStillInForce) {
   start_one("deny = \"file:" + list + "\"\n");
   ASSERT_EQ(::unlink(list.c_str()), 0);
   EXPECT_EQ(ending_of_client(), Ending::reset);
+  daemon_->process().signal(SIGHUP);
+  ASSERT_TRUE(daemon_->wait_for_log(Regex(" reload_refused .*deny.txt: cannot open")));
+  EXPECT_EQ(ending_of_client(), Ending::reset) << "nor does a reload forget it";
   EXPECT_EQ(
       refusal({"--check", "--listen", "127.0.0.1:0", "--to", "echo:", "--deny", "file:" + list}, 2,
               {"--deny", list + ": cannot open: No such file or directory"}),
@@ -201,6 +220,7 @@ TEST_P(ClientsTest, ASourceHasAsManyConnectionsAsItMay) {
   expect_served(second);
   EXPECT_EQ(ending_of_client(), Ending::reset);
   EXPECT_EQ(daemon_->wait_for_ends(1).at(0).reason, "limited");
+  EXPECT_EQ(rejected("limited", "source-connections"), 1U);
   EXPECT_TRUE(nobody_came());
   expect_served(connect_from("127.0.0.2"));
   first.reset();
@@ -224,7 +244,7 @@ TEST_P(ClientsTest, ASourceBeginsAsManyConnectionsInATimeAsItMay) {
   expect_served(connect_tcp(daemon_->port()));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(ending_of_client(), Ending::reset);
   expect_served(connect_from("127.0.0.2"));
-  ASSERT_TRUE(wait_until([&] { return rejected("limited") == 20; }));
+  ASSERT_TRUE(wait_until([&] { return rejected("limited", "source-rate") == 20; }));
   EXPECT_EQ(counters_of(*daemon_).at("refused"), "20");
 }
 
@@ -255,6 +275,7 @@ TEST_P(ClientsTest, ARouteHasAsManyConnectionsAsItMay) {
   ASSERT_EQ(ends.size(), 1U);
   EXPECT_EQ(ends[0].reason, "limited");
   EXPECT_EQ(ends[0].route, "inner");
+  EXPECT_EQ(rejected("limited", "route-connections"), 1U);
   expect_served(say("y"));  // the route that listens has no limit
   inner.pop_back();
   ASSERT_EQ(daemon_->wait_for_ends(3).size(), 3U);
@@ -275,6 +296,7 @@ TEST_P(ClientsTest, AServerHasAsManyConnectionsAsItMay) {
   EXPECT_EQ(counts, (std::map<std::size_t, int>{{0, 1}, {1, 2}}));
   EXPECT_EQ(ending_of_client(), Ending::reset);
   EXPECT_EQ(daemon_->wait_for_ends(1).at(0).reason, "limited");
+  EXPECT_EQ(rejected("limited", "server-connections"), 1U);
   const std::size_t freed = served.back().server;
   served.pop_back();
   ASSERT_EQ(daemon_->wait_for_ends(2).size(), 2U);
@@ -307,6 +329,65 @@ TEST_P(ClientsTest, AReloadReadsListsAgainAndKeepsTheCountsOfSources) {
   EXPECT_EQ(ending_from("127.0.0.2"), Ending::reset);
   expect_served(connect_from("127.0.0.3"));
   EXPECT_EQ(ending_of_client(), Ending::reset) << "its source has a connection already";
+}
+
+TEST_P(ClientsTest, TheSummarySaysHowMuchOfLimitsIsUsedAndWhoWasTurnedAway) {
+  start_one(
+      "route-connections = 9\nserver-connections = 1\nsource-connections = 5\n"
+      "deny = \"127.0.0.2\"\n");
+  const Served served = serve_one();
+  EXPECT_EQ(ending_of_client(), Ending::reset);
+  EXPECT_EQ(ending_from("127.0.0.2"), Ending::reset);
+  ASSERT_TRUE(wait_until([&] { return rejected("limited") + rejected("denied") == 2; }));
+  daemon_->process().signal(SIGUSR1);
+  EXPECT_TRUE(daemon_->wait_for_log(
+      Regex(" limits route=a places=1 places_limit=9 sources=1 denied=1 server-connections=1$")))
+      << daemon_->log();
+  EXPECT_TRUE(daemon_->wait_for_log(
+      Regex(" server route=a .* active=1 failures=0 places=1 places_limit=1$")))
+      << daemon_->log();
+}
+
+/// Lowered, a limit ends nobody; nobody comes in until there is room.
+TEST_P(ClientsTest, AReloadRaisesLowersRemovesAndAddsLimitsAndKeepsTheCounts) {
+  for (const std::string key : {"route-connections", "server-connections", "source-connections"}) {
+    servers_.clear();
+    start_one(key + " = 1\n");
+    std::size_t turned_away = 0;
+    const auto expect_full = [&](const std::string& what) {
+      EXPECT_EQ(ending_of_client(), Ending::reset) << key << ' ' << what;
+      ++turned_away;
+    };
+    std::vector<Served> served;
+    served.push_back(serve_one());
+    expect_full("at first");
+    reload(key + " = 2\n");
+    served.push_back(serve_one());
+    expect_full("raised");
+    reload(key + " = 1\n");
+    for (const Served& each : served) {
+      ASSERT_TRUE(send_all(each.client.get(), std::string_view("y")));
+      EXPECT_EQ(receive_text(each.accepted.get(), 1), "y") << key;
+    }
+    served.pop_back();
+    const Regex closed(" reason=closed");
+    ASSERT_TRUE(wait_until([&] { return count_lines(daemon_->log(), closed) == 1; }));
+    expect_full("lowered");
+    served.pop_back();
+    served.push_back(serve_when_there_is_room());
+    reload("");
+    for (int i = 0; i < 3; ++i) served.push_back(serve_one());
+    served.pop_back();
+    // Only a server's count is kept where it has no limit.
+    reload(key + " = 1\n");
+    if (key != "server-connections") served.push_back(serve_one());
+    expect_full("added");
+    EXPECT_TRUE(wait_until([&] { return rejected("limited", key) >= turned_away; }))
+        << key << '\n'
+        << daemon_->log();
+    EXPECT_EQ(daemon_->terminate(), 0);
+  }
+  daemon_.reset();
 }
 
 TEST_P(ClientsTest, ServersAndTheirChecksAreConnectedToFromTheSource) {

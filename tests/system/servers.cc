@@ -74,14 +74,16 @@ void ServersTest::start(const std::vector<std::string>& more) {
   daemon_ = std::make_unique<Daemon>(arguments);
 }
 
+std::string ServersTest::write_file(const std::string& to, const std::string& more) const {
+  return folder_.write("sluice.toml", "[defaults]\nworkers = 1\nengine = \"" + GetParam() +
+                                          "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"a\"\n"
+                                          "listen = \"127.0.0.1:0\"\nto = " +
+                                          to + "\n" + more);
+}
+
 void ServersTest::start_with_file(const std::string& to, const std::string& more,
                                   const std::vector<std::string>& arguments) {
-  const std::string file =
-      folder_.write("sluice.toml", "[defaults]\nworkers = 1\nengine = \"" + GetParam() +
-                                       "\"\ndrain-timeout = \"0\"\n[[route]]\nname = \"a\"\n"
-                                       "listen = \"127.0.0.1:0\"\nto = " +
-                                       to + "\n" + more);
-  std::vector<std::string> all{"--config", file};
+  std::vector<std::string> all{"--config", write_file(to, more)};
   all.insert(all.end(), arguments.begin(), arguments.end());
   daemon_ = std::make_unique<Daemon>(all);
 }

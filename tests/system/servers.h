@@ -52,6 +52,9 @@ class ServersTest : public testing::TestWithParam<std::string> {
   void start_with_file(const std::string& to, const std::string& more = "",
                        const std::vector<std::string>& arguments = {});
 
+  /// Writes that file anew, for a reload. Returns its path.
+  std::string write_file(const std::string& to, const std::string& more) const;
+
   /// The next connection that any server gets.
   [[nodiscard]] Served accept_next(OwnedFd client);
   [[nodiscard]] Served serve_one() { return accept_next(connect_tcp(daemon_->port())); }

@@ -31,7 +31,7 @@ TEST(SourceTableTest, ASourceHasAsManyConnectionsAsItMay) {
   const SourceLimits two{.connections = 2};
   EXPECT_EQ(table.begin(from("10.0.0.1"), two, kStart), Verdict::counted);
   EXPECT_EQ(table.begin(from("10.0.0.1"), two, kStart), Verdict::counted);
-  EXPECT_EQ(table.begin(from("10.0.0.1"), two, kStart), Verdict::over);
+  EXPECT_EQ(table.begin(from("10.0.0.1"), two, kStart), Verdict::over_connections);
   EXPECT_EQ(table.begin(from("10.0.0.2"), two, kStart), Verdict::counted);
   table.end(from("10.0.0.1"), kStart);
   EXPECT_EQ(table.begin(from("10.0.0.1"), two, kStart), Verdict::counted);
@@ -42,7 +42,7 @@ TEST(SourceTableTest, AnIpv6SourceIsItsFirst64Bits) {
   SourceTable table;
   const SourceLimits one{.connections = 1};
   EXPECT_EQ(table.begin(from("2001:db8::1"), one, kStart), Verdict::counted);
-  EXPECT_EQ(table.begin(from("2001:db8::ffff:2"), one, kStart), Verdict::over);
+  EXPECT_EQ(table.begin(from("2001:db8::ffff:2"), one, kStart), Verdict::over_connections);
   EXPECT_EQ(table.begin(from("2001:db8:0:1::1"), one, kStart), Verdict::counted);
   // The same bits of another family are another source.
   EXPECT_EQ(table.begin(from("32.1.13.184"), one, kStart), Verdict::counted);
@@ -74,7 +74,7 @@ TEST(SourceTableTest, ASlowRateAllowsOneAtLeast) {
   EXPECT_EQ(table.begin(from("10.0.0.1"), limits, kStart), Verdict::counted);
   table.end(from("10.0.0.1"), kStart);
   EXPECT_EQ(table.size(), 1U) << "its rate is remembered";
-  EXPECT_EQ(table.begin(from("10.0.0.1"), limits, kStart + seconds(59)), Verdict::over);
+  EXPECT_EQ(table.begin(from("10.0.0.1"), limits, kStart + seconds(59)), Verdict::over_rate);
   EXPECT_EQ(table.begin(from("10.0.0.1"), limits, kStart + seconds(60)), Verdict::counted);
   table.end(from("10.0.0.1"), kStart + seconds(121));
   EXPECT_EQ(table.size(), 0U);
@@ -99,7 +99,8 @@ TEST(SourceTableTest, AMillionSourcesAreCountedAndFurtherOnesComeInUncounted) {
   EXPECT_FALSE(table.take_overflow());
   const SocketAddress late = numbered(SourceTable::kMostSources);
   for (int i = 0; i < 2; ++i) EXPECT_EQ(table.begin(late, one, kStart), Verdict::uncounted);
-  EXPECT_EQ(table.begin(numbered(7), one, kStart), Verdict::over) << "known ones are still limited";
+  EXPECT_EQ(table.begin(numbered(7), one, kStart), Verdict::over_connections)
+      << "known ones are still limited";
   EXPECT_TRUE(table.take_overflow());
   EXPECT_FALSE(table.take_overflow()) << "said once";
   for (std::uint32_t i = 0; i < SourceTable::kMostSources; ++i) table.end(numbered(i), kStart);

@@ -6,8 +6,10 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "proxy/upstream/route_totals.h"
 #include "tests/proxy/admin/series.h"
 
 namespace sluice::admin {
@@ -82,7 +84,60 @@ TEST(RouteMetricsTest, NothingThatIsCountedMakesASeries) {
         std::chrono::duration_cast<Duration>(std::chrono::duration<double>(bound)));
   }
   EXPECT_EQ(series_of(rendered({route})), before);
-  EXPECT_EQ(before.size(), 3 + kEndings.size() + 4 + 2 * 23 + 2 * 3U);
+  std::size_t ends = 0;
+  const auto count = [&](std::string_view, std::uint64_t) { ++ends; };
+  for_each_end(RouteEnds{}, count);
+  for_each_rejection(RouteEnds{}, count);
+  EXPECT_EQ(before.size(), 3 + ends + 4 + 2 * 23 + 2 * 3U);
+}
+
+/// Those of all limits are one reason of an end, and as many of being turned away.
+TEST(RouteMetricsTest, WhoIsTurnedAwayIsCountedByTheLimit) {
+  const Route route = route_to(1);
+  RouteCounts& counts = route.stats->counts[0];
+  counts.ended[ending_index(EndReason::denied)].add(1);
+  counts.ended[ending_index(EndReason::over_source_connections)].add(2);
+  counts.ended[ending_index(EndReason::over_source_rate)].add(3);
+  counts.ended[ending_index(EndReason::over_route_connections)].add(4);
+  counts.ended[ending_index(EndReason::over_server_connections)].add(5);
+  const std::string text = rendered({route});
+  for (const char* line : {"sluice_connections_closed_total{route=\"web\",reason=\"denied\"} 1",
+                           "sluice_connections_closed_total{route=\"web\",reason=\"limited\"} 14",
+                           "sluice_rejected_total{route=\"web\",reason=\"denied\"} 1",
+                           "sluice_rejected_total{route=\"web\",reason=\"source-connections\"} 2",
+                           "sluice_rejected_total{route=\"web\",reason=\"source-rate\"} 3",
+                           "sluice_rejected_total{route=\"web\",reason=\"route-connections\"} 4",
+                           "sluice_rejected_total{route=\"web\",reason=\"server-connections\"} 5",
+                           "sluice_rejected_total{route=\"web\",reason=\"no_route\"} 0"}) {
+    EXPECT_NE(text.find("\n" + std::string(line) + "\n"), std::string::npos) << line << text;
+  }
+  EXPECT_EQ(text.find("reason=\"closed\"", text.find("TYPE sluice_rejected_total")),
+            std::string::npos);
+}
+
+TEST(RouteMetricsTest, ARouteWithLimitsSaysHowMuchIsUsed) {
+  EXPECT_EQ(rendered({route_to(1)}).find("_places{"), std::string::npos);
+  RouteConfig config;
+  config.name = "web";
+  config.to = {{HostPort{"10.0.0.1", 80}}};
+  config.route_connections = 100;
+  config.server_connections = 50;
+  config.source_connections = 10;
+  const Route route = make_route(0, config);
+  for (int i = 0; i < 30; ++i) EXPECT_TRUE(route.places->take(100));
+  route.places->set_others(7);
+  route.servers->servers[0]->load->active = 20;
+  route.servers->servers[0]->load->others = 5;
+  EXPECT_EQ(route.sources->begin(numeric_address({"192.0.2.1", 1}).value(), {10, 0}, Clock::now()),
+            balance::SourceTable::Verdict::counted);
+  const std::string text = rendered({route});
+  for (const char* line :
+       {"sluice_route_places{route=\"web\"} 37", "sluice_route_places_limit{route=\"web\"} 100",
+        "sluice_sources{route=\"web\"} 1",
+        "sluice_server_places{route=\"web\",server=\"10.0.0.1:80\"} 25",
+        "sluice_server_places_limit{route=\"web\",server=\"10.0.0.1:80\"} 50"}) {
+    EXPECT_NE(text.find("\n" + std::string(line) + "\n"), std::string::npos) << line << text;
+  }
 }
 
 TEST(RouteMetricsTest, ARouteWithACaptureSaysWhetherItRecords) {
@@ -118,7 +173,7 @@ TEST(RouteMetricsTest, FamiliesStayTogether) {
       EXPECT_TRUE(line.starts_with(begun)) << line;
     }
   }
-  EXPECT_EQ(families, 12U);
+  EXPECT_EQ(families, 18U);
 }
 
 }  // namespace

@@ -38,10 +38,35 @@ TEST(RoutesTest, ARouteSaysWhatItForwardsAndWhatWasCounted) {
   EXPECT_EQ(json::serialize(item_of(route)),
             "{\"name\":\"a\\\"\xef\xbf\xbd\",\"listen\":[\"127.0.0.1:80\",\"unix:/run/a\"],"
             "\"to\":[\"10.0.0.1:81\",\"10.0.0.2:81\"],\"accepted\":\"12\",\"connections\":4,"
-            "\"closed\":{\"closed\":\"6\",\"client_reset\":\"2\"},\"retries\":\"10\","
+            "\"closed\":{\"closed\":\"6\",\"client_reset\":\"2\"},\"rejected\":{},"
+            "\"limits\":{},\"sources\":null,\"retries\":\"10\","
             "\"bytes\":{\"to_upstream\":\"4611686018427387905\",\"to_client\":\"7\"},"
             "\"spliced_bytes\":{\"to_upstream\":\"0\",\"to_client\":\"4\"},\"capture\":null,"
             "\"capture_enabled\":false,\"mirrors\":[],\"servers\":2,\"servers_usable\":1}");
+}
+
+TEST(RoutesTest, ARouteSaysWhatItLimitsAndWhomItHasTurnedAway) {
+  RouteConfig config = forwarding();
+  config.route_connections = 100;
+  config.source_connections = 10;
+  config.source_rate = 3'000;
+  const Route route = make_route(0, config);
+  for (int i = 0; i < 30; ++i) EXPECT_TRUE(route.places->take(100));
+  route.places->set_others(7);
+  RouteCounts& counts = route.stats->counts[0];
+  counts.ended[ending_index(EndReason::denied)].add(2);
+  counts.ended[ending_index(EndReason::over_source_rate)].add(3);
+  counts.ended[ending_index(EndReason::over_route_connections)].add(4);
+  counts.ended[ending_index(EndReason::closed)].add(5);
+  const json::object item = item_of(route);
+  EXPECT_EQ(json::serialize(item.at("limits")),
+            "{\"route-connections\":{\"limit\":100,\"used\":37},"
+            "\"source-connections\":{\"limit\":10},\"source-rate\":{\"limit\":\"50/s\"}}");
+  EXPECT_EQ(json::serialize(item.at("rejected")),
+            "{\"denied\":\"2\",\"source-rate\":\"3\",\"route-connections\":\"4\"}");
+  EXPECT_EQ(json::serialize(item.at("closed")),
+            "{\"closed\":\"5\",\"denied\":\"2\",\"limited\":\"7\"}");
+  EXPECT_EQ(item.at("sources"), 0);
 }
 
 TEST(RoutesTest, ARouteSaysWhereItIsRecordedAndMirrored) {

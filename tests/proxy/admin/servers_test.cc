@@ -35,11 +35,12 @@ TEST_F(ServersTest, AServerSaysWhatItIsAndDoes) {
   EXPECT_EQ(json::serialize(item(0, {{&load(0), {"passed", milliseconds(250)}}})),
             "{\"route\":\"web\",\"server\":\"10.0.0.1:80\",\"state\":\"up\",\"ordered\":\"up\","
             "\"backup\":false,\"weight\":3,\"connections\":4,"
-            "\"connect_failures\":\"1152921504606846976\",\"check\":\"passed\","
+            "\"limits\":{},\"connect_failures\":\"1152921504606846976\",\"check\":\"passed\","
             "\"check_age_seconds\":2.5E-1}");
   EXPECT_EQ(json::serialize(item(1)),
             "{\"route\":\"web\",\"server\":\"db:80\",\"state\":\"up\",\"ordered\":\"up\","
-            "\"backup\":true,\"weight\":1,\"connections\":0,\"connect_failures\":\"0\","
+            "\"backup\":true,\"weight\":1,\"connections\":0,\"limits\":{},"
+            "\"connect_failures\":\"0\","
             "\"check\":null,\"check_age_seconds\":null}");
 }
 
@@ -52,6 +53,18 @@ TEST_F(ServersTest, AStateIsWhatKeepsConnectionsAway) {
   load(0).down = true;
   EXPECT_EQ(item(0).at("state"), "down");
   EXPECT_EQ(item(0).at("ordered"), "drain");
+}
+
+TEST_F(ServersTest, AServerWithALimitSaysHowMuchOfItIsUsed) {
+  RouteConfig config;
+  config.to = {{HostPort{"10.0.0.1", 80}}};
+  config.server_connections = 50;
+  routes_ = {std::make_shared<const Route>(make_route(0, config))};
+  load(0).active = 20;
+  load(0).others = 5;
+  EXPECT_EQ(item(0).at("connections"), 20);
+  EXPECT_EQ(json::serialize(item(0).at("limits")),
+            "{\"server-connections\":{\"limit\":50,\"used\":25}}");
 }
 
 TEST_F(ServersTest, ARouteWithoutServersHasNone) {
