@@ -1,6 +1,7 @@
 // A process that takes over from the one that runs.
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -170,6 +171,72 @@ TEST_P(TakeoverTest, ACaptureHasAllConnectionsOfAllProcesses) {
   }
   const int status = verify_status(directory);
   EXPECT_TRUE(status == 0 || status == 3) << status;
+}
+
+TEST_P(TakeoverTest, ConnectionsOfOlderProcessesCountForTheLimitsOfARouteAndItsServers) {
+  const Daemon server({"--listen", "127.0.0.1:0", "--to", "echo:"});
+  const std::uint16_t of_route = free_port();
+  const std::uint16_t of_server = free_port();
+  const std::string file = folder_.write(
+      "sluice.toml", "[defaults]\nengine = \"" + GetParam() + "\"\ntakeover-socket = \"" +
+                         socket() + "\"\n[[route]]\nname = \"route\"\nlisten = \"" +
+                         loopback_address(of_route) +
+                         "\"\nto = \"echo:\"\nroute-connections = 2\n[[route]]\n"
+                         "name = \"server\"\nlisten = \"" +
+                         loopback_address(of_server) + "\"\nto = \"" +
+                         loopback_address(server.port()) + "\"\nserver-connections = 2\n");
+  // None if the client is turned away.
+  const auto served = [](std::uint16_t port) {
+    // Who is turned away can be reset before connect(2) has returned.
+    OwnedFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const bool echoed =
+        ::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0 &&
+        send_all(client.get(), "hold") && receive_text(client.get(), 4, kLate) == "hold";
+    return echoed ? std::move(client) : OwnedFd();
+  };
+  DaemonOptions options;
+  options.listeners = 2;
+  std::vector<std::unique_ptr<Daemon>> daemons;
+  std::vector<OwnedFd> held;
+  const auto hold_one_of_each = [&] {
+    for (const std::uint16_t port : {of_route, of_server}) {
+      held.push_back(served(port));
+      ASSERT_TRUE(held.back());
+    }
+  };
+  daemons.push_back(std::make_unique<Daemon>(std::vector<std::string>{"--config", file}, options));
+  hold_one_of_each();
+  // The third process knows it of both of the others.
+  for (int i = 0; i < 2; ++i) {
+    daemons.push_back(std::make_unique<Daemon>(
+        std::vector<std::string>{"--config", file, "--takeover"}, options));
+    ASSERT_TRUE(daemons.back()->wait_for_log(Regex("taken_over"), kLate)) << daemons.back()->log();
+    if (i == 0) hold_one_of_each();
+  }
+  const auto is_full = [&](std::uint16_t port) { return !served(port); };
+  EXPECT_TRUE(is_full(of_route));
+  EXPECT_TRUE(is_full(of_server));
+  const auto turned_away = [&](const std::string& limit) {
+    return count_rejected(daemons.back()->log(), "limited", limit) > 0;
+  };
+  EXPECT_TRUE(wait_until([&] { return turned_away("route-connections"); }, kLate));
+  EXPECT_TRUE(wait_until([&] { return turned_away("server-connections"); }, kLate));
+  // There is room again for those that leave the first process.
+  held.erase(held.begin(), held.begin() + 2);
+  EXPECT_EQ(daemons[0]->process().wait(kLate), 0) << daemons[0]->log();
+  for (const std::uint16_t port : {of_route, of_server}) {
+    OwnedFd next;
+    EXPECT_TRUE(wait_until([&] { return static_cast<bool>(next = served(port)); }, kLate));
+    EXPECT_TRUE(is_full(port));
+    held.push_back(std::move(next));
+  }
+  held.clear();
+  EXPECT_EQ(daemons[1]->process().wait(kLate), 0) << daemons[1]->log();
+  EXPECT_EQ(daemons[2]->terminate(), 0) << daemons[2]->log();
 }
 
 TEST_P(TakeoverTest, FourOldProcessesMayStillHaveConnectionsAndTheNextTakeoverIsRefused) {
