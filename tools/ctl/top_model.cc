@@ -87,6 +87,7 @@ std::vector<std::string> TopModel::route_lines(std::size_t rows, std::size_t wid
   Table table({{"ROUTE"},
                {"CONNECTIONS", kRight},
                {"ACCEPTED", kRight},
+               {"REJECTED", kRight},
                {"TO UPSTREAM", kRight},
                {"TO CLIENT", kRight},
                {"SERVERS", kRight},
@@ -94,9 +95,9 @@ std::vector<std::string> TopModel::route_lines(std::size_t rows, std::size_t wid
   for (const Entry& entry : entries) {
     if (table.rows() == rows) break;
     const json::object& route = *entry.route;
-    table.add({text_at(route, "name"), text_at(route, "connections"), text_at(route, "accepted"),
-               shown(entry.rate.to_upstream), shown(entry.rate.to_client), servers_of(route),
-               capture_of(route)});
+    table.add({text_at(route, "name"), connections_of(route, "route-connections"),
+               text_at(route, "accepted"), rejected_of(route), shown(entry.rate.to_upstream),
+               shown(entry.rate.to_client), servers_of(route), capture_of(route)});
   }
   return table.lines(rows, width);
 }

@@ -62,12 +62,22 @@ std::string servers_of(const json::object& route) {
   return all == "-" || all == "0" ? "-" : text_at(route, "servers_usable") + "/" + all;
 }
 
+std::string connections_of(const json::object& item, std::string_view key) {
+  const json::object* const limits = object_at(item, "limits");
+  const json::object* const limit = limits == nullptr ? nullptr : object_at(*limits, key);
+  if (limit == nullptr) return text_at(item, "connections");
+  return text_at(*limit, "used") + "/" + text_at(*limit, "limit");
+}
+
+std::string rejected_of(const json::object& route) { return count_of(route, "rejected"); }
+
 Table routes_table(const json::array& items) {
   Table table({{"ROUTE"},
                {"LISTEN"},
                {"TO"},
                {"CONNECTIONS", kRight},
                {"ACCEPTED", kRight},
+               {"REJECTED", kRight},
                {"RETRIES", kRight},
                {"TO UPSTREAM", kRight},
                {"TO CLIENT", kRight},
@@ -77,7 +87,8 @@ Table routes_table(const json::array& items) {
   for (const json::value& item : items) {
     const json::object& route = object_of(item);
     table.add({text_at(route, "name"), text_at(route, "listen"), text_at(route, "to"),
-               text_at(route, "connections"), text_at(route, "accepted"), text_at(route, "retries"),
+               connections_of(route, "route-connections"), text_at(route, "accepted"),
+               rejected_of(route), text_at(route, "retries"),
                size_at(route, "bytes", "to_upstream"), size_at(route, "bytes", "to_client"),
                servers_of(route), capture_of(route), text_at(route, "mirrors")});
   }
@@ -100,7 +111,7 @@ Table servers_table(const json::array& items) {
     const std::string age = seconds_at(server, "check_age_seconds");
     table.add({text_at(server, "route"), text_at(server, "server"), text_at(server, "state"),
                text_at(server, "ordered"), flag_at(server, "backup"), text_at(server, "weight"),
-               text_at(server, "connections"), text_at(server, "connect_failures"),
+               connections_of(server, "server-connections"), text_at(server, "connect_failures"),
                text_at(server, "check"), age == "-" ? age : age + " ago"});
   }
   return table;

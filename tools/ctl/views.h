@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "iolib/json/json.h"
 #include "tools/ctl/table.h"
@@ -26,5 +27,10 @@ namespace sluice::ctl {
 [[nodiscard]] std::string capture_of(const json::object& route);
 /// How many servers can be used, of how many: "1/2"; "-" for a route without servers.
 [[nodiscard]] std::string servers_of(const json::object& route);
+/// How many connections a route or a server has; "37/100" where `key` limits them: how many count
+/// against that, and the limit.
+[[nodiscard]] std::string connections_of(const json::object& item, std::string_view key);
+/// How many clients a route has turned away.
+[[nodiscard]] std::string rejected_of(const json::object& route);
 
 }  // namespace sluice::ctl

@@ -86,19 +86,22 @@ TEST(CtlTest, EveryListIsATable) {
   const std::map<std::string, std::pair<std::string, std::string>> lists = {
       {"routes",
        {R"({"name":"web","listen":[":80",":81"],"to":["10.0.0.1:80"],"accepted":"12",)"
-        R"("connections":3,"closed":{},"retries":"1","bytes":{"to_upstream":"1536",)"
+        R"("connections":3,"closed":{},"rejected":{"denied":"4","source-rate":"5"},)"
+        R"("limits":{"route-connections":{"limit":100,"used":37}},)"
+        R"("retries":"1","bytes":{"to_upstream":"1536",)"
         R"("to_client":"9007199254740993"},"capture":"/c","capture_enabled":false,"mirrors":[],)"
         R"("servers":2,"servers_usable":1})",
-        "ROUTE  LISTEN  TO           CONNECTIONS  ACCEPTED  RETRIES  TO UPSTREAM  TO CLIENT  "
-        "SERVERS  CAPTURE  MIRRORS\n"
-        "web    :80 +1  10.0.0.1:80            3        12        1      1.5 KiB   8192 TiB  "
-        "    1/2  off      -\n"}},
+        "ROUTE  LISTEN  TO           CONNECTIONS  ACCEPTED  REJECTED  RETRIES  TO UPSTREAM  TO "
+        "CLIENT  SERVERS  CAPTURE  MIRRORS\n"
+        "web    :80 +1  10.0.0.1:80       37/100        12         9        1      1.5 KiB   8192 "
+        "TiB      1/2  off      -\n"}},
       {"servers",
        {R"({"route":"web","server":"10.0.0.1:80","state":"drain","ordered":"drain","backup":true,)"
-        R"("weight":2,"connections":3,"connect_failures":"7","check":"ok","check_age_seconds":0.4})",
+        R"("weight":2,"connections":3,"limits":{"server-connections":{"limit":50,"used":5}},)"
+        R"("connect_failures":"7","check":"ok","check_age_seconds":0.4})",
         "ROUTE  SERVER       STATE  ORDERED  BACKUP  WEIGHT  CONNECTIONS  FAILED CONNECTS  CHECK  "
         " CHECKED\n"
-        "web    10.0.0.1:80  drain  drain    yes          2            3                7  ok     "
+        "web    10.0.0.1:80  drain  drain    yes          2         5/50                7  ok     "
         "0.4s ago\n"}},
       {"captures",
        {R"({"directory":"/c","routes":["a","b"],"recorded_bytes":"2048","lag_bytes":"0",)"

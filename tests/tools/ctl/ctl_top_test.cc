@@ -39,8 +39,9 @@ class Busy {
     }
     if (contains(request, "/v1/routes")) {
       const std::string bytes = std::to_string(std::uint64_t{1 << 20} * ++looks_);
-      const std::string route = R"(,"connections":2,"accepted":"5","bytes":{"to_upstream":")" +
-                                bytes + R"(","to_client":"0"},"servers":1,"servers_usable":1})";
+      const std::string route =
+          R"(,"connections":2,"accepted":"5","rejected":{"denied":"7"},"bytes":{"to_upstream":")" +
+          bytes + R"(","to_client":"0"},"servers":1,"servers_usable":1})";
       return stub_json(R"({"items":[{"name":"web")" + route + R"(,{"name":"mail")" + route +
                        R"(],"next":null})");
     }
@@ -232,9 +233,9 @@ TEST(CtlTopTest, WithoutATerminalItPrintsTables) {
   EXPECT_FALSE(contains(outcome.output, "\x1b")) << outcome.output;
   const std::size_t second = outcome.output.rfind("sluice 9.8");
   ASSERT_GT(second, 0U);
-  EXPECT_TRUE(Regex("web +2 +5 +- +- +1/1").is_in(outcome.output.substr(0, second)));
+  EXPECT_TRUE(Regex("web +2 +5 +7 +- +- +1/1").is_in(outcome.output.substr(0, second)));
   EXPECT_TRUE(
-      Regex("web +2 +5 +[0-9.]+ [KM]iB/s +0 bytes/s +1/1").is_in(outcome.output.substr(second)))
+      Regex("web +2 +5 +7 +[0-9.]+ [KM]iB/s +0 bytes/s +1/1").is_in(outcome.output.substr(second)))
       << outcome.output;
   EXPECT_TRUE(contains(stub.lines().back(), "sort=idle&limit=20")) << stub.lines().back();
 }

@@ -92,6 +92,16 @@ TEST(CtlViewsTest, ItemsThatAreNoneHaveRowsWithoutValues) {
   EXPECT_TRUE(status_text({}).starts_with("version      -\n"));
 }
 
+TEST(CtlViewsTest, WhatIsLimitedShowsTheLimit) {
+  EXPECT_EQ(connections_of({{"connections", 3}, {"limits", json::object()}}, "route-connections"),
+            "3");
+  EXPECT_EQ(connections_of({{"connections", 3},
+                            {"limits", {{"route-connections", {{"limit", 9}, {"used", 4}}}}}},
+                           "route-connections"),
+            "4/9");
+  EXPECT_EQ(connections_of({{"limits", {{"route-connections", 5}}}}, "route-connections"), "-");
+}
+
 // --- The API ---
 
 TEST(CtlApiTest, PartsOfPathsAreEncoded) {
