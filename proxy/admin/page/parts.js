@@ -57,7 +57,7 @@ function chip(level, text) {
 function reasons(counts, show = grouped) {
   return Object.entries(counts).map(([name, count]) => [name, big(count)]).filter(([, count]) => count > 0n)
     .sort(([, a], [, b]) => (a < b) - (a > b))
-    .map(([name, count]) => `${name.replaceAll('_', ' ')} ${show(String(count))}`).join(', ');
+    .map(([name, count]) => `${name.replaceAll(/[-_]/g, ' ')} ${show(String(count))}`).join(', ');
 }
 
 /**

@@ -100,8 +100,23 @@ class ListSection {
   }
 }
 
-/** Ends that are no trouble. All others count as failures. */
-const kOrderly = new Set(['closed', 'left', 'idle_timeout', 'denied', 'limited', 'killed']);
+/** Ends that are no trouble. All others count as failures, except of clients that were turned away. */
+const kOrderly = new Set(['closed', 'left', 'idle_timeout', 'limited', 'killed']);
+
+/** How many of a limit are used, `limit` being {limit, used}; `count` where there is none. */
+function places(count, limit) {
+  if (!limit) return grouped(count);
+  const text = `${grouped(limit.used)} of ${grouped(limit.limit)}`;
+  return isFull(limit) ? chip('warn', text) : text;
+}
+function isFull(limit) { return limit !== undefined && limit.used >= limit.limit; }
+
+/** What a source may do: "each source: 10 connections, 50/s; 812 sources". */
+function sourceLimits({limits, sources}) {
+  const most = limits['source-connections']?.limit;
+  const each = [most && counted(most, 'connection'), limits['source-rate']?.limit].filter(Boolean);
+  return each.length === 0 ? '' : `each source: ${each.join(', ')}; ${counted(sources ?? 0, 'source')}`;
+}
 
 /** A switch for the recording of a route. */
 function captureSwitch() {
@@ -137,8 +152,10 @@ class RoutesSection extends ListSection {
       let row = null;
       const link = button('', () => choose(row.name), {class: 'link', title: 'Show its connections'});
       const [listen, to] = [make('span'), make('span', {class: 'roomy'})];
-      return {element: make('span', {}, link, make('span', {class: 'base'}, listen, to)), show(next) {
+      const sources = make('span', {class: 'base'});
+      return {element: make('span', {}, link, make('span', {class: 'base'}, listen, to), sources), show(next) {
         row = next;
+        sources.textContent = sourceLimits(row);
         link.textContent = row.name;
         listen.textContent = row.listen.join(', ');
         to.textContent = ` → ${row.to.slice(0, 3).join(', ')}${
@@ -152,12 +169,15 @@ class RoutesSection extends ListSection {
         row.servers_usable === row.servers ? `${row.servers} of ${row.servers}` :
           chip(row.servers_usable === 0 ? 'bad' : 'warn', `${row.servers_usable} of ${row.servers}`)},
       {title: 'now', group: 'connections', down: true, sort: row => row.connections,
-       cell: row => grouped(row.connections)},
+       cell: row => places(row.connections, row.limits['route-connections'])},
       {title: 'accepted/s', group: 'connections', down: true, sort: row => row.accepting,
        cell: row => rate(row.accepting)},
       {title: 'failed', group: 'connections', down: true, sort: row => Number(row.failures), cell: row => [
         make('span', {title: reasons(row.closed) || null}, grouped(String(row.failures))),
         row.failing > 0n && make('span', {class: 'more'}, ` +${grouped(String(row.failing))}`)]},
+      {title: 'turned away', group: 'connections', down: true, sort: row => Number(row.turnedAway), cell: row => [
+        make('span', {title: reasons(row.rejected) || null}, grouped(String(row.turnedAway))),
+        row.turningAway > 0n && make('span', {class: 's'}, ` +${grouped(String(row.turningAway))}`)]},
       {title: 'now', group: 'to upstream', down: true, sort: row => row.up, cell: row => byteRate(row.up)},
       {title: 'total', group: 'to upstream', down: true, sort: row => Number(row.bytes.to_upstream),
        cell: row => size(row.bytes.to_upstream)},
@@ -172,18 +192,24 @@ class RoutesSection extends ListSection {
     this.#growth.turn();
     this.rows = items.map(item => {
       const of = (what, count) => this.#growth.of(`${what} ${item.name}`, count, time);
-      const failed = Object.entries(item.closed ?? {}).filter(([reason]) => !kOrderly.has(reason));
-      const lately = Object.fromEntries(failed.map(([reason, count]) => [reason, of(reason, count).lately]));
+      const failed = Object.entries(item.closed ?? {}).filter(
+        ([reason]) => !kOrderly.has(reason) && !(reason in item.rejected));
+      const latelyOf = counts => Object.fromEntries(
+        counts.map(([reason, count]) => [reason, of(reason, count).lately]));
+      const lately = latelyOf(failed);
+      const rejectedLately = latelyOf(Object.entries(item.rejected));
       const off = item.capture !== null && !item.capture_enabled;
       const row = {
-        ...item, lately, accepting: of('accepted', item.accepted).perSecond,
+        ...item, lately, rejectedLately, accepting: of('accepted', item.accepted).perSecond,
         up: of('up', item.bytes.to_upstream).perSecond, down: of('down', item.bytes.to_client).perSecond,
-        failures: total(Object.fromEntries(failed)), failing: total(lately)};
+        failures: total(Object.fromEntries(failed)), failing: total(lately),
+        turnedAway: total(item.rejected), turningAway: total(rejectedLately),
+        full: isFull(item.limits['route-connections'])};
       return {...row, kind: item.servers > 0 && item.servers_usable === 0 ? 'bad' :
-        item.servers_usable < item.servers || off || row.failing > 0n ? 'warn' : ''};
+        item.servers_usable < item.servers || off || row.full || row.failing > 0n ? 'warn' : ''};
     });
     this.draw(this.rows, row => ['bad', 'warn', ''].indexOf(row.kind),
-              this.rows.some(row => row.failing > 0n) && '+ in the last minute');
+              this.rows.some(row => row.failing + row.turningAway > 0n) && '+ in the last minute');
   }
 }
 
@@ -218,7 +244,7 @@ class ServersSection extends ListSection {
 
   constructor() {
     super('servers', 'Servers', {noun: 'server', none: 'none', id: row => `${row.route} ${row.server}`,
-      rowKind: row => row.state === 'down' ? 'bad' : row.state === 'up' ? '' : 'warn', columns: [
+      rowKind: row => row.state === 'down' ? 'bad' : row.state !== 'up' || row.full ? 'warn' : '', columns: [
       {title: 'server', name: true, class: 'who', sort: row => row.server, cell: row => [
         row.server, row.backup && make('span', {class: 'base'}, 'backup')]},
       {title: 'route', class: 'text', sort: row => row.route, cell: row => row.route},
@@ -229,7 +255,8 @@ class ServersSection extends ListSection {
         [checkText(row), typeof row.check_age_seconds === 'number' &&
           make('span', {class: 's'}, `, ${row.check_age_seconds < 60 ?
             `${row.check_age_seconds.toFixed(1)} s` : duration(row.check_age_seconds)} ago`)]},
-      {title: 'connections', down: true, sort: row => row.connections, cell: row => grouped(row.connections)},
+      {title: 'connections', down: true, sort: row => row.connections,
+       cell: row => places(row.connections, row.limits['server-connections'])},
       {title: 'connects failed', down: true, sort: row => Number(row.connect_failures), cell: row => [
         grouped(String(row.connect_failures)),
         row.failing > 0n && make('span', {class: 'more'}, ` +${grouped(String(row.failing))}`)]},
@@ -240,11 +267,11 @@ class ServersSection extends ListSection {
 
   show({items}, time) {
     this.#growth.turn();
-    this.rows = items.map(item => ({...item, failing: this.#growth.of(
+    this.rows = items.map(item => ({...item, full: isFull(item.limits['server-connections']), failing: this.#growth.of(
       `${item.route} ${item.server}`, item.connect_failures, time).lately}));
     const counts = Object.keys(kServerLevels).filter(state => state !== 'up').map(state => [
       state, items.filter(item => item.state === state).length]).filter(([, count]) => count > 0);
-    this.draw(this.rows, row => Object.keys(kServerLevels).indexOf(row.state),
+    this.draw(this.rows, row => Object.keys(kServerLevels).indexOf(row.state) - (row.full ? .5 : 0),
               counts.map(([state, count]) => `${count} ${state}`).join(', '));
   }
 }

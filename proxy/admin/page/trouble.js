@@ -36,9 +36,12 @@ function reloadTrouble({result, time, error}) {
     (error ? `: ${error}` : ''), 'what ran before runs on');
 }
 
+function fullText(name, {used, limit}) { return `${name} is full: ${grouped(used)} of ${counted(limit, 'connection')}`; }
+
 function serverTroubles(rows) {
-  return rows.filter(row => row.state !== 'up').map(row => {
+  return rows.filter(row => row.state !== 'up' || row.full).map(row => {
     const name = `${row.server} of ${row.route}`;
+    if (row.state === 'up') return trouble('warn', 'servers', fullText(name, row.limits['server-connections']));
     if (row.ordered === 'down') return trouble('note', 'servers', `${name} is down, as ordered`);
     if (row.state === 'down') {
       return trouble('bad', 'servers', [`${name} is down`, checkText(row)].filter(Boolean).join(': '));
@@ -58,6 +61,9 @@ function routeTroubles(rows, servers) {
     // Clients reset for reasons of their own.
     row.failing > 0n && trouble(row.failing > (row.lately.client_reset ?? 0n) ? 'warn' : 'note', 'routes',
       `${row.name}: ${reasons(row.lately)} in the last minute`),
+    row.full && trouble('warn', 'routes', fullText(row.name, row.limits['route-connections'])),
+    row.turningAway > 0n && trouble('note', 'routes',
+      `${row.name} has turned away clients in the last minute: ${reasons(row.rejectedLately)}`),
     row.capture !== null && !row.capture_enabled &&
       trouble('warn', 'routes', `${row.name} is not recorded: switched off`),
   ]).filter(Boolean);

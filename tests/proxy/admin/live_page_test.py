@@ -122,6 +122,22 @@ class LivePage(unittest.TestCase):
         self.assertRegex(self.page.run("document.title"), "^✕ 2 · sluice ")
         self.assertEqual(self.page.run("$('header').textContent.includes('5,000 of 100,000 connections')"), True)
 
+    def test_limits_show_what_is_used_and_who_was_turned_away(self):
+        cells = "[...row('routes', '%s').children].map(each => each.textContent)"
+        self.assertIn("100 of 250", self.page.run(cells % "orders"))
+        web = self.page.run(cells % "web")
+        self.assertIn("▲ 100 of 100", web)
+        self.assertIn("each source: 10 connections, 50/s; 812 sources", web[0])
+        self.assertIn("web is full: 100 of 100 connections", self.texts(".troubles .warn"))
+        self.assertIn("10.1.0.1:8001 of cache is full: 100 of 100 connections", self.texts(".troubles .warn"))
+        self.assertIn("50 of 100", self.page.run(cells.replace("routes", "servers") % "10.1.0.2:8001"))
+        self.assertTrue(self.page.wait("$('.troubles').textContent.includes("
+                                       "'web has turned away clients in the last minute: source rate ')"))
+        reasons = self.page.run("[...row('routes', 'web').querySelectorAll('span')].map(each => each.title)")
+        self.assertTrue(any("denied 1,202, route connections 31" in each for each in reasons), reasons)
+        # They are no failures.
+        self.assertFalse(any("limited" in each or "web: denied" in each for each in self.texts(".troubles li")))
+
     def test_a_capture_that_gets_nothing_to_the_disk_is_stuck(self):
         self.page.run("post('/stub/stuck')")
         self.page.wait("$('.troubles').textContent.includes('orders is stuck: 300 MiB wait for the disk')")

@@ -82,13 +82,23 @@ class Daemon:
         servers = self.servers_of(i)
         resets = 40 + int(self.seconds() * 2) if name == "web" else i
         capture = "/var/lib/sluice/orders" if i == 0 else "/var/lib/sluice/all" if i in (1, 5, 9) else None
+        # The web has a limit of its own that is reached, and a flood from some sources.
+        limits = {0: {"route-connections": {"limit": 250, "used": self.count(i)}},
+                  2: {"route-connections": {"limit": 100, "used": 100}, "source-connections": {"limit": 10},
+                      "source-rate": {"limit": "50/s"}}}.get(i, {})
+        rejected = {"denied": "1202", "source-rate": str(93_000 + int(self.seconds() * 800)),
+                    "route-connections": "31"} if i == 2 else {"denied": "4"} if i == 3 else {}
+        limited = sum(int(count) for reason, count in rejected.items() if reason != "denied")
         # The cache has moved more than a double counts, and moves 1,000 bytes a second.
         up = BEYOND + 1000 * int(self.seconds()) if name == "cache" else self.moved(i) // 7
         return {"name": name, "listen": [f"0.0.0.0:{5432 + i}"], "to": servers,
                 "accepted": str(12_345 * (i + 1) + int(self.seconds() * 40 / (i + 1))),
                 "connections": self.count(i),
                 "closed": {"closed": str(12_000 * (i + 1)),
+                           **{name: count for name, count in rejected.items() if name == "denied"},
+                           **({"limited": str(limited)} if limited else {}),
                            **({"upstream_reset": str(resets)} if resets else {"connect_refused": "7"})},
+                "rejected": rejected, "limits": limits, "sources": 812 if i == 2 else None,
                 "retries": "0", "bytes": {"to_upstream": str(up), "to_client": str(self.moved(i))},
                 "spliced_bytes": {"to_upstream": "0", "to_client": str(self.moved(i) // 2)},
                 "capture": capture, "capture_enabled": capture is not None and name not in self.capture_off,
@@ -106,6 +116,8 @@ class Daemon:
                     "ordered": self.orders.get((name, server), "up"), "backup": i == 0 and n == 2,
                     "weight": 2 if n == 1 else 1,
                     "connections": 0 if state == "down" else self.count(i) // (n + 1),
+                    "limits": {"server-connections": {"limit": 100, "used": self.count(i) // (n + 1)}}
+                    if i == 1 else {},
                     "connect_failures": str(31 if state == "down" else 0),
                     "check": None if not checked else "Connection refused" if state == "down" else "ok",
                     "check_age_seconds": round(self.seconds() % 2, 3) if checked else None})
