@@ -38,6 +38,9 @@ name    = "web"
 listen  = "127.0.0.1:0"
 to      = ["127.0.0.1:{up}", "127.0.0.1:{down}"]
 balance = "round-robin"
+route-connections  = 100
+server-connections = 50
+source-connections = 100
 
 [[route]]
 name    = "recorded"
@@ -45,6 +48,12 @@ listen  = "127.0.0.1:0"
 to      = "127.0.0.1:{up}"
 capture = "{folder}/capture"
 mirror  = "127.0.0.1:{mirror}"
+
+[[route]]
+name   = "private"
+listen = "127.0.0.1:0"
+to     = "127.0.0.1:{up}"
+deny   = "127.0.0.0/8"
 
 [[route]]
 name   = "gone"
@@ -233,8 +242,9 @@ def run(sluice: Path, deploy: Path, folder: Path) -> list[str]:
                                                       folder=folder))
         with Process(folder / "sluice.log", sluice, "--config", configuration) as daemon:
             admin = daemon.port(r"admin_listening address=127\.0\.0\.1:(\d+)", deadline)
-            web, recorded = (daemon.port(rf" listening route={name} address=\S+:(\d+)", deadline)
-                             for name in ("web", "recorded"))
+            web, recorded, private = (
+                daemon.port(rf" listening route={name} address=\S+:(\d+)", deadline)
+                for name in ("web", "recorded", "private"))
             with Process(folder / "prometheus.log", "prometheus", "--config.file",
                          copy_configuration(deploy, folder, admin),
                          "--web.listen-address=127.0.0.1:0",
@@ -244,6 +254,8 @@ def run(sluice: Path, deploy: Path, folder: Path) -> list[str]:
                          deadline)
 
                 def traffic() -> None:
+                    with contextlib.suppress(ConnectionResetError):
+                        exchange(private, 1)
                     for port in (web, recorded):
                         exchange(port, 100)
                         exchange(port, BULK_BYTES)
