@@ -243,7 +243,7 @@ void Takeovers::remove_unix_paths() { sockets_.remove_unix_paths(); }
 
 void Takeovers::launch(std::function<void(admin::TakeoverResult)> done) {
   if (config_.takeover_socket.empty()) {
-    return done({.taken = false, .reason = "there is no takeover-socket in the configuration"});
+    return done({.taken = false, .reason = "the running process has no takeover-socket: restart it with one in its file"});
   }
   launcher_.launch(config_.takeover_socket,
                    [done = std::move(done)](pid_t pid, const std::string& reason) {
