@@ -8,7 +8,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -16,32 +15,13 @@
 
 #include "iolib/base/file_identity.h"
 #include "proxy/log/log.h"
-#include "proxy/run/gather.h"
 #include "proxy/takeover/runtime_state.h"
 
 namespace sluice {
 namespace {
 
-// How long the control thread and the workers may take for an answer, and how often a wait for them
-// looks whether the daemon ends.
-constexpr Duration kAnswerTime = std::chrono::seconds(5);
-constexpr Duration kLook = std::chrono::milliseconds(20);
 // Until the answer to the request that has begun a takeover is on its way.
 constexpr Duration kReplyTime = std::chrono::milliseconds(200);
-
-// An answer that says only that it has come.
-struct Said {};
-
-// Waits for an answer until its time is over, or the daemon ends.
-template <class Answer>
-Result<Answer> await(std::future<Answer> answer, const takeover::StopSignal& stop) {
-  const TimePoint deadline = Clock::now() + kAnswerTime;
-  while (answer.wait_for(kLook) != std::future_status::ready) {
-    if (stop.stopped()) return Error{ECANCELED, "takeover"};
-    if (Clock::now() >= deadline) return Error{0, "a thread of the daemon does not answer"};
-  }
-  return answer.get();
-}
 
 // The sockets of all workers in the order in which they were bound: socket i of an address is with
 // worker i % n.
@@ -141,9 +121,10 @@ void Takeovers::settle() {
 
 // On the successor's thread.
 bool Takeovers::answers() {
-  return ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
-           worker.after_turn([answer] { answer(Said{}); });
-         })
+  return ask_
+      .workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
+        worker.after_turn([answer] { answer(Said{}); });
+      })
       .has_value();
 }
 
@@ -243,7 +224,9 @@ void Takeovers::remove_unix_paths() { sockets_.remove_unix_paths(); }
 
 void Takeovers::launch(std::function<void(admin::TakeoverResult)> done) {
   if (config_.takeover_socket.empty()) {
-    return done({.taken = false, .reason = "the running process has no takeover-socket: restart it with one in its file"});
+    return done(
+        {.taken = false,
+         .reason = "the running process has no takeover-socket: restart it with one in its file"});
   }
   launcher_.launch(config_.takeover_socket,
                    [done = std::move(done)](pid_t pid, const std::string& reason) {
@@ -260,27 +243,6 @@ void Takeovers::end() {
   predecessors_.stop();
 }
 
-// Calls `question` on the control thread, and waits for its answer.
-template <class Answer>
-Result<Answer> Takeovers::ask_control(std::function<void(std::function<void(Answer)>)> question) {
-  const auto promise = std::make_shared<std::promise<Answer>>();
-  std::future<Answer> answer = promise->get_future();
-  control_.post([question = std::move(question), promise] {
-    question([promise](Answer given) { promise->set_value(std::move(given)); });
-  });
-  return await(std::move(answer), predecessor_.stop());
-}
-
-// The same with each worker.
-template <class Answer>
-Result<std::vector<Answer>> Takeovers::ask_workers(
-    std::function<void(WorkerThread&, std::function<void(Answer)>)> question) {
-  return ask_control<std::vector<Answer>>(
-      [this, question = std::move(question)](std::function<void(std::vector<Answer>)> done) {
-        ask_each<Answer>(workers_, question, std::move(done));
-      });
-}
-
 std::string Takeovers::refusal() {
   if (predecessors_.count() >= takeover::kMostPredecessors) {
     return std::to_string(predecessors_.count()) +
@@ -288,7 +250,7 @@ std::string Takeovers::refusal() {
   }
   const auto begun = std::make_shared<bool>(false);  // the control thread has it
   const Result<std::string> reason =
-      ask_control<std::string>([this, begun](const std::function<void(std::string)>& answer) {
+      ask_.control<std::string>([this, begun](const std::function<void(std::string)>& answer) {
         if (control_.is_ending()) return answer("the running process ends");
         *begun = control_.begin_change();
         answer(*begun ? "" : "the running process reloads its configuration");
@@ -308,7 +270,7 @@ Result<takeover::Handover> Takeovers::hand_over() {
   using Copies = Result<std::vector<OwnedFd>>;
   using Some = std::shared_ptr<Copies>;
   const Result<std::vector<Some>> copies =
-      ask_workers<Some>([](WorkerThread& worker, const std::function<void(Some)>& answer) {
+      ask_.workers<Some>([](WorkerThread& worker, const std::function<void(Some)>& answer) {
         worker.copy_sockets(
             [answer](Copies some) { answer(std::make_shared<Copies>(std::move(some))); });
       });
@@ -319,7 +281,7 @@ Result<takeover::Handover> Takeovers::hand_over() {
     of_workers.push_back(std::move(**each));
   }
   handover.sockets = in_order(std::move(of_workers));
-  const Result<Some> of_admin = ask_control<Some>([this](const std::function<void(Some)>& answer) {
+  const Result<Some> of_admin = ask_.control<Some>([this](const std::function<void(Some)>& answer) {
     answer(std::make_shared<Copies>(admin_.copy_sockets()));
   });
   if (of_admin.has_error()) return of_admin.error();
@@ -328,7 +290,7 @@ Result<takeover::Handover> Takeovers::hand_over() {
   OwnedFd own = predecessor_.copy_listener();
   if (!own) return errno_error("copy a listening socket");
   handover.sockets.push_back(std::move(own));
-  Result<std::vector<SocketPath>> owned = ask_control<std::vector<SocketPath>>(
+  Result<std::vector<SocketPath>> owned = ask_.control<std::vector<SocketPath>>(
       [this](const std::function<void(std::vector<SocketPath>)>& answer) { answer(own_paths()); });
   if (owned.has_error()) return owned.error();
   handover.paths = *std::move(owned);
@@ -354,7 +316,7 @@ std::vector<SocketPath> Takeovers::own_paths() const {
 
 Result<json::object> Takeovers::hold(pid_t successor) {
   const Result<std::string> obstacle =
-      ask_control<std::string>([this, successor](const std::function<void(std::string)>& answer) {
+      ask_.control<std::string>([this, successor](const std::function<void(std::string)>& answer) {
         if (control_.is_ending()) return answer("the running process ends");
         held_by_ = successor;
         answer("");
@@ -363,7 +325,7 @@ Result<json::object> Takeovers::hold(pid_t successor) {
   if (!obstacle->empty()) return Error{0, *obstacle};
   admin_.hold();
   const Result<std::vector<Said>> held =
-      ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
+      ask_.workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
         worker.hold_accepting([answer] { answer(Said{}); });
       });
   if (held.has_error()) return held.error();
@@ -396,7 +358,7 @@ void Takeovers::release(pid_t successor, const std::string& reason) {
   held_by_ = 0;
   admin_.release();
   const Result<std::vector<Said>> released =
-      ask_workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
+      ask_.workers<Said>([](WorkerThread& worker, const std::function<void(Said)>& answer) {
         worker.release_accepting([answer] { answer(Said{}); });
       });
   static_cast<void>(released);
@@ -421,7 +383,7 @@ json::object Takeovers::let_go(pid_t successor) {
   pollfd stop[] = {{predecessor_.stop().fd(), POLLIN, 0}};
   takeover::wait_for(stop, Clock::now() + kReplyTime);
   const Result<Said> gone =
-      ask_control<Said>([this, successor](const std::function<void(Said)>& answer) {
+      ask_.control<Said>([this, successor](const std::function<void(Said)>& answer) {
         leave(successor);
         actions_.leave(successor);
         actions_.drain();

@@ -16,6 +16,7 @@
 #include "proxy/listen/inherited.h"
 #include "proxy/listen/listen_sockets.h"
 #include "proxy/run/admin_source.h"
+#include "proxy/run/asker.h"
 #include "proxy/run/control.h"
 #include "proxy/run/running_totals.h"
 #include "proxy/run/worker_thread.h"
@@ -101,12 +102,6 @@ class Takeovers {
   void release(pid_t successor, const std::string& reason);
   void leave(pid_t successor);
   [[nodiscard]] json::object let_go(pid_t successor);
-  template <class Answer>
-  [[nodiscard]] Result<Answer> ask_control(
-      std::function<void(std::function<void(Answer)>)> question);
-  template <class Answer>
-  [[nodiscard]] Result<std::vector<Answer>> ask_workers(
-      std::function<void(WorkerThread&, std::function<void(Answer)>)> question);
 
   const Config& config_;
   Control& control_;
@@ -128,6 +123,7 @@ class Takeovers {
   takeover::Launcher launcher_;
   takeover::Successor successor_;
   takeover::Predecessor predecessor_;
+  const Asker ask_{control_, workers_, predecessor_.stop()};  ///< by the other threads
 };
 
 }  // namespace sluice
