@@ -5,13 +5,12 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <filesystem>
 #include <optional>
 #include <stdexcept>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "tests/support/daemon.h"
@@ -101,6 +100,25 @@ bool echoes(int fd, std::chrono::nanoseconds timeout) {
 Ending ending_of(int fd) {
   std::byte byte{};
   return receive_some(fd, {&byte, 1}, kLate).ending;
+}
+
+Drip::Drip(int fd, std::string bytes)
+    : fd_(fd), bytes_(std::move(bytes)), sender_([this](const std::stop_token& stop) {
+        for (const char byte : bytes_) {
+          if (stop.stop_requested()) return;
+          if (!send_all(fd_, {&byte, 1})) {
+            was_reset_ = errno == ECONNRESET;
+            return;
+          }
+          std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+      }) {}
+
+Ending Drip::ending() {
+  const Ending received = ending_of(fd_);
+  sender_.request_stop();
+  sender_.join();
+  return was_reset_ ? Ending::reset : received;
 }
 
 bool has_ipv6() {

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "tests/support/daemon.h"
@@ -54,6 +56,21 @@ struct Outcome {
 
 /// The ending of a connection from which no more bytes are expected.
 [[nodiscard]] Ending ending_of(int fd);
+
+/// Sends bytes on a thread of its own, one each 10 ms, until all are sent or the connection ends.
+class Drip {
+ public:
+  Drip(int fd, std::string bytes);
+  /// How the connection ends. A socket reports a reset once, to the thread that uses it first,
+  /// which may be the one that sends.
+  [[nodiscard]] Ending ending();
+
+ private:
+  int fd_;
+  std::string bytes_;
+  std::atomic<bool> was_reset_ = false;
+  std::jthread sender_;
+};
 
 /// True if this machine can listen on ::1.
 [[nodiscard]] bool has_ipv6();

@@ -160,17 +160,12 @@ TEST_P(ProxyHeaderTest, OneThatNeverEndsIsCutAtItsTime) {
   const OwnedFd silent = connect_tcp(daemon_->port());
   const OwnedFd begun = say("PROXY TCP4 1.2.3.4");
   const OwnedFd slow = connect_tcp(daemon_->port());
-  std::jthread drip([&](const std::stop_token& stop) {
-    std::string header = v2_header();
-    header.pop_back();  // so that it stays unfinished, however late the daemon looks
-    for (const char byte : header) {
-      if (stop.stop_requested() || !send_all(slow.get(), {&byte, 1})) return;
-      std::this_thread::sleep_for(10ms);
-    }
-  });
-  for (const OwnedFd* client : {&silent, &begun, &slow}) {
-    EXPECT_EQ(ending_of(client->get()), Ending::reset);
-  }
+  std::string header = v2_header();
+  header.pop_back();  // so that it stays unfinished, however late the daemon looks
+  Drip drip(slow.get(), header);
+  EXPECT_EQ(ending_of(silent.get()), Ending::reset);
+  EXPECT_EQ(ending_of(begun.get()), Ending::reset);
+  EXPECT_EQ(drip.ending(), Ending::reset);
   EXPECT_EQ(last_end(3).at("reason"), "peek_timeout");
   EXPECT_EQ(count_lines(daemon_->log(), Regex("reason=peek_timeout")), 3U);
 }

@@ -139,14 +139,9 @@ TEST_P(RoutingTest, AHelloThatStopsIsCutAtItsTime) {
   const std::string web = hello_for("web.example");
   const OwnedFd begun = say(web.substr(0, 40));
   const OwnedFd slow = connect_tcp(daemon_->port());
-  std::jthread drip([&](const std::stop_token& stop) {
-    for (const char byte : web) {
-      if (stop.stop_requested() || !send_all(slow.get(), {&byte, 1})) return;
-      std::this_thread::sleep_for(10ms);
-    }
-  });
+  Drip drip(slow.get(), web);
   EXPECT_EQ(ending_of(begun.get()), Ending::reset);
-  EXPECT_EQ(ending_of(slow.get()), Ending::reset);
+  EXPECT_EQ(drip.ending(), Ending::reset);
   EXPECT_EQ(last_end(2).at("reason"), "peek_timeout");
   for (const Listener& server : servers_) EXPECT_EQ(ready_events(server.fd.get(), POLLIN), 0);
 }
