@@ -113,6 +113,12 @@ void set_flag(int fd, int level, int option) {
   static_cast<void>(::setsockopt(fd, level, option, &on, sizeof on));
 }
 
+void refuse_descriptors(int fd) {
+  constexpr int kPassRights = 83;  // SO_PASSRIGHTS, which Debian 12's headers lack
+  const int off = 0;
+  static_cast<void>(::setsockopt(fd, SOL_SOCKET, kPassRights, &off, sizeof off));
+}
+
 Result<OwnedFd> open_socket(const Endpoint& to, bool choose_congestion) {
   OwnedFd fd(::socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return errno_error("socket");

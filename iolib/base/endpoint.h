@@ -36,6 +36,11 @@ void choose_congestion_control(int fd, const sockaddr* address);
 /// Sets an option of a socket to 1. Errors are ignored.
 void set_flag(int fd, int level, int option);
 
+/// Makes sendmsg(2) fail with EPERM where a peer passes descriptors to this unix socket, or to one
+/// that it accepts. Otherwise they would be lost without a word. Before Linux 6.16 it has no
+/// effect.
+void refuse_descriptors(int fd);
+
 /// Opens a stream socket for a connect to `to`, not blocking and close-on-exec. Urgent data stays
 /// in line (SO_OOBINLINE). If `choose_congestion`, a TCP socket has the control that
 /// choose_congestion_control() sets. Both must be set before the connect: a byte that comes earlier

@@ -41,7 +41,11 @@ void Connector::try_endpoints() {
       continue;
     }
     fd_ = std::move(*opened);
-    if (options_.half_open && !endpoint().is_unix()) hold_half_open(fd_.get());
+    if (endpoint().is_unix()) {
+      refuse_descriptors(fd_.get());
+    } else if (options_.half_open) {
+      hold_half_open(fd_.get());
+    }
     if (pursue(begin_connect(fd_.get(), endpoint()))) return;
   }
   end(std::move(error_));

@@ -132,6 +132,7 @@ Result<> Opener::open_tcp(const HostPort& address, const ListenRequest& use) {
 void Opener::add_unix(OwnedFd fd, const UnixEndpoint& address, const ListenRequest& use,
                       bool inherited) {
   ListenSocket& socket = opened_.sockets.emplace_back();
+  refuse_descriptors(fd.get());
   socket.fd = std::move(fd);
   socket.unix_address = address;
   socket.mode = use.mode;

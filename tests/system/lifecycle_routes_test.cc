@@ -1,17 +1,21 @@
 // Every kind of address, to listen on and to forward to; several routes in one file; time-outs.
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "tests/support/regex.h"
+#include "tests/support/socket_pair.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
 #include "tests/system/outcome.h"
@@ -75,6 +79,33 @@ TEST_P(RouteTest, UnixToUnix) {
   EXPECT_EQ(daemon.terminate(kLate), 0);
   EXPECT_FALSE(std::filesystem::exists(path));
   EXPECT_TRUE(std::filesystem::exists(upstream_path)) << "that one is not the daemon's";
+}
+
+// They would be lost: only bytes are forwarded.
+TEST_P(RouteTest, WhoPassesADescriptorOverAUnixSocketIsRefused) {
+  const TempDir folder;
+  const std::string path = folder.file("listen.sock");
+  const std::string upstream_path = folder.file("upstream.sock");
+  const OwnedFd upstream = listen_unix(upstream_path);
+  constexpr int kPassRights = 83;  // SO_PASSRIGHTS
+  int passes = 0;
+  socklen_t size = sizeof passes;
+  if (::getsockopt(upstream.get(), SOL_SOCKET, kPassRights, &passes, &size) != 0) {
+    GTEST_SKIP() << "this kernel cannot refuse descriptors: Linux 6.16 is the first that can";
+  }
+  Daemon daemon(arguments("unix:" + path, "unix:" + upstream_path));
+  Forwarded pair;
+  pair.client = connect_unix(path);
+  pair.upstream = accept_from(upstream.get());
+  for (const OwnedFd* end : {&pair.client, &pair.upstream}) {
+    try {
+      send_descriptor(end->get(), std::byte{'!'}, upstream.get());
+      ADD_FAILURE() << "it was passed";
+    } catch (const std::system_error& refused) {
+      EXPECT_EQ(refused.code().value(), EPERM);
+    }
+  }
+  EXPECT_EQ(exchange(std::move(pair)), "") << "no byte came of it";
 }
 
 TEST_P(RouteTest, Ipv6ToIpv6) {
