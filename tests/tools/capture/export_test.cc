@@ -295,6 +295,10 @@ TEST(Export, RefusesAnotherFileAsSecretsAndLeavesNone) {
   const Outcome refused = run({"export", "--pcapng", file, "--keylog", key, folder.path()});
   EXPECT_EQ(refused.status, 1);
   EXPECT_TRUE(has(refused.error, key + ", line 2: expected a TLS secret")) << refused.error;
+  const std::string token = other.write("token", "eyJhbGciOiJIUzI1NiJ9");
+  const Outcome no_line = run({"export", "--pcapng", file, "--keylog", token, folder.path()});
+  EXPECT_EQ(no_line.status, 1);
+  EXPECT_TRUE(has(no_line.error, token + ", line 1: expected a TLS secret")) << no_line.error;
   const Outcome missing = run({"export", "--pcapng", file, "--keylog", "/none", folder.path()});
   EXPECT_EQ(missing.status, 1);
   EXPECT_TRUE(has(missing.error, "read /none: No such file")) << missing.error;
