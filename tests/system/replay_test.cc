@@ -264,7 +264,7 @@ TEST_F(ReplayTest, AnAnswerOfAnotherLengthIsCompleteOnceTheServerIsSilent) {
     EXPECT_EQ(replayed.count("answers_by_silence"), kRequests);
     EXPECT_EQ(replayed.count("short_answers"), 0U);
     const std::string told =
-        "20 times an answer that was shorter than recorded counted as complete, since the server "
+        "20 times an answer counted as complete before its recorded size, since the server "
         "was silent\n";
     EXPECT_NE(replayed.output.find(told), std::string::npos) << replayed.output;
   }

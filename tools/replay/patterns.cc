@@ -18,6 +18,15 @@ RE2::Options options() {
   return options;
 }
 
+// RE2 ends its reason with the part that is wrong, which can be the whole expression.
+std::string reason_of(const RE2& wrong) {
+  const std::string& part = wrong.error_arg();
+  std::string reason = wrong.error();
+  if (part.empty() || !reason.ends_with(": " + part)) return reason;
+  reason.resize(reason.size() - part.size() - 2);
+  return part == wrong.pattern() ? reason : reason + ": " + in_quotes(part);
+}
+
 }  // namespace
 
 struct Patterns::Compiled {
@@ -30,9 +39,9 @@ Result<Patterns> Patterns::compile(const std::vector<std::string>& expressions) 
   const auto compiled = std::make_shared<Compiled>();
   for (const std::string& each : expressions) {
     auto one = std::make_unique<RE2>(each, options());
-    if (!one->ok()) return Error{0, in_quotes(each) + ": " + one->error()};
+    if (!one->ok()) return Error{0, in_quotes(each) + ": " + reason_of(*one)};
     if (RE2::FullMatch("", *one)) {
-      return Error{0, in_quotes(each) + " matches no bytes, too, expected at least one"};
+      return Error{0, in_quotes(each) + " also matches an empty text, expected at least one byte"};
     }
     compiled->expressions.push_back(std::move(one));
   }

@@ -188,7 +188,7 @@ std::vector<std::string> remarks(const Outcome& outcome) {
   for (const auto& [why, number] : tally.failures) say(number, "connection", "failed: " + why);
   say(tally.short_answers, "time", "an answer did not come in time, or not completely");
   say(tally.silent_answers, "time",
-      "an answer that was shorter than recorded counted as complete, since the server was silent");
+      "an answer counted as complete before its recorded size, since the server was silent");
   say(tally.interrupted, "connection", "interrupted");
   say(tally.waited, "time", "a connection had to wait for another to end (--connections)");
   say(tally.incomparable, "connection",

@@ -28,9 +28,13 @@ std::string masked(const std::string& text, const std::vector<std::string>& expr
 }
 
 TEST(Patterns, ThatAreWrongSayWhy) {
-  EXPECT_EQ(Patterns::compile({"a("}).error().to_string(), "\"a(\": missing ): a(");
+  EXPECT_EQ(Patterns::compile({"a("}).error().to_string(), "\"a(\": missing )");
+  EXPECT_EQ(Patterns::compile({"a\\2"}).error().to_string(),
+            "\"a\\\\2\": invalid escape sequence: \"\\\\2\"");
+  const std::string hostile = Patterns::compile({std::string(5000, '(')}).error().to_string();
+  EXPECT_LT(hostile.size(), 300U) << hostile;
   EXPECT_EQ(Patterns::compile({"ok", "a*"}).error().to_string(),
-            "\"a*\" matches no bytes, too, expected at least one");
+            "\"a*\" also matches an empty text, expected at least one byte");
   EXPECT_TRUE(Patterns::compile({"(a)(?P<name>b)"}));
   EXPECT_TRUE(Patterns::compile({})->empty());
 }
