@@ -107,5 +107,31 @@ TEST_F(TokenBucketTest, RetriesAreBoundedDuringAnOutage) {
   EXPECT_EQ(retries, 6000 / 5 + 60 * 10);
 }
 
+TEST_F(TokenBucketTest, ReservationsComeOneAfterTheOther) {
+  TokenBucket bucket(10, 5);
+  EXPECT_EQ(bucket.reserve(now_, 5), now_);
+  EXPECT_EQ(bucket.reserve(now_, 1), now_ + 100ms);
+  EXPECT_EQ(bucket.reserve(now_, 2), now_ + 300ms);
+  now_ += 250ms;
+  EXPECT_FALSE(bucket.take(now_, 0));
+  EXPECT_EQ(bucket.reserve(now_, 1), now_ + 150ms);
+  bucket.add(1);
+  now_ += 150ms;
+  EXPECT_EQ(taken(bucket, 1), 1);
+}
+
+TEST_F(TokenBucketTest, WhatIsReservedWithoutEndIsForgottenInTheEnd) {
+  TokenBucket bucket(TokenBucket::kMostBurst, TokenBucket::kMostBurst);
+  EXPECT_EQ(bucket.reserve(now_, UINT64_MAX), now_);
+  EXPECT_EQ(bucket.reserve(now_, UINT64_MAX), now_ + 1s);
+  EXPECT_EQ(bucket.reserve(now_, 1), now_ + 1s);
+  now_ += 2s;
+  EXPECT_TRUE(bucket.take(now_, TokenBucket::kMostBurst));
+  EXPECT_FALSE(bucket.take(now_, 1));
+  now_ += 1h;
+  EXPECT_TRUE(bucket.take(now_, TokenBucket::kMostBurst));
+  EXPECT_FALSE(bucket.take(now_, 1));
+}
+
 }  // namespace
 }  // namespace sluice::balance
