@@ -26,7 +26,7 @@ bool Pump::is_ready() const {
     case Wait::writable:
       return target_.has_room();
     case Wait::nothing:
-    case Wait::tap:
+    case Wait::allowance:
       break;
   }
   return false;
@@ -61,9 +61,9 @@ void Pump::pause() {
 
 void Pump::leave_wait() {
   if (in_flight()) return relay_.context_->reactor.cancel(*this);
-  // If the pump is neither in flight nor waiting for a tap, it is within a turn, which ends in
-  // advance(), or paused until start().
-  if (wait_ == Wait::tap) advance();
+  // If the pump is neither in flight nor waiting for an allowance, it is within a turn, which ends
+  // in advance(), or paused until start().
+  if (wait_ == Wait::allowance) advance();
 }
 
 void Pump::complete(const Completion& completion) {
@@ -96,7 +96,7 @@ void Pump::complete(const Completion& completion) {
 void Pump::sent(int result, std::span<const std::byte> data) {
   assert(held_bytes() == 0);
   // A turn begins, and what happens in it must not begin another.
-  if (wait_ == Wait::tap) wait_ = Wait::nothing;
+  if (wait_ == Wait::allowance) wait_ = Wait::nothing;
   const auto taken = static_cast<std::size_t>(std::max(result, 0));
   count(taken);
   if (result < 0 && !is_refused(result)) target_.mark_reset();
@@ -133,13 +133,13 @@ void Pump::advance() {
     } else if (may_gather()) {
       return wait_for_source();
     } else {
-      wait_ = Wait::tap;
+      wait_ = Wait::allowance;
     }
     return relay_.pump_paused(*this);
   }
   pipe_.release();
   if (end_ == End::eof && taps_ && !taps_->may_end(received_bytes_)) {
-    wait_ = Wait::tap;
+    wait_ = Wait::allowance;
     return relay_.pump_paused(*this);
   }
   if (end_ != End::none) return finish();
@@ -161,15 +161,15 @@ bool Pump::may_gather() const {
 
 void Pump::wait_for_source() {
   const std::size_t most = allowance();
-  if (most == 0) {
-    wait_ = Wait::tap;
+  if (most == 0 || awaits_bandwidth()) {
+    wait_ = Wait::allowance;
     return relay_.pump_paused(*this);
   }
   if (streaming()) {
     wait_ = Wait::readable;
     if (promotion_.patient()) relay_.arm(relay_.context_->reactor.now() + Promotion::kPatience);
     relay_.context_->reactor.wait_readable(source_.fd(), *this);
-  } else if (taps_ && !taps_->allowance_stands()) {
+  } else if (throttle_ || (taps_ && !taps_->allowance_stands())) {
     wait_ = Wait::readable;
     relay_.context_->reactor.wait_readable(source_.fd(), *this);
   } else {
@@ -201,9 +201,9 @@ void Pump::end_source(bool orderly) {
 
 // --- Copying ---
 
-// A receive within the turn, for taps whose allowance does not stand.
+// A receive within the turn, for allowances that do not stand.
 void Pump::receive_turn() {
-  const std::size_t most = std::min(allowance(), Reactor::kReceiveBytes);
+  const std::size_t most = std::min(turn_allowance(), Reactor::kReceiveBytes);
   if (most == 0) return;
   std::vector<std::byte>& buffer = relay_.context_->receive_buffer;
   buffer.resize(Reactor::kReceiveBytes);
@@ -213,6 +213,7 @@ void Pump::receive_turn() {
 }
 
 void Pump::take(const Completion& completion) {
+  spend(completion.data.size());
   if (completion.result == 0) return end_source(source_.end_is_orderly());
   if (completion.result < 0) {
     const int error = -completion.result;
@@ -306,6 +307,26 @@ std::size_t Pump::allowance() const {
   return taps_ ? taps_->allowance() : kNone;
 }
 
+// How many bytes may be read now, from a source that is readable. What is read must be spent.
+std::size_t Pump::turn_allowance() {
+  const std::size_t most = allowance();
+  if (!throttle_ || most == 0) return most;
+  return throttle_->ask(relay_.context_->reactor.now(), std::min(most, source_.unread_bytes()));
+}
+
+void Pump::spend(std::size_t bytes) {
+  if (throttle_) throttle_->spend(relay_.context_->reactor.now(), bytes);
+}
+
+// Whether bytes wait for bandwidth. The relay's timer then wakes the pump.
+bool Pump::awaits_bandwidth() {
+  if (!throttle_) return false;
+  const TimePoint now = relay_.context_->reactor.now();
+  const TimePoint next = throttle_->next_look(now);
+  if (next > now) relay_.arm(next);
+  return next > now;
+}
+
 // The held bytes that may be sent now: the taps have seen them, and they are below the watermark.
 std::size_t Pump::forwardable_bytes() const {
   if (!held_.empty()) return below_watermark(held_.size());
@@ -350,8 +371,8 @@ void Pump::close_taps() {
 
 void Pump::wake() {
   if (wait_ == Wait::receive || wait_ == Wait::readable) return flush_gathered();
-  if (wait_ != Wait::tap) return;
-  last_activity_ = relay_.context_->reactor.now();  // waiting for a tap is not idleness
+  if (wait_ != Wait::allowance) return;
+  last_activity_ = relay_.context_->reactor.now();  // such a wait is not idleness
   wait_ = Wait::nothing;  // a turn begins; nothing in it may begin another
   flush();
   advance();
@@ -365,6 +386,7 @@ void Pump::flush_gathered() {
 }
 
 TimePoint Pump::tidy(TimePoint now) {
+  if (throttle_ && wait_ == Wait::allowance) wake();
   if (ended()) return TimePoint::max();
   if (promotion_.patient() && wait_ == Wait::readable) {
     if (now - last_activity_ < Promotion::kPatience) return last_activity_ + Promotion::kPatience;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "iolib/balance/bandwidth.h"
 #include "iolib/base/byte_queue.h"
 #include "iolib/base/clock.h"
 #include "iolib/pipe/pipe_pool.h"
@@ -54,6 +55,9 @@ class Pump final : private Operation, private Sender {
   Pump(Relay& relay, Leg& source, Leg& target);
   ~Pump() override;
 
+  /// Limits the bandwidth of the direction: it reads only what `throttle` lets it, and waits while
+  /// that is nothing. Null: no limit. Call it before start().
+  void limit(std::unique_ptr<balance::Throttle> throttle) { throttle_ = std::move(throttle); }
   /// Starts the direction. `held` (at most kMaxHeldBytes) are the first bytes of the stream, which
   /// the caller has already received. After a pause, resumes the direction.
   void start(std::span<const std::byte> held = {});
@@ -78,30 +82,31 @@ class Pump final : private Operation, private Sender {
   /// A tap calls this when it can take bytes again, or when its watermark rose.
   void wake();
 
-  /// Does what the relay's timer is for: ends the wait of a patient stream that is silent, and
-  /// frees a pipe that has been paused for long with few bytes in it. Returns when to call it
-  /// again, or TimePoint::max().
+  /// Does what the relay's timer is for: ends the wait for bandwidth, and that of a patient stream
+  /// that is silent, and frees a pipe that has been paused for long with few bytes in it. Returns
+  /// when to call it again, or TimePoint::max().
   [[nodiscard]] TimePoint tidy(TimePoint now);
 
   [[nodiscard]] bool ended() const { return phase_ == Phase::ended; }
   [[nodiscard]] End end() const { return ended() ? end_ : End::none; }
   [[nodiscard]] const Leg& source() const { return source_; }
   [[nodiscard]] const Leg& target() const { return target_; }
-  /// When bytes were last received or forwarded, or a wait for a tap ended.
+  /// When bytes were last received or forwarded, or a wait for a tap or for bandwidth ended.
   [[nodiscard]] TimePoint last_activity() const { return last_activity_; }
   [[nodiscard]] std::uint64_t received_bytes() const { return received_bytes_; }
   [[nodiscard]] std::uint64_t forwarded_bytes() const { return forwarded_bytes_; }
   /// The forwarded bytes that were never in user space.
   [[nodiscard]] std::uint64_t spliced_bytes() const { return spliced_bytes_; }
-  /// Whether the direction reads nothing now: it has ended, or waits for its target or a tap.
+  /// Whether the direction reads nothing now: it has ended, or waits for its target, a tap or
+  /// bandwidth.
   [[nodiscard]] bool quiet() const {
-    return ended() || wait_ == Wait::writable || wait_ == Wait::tap;
+    return ended() || wait_ == Wait::writable || wait_ == Wait::allowance;
   }
   /// Whether the socket that the direction waits for is ready, but the loop has not handled it yet.
   [[nodiscard]] bool is_ready() const;
-  /// Whether a tap delays the direction: some of its bytes, or all.
+  /// Whether a tap or the limit on bandwidth delays the direction: some of its bytes, or all.
   [[nodiscard]] bool gated() const {
-    return wait_ == Wait::tap || (wait_ != Wait::writable && !held_.empty());
+    return wait_ == Wait::allowance || (wait_ != Wait::writable && !held_.empty());
   }
   [[nodiscard]] bool streaming() const { return promotion_.streaming(); }
   /// See Promotion.
@@ -113,7 +118,13 @@ class Pump final : private Operation, private Sender {
   [[nodiscard]] std::size_t taps() const { return taps_ ? taps_->size() : 0; }
 
  private:
-  enum class Wait : std::uint8_t { nothing, receive, readable, writable, tap };
+  enum class Wait : std::uint8_t {
+    nothing,
+    receive,
+    readable,
+    writable,
+    allowance,  ///< until a tap takes bytes, or lets them go, or until bandwidth is left
+  };
   enum class Phase : std::uint8_t {
     running,
     pausing,  ///< becomes paused as soon as nothing is in flight
@@ -155,6 +166,9 @@ class Pump final : private Operation, private Sender {
   [[nodiscard]] std::uint32_t thread_turns() const;
 
   [[nodiscard]] std::size_t allowance() const;
+  [[nodiscard]] std::size_t turn_allowance();
+  void spend(std::size_t bytes);
+  [[nodiscard]] bool awaits_bandwidth();
   [[nodiscard]] std::size_t forwardable_bytes() const;
   [[nodiscard]] std::size_t below_watermark(std::size_t bytes) const;
   void flush_gathered();
@@ -168,7 +182,8 @@ class Pump final : private Operation, private Sender {
   PipeLease pipe_;
   ByteQueue held_;                ///< waits for the target or a tap; precedes the pipe's bytes
   std::unique_ptr<TapSet> taps_;  ///< usually null
-  std::size_t shown_bytes_ = 0;   ///< at the head of the pipe: the taps have seen them
+  std::unique_ptr<balance::Throttle> throttle_;  ///< null: no limit
+  std::size_t shown_bytes_ = 0;  ///< at the head of the pipe: the taps have seen them
   std::uint64_t received_bytes_ = 0;
   std::uint64_t forwarded_bytes_ = 0;
   std::uint64_t spliced_bytes_ = 0;

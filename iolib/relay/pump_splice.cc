@@ -11,12 +11,15 @@ namespace sluice {
 // One large splice in and one out; then the next connection has its turn. With many connections,
 // more than one pair a turn is slower.
 void Pump::splice_turn() {
+  const std::size_t most = turn_allowance();
+  if (most == 0) return;
   if (!take_pipe()) {
     stop_streaming();
     return;
   }
   assert(held_bytes() == 0);
-  const Transfer in = splice_in(source_.fd(), *pipe_, allowance());
+  const Transfer in = splice_in(source_.fd(), *pipe_, most);
+  spend(in.bytes);
   switch (in.status) {
     case Transfer::Status::moved:
       received_bytes_ += in.bytes;

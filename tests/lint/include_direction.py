@@ -70,7 +70,7 @@ ROWS = {
     "iolib/page/": row(),
     REACTOR: row(BASE, libraries=("Boost.System", "Boost.Asio", "Boost.Intrusive", "liburing")),
     PIPE: row(BASE),
-    "iolib/relay/": row(BASE, REACTOR, PIPE),
+    "iolib/relay/": row(BASE, "iolib/balance/", REACTOR, PIPE),
     DISK: row(BASE, REACTOR),
     "iolib/capture/": row(BASE, REACTOR, PIPE, DISK, TAP, libraries=("Boost.Intrusive",)),
     "iolib/mirror/": row(BASE, REACTOR, PIPE, TAP, libraries=("Boost.Intrusive",)),
