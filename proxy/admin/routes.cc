@@ -45,11 +45,13 @@ json::object limits_json(const Route& route) {
   if (config.source_connections > 0) {
     limits["source-connections"] = json::object{{"limit", config.source_connections}};
   }
-  if (config.source_rate > 0) {
-    const Option& option = *find_option("source-rate");
-    limits["source-rate"] =
-        json::object{{"limit", json_text(format_number(option, config.source_rate))}};
-  }
+  const auto add = [&](std::string_view key, std::uint64_t limit) {
+    if (limit == 0) return;
+    limits[key] = json::object{{"limit", json_text(format_number(*find_option(key), limit))}};
+  };
+  add("source-rate", config.source_rate);
+  add("connection-bandwidth", config.connection_bandwidth);
+  add("route-bandwidth", config.route_bandwidth);
   return limits;
 }
 

@@ -111,6 +111,9 @@ struct RouteConfig : CaptureConfig {
   std::uint64_t source_rate = 0;         ///< new ones of one source in a minute; 0: no limit
   std::uint64_t server_connections = 0;  ///< of each server at a time; 0: no limit
   std::uint64_t route_connections = 0;   ///< at a time; 0: no limit
+  /// In bytes a second and direction; 0: no limit.
+  std::uint64_t connection_bandwidth = 0;
+  std::uint64_t route_bandwidth = 0;  ///< of all its connections together; the same
   ProxyIn proxy_in = ProxyIn::off;
   std::vector<Prefix> proxy_trust;  ///< whose headers are believed; not empty if proxy_in is on
   ProxyOut proxy_out = ProxyOut::off;

@@ -482,7 +482,7 @@ void Reader::read_option(const Entry& entry, const Option& option, RouteConfig& 
   const auto integer = entry.value->value_exact<std::int64_t>();
   const auto number = entry.value->value_exact<double>();
   const bool measured = option.kind == OptionKind::duration || option.kind == OptionKind::size ||
-                        option.kind == OptionKind::rate;
+                        option.kind == OptionKind::rate || option.kind == OptionKind::bandwidth;
   const bool fraction = option.kind == OptionKind::fraction;
   if (option.kind == OptionKind::flag) {
     const auto flag = entry.value->value_exact<bool>();

@@ -97,6 +97,9 @@ bool is_secret(const Option& option) { return option.name == "health-send"; }
 
 std::string format_number(const Option& option, std::uint64_t number) {
   if (option.kind == OptionKind::size) return format_size_bytes(number);
+  if (option.kind == OptionKind::bandwidth) {
+    return number == 0 ? "0" : format_size_bytes(number) + "/s";
+  }
   if (option.kind == OptionKind::fraction) return format_fraction(number);
   if (option.kind == OptionKind::rate) return format_rate(number);
   if (option.kind != OptionKind::duration) return std::to_string(number);

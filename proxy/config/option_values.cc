@@ -61,7 +61,15 @@ std::optional<std::uint64_t> parse_rate(std::string_view text) {
   return is_minute ? *number : *number * kSeconds;
 }
 
-/// Parses a count, size, duration, rate, fraction or choice as the number to store.
+/// Parses "10MiB/s" or "0" as bytes a second.
+std::optional<std::uint64_t> parse_bandwidth(std::string_view text) {
+  if (text == "0") return 0;
+  if (!text.ends_with("/s")) return std::nullopt;
+  const Result<std::uint64_t> size_bytes = parse_size_bytes(text.substr(0, text.size() - 2));
+  return size_bytes ? std::optional(*size_bytes) : std::nullopt;
+}
+
+/// Parses a count, size, duration, rate, bandwidth, fraction or choice as the number to store.
 Result<std::uint64_t> parse_number(const Option& option, std::string_view text) {
   std::uint64_t number = 0;
   if (option.kind == OptionKind::choice) {
@@ -85,6 +93,10 @@ Result<std::uint64_t> parse_number(const Option& option, std::string_view text) 
     const std::optional<std::uint64_t> per_minute = parse_rate(text);
     if (!per_minute) return wrong_value("no rate", text, allowed_values(option));
     number = *per_minute;
+  } else if (option.kind == OptionKind::bandwidth) {
+    const std::optional<std::uint64_t> per_second = parse_bandwidth(text);
+    if (!per_second) return wrong_value("no bandwidth", text, allowed_values(option));
+    number = *per_second;
   } else if (option.kind == OptionKind::fraction) {
     const std::optional<std::uint64_t> millionths = parse_fraction(text);
     if (!millionths) return wrong_value("no number", text, allowed_values(option));

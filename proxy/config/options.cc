@@ -67,6 +67,8 @@ constexpr std::uint64_t kMostMirrorLag = 1 << 30;
 constexpr std::uint64_t kLeastMirrorBuffers = 1 << 20;
 constexpr std::uint64_t kMostMirrorBuffers = std::uint64_t{64} << 30;
 constexpr std::uint64_t kMostPerMinute = 60'000'000;
+constexpr std::uint64_t kLeastBandwidth = 1 << 10;
+constexpr std::uint64_t kMostBandwidth = std::uint64_t{64} << 30;
 // The most that the kernel takes.
 constexpr std::uint64_t kLongestKeepalive = 32'767 * kSecond;
 constexpr std::uint64_t kLongestUserTimeout = 86'400 * kSecond;
@@ -382,6 +384,30 @@ constexpr auto kOptions = std::to_array<Option>({
      .zero = "no limit",
      .help = "Forward at most this many connections of the route at a time. Further ones are "
              "reset."},
+    {.name = "connection-bandwidth",
+     .kind = OptionKind::bandwidth,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::clients,
+     .field = &RouteConfig::connection_bandwidth,
+     .value = "BANDWIDTH",
+     .default_text = "0",
+     .lowest = kLeastBandwidth,
+     .highest = kMostBandwidth,
+     .zero = "no limit",
+     .help = "Forward at most this many bytes a second of each connection, in each direction, such "
+             "as 10MiB/s."},
+    {.name = "route-bandwidth",
+     .kind = OptionKind::bandwidth,
+     .places = kInDefaults | kInRoute,
+     .topic = Topic::clients,
+     .field = &RouteConfig::route_bandwidth,
+     .value = "BANDWIDTH",
+     .default_text = "0",
+     .lowest = kLeastBandwidth,
+     .highest = kMostBandwidth,
+     .zero = "no limit",
+     .help = "Forward at most this many bytes a second of all connections of the route together, "
+             "in each direction. They share it in turns."},
     {.name = "proxy-in",
      .kind = OptionKind::choice,
      .places = kEverywhere,

@@ -26,7 +26,8 @@ enum class OptionKind {
   count,
   size,
   duration,
-  rate,  ///< events a minute; "10/s" or "600/m"
+  rate,       ///< events a minute; "10/s" or "600/m"
+  bandwidth,  ///< bytes a second; "10MiB/s"
   fraction,
   choice,
   cpus

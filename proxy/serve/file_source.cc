@@ -86,7 +86,8 @@ FileSource::FileSource(Worker& worker, const Route& route, int client)
       route_(route),
       client_(client),
       errand_(*route.files),
-      file_(std::make_shared<OpenedFile>(std::get<FileEndpoint>(route.config.target()).path)) {}
+      file_(std::make_shared<OpenedFile>(std::get<FileEndpoint>(route.config.target()).path)),
+      throttle_(throttle_to_client(route)) {}
 
 FileSource::~FileSource() { worker_.reactor().forget(errand_.done_fd()); }
 
@@ -140,8 +141,10 @@ Task<EndReason> FileSource::send_parts() {
       const int room = co_await ready(client_, For::writing, route_.config.idle_timeout);
       if (room == -ETIMEDOUT) co_return EndReason::idle_timeout;
     }
+    const std::size_t most = throttle_ ? co_await allowed(at_hand - sent_) : at_hand - sent_;
     if (stopped()) break;
-    const Transfer sent = send_some(at_hand - sent_);
+    const Transfer sent = send_some(at_hand - sent_, most);
+    if (throttle_) throttle_->spend(worker_.reactor().now(), sent.bytes);
     if (sent.status == Transfer::Status::end) co_return ended();
     if (sent.status == Transfer::Status::failed) {
       if (copies_ || sent.error != EINVAL) co_return failed_send(sent.error);
@@ -200,10 +203,26 @@ Task<> FileSource::show() {
   while (tap_->watermark() < sent_ + file_->part.size() && !stopped()) co_await hold();
 }
 
-// Sends some of the last `bytes` that were read.
-Transfer FileSource::send_some(std::size_t bytes) {
-  if (!copies_) return send_file(client_, file_->fd.get(), sent_, bytes);
-  return send_bytes(client_, std::span(file_->part).last(bytes));
+// Waits until the limit on bandwidth lets some of the `bytes` go, and returns how many. The file
+// thread has no work then, so only stop() ends a wait early.
+Task<std::size_t> FileSource::allowed(std::size_t bytes) {
+  while (!stopped()) {
+    const TimePoint now = worker_.reactor().now();
+    const std::size_t most = throttle_->ask(now, bytes);
+    if (most > 0) co_return most;
+    Reactor::Wait wait(worker_.reactor(), errand_.done_fd(), For::reading,
+                       throttle_->next_look(now));
+    pending_ = &wait;
+    static_cast<void>(co_await wait);
+    pending_ = nullptr;
+  }
+  co_return 0;
+}
+
+// Sends at most `most` of the last `bytes` that were read.
+Transfer FileSource::send_some(std::size_t bytes, std::size_t most) {
+  if (!copies_) return send_file(client_, file_->fd.get(), sent_, most);
+  return send_bytes(client_, std::span(file_->part).last(bytes).first(most));
 }
 
 // The file has no more data. An end before the size at open is an error if the file has been

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "iolib/balance/bandwidth.h"
 #include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/capture/recording.h"
@@ -54,8 +55,9 @@ class FileSource {
   [[nodiscard]] FileRange next_part();
   [[nodiscard]] bool brings_in_now(const FileRange& part);
   [[nodiscard]] Task<int> bring_in(FileRange part);
+  [[nodiscard]] Task<std::size_t> allowed(std::size_t bytes);
   [[nodiscard]] Task<> show();
-  [[nodiscard]] Transfer send_some(std::size_t bytes);
+  [[nodiscard]] Transfer send_some(std::size_t bytes, std::size_t most);
   [[nodiscard]] Task<EndReason> await_end();
   [[nodiscard]] EndReason ended();
   EndReason failed(const Error& error);
@@ -73,7 +75,8 @@ class FileSource {
   FileThread::Errand errand_;
   const std::shared_ptr<OpenedFile> file_;
   capture::SideTap* tap_ = nullptr;
-  Operation* pending_ = nullptr;  ///< what ready() waits for
+  const std::unique_ptr<balance::Throttle> throttle_;  ///< null: its bandwidth has no limit
+  Operation* pending_ = nullptr;                       ///< what ready() or allowed() waits for
   std::uint64_t sent_ = 0;
   std::uint64_t spliced_ = 0;
   State state_ = State::running;

@@ -256,6 +256,8 @@ capture::Recording* Session::begin_taps(Relay& relay) {
     attach(*recording, capture::Side::client, relay.to_upstream());
     attach(*recording, capture::Side::upstream, relay.to_client());
   }
+  relay.to_upstream().limit(throttle_to_upstream(*route_));
+  relay.to_client().limit(throttle_to_client(*route_));
   const std::uint64_t hash =
       has_address() ? mirror::sample_hash(client_) : mirror::sample_hash(number_);
   worker_->mirrors().attach(*route_, number_, hash, relay.to_upstream());

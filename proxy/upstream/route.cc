@@ -30,6 +30,15 @@ RouteSnapshot snapshot_of(const Route& route, std::shared_ptr<RoutePicks> picks)
   return snapshot;
 }
 
+std::unique_ptr<balance::Throttle> make_throttle(
+    const Route& route, balance::SharedBandwidth RouteBandwidth::*direction) {
+  const std::uint64_t own = route.config.connection_bandwidth;
+  if (own == 0 && route.bandwidth == nullptr) return nullptr;
+  balance::SharedBandwidth* const shared =
+      route.bandwidth != nullptr ? &((*route.bandwidth).*direction) : nullptr;
+  return std::make_unique<balance::Throttle>(own, shared);
+}
+
 }  // namespace
 
 RoutePicks::RoutePicks(std::shared_ptr<const ServerSet> servers)
@@ -68,9 +77,20 @@ void WorkerRoutes::change(const RouteChange& change) {
   for (const std::size_t number : change.removed) table_->erase(number);
   for (const Route& route : change.changed) {
     RouteSnapshot& known = (*table_)[route.number];
+    // The workers set the same limit, one after the other.
+    if (known != nullptr && known->bandwidth != nullptr) {
+      known->bandwidth->set(route.config.route_bandwidth);
+    }
     const bool same = known != nullptr && &known->picks->balancer.set() == route.servers.get();
     known = snapshot_of(route, same ? known->picks : std::make_shared<RoutePicks>(route.servers));
   }
+}
+
+std::unique_ptr<balance::Throttle> throttle_to_upstream(const Route& route) {
+  return make_throttle(route, &RouteBandwidth::to_upstream);
+}
+std::unique_ptr<balance::Throttle> throttle_to_client(const Route& route) {
+  return make_throttle(route, &RouteBandwidth::to_client);
 }
 
 Route make_route(std::size_t number, const RouteConfig& config, std::size_t workers) {
@@ -84,6 +104,9 @@ Route make_route(std::size_t number, const RouteConfig& config, std::size_t work
     route.sources = std::make_shared<balance::SourceTable>();
   }
   if (config.route_connections > 0) route.places = std::make_shared<RoutePlaces>();
+  if (config.route_bandwidth > 0) {
+    route.bandwidth = std::make_shared<RouteBandwidth>(config.route_bandwidth);
+  }
   route.relay.traffic = route.stats->traffic.data();
   route.relay.splice = splice_mode(config.zero_copy);
   route.relay.idle_timeout = config.idle_timeout;

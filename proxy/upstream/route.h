@@ -14,6 +14,7 @@
 #include "proxy/config/config.h"
 #include "proxy/log/stats.h"
 #include "proxy/upstream/balancer.h"
+#include "proxy/upstream/route_bandwidth.h"
 #include "proxy/upstream/route_places.h"
 #include "proxy/upstream/server_set.h"
 
@@ -61,6 +62,8 @@ struct Route {
   std::shared_ptr<balance::SourceTable> sources;
   /// Null if the number of its connections has no limit. Shared by all copies of the route.
   std::shared_ptr<RoutePlaces> places;
+  /// Null if the bandwidth of the route has no limit. Shared by all copies of the route.
+  std::shared_ptr<RouteBandwidth> bandwidth;
   std::shared_ptr<RoutePicks> picks;  ///< the worker's; null in copies that no worker has
 
   /// A name can stand for several, even if it does not at the moment.

@@ -10,8 +10,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
+#include "iolib/base/clock.h"
 #include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/example.h"
@@ -261,6 +263,38 @@ TEST_P(PublicPortExampleTest, OthersThanTheNetworkAreRefused) {
   expect_refused("internal", "denied", 1);
 }
 
+/// The test itself as the server of backups.
+class CappedBackupExampleTest : public ExampleTest {
+ protected:
+  /// Sends this to a route, and returns how long it took until all had come.
+  [[nodiscard]] Duration send(const std::string& route, std::uint64_t bytes) {
+    const TimePoint begin = Clock::now();
+    const OwnedFd client = connect_tcp(daemon_->port_of(route));
+    const OwnedFd accepted = accept_from(server_.fd.get());
+    std::thread sender([&] {
+      EXPECT_TRUE(send_pattern(client.get(), Pattern(1), 0, bytes));
+      finish_sending(client.get());
+    });
+    PatternChecker seen(Pattern(1));
+    EXPECT_EQ(read_pattern(accepted.get(), seen), Ending::eof);
+    sender.join();
+    EXPECT_EQ(seen.received_bytes(), bytes);
+    EXPECT_EQ(seen.mismatch(), std::nullopt);
+    return Clock::now() - begin;
+  }
+
+  const Listener server_ = listen_tcp();
+};
+
+TEST_P(CappedBackupExampleTest, BackupsHaveALimitAndOthersHaveNone) {
+  start_example("capped-backup.toml", {{"10.0.0.2:873", loopback_address(server_.port)}}, 2);
+  // 5 MiB at once, and then 50 MiB a second.
+  EXPECT_GE(send("backup", 20 << 20), std::chrono::milliseconds(295));
+  static_cast<void>(send("interactive", 20 << 20));
+}
+
+INSTANTIATE_TEST_SUITE_P(BothEngines, CappedBackupExampleTest, testing::ValuesIn(both_engines()),
+                         name_of_mode);
 INSTANTIATE_TEST_SUITE_P(BothEngines, PublicPortExampleTest, testing::ValuesIn(both_engines()),
                          name_of_mode);
 INSTANTIATE_TEST_SUITE_P(BothEngines, SshAndTlsExampleTest, testing::ValuesIn(both_engines()),

@@ -17,9 +17,9 @@ from pathlib import Path
 SKIP = 77  # meson's status for a test that was skipped
 PROGRAMS = ["sluice", "sluice-bench", "sluice-capture", "sluice-ctl", "sluice-replay"]
 COMPLETED = ["sluice", "sluice-capture", "sluice-ctl", "sluice-replay"]
-EXAMPLES = ["README.md", "consul.toml", "kubernetes.toml", "postgres-primary.toml",
-            "postgres-standby.toml", "public-port.toml", "redis.toml", "sites-behind-balancer.toml",
-            "ssh-and-tls.toml"]
+EXAMPLES = ["README.md", "capped-backup.toml", "consul.toml", "kubernetes.toml",
+            "postgres-primary.toml", "postgres-standby.toml", "public-port.toml", "redis.toml",
+            "sites-behind-balancer.toml", "ssh-and-tls.toml"]
 MONITORING = ["grafana/sluice.json", "prometheus/alerts.yml", "prometheus/alerts_test.yml",
               "prometheus/scrape.yml"]
 ENVIRONMENT = os.environ | {"LC_ALL": "C", "MANWIDTH": "80"}

@@ -118,6 +118,12 @@ function sourceLimits({limits, sources}) {
   return each.length === 0 ? '' : `each source: ${each.join(', ')}; ${counted(sources ?? 0, 'source')}`;
 }
 
+/** How many bytes may move in each direction: "at most 50MiB/s, each connection: 20MiB/s". */
+function bandwidthLimits({limits}) {
+  const [all, each] = [limits['route-bandwidth']?.limit, limits['connection-bandwidth']?.limit];
+  return [all && `at most ${all}`, each && `each connection: ${each}`].filter(Boolean).join(', ');
+}
+
 /** A switch for the recording of a route. */
 function captureSwitch() {
   let row = null;
@@ -152,10 +158,10 @@ class RoutesSection extends ListSection {
       let row = null;
       const link = button('', () => choose(row.name), {class: 'link', title: 'Show its connections'});
       const [listen, to] = [make('span'), make('span', {class: 'roomy'})];
-      const sources = make('span', {class: 'base'});
-      return {element: make('span', {}, link, make('span', {class: 'base'}, listen, to), sources), show(next) {
+      const limits = make('span', {class: 'base'});
+      return {element: make('span', {}, link, make('span', {class: 'base'}, listen, to), limits), show(next) {
         row = next;
-        sources.textContent = sourceLimits(row);
+        limits.textContent = [sourceLimits(row), bandwidthLimits(row)].filter(Boolean).join('; ');
         link.textContent = row.name;
         listen.textContent = row.listen.join(', ');
         to.textContent = ` → ${row.to.slice(0, 3).join(', ')}${

@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, ThrottleTest, testing::ValuesIn(every_relay_mode
                          name_of_relay_mode);
 
 TEST_P(ThrottleTest, BothDirectionsKeepTheirLimitsAndLoseNothing) {
-  constexpr std::uint64_t kSize = kRate / 2;
+  constexpr std::uint64_t kSize = kRate / 4;
   TestTap seen(kToUpstream);
   const auto begin = Clock::now();
   RelaySession& session = start({.before = [&](Relay& relay) {
@@ -95,7 +95,7 @@ TEST_P(ThrottleTest, BothDirectionsKeepTheirLimitsAndLoseNothing) {
 
 TEST_P(ThrottleTest, NoTimeOutEndsBytesThatWaitForBandwidthAndTheFinFollowsThem) {
   RelaySession& session =
-      start_held(500ms, {.idle_timeout = 100ms, .half_close_timeout = 100ms}, true);
+      start_held(250ms, {.idle_timeout = 100ms, .half_close_timeout = 100ms}, true);
   EXPECT_EQ(read_whole(session.upstream.get(), kToUpstream, kSent), "");
   EXPECT_EQ(session.end(), EndReason::closed);
 }
@@ -122,7 +122,7 @@ TEST_P(ThrottleTest, AResetOfTheTargetIsPassedOnAtOnce) {
 }
 
 TEST_P(ThrottleTest, WhatCameBeforeAResetOfTheSourceIsDeliveredBeforeIt) {
-  RelaySession& session = start_held(300ms);
+  RelaySession& session = start_held(150ms);
   test::reset(std::move(session.client));
   EXPECT_EQ(read_until(session.upstream.get(), kToUpstream, Ending::reset), kSent);
   EXPECT_EQ(session.end(), EndReason::client_reset);
@@ -156,7 +156,7 @@ TEST_P(ThrottleTest, ALimitThatIsLiftedEndsTheWaitsOfAll) {
 }
 
 TEST_P(ThrottleTest, WhatIsSentBackAndWhatGoesToADeviceIsLimitedToo) {
-  constexpr std::uint64_t kSize = kRate / 4;
+  constexpr std::uint64_t kSize = kRate / 6;
   for (const bool echo : {true, false}) {
     const auto begin = Clock::now();
     RelaySession& session =

@@ -124,7 +124,9 @@ class LivePage(unittest.TestCase):
 
     def test_limits_show_what_is_used_and_who_was_turned_away(self):
         cells = "[...row('routes', '%s').children].map(each => each.textContent)"
-        self.assertIn("100 of 250", self.page.run(cells % "orders"))
+        orders = self.page.run(cells % "orders")
+        self.assertIn("100 of 250", orders)
+        self.assertIn("at most 50MiB/s, each connection: 20MiB/s", orders[0])
         web = self.page.run(cells % "web")
         self.assertIn("▲ 100 of 100", web)
         self.assertIn("each source: 10 connections, 50/s; 812 sources", web[0])

@@ -83,7 +83,8 @@ class Daemon:
         resets = 40 + int(self.seconds() * 2) if name == "web" else i
         capture = "/var/lib/sluice/orders" if i == 0 else "/var/lib/sluice/all" if i in (1, 5, 9) else None
         # The web has a limit of its own that is reached, and a flood from some sources.
-        limits = {0: {"route-connections": {"limit": 250, "used": self.count(i)}},
+        limits = {0: {"route-connections": {"limit": 250, "used": self.count(i)},
+                      "connection-bandwidth": {"limit": "20MiB/s"}, "route-bandwidth": {"limit": "50MiB/s"}},
                   2: {"route-connections": {"limit": 100, "used": 100}, "source-connections": {"limit": 10},
                       "source-rate": {"limit": "50/s"}}}.get(i, {})
         rejected = {"denied": "1202", "source-rate": str(93_000 + int(self.seconds() * 800)),

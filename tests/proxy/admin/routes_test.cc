@@ -50,6 +50,8 @@ TEST(RoutesTest, ARouteSaysWhatItLimitsAndWhomItHasTurnedAway) {
   config.route_connections = 100;
   config.source_connections = 10;
   config.source_rate = 3'000;
+  config.connection_bandwidth = 1'000'000;
+  config.route_bandwidth = 50 << 20;
   const Route route = make_route(0, config);
   for (int i = 0; i < 30; ++i) EXPECT_TRUE(route.places->take(100));
   route.places->set_others(7);
@@ -61,7 +63,9 @@ TEST(RoutesTest, ARouteSaysWhatItLimitsAndWhomItHasTurnedAway) {
   const json::object item = item_of(route);
   EXPECT_EQ(json::serialize(item.at("limits")),
             "{\"route-connections\":{\"limit\":100,\"used\":37},"
-            "\"source-connections\":{\"limit\":10},\"source-rate\":{\"limit\":\"50/s\"}}");
+            "\"source-connections\":{\"limit\":10},\"source-rate\":{\"limit\":\"50/s\"},"
+            "\"connection-bandwidth\":{\"limit\":\"1MB/s\"},"
+            "\"route-bandwidth\":{\"limit\":\"50MiB/s\"}}");
   EXPECT_EQ(json::serialize(item.at("rejected")),
             "{\"denied\":\"2\",\"source-rate\":\"3\",\"route-connections\":\"4\"}");
   EXPECT_EQ(json::serialize(item.at("closed")),

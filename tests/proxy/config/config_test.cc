@@ -1081,6 +1081,32 @@ TEST_F(ConfigFile, ARateIsANumberForASecondOrAMinute) {
             std::string::npos);
 }
 
+TEST_F(ConfigFile, ABandwidthIsASizeForASecond) {
+  const auto bandwidth = [&](const std::string& text) {
+    const RouteConfig route =
+        load(with_route("connection-bandwidth = " + text + "\nroute-bandwidth = " + text + "\n"))
+            .routes[0];
+    EXPECT_EQ(route.connection_bandwidth, route.route_bandwidth);
+    return route.route_bandwidth;
+  };
+  EXPECT_EQ(bandwidth("\"10MiB/s\""), 10U << 20);
+  EXPECT_EQ(bandwidth("\"10MB/s\""), 10'000'000U);
+  EXPECT_EQ(bandwidth("\"1024B/s\""), 1024U);
+  EXPECT_EQ(bandwidth("\"64GiB/s\""), std::uint64_t{64} << 30);
+  EXPECT_EQ(bandwidth("0"), 0U);
+  EXPECT_EQ(bandwidth("\"0\""), 0U);
+  for (const char* wrong : {"5", "\"5\"", "\"/s\"", "\"5/s\"", "\"10MiB\"", "\"10MiB/m\"",
+                            "\"-1MiB/s\"", "\"1.5MiB/s\"", "\"1023B/s\"", "\"65GiB/s\"",
+                            "\"99999999999TiB/s\"", "\"1MiB/s \"", "true"}) {
+    const std::string error =
+        load_error(with_route("route-bandwidth = " + std::string(wrong) + "\n"));
+    EXPECT_NE(error.find("key \"route-bandwidth\": "), error.npos) << wrong;
+  }
+  EXPECT_NE(load_error(with_route("connection-bandwidth = \"5\"\n"))
+                .find("no bandwidth in \"5\": expected 0 (no limit), or 1KiB/s to 64GiB/s"),
+            std::string::npos);
+}
+
 TEST_F(ConfigFile, BytesOfAnExchangeAreTextOrHex) {
   const auto expect_error = [&](const std::string& key, const std::string& error) {
     EXPECT_NE(load_error(with_route(key + "\n")).find(error), std::string::npos)
@@ -1110,7 +1136,7 @@ TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
       "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
       "on-down, resolve-interval, allow, deny, source-connections, source-rate, "
-      "server-connections, route-connections, "
+      "server-connections, route-connections, connection-bandwidth, route-bandwidth, "
       "proxy-in, "
       "proxy-trust, proxy-out, proxy-tlvs, "
       "source, keepalive, user-timeout, peek-timeout, "

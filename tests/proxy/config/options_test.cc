@@ -69,8 +69,10 @@ TEST(Options, TellTheDefaultThatTheConfigurationHas) {
 TEST(Options, AreTakenAtTheirBoundsAndNotBeyond) {
   for (const Option& option : options()) {
     const bool count = option.kind == OptionKind::count;
-    if (!count && option.kind != OptionKind::duration && option.kind != OptionKind::size) continue;
-    const std::string_view unit = count ? "" : option.kind == OptionKind::size ? "B" : "ns";
+    const bool bandwidth = option.kind == OptionKind::bandwidth;
+    const bool size = option.kind == OptionKind::size;
+    if (!count && !bandwidth && !size && option.kind != OptionKind::duration) continue;
+    const std::string_view unit = count ? "" : bandwidth ? "B/s" : size ? "B" : "ns";
     Config config;
     RouteConfig route;
     const auto taken = [&](std::uint64_t number) {
