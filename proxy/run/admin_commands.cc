@@ -58,7 +58,8 @@ void DaemonCommands::set_lame_duck(bool lame_duck, std::function<void(bool)> don
 
 void DaemonCommands::reload(bool dry_run, std::function<void(admin::ReloadResult)> done) {
   control_.post([this, dry_run, done = std::move(done)]() mutable {
-    if (!dry_run) takeovers_->reopen_logs();  // as SIGHUP does: log rotation relies on `systemctl reload`
+    // As SIGHUP does: log rotation relies on `systemctl reload`.
+    if (!dry_run) takeovers_->reopen_logs();
     if (reloader_ != nullptr) return reloader_->reload(dry_run, std::move(done));
     done(
         {admin::ReloadResult::Outcome::refused, {}, {"started without --config: no file to read"}});
