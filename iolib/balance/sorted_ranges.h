@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <utility>
 #include <vector>
+
+#include "iolib/base/large_pages.h"
 
 namespace sluice::balance {
 
@@ -13,11 +15,81 @@ struct Wide {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
   friend constexpr bool operator==(const Wide&, const Wide&) = default;
-  // Without a branch: it would be mispredicted every other time.
   friend constexpr bool operator<(const Wide& a, const Wide& b) {
-    __extension__ using Whole = unsigned __int128;
-    return (Whole{a.high} << 64 | a.low) < (Whole{b.high} << 64 | b.low);
+    return a.high != b.high ? a.high < b.high : a.low < b.low;
   }
+};
+
+/// Numbers in their order, of which a look-up compares a few dozen neighbours.
+template <class Number>
+class SortedNumbers {
+ public:
+  [[nodiscard]] std::size_t size() const { return numbers_.size(); }
+  [[nodiscard]] std::size_t size_bytes() const { return numbers_.capacity() * sizeof(Number); }
+  [[nodiscard]] Number at(std::size_t place) const { return numbers_[place]; }
+  void reserve(std::size_t size) { numbers_.reserve(size); }
+  /// A number that is not below the last one.
+  void push_back(Number number) { numbers_.push_back(number); }
+  void pop_back() { numbers_.pop_back(); }
+  void shrink_to_fit() { numbers_.shrink_to_fit(); }
+  /// How many of the `count` numbers from `from` on are not above `address`. Comparisons that do
+  /// not depend on each other are faster than a search by halves.
+  [[nodiscard]] std::size_t not_above(std::size_t from, std::size_t count, Number address) const {
+    const Number* const numbers = numbers_.data() + from;
+    for (std::size_t i = 0; i < count; i += kInLine) __builtin_prefetch(numbers + i);
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < count; ++i) found += address < numbers[i] ? 0 : 1;
+    return found;
+  }
+  friend bool operator==(const SortedNumbers&, const SortedNumbers&) = default;
+
+ private:
+  static constexpr std::size_t kInLine = 64 / sizeof(Number);
+
+  std::vector<Number, LargePages<Number>> numbers_;
+};
+
+/// The upper and the lower halves stand apart. A look-up reads the lower ones only where the upper
+/// ones are the same; of blocks that are no longer than a /64 there are none.
+template <>
+class SortedNumbers<Wide> {
+ public:
+  [[nodiscard]] std::size_t size() const { return highs_.size(); }
+  [[nodiscard]] std::size_t size_bytes() const { return highs_.size_bytes() + lows_.size_bytes(); }
+  [[nodiscard]] Wide at(std::size_t place) const {
+    return {highs_.at(place), lows_.size() == 0 ? 0 : lows_.at(place)};
+  }
+  void reserve(std::size_t size) { highs_.reserve(size); }
+  void push_back(Wide number) {
+    while (number.low != 0 && lows_.size() < highs_.size()) lows_.push_back(0);
+    highs_.push_back(number.high);
+    if (number.low != 0 || lows_.size() > 0) lows_.push_back(number.low);
+  }
+  void pop_back() {
+    highs_.pop_back();
+    if (lows_.size() > 0) lows_.pop_back();
+  }
+  void shrink_to_fit() {
+    std::size_t zeros = 0;
+    while (zeros < lows_.size() && lows_.at(zeros) == 0) ++zeros;
+    if (zeros == lows_.size()) lows_ = {};
+    highs_.shrink_to_fit();
+    lows_.shrink_to_fit();
+  }
+  [[nodiscard]] std::size_t not_above(std::size_t from, std::size_t count, Wide address) const {
+    const std::size_t found = highs_.not_above(from, count, address.high);
+    if (lows_.size() == 0 || found == 0 || highs_.at(from + found - 1) != address.high) {
+      return found;
+    }
+    std::size_t same = found - 1;
+    while (same > 0 && highs_.at(from + same - 1) == address.high) --same;
+    return same + lows_.not_above(from + same, found - same, address.low);
+  }
+  friend bool operator==(const SortedNumbers&, const SortedNumbers&) = default;
+
+ private:
+  SortedNumbers<std::uint64_t> highs_;
+  SortedNumbers<std::uint64_t> lows_;  ///< empty if all are 0; otherwise as many
 };
 
 /// The addresses of one family as sorted, disjoint ranges that are in turn on one side and on the
@@ -34,20 +106,21 @@ class SortedRanges {
   /// The addresses from `from` on, up to the next call, are on `side`. `from` must not be below
   /// that of the last call; at the same one, the later call counts.
   void set(Number from, bool side) {
-    if (!firsts_.empty() && firsts_.back() == from) firsts_.pop_back();
+    if (firsts_.size() > 0 && firsts_.at(firsts_.size() - 1) == from) firsts_.pop_back();
     if (last_side() != side) firsts_.push_back(from);
   }
   /// To be called after the last set(), before the first side().
   void finish() {
     firsts_.shrink_to_fit();
     levels_.clear();
-    std::span<const Number> below = firsts_;
-    while (below.size() > kFanOut) {
-      std::vector<Number> level;
-      level.reserve(below.size() / kFanOut + 1);
-      for (std::size_t i = 0; i < below.size(); i += kFanOut) level.push_back(below[i]);
+    for (std::size_t size = firsts_.size(); size > kFanOut;) {
+      const SortedNumbers<Number>& below = levels_.empty() ? firsts_ : levels_.back();
+      SortedNumbers<Number> level;
+      level.reserve(size / kFanOut + 1);
+      for (std::size_t i = 0; i < size; i += kFanOut) level.push_back(below.at(i));
+      level.shrink_to_fit();
+      size = level.size();
       levels_.push_back(std::move(level));
-      below = levels_.back();
     }
   }
   [[nodiscard]] bool side(Number address) const {
@@ -60,40 +133,26 @@ class SortedRanges {
     return first_side_ != (not_above(firsts_, node, address) % 2 != 0);
   }
   [[nodiscard]] std::size_t size_bytes() const {
-    std::size_t bytes = firsts_.capacity() * sizeof(Number);
-    for (const auto& level : levels_) bytes += level.capacity() * sizeof(Number);
+    std::size_t bytes = firsts_.size_bytes();
+    for (const auto& level : levels_) bytes += level.size_bytes();
     return bytes;
   }
   friend bool operator==(const SortedRanges&, const SortedRanges&) = default;
 
  private:
   static constexpr std::size_t kFanOut = 32;
-  static constexpr std::size_t kLineBytes = 64;
 
   [[nodiscard]] bool last_side() const { return first_side_ != (firsts_.size() % 2 != 0); }
   // How many numbers of the level are not above `address`, if the first beyond it is among the
-  // kFanOut from `node` on, or just behind them. Comparisons that do not depend on each other are
-  // faster than a search by halves. Of large numbers only one in a cache line is looked at first.
-  static std::size_t not_above(const std::vector<Number>& level, std::size_t node, Number address) {
-    constexpr std::size_t kInLine = kLineBytes / sizeof(Number);
-    constexpr std::size_t kStep = sizeof(Number) > sizeof(std::uint64_t) ? kInLine : 1;
-    const Number* const numbers = level.data() + node;
-    const std::size_t count = std::min(kFanOut, level.size() - node);
-    for (std::size_t i = 0; i < count; i += kInLine) __builtin_prefetch(numbers + i);
-    const auto not_above_of = [&](std::size_t from, std::size_t to, std::size_t step) {
-      std::size_t found = 0;
-      for (std::size_t i = from; i < to; i += step) found += address < numbers[i] ? 0 : 1;
-      return found;
-    };
-    const std::size_t steps = not_above_of(0, count, kStep);
-    if (kStep == 1 || steps == 0) return node + steps;
-    const std::size_t from = (steps - 1) * kStep + 1;
-    return node + from + not_above_of(from, std::min(from + kStep - 1, count), 1);
+  // kFanOut from `node` on, or just behind them.
+  static std::size_t not_above(const SortedNumbers<Number>& level, std::size_t node,
+                               Number address) {
+    return node + level.not_above(node, std::min(kFanOut, level.size() - node), address);
   }
 
   bool first_side_;
-  std::vector<Number> firsts_;
-  std::vector<std::vector<Number>> levels_;  ///< the lowest first
+  SortedNumbers<Number> firsts_;
+  std::vector<SortedNumbers<Number>> levels_;  ///< the lowest first
 };
 
 }  // namespace sluice::balance

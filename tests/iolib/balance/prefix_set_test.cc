@@ -152,6 +152,38 @@ TEST(PrefixSetTest, RandomListsAgreeWithALookThroughAllBlocks) {
   }
 }
 
+TEST(PrefixSetTest, HostsOfFewNetworksAreToldApart) {
+  Blocks denied;
+  const auto text_of = [](unsigned network, unsigned host) {
+    std::array<char, 64> text{};
+    std::snprintf(text.data(), text.size(), "2001:db8:0:%x::%x:%x", network, host >> 16,
+                  host & 0xffff);
+    return std::string(text.data());
+  };
+  for (unsigned network = 0; network < 3; ++network) {
+    for (unsigned i = 0; i < 5'000; ++i) {
+      denied.push_back(Prefix::parse(text_of(network, 3 * i + network)).value());
+    }
+  }
+  const PrefixSet set({}, denied);
+  for (unsigned network = 0; network < 3; ++network) {
+    for (unsigned host_of = 0; host_of < 15'003; ++host_of) {
+      const bool is_denied =
+          host_of >= network && host_of < 15'000 + network && (host_of - network) % 3 == 0;
+      ASSERT_EQ(set.allows(host(text_of(network, host_of))), !is_denied)
+          << text_of(network, host_of);
+    }
+  }
+}
+
+/// Also if one was built on the way of longer blocks that others outweigh.
+TEST(PrefixSetTest, SetsThatAllowTheSameAreEqual) {
+  EXPECT_EQ(set_of({}, {"2001:db8::/32"}), set_of({}, {"2001:db8::/32", "2001:db8::1"}));
+  EXPECT_EQ(set_of({}, {"2001:db8::/64"}),
+            set_of({}, {"2001:db8::/65", "2001:db8::8000:0:0:0/65"}));
+  EXPECT_FALSE(set_of({}, {"2001:db8::/64"}) == set_of({}, {"2001:db8::/63"}));
+}
+
 TEST(PrefixSetTest, AMillionBlocksTake32MiBAtMost) {
   Blocks denied;
   const auto count = test::by_scale<unsigned>(200'000, 1'000'000, 1'000'000);
