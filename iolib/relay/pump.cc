@@ -161,7 +161,7 @@ bool Pump::may_gather() const {
 
 void Pump::wait_for_source() {
   const std::size_t most = allowance();
-  if (most == 0 || awaits_bandwidth()) {
+  if (most == 0 || (throttle_ && awaits_bandwidth())) {
     wait_ = Wait::allowance;
     return relay_.pump_paused(*this);
   }
@@ -213,7 +213,7 @@ void Pump::receive_turn() {
 }
 
 void Pump::take(const Completion& completion) {
-  spend(completion.data.size());
+  if (throttle_) spend(completion.data.size());
   if (completion.result == 0) return end_source(source_.end_is_orderly());
   if (completion.result < 0) {
     const int error = -completion.result;
@@ -314,13 +314,10 @@ std::size_t Pump::turn_allowance() {
   return throttle_->ask(relay_.context_->reactor.now(), std::min(most, source_.unread_bytes()));
 }
 
-void Pump::spend(std::size_t bytes) {
-  if (throttle_) throttle_->spend(relay_.context_->reactor.now(), bytes);
-}
+void Pump::spend(std::size_t bytes) { throttle_->spend(relay_.context_->reactor.now(), bytes); }
 
 // Whether bytes wait for bandwidth. The relay's timer then wakes the pump.
 bool Pump::awaits_bandwidth() {
-  if (!throttle_) return false;
   const TimePoint now = relay_.context_->reactor.now();
   const TimePoint next = throttle_->next_look(now);
   if (next > now) relay_.arm(next);

@@ -19,7 +19,7 @@ void Pump::splice_turn() {
   }
   assert(held_bytes() == 0);
   const Transfer in = splice_in(source_.fd(), *pipe_, most);
-  spend(in.bytes);
+  if (throttle_) spend(in.bytes);
   switch (in.status) {
     case Transfer::Status::moved:
       received_bytes_ += in.bytes;
