@@ -81,6 +81,7 @@ void log_recovered(const CaptureDirectory& directory, const capture::Store::Left
 }  // namespace
 
 void CaptureDirectory::tend() {
+  const std::lock_guard lock(tending_);
   if (!store->has_others()) return store->apply_retention();
   const Result<capture::Store::Leftovers> others = store->look_after_others();
   if (others.has_value()) return log_recovered(*this, *others);
@@ -273,6 +274,8 @@ std::vector<CaptureDirectoryPtr> CaptureDirectories::open_ones() const {
 Result<HandedCaptures> CaptureDirectories::hand_over() const {
   HandedCaptures handed;
   for (const CaptureDirectoryPtr& each : open_ones()) {
+    // The other process seals whatever is left of those that have ended.
+    if (each->store->has_others()) each->tend();
     Result<OwnedFd> lock = each->directory->share_lock();
     if (lock.has_error()) return lock.error();
     handed.locks.push_back({each->path(), std::move(*lock)});

@@ -36,7 +36,7 @@ struct CaptureDirectory {
   CaptureDirectory& operator=(const CaptureDirectory&) = delete;
 
   /// Applies the retention, and looks after what other processes record here: see Store. To be
-  /// called once a second, by one thread. May block.
+  /// called once a second. May block. Any thread.
   void tend();
   /// Whether there is anything to tend.
   [[nodiscard]] bool needs_tending() const {
@@ -54,6 +54,9 @@ struct CaptureDirectory {
   capture::Store::Leftovers leftovers;
   capture::RecorderOptions recorder;  ///< the options of each worker's recorder
   [[nodiscard]] const std::string& path() const { return config.capture; }
+
+ private:
+  std::mutex tending_;  ///< held by tend()
 };
 using CaptureDirectoryPtr = std::shared_ptr<CaptureDirectory>;
 

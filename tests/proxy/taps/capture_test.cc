@@ -387,6 +387,16 @@ TYPED_TEST(CaptureTakeoverTest, ASuccessorThatDiesLeavesNothingOpen) {
   this->end(this->begin(this->a_));
 }
 
+// Or two processes would seal the same segments at a time.
+TYPED_TEST(CaptureTakeoverTest, WhatOneLeftThatHasEndedIsSealedBeforeAnotherTakesOver) {
+  this->apply({this->a_});
+  const std::string left = this->a_ + "/successor-w000-0000000000.open";
+  std::ofstream(left).put('\0');
+  this->directories_.ended({"successor"});
+  EXPECT_TRUE(this->directories_.hand_over().has_value());
+  EXPECT_FALSE(std::filesystem::exists(left));
+}
+
 TEST(HandedCaptures, AMessageWithoutThemHasNone) {
   std::vector<OwnedFd> descriptors;
   for (const char* text : {"null", "[]", "{}", R"({"directories":1,"living":[1]})"}) {
