@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -19,9 +18,6 @@
 
 namespace sluice {
 namespace {
-
-// Until the answer to the request that has begun a takeover is on its way.
-constexpr Duration kReplyTime = std::chrono::milliseconds(200);
 
 // The sockets of all workers in the order in which they were bound: socket i of an address is with
 // worker i % n.
@@ -62,6 +58,7 @@ Takeovers::Takeovers(const Config& config, Control& control, const Workers& work
           .hold = [this](pid_t pid) { return hold(pid); },
           .refused = [this](pid_t pid, const std::string& reason) { launcher_.tell(pid, reason); },
           .release = [this](pid_t pid, const std::string& reason) { release(pid, reason); },
+          .confirmed = [this](pid_t pid) { launcher_.tell(pid, ""); },
           .let_go = [this](pid_t pid) { return let_go(pid); },
           .ended = [this](const std::vector<std::string>& runs) { captures_.ended(runs); },
           .report = [this] { return report_changes(); },
@@ -378,10 +375,6 @@ void Takeovers::leave(pid_t successor) {
 }
 
 json::object Takeovers::let_go(pid_t successor) {
-  // The answer must leave before this process ends, which can be at once.
-  launcher_.tell(successor, "");
-  pollfd stop[] = {{predecessor_.stop().fd(), POLLIN, 0}};
-  takeover::wait_for(stop, Clock::now() + kReplyTime);
   const Result<Said> gone =
       ask_.control<Said>([this, successor](const std::function<void(Said)>& answer) {
         leave(successor);

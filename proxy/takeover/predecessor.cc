@@ -21,6 +21,9 @@ namespace {
 // How long a peer may take for its first message, and for an answer that must be at hand.
 constexpr Duration kHelloTime = std::chrono::seconds(5);
 constexpr Duration kAnswerTime = std::chrono::seconds(5);
+// Between the news that the successor is in charge and the end of this process, which can be at
+// once: whoever has asked for the takeover gets the answer.
+constexpr Duration kReplyTime = std::chrono::milliseconds(200);
 constexpr Duration kReportInterval = std::chrono::seconds(1);
 // Nobody reads a report that is not taken within this time. Meanwhile another takeover can go on.
 constexpr Duration kReportTime = kTakeoverTime + std::chrono::seconds(10);
@@ -45,6 +48,13 @@ Result<> expect(Link& link, MessageType type, TimePoint deadline) {
   if (received.has_error()) return received.error();
   if (received->message.type != type) return unexpected(received->message);
   return {};
+}
+
+// Fails if the successor gives up or ends before `deadline`.
+Result<> stays(Link& link, TimePoint deadline) {
+  const Result<Link::Received> received = link.receive(kLongestAnswer, deadline);
+  if (received.has_value()) return unexpected(received->message);
+  return received.error().code == ETIMEDOUT ? Result<>() : received.error();
 }
 
 void send_refusal(Link& link, std::string_view reason) {
@@ -209,6 +219,12 @@ Result<> Predecessor::give(Link& link, const Peer& peer, TimePoint deadline) {
   Result<> sent = link.send({MessageType::go, *std::move(held)}, deadline);
   if (sent.has_error()) return sent;
   Result<> done = expect(link, MessageType::done, deadline);
+  // If this process was stopped for a while, the other can have given up since.
+  if (done.has_value()) done = stays(link, Clock::now());
+  if (done.has_value()) {
+    hooks_.confirmed(peer.pid);
+    done = stays(link, Clock::now() + kReplyTime);
+  }
   // A daemon that ends leaves the sockets to the one that accepts.
   const bool ends = done.has_error() && done.error().code == ECANCELED;
   if (done.has_error() && !ends) return done;

@@ -33,6 +33,8 @@ class Predecessor {
     std::function<void(pid_t successor, const std::string& reason)> refused;
     /// Accepts again. `reason`: why the takeover has failed.
     std::function<void(pid_t successor, const std::string& reason)> release;
+    /// The successor is about to be in charge.
+    std::function<void(pid_t successor)> confirmed;
     /// The successor accepts, and is in charge, or this daemon ends. Returns what `released` says.
     std::function<json::object(pid_t successor)> let_go;
     /// A process has ended that could not take over, and may have begun to record.

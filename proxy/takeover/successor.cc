@@ -11,16 +11,15 @@
 
 #include "iolib/base/endpoint.h"
 #include "iolib/base/shortage.h"
+#include "proxy/log/log.h"
 
 namespace sluice::takeover {
 namespace {
 
-// How long the other process may take for what it has at hand.
+// How long a message to the other process may take.
 constexpr Duration kOtherAnswerTime = std::chrono::seconds(10);
 // Beyond the time that it allows for the whole takeover: then it hangs.
 constexpr Duration kPatience = std::chrono::seconds(40);
-// How long this process accepts and answers before the other one lets go.
-constexpr Duration kLife = std::chrono::seconds(3);
 // Between a process's close of the link, as it dies, and its end.
 constexpr Duration kDeathTime = std::chrono::seconds(2);
 
@@ -147,7 +146,7 @@ void Successor::lose(const Error& why) {
 // Until the other process has let go. It says nothing before `done`, unless it gives up, or lets go
 // since it ends.
 Result<json::object> Successor::live_and_confirm() {
-  const TimePoint alive = Clock::now() + kLife;
+  const TimePoint alive = Clock::now() + times_.life;
   if (!hooks_.answers()) return Error{0, "a worker of the new process does not answer"};
   Result<Link::Received> received = link_.receive(kLongestState, alive);
   if (received.has_value()) return body_of_released(std::move(received->message));
@@ -156,7 +155,17 @@ Result<json::object> Successor::live_and_confirm() {
   // What has begun the end did so before the control thread answered.
   if (stop_.stopped()) return Error{ECANCELED, "takeover link"};
   Result<> sent = link_.send({MessageType::done}, Clock::now() + kOtherAnswerTime);
-  received = link_.receive(kLongestState, Clock::now() + kOtherAnswerTime);
+  return await_released();
+}
+
+// A process that was stopped reads `done` whenever it goes on, and then lets go. So only its word,
+// or its end, ends the wait: if this process gave up, nobody would serve.
+Result<json::object> Successor::await_released() {
+  const Result<> answered = wait_or_stop(stop_)(link_.fd(), POLLIN, Clock::now() + times_.silence);
+  if (answered.has_error() && answered.error().code == ETIMEDOUT) {
+    log::warn("takeover_unanswered", {{"reason", "the running process does not answer"}});
+  }
+  Result<Link::Received> received = link_.receive(kLongestState, TimePoint::max());
   if (received.has_error()) return received.error();
   return body_of_released(std::move(received->message));
 }

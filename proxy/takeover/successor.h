@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -7,12 +8,20 @@
 #include <utility>
 #include <vector>
 
+#include "iolib/base/clock.h"
 #include "iolib/base/error.h"
 #include "iolib/json/json.h"
 #include "proxy/takeover/handover.h"
 #include "proxy/takeover/link.h"
 
 namespace sluice::takeover {
+
+struct SuccessorTimes {
+  /// How long a new process accepts and answers before the old one lets go.
+  Duration life = std::chrono::seconds(3);
+  /// How long the old one may then be silent before the log says so.
+  Duration silence = std::chrono::seconds(10);
+};
 
 /// A process that takes over from another, in steps: ask(), await_go() once it could accept,
 /// settle() once it does. Until it has settled the other may go on instead. The first two block
@@ -31,6 +40,7 @@ class Successor {
   };
 
   Successor() = default;
+  explicit Successor(SuccessorTimes times) : times_(times) {}
   ~Successor() { end(); }
   Successor(const Successor&) = delete;
   Successor& operator=(const Successor&) = delete;
@@ -59,8 +69,10 @@ class Successor {
   void run();
   void lose(const Error& why);
   [[nodiscard]] Result<json::object> live_and_confirm();
+  [[nodiscard]] Result<json::object> await_released();
   [[nodiscard]] bool other_has_died(const Error& error) const;
 
+  SuccessorTimes times_;
   Hooks hooks_;
   StopSignal stop_;
   Link link_;

@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <future>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "proxy/takeover/link.h"
 #include "proxy/takeover/wire.h"
@@ -30,6 +33,7 @@ Predecessor::Hooks agreeing(std::string report) {
       .hold = [](pid_t) -> Result<json::object> { return json::object{}; },
       .refused = [](pid_t, const std::string&) {},
       .release = [](pid_t, const std::string&) {},
+      .confirmed = [](pid_t) {},
       .let_go = [](pid_t) { return json::object{}; },
       .ended = [](const std::vector<std::string>&) {},
       .report =
@@ -52,10 +56,13 @@ class Peer {
     ADD_FAILURE() << received.error().to_string();
     return {};
   }
-  void take_over() {
+  void ready() {
     send(MessageType::hello, {{"version", kWireVersion}, {"pid", std::int64_t{::getpid()}}});
     while (receive().type == MessageType::descriptors) continue;
     send(MessageType::ready);
+  }
+  void take_over() {
+    ready();
     ASSERT_EQ(receive().type, MessageType::go);
     send(MessageType::done);
     ASSERT_EQ(receive().type, MessageType::released);
@@ -64,6 +71,60 @@ class Peer {
  private:
   Link link_;
 };
+
+/// Who must not let go: tells why the takeover has failed.
+struct Keeper {
+  explicit Keeper(Predecessor::Hooks hooks) : predecessor(with_release(std::move(hooks))) {
+    EXPECT_TRUE(predecessor.start(test::listen_unix(path)).has_value());
+  }
+  Predecessor::Hooks with_release(Predecessor::Hooks hooks) {
+    hooks.let_go = [](pid_t) {
+      ADD_FAILURE() << "nobody serves";
+      return json::object{};
+    };
+    hooks.release = [this](pid_t, const std::string& reason) { released.set_value(reason); };
+    return hooks;
+  }
+  test::TempDir folder;
+  const std::string path = folder.file("takeover.sock");
+  std::promise<std::string> released;
+  Predecessor predecessor;
+};
+
+TEST(TakeoverPredecessor, GoesOnIfTheSuccessorHasGivenUpWhileItStoodStill) {
+  std::promise<void> goes_on;
+  Predecessor::Hooks hooks = agreeing("");
+  hooks.hold = [&](pid_t) -> Result<json::object> {
+    goes_on.get_future().wait();
+    return json::object{};
+  };
+  hooks.confirmed = [](pid_t) { ADD_FAILURE() << "it is told that it has succeeded"; };
+  Keeper keeper(std::move(hooks));
+  Peer peer(keeper.path);
+  peer.ready();
+  peer.send(MessageType::done);
+  peer.send(MessageType::failed, {{"reason", "it ends"}});
+  goes_on.set_value();
+  EXPECT_EQ(keeper.released.get_future().get(), "it ends");
+}
+
+TEST(TakeoverPredecessor, GoesOnIfTheSuccessorDiesBeforeItLetsGo) {
+  std::promise<void> confirmed, killed;
+  Predecessor::Hooks hooks = agreeing("");
+  hooks.confirmed = [&](pid_t) {
+    confirmed.set_value();
+    killed.get_future().wait();
+  };
+  Keeper keeper(std::move(hooks));
+  std::optional<Peer> peer(keeper.path);
+  peer->ready();
+  EXPECT_EQ(peer->receive().type, MessageType::go);
+  peer->send(MessageType::done);
+  confirmed.get_future().wait();
+  peer.reset();
+  killed.set_value();
+  EXPECT_EQ(keeper.released.get_future().get(), "the successor has ended, or closed the link");
+}
 
 TEST(TakeoverPredecessor, AReportThatNobodyReadsForAWhileArrivesWhole) {
   const test::TempDir folder;
