@@ -5,6 +5,8 @@
 
 #include <cassert>
 #include <cerrno>
+#include <cstdint>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -14,6 +16,23 @@
 #include "proxy/log/log.h"
 
 namespace sluice {
+namespace {
+
+// Drops SYNs alone: a client whose last ACK was lost would believe that it is connected, and learn
+// nothing of the close until it sends something.
+void refuse_new_clients(int fd) {
+  constexpr std::uint32_t kFlags = 13, kSyn = 0x02;  // in the TCP header
+  sock_filter syns[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kSyn, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+  };
+  const sock_fprog filter{std::size(syns), syns};
+  static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter));
+}
+
+}  // namespace
 
 Listener::Listener(Admission& admission, ListenSocket socket)
     : admission_(admission), socket_(std::move(socket)) {}
@@ -71,10 +90,7 @@ void Listener::drain() {
 // Not if another process has the socket, too.
 void Listener::retire() {
   if (socket_.kind == Leg::Kind::tcp && !socket_.inherited && socket_.fd) {
-    sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
-    const sock_fprog filter{1, nothing};
-    static_cast<void>(
-        ::setsockopt(socket_.fd.get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter));
+    refuse_new_clients(socket_.fd.get());
   }
   drain();
 }
