@@ -1,5 +1,6 @@
 #include "iolib/reactor/asio_reactor.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -11,6 +12,8 @@
 #include <chrono>
 #include <memory_resource>
 #include <utility>
+
+#include "iolib/base/readiness.h"
 
 namespace sluice {
 namespace {
@@ -69,6 +72,7 @@ void AsioReactor::receive(int fd, Operation& operation, std::size_t max_bytes) {
 }
 
 void AsioReactor::wait_readable(int fd, Operation& operation) { request(fd, operation, kReadable); }
+void AsioReactor::wait_end(int fd, Operation& operation) { request(fd, operation, kEnd); }
 void AsioReactor::wait_writable(int fd, Operation& operation) { request(fd, operation, kWritable); }
 void AsioReactor::watch_errors(int fd, Operation& operation) { request(fd, operation, kWatch); }
 void AsioReactor::accept(int listener, Operation& operation) {
@@ -98,6 +102,7 @@ int AsioReactor::begin(Operation& operation) {
   const bool is_new = descriptor.serial == 0;
   const bool looks = operation.kind_ == kWritable ||
                      (operation.kind_ == kReadable && descriptor.input != Input::none) ||
+                     (operation.kind_ == kEnd && descriptor.input == Input::mixed) ||
                      (operation.kind_ == kWatch && descriptor.input == Input::mixed);
   if (!is_new && !looks) return 0;
   if (is_new && ++serials_ == 0) ++serials_;  // 0 says that it is not registered
@@ -254,6 +259,9 @@ void AsioReactor::read_ready(Descriptor& descriptor, int fd) {
     case kAccept:
     case kAcceptOne:
       return accept_ready(fd, descriptor.serial);
+    case kEnd:
+      if (ready_events(fd, POLLRDHUP) == 0) return;
+      [[fallthrough]];
     default:
       return finish(*std::exchange(descriptor.reader, nullptr), {EPOLLIN, false, {}});
   }

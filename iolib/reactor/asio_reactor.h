@@ -31,6 +31,7 @@ class AsioReactor final : public Reactor {
 
   void receive(int fd, Operation& operation, std::size_t max_bytes) override;
   void wait_readable(int fd, Operation& operation) override;
+  void wait_end(int fd, Operation& operation) override;
   void wait_writable(int fd, Operation& operation) override;
   void watch_errors(int fd, Operation& operation) override;
   void accept(int listener, Operation& operation) override;
@@ -57,7 +58,7 @@ class AsioReactor final : public Reactor {
   };
 
   // What an operation waits for.
-  enum Kind : std::uint8_t { kReceive, kReadable, kWritable, kWatch, kAccept, kAcceptOne };
+  enum Kind : std::uint8_t { kReceive, kReadable, kEnd, kWritable, kWatch, kAccept, kAcceptOne };
 
   AsioReactor();
   [[nodiscard]] Result<> open();

@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -21,6 +23,9 @@ namespace {
 constexpr std::size_t kLeastPerTurn = 16;
 // The handling of one turn in a running process never takes this long, however much there is to do.
 constexpr Duration kLongestTurn = std::chrono::milliseconds(100);
+
+// By what a Wait is for.
+constexpr std::array<short, 3> kEventsOf = {POLLIN, POLLOUT, POLLRDHUP};
 
 }  // namespace
 
@@ -115,10 +120,13 @@ void Reactor::Mailbox::complete(const Completion& /*completion*/) {
 void Reactor::Wait::await_suspend(std::coroutine_handle<> waiter) {
   waiter_ = waiter;
   reactor_.set_timer(*this, until_);
-  if (for_ == For::writing) {
-    reactor_.wait_writable(descriptor_, *this);
-  } else {
-    reactor_.wait_readable(descriptor_, *this);
+  switch (for_) {
+    case For::reading:
+      return reactor_.wait_readable(descriptor_, *this);
+    case For::writing:
+      return reactor_.wait_writable(descriptor_, *this);
+    case For::end:
+      return reactor_.wait_end(descriptor_, *this);
   }
 }
 
@@ -127,7 +135,7 @@ void Reactor::Wait::complete(const Completion& completion) {
   result_ = completion.result;
   // A descriptor that became ready before the loop handled the deadline is not late.
   if (timed_out_ && result_ == -ECANCELED) {
-    const int events = ready_events(descriptor_, for_ == For::writing ? POLLOUT : POLLIN);
+    const int events = ready_events(descriptor_, kEventsOf[static_cast<std::size_t>(for_)]);
     result_ = events != 0 ? events : -ETIMEDOUT;
   }
   waiter_.resume();

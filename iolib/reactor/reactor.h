@@ -27,7 +27,7 @@ namespace sluice {
 /// reactor. Descriptors are borrowed and must be O_NONBLOCK. Before a descriptor is closed, every
 /// request on it must have completed and forget() must have been called: a request in flight keeps
 /// the file open, so close() would send nothing. At most one reading request (receive,
-/// wait_readable, accept, accept_one), one wait_writable and one watch_errors may be in flight on a
+/// wait_readable, wait_end, accept, accept_one), one wait_writable and one watch_errors may be in flight on a
 /// descriptor. A reactor may be destroyed with requests in flight and timers set: none of them
 /// completes.
 class Reactor {
@@ -69,6 +69,9 @@ class Reactor {
   }
   /// Completes when `fd` is readable, has ended or has failed; the result is then positive.
   virtual void wait_readable(int fd, Operation& operation) = 0;
+  /// Completes when the peer has ended its stream or `fd` has failed, whatever is unread; the result
+  /// is then positive.
+  virtual void wait_end(int fd, Operation& operation) = 0;
   /// Completes when `fd` is writable or has failed; the result is then positive.
   virtual void wait_writable(int fd, Operation& operation) = 0;
   /// Stays in flight until it is cancelled. Completes with the poll events each time POLLERR or
@@ -116,6 +119,8 @@ class Reactor {
   [[nodiscard]] Wait writable(int fd, TimePoint deadline);
   /// The same for reading. If `fd` is ready when the loop handles the deadline, the events win.
   [[nodiscard]] Wait readable(int fd, TimePoint deadline);
+  /// The same for the end of the peer's stream; see wait_end().
+  [[nodiscard]] Wait ended(int fd, TimePoint deadline);
 
   /// The time that the loop read after the wait of the current turn: cheap, and exact enough for
   /// deadlines.
@@ -202,10 +207,10 @@ class Reactor::Sleep final : public Timer {
   std::coroutine_handle<> waiter_;
 };
 
-/// See Reactor::readable and writable.
+/// See Reactor::readable, writable and ended.
 class Reactor::Wait final : public Operation, public Timer {
  public:
-  enum class For : std::uint8_t { reading, writing };
+  enum class For : std::uint8_t { reading, writing, end };
   Wait(Reactor& reactor, int fd, For what, TimePoint deadline)
       : reactor_(reactor), until_(deadline), descriptor_(fd), for_(what) {}
   [[nodiscard]] bool await_ready() const noexcept { return false; }
@@ -234,6 +239,9 @@ inline Reactor::Wait Reactor::writable(int fd, TimePoint deadline) {
 }
 inline Reactor::Wait Reactor::readable(int fd, TimePoint deadline) {
   return {*this, fd, Wait::For::reading, deadline};
+}
+inline Reactor::Wait Reactor::ended(int fd, TimePoint deadline) {
+  return {*this, fd, Wait::For::end, deadline};
 }
 
 }  // namespace sluice

@@ -216,6 +216,7 @@ bool UringReactor::take_poll(Operation& operation, Completion& completion) {
 }
 
 void UringReactor::wait_readable(int fd, Operation& operation) { poll(fd, operation, POLLIN); }
+void UringReactor::wait_end(int fd, Operation& operation) { poll(fd, operation, POLLRDHUP); }
 void UringReactor::wait_writable(int fd, Operation& operation) { poll(fd, operation, POLLOUT); }
 
 void UringReactor::watch_errors(int fd, Operation& operation) {

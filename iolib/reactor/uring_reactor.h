@@ -29,6 +29,7 @@ class UringReactor final : public Reactor, public FileRing {
   [[nodiscard]] bool send_own(int fd, std::span<const std::byte> bytes, Sender& sender) override;
   void carry_out() override;
   void wait_readable(int fd, Operation& operation) override;
+  void wait_end(int fd, Operation& operation) override;
   void wait_writable(int fd, Operation& operation) override;
   void watch_errors(int fd, Operation& operation) override;
   void accept(int listener, Operation& operation) override;

@@ -65,6 +65,7 @@ void ManualReactor::receive(int /*fd*/, Operation& /*operation*/, std::size_t /*
   std::abort();
 }
 void ManualReactor::wait_writable(int /*fd*/, Operation& /*operation*/) { std::abort(); }
+void ManualReactor::wait_end(int /*fd*/, Operation& /*operation*/) { std::abort(); }
 void ManualReactor::watch_errors(int /*fd*/, Operation& /*operation*/) { std::abort(); }
 void ManualReactor::accept(int /*listener*/, Operation& /*operation*/) { std::abort(); }
 void ManualReactor::accept_one(int /*listener*/, Operation& /*operation*/) { std::abort(); }

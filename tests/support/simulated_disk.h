@@ -38,6 +38,7 @@ class ManualReactor final : public Reactor {
   void receive(int fd, Operation& operation, std::size_t max_bytes) override;
   void wait_readable(int fd, Operation& operation) override;
   void wait_writable(int fd, Operation& operation) override;
+  void wait_end(int fd, Operation& operation) override;
   void watch_errors(int fd, Operation& operation) override;
   void accept(int listener, Operation& operation) override;
   void accept_one(int listener, Operation& operation) override;
