@@ -71,6 +71,12 @@ Balancer::Pick Balancer::pick(std::uint64_t source, std::span<const ServerRef> t
   const auto excluded = forbidden_or_tried(tried);
   Pick pick = pick_on_trial(set_->balance, source, unusable_or_tried(tried, now), now, trial);
   if (pick.server != nullptr) return pick;
+  // Its limit is no reason to try one that is down.
+  const bool has_full = std::ranges::any_of(set_->servers, [&](const ServerRef& server) {
+    return server->weight > 0 && server->is_full() && is_usable(*server->load, now) &&
+           !is_in(tried, *server);
+  });
+  if (has_full) return {};
   // Checks can be wrong. What connects have found is newer.
   const auto ejected = [&](const Server& server) {
     return is_ejected(*server.load, now) || excluded(server);

@@ -28,10 +28,9 @@ class Balancer {
     bool on_trial = false;  ///< see begin_trial()
   };
   /// Picks a usable server that is not in `tried`; if there is none, one that is down; if all are
-  /// ejected, one of these. Never one that an operator has drained or taken down, or one that is
-  /// full.
-  /// Picks a backup only if no other server is left. `source` is a hash of the client's address,
-  /// `trial` the longest time that a trial takes.
+  /// ejected, one of these. None if all usable ones are full. Never one that an operator has
+  /// drained or taken down, or one that is full. Picks a backup only if no other server is left.
+  /// `source` is a hash of the client's address, `trial` the longest time that a trial takes.
   [[nodiscard]] Pick pick(std::uint64_t source, std::span<const ServerRef> tried, TimePoint now,
                           Duration trial);
   /// The same for a hedge: only a usable server, and without taking a turn of round-robin.

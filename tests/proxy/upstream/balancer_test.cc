@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -188,6 +189,23 @@ TEST_P(BalancerTest, AFullServerIsNeverPicked) {
   EXPECT_EQ(picks.set().servers[1]->load->active, 1U);
   uses.pop_back();
   EXPECT_EQ(name_of(pick(picks, 0)), "c:1");
+}
+
+/// It is not the one that failed.
+TEST_P(BalancerTest, AServerThatIsDownIsNotTriedForOneThatIsFull) {
+  RouteConfig config;
+  config.balance = GetParam();
+  config.server_connections = 1;
+  config.to = {{HostPort{"a", 1}}, {HostPort{"b", 1}}};
+  Balancer picks = balancer(make_server_set(config));
+  picks.set().servers[1]->load->down = true;
+  std::optional<ServerUse> use(std::in_place, pick(picks, 0));
+  EXPECT_EQ((*use)->name, "a:1");
+  EXPECT_EQ(pick(picks, 0), nullptr);
+  EXPECT_TRUE(picks.is_full());
+  use.reset();
+  picks.set().servers[0]->load->down = true;
+  EXPECT_NE(pick(picks, 0), nullptr) << "checks can be wrong";
 }
 
 TEST_P(BalancerTest, ThoseThatStartTogetherBeginWithDifferentServers) {
