@@ -21,6 +21,8 @@ enum class EndReason : std::uint8_t {
   over_source_rate,
   over_route_connections,
   over_server_connections,
+  queue_full,
+  queue_timeout,  ///< it waited too long for a place
   proxy_header,
   peek_timeout,
   no_route,  ///< no match fits, and the route has no target of its own

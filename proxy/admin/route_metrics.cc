@@ -30,6 +30,7 @@ enum Family : std::size_t {
   kPlacesLimit,
   kSources,
   kRetries,
+  kQueueLength,
   kCaptureEnabled,
   kDuration,
   kConnectDuration,
@@ -58,6 +59,7 @@ constexpr auto kFamilies = std::to_array<FamilyText>({
      "Sources that are counted for source-connections and source-rate."},
     {"sluice_retries_total", MetricType::counter,
      "Connects to a server after an earlier one of the same connection failed."},
+    {"sluice_queue_length", MetricType::gauge, "Connections that wait for a place now."},
     {"sluice_capture_enabled", MetricType::gauge,
      "1 if connections that begin are recorded, 0 while the route's capture is switched off."},
     {"sluice_connection_duration_seconds", MetricType::histogram,
@@ -138,6 +140,7 @@ void RouteMetrics::add_counts(const Route& route) {
     families_[kSources].add(std::uint64_t{route.sources->size()}, {{"route", name}});
   }
   families_[kRetries].add(totals.retries, {{"route", name}});
+  if (route.config.queue > 0) families_[kQueueLength].add(route.queue->length(), {{"route", name}});
   if (!route.config.capture.empty()) {
     families_[kCaptureEnabled].add(std::uint64_t{route.stats->capture_enabled ? 1U : 0U},
                                    {{"route", name}});

@@ -42,6 +42,9 @@ json::object limits_json(const Route& route) {
     limits["route-connections"] =
         json::object{{"limit", config.route_connections}, {"used", route.places->used()}};
   }
+  if (config.queue > 0) {
+    limits["queue"] = json::object{{"limit", config.queue}, {"used", route.queue->length()}};
+  }
   if (config.source_connections > 0) {
     limits["source-connections"] = json::object{{"limit", config.source_connections}};
   }

@@ -295,6 +295,20 @@ void check_proxy(const RouteConfig& route, std::size_t index,
       {index, "proxy-in", "given without proxy-trust, expected both: who may send such headers"});
 }
 
+/// Nobody would ever wait.
+void check_queue(const RouteConfig& route, std::size_t index,
+                 std::vector<RouteConflict>& conflicts) {
+  const bool limits_servers =
+      route.has_servers() &&
+      (route.server_connections > 0 || std::ranges::any_of(route.to, [](const ServerConfig& each) {
+         return each.connections > 0;
+       }));
+  if (route.queue == 0 || route.route_connections > 0 || limits_servers) return;
+  conflicts.push_back(
+      {index, "queue",
+       "given without route-connections or server-connections, expected a limit to wait for"});
+}
+
 /// For each route, whether clients of unix sockets reach it: its own, or by a match.
 std::vector<bool> reached_from_unix(const Config& config) {
   std::vector<bool> reached(config.routes.size());
@@ -441,6 +455,7 @@ std::vector<RouteConflict> find_route_conflicts(const Config& config) {
   for (std::size_t index = 0; index < config.routes.size(); ++index) {
     check_servers(config.routes[index], index, conflicts);
     check_proxy(config.routes[index], index, conflicts);
+    check_queue(config.routes[index], index, conflicts);
     check_route(config.routes[index], index, from_unix[index], conflicts);
   }
   check_shared_captures(config, conflicts);

@@ -111,6 +111,8 @@ struct RouteConfig : CaptureConfig {
   std::uint64_t source_rate = 0;         ///< new ones of one source in a minute; 0: no limit
   std::uint64_t server_connections = 0;  ///< of each server at a time; 0: no limit
   std::uint64_t route_connections = 0;   ///< at a time; 0: no limit
+  std::uint64_t queue = 0;               ///< how many wait for a place at a time; 0: none
+  std::chrono::nanoseconds queue_timeout = std::chrono::seconds(5);  ///< the longest such wait
   /// In bytes a second and direction; 0: no limit.
   std::uint64_t connection_bandwidth = 0;
   std::uint64_t route_bandwidth = 0;  ///< of all its connections together; the same

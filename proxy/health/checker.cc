@@ -203,6 +203,7 @@ void HealthChecker::note_change(const Target& target) {
   load.down.store(!up, std::memory_order_relaxed);
   if (up) {
     static_cast<void>(note_success(load));  // its checks are trials enough
+    target.group.route->wake_queue();
     return changes_.log(reactor_.now(), LogLevel::info, "server_up",
                         {{"route", config.name}, {"server", target.server->name}});
   }

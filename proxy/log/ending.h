@@ -49,6 +49,8 @@ inline constexpr auto kEndings = std::to_array<Ending>({
     {EndReason::over_source_rate, "limited", EndGroup::refused, "source-rate"},
     {EndReason::over_route_connections, "limited", EndGroup::refused, "route-connections"},
     {EndReason::over_server_connections, "limited", EndGroup::refused, "server-connections"},
+    {EndReason::queue_full, "queue_full", EndGroup::refused},
+    {EndReason::queue_timeout, "queue_timeout", EndGroup::refused},
     {EndReason::proxy_header, "proxy_header", EndGroup::refused},
     {EndReason::peek_timeout, "peek_timeout", EndGroup::timeouts},
     {EndReason::no_route, "no_route", EndGroup::refused},

@@ -17,6 +17,7 @@ void give_order(const Route& route, const Server& server, Order order) {
   const Order before = load.order.exchange(order, std::memory_order_relaxed);
   if (before == order) return;
   if (order == Order::down) load.falls.fetch_add(1, std::memory_order_release);
+  if (order == Order::up) route.wake_queue();
   log::print("operator", {{"change", "server"},
                           {"route", route.config.name},
                           {"server", server.name},

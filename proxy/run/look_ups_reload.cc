@@ -34,6 +34,7 @@ void LookUps::continue_route(std::size_t index, const LookUps& old, std::size_t 
   route.stats = known.stats;
   if (route.sources != nullptr && known.sources != nullptr) route.sources = known.sources;
   if (route.places != nullptr && known.places != nullptr) route.places = known.places;
+  if (known.queue != nullptr) route.queue = known.queue;  // clients may wait there
   if (route.bandwidth != nullptr && known.bandwidth != nullptr) route.bandwidth = known.bandwidth;
   route.relay.traffic = route.stats->traffic.data();
   if (route.config.target() == known.config.target()) route.files = known.files;

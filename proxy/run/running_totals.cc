@@ -146,6 +146,7 @@ void RunningTotals::set_held(const Totals& held) {
       const std::uint64_t used = number(of_servers, name + " " + server->name);
       server->load->others.store(static_cast<std::uint32_t>(used), std::memory_order_relaxed);
     }
+    route->wake_queue();
   }
 }
 

@@ -62,6 +62,10 @@ std::vector<log::Field> limit_fields(const Route& route) {
     fields.push_back({"places", route.places->used()});
     fields.push_back({"places_limit", route.config.route_connections});
   }
+  if (route.config.queue > 0) {
+    fields.push_back({"queued", route.queue->length()});
+    fields.push_back({"queue", route.config.queue});
+  }
   if (route.sources != nullptr) fields.push_back({"sources", std::uint64_t{route.sources->size()}});
   for_each_rejection(ends_of(route), [&](std::string_view name, std::uint64_t count) {
     if (count > 0) fields.push_back({name, count});

@@ -9,24 +9,25 @@
 #include "proxy/serve/worker.h"
 
 namespace sluice {
-namespace {
 
-Ticket& made(std::unique_ptr<Ticket>& ticket) {
+Ticket& Ticket::in(std::unique_ptr<Ticket>& ticket) {
   if (!ticket) ticket = std::make_unique<Ticket>();
   return *ticket;
 }
 
-}  // namespace
-
 bool Ticket::take_place(std::unique_ptr<Ticket>& ticket, const Route& route) {
   if (route.places == nullptr) return true;
   if (!route.places->take(route.config.route_connections)) return false;
-  made(ticket).places = route.places;
+  in(ticket).places = route.places;
   return true;
 }
 
 void Ticket::give_back(const SocketAddress& client, TimePoint now) {
   if (sources) std::exchange(sources, nullptr)->end(client, now);
+  give_back_place();
+}
+
+void Ticket::give_back_place() {
   if (places) std::exchange(places, nullptr)->give_back();
 }
 
@@ -105,23 +106,13 @@ Task<EndReason> Entrance::enter() {
     const auto chosen = routes->find(config.matches[*choice.match].to_route);
     // It was removed while the client waited for a place.
     if (chosen == routes->end()) co_return EndReason::no_route;
-    take_route(chosen->second);
+    worker_.change_route(client_.route, chosen->second);
   } else if (config.to.empty()) {
     co_return EndReason::no_route;
   }
   co_return EndReason::none;
 }
 
-// It is counted with the worker where it is, if it is recorded or mirrored now.
-void Entrance::take_route(RouteSnapshot route) {
-  const bool was_tapped = client_.route->tapped();
-  worker_.counts(*client_.route).active.subtract();
-  client_.route = std::move(route);
-  worker_.counts(*client_.route).active.add();
-  const bool is_tapped = client_.route->tapped();
-  if (is_tapped != was_tapped) worker_.session_tapped(is_tapped);
-}
-
-Ticket& Entrance::ticket() { return made(client_.ticket); }
+Ticket& Entrance::ticket() { return Ticket::in(client_.ticket); }
 
 }  // namespace sluice

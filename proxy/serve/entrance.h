@@ -23,11 +23,15 @@ struct Ticket {
   std::string server_name;  ///< that a TLS client asked for; empty if it was not looked at
   std::shared_ptr<balance::SourceTable> sources;  ///< that counts the client; null if none does
   std::shared_ptr<RoutePlaces> places;            ///< of which it has one; null if it has none
+  Duration queued{0};                             ///< for how long it has waited for a place
 
+  /// The one that is there, or a new one.
+  static Ticket& in(std::unique_ptr<Ticket>& ticket);
   /// Takes a place of the route, if it needs one. Returns false if the route has none left.
   [[nodiscard]] static bool take_place(std::unique_ptr<Ticket>& ticket, const Route& route);
   /// Gives back what is counted. `client`: whom `sources` has counted.
   void give_back(const SocketAddress& client, TimePoint now);
+  void give_back_place();
 };
 
 /// The way in of one client, if its route asks for it: its lists and the limits of sources, a PROXY
@@ -58,7 +62,6 @@ class Entrance {
   [[nodiscard]] EndReason admit();
   [[nodiscard]] EndReason count_source();
   [[nodiscard]] Task<EndReason> enter();
-  void take_route(RouteSnapshot route);
   [[nodiscard]] Ticket& ticket();
 
   Worker& worker_;

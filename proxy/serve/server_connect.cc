@@ -58,8 +58,11 @@ Task<Result<OwnedFd>> ServerConnect::run() {
   Error last{0, "connect: no server"};
   while (!cancelled_ && now() < deadline_) {
     // One that failed no longer counts against its limit.
-    if (upstream_.server && upstream_.server->most != Server::kNoLimit) upstream_.server = {};
-    std::optional<Contender> picked = pick();
+    if (upstream_.server && upstream_.server->most != Server::kNoLimit) {
+      upstream_.server = {};
+      route_.wake_queue();
+    }
+    std::optional<Contender> picked = next();
     if (!picked) {
       if (tried_.empty()) {  // the route has none, or all are full
         limited_ = balancer().is_full();
@@ -94,6 +97,21 @@ Task<Result<OwnedFd>> ServerConnect::run() {
 void ServerConnect::cancel() {
   cancelled_ = true;
   if (running_ != nullptr) running_->cancel();
+}
+
+bool ServerConnect::reserve() {
+  deadline_ = now() + to_duration(route_.config.connect_timeout);
+  limited_ = false;
+  if (std::optional<Contender> picked = pick()) reserved_.emplace(*std::move(picked));
+  return reserved_ || !balancer().is_full();
+}
+
+// The reserved server, or another one.
+std::optional<ServerConnect::Contender> ServerConnect::next() {
+  if (!reserved_) return pick();
+  std::optional<Contender> reserved = std::move(reserved_);
+  reserved_.reset();
+  return reserved;
 }
 
 // A server that another worker fills meanwhile is skipped by the next pick.
@@ -170,6 +188,8 @@ void ServerConnect::note_lost(Contender contender, const Error& error) {
   } else if (contender.on_trial) {
     end_trial(*server->load, now() + to_duration(route_.config.eject_time));
   }
+  contender.server = {};
+  route_.wake_queue();
 }
 
 void ServerConnect::note_failed(const Server& server, int error, bool on_trial) const {

@@ -40,6 +40,9 @@ class ServerConnect {
   ServerConnect(const ServerConnect&) = delete;
   ServerConnect& operator=(const ServerConnect&) = delete;
 
+  /// Picks the first server beforehand: the session has a place there from now on, and the time for
+  /// connecting begins. Returns false if it finds none since those that it could use are full.
+  [[nodiscard]] bool reserve();
   /// When the time for connecting is over.
   [[nodiscard]] TimePoint deadline() const { return deadline_; }
   /// Connects, and says so in `upstream`. May be called again after an error.
@@ -54,6 +57,7 @@ class ServerConnect {
   class Attempt;
   using Contender = HedgedConnector::Contender;
 
+  [[nodiscard]] std::optional<Contender> next();
   [[nodiscard]] std::optional<Contender> pick() const;
   [[nodiscard]] std::optional<Contender> pick_hedge(const ServerRef& first) const;
   [[nodiscard]] std::optional<Contender> contender(const Balancer::Pick& pick) const;
@@ -73,7 +77,8 @@ class ServerConnect {
   const Route& route_;
   const std::uint64_t source_;
   Upstream& upstream_;
-  const TimePoint deadline_;
+  TimePoint deadline_;
+  std::optional<Contender> reserved_;
   std::vector<ServerRef> tried_;        ///< in this round
   Duration longest_rest_;               ///< before the next round
   HedgedConnector* running_ = nullptr;  ///< the attempt, while there is one

@@ -35,7 +35,8 @@ constexpr Duration kShortagePause = std::chrono::milliseconds(20);
 SocketAddress client_of(const Route& route, int fd) {
   const RouteConfig& config = route.config;
   const bool needed = route.tapped() || config.balance == Balance::source_hash ||
-                      Entrance::is_needed(route) || config.proxy_out != ProxyOut::off;
+                      Entrance::is_needed(route) || config.proxy_out != ProxyOut::off ||
+                      route.queue != nullptr;  // a reload may ask for it while it waits
   if (!needed && !log::enabled(LogLevel::info)) return {};
   return peer_name(fd);
 }
@@ -66,6 +67,10 @@ Session::Session(Worker& worker, RouteSnapshot route, int client, Leg::Kind clie
 
 Session::~Session() {
   if (ticket_) ticket_->give_back(client_, worker_->reactor().now());
+  if (route_->queue != nullptr) {
+    upstream_.server = {};
+    route_->wake_queue();
+  }
   worker_->counts(*route_).active.subtract();
   worker_->session_ended(*this);
 }
@@ -86,6 +91,7 @@ void Session::stop(EndReason why) {
   if (auto* const* relay = std::get_if<Relay*>(&running_)) (*relay)->stop(why);
   if (auto* const* file = std::get_if<FileSource*>(&running_)) (*file)->stop();
   if (auto* const* entrance = std::get_if<Entrance*>(&running_)) (*entrance)->cancel();
+  if (auto* const* wait = std::get_if<PlaceWait*>(&running_)) (*wait)->cancel();
   if (auto* const* connect = std::get_if<ServerConnect*>(&running_)) (*connect)->cancel();
 }
 
@@ -148,23 +154,33 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
     running_ = {};
     if (!has_ended()) end_ = end;
   }
-  if (!has_ended() && !Ticket::take_place(ticket_, *route_)) {
-    end_ = EndReason::over_route_connections;
-  }
   if (has_ended()) co_return false;
+  std::optional<ServerConnect> connect;
+  if (route_->queue != nullptr) {
+    if (!co_await await_place(client, connect, Queueing::first_time)) co_return false;
+  } else if (!Ticket::take_place(ticket_, *route_)) {
+    end_ = EndReason::over_route_connections;
+    co_return false;
+  }
   set_times(client, client_kind_);
   if (sends_file()) co_return true;
-  ServerConnect connect(*worker_, *route_, source_hash(), upstream_);
-  running_ = &connect;
-  Result<OwnedFd> opened = co_await open_target(connect);
-  while (opened.has_error() && is_shortage(opened.error().code)) {
-    const bool came = co_await descriptor_came(opened.error().code, connect.deadline());
-    if (!came) break;
-    opened = co_await open_target(connect);
+  if (!connect) connect.emplace(*worker_, *route_, source_hash(), upstream_);
+  running_ = &*connect;
+  Result<OwnedFd> opened = co_await open_target(*connect);
+  while (opened.has_error()) {
+    if (is_shortage(opened.error().code)) {
+      if (!co_await descriptor_came(opened.error().code, connect->deadline())) break;
+    } else if (connect->is_limited() && route_->queue != nullptr && !has_ended()) {
+      if (!co_await await_place(client, connect, Queueing::again)) co_return false;
+      running_ = &*connect;
+    } else {
+      break;
+    }
+    opened = co_await open_target(*connect);
   }
   running_ = {};
   if (opened.has_value()) opened = introduced(std::move(*opened), client);
-  if (opened.has_error()) connect_failed(opened.error(), connect.is_limited());
+  if (opened.has_error()) connect_failed(opened.error(), connect->is_limited());
   if (has_lost_its_server()) end_ = EndReason::server_down;  // while it connected
   if (!has_ended()) {
     upstream = std::move(*opened);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -17,6 +18,7 @@
 #include "iolib/reactor/task.h"
 #include "iolib/relay/relay.h"
 #include "proxy/serve/entrance.h"
+#include "proxy/serve/place_wait.h"
 #include "proxy/serve/server_connect.h"
 #include "proxy/serve/session_info.h"
 #include "proxy/upstream/route.h"
@@ -68,6 +70,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   friend Detached serve(Worker& worker, const RouteSnapshot& route, OwnedFd client,
                         Leg::Kind client_kind);
 
+  class Places;
+  enum class Queueing : std::uint8_t { first_time, again };
   /// The bytes that were forwarded, and how many of them were spliced.
   struct Totals {
     std::uint64_t to_upstream = 0;
@@ -77,6 +81,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   };
 
   [[nodiscard]] Task<bool> open_upstream(int client, OwnedFd& upstream);
+  [[nodiscard]] Task<bool> await_place(int client, std::optional<ServerConnect>& connect,
+                                       Queueing how);
   [[nodiscard]] Task<Result<OwnedFd>> open_target(ServerConnect& connect);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   void set_times(int fd, Leg::Kind kind) const;
@@ -112,8 +118,8 @@ class Session : public boost::intrusive::list_base_hook<> {
 
   Worker* worker_;
   RouteSnapshot route_;
-  std::variant<std::monostate, Entrance*, Relay*, FileSource*, ServerConnect*>
-      running_;  ///< for stop()
+  /// For stop().
+  std::variant<std::monostate, Entrance*, PlaceWait*, ServerConnect*, Relay*, FileSource*> running_;
   std::uint64_t number_;
   TimePoint began_;
   SocketAddress client_;

@@ -100,7 +100,8 @@ void Session::log_end(const Totals& totals) {
   RouteCounts& counts = worker_->counts(*route_);
   counts.ended[ending_index(end_)].add();
   counts.connections.add(lasted);
-  if (!log::enabled(LogLevel::info) || end_ == EndReason::left) return;
+  const bool has_waited = ticket_ && ticket_->queued > Duration::zero();
+  if (!log::enabled(LogLevel::info) || (end_ == EndReason::left && !has_waited)) return;
   if (is_rejection(end_) && !worker_->logs_rejection(route_, end_)) return;
   const std::string id = worker_->session_id(number_);
   const std::string client = client_text();
@@ -108,7 +109,7 @@ void Session::log_end(const Totals& totals) {
   const std::chrono::duration<double> duration = lasted;
   const ServerUse& used = upstream_.server;
   const std::string_view server = used ? std::string_view(used->name) : "";
-  std::array<log::Field, 14> fields{{{"id", id},
+  std::array<log::Field, 15> fields{{{"id", id},
                                      {"route", route_->config.name},
                                      {"client", client},
                                      {"upstream", upstream},
@@ -123,6 +124,10 @@ void Session::log_end(const Totals& totals) {
   if (route_->has_several_servers()) {
     fields.at(count++) = {"server", server};
     fields.at(count++) = {"attempts", std::uint64_t{upstream_.attempts}};
+  }
+  if (route_->config.queue > 0) {
+    const std::chrono::duration<double> queued = ticket_ ? ticket_->queued : Duration::zero();
+    fields.at(count++) = {"queued", queued.count()};
   }
   if (!server_name().empty()) fields.at(count++) = {"sni", server_name()};
   log::write(LogLevel::info, "connection", log::Fields(fields).first(count));

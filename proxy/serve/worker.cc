@@ -157,6 +157,7 @@ void Worker::kill_session(std::uint64_t number, const std::function<void(bool)>&
 void Worker::update_route(const Route& route) {
   mirrors_.update(route);
   routes_.update(route);
+  route.wake_queue();
 }
 
 // Clients that are queued where nobody will listen came for what holds until now. So did those that
@@ -170,6 +171,7 @@ void Worker::change(const WorkerChange& change, std::vector<ListenSocket> added)
   commit_taps(change.captures, change.all_routes);
   for (const Route& route : change.routes.changed) mirrors_.update(route);
   routes_.change(change.routes);
+  for (const Route& route : change.routes.changed) route.wake_queue();
   admission_.change(change.listeners, std::move(added));
 }
 
@@ -246,6 +248,15 @@ void Worker::session_leaves(Session& session) {
   sessions_.erase(sessions_.iterator_to(session));
   stats_.active.subtract();
   if (session.tapped()) shared_.placement.left(index_);
+}
+
+// It is counted with the worker where it is, if it is recorded or mirrored now.
+void Worker::change_route(RouteSnapshot& of_session, RouteSnapshot route) {
+  const bool was_tapped = of_session->tapped();
+  counts(*of_session).active.subtract();
+  of_session = std::move(route);
+  counts(*of_session).active.add();
+  if (of_session->tapped() != was_tapped) session_tapped(of_session->tapped());
 }
 
 std::string Worker::session_id(std::uint64_t number) const {

@@ -119,6 +119,8 @@ class Worker final : private Timer {
   void session_tapped(bool tapped) {
     tapped ? shared_.placement.arrived(index_) : shared_.placement.left(index_);
   }
+  /// A session of this worker, whose route is `of_session`, takes another one.
+  void change_route(RouteSnapshot& of_session, RouteSnapshot route);
   class Arrival;
   [[nodiscard]] Arrival arrival();
   [[nodiscard]] Worker& worker(std::size_t index) { return *shared_.workers[index]; }

@@ -104,6 +104,7 @@ Route make_route(std::size_t number, const RouteConfig& config, std::size_t work
     route.sources = std::make_shared<balance::SourceTable>();
   }
   if (config.route_connections > 0) route.places = std::make_shared<RoutePlaces>();
+  if (config.queue > 0) route.queue = std::make_shared<RouteQueue>();
   if (config.route_bandwidth > 0) {
     route.bandwidth = std::make_shared<RouteBandwidth>(config.route_bandwidth);
   }

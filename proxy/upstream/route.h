@@ -16,6 +16,7 @@
 #include "proxy/upstream/balancer.h"
 #include "proxy/upstream/route_bandwidth.h"
 #include "proxy/upstream/route_places.h"
+#include "proxy/upstream/route_queue.h"
 #include "proxy/upstream/server_set.h"
 
 namespace sluice {
@@ -62,6 +63,9 @@ struct Route {
   std::shared_ptr<balance::SourceTable> sources;
   /// Null if the number of its connections has no limit. Shared by all copies of the route.
   std::shared_ptr<RoutePlaces> places;
+  /// Where its connections wait for a place; null if it has never had a queue. Shared by all copies
+  /// of the route.
+  std::shared_ptr<RouteQueue> queue;
   /// Null if the bandwidth of the route has no limit. Shared by all copies of the route.
   std::shared_ptr<RouteBandwidth> bandwidth;
   std::shared_ptr<RoutePicks> picks;  ///< the worker's; null in copies that no worker has
@@ -69,6 +73,10 @@ struct Route {
   /// A name can stand for several, even if it does not at the moment.
   [[nodiscard]] bool has_several_servers() const {
     return config.to.size() > 1 || names_servers(config.target());
+  }
+  /// A place of the route or of a server may have become free.
+  void wake_queue() const {
+    if (queue != nullptr) queue->wake();
   }
   /// Whether its connections are recorded or mirrored. They stay with the worker where they begin.
   [[nodiscard]] bool tapped() const { return !config.capture.empty() || !mirrors.empty(); }

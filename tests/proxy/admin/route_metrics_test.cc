@@ -32,6 +32,17 @@ Route route_to(std::size_t servers) {
   return make_route(0, config, 2);
 }
 
+TEST(RouteMetricsTest, ARouteWithAQueueSaysHowManyWait) {
+  RouteConfig config;
+  config.name = "web";
+  config.to = {{EchoEndpoint{}}};
+  config.route_connections = 1;
+  EXPECT_EQ(rendered({make_route(0, config)}).find("\nsluice_queue_length{"), std::string::npos);
+  config.queue = 1;
+  EXPECT_NE(rendered({make_route(0, config)}).find("\nsluice_queue_length{route=\"web\"} 0\n"),
+            std::string::npos);
+}
+
 TEST(RouteMetricsTest, WhatTheWorkersCountIsAddedUp) {
   const Route route = route_to(2);
   for (RouteCounts& each : std::span(route.stats->counts).first(2)) {

@@ -1131,12 +1131,34 @@ TEST_F(ConfigFile, BytesOfAnExchangeAreTextOrHex) {
       "exchange without health-expect, expected health-send and health-expect in the file");
 }
 
+TEST_F(ConfigFile, AQueueNeedsALimitToWaitFor) {
+  const std::string queue = "queue = 10\nqueue-timeout = \"1m\"\n";
+  const std::string to_server = "[[route]]\nname = \"a\"\nlisten = \":1\"\nto = \"10.0.0.1:1\"\n";
+  for (const std::string limit : {"route-connections = 1\n", "server-connections = 1\n"}) {
+    const RouteConfig route = load(to_server + queue + limit).routes[0];
+    EXPECT_EQ(route.queue, 10U);
+    EXPECT_EQ(route.queue_timeout, 1min);
+  }
+  const RouteConfig usual = load(with_route("queue = 0\n")).routes[0];
+  EXPECT_EQ(usual.queue, 0U);
+  EXPECT_EQ(usual.queue_timeout, 5s);
+  for (const std::string& wrong :
+       {to_server + queue, with_route(queue + "server-connections = 1\n")}) {
+    const std::string found = load_error(wrong);
+    EXPECT_NE(found.find("queue\": given without route-connections or server-connections, "
+                         "expected a limit to wait for"),
+              std::string::npos)
+        << found;
+  }
+}
+
 TEST_F(ConfigFile, AnUnknownKeyIsToldWithItsPlaceAndTheNearest) {
   const std::string of_routes =
       "zero-copy, congestion, balance, retries, hedge-after, eject-after, eject-time, health, "
       "health-send, health-expect, health-interval, health-timeout, health-rise, health-fall, "
       "on-down, resolve-interval, allow, deny, source-connections, source-rate, "
-      "server-connections, route-connections, connection-bandwidth, route-bandwidth, "
+      "server-connections, route-connections, queue, queue-timeout, connection-bandwidth, "
+      "route-bandwidth, "
       "proxy-in, "
       "proxy-trust, proxy-out, proxy-tlvs, "
       "source, keepalive, user-timeout, peek-timeout, "

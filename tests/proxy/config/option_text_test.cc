@@ -30,6 +30,8 @@ const std::map<std::string_view, Texts> kValues = {
     {"source-rate", {"7/m"}},
     {"server-connections", {"7"}},
     {"route-connections", {"7"}},
+    {"queue", {"7"}},
+    {"queue-timeout", {"1s500ms"}},
     {"connection-bandwidth", {"1500B/s"}},
     {"route-bandwidth", {"10MiB/s"}},
     {"proxy-in", {"trusted"}},
