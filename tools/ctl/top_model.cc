@@ -86,6 +86,7 @@ std::vector<std::string> TopModel::route_lines(std::size_t rows, std::size_t wid
   if (entries.size() > rows) std::ranges::stable_sort(entries, std::greater(), &Entry::total);
   Table table({{"ROUTE"},
                {"CONNECTIONS", kRight},
+               {"QUEUED", kRight},
                {"ACCEPTED", kRight},
                {"REJECTED", kRight},
                {"TO UPSTREAM", kRight},
@@ -95,7 +96,7 @@ std::vector<std::string> TopModel::route_lines(std::size_t rows, std::size_t wid
   for (const Entry& entry : entries) {
     if (table.rows() == rows) break;
     const json::object& route = *entry.route;
-    table.add({text_at(route, "name"), connections_of(route, "route-connections"),
+    table.add({text_at(route, "name"), connections_of(route, "route-connections"), queued_of(route),
                text_at(route, "accepted"), rejected_of(route), shown(entry.rate.to_upstream),
                shown(entry.rate.to_client), servers_of(route), capture_of(route)});
   }

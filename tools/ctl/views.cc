@@ -43,6 +43,14 @@ std::string count_of(const json::object& object, std::string_view outer) {
   return sum && *sum < kMost ? std::to_string(static_cast<std::uint64_t>(*sum)) : "-";
 }
 
+// How much of a limit is used; none if it is not set.
+std::optional<std::string> used_of(const json::object& item, std::string_view key) {
+  const json::object* const limits = object_at(item, "limits");
+  const json::object* const limit = limits == nullptr ? nullptr : object_at(*limits, key);
+  if (limit == nullptr) return std::nullopt;
+  return text_at(*limit, "used") + "/" + text_at(*limit, "limit");
+}
+
 }  // namespace
 
 const json::object& object_of(const json::value& item) {
@@ -63,11 +71,10 @@ std::string servers_of(const json::object& route) {
 }
 
 std::string connections_of(const json::object& item, std::string_view key) {
-  const json::object* const limits = object_at(item, "limits");
-  const json::object* const limit = limits == nullptr ? nullptr : object_at(*limits, key);
-  if (limit == nullptr) return text_at(item, "connections");
-  return text_at(*limit, "used") + "/" + text_at(*limit, "limit");
+  return used_of(item, key).value_or(text_at(item, "connections"));
 }
+
+std::string queued_of(const json::object& route) { return used_of(route, "queue").value_or("-"); }
 
 std::string rejected_of(const json::object& route) { return count_of(route, "rejected"); }
 
@@ -76,6 +83,7 @@ Table routes_table(const json::array& items) {
                {"LISTEN"},
                {"TO"},
                {"CONNECTIONS", kRight},
+               {"QUEUED", kRight},
                {"ACCEPTED", kRight},
                {"REJECTED", kRight},
                {"RETRIES", kRight},
@@ -87,8 +95,8 @@ Table routes_table(const json::array& items) {
   for (const json::value& item : items) {
     const json::object& route = object_of(item);
     table.add({text_at(route, "name"), text_at(route, "listen"), text_at(route, "to"),
-               connections_of(route, "route-connections"), text_at(route, "accepted"),
-               rejected_of(route), text_at(route, "retries"),
+               connections_of(route, "route-connections"), queued_of(route),
+               text_at(route, "accepted"), rejected_of(route), text_at(route, "retries"),
                size_at(route, "bytes", "to_upstream"), size_at(route, "bytes", "to_client"),
                servers_of(route), capture_of(route), text_at(route, "mirrors")});
   }

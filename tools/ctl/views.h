@@ -30,6 +30,8 @@ namespace sluice::ctl {
 /// How many connections a route or a server has; "37/100" where `key` limits them: how many count
 /// against that, and the limit.
 [[nodiscard]] std::string connections_of(const json::object& item, std::string_view key);
+/// How many connections of a route wait, and how many may: USED/LIMIT; "-" if it has no queue.
+[[nodiscard]] std::string queued_of(const json::object& route);
 /// How many clients a route has turned away.
 [[nodiscard]] std::string rejected_of(const json::object& route);
 

@@ -176,6 +176,8 @@ class RoutesSection extends ListSection {
           chip(row.servers_usable === 0 ? 'bad' : 'warn', `${row.servers_usable} of ${row.servers}`)},
       {title: 'now', group: 'connections', down: true, sort: row => row.connections,
        cell: row => places(row.connections, row.limits['route-connections'])},
+      {title: 'queued', group: 'connections', down: true, sort: row => row.limits.queue?.used ?? -1,
+       cell: row => row.limits.queue ? places(row.limits.queue.used, row.limits.queue) : kNothing},
       {title: 'accepted/s', group: 'connections', down: true, sort: row => row.accepting,
        cell: row => rate(row.accepting)},
       {title: 'failed', group: 'connections', down: true, sort: row => Number(row.failures), cell: row => [

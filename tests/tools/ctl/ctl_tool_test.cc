@@ -87,13 +87,15 @@ TEST(CtlTest, EveryListIsATable) {
       {"routes",
        {R"({"name":"web","listen":[":80",":81"],"to":["10.0.0.1:80"],"accepted":"12",)"
         R"("connections":3,"closed":{},"rejected":{"denied":"4","source-rate":"5"},)"
-        R"("limits":{"route-connections":{"limit":100,"used":37}},)"
+        R"("limits":{"route-connections":{"limit":100,"used":37},"queue":{"limit":9,"used":4}},)"
         R"("retries":"1","bytes":{"to_upstream":"1536",)"
         R"("to_client":"9007199254740993"},"capture":"/c","capture_enabled":false,"mirrors":[],)"
         R"("servers":2,"servers_usable":1})",
-        "ROUTE  LISTEN  TO           CONNECTIONS  ACCEPTED  REJECTED  RETRIES  TO UPSTREAM  TO "
+        "ROUTE  LISTEN  TO           CONNECTIONS  QUEUED  ACCEPTED  REJECTED  RETRIES  TO UPSTREAM "
+        " TO "
         "CLIENT  SERVERS  CAPTURE  MIRRORS\n"
-        "web    :80 +1  10.0.0.1:80       37/100        12         9        1      1.5 KiB   8192 "
+        "web    :80 +1  10.0.0.1:80       37/100     4/9        12         9        1      1.5 KiB "
+        "  8192 "
         "TiB      1/2  off      -\n"}},
       {"servers",
        {R"({"route":"web","server":"10.0.0.1:80","state":"drain","ordered":"drain","backup":true,)"
