@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 #include <numeric>
 #include <thread>
@@ -73,7 +74,8 @@ class BandwidthTest : public testing::Test {
   TimePoint now_{1h};
   Duration lag_ = Duration::zero();
   Random random_{7};
-  std::vector<Stream> streams_;
+  std::deque<SharedBandwidth> limits_;
+  std::vector<Stream> streams_;  ///< borrow from the limits
 };
 
 TEST_F(BandwidthTest, AStreamGetsItsRateHoweverLateItLooks) {
@@ -91,7 +93,7 @@ TEST_F(BandwidthTest, AStreamGetsItsRateHoweverLateItLooks) {
 
 TEST_F(BandwidthTest, AHundredStreamsShareALimitAlikeWhateverTheyRead) {
   const std::uint64_t rate = 10 * kMiB;
-  SharedBandwidth shared(rate);
+  SharedBandwidth& shared = limits_.emplace_back(rate);
   for (int i = 0; i < 100; ++i) add(0, &shared).reads = i % 2 == 0 ? SIZE_MAX : 20'000;
   run_for(1s);  // one of them gets the first burst
   for (Stream& each : streams_) each.moved = 0;
@@ -106,7 +108,7 @@ TEST_F(BandwidthTest, AHundredStreamsShareALimitAlikeWhateverTheyRead) {
 
 TEST_F(BandwidthTest, WhoComesLateWaitsForOneTurnOfEveryOther) {
   const std::uint64_t rate = 10 * kMiB;
-  SharedBandwidth shared(rate);
+  SharedBandwidth& shared = limits_.emplace_back(rate);
   for (int i = 0; i < 50; ++i) add(0, &shared);
   run_for(5s);
   Throttle late_one(0, &shared);
@@ -116,13 +118,13 @@ TEST_F(BandwidthTest, WhoComesLateWaitsForOneTurnOfEveryOther) {
 }
 
 TEST_F(BandwidthTest, TheLowerOfBothLimitsHolds) {
-  SharedBandwidth wide(100 * kMiB);
+  SharedBandwidth& wide = limits_.emplace_back(100 * kMiB);
   add(3 * kMiB, &wide);
   run_for(10s);
   EXPECT_LE(moved(), most(3 * kMiB, 10s));
   EXPECT_GE(moved(), most(3 * kMiB, 10s) - slice_of(3 * kMiB));
   streams_.clear();
-  SharedBandwidth narrow(kMiB);
+  SharedBandwidth& narrow = limits_.emplace_back(kMiB);
   add(3 * kMiB, &narrow);
   run_for(10s);
   EXPECT_LE(moved(), most(kMiB, 10s));
@@ -131,7 +133,7 @@ TEST_F(BandwidthTest, TheLowerOfBothLimitsHolds) {
 
 TEST_F(BandwidthTest, AnEndIsFoundWithoutAPauseAndItsBytesCount) {
   const std::uint64_t rate = 1'000;
-  SharedBandwidth shared(rate);
+  SharedBandwidth& shared = limits_.emplace_back(rate);
   Throttle other(0, &shared);
   other.spend(now_, burst_of(rate));
   Throttle stream(rate, &shared);
@@ -143,7 +145,7 @@ TEST_F(BandwidthTest, AnEndIsFoundWithoutAPauseAndItsBytesCount) {
 
 TEST_F(BandwidthTest, WhatAStreamLeavesBehindIsThereForTheOthers) {
   const std::uint64_t rate = kMiB;
-  SharedBandwidth shared(rate);
+  SharedBandwidth& shared = limits_.emplace_back(rate);
   {
     Throttle first(0, &shared);
     first.spend(now_, burst_of(rate));
@@ -155,7 +157,7 @@ TEST_F(BandwidthTest, WhatAStreamLeavesBehindIsThereForTheOthers) {
 }
 
 TEST_F(BandwidthTest, AChangedLimitHoldsAtOnceAndForThoseWhoWait) {
-  SharedBandwidth shared(1'000);
+  SharedBandwidth& shared = limits_.emplace_back(1'000);
   for (int i = 0; i < 100; ++i) add(0, &shared);
   run_for(2s);
   const std::uint64_t before = moved();
@@ -170,7 +172,7 @@ TEST_F(BandwidthTest, AChangedLimitHoldsAtOnceAndForThoseWhoWait) {
 }
 
 TEST_F(BandwidthTest, TheSameLimitAgainChangesNothing) {
-  SharedBandwidth shared(1'000);
+  SharedBandwidth& shared = limits_.emplace_back(1'000);
   const std::uint32_t term = shared.term();
   shared.set(1'000);
   EXPECT_EQ(shared.term(), term);
