@@ -160,7 +160,8 @@ class LivePage(unittest.TestCase):
         self.click("$('#routes .all')")
         self.assertEqual(len(self.texts("#routes tbody tr")), ROUTES)
         self.click("$$('#routes th button').find(each => each.textContent === 'accepted/s')")
-        rates = [float(text) for text in self.texts("#routes tbody td:nth-child(4)")]
+        self.page.wait("$$('#routes tbody td:nth-child(5)').every(each => each.textContent !== '\u2013')")
+        rates = [float(text) for text in self.texts("#routes tbody td:nth-child(5)")]
         self.assertEqual(rates, sorted(rates, reverse=True))
 
     def test_hostile_names_are_text(self):
