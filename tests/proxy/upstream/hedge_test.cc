@@ -403,7 +403,7 @@ TYPED_TEST(HedgeTest, CancelledWithOneLeftItEnds) {
   const test::FullBacklog slow;
   const test::BlackHole hole;
   const std::size_t before = test::open_descriptors();
-  const auto hedge_left = this->race({this->server("a", slow.endpoint()), 2 * kSoon}, kSoon,
+  const auto hedge_left = this->race({this->server("a", slow.endpoint()), 25 * kSoon}, kSoon,
                                      Contestant{this->server("b", hole.endpoint())});
   ASSERT_TRUE(this->run_until_one_lost(*hedge_left));
   EXPECT_EQ(hedge_left->lost(), (Losers{{"a", ETIMEDOUT}}));
