@@ -26,6 +26,11 @@ void log_result(const admin::ReloadResult& result, std::size_t routes) {
   for (const std::string& each : result.errors) log::error("reload_refused", {{"reason", each}});
 }
 
+Error ends(const Control& control) {
+  return Error{0, control.is_handed_over() ? "another process has taken over: ask that one"
+                                           : "the daemon ends"};
+}
+
 // A key of both that has another value now.
 template <class Value>
 std::optional<Value> changed(const Value& from, const Value& to) {
@@ -52,7 +57,7 @@ void Reloader::begin() {
   const bool dry_run = requests_.front().dry_run;
   running_ = static_cast<std::size_t>(std::ranges::find(requests_, !dry_run, &Request::dry_run) -
                                       requests_.begin());
-  if (daemon_.control.is_ending()) return refuse(Error{0, "the daemon ends"});
+  if (daemon_.control.is_ending()) return refuse(ends(daemon_.control));
   ReloadInput input{.arguments = arguments_,
                     .current = daemon_.control.config(),
                     .open = open_,
@@ -87,7 +92,7 @@ void Reloader::prepared(PreparedReload reload) {
 
 void Reloader::resolved(const Result<>& result) {
   if (result.has_error()) return refuse(result.error());
-  if (daemon_.control.is_ending()) return refuse(Error{0, "the daemon ends"});
+  if (daemon_.control.is_ending()) return refuse(ends(daemon_.control));
   prepare_taps();
 }
 
@@ -109,7 +114,7 @@ void Reloader::prepare_taps() {
 void Reloader::taps_prepared(const Result<>& result) {
   Result<> ready = result;
   const bool dry_run = requests_.front().dry_run;
-  if (ready && daemon_.control.is_ending()) ready = Error{0, "the daemon ends"};
+  if (ready && daemon_.control.is_ending()) ready = ends(daemon_.control);
   if (ready && !dry_run) ready = or_shortage([this] { return make_ready(); });
   if (ready && !dry_run) return commit();
   for (const auto& worker : daemon_.workers) worker->undo_taps();

@@ -103,6 +103,7 @@ Result<> Takeovers::await_go() {
 void Takeovers::settle() {
   if (!pending()) return;
   static_cast<void>(control_.begin_change());
+  settling_ = true;
   successor_.settle({
       .answers = [this] { return answers(); },
       .settled =
@@ -127,6 +128,7 @@ bool Takeovers::answers() {
 
 void Takeovers::settled(const json::object& released, takeover::Link link) {
   log::info("taken_over", {{"pid", static_cast<std::uint64_t>(other_.pid)}});
+  settling_ = false;
   control_.end_change();
   captures_.take_charge();
   actions_.begin();
@@ -225,6 +227,7 @@ void Takeovers::launch(std::function<void(admin::TakeoverResult)> done) {
         {.taken = false,
          .reason = "the running process has no takeover-socket: restart it with one in its file"});
   }
+  if (settling_) return done({.taken = false, .reason = "another takeover is going on"});
   launcher_.launch(config_.takeover_socket,
                    [done = std::move(done)](pid_t pid, const std::string& reason) {
                      done({.taken = reason.empty(), .reason = reason, .pid = pid});

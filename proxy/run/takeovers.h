@@ -118,6 +118,7 @@ class Takeovers {
   std::mutex totals_mutex_;    ///< guards totals_
   json::object runtime_;       ///< of the running process
   takeover::Living other_;     ///< the running process
+  bool settling_ = false;      ///< it has not let go yet; control thread
   takeover::Totals reported_;  ///< to the successor; on the takeover thread
   takeover::Predecessors predecessors_;
   takeover::Launcher launcher_;

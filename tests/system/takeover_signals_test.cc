@@ -15,6 +15,7 @@
 #include "tests/support/regex.h"
 #include "tests/support/wait.h"
 #include "tests/system/forwarding.h"
+#include "tests/system/http.h"
 #include "tests/system/outcome.h"
 #include "tests/system/takeover_fixture.h"
 #include "tests/system/takeover_load.h"
@@ -114,6 +115,25 @@ TEST_P(TakeoverSignalsTest, IfTheOldProcessIsKilledTheSuccessorGoesOnAlone) {
   EXPECT_NE(::access(folder_.file("echo.sock").c_str(), F_OK), 0);
   EXPECT_NE(::access(socket().c_str(), F_OK), 0);
   daemon_.reset();
+}
+
+TEST_P(TakeoverSignalsTest, WhileTheOldProcessStandsStillTheSuccessorServesAndBeginsNoTakeover) {
+  const std::string admin = folder_.file("admin.sock");
+  auto next = std::make_unique<Daemon>(arguments({"--admin", "unix:" + admin, "--takeover"}),
+                                       two_listeners());
+  daemon_->process().signal(SIGSTOP);
+  const bool in_time = count_lines(next->log(), Regex("taken_over")) == 0;
+  const HttpAnswer answer =
+      exchange(connect_unix(admin).get(), change_request("POST", "/v1/takeover"));
+  expect_service();
+  daemon_->process().signal(SIGCONT);
+  EXPECT_TRUE(next->wait_for_log(Regex("taken_over"), kLate)) << next->log();
+  EXPECT_EQ(daemon_->process().wait(kLate), 0);
+  daemon_ = std::move(next);
+  expect_service();
+  if (!in_time) GTEST_SKIP() << "too slow: the signal came after 3 s";
+  EXPECT_EQ(answer.status, 409) << answer.body;
+  EXPECT_NE(answer.body.find("another takeover is going on"), std::string::npos) << answer.body;
 }
 
 TEST_P(TakeoverSignalsTest, ASignalToTheOldProcessAfterGoLeavesTheSuccessorServing) {
