@@ -27,9 +27,9 @@ namespace sluice {
 /// reactor. Descriptors are borrowed and must be O_NONBLOCK. Before a descriptor is closed, every
 /// request on it must have completed and forget() must have been called: a request in flight keeps
 /// the file open, so close() would send nothing. At most one reading request (receive,
-/// wait_readable, wait_end, accept, accept_one), one wait_writable and one watch_errors may be in flight on a
-/// descriptor. A reactor may be destroyed with requests in flight and timers set: none of them
-/// completes.
+/// wait_readable, wait_end, accept, accept_one), one wait_writable and one watch_errors may be in
+/// flight on a descriptor. A reactor may be destroyed with requests in flight and timers set: none
+/// of them completes.
 class Reactor {
  public:
   /// The most bytes that one receive takes, and the size of a shared buffer. It is large enough
@@ -69,8 +69,8 @@ class Reactor {
   }
   /// Completes when `fd` is readable, has ended or has failed; the result is then positive.
   virtual void wait_readable(int fd, Operation& operation) = 0;
-  /// Completes when the peer has ended its stream or `fd` has failed, whatever is unread; the result
-  /// is then positive.
+  /// Completes when the peer has ended its stream or `fd` has failed, whatever is unread; the
+  /// result is then positive.
   virtual void wait_end(int fd, Operation& operation) = 0;
   /// Completes when `fd` is writable or has failed; the result is then positive.
   virtual void wait_writable(int fd, Operation& operation) = 0;
