@@ -21,6 +21,16 @@ inline constexpr std::chrono::seconds kSoon{8};
 /// The command line of sluice-bench with these arguments.
 [[nodiscard]] std::vector<std::string> bench(std::vector<std::string> arguments);
 
+/// What a comparison printed.
+struct Compared {
+  std::optional<int> status;
+  std::string output;
+  std::string error;
+};
+/// Runs sluice-bench with these arguments and `--time 100ms`. If other programs left a run nothing
+/// in that time, it takes ten times as long, and then a hundred times.
+[[nodiscard]] Compared compare_briefly(const std::vector<std::string>& arguments);
+
 /// `sluice-bench serve`, on its own port unless the arguments name one.
 class ServingEnd {
  public:

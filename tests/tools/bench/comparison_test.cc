@@ -135,11 +135,11 @@ TEST_P(OtherForwarder, CarriesEveryKindOfWork) {
   if (program == "nginx" && !std::filesystem::exists(kNginxStreams)) {
     GTEST_SKIP() << "nginx has no stream module here";
   }
-  Process process(bench({"--peers", name, "--workloads", "bulk2,rr2,crr1,idle20", "--rounds", "1",
-                         "--time", "100ms", "--verify", "1MiB"}));
-  EXPECT_EQ(process.wait(kLong), 0) << process.standard_error() << process.standard_output();
-  EXPECT_EQ(count_lines(process.standard_output(), Regex("^" + name + " .* 1/1$")), 4U)
-      << process.standard_output();
+  const Compared compared =
+      compare_briefly({"--peers", name, "--workloads", "bulk2,rr2,crr1,idle20", "--rounds", "1",
+                       "--verify", "1MiB"});
+  EXPECT_EQ(compared.status, 0) << compared.error << compared.output;
+  EXPECT_EQ(count_lines(compared.output, Regex("^" + name + " .* 1/1$")), 4U) << compared.output;
 }
 
 INSTANTIATE_TEST_SUITE_P(Programs, OtherForwarder,
@@ -160,7 +160,7 @@ TEST(ComparisonTest, SeveralServersAllGetConnections) {
   const std::string mine = sluice + " --listen 127.0.0.1:{listen} --to=127.0.0.1:{to}";
   Process process(bench({"--servers", "3",           "--peers",      peers,         "--sluice",
                          sluice,      "--contender", "mine=" + mine, "--workloads", "crr2,bulk4",
-                         "--rounds",  "1",           "--time",       "100ms",       "--warmup",
+                         "--rounds",  "1",           "--time",       "500ms",       "--warmup",
                          "0",         "--verify",    "1MiB",         "--json",      file}));
   ASSERT_EQ(process.wait(kLong), 0) << process.standard_error() << process.standard_output();
   EXPECT_NE(process.standard_output().find("; servers: 3\n"), std::string::npos)

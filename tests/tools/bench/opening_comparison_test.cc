@@ -27,15 +27,14 @@ TEST_P(ForwarderWithMore, CarriesEveryKindOfWork) {
       !std::filesystem::exists("/usr/lib/nginx/modules/ngx_stream_module.so")) {
     GTEST_SKIP() << "nginx has no stream module here";
   }
-  std::vector<std::string> arguments =
-      bench({"--peers", name, "--sluice", environment("SLUICE_BINARY"), "--servers", "3",
-             "--workloads", "bulk2,rr2,crr2,crr2-threads,idle20", "--rounds", "1", "--time",
-             "100ms", "--verify", "1MiB"});
+  std::vector<std::string> arguments{
+      "--peers",   name, "--sluice",    environment("SLUICE_BINARY"),
+      "--servers", "3",  "--workloads", "bulk2,rr2,crr2,crr2-threads,idle20",
+      "--rounds",  "1",  "--verify",    "1MiB"};
   if (name.ends_with("-sni")) arguments.insert(arguments.end(), {"--sni", "5"});
-  Process process(arguments);
-  EXPECT_EQ(process.wait(kLong), 0) << process.standard_error() << process.standard_output();
-  EXPECT_EQ(count_lines(process.standard_output(), Regex("^" + name + " .* 1/1$")), 5U)
-      << process.standard_output();
+  const Compared compared = compare_briefly(arguments);
+  EXPECT_EQ(compared.status, 0) << compared.error << compared.output;
+  EXPECT_EQ(count_lines(compared.output, Regex("^" + name + " .* 1/1$")), 5U) << compared.output;
 }
 
 INSTANTIATE_TEST_SUITE_P(Programs, ForwarderWithMore,
