@@ -203,7 +203,7 @@ void Pump::end_source(bool orderly) {
 
 // A receive within the turn, for allowances that do not stand.
 void Pump::receive_turn() {
-  const std::size_t most = std::min(turn_allowance(), Reactor::kReceiveBytes);
+  const std::size_t most = turn_allowance(Reactor::kReceiveBytes);
   if (most == 0) return;
   std::vector<std::byte>& buffer = relay_.context_->receive_buffer;
   buffer.resize(Reactor::kReceiveBytes);
@@ -307,9 +307,10 @@ std::size_t Pump::allowance() const {
   return taps_ ? taps_->allowance() : kNone;
 }
 
-// How many bytes may be read now, from a source that is readable. What is read must be spent.
-std::size_t Pump::turn_allowance() {
-  const std::size_t most = allowance();
+// How many bytes, at most `most`, may be read now from a source that is readable. What is read must
+// be spent.
+std::size_t Pump::turn_allowance(std::size_t most) {
+  most = std::min(most, allowance());
   if (!throttle_ || most == 0) return most;
   return throttle_->ask(relay_.context_->reactor.now(), std::min(most, source_.unread_bytes()));
 }
@@ -341,7 +342,7 @@ std::size_t Pump::below_watermark(std::size_t bytes) const {
 
 void Pump::attach(Tap& tap) {
   if (!taps_) taps_ = std::make_unique<TapSet>();
-  if (taps_->empty() && pipe_) shown_bytes_ = pipe_->held_bytes();
+  if (taps_->empty() && pipe_) shown_bytes_ = static_cast<std::uint32_t>(pipe_->held_bytes());
   taps_->attach(tap);
   // The receive in flight began without the tap's allowance.
   if (wait_ == Wait::receive) relay_.context_->reactor.cancel(*this);

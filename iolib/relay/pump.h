@@ -166,7 +166,7 @@ class Pump final : private Operation, private Sender {
   [[nodiscard]] std::uint32_t thread_turns() const;
 
   [[nodiscard]] std::size_t allowance() const;
-  [[nodiscard]] std::size_t turn_allowance();
+  [[nodiscard]] std::size_t turn_allowance(std::size_t most);
   void spend(std::size_t bytes);
   [[nodiscard]] bool awaits_bandwidth();
   [[nodiscard]] std::size_t forwardable_bytes() const;
@@ -183,11 +183,11 @@ class Pump final : private Operation, private Sender {
   ByteQueue held_;                ///< waits for the target or a tap; precedes the pipe's bytes
   std::unique_ptr<TapSet> taps_;  ///< usually null
   std::unique_ptr<balance::Throttle> throttle_;  ///< null: no limit
-  std::size_t shown_bytes_ = 0;  ///< at the head of the pipe: the taps have seen them
   std::uint64_t received_bytes_ = 0;
   std::uint64_t forwarded_bytes_ = 0;
   std::uint64_t spliced_bytes_ = 0;
   TimePoint last_activity_;
+  std::uint32_t shown_bytes_ = 0;  ///< at the head of the pipe: the taps have seen them
   Wait wait_ = Wait::nothing;
   Phase phase_ = Phase::running;
   /// How the direction ends: with `cut`, as soon as nothing is in flight; otherwise once nothing is

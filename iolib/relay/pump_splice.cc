@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 
 #include "iolib/relay/pump.h"
 #include "iolib/relay/relay.h"
@@ -11,7 +12,7 @@ namespace sluice {
 // One large splice in and one out; then the next connection has its turn. With many connections,
 // more than one pair a turn is slower.
 void Pump::splice_turn() {
-  const std::size_t most = turn_allowance();
+  const std::size_t most = turn_allowance(std::numeric_limits<std::size_t>::max());
   if (most == 0) return;
   if (!take_pipe()) {
     stop_streaming();
@@ -95,7 +96,7 @@ void Pump::flush_pipe() {
     if (out.status == Transfer::Status::would_block) return;
     if (out.status != Transfer::Status::moved) return target_.mark_reset();
     moved_out(out.bytes, true);
-    if (taps_) shown_bytes_ -= out.bytes;
+    if (taps_) shown_bytes_ -= static_cast<std::uint32_t>(out.bytes);
     if (out.bytes < may_go) return;
   }
 }
@@ -104,7 +105,8 @@ void Pump::flush_pipe() {
 // a copy of the first bytes instead and returns false.
 bool Pump::show_taps() {
   const std::uint64_t offset = received_bytes_ - pipe_->held_bytes();
-  shown_bytes_ = taps_->tee(offset, *pipe_, *relay_.context_->tap_pipe, pipe_->held_bytes());
+  shown_bytes_ = static_cast<std::uint32_t>(
+      taps_->tee(offset, *pipe_, *relay_.context_->tap_pipe, pipe_->held_bytes()));
   if (shown_bytes_ > 0) return true;
   copy_pipe_to_heap();
   taps_->append(offset, held_.front());
