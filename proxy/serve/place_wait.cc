@@ -18,7 +18,8 @@ constexpr Duration kBeat = std::chrono::milliseconds(100);
 }  // namespace
 
 Task<EndReason> PlaceWait::run(std::uint64_t most) {
-  if (queue_->length() == 0 && taker_.take()) co_return EndReason::none;
+  // Without a queue, those who still wait from before are overtaken.
+  if ((queue_->length() == 0 || most == 0) && taker_.take()) co_return EndReason::none;
   if (!queue_->join(*this, most)) co_return EndReason::queue_full;
   co_return co_await wait(reactor_.now());
 }

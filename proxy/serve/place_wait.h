@@ -32,8 +32,8 @@ class PlaceWait final : private RouteQueue::Waiter {
   PlaceWait(Reactor& reactor, std::shared_ptr<RouteQueue> queue, int client, Taker& taker)
       : Waiter(reactor), queue_(std::move(queue)), reactor_(reactor), taker_(taker), fd_(client) {}
 
-  /// Waits behind all others, unless `most` do already. Returns why the connection ends, or none:
-  /// it has its places.
+  /// Waits behind all others, unless `most` do already; 0: it has places at once or not. Returns
+  /// why the connection ends, or none: it has its places.
   [[nodiscard]] Task<EndReason> run(std::uint64_t most);
   /// Waits before all others: it has been served before them, or has waited already, for `waited`.
   [[nodiscard]] Task<EndReason> run_again(Duration waited);

@@ -178,7 +178,11 @@ void ServerConnect::note_connected(const Connected& connected) {
 
 // Of two connects, one failed, or was cancelled since the other was faster: then it has not failed.
 void ServerConnect::note_lost(Contender contender, const Error& error) {
-  if (cancelled_ || is_shortage(error.code)) return;
+  if (cancelled_) return;
+  if (is_shortage(error.code)) {
+    contender.server = {};
+    return route_.wake_queue();
+  }
   ++upstream_.attempts;
   const ServerRef& server = contender.server.get();
   if (error.code != ECANCELED) {

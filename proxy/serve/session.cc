@@ -170,8 +170,11 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
   while (opened.has_error()) {
     if (is_shortage(opened.error().code)) {
       if (!co_await descriptor_came(opened.error().code, connect->deadline())) break;
-    } else if (connect->is_limited() && route_->queue != nullptr && !has_ended()) {
+    } else if (connect->is_limited() && route_->config.queue > 0 && !has_ended()) {
       if (!co_await await_place(client, connect, Queueing::again)) co_return false;
+      // A reload may have changed the target meanwhile.
+      if (sends_file()) co_return true;
+      if (!connect) connect.emplace(*worker_, *route_, source_hash(), upstream_);
       running_ = &*connect;
     } else {
       break;

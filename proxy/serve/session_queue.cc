@@ -22,16 +22,22 @@ class Session::Places final : public PlaceWait::Taker {
   [[nodiscard]] bool take() override {
     renew_route();
     const bool had_place = session_.ticket_ && session_.ticket_->places;
-    if (!had_place && !Ticket::take_place(session_.ticket_, *session_.route_)) return false;
+    if (!had_place && !Ticket::take_place(session_.ticket_, *session_.route_)) {
+      lacking_ = EndReason::over_route_connections;
+      return false;
+    }
     if (!session_.route_->config.has_servers()) return true;
     if (!connect_) {
       connect_.emplace(*session_.worker_, *session_.route_, session_.source_hash(),
                        session_.upstream_);
     }
     if (connect_->reserve()) return true;
+    lacking_ = EndReason::over_server_connections;
     if (!had_place && session_.ticket_) session_.ticket_->give_back_place();
     return false;
   }
+  /// Which limit the last try has met.
+  [[nodiscard]] EndReason lacking() const { return lacking_; }
 
  private:
   // The limits of a reload hold for those that wait, and so do its servers.
@@ -47,6 +53,7 @@ class Session::Places final : public PlaceWait::Taker {
 
   Session& session_;
   std::optional<ServerConnect>& connect_;
+  EndReason lacking_ = EndReason::none;
 };
 
 // Waits in the queue for a place. Returns whether the session continues; `connect` then has its
@@ -65,11 +72,8 @@ Task<bool> Session::await_place(int client, std::optional<ServerConnect>& connec
     end = co_await wait.run(most);
   }
   running_ = {};
-  // A reload has taken the queue away, and some still wait there.
-  if (end == EndReason::queue_full && most == 0) {
-    end = route_->places != nullptr ? EndReason::over_route_connections
-                                    : EndReason::over_server_connections;
-  }
+  // A reload has taken the queue away.
+  if (end == EndReason::queue_full && most == 0) end = places.lacking();
   const Duration time = worker_->reactor().now() - began;
   if (time > Duration::zero()) Ticket::in(ticket_).queued += time;
   if (!has_ended()) end_ = end;
