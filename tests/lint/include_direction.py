@@ -77,7 +77,7 @@ ROWS = {
     CONFIG: row("iolib/", libraries=("toml++",)),
     LOG: row("iolib/", CONFIG, libraries=("spdlog",)),
     NAMES: row("iolib/"),
-    UPSTREAM: row("iolib/", CONFIG, LOG, NAMES),
+    UPSTREAM: row("iolib/", CONFIG, LOG, NAMES, libraries=("Boost.Intrusive",)),
     ENTRY: row("iolib/", CONFIG),
     HEALTH: row("iolib/", CONFIG, LOG, UPSTREAM),
     LISTEN: row("iolib/", CONFIG, LOG, UPSTREAM),

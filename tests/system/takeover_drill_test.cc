@@ -127,12 +127,15 @@ void TakeoverDrill::expect_order(int generation) {
 
 // All that still run go on in the new file, though the reload is asked of one of them.
 void TakeoverDrill::rotate_log() const {
-  std::vector<pid_t> pids = {live_.pid()};
-  const json::value status = live_.get("/v1/status");
-  for (const json::value& each : status.at("predecessors").as_array()) {
-    pids.push_back(each.at("pid").to_number<pid_t>());
-  }
-  EXPECT_GE(pids.size(), 3U);
+  std::vector<pid_t> pids;
+  EXPECT_TRUE(wait_until([&] {
+    pids = {live_.pid()};
+    const json::value status = live_.get("/v1/status");
+    for (const json::value& each : status.at("predecessors").as_array()) {
+      pids.push_back(each.at("pid").to_number<pid_t>());
+    }
+    return pids.size() >= 3;
+  }));
   std::filesystem::rename(live_.log_file(), live_.log_file() + ".1");
   EXPECT_EQ(live_.reload().result(), "unchanged");
   EXPECT_TRUE(wait_until([&] { return has_open(live_.pid(), live_.log_file()); }));
