@@ -1,6 +1,7 @@
 // A name lookup at a silent server prevents no program from ending.
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
@@ -49,7 +50,14 @@ class NamesTest : public testing::Test {
     ASSERT_EQ(::chmod(wrapper_.c_str(), 0755), 0);
   }
 
-  void know(const std::string& hosts) { folder_.write("hosts", hosts); }
+  // In place, since the file is mounted. It is not emptied first: who looks a name up at that
+  // moment would ask the name server, which is silent.
+  void know(const std::string& hosts) {
+    const OwnedFd file(::open(folder_.file("hosts").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    ASSERT_EQ(::pwrite(file.get(), hosts.data(), hosts.size(), 0),
+              static_cast<ssize_t>(hosts.size()));
+    ASSERT_EQ(::ftruncate(file.get(), static_cast<off_t>(hosts.size())), 0);
+  }
   [[nodiscard]] std::string mounts() const {
     std::string commands;
     for (const char* name : {"hosts", "resolv.conf", "nsswitch.conf"}) {
