@@ -164,8 +164,7 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
   }
   set_times(client, client_kind_);
   if (sends_file()) co_return true;
-  if (!connect) connect.emplace(*worker_, *route_, source_hash(), upstream_);
-  running_ = &*connect;
+  running_ = &make_if_missing(connect);
   Result<OwnedFd> opened = co_await open_target(*connect);
   while (opened.has_error()) {
     if (is_shortage(opened.error().code)) {
@@ -174,8 +173,7 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
       if (!co_await await_place(client, connect, Queueing::again)) co_return false;
       // A reload may have changed the target meanwhile.
       if (sends_file()) co_return true;
-      if (!connect) connect.emplace(*worker_, *route_, source_hash(), upstream_);
-      running_ = &*connect;
+      running_ = &make_if_missing(connect);
     } else {
       break;
     }
@@ -193,6 +191,11 @@ Task<bool> Session::open_upstream(int client, OwnedFd& upstream) {
     worker_->reactor().close(std::move(*opened));
   }
   co_return !has_ended();
+}
+
+ServerConnect& Session::make_if_missing(std::optional<ServerConnect>& connect) {
+  if (!connect) connect.emplace(*worker_, *route_, source_hash(), upstream_);
+  return *connect;
 }
 
 // How soon the kernel finds out that a peer is gone, if the route says so.

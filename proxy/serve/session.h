@@ -83,6 +83,7 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] Task<bool> open_upstream(int client, OwnedFd& upstream);
   [[nodiscard]] Task<bool> await_place(int client, std::optional<ServerConnect>& connect,
                                        Queueing how);
+  ServerConnect& make_if_missing(std::optional<ServerConnect>& connect);
   [[nodiscard]] Task<Result<OwnedFd>> open_target(ServerConnect& connect);
   [[nodiscard]] Task<bool> descriptor_came(int error, TimePoint deadline);
   void set_times(int fd, Leg::Kind kind) const;

@@ -27,11 +27,7 @@ class Session::Places final : public PlaceWait::Taker {
       return false;
     }
     if (!session_.route_->config.has_servers()) return true;
-    if (!connect_) {
-      connect_.emplace(*session_.worker_, *session_.route_, session_.source_hash(),
-                       session_.upstream_);
-    }
-    if (connect_->reserve()) return true;
+    if (session_.make_if_missing(connect_).reserve()) return true;
     lacking_ = EndReason::over_server_connections;
     if (!had_place && session_.ticket_) session_.ticket_->give_back_place();
     return false;
