@@ -25,7 +25,24 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class TakeoverSignalsTest : public TakeoverFixture {};
+class TakeoverSignalsTest : public TakeoverFixture {
+ protected:
+  struct Replaced {
+    std::unique_ptr<Daemon> daemon;
+    OwnedFd held;  ///< a connection that it still has
+  };
+  /// A daemon that ends what it has left after 300 ms, as `option` says, and that daemon_ replaces.
+  [[nodiscard]] Replaced replaced_while_used(const std::string& option) {
+    EXPECT_EQ(daemon_->terminate(), 0);
+    // What io_uring still holds of the old one does not matter then.
+    port_ = free_port();
+    auto old = std::make_unique<Daemon>(arguments({option, "300ms"}), two_listeners());
+    OwnedFd held = connect_tcp(port_);
+    EXPECT_TRUE(echoes(held.get()));
+    daemon_ = std::make_unique<Daemon>(arguments({"--takeover"}), two_listeners());
+    return {std::move(old), std::move(held)};
+  }
+};
 
 INSTANTIATE_TEST_SUITE_P(Engines, TakeoverSignalsTest, testing::Values("uring", "epoll"),
                          [](const auto& engine) { return engine.param; });
@@ -173,26 +190,14 @@ TEST_P(TakeoverSignalsTest, AddressesThatTheSuccessorLacksAreClosedAndTheirPaths
 }
 
 TEST_P(TakeoverSignalsTest, TakeoverDrainEndsWhatIsLeft) {
-  EXPECT_EQ(daemon_->terminate(), 0);
-  // What io_uring still holds of the old one does not matter then.
-  port_ = free_port();
-  auto old = std::make_unique<Daemon>(arguments({"--takeover-drain", "300ms"}), two_listeners());
-  const OwnedFd held = connect_tcp(port_);
-  ASSERT_TRUE(echoes(held.get()));
-  daemon_ = std::make_unique<Daemon>(arguments({"--takeover"}), two_listeners());
+  const auto [old, held] = replaced_while_used("--takeover-drain");
   std::byte byte{};
   EXPECT_EQ(receive_some(held.get(), {&byte, 1}, kLate).ending, Ending::reset);
   EXPECT_EQ(old->process().wait(kLate), 0) << old->log();
 }
 
 TEST_P(TakeoverSignalsTest, ASignalEndsAnOldProcessByItsDrainTimeout) {
-  EXPECT_EQ(daemon_->terminate(), 0);
-  // What io_uring still holds of the old one does not matter then.
-  port_ = free_port();
-  auto old = std::make_unique<Daemon>(arguments({"--drain-timeout", "300ms"}), two_listeners());
-  const OwnedFd held = connect_tcp(port_);
-  ASSERT_TRUE(echoes(held.get()));
-  daemon_ = std::make_unique<Daemon>(arguments({"--takeover"}), two_listeners());
+  const auto [old, held] = replaced_while_used("--drain-timeout");
   ASSERT_TRUE(old->wait_for_log(Regex("handed_over"), kLate));
   ASSERT_TRUE(echoes(held.get()));
   old->process().signal(SIGTERM);

@@ -160,6 +160,17 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
     EXPECT_EQ(at_upstream_.mismatch(), std::nullopt);
   }
 
+  /// Sends an answer to the client, and ends both directions in order.
+  void answer_and_end() {
+    ASSERT_TRUE(test::send_all(upstream_.get(), "answer"));
+    EXPECT_EQ(test::receive_text(client_.get(), 6), "answer");
+    test::finish_sending(client_.get());
+    EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
+    test::finish_sending(upstream_.get());
+    EXPECT_EQ(read_whole(client_.get(), kDown, 0), "");
+    EXPECT_EQ(end(), EndReason::closed);
+  }
+
   [[nodiscard]] Thread& first() { return *first_; }
   [[nodiscard]] Thread& second() { return *second_; }
 
