@@ -165,7 +165,7 @@ class MoveTest : public testing::TestWithParam<RelayMode> {
     ASSERT_TRUE(test::send_all(upstream_.get(), "answer"));
     EXPECT_EQ(test::receive_text(client_.get(), 6), "answer");
     test::finish_sending(client_.get());
-    EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), Ending::eof);
+    EXPECT_EQ(test::read_pattern(upstream_.get(), at_upstream_), test::Ending::eof);
     test::finish_sending(upstream_.get());
     EXPECT_EQ(read_whole(client_.get(), kDown, 0), "");
     EXPECT_EQ(end(), EndReason::closed);
